@@ -1,0 +1,175 @@
+//! What the kernel tells its host runner on the serial line.
+//!
+//! The serial line carries text for people. Between the lines of text the
+//! kernel places *records* for the runner: a line that starts with
+//! [`RECORD_START`], a control character that no text contains. The runner
+//! removes records from what it shows.
+//!
+//! A machine's run counts as good only when its records say so *and* QEMU's
+//! exit status agrees; silence is a failure.
+#![no_std]
+
+use core::fmt;
+
+/// Starts a record; never part of text. ASCII "record separator".
+pub const RECORD_START: char = '\u{1e}';
+
+/// The port of QEMU's `isa-debug-exit` device, by which the kernel ends the machine.
+pub const EXIT_PORT: u16 = 0xf4;
+
+/// fw_cfg file that holds the kernel parameters: `key=value` words.
+pub const FW_CFG_PARAMETERS: &str = "opt/vmalloc/parameters";
+
+/// fw_cfg file that holds console commands to run instead of an interactive console.
+pub const FW_CFG_COMMANDS: &str = "opt/vmalloc/commands";
+
+/// fw_cfg file that holds a test filter: only tests whose name contains it are run.
+pub const FW_CFG_FILTER: &str = "opt/vmalloc/filter";
+
+/// How the kernel ended its machine, as written to [`EXIT_PORT`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// All commands or tests succeeded.
+    Success = 0x10,
+    /// A command or a test failed.
+    Failure = 0x11,
+    /// The kernel panicked; its report is on the serial line.
+    Panic = 0x12,
+    /// The machine lacks something the kernel needs; said on the serial line.
+    Unfit = 0x13,
+}
+
+impl Exit {
+    const ALL: [Self; 4] = [Self::Success, Self::Failure, Self::Panic, Self::Unfit];
+
+    /// The status QEMU exits with: `isa-debug-exit` makes 2V + 1 of the value V.
+    #[must_use]
+    pub const fn qemu_status(self) -> i32 {
+        (self as i32) << 1 | 1
+    }
+
+    /// The inverse of [`Exit::qemu_status`]; `None` for a status the kernel never causes.
+    #[must_use]
+    pub fn from_qemu_status(status: i32) -> Option<Self> {
+        Self::ALL.into_iter().find(|exit| exit.qemu_status() == status)
+    }
+}
+
+/// One message from the kernel to its runner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Record<'a> {
+    /// The console is ready, or the commands of [`FW_CFG_COMMANDS`] start now:
+    /// the text that follows is their output.
+    Console,
+    /// All commands of [`FW_CFG_COMMANDS`] have run, `failed` of them failed.
+    CommandsDone {
+        /// Commands that failed.
+        failed: usize,
+    },
+    /// A test kernel starts; it will run this many tests.
+    Tests {
+        /// Tests that the filter lets through.
+        count: usize,
+    },
+    /// The named test starts.
+    Test {
+        /// Path of the test function.
+        name: &'a str,
+    },
+    /// The test announced last has passed, and left everything balanced.
+    Passed,
+    /// All tests ran.
+    TestsDone {
+        /// Tests that passed.
+        passed: usize,
+    },
+    /// The test announced last must now end the machine by a panic whose report contains `text`.
+    ExpectPanic {
+        /// Part of one line of the panic's report.
+        text: &'a str,
+    },
+    /// A panic's report starts.
+    Panic,
+    /// The machine is reset because the user asked for it.
+    Reboot,
+}
+
+impl fmt::Display for Record<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_fmt(format_args!("{RECORD_START}"))?;
+        match self {
+            Self::Console => write!(f, "console"),
+            Self::CommandsDone { failed } => write!(f, "commands-done {failed}"),
+            Self::Tests { count } => write!(f, "tests {count}"),
+            Self::Test { name } => write!(f, "test {name}"),
+            Self::Passed => write!(f, "passed"),
+            Self::TestsDone { passed } => write!(f, "tests-done {passed}"),
+            Self::ExpectPanic { text } => write!(f, "expect-panic {text}"),
+            Self::Panic => write!(f, "panic"),
+            Self::Reboot => write!(f, "reboot"),
+        }
+    }
+}
+
+impl<'a> Record<'a> {
+    /// Reads one line, without its line end. `None` if it is text, or a record this version does not know.
+    #[must_use]
+    pub fn parse(line: &'a str) -> Option<Self> {
+        let line = line.strip_prefix(RECORD_START)?;
+        let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+        Some(match word {
+            "console" => Self::Console,
+            "commands-done" => Self::CommandsDone { failed: rest.parse().ok()? },
+            "tests" => Self::Tests { count: rest.parse().ok()? },
+            "test" => Self::Test { name: rest },
+            "passed" => Self::Passed,
+            "tests-done" => Self::TestsDone { passed: rest.parse().ok()? },
+            "expect-panic" => Self::ExpectPanic { text: rest },
+            "panic" => Self::Panic,
+            "reboot" => Self::Reboot,
+            _ => return None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use std::string::ToString;
+
+    #[test]
+    fn every_record_is_read_back_as_it_was_written() {
+        for record in [
+            Record::Console,
+            Record::CommandsDone { failed: 3 },
+            Record::Tests { count: 41 },
+            Record::Test { name: "frames::a b" },
+            Record::Passed,
+            Record::TestsDone { passed: 7 },
+            Record::ExpectPanic { text: "guard page of" },
+            Record::Panic,
+            Record::Reboot,
+        ] {
+            assert_eq!(Record::parse(&record.to_string()), Some(record));
+        }
+    }
+
+    #[test]
+    fn text_is_no_record() {
+        assert_eq!(Record::parse("passed"), None);
+        assert_eq!(Record::parse(""), None);
+        assert_eq!(Record::parse("\u{1e}nosuch"), None);
+        assert_eq!(Record::parse("\u{1e}tests many"), None);
+    }
+
+    #[test]
+    fn exits_survive_qemu() {
+        for exit in Exit::ALL {
+            assert_eq!(Exit::from_qemu_status(exit.qemu_status()), Some(exit));
+        }
+        assert_eq!(Exit::from_qemu_status(0), None);
+        assert_eq!(Exit::from_qemu_status(1), None);
+    }
+}
