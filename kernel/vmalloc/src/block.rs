@@ -1,0 +1,283 @@
+//! The vmap block: 2 MiB of address space, one leaf page table and one descriptor.
+//!
+//! A descriptor is 128 bytes, and that is all the library remembers of a block, however many areas
+//! lie in it. Descriptors stand in frames of [`PER_FRAME`], found by the block's number through one
+//! directory: look-up is two loads, without a lock, from any context. A descriptor frame, once
+//! made, stays for as long as the instance.
+
+use crate::{
+    bitmap::Bitmap,
+    entry::Entry,
+    platform::{BLOCK_PAGES, Frame, PAGE_SIZE, Platform, Table},
+    tables,
+};
+use core::{
+    ptr::{self, NonNull},
+    sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering},
+};
+use spin::Mutex;
+
+/// No block: the end of a list.
+pub(crate) const NONE: u32 = u32::MAX;
+
+/// What a block is used for. One word, so that it can be read without a lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Free; the arena has it.
+    Unused,
+    /// Areas of less than a block, handed out by the pool of this number.
+    Small { pool: u16 },
+    /// The first block of an area of this many blocks.
+    Head { blocks: u32 },
+    /// A later block of an area, this many blocks behind its head.
+    Tail { behind: u32 },
+}
+
+impl Role {
+    fn to_word(self) -> u64 {
+        let (tag, value) = match self {
+            Self::Unused => (0, 0),
+            Self::Small { pool } => (1, u32::from(pool)),
+            Self::Head { blocks } => (2, blocks),
+            Self::Tail { behind } => (3, behind),
+        };
+        tag | u64::from(value) << 32
+    }
+
+    fn from_word(word: u64) -> Self {
+        let value = (word >> 32) as u32;
+        match word & 3 {
+            0 => Self::Unused,
+            1 => Self::Small { pool: value as u16 },
+            2 => Self::Head { blocks: value },
+            _ => Self::Tail { behind: value },
+        }
+    }
+}
+
+/// Where a block of small areas stands with its pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Listed {
+    /// In no list: it is full.
+    No,
+    /// The block its CPU allocates from.
+    Current,
+    /// In the bin of blocks whose longest free run has this log2.
+    Bin(u8),
+}
+
+/// Which pages of a block of small areas are free. Guarded by the block's lock.
+pub(crate) struct Pages {
+    free: Bitmap,
+    count: u16,
+    pub listed: Listed,
+}
+
+impl Pages {
+    /// Takes the lowest run of `count` pages aligned to `align` pages: the page it starts at.
+    #[inline]
+    pub fn take(&mut self, count: usize, align: usize) -> Option<usize> {
+        let first = self.free.find(count, align)?;
+        self.free.clear(first, count);
+        self.count -= count as u16;
+        Some(first)
+    }
+
+    /// Gives back pages that every CPU has flushed.
+    #[inline]
+    pub fn give(&mut self, first: usize, count: usize) {
+        self.free.set(first, count);
+        self.count += count as u16;
+    }
+
+    /// Free pages.
+    pub fn count(&self) -> usize {
+        self.count.into()
+    }
+
+    pub fn all_free(&self) -> bool {
+        self.count() == BLOCK_PAGES
+    }
+
+    pub fn longest_run(&self) -> usize {
+        self.free.longest_run()
+    }
+
+    /// Length of the free run that the free page `page` lies in.
+    pub fn run_around(&self, page: usize) -> usize {
+        self.free.run_around(page)
+    }
+}
+
+/// A block's descriptor.
+#[repr(C, align(64))]
+pub(crate) struct Block {
+    role: AtomicU64,
+    /// The directory entry that links the leaf table, kept while the block has one; else 0.
+    leaf: AtomicU64,
+    /// Neighbours in a bin of the pool; guarded by the pool's lock.
+    pub next: AtomicU32,
+    pub previous: AtomicU32,
+    pub pages: Mutex<Pages>,
+}
+
+/// Descriptors in one frame.
+pub(crate) const PER_FRAME: usize = PAGE_SIZE / size_of::<Block>();
+const _: () = assert!(size_of::<Block>() == 128, "less than a byte for each small area it can hold");
+
+impl Block {
+    fn new() -> Self {
+        Self {
+            role: AtomicU64::new(Role::Unused.to_word()),
+            leaf: AtomicU64::new(0),
+            next: AtomicU32::new(NONE),
+            previous: AtomicU32::new(NONE),
+            pages: Mutex::new(Pages { free: Bitmap::FULL, count: BLOCK_PAGES as u16, listed: Listed::No }),
+        }
+    }
+
+    #[inline]
+    pub fn role(&self) -> Role {
+        // Acquire: who sees the role also sees the leaf table that was linked before it was set.
+        Role::from_word(self.role.load(Ordering::Acquire))
+    }
+
+    #[inline]
+    pub fn set_role(&self, role: Role) {
+        self.role.store(role.to_word(), Ordering::Release);
+    }
+
+    /// The leaf table, if the block has one.
+    #[inline]
+    pub fn leaf<'a, P: Platform>(&self, platform: &'a P) -> Option<&'a Table> {
+        let link = Entry(self.leaf.load(Ordering::Acquire));
+        // SAFETY: `leaf` only ever holds the link of a live leaf table. It is taken out before the
+        // table is freed, and only of a block in which nothing is allocated, so nobody who came
+        // here by an allocated address can hold the reference then.
+        link.is_present().then(|| unsafe { tables::table(platform, link.frame()) })
+    }
+
+    /// Remembers the leaf table, or with `None` forgets it; returns the one before.
+    pub fn set_leaf(&self, frame: Option<Frame>) -> Option<Frame> {
+        let link = frame.map_or(0, |frame| Entry::table(frame).0);
+        let before = Entry(self.leaf.swap(link, Ordering::AcqRel));
+        before.is_present().then(|| before.frame())
+    }
+}
+
+type Descriptors = [Block; PER_FRAME];
+
+/// Entries of the directory: one for each frame of descriptors of the largest instance.
+const DIRECTORY_ENTRIES: usize = PAGE_SIZE / size_of::<usize>();
+
+/// Finds the descriptor of a block by its number.
+pub(crate) struct BlockTable {
+    /// Frames of pointers to frames of descriptors.
+    directories: [AtomicPtr<Directory>; Self::DIRECTORIES],
+}
+
+type Directory = [AtomicPtr<Descriptors>; DIRECTORY_ENTRIES];
+
+impl BlockTable {
+    const BLOCKS_PER_DIRECTORY: usize = PER_FRAME * DIRECTORY_ENTRIES;
+    const DIRECTORIES: usize = crate::arena::MAX_BLOCKS.div_ceil(Self::BLOCKS_PER_DIRECTORY);
+
+    pub fn new() -> Self {
+        Self { directories: [const { AtomicPtr::new(ptr::null_mut()) }; Self::DIRECTORIES] }
+    }
+
+    /// The descriptor of block `number`; `None` if the block was never used.
+    #[inline]
+    pub fn get(&self, number: usize) -> Option<&Block> {
+        let directory = self.directories.get(number / Self::BLOCKS_PER_DIRECTORY)?.load(Ordering::Acquire);
+        // SAFETY: a pointer in the table is null or that of an initialised record that lives as
+        // long as `self` (see `make`).
+        let directory = unsafe { directory.as_ref() }?;
+        let frame = directory[number / PER_FRAME % DIRECTORY_ENTRIES].load(Ordering::Acquire);
+        // SAFETY: as above.
+        Some(&unsafe { frame.as_ref() }?[number % PER_FRAME])
+    }
+
+    /// The descriptor of block `number`, made if it is missing. `None`: no frame for it.
+    pub fn make<P: Platform>(&self, platform: &P, number: usize) -> Option<&Block> {
+        let directory = self.directories.get(number / Self::BLOCKS_PER_DIRECTORY)?;
+        let directory =
+            publish(platform, directory, || [const { AtomicPtr::new(ptr::null_mut()) }; DIRECTORY_ENTRIES])?;
+        let frame = &directory[number / PER_FRAME % DIRECTORY_ENTRIES];
+        let frame = publish(platform, frame, || core::array::from_fn(|_| Block::new()))?;
+        Some(&frame[number % PER_FRAME])
+    }
+
+    /// Frames that the table's records take.
+    pub fn frames(&self) -> usize {
+        self.directories().map(|directory| 1 + directory.iter().filter(|slot| !is_null(slot)).count()).sum()
+    }
+
+    /// Numbers of the blocks that have a descriptor, whole frames of them.
+    pub fn numbers(&self) -> impl Iterator<Item = usize> {
+        (0..Self::DIRECTORIES).flat_map(move |index| {
+            // SAFETY: see `get`.
+            let directory = unsafe { self.directories[index].load(Ordering::Acquire).as_ref() };
+            directory.into_iter().flat_map(move |directory| {
+                directory.iter().enumerate().filter(|(_, slot)| !is_null(slot)).flat_map(move |(slot, _)| {
+                    let first = index * Self::BLOCKS_PER_DIRECTORY + slot * PER_FRAME;
+                    first..first + PER_FRAME
+                })
+            })
+        })
+    }
+
+    /// Gives all records back.
+    pub fn release<P: Platform>(&mut self, platform: &P) {
+        for slot in &mut self.directories {
+            let directory = core::mem::replace(slot.get_mut(), ptr::null_mut());
+            // SAFETY: see `get`; `&mut self` means that nobody holds a reference.
+            let Some(records) = (unsafe { directory.as_ref() }) else { continue };
+            for frame in records {
+                if let Some(frame) = NonNull::new(frame.load(Ordering::Relaxed)) {
+                    platform.give_table(platform.frame_of(frame.cast()));
+                }
+            }
+            if let Some(directory) = NonNull::new(directory) {
+                platform.give_table(platform.frame_of(directory.cast()));
+            }
+        }
+    }
+
+    fn directories(&self) -> impl Iterator<Item = &Directory> {
+        // SAFETY: see `get`.
+        self.directories.iter().filter_map(|slot| unsafe { slot.load(Ordering::Acquire).as_ref() })
+    }
+}
+
+fn is_null<T>(slot: &AtomicPtr<T>) -> bool {
+    slot.load(Ordering::Acquire).is_null()
+}
+
+/// What `slot` points to, after putting a new record there if there is none: initialised first,
+/// then published by compare-and-swap, so that no other CPU finds it half made.
+fn publish<'a, T, P: Platform>(
+    platform: &P,
+    slot: &'a AtomicPtr<T>,
+    new: impl FnOnce() -> T,
+) -> Option<&'a T> {
+    const { assert!(size_of::<T>() <= PAGE_SIZE && align_of::<T>() <= PAGE_SIZE) };
+    let mut found = slot.load(Ordering::Acquire);
+    if found.is_null() {
+        let frame = platform.take_table()?;
+        let record = platform.direct_map(frame).cast::<T>();
+        // SAFETY: promises 1 and 2 of `Platform`: the frame is ours alone and mapped; it is large
+        // enough and aligned (asserted above).
+        unsafe { record.write(new()) };
+        match slot.compare_exchange(ptr::null_mut(), record.as_ptr(), Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => found = record.as_ptr(),
+            Err(other) => {
+                platform.give_table(frame);
+                found = other;
+            }
+        }
+    }
+    // SAFETY: not null, and published records are initialised and stay until `release`, which
+    // takes the table by `&mut`.
+    Some(unsafe { &*found })
+}

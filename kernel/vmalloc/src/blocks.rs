@@ -1,0 +1,135 @@
+//! Taking whole blocks from the arena, linking leaf tables under them, and giving both back.
+//!
+//! A CPU keeps a few leaf tables that went out of use, full of zeros and flushed, so that an area
+//! of some blocks that comes and goes does not clear 4 KiB for each of them every time.
+
+use crate::{
+    AllocError, Vmalloc,
+    arena::ArenaError,
+    block::Block,
+    entry::Entry,
+    flush::Unflushed,
+    platform::{BLOCK_SHIFT, BLOCK_SIZE, CpuPin, Frame, Platform},
+    tables,
+};
+use core::sync::atomic::{AtomicU64, Ordering};
+use spin::Mutex;
+
+/// The most leaf tables that a CPU's reserve can hold.
+pub(crate) const RESERVE_CAPACITY: usize = 16;
+
+/// Leaf tables out of use: all their entries are zero and no CPU has cached a way to them.
+pub(crate) struct Reserve(Mutex<([Option<Frame>; RESERVE_CAPACITY], usize)>);
+
+impl Reserve {
+    pub const fn new() -> Self {
+        Self(Mutex::new(([None; RESERVE_CAPACITY], 0)))
+    }
+
+    fn pop(&self) -> Option<Frame> {
+        let (tables, len) = &mut *self.0.lock();
+        *len = len.checked_sub(1)?;
+        tables[*len].take()
+    }
+
+    /// Gives the table back to the caller if there are `limit` already.
+    fn push(&self, table: Frame, limit: usize) -> Result<(), Frame> {
+        let (tables, len) = &mut *self.0.lock();
+        if *len >= limit.min(RESERVE_CAPACITY) {
+            return Err(table);
+        }
+        tables[*len] = Some(table);
+        *len += 1;
+        Ok(())
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.lock().1
+    }
+}
+
+impl<P: Platform> Vmalloc<P> {
+    /// Takes a run of blocks, aligned to `align` blocks of address space, from the arena.
+    pub(crate) fn open_blocks(&self, count: usize, align: usize) -> Result<usize, AllocError> {
+        // Block numbers count from the start of the range, alignment is that of addresses.
+        let offset = self.range.start >> BLOCK_SHIFT;
+        self.arena.allocate(&self.platform, count, align, offset % align, 0..self.blocks()).map_err(|error| {
+            match error {
+                ArenaError::NoRun => AllocError::OutOfAddressSpace,
+                ArenaError::NoFrame => AllocError::OutOfFrames,
+            }
+        })
+    }
+
+    /// The descriptor of a block that was opened before.
+    #[inline]
+    pub(crate) fn block(&self, number: usize) -> &Block {
+        match self.table.get(number) {
+            Some(block) => block,
+            None => unreachable!("block {number} was opened and has a descriptor"),
+        }
+    }
+
+    /// The directory entry of a block that had its directories made.
+    pub(crate) fn block_entry(&self, number: usize) -> Option<&AtomicU64> {
+        tables::block_entry(&self.platform, self.address(number, 0))
+    }
+
+    /// Makes the descriptor and the directories of an open block.
+    pub(crate) fn make_block(&self, number: usize) -> Result<(&Block, &AtomicU64), AllocError> {
+        let block = self.table.make(&self.platform, number).ok_or(AllocError::OutOfFrames)?;
+        let entry = tables::make_block_entry(&self.platform, self.address(number, 0));
+        Ok((block, entry.ok_or(AllocError::OutOfFrames)?))
+    }
+
+    /// Gives an open block a leaf table of zeros. An entry that was not present is never cached,
+    /// so linking one needs no flush.
+    pub(crate) fn link_leaf(&self, number: usize) -> Result<&Block, AllocError> {
+        let (block, entry) = self.make_block(number)?;
+        let frame = self.take_leaf().ok_or(AllocError::OutOfFrames)?;
+        block.set_leaf(Some(frame));
+        debug_assert!(Entry(entry.load(Ordering::Relaxed)).is_unused());
+        // Release: a CPU that walks through the link finds the zeros.
+        entry.store(Entry::table(frame).0, Ordering::Release);
+        Ok(block)
+    }
+
+    /// Gives a block in which every entry is zero back to the arena: unlink, flush, free.
+    pub(crate) fn close_block(&self, number: usize) {
+        let start = self.address(number, 0);
+        if let Some(entry) = self.block_entry(number) {
+            entry.store(0, Ordering::Relaxed);
+        }
+        let leaf = self.block(number).set_leaf(None);
+        // All pages were flushed when they were freed. What is left is the way to the table in the
+        // paging-structure caches.
+        let leaf = Unflushed::new(leaf, start..start + BLOCK_SIZE).flush_directory(&self.platform);
+        if let Some(leaf) = leaf {
+            self.give_leaf(leaf);
+        }
+        self.arena.free(number, 1);
+    }
+
+    fn take_leaf(&self) -> Option<Frame> {
+        let pin = self.platform.pin();
+        self.reserves[pin.cpu()].pop().or_else(|| self.platform.take_table())
+    }
+
+    /// Takes back a leaf table, unlinked and flushed, whose entries are all zero.
+    pub(crate) fn give_leaf(&self, leaf: Frame) {
+        let pin = self.platform.pin();
+        let limit = self.tunables.table_reserve.load(Ordering::Relaxed);
+        if let Err(leaf) = self.reserves[pin.cpu()].push(leaf, limit) {
+            self.platform.give_table(leaf);
+        }
+    }
+
+    /// Gives all reserves back to the machine.
+    pub(crate) fn empty_reserves(&self) {
+        for reserve in &self.reserves {
+            while let Some(leaf) = reserve.pop() {
+                self.platform.give_table(leaf);
+            }
+        }
+    }
+}

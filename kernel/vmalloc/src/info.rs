@@ -1,0 +1,260 @@
+//! Looking at what is allocated: the area at an address, all areas, the counters.
+//!
+//! Everything here reads page table entries and descriptors without a lock, so it may be called
+//! from any context, from a fault's report too. An area that comes or goes meanwhile is either
+//! seen whole or not at all.
+
+use crate::{
+    Vmalloc,
+    block::{PER_FRAME, Role},
+    entry::{Entry, Kind},
+    platform::{BLOCK_PAGES, BLOCK_SHIFT, PAGE_SHIFT, PAGE_SIZE, Platform, Table},
+    tables::{self, ROOT_SHIFT},
+};
+use core::{fmt, panic::Location, sync::atomic::Ordering};
+
+/// What is known of an allocated area.
+#[derive(Clone, Copy, Debug)]
+pub struct AreaInfo {
+    /// First address.
+    pub start: usize,
+    /// Mapped pages of 4 KiB; the guard page behind them is not counted.
+    pub pages: usize,
+    /// How many of `pages` are mapped by 2 MiB pages.
+    pub huge_pages: usize,
+    /// Bytes that were asked for.
+    pub requested: usize,
+    /// Which call made it.
+    pub kind: Kind,
+    /// Who called.
+    pub caller: &'static Location<'static>,
+}
+
+impl AreaInfo {
+    /// First address behind the guard page.
+    #[must_use]
+    pub fn end(&self) -> usize {
+        self.guard() + PAGE_SIZE
+    }
+
+    /// First address of the guard page, which is where the mapped bytes end.
+    #[must_use]
+    pub fn guard(&self) -> usize {
+        self.start + self.pages * PAGE_SIZE
+    }
+}
+
+/// One line of `vmallocinfo`: range and size with the guard page, caller, pages, kind.
+impl fmt::Display for AreaInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (start, end) = (self.start, self.end());
+        let kind = self.kind.name();
+        write!(
+            f,
+            "{start:#018x}-{end:#018x} {:>8} {} pages={} {kind}",
+            end - start,
+            self.caller,
+            self.pages
+        )?;
+        if self.huge_pages > 0 {
+            write!(f, " huge={}", self.huge_pages / BLOCK_PAGES)?;
+        }
+        Ok(())
+    }
+}
+
+/// Counters of an instance. Pages are of 4 KiB, of address space unless said otherwise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Pages of the range.
+    pub total: usize,
+    /// Pages nobody has and nobody waits for.
+    pub free: usize,
+    /// The longest run of free pages in a block, or of free blocks.
+    pub largest_free_run: usize,
+    /// Frames of the library's own records: descriptors, their directories, the arena's maps.
+    pub metadata_frames: usize,
+    /// Bytes of the instance itself.
+    pub instance_bytes: usize,
+    /// Frames of leaf tables that are linked.
+    pub leaf_tables: usize,
+    /// Frames of leaf tables in the CPUs' reserves.
+    pub reserved_tables: usize,
+    /// Frames of directories in the range, shared ones included.
+    pub directories: usize,
+}
+
+impl Stats {
+    /// Frames of page tables, linked or in reserve.
+    #[must_use]
+    pub fn table_frames(&self) -> usize {
+        self.leaf_tables + self.reserved_tables + self.directories
+    }
+
+    /// All bytes of metadata: records and the instance itself, not page tables.
+    #[must_use]
+    pub fn metadata_bytes(&self) -> usize {
+        self.metadata_frames * PAGE_SIZE + self.instance_bytes
+    }
+}
+
+impl<P: Platform> Vmalloc<P> {
+    /// The area that `address` lies in, or on whose guard page.
+    pub fn find_area(&self, address: usize) -> Option<AreaInfo> {
+        if !self.range.contains(&address) {
+            return None;
+        }
+        let offset = address - self.range.start;
+        let (number, page) = (offset >> BLOCK_SHIFT, offset >> PAGE_SHIFT & (BLOCK_PAGES - 1));
+        let found = match self.table.get(number)?.role() {
+            Role::Unused => None,
+            Role::Small { .. } => self.small_area(number, page),
+            Role::Head { blocks } => self.run_area(number, blocks as usize),
+            Role::Tail { behind } => match self.table.get(number.checked_sub(behind as usize)?)?.role() {
+                Role::Head { blocks } => self.run_area(number - behind as usize, blocks as usize),
+                _ => None,
+            },
+        };
+        found.filter(|area| (area.start..area.end()).contains(&address))
+    }
+
+    /// The lowest area at or above `address`.
+    pub fn next_area(&self, address: usize) -> Option<AreaInfo> {
+        let offset = address.max(self.range.start) - self.range.start;
+        let (mut number, mut page) = (offset >> BLOCK_SHIFT, offset.div_ceil(PAGE_SIZE) & (BLOCK_PAGES - 1));
+        if offset & ((1 << BLOCK_SHIFT) - 1) > (BLOCK_PAGES - 1) * PAGE_SIZE {
+            number += 1;
+        }
+        loop {
+            let used = self.arena.next_used(number)?;
+            if used != number {
+                (number, page) = (used, 0);
+            }
+            let found = match self.table.get(number).map(|block| block.role()) {
+                Some(Role::Small { .. }) => self.next_small_area(number, page),
+                Some(Role::Head { blocks }) if page == 0 => self.run_area(number, blocks as usize),
+                _ => None,
+            };
+            if found.is_some() {
+                return found;
+            }
+            (number, page) = (number + 1, 0);
+        }
+    }
+
+    /// All areas, from the lowest up.
+    pub fn areas(&self) -> impl Iterator<Item = AreaInfo> {
+        let mut from = self.range.start;
+        core::iter::from_fn(move || {
+            let area = self.next_area(from)?;
+            from = area.end();
+            Some(area)
+        })
+    }
+
+    fn next_small_area(&self, number: usize, page: usize) -> Option<AreaInfo> {
+        let leaf = self.table.get(number)?.leaf(&self.platform)?;
+        (page..BLOCK_PAGES)
+            .filter(|&page| load(leaf, page).is_first())
+            .find_map(|page| self.small_area(number, page))
+    }
+
+    fn small_area(&self, number: usize, page: usize) -> Option<AreaInfo> {
+        let leaf = self.table.get(number)?.leaf(&self.platform)?;
+        let mut first = page;
+        if load(leaf, page).is_guard() {
+            first = page.checked_sub(1)?;
+        }
+        while !load(leaf, first).is_first() {
+            if !load(leaf, first).is_present() {
+                return None;
+            }
+            first = first.checked_sub(1)?;
+        }
+        let mut last = first;
+        while !load(leaf, last).is_last() {
+            if !load(leaf, last).is_present() || last == BLOCK_PAGES - 1 {
+                return None;
+            }
+            last += 1;
+        }
+        let guard = Entry(leaf.get(last + 1)?.load(Ordering::Acquire));
+        self.describe(number, first, last + 1 - first, 0, guard)
+    }
+
+    fn run_area(&self, number: usize, blocks: usize) -> Option<AreaInfo> {
+        let leaf = self.table.get(number + blocks - 1)?.leaf(&self.platform)?;
+        let in_last = (0..BLOCK_PAGES).find(|&page| load(leaf, page).is_guard())?;
+        let huge = (number..number + blocks - 1).filter(|&number| {
+            self.table.get(number).is_some_and(|block| block.leaf(&self.platform).is_none())
+        });
+        let huge_pages = huge.count() * BLOCK_PAGES;
+        let pages = (blocks - 1) * BLOCK_PAGES + in_last;
+        self.describe(number, 0, pages, huge_pages, load(leaf, in_last))
+    }
+
+    fn describe(
+        &self,
+        number: usize,
+        first: usize,
+        pages: usize,
+        huge_pages: usize,
+        guard: Entry,
+    ) -> Option<AreaInfo> {
+        let info = guard.guard_info()?;
+        Some(AreaInfo {
+            start: self.address(number, first),
+            pages,
+            huge_pages,
+            requested: pages * PAGE_SIZE - info.slack,
+            kind: info.kind,
+            caller: info.caller,
+        })
+    }
+
+    /// Counts. Walks all that was ever used: not for hot paths.
+    pub fn stats(&self) -> Stats {
+        let arena = self.arena.stats();
+        let mut stats = Stats {
+            total: self.blocks() * BLOCK_PAGES,
+            free: arena.free * BLOCK_PAGES,
+            largest_free_run: arena.longest_run * BLOCK_PAGES,
+            metadata_frames: self.table.frames() + arena.maps,
+            instance_bytes: size_of::<Self>(),
+            reserved_tables: self.reserves.iter().map(|reserve| reserve.len()).sum(),
+            directories: self.count_directories(),
+            ..Stats::default()
+        };
+        for block in self.table.numbers().filter_map(|number| self.table.get(number)) {
+            stats.leaf_tables += usize::from(block.leaf(&self.platform).is_some());
+            if let Role::Small { .. } = block.role() {
+                let pages = block.pages.lock();
+                stats.free += pages.count();
+                stats.largest_free_run = stats.largest_free_run.max(pages.longest_run());
+            }
+        }
+        stats
+    }
+
+    fn count_directories(&self) -> usize {
+        // SAFETY: promise 4 of `Platform`.
+        let root = unsafe { tables::table(&self.platform, self.platform.root()) };
+        let last = (self.range.end - 1) >> ROOT_SHIFT;
+        let linked =
+            |table: &Table, index: usize| Some(load(table, index)).filter(|entry| entry.is_present());
+        (self.range.start >> ROOT_SHIFT..=last)
+            .filter_map(|number| linked(root, number & 511))
+            .map(|entry| {
+                // SAFETY: a present entry of the root in the range links a directory, which stays.
+                let upper = unsafe { tables::table(&self.platform, entry.frame()) };
+                1 + (0..512).filter(|&index| linked(upper, index).is_some()).count()
+            })
+            .sum()
+    }
+}
+
+fn load(table: &Table, index: usize) -> Entry {
+    Entry(table[index].load(Ordering::Acquire))
+}
+
+const _: () = assert!(PER_FRAME > 0);

@@ -1,0 +1,170 @@
+//! Linux's vmalloc subsystem for x86-64 kernels: memory that is contiguous in kernel virtual
+//! address space, made of single frames.
+//!
+//! One idea carries it: a **vmap block** is 2 MiB of address space, one leaf page table and one
+//! descriptor of 128 bytes. What Linux keeps in trees of objects is kept here in the descriptor's
+//! bitmap and in the page table entries themselves. Nothing is allocated when memory is freed.
+//!
+//! The library knows its machine only through [`Platform`]; it runs in a kernel and, on a
+//! simulated machine of several CPUs, in host tests.
+//!
+//! | module | does |
+//! |---|---|
+//! | `area` | `vmalloc` and its relatives, `vfree` |
+//! | `pool` | a CPU's supply of pages in blocks of small areas |
+//! | `blocks` | whole blocks and their leaf tables |
+//! | `arena` | which blocks are free |
+//! | `block` | descriptors, and finding them |
+//! | `bitmap` | runs of pages in a block |
+//! | `entry`, `tables` | page table entries, and the tables above the leaves |
+//! | `flush` | unmapped, flushed, free: in that order, by type |
+//! | `info` | what is allocated, and counters |
+//!
+//! Locks, in their order: arena; a pool's; a block's. None is held while memory is taken from or
+//! given to the platform, or while CPUs are flushed.
+#![no_std]
+
+mod area;
+mod arena;
+mod bitmap;
+mod block;
+mod blocks;
+mod entry;
+mod error;
+mod flush;
+mod info;
+mod platform;
+mod pool;
+#[cfg(test)]
+mod sim;
+mod tables;
+#[cfg(test)]
+mod tests;
+
+use block::BlockTable;
+use blocks::Reserve;
+use core::{
+    ops::Range,
+    sync::atomic::{AtomicUsize, Ordering},
+};
+use pool::Pool;
+
+pub use area::Request;
+pub use entry::Kind;
+pub use error::{AllocError, FreeError, NewError};
+pub use info::{AreaInfo, Stats};
+pub use platform::{
+    BLOCK_PAGES, BLOCK_SHIFT, BLOCK_SIZE, CpuPin, FlushRequest, Frame, MAX_CPUS, PAGE_SHIFT, PAGE_SIZE,
+    Platform, Table,
+};
+
+/// Bytes of the longest range an instance can have: 32 TiB.
+pub const MAX_RANGE: usize = arena::MAX_BLOCKS * BLOCK_SIZE;
+
+/// What may be tuned while an instance runs.
+#[derive(Debug)]
+pub struct Tunables {
+    /// Up to this many pages are flushed one by one, more by flushing everything.
+    pub single_page_flush_ceiling: AtomicUsize,
+    /// Leaf tables, out of use and clean, that each CPU keeps; 16 at most.
+    pub table_reserve: AtomicUsize,
+}
+
+impl Tunables {
+    const fn new() -> Self {
+        // 33 is Linux's default; see arch/x86/mm/tlb.c for how it was measured.
+        Self { single_page_flush_ceiling: AtomicUsize::new(33), table_reserve: AtomicUsize::new(8) }
+    }
+}
+
+/// A vmalloc allocator over a range of kernel virtual address space.
+pub struct Vmalloc<P: Platform> {
+    platform: P,
+    range: Range<usize>,
+    arena: arena::Arena,
+    table: BlockTable,
+    pools: [Pool; MAX_CPUS],
+    reserves: [Reserve; MAX_CPUS],
+    tunables: Tunables,
+}
+
+impl<P: Platform> Vmalloc<P> {
+    /// An instance over `range`, whose ends are multiples of [`BLOCK_SIZE`] and which is at most
+    /// [`MAX_RANGE`] long.
+    ///
+    /// The top level page table entries of the range are filled now and never change again, so
+    /// page tables that copy them later need no fault to see new mappings.
+    ///
+    /// # Errors
+    /// See [`NewError`].
+    ///
+    /// # Safety
+    /// Until the instance is dropped, nobody else maps anything in the range.
+    pub unsafe fn new(platform: P, range: Range<usize>) -> Result<Self, NewError> {
+        let aligned = range.start.is_multiple_of(BLOCK_SIZE) && range.end.is_multiple_of(BLOCK_SIZE);
+        if !aligned || range.is_empty() || range.start == 0 || range.len() > MAX_RANGE {
+            return Err(NewError::BadRange(range));
+        }
+        tables::fill_root(&platform, range.start, range.end).ok_or(NewError::OutOfFrames)?;
+        Ok(Self {
+            arena: arena::Arena::new(range.len() / BLOCK_SIZE),
+            table: BlockTable::new(),
+            pools: [const { Pool::new() }; MAX_CPUS],
+            reserves: [const { Reserve::new() }; MAX_CPUS],
+            tunables: Tunables::new(),
+            platform,
+            range,
+        })
+    }
+
+    /// The range of addresses the instance allocates from.
+    pub fn range(&self) -> &Range<usize> {
+        &self.range
+    }
+
+    /// The machine under the instance.
+    pub fn platform(&self) -> &P {
+        &self.platform
+    }
+
+    /// What may be tuned while the instance runs.
+    pub fn tunables(&self) -> &Tunables {
+        &self.tunables
+    }
+
+    /// Gives back what is kept for speed: empty current blocks, and leaf tables in reserve.
+    ///
+    /// Call it only while no other CPU uses the instance.
+    pub fn trim(&self) {
+        self.retire_current_blocks();
+        self.empty_reserves();
+    }
+
+    fn blocks(&self) -> usize {
+        self.range.len() / BLOCK_SIZE
+    }
+
+    fn flush_ceiling(&self) -> usize {
+        self.tunables.single_page_flush_ceiling.load(Ordering::Relaxed)
+    }
+
+    /// Why `address` cannot be freed.
+    #[cold]
+    fn why_not(&self, address: usize) -> FreeError {
+        match self.find_area(address) {
+            Some(area) => FreeError::InsideArea { address, area },
+            None => FreeError::NotAllocated { address },
+        }
+    }
+}
+
+impl<P: Platform> Drop for Vmalloc<P> {
+    /// Gives the records back. Areas that are still allocated keep everything: they are leaked.
+    fn drop(&mut self) {
+        self.trim();
+        if self.arena.stats().free == self.blocks() {
+            self.arena.release(&self.platform);
+            self.table.release(&self.platform);
+        }
+    }
+}

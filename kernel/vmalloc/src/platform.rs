@@ -1,0 +1,134 @@
+//! What the library asks of its machine, and the words both share.
+
+use core::{
+    ops::{Deref, Range},
+    ptr::NonNull,
+    sync::atomic::AtomicU64,
+};
+
+/// log2 of [`PAGE_SIZE`].
+pub const PAGE_SHIFT: u32 = 12;
+/// Bytes in a page and in a frame.
+pub const PAGE_SIZE: usize = 1 << PAGE_SHIFT;
+/// log2 of [`BLOCK_SIZE`].
+pub const BLOCK_SHIFT: u32 = 21;
+/// Bytes of address space in a vmap block: what one leaf page table maps.
+pub const BLOCK_SIZE: usize = 1 << BLOCK_SHIFT;
+/// Pages in a vmap block.
+pub const BLOCK_PAGES: usize = BLOCK_SIZE / PAGE_SIZE;
+/// The most CPUs an instance can be told of: [`CpuPin::cpu`] is below it.
+pub const MAX_CPUS: usize = 64;
+
+/// Number of a page frame: its physical address divided by [`PAGE_SIZE`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(transparent)]
+pub struct Frame(u64);
+
+impl Frame {
+    /// The frame of this number. x86-64 has 40 bits of them; higher bits are a caller's bug.
+    #[must_use]
+    #[inline]
+    pub const fn new(number: u64) -> Self {
+        debug_assert!(number < 1 << 40);
+        Self(number)
+    }
+
+    /// The frame's number.
+    #[must_use]
+    #[inline]
+    pub const fn number(self) -> u64 {
+        self.0
+    }
+
+    /// Physical address of the frame's first byte.
+    #[must_use]
+    #[inline]
+    pub const fn address(self) -> u64 {
+        self.0 << PAGE_SHIFT
+    }
+}
+
+/// A page table of any level. Entries are atomic because CPUs walk the table,
+/// and set accessed and dirty bits in it, at any time.
+#[repr(C, align(4096))]
+pub struct Table {
+    entries: [AtomicU64; 512],
+}
+
+impl Deref for Table {
+    type Target = [AtomicU64; 512];
+
+    #[inline]
+    fn deref(&self) -> &[AtomicU64; 512] {
+        &self.entries
+    }
+}
+
+/// Keeps the running code on one CPU, and others off it, until dropped.
+pub trait CpuPin {
+    /// The CPU's number, below [`MAX_CPUS`]; numbers may have holes.
+    fn cpu(&self) -> usize;
+}
+
+/// What to make every CPU forget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlushRequest<'a> {
+    /// The translations of these page-aligned address ranges, one by one.
+    Pages(&'a [Range<usize>]),
+    /// Every translation of the instance's range.
+    All,
+}
+
+/// The machine under the library: frames, page tables, CPUs.
+///
+/// # Safety
+/// The library hands out pointers on the strength of these promises:
+/// 1. A frame that was taken belongs to the taker alone until it is given back.
+///    A huge frame is 512 frames, contiguous and aligned to their size.
+/// 2. [`direct_map`](Self::direct_map) points to the frame's bytes, writable, for as long as the
+///    machine lives, and the same frame is always at the same address;
+///    [`frame_of`](Self::frame_of) is its inverse.
+/// 3. A table taken is filled with zeros.
+/// 4. [`root`](Self::root) is the top level page table of every CPU, and nobody but the library
+///    changes what lies below it in an instance's range.
+/// 5. [`flush`](Self::flush) returns only after *every* CPU has dropped each translation that the
+///    request names, and everything in its paging-structure caches, that it loaded before the call.
+/// 6. A [`Pin`](Self::Pin) that lives keeps every other thread off its CPU.
+pub unsafe trait Platform {
+    /// See [`pin`](Self::pin).
+    type Pin: CpuPin;
+
+    /// Turns preemption off until the result is dropped. May nest.
+    fn pin(&self) -> Self::Pin;
+
+    /// The top level (PML4) table.
+    fn root(&self) -> Frame;
+
+    /// Takes up to `count` frames, gives each to `sink`, returns how many there were.
+    /// Fewer than asked for means that memory is out. `sink` must not call the platform.
+    fn take_frames(&self, count: usize, sink: impl FnMut(Frame)) -> usize;
+
+    /// Takes back frames that no CPU can reach any more. The iterator must not call the platform.
+    fn give_frames(&self, frames: impl Iterator<Item = Frame>);
+
+    /// Takes one 2 MiB frame: its first page frame. `None` if there is none at once.
+    fn take_huge_frame(&self) -> Option<Frame>;
+
+    /// Takes back a 2 MiB frame that no CPU can reach any more.
+    fn give_huge_frame(&self, first: Frame);
+
+    /// Takes a frame full of zeros for page tables and the library's own records.
+    fn take_table(&self) -> Option<Frame>;
+
+    /// Takes back what [`take_table`](Self::take_table) gave, with any contents.
+    fn give_table(&self, frame: Frame);
+
+    /// Where the kernel sees the bytes of a frame.
+    fn direct_map(&self, frame: Frame) -> NonNull<u8>;
+
+    /// The frame that [`direct_map`](Self::direct_map) shows at this address.
+    fn frame_of(&self, direct: NonNull<u8>) -> Frame;
+
+    /// Flushes on every CPU; see promise 5.
+    fn flush(&self, request: FlushRequest<'_>);
+}

@@ -1,0 +1,375 @@
+//! A simulated machine for host tests: frames, page tables, and CPUs whose TLBs forget nothing
+//! until they are told to.
+//!
+//! A real TLB may drop a translation at any time, which hides missing flushes. Here each CPU keeps
+//! every translation, and every way to a leaf table, that it ever loaded. The oracle: whenever a
+//! frame or a table is given back, no CPU may still be able to reach it; [`Machine::check`] finds
+//! translations that disagree with the page tables.
+
+extern crate std;
+
+use crate::platform::{
+    BLOCK_PAGES, BLOCK_SHIFT, BLOCK_SIZE, CpuPin, FlushRequest, Frame, PAGE_SHIFT, PAGE_SIZE, Platform, Table,
+};
+use core::{
+    ops::Range,
+    ptr::NonNull,
+    sync::atomic::{AtomicIsize, AtomicUsize, Ordering},
+};
+use std::{
+    alloc::Layout,
+    collections::{BTreeSet, HashMap},
+    sync::Mutex,
+    vec::Vec,
+};
+
+/// Frame numbers start here, so that 0 is never a frame.
+const FIRST_FRAME: u64 = 0x1000;
+
+const PRESENT: u64 = 1;
+const HUGE: u64 = 1 << 7;
+
+/// What a CPU remembers.
+#[derive(Default)]
+struct Tlb {
+    /// Page number to the frame that a walk found there.
+    pages: HashMap<usize, u64>,
+    /// Block number to the leaf table that a walk found there.
+    tables: HashMap<usize, u64>,
+}
+
+struct State {
+    free: BTreeSet<u64>,
+    tlbs: Vec<Tlb>,
+    page_flushes: usize,
+    full_flushes: usize,
+}
+
+/// A machine of some frames and CPUs.
+pub(crate) struct Machine {
+    memory: NonNull<u8>,
+    frames: usize,
+    root: Frame,
+    state: Mutex<State>,
+    cpu: AtomicUsize,
+    /// Frame and table allocations left before they start to fail; negative: they never do.
+    allowance: AtomicIsize,
+}
+
+// SAFETY: `memory` is only a base address; what lies there is shared under the platform's promises.
+unsafe impl Sync for Machine {}
+
+/// No translation: the simulated access faults.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct PageFault;
+
+pub(crate) struct Pin(usize);
+
+impl CpuPin for Pin {
+    fn cpu(&self) -> usize {
+        self.0
+    }
+}
+
+impl Machine {
+    pub fn new(cpus: usize, frames: usize) -> Self {
+        // SAFETY: the size is not zero.
+        let memory = unsafe { std::alloc::alloc_zeroed(Self::layout(frames + 1)) };
+        let memory = NonNull::new(memory).expect("host memory");
+        let state = State {
+            free: (FIRST_FRAME + 1..=FIRST_FRAME + frames as u64).collect(),
+            tlbs: (0..cpus).map(|_| Tlb::default()).collect(),
+            page_flushes: 0,
+            full_flushes: 0,
+        };
+        Self {
+            memory,
+            frames,
+            root: Frame::new(FIRST_FRAME),
+            state: Mutex::new(state),
+            cpu: AtomicUsize::new(0),
+            allowance: AtomicIsize::new(-1),
+        }
+    }
+
+    fn layout(frames: usize) -> Layout {
+        // Frame numbers and addresses agree on 2 MiB alignment, as huge frames want it.
+        Layout::from_size_align(frames * PAGE_SIZE, BLOCK_SIZE).expect("a small layout")
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        // A test that panicked elsewhere does not make the counters wrong.
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// The library's calls that follow run on this CPU.
+    pub fn run_on(&self, cpu: usize) {
+        self.cpu.store(cpu, Ordering::Relaxed);
+    }
+
+    /// The first `allocations` frame and table allocations that follow succeed, none after them.
+    pub fn fail_after(&self, allocations: usize) {
+        self.allowance.store(allocations as isize, Ordering::Relaxed);
+    }
+
+    pub fn never_fail(&self) {
+        self.allowance.store(-1, Ordering::Relaxed);
+    }
+
+    fn may_allocate(&self) -> bool {
+        let before = self.allowance.load(Ordering::Relaxed);
+        if before > 0 {
+            self.allowance.store(before - 1, Ordering::Relaxed);
+        }
+        before != 0
+    }
+
+    pub fn free_frames(&self) -> usize {
+        self.state().free.len()
+    }
+
+    pub fn page_flushes(&self) -> usize {
+        self.state().page_flushes
+    }
+
+    pub fn full_flushes(&self) -> usize {
+        self.state().full_flushes
+    }
+
+    /// Every frame but the root and the directories it links is free.
+    pub fn assert_all_frames_back(&self) {
+        let directories: usize = self
+            .links(self.root)
+            .map(|upper| 1 + self.links(upper).map(|lower| 1 + self.links(lower).count()).sum::<usize>())
+            .sum();
+        assert_eq!(self.free_frames() + directories, self.frames, "frames are missing");
+    }
+
+    fn links(&self, table: Frame) -> impl Iterator<Item = Frame> {
+        let table = self.table(table);
+        (0..512).filter_map(move |index| {
+            let entry = table[index].load(Ordering::Relaxed);
+            (entry & PRESENT != 0).then(|| Frame::new(entry >> PAGE_SHIFT & 0xff_ffff_ffff))
+        })
+    }
+
+    fn table(&self, frame: Frame) -> &Table {
+        // SAFETY: the frame is inside `memory`, aligned, initialised with zeros.
+        unsafe { self.direct_map(frame).cast::<Table>().as_ref() }
+    }
+
+    /// Walks the tables as they are now: leaf table if there is one, and frame of the page.
+    fn walk(&self, address: usize) -> (Option<u64>, Option<u64>) {
+        let mut table = self.root;
+        for shift in [39, 30, 21] {
+            let entry = self.table(table)[address >> shift & 511].load(Ordering::Acquire);
+            if entry & PRESENT == 0 {
+                return (None, None);
+            }
+            table = Frame::new(entry >> PAGE_SHIFT & 0xff_ffff_ffff);
+            if entry & HUGE != 0 {
+                return (None, Some(table.number() + (address >> PAGE_SHIFT & (BLOCK_PAGES - 1)) as u64));
+            }
+        }
+        (Some(table.number()), self.leaf_entry(table.number(), address))
+    }
+
+    fn leaf_entry(&self, table: u64, address: usize) -> Option<u64> {
+        let entry = self.table(Frame::new(table))[address >> PAGE_SHIFT & 511].load(Ordering::Acquire);
+        (entry & PRESENT != 0).then_some(entry >> PAGE_SHIFT & 0xff_ffff_ffff)
+    }
+
+    /// The frame that `cpu` reaches at `address`: by its TLB, by a leaf table it remembers, by a walk.
+    fn translate(&self, cpu: usize, address: usize) -> Result<u64, PageFault> {
+        let mut state = self.state();
+        let tlb = &mut state.tlbs[cpu];
+        if let Some(&frame) = tlb.pages.get(&(address >> PAGE_SHIFT)) {
+            return Ok(frame);
+        }
+        let (table, frame) = match tlb.tables.get(&(address >> BLOCK_SHIFT)) {
+            Some(&table) => (Some(table), self.leaf_entry(table, address)),
+            None => self.walk(address),
+        };
+        if let Some(table) = table {
+            tlb.tables.insert(address >> BLOCK_SHIFT, table);
+        }
+        let frame = frame.ok_or(PageFault)?;
+        tlb.pages.insert(address >> PAGE_SHIFT, frame);
+        Ok(frame)
+    }
+
+    fn word(&self, cpu: usize, address: usize) -> Result<NonNull<u64>, PageFault> {
+        assert!(address.is_multiple_of(8));
+        let frame = self.translate(cpu, address)?;
+        // SAFETY: the offset stays inside the frame.
+        Ok(unsafe { self.direct_map(Frame::new(frame)).byte_add(address % PAGE_SIZE) }.cast())
+    }
+
+    /// What `cpu` reads at `address`.
+    pub fn read(&self, cpu: usize, address: usize) -> Result<u64, PageFault> {
+        // SAFETY: the word lies in simulated memory, which is initialised.
+        self.word(cpu, address).map(|word| unsafe { word.read() })
+    }
+
+    /// Makes `cpu` write `value` at `address`.
+    pub fn write(&self, cpu: usize, address: usize, value: u64) -> Result<(), PageFault> {
+        // SAFETY: the word lies in simulated memory.
+        self.word(cpu, address).map(|word| unsafe { word.write(value) })
+    }
+
+    /// Fails if any CPU remembers a translation that the page tables do not say.
+    ///
+    /// Right at any time while every free flushes at once.
+    pub fn check(&self) {
+        let state = self.state();
+        for (cpu, tlb) in state.tlbs.iter().enumerate() {
+            for (&page, &frame) in &tlb.pages {
+                let now = self.walk(page << PAGE_SHIFT).1;
+                assert_eq!(now, Some(frame), "CPU {cpu} remembers page {page:#x}, flush missing");
+            }
+            for (&block, &table) in &tlb.tables {
+                let now = self.walk(block << BLOCK_SHIFT).0;
+                assert_eq!(
+                    now,
+                    Some(table),
+                    "CPU {cpu} remembers the table of block {block:#x}, flush missing"
+                );
+            }
+        }
+    }
+
+    fn take(&self) -> Option<Frame> {
+        self.may_allocate().then(|| self.state().free.pop_first().map(Frame::new)).flatten()
+    }
+
+    fn give(&self, frames: Range<u64>) {
+        let mut state = self.state();
+        for frame in frames {
+            assert!(frame > FIRST_FRAME && frame <= FIRST_FRAME + self.frames as u64, "no frame: {frame:#x}");
+            for (cpu, tlb) in state.tlbs.iter().enumerate() {
+                let reached = tlb.pages.values().chain(tlb.tables.values()).any(|&known| known == frame);
+                assert!(!reached, "frame {frame:#x} was given back while CPU {cpu} can reach it");
+            }
+            assert!(state.free.insert(frame), "frame {frame:#x} was given back twice");
+        }
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        // SAFETY: allocated in `new` with this layout.
+        unsafe { std::alloc::dealloc(self.memory.as_ptr(), Self::layout(self.frames + 1)) };
+    }
+}
+
+// SAFETY: 1. `free` holds each frame at most once, and gives it out once. 2. `memory` lives as long as
+// the machine. 3. `take_table` clears. 4. nobody else writes the tables. 5. `flush` clears all CPUs'
+// memory under the lock that every access takes. 6. simulated CPUs only switch by `run_on`.
+unsafe impl Platform for &Machine {
+    type Pin = Pin;
+
+    fn pin(&self) -> Pin {
+        Pin(self.cpu.load(Ordering::Relaxed))
+    }
+
+    fn root(&self) -> Frame {
+        self.root
+    }
+
+    fn take_frames(&self, count: usize, mut sink: impl FnMut(Frame)) -> usize {
+        for taken in 0..count {
+            let Some(frame) = self.take() else { return taken };
+            // Whoever reads a frame it was not given zeroed finds this.
+            // SAFETY: the frame is inside `memory`, and free.
+            unsafe { self.direct_map(frame).write_bytes(0xa5, PAGE_SIZE) };
+            sink(frame);
+        }
+        count
+    }
+
+    fn give_frames(&self, frames: impl Iterator<Item = Frame>) {
+        frames.for_each(|frame| self.give(frame.number()..frame.number() + 1));
+    }
+
+    fn take_huge_frame(&self) -> Option<Frame> {
+        if !self.may_allocate() {
+            return None;
+        }
+        let mut state = self.state();
+        let size = BLOCK_PAGES as u64;
+        let first = state.free.iter().copied().find(|&first| {
+            first.is_multiple_of(size) && state.free.range(first..first + size).count() == BLOCK_PAGES
+        })?;
+        (first..first + size).for_each(|frame| assert!(state.free.remove(&frame)));
+        Some(Frame::new(first))
+    }
+
+    fn give_huge_frame(&self, first: Frame) {
+        self.give(first.number()..first.number() + BLOCK_PAGES as u64);
+    }
+
+    fn take_table(&self) -> Option<Frame> {
+        let frame = self.take()?;
+        // SAFETY: the frame is inside `memory`, and was free.
+        unsafe { self.direct_map(frame).write_bytes(0, PAGE_SIZE) };
+        Some(frame)
+    }
+
+    fn give_table(&self, frame: Frame) {
+        self.give(frame.number()..frame.number() + 1);
+    }
+
+    fn direct_map(&self, frame: Frame) -> NonNull<u8> {
+        let index = (frame.number() - FIRST_FRAME) as usize;
+        assert!(index <= self.frames, "no frame: {frame:?}");
+        // SAFETY: inside the allocation.
+        unsafe { self.memory.byte_add(index * PAGE_SIZE) }
+    }
+
+    fn frame_of(&self, direct: NonNull<u8>) -> Frame {
+        let offset = direct.as_ptr() as usize - self.memory.as_ptr() as usize;
+        Frame::new(FIRST_FRAME + (offset / PAGE_SIZE) as u64)
+    }
+
+    fn flush(&self, request: FlushRequest<'_>) {
+        let mut state = self.state();
+        match request {
+            FlushRequest::Pages(ranges) => {
+                for page in ranges.iter().flat_map(|range| range.start >> PAGE_SHIFT..range.end >> PAGE_SHIFT)
+                {
+                    state.page_flushes += 1;
+                    for tlb in &mut state.tlbs {
+                        tlb.pages.remove(&page);
+                        tlb.tables.clear();
+                    }
+                }
+            }
+            FlushRequest::All => {
+                state.full_flushes += 1;
+                state.tlbs.iter_mut().for_each(|tlb| *tlb = Tlb::default());
+            }
+        }
+    }
+}
+
+/// A small generator of numbers that are the same in every run (xorshift64*).
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub fn new(seed: u64) -> Self {
+        Self(seed | 1)
+    }
+
+    /// Uniform enough below `bound`, which is not zero.
+    pub fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % bound
+    }
+
+    /// One of `choices`.
+    pub fn pick(&mut self, choices: &[usize]) -> usize {
+        choices[self.below(choices.len())]
+    }
+}
