@@ -1,1 +1,5 @@
-#![no_std] #![no_main]
+//! The kernel that boots to its console.
+#![no_std]
+#![no_main]
+
+kernel::entry!(kernel::console::run);

@@ -1,0 +1,130 @@
+//! Which CPU this is, and staying on it.
+//!
+//! Each CPU's GS base points to its [`Cpu`]. Until [`init_boot_cpu`] ran, nothing here may be used.
+
+use crate::sync::Once;
+use core::{
+    arch::asm,
+    mem::offset_of,
+    ops::Range,
+    sync::atomic::{AtomicU32, AtomicUsize, Ordering},
+};
+use vmalloc::CpuPin;
+use x86_64::{
+    VirtAddr,
+    registers::{
+        control::{Cr0, Cr0Flags, Cr4, Cr4Flags},
+        model_specific::{Efer, EferFlags, GsBase},
+    },
+};
+
+/// What one CPU knows of itself.
+#[repr(C)]
+pub struct Cpu {
+    /// Numbered from 0, the boot CPU, in the order of their start.
+    number: u32,
+    /// How many [`Pin`]s live; preemption is off above 0.
+    pinned: AtomicU32,
+    /// Ends of the stack in use.
+    stack: [AtomicUsize; 2],
+}
+
+static BOOT_CPU: Cpu =
+    Cpu { number: 0, pinned: AtomicU32::new(0), stack: [AtomicUsize::new(0), AtomicUsize::new(0)] };
+
+/// Makes the boot CPU's [`Cpu`] known to it and turns on the protections the kernel counts on.
+pub fn init_boot_cpu() {
+    GsBase::write(VirtAddr::from_ptr(&BOOT_CPU));
+    // SAFETY: the loader mapped data non-executable with this bit set already; write protection
+    // and global pages only restrict and speed up what the page tables say.
+    unsafe {
+        Efer::update(|efer| efer.insert(EferFlags::NO_EXECUTE_ENABLE));
+        Cr0::update(|cr0| cr0.insert(Cr0Flags::WRITE_PROTECT));
+        Cr4::update(|cr4| cr4.insert(Cr4Flags::PAGE_GLOBAL));
+    }
+}
+
+/// The number of the CPU this runs on. It may change at once unless pinned.
+#[inline]
+pub fn current() -> usize {
+    let number: u32;
+    // SAFETY: GS points to this CPU's `Cpu`; the number never changes.
+    unsafe {
+        asm!("mov {:e}, gs:[{}]", out(reg) number, const offset_of!(Cpu, number), options(nostack, readonly, preserves_flags));
+    }
+    number as usize
+}
+
+fn this() -> &'static Cpu {
+    debug_assert_eq!(current(), 0, "other CPUs have no record yet");
+    &BOOT_CPU
+}
+
+/// Tells the CPU which stack it runs on, so that an overflow can be told from other faults.
+pub fn set_stack(stack: &Range<usize>) {
+    this().stack[0].store(stack.start, Ordering::Relaxed);
+    this().stack[1].store(stack.end, Ordering::Relaxed);
+}
+
+/// The stack this CPU runs on.
+pub fn stack() -> Range<usize> {
+    this().stack[0].load(Ordering::Relaxed)..this().stack[1].load(Ordering::Relaxed)
+}
+
+/// Keeps the running code on its CPU until dropped.
+#[must_use]
+pub struct Pin {
+    cpu: usize,
+}
+
+impl Pin {
+    /// Turns preemption off. May nest.
+    #[inline]
+    pub fn new() -> Self {
+        // SAFETY: GS points to this CPU's `Cpu`. One instruction, so an interrupt sees it whole.
+        // It may write memory as far as the compiler knows: nothing is moved out of the section.
+        unsafe { asm!("inc dword ptr gs:[{}]", const offset_of!(Cpu, pinned), options(nostack)) };
+        Self { cpu: current() }
+    }
+}
+
+impl Default for Pin {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Pin {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: as in `new`.
+        unsafe { asm!("dec dword ptr gs:[{}]", const offset_of!(Cpu, pinned), options(nostack)) };
+    }
+}
+
+impl CpuPin for Pin {
+    #[inline]
+    fn cpu(&self) -> usize {
+        self.cpu
+    }
+}
+
+/// How many [`Pin`]s live on this CPU.
+pub fn pins() -> u32 {
+    this().pinned.load(Ordering::Relaxed)
+}
+
+/// Stops this CPU for good.
+pub fn halt() -> ! {
+    loop {
+        x86_64::instructions::interrupts::disable();
+        x86_64::instructions::hlt();
+    }
+}
+
+/// The brand string, for reports.
+pub fn brand() -> &'static str {
+    static BRAND: Once<Option<raw_cpuid::ProcessorBrandString>> = Once::new();
+    let brand = BRAND.call_once(|| raw_cpuid::CpuId::new().get_processor_brand_string());
+    brand.as_ref().map_or("unknown CPU", |brand| brand.as_str().trim())
+}

@@ -1,0 +1,72 @@
+//! The interactive console: line editing and history by `embedded-cli`, which works byte by byte
+//! and asks nothing of the terminal, so that input may also come from a pipe.
+
+use super::run_line;
+use crate::{drivers::serial, print, println};
+use alloc::string::{String, ToString};
+use core::{convert::Infallible, hint};
+use embedded_cli::{arguments::Arg, cli::CliBuilder, cli::CliHandle, command::RawCommand};
+
+/// Bytes of the longest line.
+const LINE: usize = 512;
+/// Bytes of history.
+const HISTORY: usize = 2048;
+
+/// The serial line as `embedded-cli` writes to it.
+struct Output;
+
+impl embedded_io::ErrorType for Output {
+    type Error = Infallible;
+}
+
+impl embedded_io::Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize, Infallible> {
+        // The library writes whole characters; a carriage return is the host's to add.
+        for text in bytes.utf8_chunks() {
+            text.valid().split('\r').for_each(|part| print!("{part}"));
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> Result<(), Infallible> {
+        Ok(())
+    }
+}
+
+/// Reads lines and runs them, for ever.
+pub(super) fn run() -> ! {
+    println!("Type help for the list of commands.");
+    let cli = CliBuilder::default()
+        .writer(Output)
+        .command_buffer([0; LINE])
+        .history_buffer([0; HISTORY])
+        .prompt("> ")
+        .build();
+    let Ok(mut cli) = cli;
+    loop {
+        let Some(byte) = serial::try_read() else {
+            hint::spin_loop();
+            continue;
+        };
+        let mut run = RawCommand::processor(|_: &mut CliHandle<'_, Output, Infallible>, raw: RawCommand<'_>| {
+            run_line(&rejoin(&raw));
+            Ok(())
+        });
+        let Ok(()) = cli.process_byte::<RawCommand<'_>, _>(byte, &mut run);
+    }
+}
+
+/// The line as it was typed, but for repeated spaces.
+fn rejoin(raw: &RawCommand<'_>) -> String {
+    let mut line = raw.name().to_string();
+    for argument in raw.args().args().flatten() {
+        line.push(' ');
+        match argument {
+            Arg::Value(value) => line.push_str(value),
+            Arg::LongOption(name) => line.extend(["--", name]),
+            Arg::ShortOption(name) => line.extend(['-', name]),
+            Arg::DoubleDash => line.push_str("--"),
+        }
+    }
+    line
+}

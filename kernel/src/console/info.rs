@@ -1,0 +1,48 @@
+//! `meminfo` and `vmallocinfo`.
+
+use super::CommandError;
+use crate::{
+    memory::{self, frames, heap},
+    println,
+};
+use vmalloc::PAGE_SIZE;
+
+pub(super) fn vmallocinfo(_: &[&str]) -> Result<(), CommandError> {
+    let vmalloc = memory::vmalloc();
+    let (mut areas, mut mapped) = (0, 0);
+    for area in vmalloc.areas() {
+        println!("{area}");
+        areas += 1;
+        mapped += area.pages;
+    }
+    let stats = vmalloc.stats();
+    // Hundredths of a percent of the free pages that no single allocation could have.
+    let fragmentation = (stats.free - stats.largest_free_run) as u64 * 10_000 / (stats.free.max(1)) as u64;
+    println!("areas            {areas:>12}");
+    println!("mapped           {mapped:>12} pages");
+    println!("used             {:>12} pages of address space", stats.total - stats.free);
+    println!("lazy             {:>12} pages of address space", 0);
+    println!("free             {:>12} pages of address space", stats.free);
+    println!("largest free run {:>12} pages of address space", stats.largest_free_run);
+    println!("fragmentation    {:>9}.{:02} %", fragmentation / 100, fragmentation % 100);
+    println!("metadata         {:>12} bytes", stats.metadata_bytes());
+    println!("page tables      {:>12} pages", stats.table_frames());
+    Ok(())
+}
+
+pub(super) fn meminfo(_: &[&str]) -> Result<(), CommandError> {
+    let counts = frames::counts();
+    let stats = memory::vmalloc().stats();
+    let heap = heap::usage();
+    let line = |name: &str, frames: u64| println!("{name:<12} {frames:>10} frames {:>10} KiB", frames * 4);
+    line("total", counts.total);
+    line("free", counts.free);
+    line("  magazines", counts.in_magazines);
+    line("quarantined", 0);
+    line("page tables", stats.table_frames() as u64);
+    line("records", stats.metadata_frames as u64);
+    line("heap", (heap.size / PAGE_SIZE) as u64);
+    println!("heap in use  {:>10} bytes in {} chunks", heap.used, heap.chunks);
+    println!("huge frames  {:>10} free", counts.huge_free);
+    Ok(())
+}

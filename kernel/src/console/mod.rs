@@ -1,0 +1,129 @@
+//! The console on the serial line: commands typed by a person, or handed over by the host runner.
+
+mod editor;
+mod info;
+mod power;
+pub mod sysctl;
+
+use crate::{
+    drivers::{self, fw_cfg, serial},
+    print, println, test_vmalloc,
+};
+use alloc::{string::String, vec::Vec};
+use core::fmt;
+use protocol::{Exit, Record};
+
+/// One command: its name, its arguments as `help` shows them, what it does.
+struct Command {
+    name: &'static str,
+    arguments: &'static str,
+    about: &'static str,
+    run: fn(&[&str]) -> Result<(), CommandError>,
+}
+
+/// Why a command failed: one line, which names what was wrong.
+#[derive(Debug)]
+pub struct CommandError(String);
+
+impl CommandError {
+    /// A failure described by one line.
+    pub fn new(line: impl Into<String>) -> Self {
+        Self(line.into())
+    }
+}
+
+impl fmt::Display for CommandError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+const COMMANDS: &[Command] = &[
+    Command { name: "help", arguments: "[CMD]", about: "lists the commands, or explains one", run: help },
+    Command {
+        name: "test_vmalloc",
+        arguments: "[name=value ...]",
+        about: test_vmalloc::ABOUT,
+        run: test_vmalloc::command,
+    },
+    Command {
+        name: "vmallocinfo",
+        arguments: "",
+        about: "lists the allocated areas, then address space, metadata and page tables in total",
+        run: info::vmallocinfo,
+    },
+    Command {
+        name: "meminfo",
+        arguments: "",
+        about: "counts frames: total, free, quarantined, page tables, records, heap",
+        run: info::meminfo,
+    },
+    Command {
+        name: "sysctl",
+        arguments: "[NAME[=VALUE] ...]",
+        about: "lists the tunables, reads or sets some",
+        run: sysctl::command,
+    },
+    Command { name: "poweroff", arguments: "", about: "powers the machine off", run: power::poweroff },
+    Command { name: "reboot", arguments: "", about: "resets the machine", run: power::reboot },
+    Command { name: "panic", arguments: "", about: "makes the kernel panic", run: power::panic },
+];
+
+/// Runs the commands the host handed over, then powers off; without any, the interactive console.
+pub fn run() -> ! {
+    serial::write_record(Record::Console);
+    match fw_cfg::read(protocol::FW_CFG_COMMANDS) {
+        Some(commands) => {
+            let failed = run_line(&commands);
+            serial::write_record(Record::CommandsDone { failed });
+            drivers::power::exit(if failed == 0 { Exit::Success } else { Exit::Failure });
+        }
+        None => editor::run(),
+    }
+}
+
+/// Runs commands separated by semicolons; returns how many failed.
+fn run_line(line: &str) -> usize {
+    let commands = line.split(';').map(str::trim).filter(|command| !command.is_empty());
+    commands.filter(|command| !run_command(command)).count()
+}
+
+/// Whether the command succeeded; if not, one line was printed that says why.
+fn run_command(command: &str) -> bool {
+    let words: Vec<&str> = command.split_whitespace().collect();
+    let Some((name, arguments)) = words.split_first() else { return true };
+    let result = match find(name) {
+        Some(command) if command.arguments.is_empty() && !arguments.is_empty() => {
+            Err(CommandError::new(alloc::format!("takes no arguments, not {}", arguments[0])))
+        }
+        Some(command) => (command.run)(arguments),
+        None => Err(CommandError::new("no such command; try help")),
+    };
+    if let Err(error) = &result {
+        println!("{name}: {error}");
+    }
+    result.is_ok()
+}
+
+fn find(name: &str) -> Option<&'static Command> {
+    COMMANDS.iter().find(|command| command.name == name)
+}
+
+fn help(arguments: &[&str]) -> Result<(), CommandError> {
+    match arguments {
+        [] => COMMANDS.iter().for_each(|command| {
+            print!("{:34} ", alloc::format!("{} {}", command.name, command.arguments));
+            println!("{}", command.about.lines().next().unwrap_or_default());
+        }),
+        [name] => {
+            let command =
+                find(name).ok_or_else(|| CommandError::new(alloc::format!("{name}: no such command")))?;
+            println!("{} {}", command.name, command.arguments);
+            println!("{}", command.about);
+        }
+        [_, extra, ..] => {
+            return Err(CommandError::new(alloc::format!("explains one command at a time, not {extra} too")));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,17 @@
+//! Commands that end the machine.
+
+use super::CommandError;
+use crate::drivers::power;
+use protocol::Exit;
+
+pub(super) fn poweroff(_: &[&str]) -> Result<(), CommandError> {
+    power::exit(Exit::Success)
+}
+
+pub(super) fn reboot(_: &[&str]) -> Result<(), CommandError> {
+    power::reboot()
+}
+
+pub(super) fn panic(_: &[&str]) -> Result<(), CommandError> {
+    panic!("asked for on the console")
+}

@@ -1,0 +1,81 @@
+//! Tunables: listed, read and set while the kernel runs, or set at boot as kernel parameters.
+
+use super::CommandError;
+use crate::{memory, println};
+use alloc::format;
+use core::{
+    ops::RangeInclusive,
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+struct Tunable {
+    name: &'static str,
+    about: &'static str,
+    range: RangeInclusive<usize>,
+    cell: fn() -> &'static AtomicUsize,
+}
+
+const TUNABLES: &[Tunable] = &[
+    Tunable {
+        name: "tlb.single_page_flush_ceiling",
+        about: "pages flushed one by one; more are flushed all at once",
+        range: 0..=512,
+        cell: || &memory::vmalloc().tunables().single_page_flush_ceiling,
+    },
+    Tunable {
+        name: "vmalloc.table_reserve",
+        about: "clean leaf tables that each CPU keeps",
+        range: 0..=16,
+        cell: || &memory::vmalloc().tunables().table_reserve,
+    },
+];
+
+pub(super) fn command(arguments: &[&str]) -> Result<(), CommandError> {
+    if arguments.is_empty() {
+        for tunable in TUNABLES {
+            println!("{} = {:<6} # {}", tunable.name, tunable.value(), tunable.about);
+        }
+    }
+    for argument in arguments {
+        if argument.contains('=') {
+            assign(argument)?;
+        } else {
+            let tunable = find(argument)?;
+            println!("{} = {}", tunable.name, tunable.value());
+        }
+    }
+    Ok(())
+}
+
+/// Carries out one `NAME=VALUE`.
+///
+/// # Errors
+/// The line names the tunable or the value that is wrong; nothing has changed.
+pub fn assign(assignment: &str) -> Result<(), CommandError> {
+    let Some((name, value)) = assignment.split_once('=') else {
+        return Err(CommandError::new(format!("{assignment}: not of the form NAME=VALUE")));
+    };
+    let tunable = find(name)?;
+    let range = &tunable.range;
+    match value.parse() {
+        Ok(number) if range.contains(&number) => {
+            (tunable.cell)().store(number, Ordering::Relaxed);
+            Ok(())
+        }
+        _ => {
+            let (least, most) = (range.start(), range.end());
+            Err(CommandError::new(format!("{assignment}: not a number from {least} to {most}")))
+        }
+    }
+}
+
+fn find(name: &str) -> Result<&'static Tunable, CommandError> {
+    let found = TUNABLES.iter().find(|tunable| tunable.name == name);
+    found.ok_or_else(|| CommandError::new(format!("{name}: no such tunable")))
+}
+
+impl Tunable {
+    fn value(&self) -> usize {
+        (self.cell)().load(Ordering::Relaxed)
+    }
+}

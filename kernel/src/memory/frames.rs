@@ -1,0 +1,165 @@
+//! The physical frames: a buddy allocator for all, and for each CPU a magazine of single frames.
+//!
+//! A CPU takes and gives single frames at its magazine; when that is empty or full, half of it is
+//! exchanged with the buddy in bulk.
+//!
+//! Locks: a magazine's, then the buddy's; the last of the kernel's order.
+
+use super::direct_map;
+use crate::{
+    arch::cpu::Pin,
+    sync::{Mutex, Once},
+};
+use core::{ops::Range, slice};
+use frames::{Buddy, Magazine};
+use vmalloc::{BLOCK_PAGES, CpuPin, Frame, MAX_CPUS, PAGE_SHIFT, PAGE_SIZE};
+
+/// Frames that a CPU keeps at most.
+const MAGAZINE: usize = 512;
+/// log2 of the page frames in a huge frame.
+const HUGE_ORDER: usize = 9;
+
+static BUDDY: Once<Mutex<Buddy<'static>>> = Once::new();
+static MAGAZINES: [Mutex<Magazine<MAGAZINE>>; MAX_CPUS] = [const { Mutex::new(Magazine::new()) }; MAX_CPUS];
+
+/// Counts of frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counts {
+    /// All frames the kernel was given at boot, but those that the allocator itself lives in.
+    pub total: u64,
+    /// Frames that nobody has, those in magazines included.
+    pub free: u64,
+    /// Free frames in the CPUs' magazines.
+    pub in_magazines: u64,
+    /// 2 MiB frames that could be had at once.
+    pub huge_free: u64,
+}
+
+/// Takes over usable memory: page-aligned physical ranges that do not overlap, lowest first.
+/// Returns `false`, with nothing taken, if no range has room for the allocator's own bitmaps.
+///
+/// # Safety
+/// Nobody else uses the memory, and the direct map shows it.
+pub unsafe fn init(usable: &[Range<u64>]) -> bool {
+    let in_frames = |range: &Range<u64>| range.start >> PAGE_SHIFT..range.end >> PAGE_SHIFT;
+    let (Some(first), Some(last)) = (usable.first(), usable.last()) else { return false };
+    let span = in_frames(first).start..in_frames(last).end;
+    let words = Buddy::storage_words(span.clone());
+    let storage_frames = (words * 8).div_ceil(PAGE_SIZE) as u64;
+    let room = |range: &&Range<u64>| in_frames(range).count() as u64 >= storage_frames;
+    let Some(home) = usable.iter().find(room).map(in_frames) else { return false };
+    let storage = direct_map::pointer(Frame::new(home.start)).cast::<u64>();
+    // SAFETY: the frames are usable memory that the caller handed over, shown by the direct map;
+    // they are not given to the buddy below. Any bit pattern is a valid u64.
+    let storage = unsafe { slice::from_raw_parts_mut(storage.as_ptr(), words) };
+    let mut buddy = Buddy::new(span, storage);
+    for range in usable {
+        let mut frames = in_frames(range);
+        if frames.start == home.start {
+            frames.start += storage_frames;
+        }
+        if let Err(error) = buddy.add(frames) {
+            panic!("the memory map is broken: {error}");
+        }
+    }
+    BUDDY.call_once(|| Mutex::new(buddy));
+    true
+}
+
+fn buddy() -> &'static Mutex<Buddy<'static>> {
+    match BUDDY.get() {
+        Some(buddy) => buddy,
+        None => panic!("frames are asked for before there are any"),
+    }
+}
+
+/// Takes up to `count` single frames, gives each to `sink`, and returns how many there were.
+#[inline]
+pub fn take(count: usize, mut sink: impl FnMut(Frame)) -> usize {
+    let pin = Pin::new();
+    let mut magazine = MAGAZINES[pin.cpu()].lock();
+    let mut taken = magazine.pop_many(count, |frame| sink(Frame::new(frame)));
+    while taken < count {
+        let left = count - taken;
+        // What is more than half a magazine comes from the buddy directly.
+        if left > MAGAZINE / 2 {
+            taken += buddy().lock().allocate_bulk(left, |frame| sink(Frame::new(frame)));
+            break;
+        }
+        if magazine.refill(&mut buddy().lock()) == 0 {
+            break;
+        }
+        taken += magazine.pop_many(left, |frame| sink(Frame::new(frame)));
+    }
+    taken
+}
+
+/// Gives single frames back.
+#[inline]
+pub fn give(frames: impl Iterator<Item = Frame>) {
+    let pin = Pin::new();
+    let mut magazine = MAGAZINES[pin.cpu()].lock();
+    for frame in frames {
+        if let Err(full) = magazine.push(frame.number()) {
+            returned(magazine.drain(&mut buddy().lock()));
+            let pushed = magazine.push(full.0);
+            debug_assert!(pushed.is_ok(), "half of the magazine was just emptied");
+        }
+    }
+}
+
+/// Takes a single frame full of zeros.
+pub fn take_zeroed() -> Option<Frame> {
+    let mut found = None;
+    take(1, |frame| found = Some(frame));
+    let frame = found?;
+    // SAFETY: the frame is ours, and the direct map shows it.
+    unsafe { direct_map::pointer(frame).cast::<[u64; PAGE_SIZE / 8]>().write([0; PAGE_SIZE / 8]) };
+    Some(frame)
+}
+
+/// Takes a huge frame: 512 contiguous frames, aligned to their size; the first of them.
+pub fn take_huge() -> Option<Frame> {
+    buddy().lock().allocate(HUGE_ORDER).map(Frame::new)
+}
+
+/// Gives a huge frame back.
+pub fn give_huge(first: Frame) {
+    returned(buddy().lock().free(first.number(), HUGE_ORDER));
+}
+
+/// Takes a contiguous run of up to 1024 frames; the first of them.
+pub fn take_run(count: usize) -> Option<Frame> {
+    buddy().lock().allocate_run(count as u64).map(|run| Frame::new(run.start))
+}
+
+/// Gives back `count` contiguous frames, taken together or singly.
+pub fn give_run(first: Frame, count: usize) {
+    returned(buddy().lock().free_run(first.number()..first.number() + count as u64));
+}
+
+/// Empties all magazines into the buddy, so that it can merge what was split.
+pub fn drain_magazines() {
+    for magazine in &MAGAZINES {
+        returned(magazine.lock().drain_to(0, &mut buddy().lock()));
+    }
+}
+
+/// Counts, exact while no other CPU takes or gives frames.
+pub fn counts() -> Counts {
+    let in_magazines = MAGAZINES.iter().map(|magazine| magazine.lock().len() as u64).sum();
+    let buddy = buddy().lock();
+    let huge_free = (HUGE_ORDER..=frames::MAX_ORDER)
+        .map(|order| buddy.free_blocks(order) << (order - HUGE_ORDER))
+        .sum();
+    Counts { total: buddy.total(), free: buddy.free_frames() + in_magazines, in_magazines, huge_free }
+}
+
+/// Whoever gives back what was not taken has broken an invariant.
+fn returned(result: Result<(), frames::FreeError>) {
+    if let Err(error) = result {
+        panic!("a frame was given back wrongly: {error}");
+    }
+}
+
+const _: () = assert!(1 << HUGE_ORDER == BLOCK_PAGES && HUGE_ORDER <= frames::MAX_ORDER);

@@ -1,0 +1,104 @@
+//! The machine as the vmalloc library sees it, and the kernel's instance.
+
+use super::{direct_map, frames};
+use crate::{
+    arch::{cpu::Pin, layout, tlb},
+    sync::Once,
+};
+use core::ptr::NonNull;
+use vmalloc::{FlushRequest, Frame, NewError, Platform, Vmalloc};
+
+/// This machine: its frames, its page tables, its CPUs.
+#[derive(Clone, Copy, Debug)]
+pub struct Machine {
+    root: Frame,
+}
+
+impl Machine {
+    /// The machine under page tables that other instances use too.
+    pub fn with_root(root: Frame) -> Self {
+        Self { root }
+    }
+}
+
+// SAFETY: 1. the frame allocator gives a frame to one taker. 2. the direct map shows all frames for
+// ever. 3. `take_zeroed` clears. 4. one page table root serves all CPUs, and outside of the image and
+// the direct map only the library changes it. 5. the only CPU that runs is flushed. 6. preemption does
+// not exist yet; a pin counts.
+unsafe impl Platform for Machine {
+    type Pin = Pin;
+
+    #[inline]
+    fn pin(&self) -> Pin {
+        Pin::new()
+    }
+
+    fn root(&self) -> Frame {
+        self.root
+    }
+
+    #[inline]
+    fn take_frames(&self, count: usize, sink: impl FnMut(Frame)) -> usize {
+        frames::take(count, sink)
+    }
+
+    #[inline]
+    fn give_frames(&self, frames: impl Iterator<Item = Frame>) {
+        frames::give(frames);
+    }
+
+    fn take_huge_frame(&self) -> Option<Frame> {
+        frames::take_huge()
+    }
+
+    fn give_huge_frame(&self, first: Frame) {
+        frames::give_huge(first);
+    }
+
+    fn take_table(&self) -> Option<Frame> {
+        frames::take_zeroed()
+    }
+
+    fn give_table(&self, frame: Frame) {
+        frames::give(core::iter::once(frame));
+    }
+
+    #[inline]
+    fn direct_map(&self, frame: Frame) -> NonNull<u8> {
+        direct_map::pointer(frame)
+    }
+
+    fn frame_of(&self, direct: NonNull<u8>) -> Frame {
+        direct_map::frame(direct)
+    }
+
+    #[inline]
+    fn flush(&self, request: FlushRequest<'_>) {
+        tlb::flush(request);
+    }
+}
+
+static VMALLOC: Once<Vmalloc<Machine>> = Once::new();
+
+/// Makes the kernel's instance, in page tables that may not be in use yet.
+///
+/// # Errors
+/// [`NewError::OutOfFrames`].
+pub fn init_vmalloc(root: Frame) -> Result<&'static Vmalloc<Machine>, NewError> {
+    // SAFETY: the address map gives the range to this instance; called once, by the boot sequence.
+    VMALLOC.try_call_once(|| unsafe { Vmalloc::new(Machine { root }, layout::VMALLOC) })
+}
+
+/// The kernel's instance.
+#[inline]
+pub fn vmalloc() -> &'static Vmalloc<Machine> {
+    match VMALLOC.get() {
+        Some(vmalloc) => vmalloc,
+        None => panic!("vmalloc is used before the boot sequence made it"),
+    }
+}
+
+/// The kernel's instance, if the boot sequence has made it.
+pub fn try_vmalloc() -> Option<&'static Vmalloc<Machine>> {
+    VMALLOC.get()
+}

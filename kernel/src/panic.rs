@@ -1,0 +1,30 @@
+//! The end of a kernel whose invariants are broken: a report, and a failing exit.
+
+use crate::{
+    arch::cpu,
+    drivers::{power, serial},
+    println,
+};
+use core::{
+    panic::PanicInfo,
+    sync::atomic::{AtomicBool, Ordering},
+};
+use protocol::{Exit, Record};
+
+#[panic_handler]
+fn panic(info: &PanicInfo<'_>) -> ! {
+    static PANICKED: AtomicBool = AtomicBool::new(false);
+    x86_64::instructions::interrupts::disable();
+    if PANICKED.swap(true, Ordering::Relaxed) {
+        // The report itself panicked: what it printed so far must do.
+        power::exit(Exit::Panic);
+    }
+    // SAFETY: interrupts are off, and no other CPU runs.
+    unsafe { serial::force_unlock() };
+    serial::write_record(Record::Panic);
+    match info.location() {
+        Some(location) => println!("panic on CPU {} at {location}:\n{}", cpu::current(), info.message()),
+        None => println!("panic on CPU {}:\n{}", cpu::current(), info.message()),
+    }
+    power::exit(Exit::Panic);
+}

@@ -1,0 +1,157 @@
+//! The benchmark cases.
+
+use super::parameters::Parameters;
+use crate::memory;
+use alloc::vec::Vec;
+use core::ptr::NonNull;
+use fastrand::Rng;
+use vmalloc::{AllocError, PAGE_SIZE, Request};
+
+pub(super) struct Case {
+    /// In `run_test_mask`.
+    pub bit: u64,
+    pub name: &'static str,
+    /// All loops of one run; `None`: not there yet.
+    pub run: Option<fn(&Parameters, &mut Rng) -> Result<(), AllocError>>,
+    /// The case goes on until it fails; that is no fault.
+    pub may_fail: bool,
+}
+
+const fn case(
+    bit: u64,
+    name: &'static str,
+    run: fn(&Parameters, &mut Rng) -> Result<(), AllocError>,
+) -> Case {
+    Case { bit, name, run: Some(run), may_fail: false }
+}
+
+const fn missing(bit: u64, name: &'static str) -> Case {
+    Case { bit, name, run: None, may_fail: false }
+}
+
+pub(super) const CASES: &[Case] = &[
+    case(1, "fix_size_alloc_test", fix_size),
+    case(2, "full_fit_alloc_test", full_fit),
+    case(4, "long_busy_list_alloc_test", long_busy_list),
+    case(8, "random_size_alloc_test", random_size),
+    case(16, "fix_align_alloc_test", fix_align),
+    case(32, "random_size_align_alloc_test", random_size_align),
+    Case { may_fail: true, ..case(64, "align_shift_alloc_test", align_shift) },
+    missing(128, "pcpu_alloc_test"),
+    missing(256, "kvfree_rcu_1_arg_vmalloc_test"),
+    missing(512, "kvfree_rcu_2_arg_vmalloc_test"),
+    missing(1024, "vm_map_ram_test"),
+    missing(2048, "no_block_alloc_test"),
+    missing(4096, "vrealloc_test"),
+];
+
+/// An area that is freed when dropped.
+struct Area(NonNull<u8>);
+
+impl Area {
+    #[track_caller]
+    #[inline]
+    fn new(request: Request) -> Result<Self, AllocError> {
+        memory::vmalloc().allocate(request).map(Self)
+    }
+
+    #[track_caller]
+    #[inline]
+    fn of_pages(pages: usize) -> Result<Self, AllocError> {
+        Self::new(Request::new(pages.saturating_mul(PAGE_SIZE)))
+    }
+
+    /// Writes one byte, which must reach memory.
+    #[inline]
+    fn touch(&self) {
+        // SAFETY: the area is ours and has at least a page.
+        unsafe { self.0.write_volatile(1) };
+    }
+}
+
+impl Drop for Area {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: the area is ours, and nobody else got its address.
+        if let Err(error) = unsafe { memory::vmalloc().vfree(self.0) } {
+            panic!("an area that was allocated cannot be freed: {error}");
+        }
+    }
+}
+
+fn fix_size(parameters: &Parameters, _: &mut Rng) -> Result<(), AllocError> {
+    let request = Request::new(parameters.pages().saturating_mul(PAGE_SIZE));
+    let request = if parameters.use_huge { request.huge() } else { request };
+    for _ in 0..parameters.test_loop_count {
+        Area::new(request)?.touch();
+    }
+    Ok(())
+}
+
+fn full_fit(parameters: &Parameters, _: &mut Rng) -> Result<(), AllocError> {
+    // One CPU is online.
+    const PAIRS: usize = 8192;
+    let mut kept = reserve(PAIRS)?;
+    let mut holes = reserve(PAIRS)?;
+    for _ in 0..PAIRS {
+        kept.push(Area::of_pages(1)?);
+        holes.push(Area::of_pages(1)?);
+    }
+    drop(holes);
+    for _ in 0..parameters.test_loop_count {
+        Area::of_pages(1)?.touch();
+    }
+    Ok(())
+}
+
+fn long_busy_list(parameters: &Parameters, _: &mut Rng) -> Result<(), AllocError> {
+    const HELD: usize = 15_000;
+    let mut held = reserve(HELD)?;
+    for _ in 0..HELD {
+        held.push(Area::of_pages(1)?);
+    }
+    for _ in 0..parameters.test_loop_count {
+        let large = Area::of_pages(100)?;
+        let small = Area::of_pages(1)?;
+        large.touch();
+        small.touch();
+        // In this order, as the reference driver does.
+        drop(large);
+        drop(small);
+    }
+    Ok(())
+}
+
+fn random_size(parameters: &Parameters, random: &mut Rng) -> Result<(), AllocError> {
+    for _ in 0..parameters.test_loop_count {
+        Area::of_pages(random.usize(1..=100))?.touch();
+    }
+    Ok(())
+}
+
+fn fix_align(parameters: &Parameters, _: &mut Rng) -> Result<(), AllocError> {
+    for _ in 0..parameters.test_loop_count {
+        Area::new(Request::new(5 * PAGE_SIZE).align(32 << 10).zeroed())?;
+    }
+    Ok(())
+}
+
+fn random_size_align(parameters: &Parameters, random: &mut Rng) -> Result<(), AllocError> {
+    for _ in 0..parameters.test_loop_count {
+        let byte = usize::from(random.u8(..));
+        let pages = byte % 10 + 1;
+        Area::new(Request::new(pages * PAGE_SIZE).align(1 << (byte % 23)).zeroed())?;
+    }
+    Ok(())
+}
+
+fn align_shift(_: &Parameters, _: &mut Rng) -> Result<(), AllocError> {
+    (0..usize::BITS).try_for_each(|shift| Area::new(Request::new(PAGE_SIZE).align(1 << shift)).map(drop))
+}
+
+/// Room for areas in the heap.
+fn reserve(areas: usize) -> Result<Vec<Area>, AllocError> {
+    let mut list = Vec::new();
+    list.try_reserve_exact(areas).map_err(|_| AllocError::OutOfFrames)?;
+    Ok(list)
+}

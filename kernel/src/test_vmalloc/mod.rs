@@ -1,0 +1,105 @@
+//! The benchmark driver: the cases, parameters and lines of Linux's `test_vmalloc` module.
+
+mod cases;
+mod parameters;
+
+use crate::{arch::tsc, console::CommandError, println};
+use alloc::{format, vec::Vec};
+use cases::{CASES, Case};
+use fastrand::Rng;
+use parameters::Parameters;
+
+/// What `help test_vmalloc` says.
+pub const ABOUT: &str = "runs the vmalloc benchmark cases\n\
+    run_test_mask          cases to run, a sum of: 1 fix_size, 2 full_fit, 4 long_busy_list,\n\
+    \x20                      8 random_size, 16 fix_align, 32 random_size_align, 64 align_shift (7)\n\
+    nr_threads             workers, at least 1 (0)\n\
+    sequential_test_order  1: cases in their order, 0: shuffled for each worker (0)\n\
+    test_repeat_count      times each case is run (1)\n\
+    test_loop_count        loops of a run (1000000)\n\
+    nr_pages               pages that case 1 allocates, 0 means 1 (0)\n\
+    use_huge               1: case 1 asks for 2 MiB pages (0)\n\
+    nr_pcpu_objects        objects of case 128 (35000)";
+
+/// What came of a case, in runs.
+#[derive(Clone, Copy, Default)]
+struct Result {
+    passed: u64,
+    failed: u64,
+    expected_failures: u64,
+    cycles: u64,
+}
+
+/// One worker's results, in the order of the cases, and all its time.
+struct Report {
+    results: Vec<(&'static Case, Result)>,
+    cycles: u64,
+}
+
+/// The console command.
+///
+/// # Errors
+/// The line names the parameter that is wrong, or says how many runs failed.
+pub fn command(arguments: &[&str]) -> core::result::Result<(), CommandError> {
+    let parameters = Parameters::parse(arguments)?;
+    let workers = parameters.workers();
+    if workers > 1 {
+        println!("test_vmalloc: {workers} workers share one CPU, one after the other");
+    }
+    let reports: Vec<_> = (0..workers).map(|worker| run_worker(worker, &parameters)).collect();
+    let mut failed = 0;
+    for (worker, report) in reports.iter().enumerate() {
+        for (case, result) in &report.results {
+            print_summary(case, result, &parameters);
+            failed += result.failed;
+        }
+        println!("All test took worker{worker}={} cycles", report.cycles);
+    }
+    match failed {
+        0 => Ok(()),
+        _ => Err(CommandError::new(format!("{failed} runs of cases failed"))),
+    }
+}
+
+fn run_worker(worker: usize, parameters: &Parameters) -> Report {
+    // The same random numbers in every run, others for each worker.
+    let mut random = Rng::with_seed(worker as u64 + 1);
+    let mut order: Vec<_> = CASES.iter().filter(|case| parameters.run_test_mask & case.bit != 0).collect();
+    if !parameters.sequential_test_order {
+        random.shuffle(&mut order);
+    }
+    let start = tsc::now();
+    let mut results: Vec<_> =
+        order.into_iter().map(|case| (case, run_case(case, parameters, &mut random))).collect();
+    let cycles = tsc::now() - start;
+    results.sort_unstable_by_key(|(case, _)| case.bit);
+    Report { results, cycles }
+}
+
+fn run_case(case: &Case, parameters: &Parameters, random: &mut Rng) -> Result {
+    let mut result = Result::default();
+    let Some(run) = case.run else { unreachable!("the parameters were checked") };
+    let start = tsc::now();
+    for _ in 0..parameters.test_repeat_count {
+        match run(parameters, random) {
+            Ok(()) => result.passed += 1,
+            Err(_) if case.may_fail => result.expected_failures += 1,
+            Err(_) => result.failed += 1,
+        }
+    }
+    result.cycles = tsc::now() - start;
+    result
+}
+
+fn print_summary(case: &Case, result: &Result, parameters: &Parameters) {
+    println!(
+        "Summary: {} passed: {} failed: {} xfailed: {} repeat: {} loops: {} avg: {} usec",
+        case.name,
+        result.passed,
+        result.failed,
+        result.expected_failures,
+        parameters.test_repeat_count,
+        parameters.test_loop_count,
+        tsc::microseconds(result.cycles / parameters.test_repeat_count.max(1)),
+    );
+}

@@ -1,0 +1,99 @@
+//! The parameters of `test_vmalloc`, with the names and defaults of Linux's module.
+
+use super::cases::CASES;
+use crate::console::CommandError;
+use alloc::format;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Parameters {
+    pub nr_threads: u64,
+    pub sequential_test_order: bool,
+    pub test_repeat_count: u64,
+    pub test_loop_count: u64,
+    pub nr_pages: u64,
+    pub use_huge: bool,
+    pub run_test_mask: u64,
+    pub nr_pcpu_objects: u64,
+}
+
+impl Default for Parameters {
+    fn default() -> Self {
+        Self {
+            nr_threads: 0,
+            sequential_test_order: false,
+            test_repeat_count: 1,
+            test_loop_count: 1_000_000,
+            nr_pages: 0,
+            use_huge: false,
+            run_test_mask: 7,
+            nr_pcpu_objects: 35_000,
+        }
+    }
+}
+
+impl Parameters {
+    /// Reads `name=value` words. The error names the word that is wrong.
+    pub fn parse(words: &[&str]) -> Result<Self, CommandError> {
+        let mut parameters = Self::default();
+        for word in words {
+            let Some((name, value)) = word.split_once('=') else {
+                return Err(CommandError::new(format!("{word}: not of the form name=value")));
+            };
+            let Some(number) = number(value) else {
+                return Err(CommandError::new(format!("{word}: not a number")));
+            };
+            match name {
+                "nr_threads" => parameters.nr_threads = number,
+                "sequential_test_order" => parameters.sequential_test_order = flag(word, number)?,
+                "test_repeat_count" => parameters.test_repeat_count = number,
+                "test_loop_count" => parameters.test_loop_count = number,
+                "nr_pages" => parameters.nr_pages = number,
+                "use_huge" => parameters.use_huge = flag(word, number)?,
+                "run_test_mask" => parameters.run_test_mask = check_mask(number)?,
+                "nr_pcpu_objects" => parameters.nr_pcpu_objects = number,
+                _ => return Err(CommandError::new(format!("{name}: no such parameter"))),
+            }
+        }
+        Ok(parameters)
+    }
+
+    /// Workers to run.
+    pub fn workers(&self) -> usize {
+        self.nr_threads.clamp(1, 65_535) as usize
+    }
+
+    /// Pages that case 1 allocates.
+    pub fn pages(&self) -> usize {
+        usize::try_from(self.nr_pages).unwrap_or(usize::MAX).max(1)
+    }
+}
+
+/// Decimal, or hexadecimal behind 0x.
+fn number(text: &str) -> Option<u64> {
+    match text.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16).ok(),
+        None => text.parse().ok(),
+    }
+}
+
+fn flag(word: &str, number: u64) -> Result<bool, CommandError> {
+    match number {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(CommandError::new(format!("{word}: neither 0 nor 1"))),
+    }
+}
+
+fn check_mask(mask: u64) -> Result<u64, CommandError> {
+    let known: u64 = CASES.iter().map(|case| case.bit).sum();
+    if mask == 0 || mask & !known != 0 {
+        return Err(CommandError::new(format!("run_test_mask={mask}: not a sum of cases, 1 to {known}")));
+    }
+    match CASES.iter().find(|case| mask & case.bit != 0 && case.run.is_none()) {
+        None => Ok(mask),
+        Some(case) => Err(CommandError::new(format!(
+            "run_test_mask={mask}: case {} ({}) is not there yet",
+            case.bit, case.name
+        ))),
+    }
+}

@@ -1,0 +1,99 @@
+//! The kernel's test framework: the harness of `custom_test_frameworks` calls [`run`].
+//!
+//! Each test is announced before it runs. After it, frames and address space must be as before.
+
+use crate::{
+    drivers::{fw_cfg, power, serial},
+    memory::{self, frames, heap},
+    print, println,
+};
+use core::any;
+use protocol::{Exit, Record};
+use vmalloc::PAGE_SIZE;
+
+/// A test: a function without arguments that panics when it fails.
+pub trait Test {
+    /// Path of the function.
+    fn name(&self) -> &'static str;
+    /// Runs the test.
+    fn run(&self);
+}
+
+impl<F: Fn()> Test for F {
+    fn name(&self) -> &'static str {
+        // The crate's name says nothing: the runner names the test kernel.
+        let path = any::type_name::<F>();
+        path.split_once("::").map_or(path, |(_, path)| path)
+    }
+
+    fn run(&self) {
+        self();
+    }
+}
+
+/// What must be the same before and after a test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Balance {
+    /// Frames that are neither free nor in the heap, the page tables or the library's records.
+    frames: u64,
+    /// Areas that are not the heap's chunks.
+    areas: usize,
+    /// Used pages of address space that are not the heap's.
+    pages: usize,
+    pins: u32,
+}
+
+impl Balance {
+    fn now() -> Self {
+        let vmalloc = memory::vmalloc();
+        vmalloc.trim();
+        frames::drain_magazines();
+        let (counts, stats, heap) = (frames::counts(), vmalloc.stats(), heap::usage());
+        let kept = heap.size / PAGE_SIZE + stats.table_frames() + stats.metadata_frames;
+        let heap_blocks: usize = vmalloc
+            .areas()
+            .filter(|area| area.caller.file().ends_with("heap.rs"))
+            .map(|area| (area.pages + 1).next_multiple_of(if area.pages < 512 { 1 } else { 512 }))
+            .sum();
+        Self {
+            frames: counts.total - counts.free - kept as u64,
+            areas: vmalloc.areas().count() - heap.chunks,
+            pages: stats.total - stats.free - heap_blocks,
+            pins: crate::arch::cpu::pins(),
+        }
+    }
+}
+
+/// Runs the tests that the host's filter lets through, and ends the machine. A test that fails
+/// panics, and so ends the machine too: the host runner counts it.
+pub fn run(tests: &[&dyn Test]) -> ! {
+    let filter = fw_cfg::read(protocol::FW_CFG_FILTER).unwrap_or_default();
+    let chosen = || tests.iter().filter(|test| test.name().contains(&*filter));
+    serial::write_record(Record::Tests { count: chosen().count() });
+    let mut passed = 0;
+    for test in chosen() {
+        announce(test.name());
+        let before = Balance::now();
+        test.run();
+        assert_eq!(Balance::now(), before, "{} left something behind", test.name());
+        println!("ok");
+        serial::write_record(Record::Passed);
+        passed += 1;
+    }
+    println!("{passed} passed, 0 failed");
+    serial::write_record(Record::TestsDone { passed });
+    power::exit(Exit::Success);
+}
+
+/// Announces the only test of a kernel that must end in a panic whose report contains `text`.
+pub fn expect_panic(name: &str, text: &str) {
+    serial::write_record(Record::Tests { count: 1 });
+    announce(name);
+    println!();
+    serial::write_record(Record::ExpectPanic { text });
+}
+
+fn announce(name: &str) {
+    serial::write_record(Record::Test { name });
+    print!("test {name} ... ");
+}
