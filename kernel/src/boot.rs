@@ -40,7 +40,7 @@ pub static LOADER_CONFIG: BootloaderConfig = {
 /// Bytes of the stack that the loader starts the kernel on.
 const LOADER_STACK: u64 = 256 << 10;
 /// Bytes of the stack that `main` runs on.
-const MAIN_STACK: usize = 128 << 10;
+const MAIN_STACK: usize = 256 << 10;
 /// Usable memory, in bytes, below which nothing useful would be left.
 const MINIMUM_MEMORY: u64 = 16 << 20;
 /// Firmware and the start code of other CPUs live below.

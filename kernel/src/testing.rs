@@ -3,13 +3,13 @@
 //! Each test is announced before it runs. After it, frames and address space must be as before.
 
 use crate::{
+    arch::cpu,
     drivers::{fw_cfg, power, serial},
     memory::{self, frames, heap},
     print, println,
 };
 use core::any;
 use protocol::{Exit, Record};
-use vmalloc::PAGE_SIZE;
 
 /// A test: a function without arguments that panics when it fails.
 pub trait Test {
@@ -34,12 +34,12 @@ impl<F: Fn()> Test for F {
 /// What must be the same before and after a test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Balance {
-    /// Frames that are neither free nor in the heap, the page tables or the library's records.
-    frames: u64,
-    /// Areas that are not the heap's chunks.
+    /// Frames that nobody accounts for: none, but those of instances that a test made.
+    lost_frames: u64,
+    /// Frames of areas, but for the heap's chunks.
+    area_frames: u64,
+    /// Areas, but for the heap's chunks.
     areas: usize,
-    /// Used pages of address space that are not the heap's.
-    pages: usize,
     pins: u32,
 }
 
@@ -48,18 +48,13 @@ impl Balance {
         let vmalloc = memory::vmalloc();
         vmalloc.trim();
         frames::drain_magazines();
-        let (counts, stats, heap) = (frames::counts(), vmalloc.stats(), heap::usage());
-        let kept = heap.size / PAGE_SIZE + stats.table_frames() + stats.metadata_frames;
-        let heap_blocks: usize = vmalloc
-            .areas()
-            .filter(|area| area.caller.file().ends_with("heap.rs"))
-            .map(|area| (area.pages + 1).next_multiple_of(if area.pages < 512 { 1 } else { 512 }))
-            .sum();
+        let (counts, users) = (frames::counts(), memory::users());
+        let accounted = users.page_tables + users.records + users.heap + users.areas;
         Self {
-            frames: counts.total - counts.free - kept as u64,
-            areas: vmalloc.areas().count() - heap.chunks,
-            pages: stats.total - stats.free - heap_blocks,
-            pins: crate::arch::cpu::pins(),
+            lost_frames: counts.total - counts.free - accounted,
+            area_frames: users.areas,
+            areas: vmalloc.areas().count() - heap::usage().chunks,
+            pins: cpu::pins(),
         }
     }
 }

@@ -154,38 +154,68 @@ unsafe fn page_table<'a>(frame: Frame) -> &'a mut PageTable {
 
 /// What the tables in use map at an address of the kernel image.
 fn loader_mapping(address: u64) -> Option<(Frame, Flags)> {
-    let mut table = Frame::new(Cr3::read().0.start_address().as_u64() >> PAGE_SHIFT);
-    for level in (1..=4).rev() {
-        // SAFETY: the tables in use are page tables, nobody changes them, and the reference is gone
-        // before the next is made.
-        let entry = unsafe { page_table(table) }[index(address, level)].clone();
-        if !entry.flags().contains(Flags::PRESENT) {
-            return None;
-        }
-        assert!(!entry.flags().contains(Flags::HUGE_PAGE) || level == 1, "the image is mapped by small pages");
-        table = Frame::new(entry.addr().as_u64() >> PAGE_SHIFT);
-        if level == 1 {
-            return Some((table, entry.flags()));
-        }
-    }
-    None
+    let found = lookup(address)?;
+    assert_eq!(found.level, 1, "the loader maps the image by small pages");
+    Some((Frame::new(found.physical >> PAGE_SHIFT), found.flags))
 }
 
-/// What the page tables in use say of an address: the rights of its page, or `None` if it is not mapped.
-pub fn rights(address: u64) -> Option<Flags> {
-    let mut table = Frame::new(Cr3::read().0.start_address().as_u64() >> PAGE_SHIFT);
+/// What page tables say of one page.
+#[derive(Clone, Copy, Debug)]
+pub struct Mapping {
+    /// Physical address of the page's first byte.
+    pub physical: u64,
+    /// 1 is a page of 4 KiB, 2 of 2 MiB, 3 of 1 GiB.
+    pub level: u32,
+    /// The rights in the page's own entry; those above it only ever allow everything.
+    pub flags: Flags,
+}
+
+/// What the page tables in use say of an address. `None` if it is not mapped.
+pub fn lookup(address: u64) -> Option<Mapping> {
+    let mut table = root_in_use();
     for level in (1..=4).rev() {
-        // SAFETY: the tables in use are page tables; the entry is only read, at once.
-        let flags = unsafe { page_table(table) }[index(address, level)].flags();
+        // SAFETY: the tables in use are page tables; the entry is read, and the reference gone, at once.
+        let entry = unsafe { page_table(table) }[index(address, level)].clone();
+        let (physical, flags) = (entry.addr().as_u64(), entry.flags());
         if !flags.contains(Flags::PRESENT) {
             return None;
         }
         if level == 1 || flags.contains(Flags::HUGE_PAGE) {
-            return Some(flags);
+            return Some(Mapping { physical, level, flags });
         }
-        // SAFETY: as above.
-        let next = unsafe { page_table(table) }[index(address, level)].addr();
-        table = Frame::new(next.as_u64() >> PAGE_SHIFT);
+        table = Frame::new(physical >> PAGE_SHIFT);
     }
     None
+}
+
+/// Calls `visit` with the first address and the mapping of every page that the tables in use map.
+/// Returns how many tables there are.
+pub fn walk(mut visit: impl FnMut(u64, Mapping)) -> usize {
+    walk_table(root_in_use(), 4, 0, &mut visit)
+}
+
+fn walk_table(table: Frame, level: u32, base: u64, visit: &mut impl FnMut(u64, Mapping)) -> usize {
+    let mut tables = 1;
+    for slot in 0..512 {
+        // SAFETY: as in `lookup`.
+        let entry = unsafe { page_table(table) }[slot].clone();
+        let (physical, flags) = (entry.addr().as_u64(), entry.flags());
+        if !flags.contains(Flags::PRESENT) {
+            continue;
+        }
+        let mut address = base | (slot as u64) << (PAGE_SHIFT + 9 * (level - 1));
+        if level == 4 && slot >= 256 {
+            address |= 0xffff << 48;
+        }
+        if level == 1 || flags.contains(Flags::HUGE_PAGE) {
+            visit(address, Mapping { physical, level, flags });
+        } else {
+            tables += walk_table(Frame::new(physical >> PAGE_SHIFT), level - 1, address, visit);
+        }
+    }
+    tables
+}
+
+fn root_in_use() -> Frame {
+    Frame::new(Cr3::read().0.start_address().as_u64() >> PAGE_SHIFT)
 }

@@ -5,7 +5,6 @@ use crate::{
     memory::{self, frames, heap},
     println,
 };
-use vmalloc::PAGE_SIZE;
 
 pub(super) fn vmallocinfo(_: &[&str]) -> Result<(), CommandError> {
     let vmalloc = memory::vmalloc();
@@ -32,16 +31,17 @@ pub(super) fn vmallocinfo(_: &[&str]) -> Result<(), CommandError> {
 
 pub(super) fn meminfo(_: &[&str]) -> Result<(), CommandError> {
     let counts = frames::counts();
-    let stats = memory::vmalloc().stats();
+    let users = memory::users();
     let heap = heap::usage();
     let line = |name: &str, frames: u64| println!("{name:<12} {frames:>10} frames {:>10} KiB", frames * 4);
     line("total", counts.total);
     line("free", counts.free);
     line("  magazines", counts.in_magazines);
     line("quarantined", 0);
-    line("page tables", stats.table_frames() as u64);
-    line("records", stats.metadata_frames as u64);
-    line("heap", (heap.size / PAGE_SIZE) as u64);
+    line("page tables", users.page_tables);
+    line("records", users.records);
+    line("heap", users.heap);
+    line("vmalloc", users.areas);
     println!("heap in use  {:>10} bytes in {} chunks", heap.used, heap.chunks);
     println!("huge frames  {:>10} free", counts.huge_free);
     Ok(())

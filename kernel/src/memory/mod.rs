@@ -5,4 +5,33 @@ pub mod frames;
 pub mod heap;
 mod machine;
 
+use crate::arch::paging;
+use ::vmalloc::PAGE_SIZE;
+
 pub use machine::{Machine, init_vmalloc, try_vmalloc, vmalloc};
+
+/// Who has the frames that are not free. Together with those they are all frames there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Users {
+    /// Page tables, those in the CPUs' reserves included.
+    pub page_tables: u64,
+    /// The vmalloc library's records.
+    pub records: u64,
+    /// The heap's chunks.
+    pub heap: u64,
+    /// Areas from vmalloc, but for the heap's chunks.
+    pub areas: u64,
+}
+
+/// Counts who has the frames. Walks all page tables and all areas.
+pub fn users() -> Users {
+    let stats = vmalloc().stats();
+    let heap = (heap::usage().size / PAGE_SIZE) as u64;
+    let mapped: usize = vmalloc().areas().map(|area| area.pages).sum();
+    Users {
+        page_tables: (paging::walk(|_, _| ()) + stats.reserved_tables) as u64,
+        records: stats.metadata_frames as u64,
+        heap,
+        areas: mapped as u64 - heap,
+    }
+}

@@ -1,0 +1,169 @@
+//! Builds through cargo and learns what it made.
+
+use std::env;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde::Deserialize;
+
+use crate::status::{Doing, Error, Result};
+
+/// The package of the kernel; all others of the workspace run on the host.
+const KERNEL: &str = "kernel";
+
+/// A program that cargo made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Executable {
+    /// The program.
+    pub path: PathBuf,
+    /// The folder of its package.
+    pub package: PathBuf,
+    /// The package's name, and that of the file in `tests/` if there is one.
+    pub label: String,
+    /// Whether it was built to run tests; cargo makes a package's plain
+    /// programs too, for its tests to call.
+    pub is_test: bool,
+}
+
+/// The folder of the workspace.
+///
+/// # Panics
+/// If this crate has no parent folder, which cannot be.
+#[must_use]
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("boot/ is in the workspace")
+}
+
+/// A folder for files of the kind `name` in cargo's target folder, where this program is too.
+///
+/// # Errors
+/// If it cannot be made.
+pub fn target_folder(name: &str) -> Result<PathBuf> {
+    let program = env::current_exe().doing("find this program")?;
+    // target/TRIPLE/PROFILE/boot; test programs are one folder deeper.
+    // Cargo marks the target folder, and those of the triples in it too.
+    let marked = program.ancestors().filter(|folder| folder.join("CACHEDIR.TAG").is_file());
+    let target = marked.last().map_or_else(|| root().join("target"), Path::to_owned);
+    let folder = target.join(name);
+    std::fs::create_dir_all(&folder).doing(format_args!("make the folder {}", folder.display()))?;
+    Ok(folder)
+}
+
+/// Builds the kernel to be measured.
+///
+/// # Errors
+/// If it does not build; the compiler has said why.
+pub fn kernel() -> Result<PathBuf> {
+    let made = build("the kernel", &["build", "--release", "--package", KERNEL, "--bin", KERNEL])?;
+    match made.as_slice() {
+        [kernel] => Ok(kernel.path.clone()),
+        _ => Err(Error::failed(format!("cargo made {} kernels instead of one", made.len()))),
+    }
+}
+
+/// Builds the test kernels.
+///
+/// # Errors
+/// If one does not build; the compiler has said why.
+pub fn test_kernels() -> Result<Vec<Executable>> {
+    let made = build("the test kernels", &["test", "--no-run", "--package", KERNEL])?;
+    Ok(made.into_iter().filter(|program| program.is_test).collect())
+}
+
+/// Builds the test programs of all packages that run on the host.
+///
+/// # Errors
+/// If one does not build; the compiler has said why.
+pub fn host_tests() -> Result<Vec<Executable>> {
+    let host = ["test", "--no-run", "--target", "host-tuple", "--workspace", "--exclude", KERNEL];
+    let made = build("the host tests", &host)?;
+    Ok(made.into_iter().filter(|program| program.is_test).collect())
+}
+
+/// Runs cargo in the workspace and lists the programs made.
+fn build(what: &str, arguments: &[&str]) -> Result<Vec<Executable>> {
+    eprintln!("boot: building {what}");
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(arguments).arg("--message-format=json-render-diagnostics").current_dir(root());
+    // What an outer cargo says of its package must not reach an inner one.
+    for (name, _) in env::vars_os() {
+        let inherited = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_"];
+        if inherited.iter().any(|prefix| name.as_encoded_bytes().starts_with(prefix.as_bytes())) {
+            command.env_remove(name);
+        }
+    }
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().doing("start cargo")?;
+    let lines = child.stdout.take().map(BufReader::new).into_iter().flat_map(BufRead::lines);
+    let made: Vec<Executable> = lines.filter_map(|line| executable(&line.ok()?)).collect();
+    match child.wait().doing("wait for cargo")?.success() {
+        true => Ok(made),
+        false => Err(Error::failed(format!("{what} could not be built"))),
+    }
+}
+
+/// The part of cargo's messages that is needed; documented with `cargo build --message-format`.
+#[derive(Deserialize)]
+struct Message {
+    reason: String,
+    executable: Option<PathBuf>,
+    manifest_path: Option<PathBuf>,
+    target: Option<Target>,
+    profile: Option<Profile>,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    name: String,
+    kind: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Profile {
+    test: bool,
+}
+
+/// The program that a line of cargo's messages tells of, if any.
+fn executable(line: &str) -> Option<Executable> {
+    let message: Message = serde_json::from_str(line).ok()?;
+    if message.reason != "compiler-artifact" {
+        return None;
+    }
+    let (path, target) = (message.executable?, message.target?);
+    let package = message.manifest_path?.parent()?.to_owned();
+    let label = match target.kind.iter().any(|kind| kind == "test") {
+        true => format!("{} {}", package.file_name()?.display(), target.name),
+        false => target.name,
+    };
+    Some(Executable { path, package, label, is_test: message.profile?.test })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_are_found_among_cargos_messages() {
+        let line = |kind: &str, executable: &str, test: bool| {
+            format!(
+                r#"{{"reason":"compiler-artifact","package_id":"x","manifest_path":"/w/kernel/Cargo.toml",
+                "target":{{"kind":["{kind}"],"name":"guard"}},"profile":{{"opt_level":"1","test":{test}}},"executable":{executable},"fresh":true}}"#
+            )
+            .replace('\n', "")
+        };
+        let made = executable(&line("test", r#""/w/target/guard-1""#, true)).unwrap();
+        assert_eq!((made.label.as_str(), made.is_test), ("kernel guard", true));
+        assert_eq!((made.path, made.package), ("/w/target/guard-1".into(), "/w/kernel".into()));
+        let made = executable(&line("bin", r#""/w/target/x""#, false)).unwrap();
+        assert_eq!((made.label.as_str(), made.is_test), ("guard", false));
+        assert_eq!(executable(&line("lib", "null", true)), None);
+        assert_eq!(executable(r#"{"reason":"build-finished","success":true}"#), None);
+        assert_eq!(executable("text of a build script"), None);
+    }
+
+    #[test]
+    fn the_workspace_and_its_target_folder_are_found() {
+        assert!(root().join("boot/protocol/Cargo.toml").is_file());
+        assert!(target_folder("images").unwrap().is_dir());
+    }
+}

@@ -1,0 +1,422 @@
+//! What the user types.
+//!
+//! One wrong word gives one line on standard error that names it, and exit
+//! status 2. `run.sh` only looks at the first word; all else is read here.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::builder::ValueParser;
+use clap::error::ErrorKind;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::status::{Error, Result};
+
+/// Time limit of `exec` and of each test kernel, if the user names none.
+pub const TIMEOUT: Duration = Duration::from_secs(600);
+
+/// CPUs of a machine, if the user names no number.
+const CPUS: u16 = 2;
+
+/// Firmware and kernel do not boot with less.
+const SMALLEST_MEMORY: Memory = Memory { mebibytes: 128 };
+
+/// Boots the vmalloc kernel in QEMU, and tests it.
+#[derive(Debug, Parser)]
+#[command(name = "./run.sh", version, disable_help_subcommand = true)]
+#[command(
+    after_help = "Without an action: boot. Exit status: 0 all well; 1 a command or test failed; 2 usage; \
+    3 the kernel panicked, faulted or reset; 4 this computer lacks something; 124 timed out.\n\n\
+    The environment variable VMALLOC_TOOLCHAIN=rustup|debian forces the Rust toolchain that run.sh uses; \
+    OVMF_PATH names the UEFI firmware."
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub action: Action,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Action {
+    /// Boot to the console on this terminal
+    Boot(Machine),
+    /// Boot, run console commands, print exactly what they print, power off
+    Exec {
+        /// Console commands, separated by semicolons
+        #[arg(value_name = "CMD; CMD; ...", value_parser = commands())]
+        commands: String,
+        /// The machine.
+        #[command(flatten)]
+        machine: Machine,
+    },
+    /// Run the host tests and the kernel's tests
+    Test {
+        /// Run only the tests whose name contains this
+        filter: Option<String>,
+        /// The machine.
+        #[command(flatten)]
+        machine: Machine,
+    },
+    /// Run the benchmark suite
+    Bench,
+    /// Draw the figures
+    Report,
+    /// Install what is missing, so that plain `cargo run` and `cargo test` work
+    // Done by run.sh before this program exists; here for --help.
+    Setup,
+    /// Cargo's runner
+    #[command(hide = true, disable_help_flag = true)]
+    RunElf {
+        /// The kernel or test kernel that cargo built.
+        elf: PathBuf,
+        /// What the user gave after `--`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+}
+
+/// What may follow `cargo run --`.
+#[derive(Debug, Parser)]
+#[command(name = "cargo run --")]
+pub struct RunArguments {
+    /// The machine.
+    #[command(flatten)]
+    pub machine: Machine,
+}
+
+/// What may follow `cargo test --`.
+#[derive(Debug, Parser)]
+#[command(name = "cargo test --")]
+pub struct TestArguments {
+    /// Run only the tests whose name contains this
+    pub filter: Option<String>,
+    /// The machine.
+    #[command(flatten)]
+    pub machine: Machine,
+    /// Accepted as libtest does; test kernels hide nothing
+    #[arg(long, visible_alias = "show-output")]
+    pub nocapture: bool,
+    /// Accepted as libtest does; test kernels run one test at a time
+    #[arg(long, value_name = "N")]
+    pub test_threads: Option<u32>,
+}
+
+/// The machine to boot, and how long it may run.
+#[derive(Args, Clone, Debug)]
+pub struct Machine {
+    /// CPUs [default: 2; 1 with --icount]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=255))]
+    pub cpus: Option<u16>,
+    /// Memory, with suffix M or G
+    #[arg(long, value_name = "SIZE", default_value_t = Memory { mebibytes: 1024 })]
+    pub memory: Memory,
+    /// Count instructions instead of time: 2^SHIFT ns each, on one CPU, the same in every run [default shift: 6]
+    #[arg(long, value_name = "SHIFT", num_args = 0..=1, require_equals = true, default_missing_value = "6",
+        value_parser = clap::value_parser!(u8).range(0..=10))]
+    pub icount: Option<u8>,
+    /// What runs the guest's instructions
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t = Accel::Auto)]
+    pub accel: Accel,
+    /// Let the machine run no longer [default: no limit for boot, otherwise 600]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub timeout: Option<Duration>,
+    /// Kernel parameters
+    #[arg(long, value_name = "key=value ...", default_value = "", hide_default_value = true)]
+    pub append: String,
+    /// Let gdb attach on port 1234, and wait for it
+    #[arg(long)]
+    pub gdb: bool,
+    /// Print the QEMU command
+    #[arg(long)]
+    pub verbose: bool,
+}
+
+impl Machine {
+    /// CPUs of the machine.
+    #[must_use]
+    pub fn cpus(&self) -> u16 {
+        self.cpus.unwrap_or(if self.icount.is_some() { 1 } else { CPUS })
+    }
+
+    /// Time limit where there is one unless the user says otherwise. A
+    /// debugger stops the machine, not the clock, so there is none with it.
+    #[must_use]
+    pub fn limit(&self) -> Option<Duration> {
+        self.timeout.or((!self.gdb).then_some(TIMEOUT))
+    }
+
+    /// Looks for what each option allows but not all of them together.
+    fn check(&self) -> Result<()> {
+        if let (Some(_), Some(cpus @ 2..)) = (self.icount, self.cpus) {
+            return Err(Error::usage(format!("--cpus {cpus}: --icount allows one CPU only")));
+        }
+        if self.icount.is_some() && self.accel == Accel::Kvm {
+            return Err(Error::usage("--accel kvm: --icount needs tcg"));
+        }
+        if self.memory < SMALLEST_MEMORY {
+            return Err(Error::usage(format!(
+                "--memory {}: firmware and kernel need at least {SMALLEST_MEMORY}",
+                self.memory
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// What runs the guest's instructions, as the user asks for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Accel {
+    /// KVM if it works here, otherwise TCG
+    Auto,
+    /// Emulation in software
+    Tcg,
+    /// The CPU's virtualization
+    Kvm,
+}
+
+/// An amount of memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Memory {
+    /// The amount in MiB.
+    pub mebibytes: u32,
+}
+
+impl FromStr for Memory {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let (digits, unit) = match text.as_bytes() {
+            [.., b'M' | b'm'] => (&text[..text.len() - 1], 1),
+            [.., b'G' | b'g'] => (&text[..text.len() - 1], 1024),
+            _ => return Err("give a size with suffix M or G, such as 256M or 8G".into()),
+        };
+        // u32's own parser allows a sign.
+        if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err("give a whole number with suffix M or G, such as 256M or 8G".into());
+        }
+        let number: u32 = digits.parse().map_err(|error| format!("{error}"))?;
+        let mebibytes = number.checked_mul(unit).ok_or("more than a machine can have")?;
+        Ok(Self { mebibytes })
+    }
+}
+
+impl fmt::Display for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.mebibytes {
+            mebibytes if mebibytes > 0 && mebibytes.is_multiple_of(1024) => {
+                write!(f, "{}G", mebibytes / 1024)
+            }
+            mebibytes => write!(f, "{mebibytes}M"),
+        }
+    }
+}
+
+/// Reads a time limit in seconds, fractions allowed.
+fn seconds(text: &str) -> std::result::Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds")?;
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(limit) if !limit.is_zero() => Ok(limit),
+        _ => Err("must be more than 0".into()),
+    }
+}
+
+/// Reads console commands; there must be one.
+fn commands() -> ValueParser {
+    ValueParser::new(|text: &str| match text.split(';').all(|command| command.trim().is_empty()) {
+        true => Err("no command".to_owned()),
+        false => Ok(text.to_owned()),
+    })
+}
+
+/// Reads the words after the program's name.
+///
+/// # Errors
+/// Of status [`Status::Usage`](crate::status::Status::Usage), with one line; of status
+/// [`Status::Ok`](crate::status::Status::Ok) and no line if help was asked for and has been printed.
+pub fn parse(mut words: Vec<OsString>) -> Result<Cli> {
+    let is_option = |word: &OsString| word.as_encoded_bytes().starts_with(b"-");
+    let about_program =
+        |word: &OsString| ["-h", "--help", "-V", "--version"].iter().any(|option| word == option);
+    if words.first().is_none_or(|word| is_option(word) && !about_program(word)) {
+        words.insert(0, "boot".into());
+    }
+    let cli: Cli = read("./run.sh", words)?;
+    match &cli.action {
+        Action::Boot(machine) | Action::Exec { machine, .. } | Action::Test { machine, .. } => {
+            machine.check()?
+        }
+        Action::Bench | Action::Report | Action::Setup | Action::RunElf { .. } => {}
+    }
+    Ok(cli)
+}
+
+/// Reads the words after `cargo run --`.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_run_arguments(words: Vec<OsString>) -> Result<RunArguments> {
+    let arguments: RunArguments = read("cargo run --", words)?;
+    arguments.machine.check()?;
+    Ok(arguments)
+}
+
+/// Reads the words after `cargo test --`.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_test_arguments(words: Vec<OsString>) -> Result<TestArguments> {
+    let arguments: TestArguments = read("cargo test --", words)?;
+    arguments.machine.check()?;
+    Ok(arguments)
+}
+
+fn read<T: Parser>(program: &str, mut words: Vec<OsString>) -> Result<T> {
+    words.insert(0, program.into());
+    T::try_parse_from(words).map_err(|error| match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            // Nothing is left to tell if standard output is closed.
+            let _ = error.print();
+            Error { status: crate::status::Status::Ok, message: String::new() }
+        }
+        _ => Error::usage(one_line(&error.to_string())),
+    })
+}
+
+/// The first paragraph of clap's message, on one line.
+fn one_line(message: &str) -> String {
+    let paragraph = message.split("\n\n").next().unwrap_or_default();
+    let words: Vec<&str> = paragraph.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    words.join(" ").trim_start_matches("error: ").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::Status;
+
+    fn cli(words: &[&str]) -> Result<Cli> {
+        parse(words.iter().map(OsString::from).collect())
+    }
+
+    fn machine(words: &[&str]) -> Machine {
+        match cli(words).unwrap().action {
+            Action::Boot(machine) | Action::Exec { machine, .. } | Action::Test { machine, .. } => machine,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn complaint(words: &[&str]) -> String {
+        let error = cli(words).unwrap_err();
+        assert_eq!(error.status, Status::Usage, "{words:?}");
+        assert_eq!(error.message.lines().count(), 1, "{}", error.message);
+        error.message
+    }
+
+    #[test]
+    fn clap_finds_no_fault_in_the_description() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+        RunArguments::command().debug_assert();
+        TestArguments::command().debug_assert();
+    }
+
+    #[test]
+    fn no_action_means_boot() {
+        assert!(matches!(cli(&[]).unwrap().action, Action::Boot(_)));
+        assert_eq!(machine(&["--cpus", "4"]).cpus(), 4);
+    }
+
+    #[test]
+    fn defaults() {
+        let machine = machine(&["boot"]);
+        assert_eq!((machine.cpus(), machine.memory.mebibytes), (2, 1024));
+        assert_eq!((machine.icount, machine.accel), (None, Accel::Auto));
+        assert_eq!((machine.timeout, machine.limit()), (None, Some(TIMEOUT)));
+        assert!(machine.append.is_empty() && !machine.gdb && !machine.verbose);
+    }
+
+    #[test]
+    fn icount_has_a_default_shift_and_one_cpu() {
+        let machine_of = |words| (machine(words).icount, machine(words).cpus());
+        assert_eq!(machine_of(&["boot", "--icount"]), (Some(6), 1));
+        assert_eq!(machine_of(&["boot", "--icount=3"]), (Some(3), 1));
+        assert_eq!(machine_of(&["boot", "--icount", "--cpus", "1"]), (Some(6), 1));
+    }
+
+    #[test]
+    fn icount_does_not_swallow_the_commands() {
+        let Action::Exec { commands, machine } = cli(&["exec", "--icount", "help; help"]).unwrap().action
+        else {
+            panic!()
+        };
+        assert_eq!((commands.as_str(), machine.icount), ("help; help", Some(6)));
+    }
+
+    #[test]
+    fn each_wrong_input_is_named_in_one_line() {
+        for (words, named) in [
+            (&["nosuch"][..], "nosuch"),
+            (&["exec"], "CMD"),
+            (&["exec", ""], "no command"),
+            (&["exec", " ; "], "no command"),
+            (&["exec", "help", "more"], "more"),
+            (&["boot", "more"], "more"),
+            (&["boot", "--nosuch"], "--nosuch"),
+            (&["boot", "--cpus", "0"], "0"),
+            (&["boot", "--cpus", "two"], "two"),
+            (&["boot", "--cpus", "256"], "256"),
+            (&["boot", "--memory", "1T"], "1T"),
+            (&["boot", "--memory", "64M"], "64M"),
+            (&["boot", "--icount=11"], "11"),
+            (&["boot", "--icount", "--cpus", "2"], "--cpus 2"),
+            (&["boot", "--icount", "--accel", "kvm"], "--accel kvm"),
+            (&["boot", "--accel", "xen"], "xen"),
+            (&["boot", "--timeout", "0"], "0"),
+            (&["boot", "--timeout", "soon"], "soon"),
+            (&["boot", "--timeout", "-1"], "-1"),
+            (&["boot", "--timeout", "inf"], "inf"),
+        ] {
+            let message = complaint(words);
+            assert!(message.contains(named), "{words:?}: {message}");
+        }
+    }
+
+    #[test]
+    fn time_limits_may_have_fractions() {
+        assert_eq!(machine(&["boot", "--timeout", "0.1"]).timeout, Some(Duration::from_millis(100)));
+    }
+
+    #[test]
+    fn memory_is_read_and_written() {
+        for (text, mebibytes, written) in
+            [("256M", 256, "256M"), ("8G", 8192, "8G"), ("1g", 1024, "1G"), ("1536m", 1536, "1536M")]
+        {
+            let memory: Memory = text.parse().unwrap();
+            assert_eq!((memory.mebibytes, memory.to_string().as_str()), (mebibytes, written));
+        }
+        for text in ["", "M", "1", "1.5G", "+1G", "-1G", "1 G", "4194304G", "99999999999M", "1GiB", "µ"] {
+            assert!(text.parse::<Memory>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn cargo_test_takes_a_filter_and_machine_options() {
+        let words = ["--nocapture", "--cpus", "4", "area", "--test-threads=1"];
+        let arguments = parse_test_arguments(words.iter().map(OsString::from).collect()).unwrap();
+        assert_eq!((arguments.filter.as_deref(), arguments.machine.cpus()), (Some("area"), 4));
+    }
+
+    #[test]
+    fn the_runner_keeps_the_arguments_as_they_are() {
+        let Action::RunElf { elf, arguments } =
+            cli(&["run-elf", "/k", "--cpus", "4", "--help"]).unwrap().action
+        else {
+            panic!()
+        };
+        assert_eq!((elf, arguments.len()), (PathBuf::from("/k"), 3));
+    }
+}

@@ -1,0 +1,144 @@
+//! Makes the UEFI disk image of a kernel.
+//!
+//! Images are kept in `target/images`, under a name that tells the kernel's
+//! path, size and time of change, and are complete or absent: each is written
+//! under another name first.
+
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use bootloader::{BootConfig, UefiBoot};
+
+use crate::status::{Doing, Result};
+
+/// The image of the kernel `elf`, made if it is not there yet.
+///
+/// # Errors
+/// If the kernel cannot be read or the image cannot be written.
+pub fn of(elf: &Path, folder: &Path) -> Result<PathBuf> {
+    kept(elf, folder, |image| {
+        let mut config = BootConfig::default();
+        // The machine has no screen.
+        config.frame_buffer_logging = false;
+        let made = UefiBoot::new(elf).set_boot_config(&config).create_disk_image(image);
+        made.doing(format_args!("make a disk image of {}", elf.display()))
+    })
+}
+
+/// The file in `folder` that `make` makes of `source`. Those of older versions of it are removed.
+fn kept(source: &Path, folder: &Path, make: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
+    let source = source.canonicalize().doing(format_args!("find {}", source.display()))?;
+    let about = fs::metadata(&source).doing(format_args!("read {}", source.display()))?;
+    let mut hasher = DefaultHasher::new();
+    source.hash(&mut hasher);
+    let name = source.file_name().unwrap_or_default().to_string_lossy();
+    let family = format!("{name}-{:016x}-", hasher.finish());
+    let image =
+        folder.join(format!("{family}{}-{}-{:09}.img", about.len(), about.mtime(), about.mtime_nsec()));
+    if image.is_file() {
+        return Ok(image);
+    }
+    fs::create_dir_all(folder).doing(format_args!("make the folder {}", folder.display()))?;
+    let old = files_of(&family, folder)?;
+    let scratch =
+        tempfile::Builder::new().prefix(".image-").tempfile_in(folder).doing("make a temporary file")?;
+    make(scratch.path())?;
+    scratch.persist(&image).doing(format_args!("write {}", image.display()))?;
+    for old in old {
+        // Another process may have been faster.
+        let _ = fs::remove_file(old);
+    }
+    Ok(image)
+}
+
+fn files_of(family: &str, folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder).doing(format_args!("read {}", folder.display()))?;
+    let names = entries.filter_map(std::result::Result::ok);
+    Ok(names
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with(family))
+        .map(|e| e.path())
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::Error;
+    use std::time::{Duration, SystemTime};
+
+    fn make(source: &Path, folder: &Path, made: &mut u32) -> Result<PathBuf> {
+        kept(source, folder, |image| {
+            *made += 1;
+            fs::copy(source, image).map(drop).doing("copy")
+        })
+    }
+
+    fn count(folder: &Path) -> usize {
+        fs::read_dir(folder).unwrap().count()
+    }
+
+    #[test]
+    fn an_image_is_made_once_for_each_version_and_old_ones_go() {
+        let folder = tempfile::tempdir().unwrap();
+        let (source, images) = (folder.path().join("kernel"), folder.path().join("a/images"));
+        let mut made = 0;
+        fs::write(&source, "one").unwrap();
+        let first = make(&source, &images, &mut made).unwrap();
+        assert_eq!(make(&source, &images, &mut made).unwrap(), first);
+        assert_eq!(made, 1);
+
+        // Same size, other time.
+        fs::write(&source, "two").unwrap();
+        let later = SystemTime::now() + Duration::from_secs(5);
+        fs::File::options().write(true).open(&source).unwrap().set_modified(later).unwrap();
+        let second = make(&source, &images, &mut made).unwrap();
+        assert_ne!(first, second);
+        assert_eq!((made, fs::read_to_string(second).unwrap().as_str(), count(&images)), (2, "two", 1));
+    }
+
+    #[test]
+    fn kernels_of_one_name_in_two_folders_do_not_disturb_each_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let images = folder.path().join("images");
+        let mut made = 0;
+        for profile in ["debug", "release"] {
+            let source = folder.path().join(profile).join("kernel");
+            fs::create_dir_all(source.parent().unwrap()).unwrap();
+            fs::write(&source, profile).unwrap();
+            let image = make(&source, &images, &mut made).unwrap();
+            assert_eq!(fs::read_to_string(image).unwrap(), profile);
+        }
+        assert_eq!((made, count(&images)), (2, 2));
+    }
+
+    #[test]
+    fn a_failure_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let (source, images) = (folder.path().join("kernel"), folder.path().join("images"));
+        fs::write(&source, "x").unwrap();
+        let half = kept(&source, &images, |image| {
+            fs::write(image, "half").unwrap();
+            Err(Error::failed("no space"))
+        });
+        assert!(half.is_err());
+        assert_eq!(count(&images), 0);
+    }
+
+    #[test]
+    fn a_kernel_that_is_not_there_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = of(&folder.path().join("nosuch"), folder.path()).unwrap_err();
+        assert!(error.message.contains("nosuch"), "{error}");
+    }
+
+    #[test]
+    fn the_image_is_a_gpt_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let elf = folder.path().join("kernel");
+        fs::write(&elf, "any kernel").unwrap();
+        let image = fs::read(of(&elf, &folder.path().join("images")).unwrap()).unwrap();
+        assert_eq!(&image[512..520], b"EFI PART");
+    }
+}

@@ -1,0 +1,215 @@
+//! What the judge makes of good, bad and impossible machines.
+
+use super::*;
+
+const SUCCESS: How = How::Exited(Exit::Success.qemu_status());
+const FAILURE: How = How::Exited(Exit::Failure.qemu_status());
+const PANIC: How = How::Exited(Exit::Panic.qemu_status());
+const UNFIT: How = How::Exited(Exit::Unfit.qemu_status());
+const RESET: How = How::Exited(0);
+
+/// Judges lines as they come over the serial line; those that start with `!` are records.
+fn judge(purpose: Purpose, lines: &[&str], how: How) -> Verdict {
+    let mut judge = Judge::new(purpose);
+    for line in lines {
+        match line.strip_prefix('!') {
+            Some(record) => match Record::parse(&format!("\u{1e}{record}")) {
+                Some(record) => judge.record(record),
+                None => judge.garbled(record),
+            },
+            None => judge.line(line),
+        }
+    }
+    judge.verdict(how)
+}
+
+/// The status, and the complaints on one line.
+fn commands(lines: &[&str], how: How) -> (Status, String) {
+    let verdict = judge(Purpose::Commands, lines, how);
+    (verdict.status, verdict.complaints.join("; "))
+}
+
+/// The status, and the counts.
+fn tests(lines: &[&str], how: How) -> (Status, usize, usize) {
+    let verdict = judge(Purpose::Tests, lines, how);
+    assert_eq!(verdict.status == Status::Ok, verdict.complaints.is_empty(), "{verdict:?}");
+    (verdict.status, verdict.passed, verdict.failed)
+}
+
+#[test]
+fn commands_that_succeed() {
+    assert_eq!(commands(&["!console", "help", "!commands-done 0"], SUCCESS), (Status::Ok, String::new()));
+}
+
+#[test]
+fn a_failed_command_is_said_by_the_kernel_itself() {
+    assert_eq!(commands(&["!console", "!commands-done 2"], FAILURE), (Status::Failed, String::new()));
+}
+
+#[test]
+fn an_exit_status_that_disagrees_with_the_records_is_no_success() {
+    for (lines, how) in [
+        (&["!console", "!commands-done 1"], SUCCESS),
+        (&["!console", "!commands-done 0"], FAILURE),
+        (&["!console", "!panic"], FAILURE),
+    ] {
+        let (status, complaint) = commands(lines, how);
+        assert_ne!(status, Status::Ok);
+        assert!(!complaint.is_empty());
+    }
+    assert_eq!(commands(&["!console", "!panic", "!commands-done 0"], SUCCESS).0, Status::Crashed);
+}
+
+#[test]
+fn a_missing_closing_record_is_no_success() {
+    assert_eq!(commands(&["!console", "text"], SUCCESS).0, Status::Failed);
+    assert_eq!(commands(&["!commands-done 0"], SUCCESS).0, Status::Failed);
+    assert_eq!(commands(&[], SUCCESS).0, Status::Failed);
+    assert_eq!(commands(&["!console"], FAILURE).0, Status::Failed);
+}
+
+#[test]
+fn a_triple_fault_is_a_crash() {
+    assert_eq!(commands(&["!console"], RESET).0, Status::Crashed);
+    assert_eq!(commands(&[], RESET).0, Status::Crashed);
+    assert_eq!(commands(&["!console", "!commands-done 0"], RESET).0, Status::Crashed);
+    assert_eq!(judge(Purpose::Console, &["!console"], RESET).status, Status::Crashed);
+    assert_eq!(tests(&["!tests 2", "!test a", "!passed", "!test b"], RESET), (Status::Crashed, 1, 1));
+}
+
+#[test]
+fn a_hang_is_a_time_out_whatever_was_said_before() {
+    for lines in [&[][..], &["!console"], &["!console", "!commands-done 0"], &["!console", "!panic"]] {
+        assert_eq!(commands(lines, How::TimedOut).0, Status::TimedOut, "{lines:?}");
+    }
+    let verdict = judge(Purpose::Tests, &["!tests 3", "!test a", "!passed", "!test b"], How::TimedOut);
+    assert_eq!((verdict.status, verdict.passed, verdict.failed), (Status::TimedOut, 1, 2));
+    assert!(verdict.complaints[0].contains("test b"));
+}
+
+#[test]
+fn a_panic_is_a_crash() {
+    let (status, complaint) = commands(&["!console", "!panic", "report"], PANIC);
+    assert_eq!((status, complaint.as_str()), (Status::Crashed, "the kernel panicked"));
+    assert_eq!(commands(&[], PANIC).0, Status::Crashed);
+    assert_eq!(judge(Purpose::Console, &["!console", "!panic"], PANIC).status, Status::Crashed);
+    assert_eq!(commands(&["!console", "!panic"], RESET).0, Status::Crashed);
+}
+
+#[test]
+fn an_unfit_machine_has_its_own_status() {
+    let (status, complaint) = commands(&["loading", "too little memory", ""], UNFIT);
+    assert_eq!((status, complaint.as_str()), (Status::Unfit, "the machine is unfit: too little memory"));
+    assert_eq!(tests(&[], UNFIT), (Status::Unfit, 0, 1));
+}
+
+#[test]
+fn qemus_own_failures_are_no_success() {
+    for how in [How::Exited(1), How::Exited(2), How::Exited(255), How::Signalled(6)] {
+        assert_eq!(commands(&["!console", "!commands-done 0"], how).0, Status::Failed, "{how:?}");
+        assert_eq!(tests(&["!tests 1", "!test a", "!passed", "!tests-done 1"], how), (Status::Failed, 1, 1));
+    }
+}
+
+#[test]
+fn tests_that_pass() {
+    let lines = ["!tests 2", "!test a", "test a ... ok", "!passed", "!test b", "!passed", "!tests-done 2"];
+    assert_eq!(tests(&lines, SUCCESS), (Status::Ok, 2, 0));
+}
+
+#[test]
+fn a_test_kernel_whose_filter_lets_nothing_through_is_well() {
+    assert_eq!(tests(&["!tests 0", "!tests-done 0"], SUCCESS), (Status::Ok, 0, 0));
+}
+
+#[test]
+fn counts_that_do_not_add_up_are_no_success() {
+    for (lines, passed, failed) in [
+        (&["!tests 2", "!test a", "!passed", "!tests-done 1"][..], 1, 1),
+        (&["!tests 2", "!test a", "!passed", "!tests-done 2"], 1, 1),
+        (&["!tests 1", "!test a", "!passed", "!tests-done 0"], 1, 1),
+        (&["!tests 1", "!test a", "!passed", "!test b", "!passed", "!tests-done 2"], 2, 1),
+        (&["!tests 1", "!test a", "!passed", "!passed", "!tests-done 1"], 1, 1),
+        (&["!tests 1", "!passed", "!tests-done 1"], 0, 1),
+        (&["!tests 2", "!test a", "!test b", "!passed", "!tests-done 1"], 1, 1),
+        (&["!tests 1", "!test a", "!tests-done 0"], 0, 1),
+        (&["!tests 1", "!test a", "!passed"], 1, 1),
+        (&["!test a", "!passed", "!tests-done 1"], 1, 1),
+        (&["!tests 1", "!tests 1", "!test a", "!passed", "!tests-done 1"], 1, 1),
+        (&["!tests 1", "!test a", "!passed", "!tests-done 1", "!tests-done 1"], 1, 1),
+        (&["!tests one", "!test a", "!passed", "!tests-done 1"], 1, 1),
+        (&["!tests-done 0"], 0, 1),
+        (&[], 0, 1),
+    ] {
+        assert_eq!(tests(lines, SUCCESS), (Status::Failed, passed, failed), "{lines:?}");
+    }
+}
+
+#[test]
+fn a_failed_test_is_counted_with_those_that_never_ran() {
+    assert_eq!(tests(&["!tests 4", "!test a", "!passed", "!test b"], FAILURE), (Status::Failed, 1, 3));
+    assert_eq!(
+        tests(&["!tests 4", "!test a", "!passed", "!test b", "!panic"], PANIC),
+        (Status::Crashed, 1, 3)
+    );
+    assert_eq!(tests(&["!tests 1", "!test a", "!passed", "!tests-done 1"], FAILURE), (Status::Failed, 1, 1));
+}
+
+#[test]
+fn an_expected_panic_passes() {
+    let lines =
+        ["!tests 1", "!test guard", "!expect-panic guard page of", "!panic", "hit the guard page of area 3"];
+    assert_eq!(tests(&lines, PANIC), (Status::Ok, 1, 0));
+}
+
+#[test]
+fn any_other_end_of_an_expected_panic_fails() {
+    let begin = ["!tests 1", "!test guard", "!expect-panic guard page"];
+    let with = |more: &[&'static str]| [&begin[..], more].concat();
+    assert_eq!(tests(&with(&["!panic", "another cause"]), PANIC), (Status::Crashed, 0, 1));
+    assert_eq!(
+        tests(&with(&["guard page", "!panic"]), PANIC),
+        (Status::Crashed, 0, 1),
+        "text before the report"
+    );
+    assert_eq!(tests(&with(&["guard page"]), PANIC), (Status::Crashed, 0, 1), "no report");
+    assert_eq!(tests(&with(&["!panic", "guard page"]), RESET), (Status::Crashed, 0, 1));
+    assert_eq!(tests(&with(&["!panic", "guard page"]), SUCCESS), (Status::Crashed, 0, 1));
+    assert_eq!(tests(&with(&["!panic", "guard page"]), How::TimedOut), (Status::TimedOut, 0, 1));
+    assert_eq!(tests(&with(&[]), RESET), (Status::Crashed, 0, 1));
+    assert_eq!(tests(&with(&["!passed", "!tests-done 1"]), SUCCESS), (Status::Failed, 0, 1));
+    assert_eq!(tests(&with(&[]), SUCCESS), (Status::Failed, 0, 1));
+}
+
+#[test]
+fn an_expectation_holds_for_its_own_test_only() {
+    let lines = ["!tests 2", "!test a", "!expect-panic x", "!test b", "!panic", "x"];
+    assert_eq!(tests(&lines, PANIC).0, Status::Crashed);
+    assert_eq!(tests(&["!tests 1", "!expect-panic x", "!panic", "x"], PANIC).0, Status::Crashed);
+}
+
+#[test]
+fn tests_after_an_expected_panic_did_not_run() {
+    let lines = ["!tests 2", "!test a", "!expect-panic x", "!panic", "x"];
+    assert_eq!(tests(&lines, PANIC), (Status::Failed, 1, 1));
+}
+
+#[test]
+fn a_reboot_starts_a_console_again_and_nothing_else() {
+    let verdict = judge(Purpose::Console, &["!console", "!reboot"], RESET);
+    assert!(verdict.again && verdict.status == Status::Ok, "{verdict:?}");
+    let verdict = judge(Purpose::Commands, &["!console", "!reboot"], RESET);
+    assert!(!verdict.again && verdict.status == Status::Failed, "{verdict:?}");
+    let verdict = judge(Purpose::Console, &["!console", "!reboot", "!panic"], RESET);
+    assert!(!verdict.again && verdict.status == Status::Crashed, "{verdict:?}");
+    let verdict = judge(Purpose::Console, &["!console", "!reboot"], SUCCESS);
+    assert!(!verdict.again, "{verdict:?}");
+}
+
+#[test]
+fn a_console_ends_well_by_poweroff_or_by_the_user() {
+    assert_eq!(judge(Purpose::Console, &["!console"], SUCCESS).status, Status::Ok);
+    assert_eq!(judge(Purpose::Console, &[], How::EndedByUser).status, Status::Ok);
+    assert_eq!(judge(Purpose::Console, &[], SUCCESS).status, Status::Failed);
+    assert_eq!(judge(Purpose::Console, &["!console"], FAILURE).status, Status::Failed);
+}

@@ -1,0 +1,250 @@
+//! Describes a machine as a QEMU command.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use protocol::{FW_CFG_COMMANDS, FW_CFG_FILTER, FW_CFG_PARAMETERS};
+use tempfile::TempDir;
+
+use crate::accel::{self, Accelerator};
+use crate::cli;
+use crate::firmware::{self, Firmware};
+use crate::status::{Doing, Result};
+
+/// The program that is the machine.
+pub const PROGRAM: &str = "qemu-system-x86_64";
+
+/// The device by which the kernel ends the machine; its port is [`protocol::EXIT_PORT`].
+pub const EXIT_DEVICE: [&str; 2] = ["-device", "isa-debug-exit,iobase=0xf4,iosize=4"];
+
+/// What the kernel is told at boot.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Orders {
+    /// Kernel parameters; empty for none.
+    pub parameters: String,
+    /// Console commands to run instead of an interactive console.
+    pub commands: Option<String>,
+    /// Run only tests whose name contains this.
+    pub filter: Option<String>,
+}
+
+/// Everything on this computer that a machine is made of.
+///
+/// The files with the kernel's orders live as long as this value, so that the
+/// machine can be started again.
+#[derive(Debug)]
+pub struct Machine {
+    options: cli::Machine,
+    accelerator: Accelerator,
+    firmware: Firmware,
+    image: PathBuf,
+    /// Pairs of a fw_cfg name and the file that holds its content.
+    orders: Vec<(&'static str, PathBuf)>,
+    _folder: TempDir,
+}
+
+impl Machine {
+    /// Chooses the accelerator (and says which), finds the firmware and writes the orders.
+    ///
+    /// # Errors
+    /// If the computer lacks something, or the temporary folder cannot be written.
+    pub fn new(options: &cli::Machine, image: PathBuf, orders: &Orders) -> Result<Self> {
+        let choice = accel::choose(options.accel, options.icount.is_some())?;
+        let folder = TempDir::with_prefix("vmalloc-").doing("make a temporary folder")?;
+        let parameters = Some(&orders.parameters).filter(|parameters| !parameters.is_empty());
+        let mut files = Vec::new();
+        for (name, content) in [
+            (FW_CFG_PARAMETERS, parameters),
+            (FW_CFG_COMMANDS, orders.commands.as_ref()),
+            (FW_CFG_FILTER, orders.filter.as_ref()),
+        ] {
+            if let Some(content) = content {
+                let path = folder.path().join(name.replace('/', "-"));
+                std::fs::write(&path, content).doing("write the kernel's orders")?;
+                files.push((name, path));
+            }
+        }
+        let machine = Self {
+            options: options.clone(),
+            accelerator: choice.accelerator,
+            firmware: firmware::find()?,
+            image,
+            orders: files,
+            _folder: folder,
+        };
+        eprintln!("boot: {}", machine.summary(&choice.reason));
+        if options.verbose {
+            eprintln!("boot: {}", machine.shown());
+        }
+        if options.gdb {
+            eprintln!("boot: waiting for gdb: gdb KERNEL -ex 'target remote :1234'");
+        }
+        Ok(machine)
+    }
+
+    /// The command that starts the machine, without its standard streams.
+    #[must_use]
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(PROGRAM);
+        command.args(self.arguments()).stdin(Stdio::null());
+        command
+    }
+
+    /// How long the machine may run where there is a limit by default.
+    #[must_use]
+    pub fn limit(&self) -> Option<Duration> {
+        self.options.limit()
+    }
+
+    /// How long the machine may run if the user set a limit.
+    #[must_use]
+    pub fn users_limit(&self) -> Option<Duration> {
+        self.options.timeout
+    }
+
+    fn summary(&self, reason: &str) -> String {
+        let accelerator = match self.accelerator {
+            Accelerator::Kvm => "KVM",
+            Accelerator::Tcg => "TCG",
+        };
+        let reason = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
+        let cpus = self.options.cpus();
+        let plural = if cpus == 1 { "" } else { "s" };
+        format!("QEMU with {accelerator}{reason}, {cpus} CPU{plural}, {} memory", self.options.memory)
+    }
+
+    fn arguments(&self) -> Vec<OsString> {
+        let options = &self.options;
+        let mut arguments: Vec<OsString> = Vec::new();
+        let mut add = |words: &[&str]| arguments.extend(words.iter().map(OsString::from));
+        add(&["-machine", "q35", "-nodefaults", "-no-reboot"]);
+        add(&["-display", "none", "-vga", "none", "-net", "none", "-monitor", "none", "-serial", "stdio"]);
+        add(&accelerator_arguments(self.accelerator, options.icount).each_ref().map(String::as_str));
+        add(&["-smp", &options.cpus().to_string(), "-m", &options.memory.to_string()]);
+        add(&EXIT_DEVICE);
+        if let Some(shift) = options.icount {
+            // Nothing of the computer's own time may reach the guest.
+            add(&["-icount", &format!("shift={shift},sleep=off"), "-rtc", "base=2026-01-01,clock=vm"]);
+        }
+        if options.gdb {
+            add(&["-s", "-S"]);
+        }
+        match self.firmware.code_only {
+            true => {
+                arguments.push("-drive".into());
+                arguments.push(with_file("if=pflash,format=raw,readonly=on", &self.firmware.path));
+            }
+            false => arguments.extend(["-bios".into(), self.firmware.path.clone().into()]),
+        }
+        // Of the disks that OVMF knows none loads faster (measured).
+        arguments.push("-drive".into());
+        arguments.push(with_file("if=none,id=disk,format=raw,readonly=on", &self.image));
+        arguments.extend(["-device".into(), "virtio-blk-pci,drive=disk,bootindex=0".into()]);
+        for (name, path) in &self.orders {
+            arguments.push("-fw_cfg".into());
+            arguments.push(with_file(&format!("name={name}"), path));
+        }
+        arguments
+    }
+
+    /// The command as it could be typed to a shell.
+    fn shown(&self) -> String {
+        let quote = |word: &OsString| {
+            let word = word.to_string_lossy();
+            let plain = |c: char| c.is_ascii_alphanumeric() || "-_=,./:+".contains(c);
+            if word.chars().all(plain) {
+                word.into_owned()
+            } else {
+                format!("'{}'", word.replace('\'', r"'\''"))
+            }
+        };
+        let words: Vec<String> = self.arguments().iter().map(quote).collect();
+        format!("{PROGRAM} {}", words.join(" "))
+    }
+}
+
+/// What tells QEMU which accelerator and which CPU model to use.
+#[must_use]
+pub fn accelerator_arguments(accelerator: Accelerator, icount: Option<u8>) -> [String; 4] {
+    let (accel, cpu) = match (accelerator, icount) {
+        (Accelerator::Kvm, _) => ("kvm", "host"),
+        (Accelerator::Tcg, None) => ("tcg,thread=multi", "max"),
+        // Counting needs all CPUs on one thread.
+        (Accelerator::Tcg, Some(_)) => ("tcg,thread=single", "max"),
+    };
+    ["-accel", accel, "-cpu", cpu].map(String::from)
+}
+
+/// `OPTIONS,file=PATH`; QEMU reads a doubled comma as a comma of the path.
+fn with_file(options: &str, path: &Path) -> OsString {
+    let mut bytes = format!("{options},file=").into_bytes();
+    for &byte in OsStr::as_bytes(path.as_os_str()) {
+        bytes.extend(if byte == b',' { &b",,"[..] } else { std::slice::from_ref(&byte) });
+    }
+    OsString::from_vec(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::OsString;
+
+    fn shown(words: &[&str], orders: &Orders) -> String {
+        let words = words.iter().chain(&["--accel", "tcg"]).map(OsString::from).collect();
+        let options = cli::parse_run_arguments(words).unwrap().machine;
+        Machine::new(&options, "/disk.img".into(), orders).unwrap().shown()
+    }
+
+    #[test]
+    fn options_become_arguments() {
+        let shown = shown(&["--cpus", "4", "--memory", "8G", "--gdb"], &Orders::default());
+        for part in
+            ["-accel tcg,thread=multi -cpu max", "-smp 4 -m 8G", "-s -S", "file=/disk.img", "-no-reboot"]
+        {
+            assert!(shown.contains(part), "{part}: {shown}");
+        }
+        assert!(!shown.contains("icount") && !shown.contains("fw_cfg"), "{shown}");
+    }
+
+    #[test]
+    fn counted_machines_take_nothing_from_the_computers_clock() {
+        let shown = shown(&["--icount=3"], &Orders::default());
+        for part in ["thread=single", "-smp 1", "-icount shift=3,sleep=off", "-rtc base=2026-01-01,clock=vm"]
+        {
+            assert!(shown.contains(part), "{part}: {shown}");
+        }
+    }
+
+    #[test]
+    fn orders_are_files_with_the_exact_content() {
+        let orders = Orders {
+            parameters: "a=1,2".into(),
+            commands: Some("help; sysctl x=1,y".into()),
+            filter: Some(String::new()),
+        };
+        let words = ["--accel", "tcg"].iter().map(OsString::from).collect();
+        let options = cli::parse_run_arguments(words).unwrap().machine;
+        let machine = Machine::new(&options, "/disk.img".into(), &orders).unwrap();
+        let content: Vec<_> = machine
+            .orders
+            .iter()
+            .map(|(name, path)| (*name, std::fs::read_to_string(path).unwrap()))
+            .collect();
+        assert_eq!(
+            content,
+            [
+                (FW_CFG_PARAMETERS, "a=1,2".to_owned()),
+                (FW_CFG_COMMANDS, "help; sysctl x=1,y".to_owned()),
+                (FW_CFG_FILTER, String::new())
+            ]
+        );
+    }
+
+    #[test]
+    fn commas_in_paths_are_doubled() {
+        assert_eq!(with_file("a=b", Path::new("/x,y")), "a=b,file=/x,,y");
+    }
+}

@@ -1,0 +1,300 @@
+//! Runs one machine, or any program that is watched like one.
+//!
+//! A thread reads what the program prints, so that a silent program cannot
+//! outlast its time limit; the program never outlives the call.
+
+use std::cell::Cell;
+use std::io::Read;
+use std::ops::ControlFlow;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+
+use crate::serial::{Output, Splitter};
+use crate::status::{Doing, Error, Result, Status};
+use crate::terminal::Input;
+
+/// How often a program that has closed its output is asked whether it has ended.
+const POLL: Duration = Duration::from_millis(2);
+
+/// How a program ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// By itself, with this exit status.
+    Exited(i32),
+    /// By a signal from elsewhere.
+    Signalled(i32),
+    /// It was ended because its time was up.
+    TimedOut,
+    /// It was ended because the user, or the receiver of its output, wanted so.
+    EndedByUser,
+}
+
+/// The end of a program.
+#[derive(Clone, Debug)]
+pub struct End {
+    /// How it ended.
+    pub how: How,
+    /// What it printed on standard error.
+    pub stderr: String,
+    /// How long it ran.
+    pub took: Duration,
+}
+
+/// What a session waits for.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// The program printed something.
+    Bytes(Vec<u8>),
+    /// The program will print no more.
+    Closed,
+    /// The user wants the program to end.
+    EndedByUser,
+    /// This process got a signal that must end it.
+    Signal(i32),
+}
+
+/// The sessions that run now, to be told of signals.
+static RUNNING: Mutex<Vec<Sender<Event>>> = Mutex::new(Vec::new());
+
+/// From now on a signal that ends this process first ends its programs and
+/// gives the terminal back. Call once, from `main`.
+///
+/// # Errors
+/// If the handler cannot be installed.
+pub fn handle_signals() -> Result<()> {
+    let mut signals =
+        signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM]).doing("handle signals")?;
+    thread::spawn(move || {
+        for signal in signals.forever() {
+            let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+            running.retain(|session| session.send(Event::Signal(signal)).is_ok());
+            if running.is_empty() {
+                let _ = signal_hook::low_level::emulate_default_handler(signal);
+            }
+        }
+    });
+    Ok(())
+}
+
+/// Runs `command` to its end. `sink` gets what it prints, and may ask for its
+/// end. With `input` its standard input is the user's.
+///
+/// # Errors
+/// If the program cannot be started, of status 4 if it is not there; if a
+/// signal to this process ended it.
+///
+/// # Panics
+/// Never: the streams it takes are those it asked for.
+pub fn run(
+    mut command: Command,
+    input: Option<&Input>,
+    limit: Option<Duration>,
+    sink: &mut dyn FnMut(Output<'_>) -> ControlFlow<()>,
+) -> Result<End> {
+    if input.is_some() {
+        command.stdin(Stdio::piped());
+    }
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let start = Instant::now();
+    let child = command.spawn().map_err(|error| {
+        let program = command.get_program().display();
+        match error.kind() {
+            std::io::ErrorKind::NotFound => Error::unfit(format!("{program} is not installed")),
+            _ => Error::failed(format!("cannot start {program}: {error}")),
+        }
+    })?;
+    let mut child = Guarded(child);
+    let (sender, receiver) = mpsc::channel();
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner).push(sender.clone());
+
+    let mut stderr = child.0.stderr.take().expect("is piped");
+    let stderr = thread::spawn(move || {
+        let mut text = Vec::new();
+        let _ = stderr.read_to_end(&mut text);
+        String::from_utf8_lossy(&text).into_owned()
+    });
+    let stdout = child.0.stdout.take().expect("is piped");
+    if let (Some(input), Some(stdin)) = (input, child.0.stdin.take()) {
+        input.attach(stdin, sender.clone());
+    }
+    thread::spawn(move || forward(stdout, &sender));
+
+    let mut watch = Watch { receiver, deadline: limit.map(|limit| start + limit) };
+    let how = watch.until_end(&mut child.0, sink);
+    let took = start.elapsed();
+    if let Some(input) = input {
+        input.detach();
+    }
+    // Ends the program if it still runs, and so its standard error.
+    drop(child);
+    match how {
+        Stopped::By(how) => Ok(End { how, stderr: stderr.join().unwrap_or_default(), took }),
+        Stopped::BySignal(signal) => {
+            Err(Error { status: Status::Interrupted(signal), message: String::new() })
+        }
+    }
+}
+
+/// A program that does not outlive the value.
+struct Guarded(Child);
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+enum Stopped {
+    By(How),
+    BySignal(i32),
+}
+
+struct Watch {
+    receiver: Receiver<Event>,
+    deadline: Option<Instant>,
+}
+
+impl Watch {
+    /// Hands on all output, then says how the program ended or why it must.
+    fn until_end(
+        &mut self,
+        child: &mut Child,
+        sink: &mut dyn FnMut(Output<'_>) -> ControlFlow<()>,
+    ) -> Stopped {
+        let mut splitter = Splitter::default();
+        let unwanted = Cell::new(false);
+        let mut sink = |output: Output<'_>| {
+            if !unwanted.get() {
+                unwanted.set(sink(output).is_break());
+            }
+        };
+        let mut closed = false;
+        loop {
+            match self.next(closed) {
+                Ok(Event::Bytes(bytes)) => splitter.push(&bytes, &mut sink),
+                Ok(Event::Closed) => {
+                    closed = true;
+                    splitter.finish(&mut sink);
+                }
+                Ok(Event::EndedByUser) => return Stopped::By(How::EndedByUser),
+                Ok(Event::Signal(signal)) => return Stopped::BySignal(signal),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
+            }
+            if unwanted.get() {
+                return Stopped::By(How::EndedByUser);
+            }
+            if closed && let Ok(Some(status)) = child.try_wait() {
+                return Stopped::By(how(status));
+            }
+            if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                splitter.finish(&mut sink);
+                return Stopped::By(How::TimedOut);
+            }
+        }
+    }
+
+    /// Waits for an event, until the deadline at the longest.
+    fn next(&self, closed: bool) -> std::result::Result<Event, RecvTimeoutError> {
+        let left = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        match (closed, left) {
+            (true, left) => self.receiver.recv_timeout(POLL.min(left.unwrap_or(POLL))),
+            (false, Some(left)) => self.receiver.recv_timeout(left),
+            (false, None) => self.receiver.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        }
+    }
+}
+
+fn how(status: ExitStatus) -> How {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => How::Exited(code),
+        (None, signal) => How::Signalled(signal.unwrap_or_default()),
+    }
+}
+
+fn forward(mut from: impl Read, to: &Sender<Event>) {
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        let event = match from.read(&mut buffer) {
+            Ok(length @ 1..) => Event::Bytes(buffer[..length].to_vec()),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            Ok(_) | Err(_) => Event::Closed,
+        };
+        let last = matches!(event, Event::Closed);
+        if to.send(event).is_err() || last {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sh(script: &str, limit: Option<Duration>) -> (How, String, End) {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).stdin(Stdio::null());
+        let mut text = String::new();
+        let end = run(command, None, limit, &mut |output| {
+            text += &match output {
+                Output::Text(text) => String::from_utf8_lossy(text).into_owned(),
+                other => format!("<{other:?}>"),
+            };
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+        (end.how, text, end)
+    }
+
+    #[test]
+    fn status_output_and_errors_are_told() {
+        let (how, text, end) = sh(r"printf 'a\n\036tests 2\nb'; echo bad >&2; exit 33", None);
+        assert_eq!((how, text.as_str()), (How::Exited(33), "a\n<Record(Tests { count: 2 })>b"));
+        assert_eq!(end.stderr, "bad\n");
+    }
+
+    #[test]
+    fn a_silent_program_is_ended_in_time() {
+        let (how, text, end) = sh("echo begun; exec sleep 60", Some(Duration::from_millis(200)));
+        assert_eq!((how, text.as_str()), (How::TimedOut, "begun\n"));
+        assert!(end.took < Duration::from_secs(10), "{:?}", end.took);
+    }
+
+    #[test]
+    fn a_program_that_closes_its_output_and_stays_is_ended_in_time() {
+        let script = "exec sleep 60 >&- 2>&-";
+        assert_eq!(sh(script, Some(Duration::from_millis(200))).0, How::TimedOut);
+    }
+
+    #[test]
+    fn a_program_that_never_stops_talking_is_ended_in_time() {
+        let (how, ..) = sh("exec yes", Some(Duration::from_millis(200)));
+        assert_eq!(how, How::TimedOut);
+    }
+
+    #[test]
+    fn a_signal_is_no_exit_status() {
+        assert_eq!(sh("kill -9 $$", None).0, How::Signalled(9));
+    }
+
+    #[test]
+    fn the_receiver_may_end_it() {
+        let mut command = Command::new("yes");
+        command.stdin(Stdio::null());
+        let end = run(command, None, None, &mut |_| ControlFlow::Break(())).unwrap();
+        assert_eq!(end.how, How::EndedByUser);
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_what_the_machine_lacks() {
+        let error = run(Command::new("/nosuch"), None, None, &mut |_| ControlFlow::Continue(())).unwrap_err();
+        assert_eq!(error.status, Status::Unfit);
+        assert!(error.message.contains("/nosuch"));
+    }
+}

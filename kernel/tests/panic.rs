@@ -1,0 +1,10 @@
+//! A panic must be reported with its CPU, place and message, and end the machine.
+#![no_std]
+#![no_main]
+
+kernel::entry!(main);
+
+fn main() -> ! {
+    kernel::testing::expect_panic("a_panic_is_reported", "panic on CPU 0 at kernel/tests/panic.rs:");
+    panic!("the test panics");
+}

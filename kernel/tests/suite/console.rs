@@ -1,0 +1,66 @@
+//! Commands: what is right works, what is wrong gets one line that names it.
+
+use alloc::string::{String, ToString};
+use kernel::{console::sysctl, memory, test_vmalloc};
+use core::sync::atomic::Ordering;
+
+fn refusal(arguments: &[&str]) -> String {
+    test_vmalloc::command(arguments).expect_err("wrong").to_string()
+}
+
+#[test_case]
+fn wrong_parameters_are_named() {
+    assert_eq!(refusal(&["test_loop_count=abc"]), "test_loop_count=abc: not a number");
+    assert_eq!(refusal(&["test_loop_count"]), "test_loop_count: not of the form name=value");
+    assert_eq!(refusal(&["test_loop_count=-1"]), "test_loop_count=-1: not a number");
+    assert_eq!(refusal(&["loops=1"]), "loops: no such parameter");
+    assert_eq!(refusal(&["use_huge=2"]), "use_huge=2: neither 0 nor 1");
+    assert_eq!(refusal(&["run_test_mask=0"]), "run_test_mask=0: not a sum of cases, 1 to 8191");
+    assert_eq!(refusal(&["run_test_mask=0x2000"]), "run_test_mask=8192: not a sum of cases, 1 to 8191");
+}
+
+#[test_case]
+fn missing_cases_are_named_before_anything_runs() {
+    assert_eq!(refusal(&["run_test_mask=1025"]), "run_test_mask=1025: case 1024 (vm_map_ram_test) is not there yet");
+}
+
+#[test_case]
+fn every_case_runs_and_gives_everything_back() {
+    test_vmalloc::command(&["run_test_mask=127", "test_loop_count=50", "sequential_test_order=1"]).expect("pass");
+}
+
+#[test_case]
+fn workers_and_repeats_each_run_the_cases() {
+    test_vmalloc::command(&["run_test_mask=9", "test_loop_count=20", "nr_threads=3", "test_repeat_count=2"])
+        .expect("pass");
+}
+
+#[test_case]
+fn case_1_takes_its_sizes() {
+    for pages in ["nr_pages=64", "nr_pages=512", "nr_pages=1500"] {
+        for huge in ["use_huge=0", "use_huge=1"] {
+            test_vmalloc::command(&["run_test_mask=1", "test_loop_count=3", pages, huge]).expect("pass");
+        }
+    }
+}
+
+#[test_case]
+fn a_case_that_fails_is_counted_and_fails_the_command() {
+    let error = refusal(&["run_test_mask=1", "nr_pages=99999999", "test_repeat_count=2", "test_loop_count=1"]);
+    assert_eq!(error, "2 runs of cases failed");
+}
+
+#[test_case]
+fn tunables_are_set_within_their_range_only() {
+    let cell = &memory::vmalloc().tunables().single_page_flush_ceiling;
+    let before = cell.load(Ordering::Relaxed);
+    sysctl::assign("tlb.single_page_flush_ceiling=7").expect("in range");
+    assert_eq!(cell.load(Ordering::Relaxed), 7);
+    for wrong in ["tlb.single_page_flush_ceiling=513", "tlb.single_page_flush_ceiling=x"] {
+        let error = sysctl::assign(wrong).expect_err("wrong").to_string();
+        assert_eq!(error, alloc::format!("{wrong}: not a number from 0 to 512"));
+    }
+    assert_eq!(sysctl::assign("no.such=1").expect_err("wrong").to_string(), "no.such: no such tunable");
+    assert_eq!(cell.load(Ordering::Relaxed), 7, "wrong input changes nothing");
+    cell.store(before, Ordering::Relaxed);
+}
