@@ -112,7 +112,7 @@ extern "C" fn on_own_tables() -> ! {
         }
     }
     let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
-    let memory = frames::counts().total * PAGE_SIZE as u64 >> 20;
+    let memory = (frames::counts().total * PAGE_SIZE as u64) >> 20;
     println!(
         "vmalloc kernel {}, {profile} build, {}, {memory} MiB of memory, TSC at {} kHz",
         env!("CARGO_PKG_VERSION"),

@@ -39,7 +39,11 @@ pub struct Registers {
 impl fmt::Display for Registers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { rax, rbx, rcx, rdx, rsi, rdi, rbp, r8, r9, r10, r11, r12, r13, r14, r15, .. } = self;
-        writeln!(f, "rip {:016x} rsp {:016x} flags {:08x} error {:x}", self.rip, self.rsp, self.flags, self.error)?;
+        writeln!(
+            f,
+            "rip {:016x} rsp {:016x} flags {:08x} error {:x}",
+            self.rip, self.rsp, self.flags, self.error
+        )?;
         writeln!(f, "rax {rax:016x} rbx {rbx:016x} rcx {rcx:016x} rdx {rdx:016x}")?;
         writeln!(f, "rsi {rsi:016x} rdi {rdi:016x} rbp {rbp:016x} r8  {r8:016x}")?;
         writeln!(f, "r9  {r9:016x} r10 {r10:016x} r11 {r11:016x} r12 {r12:016x}")?;
@@ -54,7 +58,9 @@ const PAGE_FAULT: u64 = 14;
 pub(super) extern "C" fn handle(registers: &mut Registers) {
     match registers.vector {
         BREAKPOINT => crate::println!("breakpoint at {:#x}", registers.rip),
-        PAGE_FAULT => panic!("{}\n{registers}", PageFault { address: Cr2::read_raw(), error: registers.error }),
+        PAGE_FAULT => {
+            panic!("{}\n{registers}", PageFault { address: Cr2::read_raw(), error: registers.error })
+        }
         vector => panic!("{} at {:#x}\n{registers}", name(vector), registers.rip),
     }
 }

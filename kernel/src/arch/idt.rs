@@ -111,7 +111,9 @@ pub fn use_exception_stacks() {
         idt.double_fault
             .set_handler_addr(address(double_fault))
             .set_stack_index(ExceptionStack::DoubleFault as u16);
-        idt.page_fault.set_handler_addr(address(page_fault)).set_stack_index(ExceptionStack::PageFault as u16);
+        idt.page_fault
+            .set_handler_addr(address(page_fault))
+            .set_stack_index(ExceptionStack::PageFault as u16);
         idt.non_maskable_interrupt.set_handler_addr(address(nmi)).set_stack_index(ExceptionStack::Nmi as u16);
     }
 }

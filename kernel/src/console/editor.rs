@@ -48,10 +48,11 @@ pub(super) fn run() -> ! {
             hint::spin_loop();
             continue;
         };
-        let mut run = RawCommand::processor(|_: &mut CliHandle<'_, Output, Infallible>, raw: RawCommand<'_>| {
-            run_line(&rejoin(&raw));
-            Ok(())
-        });
+        let mut run =
+            RawCommand::processor(|_: &mut CliHandle<'_, Output, Infallible>, raw: RawCommand<'_>| {
+                run_line(&rejoin(&raw));
+                Ok(())
+            });
         let Ok(()) = cli.process_byte::<RawCommand<'_>, _>(byte, &mut run);
     }
 }

@@ -149,9 +149,8 @@ pub fn drain_magazines() {
 pub fn counts() -> Counts {
     let in_magazines = MAGAZINES.iter().map(|magazine| magazine.lock().len() as u64).sum();
     let buddy = buddy().lock();
-    let huge_free = (HUGE_ORDER..=frames::MAX_ORDER)
-        .map(|order| buddy.free_blocks(order) << (order - HUGE_ORDER))
-        .sum();
+    let huge_free =
+        (HUGE_ORDER..=frames::MAX_ORDER).map(|order| buddy.free_blocks(order) << (order - HUGE_ORDER)).sum();
     Counts { total: buddy.total(), free: buddy.free_frames() + in_magazines, in_magazines, huge_free }
 }
 

@@ -7,21 +7,20 @@ use core::ptr::NonNull;
 use fastrand::Rng;
 use vmalloc::{AllocError, PAGE_SIZE, Request};
 
+/// All loops of one run of a case.
+type Run = fn(&Parameters, &mut Rng) -> Result<(), AllocError>;
+
 pub(super) struct Case {
     /// In `run_test_mask`.
     pub bit: u64,
     pub name: &'static str,
-    /// All loops of one run; `None`: not there yet.
-    pub run: Option<fn(&Parameters, &mut Rng) -> Result<(), AllocError>>,
+    /// `None`: not there yet.
+    pub run: Option<Run>,
     /// The case goes on until it fails; that is no fault.
     pub may_fail: bool,
 }
 
-const fn case(
-    bit: u64,
-    name: &'static str,
-    run: fn(&Parameters, &mut Rng) -> Result<(), AllocError>,
-) -> Case {
+const fn case(bit: u64, name: &'static str, run: Run) -> Case {
     Case { bit, name, run: Some(run), may_fail: false }
 }
 

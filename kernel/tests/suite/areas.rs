@@ -130,9 +130,8 @@ fn alignment_is_honoured() {
 #[test_case]
 fn huge_areas_are_mapped_by_large_pages() {
     let area = allocate(Request::new(5 * BLOCK_SIZE / 2).huge().zeroed());
-    let level = |block: usize| {
-        paging::lookup((address(area) + block * BLOCK_SIZE) as u64).expect("mapped").level
-    };
+    let level =
+        |block: usize| paging::lookup((address(area) + block * BLOCK_SIZE) as u64).expect("mapped").level;
     assert_eq!([level(0), level(1), level(2)], [2, 2, 1]);
     let info = memory::vmalloc().find_area(address(area) + BLOCK_SIZE + 5).expect("allocated");
     assert_eq!((info.pages, info.huge_pages), (1280, 1024));

@@ -1,8 +1,8 @@
 //! Commands: what is right works, what is wrong gets one line that names it.
 
 use alloc::string::{String, ToString};
-use kernel::{console::sysctl, memory, test_vmalloc};
 use core::sync::atomic::Ordering;
+use kernel::{console::sysctl, memory, test_vmalloc};
 
 fn refusal(arguments: &[&str]) -> String {
     test_vmalloc::command(arguments).expect_err("wrong").to_string()
@@ -21,12 +21,16 @@ fn wrong_parameters_are_named() {
 
 #[test_case]
 fn missing_cases_are_named_before_anything_runs() {
-    assert_eq!(refusal(&["run_test_mask=1025"]), "run_test_mask=1025: case 1024 (vm_map_ram_test) is not there yet");
+    assert_eq!(
+        refusal(&["run_test_mask=1025"]),
+        "run_test_mask=1025: case 1024 (vm_map_ram_test) is not there yet"
+    );
 }
 
 #[test_case]
 fn every_case_runs_and_gives_everything_back() {
-    test_vmalloc::command(&["run_test_mask=127", "test_loop_count=50", "sequential_test_order=1"]).expect("pass");
+    test_vmalloc::command(&["run_test_mask=127", "test_loop_count=50", "sequential_test_order=1"])
+        .expect("pass");
 }
 
 #[test_case]
@@ -46,7 +50,8 @@ fn case_1_takes_its_sizes() {
 
 #[test_case]
 fn a_case_that_fails_is_counted_and_fails_the_command() {
-    let error = refusal(&["run_test_mask=1", "nr_pages=99999999", "test_repeat_count=2", "test_loop_count=1"]);
+    let error =
+        refusal(&["run_test_mask=1", "nr_pages=99999999", "test_repeat_count=2", "test_loop_count=1"]);
     assert_eq!(error, "2 runs of cases failed");
 }
 

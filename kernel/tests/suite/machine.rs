@@ -1,11 +1,11 @@
 //! The machine is owned: page tables, rights, stacks, exceptions, time.
 
+use core::sync::atomic::Ordering;
 use kernel::{
     arch::{cpu, layout, paging, tlb, tsc},
     memory,
 };
 use vmalloc::{BLOCK_SIZE, PAGE_SIZE};
-use core::sync::atomic::Ordering;
 use x86_64::structures::paging::PageTableFlags as Flags;
 
 #[test_case]
@@ -102,7 +102,8 @@ fn flushes_follow_the_ceiling_and_are_counted() {
     let before = ceiling.swap(5, Ordering::Relaxed);
     let flushed = |pages: usize| {
         let area = memory::vmalloc().vmalloc(pages * PAGE_SIZE).expect("memory enough");
-        let counters = || (tlb::COUNTERS.pages.load(Ordering::Relaxed), tlb::COUNTERS.full.load(Ordering::Relaxed));
+        let counters =
+            || (tlb::COUNTERS.pages.load(Ordering::Relaxed), tlb::COUNTERS.full.load(Ordering::Relaxed));
         let start = counters();
         // SAFETY: allocated above, and used no more.
         unsafe { memory::vmalloc().vfree(area) }.expect("allocated");

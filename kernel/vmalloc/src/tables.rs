@@ -17,9 +17,9 @@ const LEVELS_ABOVE_BLOCK: [u32; 2] = [ROOT_SHIFT, 30];
 /// The table in a frame.
 ///
 /// # Safety
-/// The frame is a page table that outlives `'a`.
+/// The frame is a page table that outlives the reference.
 #[inline]
-pub(crate) unsafe fn table<'a, P: Platform>(platform: &'a P, frame: Frame) -> &'a Table {
+pub(crate) unsafe fn table<P: Platform>(platform: &P, frame: Frame) -> &Table {
     // SAFETY: promise 2 of `Platform`: the direct map shows the frame. All bit patterns are valid
     // entries, the frame is aligned to its size, and entries are atomic, so sharing is fine.
     unsafe { platform.direct_map(frame).cast::<Table>().as_ref() }
