@@ -21,12 +21,12 @@ pub const TIMEOUT: Duration = Duration::from_secs(600);
 /// CPUs of a machine, if the user names no number.
 const CPUS: u16 = 2;
 
-/// Firmware and kernel do not boot with less.
-const SMALLEST_MEMORY: Memory = Memory { mebibytes: 128 };
+/// Firmware and loader hang with 48 MiB and pass with 64 (measured); some is for a larger kernel.
+const SMALLEST_MEMORY: Memory = Memory { mebibytes: 96 };
 
 /// Boots the vmalloc kernel in QEMU, and tests it.
 #[derive(Debug, Parser)]
-#[command(name = "./run.sh", version, disable_help_subcommand = true)]
+#[command(name = "./run.sh", bin_name = "./run.sh", version, disable_help_subcommand = true)]
 #[command(
     after_help = "Without an action: boot. Exit status: 0 all well; 1 a command or test failed; 2 usage; \
     3 the kernel panicked, faulted or reset; 4 this computer lacks something; 124 timed out.\n\n\
@@ -81,7 +81,7 @@ pub enum Action {
 
 /// What may follow `cargo run --`.
 #[derive(Debug, Parser)]
-#[command(name = "cargo run --")]
+#[command(name = "cargo run --", bin_name = "cargo run --")]
 pub struct RunArguments {
     /// The machine.
     #[command(flatten)]
@@ -90,7 +90,7 @@ pub struct RunArguments {
 
 /// What may follow `cargo test --`.
 #[derive(Debug, Parser)]
-#[command(name = "cargo test --")]
+#[command(name = "cargo test --", bin_name = "cargo test --")]
 pub struct TestArguments {
     /// Run only the tests whose name contains this
     pub filter: Option<String>,
@@ -159,7 +159,7 @@ impl Machine {
         }
         if self.memory < SMALLEST_MEMORY {
             return Err(Error::usage(format!(
-                "--memory {}: firmware and kernel need at least {SMALLEST_MEMORY}",
+                "--memory {}: firmware and loader need at least {SMALLEST_MEMORY}",
                 self.memory
             )));
         }

@@ -230,7 +230,12 @@ impl Judge {
             Purpose::Commands => match self.commands_done {
                 Some(0) => complaints.push("the kernel ended as failed, but counts no failed command".into()),
                 Some(_) => {}
-                None => complaints.push("the kernel ended as failed before its commands were done".into()),
+                None if self.console => {
+                    complaints.push("the kernel ended as failed before its commands were done".into());
+                }
+                // What it said then is shown nowhere else.
+                None => complaints
+                    .push(format!("the kernel ended before its console was ready: {}", self.last_line)),
             },
             Purpose::Tests => {
                 let announced = self.announced.unwrap_or(0);

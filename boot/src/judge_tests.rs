@@ -69,6 +69,13 @@ fn a_missing_closing_record_is_no_success() {
 }
 
 #[test]
+fn what_was_said_before_the_console_was_ready_is_repeated() {
+    let (status, complaint) = commands(&["parameter foo: unknown"], FAILURE);
+    assert_eq!(status, Status::Failed);
+    assert!(complaint.ends_with("parameter foo: unknown"), "{complaint}");
+}
+
+#[test]
 fn a_triple_fault_is_a_crash() {
     assert_eq!(commands(&["!console"], RESET).0, Status::Crashed);
     assert_eq!(commands(&[], RESET).0, Status::Crashed);

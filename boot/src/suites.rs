@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::cargo::Executable;
 use crate::status::{Result, Status};
 use crate::{cargo, cli, host_tests, test_kernel};
 
@@ -39,7 +40,11 @@ impl Total {
 /// If something cannot be built or started.
 pub fn run(options: &cli::Machine, filter: Option<&str>) -> Result<Status> {
     let mut total = Total::EMPTY;
-    for program in cargo::host_tests()? {
+    // Cargo lists them as they happen to be ready; the order of a run should be known.
+    let by_label = |a: &Executable, b: &Executable| a.label.cmp(&b.label);
+    let mut programs = cargo::host_tests()?;
+    programs.sort_by(by_label);
+    for program in programs {
         let (report, took) = host_tests::run(&program, filter, options.limit().unwrap_or(cli::TIMEOUT))?;
         if !report.complaint.is_empty() {
             eprintln!("boot: host {} {}", program.label, report.complaint);
@@ -47,7 +52,9 @@ pub fn run(options: &cli::Machine, filter: Option<&str>) -> Result<Status> {
         line("host", &program.label, report.passed, report.failed, took);
         total.add(report.status, report.passed, report.failed);
     }
-    for kernel in cargo::test_kernels()? {
+    let mut kernels = cargo::test_kernels()?;
+    kernels.sort_by(by_label);
+    for kernel in kernels {
         let (verdict, took) = test_kernel::run(&kernel.path, options, filter)?;
         line("in QEMU", &kernel.label, verdict.passed, verdict.failed, took);
         total.add(verdict.status, verdict.passed, verdict.failed);

@@ -4,6 +4,9 @@
 //! It is a library so that the console kernel (`main.rs`) and the test kernels (`tests/`) share
 //! everything but what they do once booted: see [`entry`].
 #![no_std]
+// `cargo test NAME` builds the library and the binary as test kernels too; neither has tests.
+#![cfg_attr(test, no_main, feature(custom_test_frameworks))]
+#![cfg_attr(test, test_runner(crate::testing::run), reexport_test_harness_main = "run_tests")]
 
 extern crate alloc;
 
@@ -16,3 +19,12 @@ mod panic;
 pub mod sync;
 pub mod test_vmalloc;
 pub mod testing;
+
+#[cfg(test)]
+entry!(test_main);
+
+#[cfg(test)]
+fn test_main() -> ! {
+    run_tests();
+    unreachable!("the test runner ends the machine");
+}

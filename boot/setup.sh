@@ -1,0 +1,228 @@
+# Part of run.sh: installs what is missing and picks the Rust toolchain. Sourced, not run; the
+# current folder is the checkout.
+#
+# Outside of the checkout it changes nothing but installed packages and rustup's list of toolchains,
+# and says so when it does. VMALLOC_TOOLCHAIN=rustup or =debian forces one of two roads:
+#
+#   rustup   the toolchain that rust-toolchain.toml pins
+#   debian   Debian's rustc-web packages, completed in .toolchain/ by what they lack for bare metal
+#
+# Without it a finished .toolchain/ is used, else what rustup has or can install, else Debian's.
+
+channel=$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
+host=$(uname -m)-unknown-linux-gnu
+target=x86_64-unknown-none
+debian=$PWD/.toolchain
+debian_rust=(rustc-web cargo-web rust-web-src rust-web-clippy rustfmt-web lld)
+# Rustup knows toolchains by name; one for each checkout.
+linked=vmalloc-kernel-$(printf '%s' "$PWD" | cksum | cut -d' ' -f1)
+
+say() { printf 'run.sh: %s\n' "$*" >&2; }
+
+# lacking LINE: the machine lacks something; says what.
+lacking() {
+    say "$1"
+    exit 4
+}
+
+# --- packages -----------------------------------------------------------------------------------
+
+# as_root COMMAND...: runs it as root, and fails where that needs a password.
+as_root() { if ((EUID)); then sudo -n "$@"; else "$@"; fi; }
+
+updated=
+# Before its first update apt knows no package, and after a while it knows too old ones.
+apt_update() {
+    [[ $updated ]] && return
+    say "apt-get update, so that packages can be found"
+    as_root apt-get update >/dev/null 2>&1
+    updated=yes
+}
+
+# packages WHAT PACKAGE...: installs what is missing of the packages.
+packages() {
+    local what=$1 package missing=() log
+    shift
+    for package in "$@"; do
+        [[ $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) == installed ]] || missing+=("$package")
+    done
+    ((${#missing[@]})) || return 0
+    command -v apt-get >/dev/null || lacking "please install $what (on Debian: ${missing[*]})"
+    as_root true 2>/dev/null || lacking "please install $what, as root: apt-get install ${missing[*]}"
+    apt_update || true
+    say "apt-get install ${missing[*]}: $what"
+    log=$(mktemp)
+    if ! as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}" \
+        >"$log" 2>&1 </dev/null; then
+        tail -5 "$log" >&2
+        lacking "apt-get could not install ${missing[*]}; all it said is in $log"
+    fi
+    rm -f "$log"
+}
+
+machine_packages() {
+    command -v cc >/dev/null || packages "a C compiler, which links the host program" gcc libc6-dev
+    command -v qemu-system-x86_64 >/dev/null || packages "QEMU, which the kernel runs in" qemu-system-x86
+    # The places where boot looks, from its source.
+    local firmware places
+    places=$(sed -n 's|^ *"\(/usr/.*\)",$|\1|p' boot/src/firmware.rs)
+    for firmware in ${OVMF_PATH:+"$OVMF_PATH"} $places; do
+        [[ -e $firmware ]] && return 0
+    done
+    packages "OVMF, the UEFI firmware that the kernel is booted by" ovmf
+}
+
+# --- the pinned toolchain, by rustup ------------------------------------------------------------
+
+rustup_ready() {
+    local folder=${RUSTUP_HOME:-$HOME/.rustup}/toolchains/$channel-$host
+    command -v rustup >/dev/null && [[ -x $folder/bin/cargo && -x $folder/bin/cargo-clippy && -x $folder/bin/rustfmt &&
+        -d $folder/lib/rustlib/src/rust/library && -d $folder/lib/rustlib/$target/lib &&
+        -d $folder/lib/rustlib/$host/lib && -x $folder/lib/rustlib/$host/bin/rust-lld ]]
+}
+
+rustup_install() {
+    command -v rustup >/dev/null || return 1
+    say "rustup toolchain install $channel: what rust-toolchain.toml pins"
+    local log
+    log=$(mktemp)
+    if timeout 600 rustup toolchain install "$channel" --profile minimal --target "$target" \
+        --component rust-src,llvm-tools,rustfmt,clippy >"$log" 2>&1 </dev/null && rustup_ready; then
+        rm -f "$log"
+        return 0
+    fi
+    say "rustup could not: $(grep -m1 '^error' "$log" || tail -1 "$log"); all it said is in $log"
+    return 1
+}
+
+# --- Debian's toolchain, completed --------------------------------------------------------------
+
+debian_ready() {
+    [[ -x /usr/bin/rustc && -r $debian/complete && $(<"$debian/complete") == "$(/usr/bin/rustc -V) $debian" ]]
+}
+
+debian_to_be_had() {
+    [[ $host == x86_64-* ]] && command -v apt-get >/dev/null || return 1
+    [[ $(dpkg-query -W -f '${db:Status-Status}' rustc-web 2>/dev/null) == installed ]] && return 0
+    [[ $(apt-cache policy rustc-web 2>/dev/null) == *Candidate* ]] && return 0
+    as_root true 2>/dev/null && apt_update && [[ $(apt-cache policy rustc-web 2>/dev/null) == *Candidate* ]]
+}
+
+# wrapper PROGRAM COMMAND...: a script of that name in .toolchain/bin.
+wrapper() {
+    local program=$1
+    shift
+    cat >"$debian/bin/$program" <<EOF
+#!/bin/sh
+# Debian's Rust is a stable one, and knows nothing of this folder's target.
+export RUSTC_BOOTSTRAP=1 SYSROOT='$debian'
+exec $* "\$@"
+EOF
+    chmod +x "$debian/bin/$program"
+}
+
+debian_install() {
+    packages "Debian's Rust, whose packages include the library's source" "${debian_rust[@]}"
+    say "completing Debian's Rust in .toolchain, about half a minute"
+    rm -rf "$debian"
+    mkdir -p "$debian/bin" "$debian/lib/rustlib/$target/lib" "$debian/lib/rustlib/$host/bin"
+    ln -s "/usr/lib/rustlib/$host/lib" "$debian/lib/rustlib/$host/lib"
+    ln -s /usr/lib/rustlib/src "$debian/lib/rustlib/src"
+    ln -s /usr/bin/ld.lld "$debian/bin/rust-lld"
+    ln -s /usr/bin/ld.lld "$debian/lib/rustlib/$host/bin/rust-lld"
+    # Cargo looks for its subcommands in its home first, unless that is further back in PATH.
+    wrapper cargo "env PATH='$debian/bin':\"\$PATH:\${CARGO_HOME:-\$HOME/.cargo}/bin\" /usr/bin/cargo"
+    wrapper rustc "/usr/bin/rustc --sysroot '$debian'"
+    wrapper rustdoc "/usr/bin/rustdoc --sysroot '$debian'"
+    local program build
+    for program in cargo-clippy clippy-driver cargo-fmt rustfmt; do
+        wrapper "$program" "/usr/bin/$program"
+    done
+    # The target's library, from Debian's source: an empty crate makes cargo build it. Bitcode is
+    # kept for link-time optimisation. Built elsewhere, out of reach of .cargo/config.toml.
+    build=$(mktemp -d)
+    mkdir "$build/src"
+    printf '#![no_std]\n' >"$build/src/lib.rs"
+    printf '[package]\nname = "empty"\nedition = "2024"\n[workspace]\n' >"$build/Cargo.toml"
+    if ! (cd "$build" && env -u RUSTUP_TOOLCHAIN RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 \
+        RUSTFLAGS=-Cembed-bitcode=yes CARGO_TARGET_DIR="$build/target" \
+        /usr/bin/cargo build --release --target "$target" \
+        -Zbuild-std=core,alloc,compiler_builtins -Zbuild-std-features=compiler-builtins-mem) >"$build/log" 2>&1; then
+        tail -5 "$build/log" >&2
+        lacking "Debian's Rust could not build its library for $target; all it said is in $build/log"
+    fi
+    cp "$build/target/$target/release/deps/"lib{core,alloc,compiler_builtins}-*.rlib "$debian/lib/rustlib/$target/lib/"
+    rm -rf "$build"
+    printf '%s %s\n' "$(/usr/bin/rustc -V)" "$debian" >"$debian/complete"
+    debian_register
+}
+
+# Plain cargo, where it is rustup's, gets to know the folder.
+debian_register() {
+    command -v rustup >/dev/null || return 0
+    [[ $(rustup override list 2>/dev/null) == *"$linked"* ]] && return
+    say "rustup toolchain link $linked, and an override in this folder: plain cargo uses .toolchain here"
+    rustup toolchain link "$linked" "$debian" >/dev/null 2>&1 &&
+        rustup override set "$linked" --path "$PWD" >/dev/null 2>&1 ||
+        lacking "rustup could not register $debian"
+}
+
+# Takes back all of debian_install but the packages.
+debian_remove() {
+    [[ -e $debian ]] || return 0
+    say "removing .toolchain, because VMALLOC_TOOLCHAIN=rustup"
+    if command -v rustup >/dev/null && [[ $(rustup toolchain list) == *"$linked"* ]]; then
+        say "rustup override unset, rustup toolchain uninstall $linked"
+        rustup override unset --path "$PWD" >/dev/null 2>&1 || true
+        rustup toolchain uninstall "$linked" >/dev/null 2>&1 || true
+    fi
+    rm -rf "$debian"
+}
+
+# --- which toolchain ----------------------------------------------------------------------------
+
+use_rustup() {
+    export RUSTUP_TOOLCHAIN=$channel
+    plain_cargo="plain cargo run and cargo test work now"
+}
+
+use_debian() {
+    unset RUSTUP_TOOLCHAIN
+    export PATH=$debian/bin:$PATH
+    plain_cargo="plain cargo run and cargo test work now"
+    command -v rustup >/dev/null || plain_cargo="cargo run and cargo test work now after export PATH=$debian/bin:\$PATH"
+}
+
+# Makes `cargo` the one that suits, installing it if need be.
+toolchain() {
+    case ${VMALLOC_TOOLCHAIN:-} in
+        rustup)
+            rustup_ready || rustup_install || lacking "rustup is not there or cannot install $channel"
+            debian_remove
+            use_rustup
+            ;;
+        debian)
+            if ! debian_ready; then
+                debian_to_be_had || lacking "there is no Debian package rustc-web here"
+                debian_install
+            fi
+            use_debian
+            ;;
+        '')
+            if debian_ready; then
+                use_debian
+            elif rustup_ready || rustup_install; then
+                use_rustup
+            elif debian_to_be_had; then
+                debian_install
+                use_debian
+            else
+                lacking "please install rustup (https://rustup.rs) with $channel, or on Debian: ${debian_rust[*]}"
+            fi
+            ;;
+        *)
+            say "VMALLOC_TOOLCHAIN=$VMALLOC_TOOLCHAIN: neither rustup nor debian"
+            exit 2
+            ;;
+    esac
+}

@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# Does the project's work: installs what is missing (boot/setup.sh), then hands over to the host
+# program in boot/, which reads all options. `./run.sh --help` lists the actions.
+set -euo pipefail
+
+# The user's words, before anything is installed for them.
+action=${1:-boot}
+case $action in
+    boot | exec | test | bench | report | cargo | -*) ;;
+    setup)
+        if (($# > 1)); then
+            printf 'run.sh: setup takes no arguments: %s\n' "$2" >&2
+            exit 2
+        fi
+        ;;
+    *)
+        printf 'run.sh: %s: no such action; see ./run.sh --help\n' "$action" >&2
+        exit 2
+        ;;
+esac
+
+here=$PWD
+cd "$(dirname "${BASH_SOURCE[0]}")"
+# Without symbolic links, as rustup knows folders.
+cd "$(pwd -P)"
+source boot/setup.sh
+toolchain
+
+boot=(--package boot --target host-tuple)
+quiet=--quiet
+if [[ ! -x ${CARGO_TARGET_DIR:-target}/$host/debug/boot ]]; then
+    # Progress is worth seeing now.
+    quiet=
+fi
+
+case $action in
+    cargo)
+        # For scripts: cargo as all else here runs it.
+        shift
+        cd "$here"
+        exec cargo "$@"
+        ;;
+    setup)
+        machine_packages
+        [[ $quiet ]] || say "building the host program and the boot loader, about a minute"
+        cargo build $quiet "${boot[@]}"
+        [[ ! -e $debian ]] || debian_register
+        say "all is there; $plain_cargo"
+        ;;
+    *)
+        machine_packages
+        [[ $quiet ]] || say "building the host program and the boot loader, about a minute"
+        exec cargo run $quiet "${boot[@]}" -- "$@"
+        ;;
+esac
