@@ -157,7 +157,7 @@ impl Judge {
 
     /// Judges. `how` is how QEMU ended.
     #[must_use]
-    pub fn verdict(self, how: How) -> Verdict {
+    pub fn verdict(&self, how: How) -> Verdict {
         let mut complaints = self.irregular.clone();
         let expected_panic = self.panicked && self.matched && how == How::Exited(Exit::Panic.qemu_status());
         let ending = if expected_panic { Status::Ok } else { self.ending(how, &mut complaints) };

@@ -21,6 +21,17 @@ pub struct Witness {
     plain: Plain,
     log: File,
     path: PathBuf,
+    /// Something is wrong, and the log tells of it.
+    keep: bool,
+}
+
+impl Drop for Witness {
+    fn drop(&mut self) {
+        if !self.keep {
+            // Not worth a word if it is gone already.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
 }
 
 impl Witness {
@@ -33,7 +44,8 @@ impl Witness {
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let path = cargo::target_folder("logs")?.join(format!("machine-{}-{number}.log", std::process::id()));
         let log = File::create(&path).doing(format_args!("make the log {}", path.display()))?;
-        Ok(Self { judge: Judge::new(purpose), lines: Lines::default(), plain: Plain::default(), log, path })
+        let judge = Judge::new(purpose);
+        Ok(Self { judge, lines: Lines::default(), plain: Plain::default(), log, path, keep: false })
     }
 
     /// Sees the next piece. Gives its text, without what only a terminal needs; empty for a record.
@@ -69,9 +81,9 @@ impl Witness {
         self.note(end.stderr.as_bytes());
         let verdict = self.judge.verdict(end.how);
         if verdict.status == Status::Ok {
-            let _ = fs::remove_file(&self.path);
             return verdict;
         }
+        self.keep = true;
         eprint!("{}", end.stderr);
         for complaint in &verdict.complaints {
             eprintln!("boot: {complaint}");

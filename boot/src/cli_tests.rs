@@ -1,0 +1,124 @@
+//! What the user may type, and what the answer to everything else is.
+
+use super::*;
+use crate::status::Status;
+
+fn cli(words: &[&str]) -> Result<Cli> {
+    parse(words.iter().map(OsString::from).collect())
+}
+
+fn machine(words: &[&str]) -> Machine {
+    match cli(words).unwrap().action {
+        Action::Boot(machine) | Action::Exec { machine, .. } | Action::Test { machine, .. } => machine,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn complaint(words: &[&str]) -> String {
+    let error = cli(words).unwrap_err();
+    assert_eq!(error.status, Status::Usage, "{words:?}");
+    assert_eq!(error.message.lines().count(), 1, "{}", error.message);
+    error.message
+}
+
+#[test]
+fn clap_finds_no_fault_in_the_description() {
+    use clap::CommandFactory;
+    Cli::command().debug_assert();
+    RunArguments::command().debug_assert();
+    TestArguments::command().debug_assert();
+}
+
+#[test]
+fn no_action_means_boot() {
+    assert!(matches!(cli(&[]).unwrap().action, Action::Boot(_)));
+    assert_eq!(machine(&["--cpus", "4"]).cpus(), 4);
+}
+
+#[test]
+fn defaults() {
+    let machine = machine(&["boot"]);
+    assert_eq!((machine.cpus(), machine.memory.mebibytes), (2, 1024));
+    assert_eq!((machine.icount, machine.accel), (None, Accel::Auto));
+    assert_eq!((machine.timeout, machine.limit()), (None, Some(TIMEOUT)));
+    assert!(machine.append.is_empty() && !machine.gdb && !machine.verbose);
+}
+
+#[test]
+fn icount_has_a_default_shift_and_one_cpu() {
+    let machine_of = |words| (machine(words).icount, machine(words).cpus());
+    assert_eq!(machine_of(&["boot", "--icount"]), (Some(6), 1));
+    assert_eq!(machine_of(&["boot", "--icount=3"]), (Some(3), 1));
+    assert_eq!(machine_of(&["boot", "--icount", "--cpus", "1"]), (Some(6), 1));
+}
+
+#[test]
+fn icount_does_not_swallow_the_commands() {
+    let Action::Exec { commands, machine } = cli(&["exec", "--icount", "help; help"]).unwrap().action else {
+        panic!()
+    };
+    assert_eq!((commands.as_str(), machine.icount), ("help; help", Some(6)));
+}
+
+#[test]
+fn each_wrong_input_is_named_in_one_line() {
+    for (words, named) in [
+        (&["nosuch"][..], "nosuch"),
+        (&["exec"], "CMD"),
+        (&["exec", ""], "no command"),
+        (&["exec", " ; "], "no command"),
+        (&["exec", "help", "more"], "more"),
+        (&["boot", "more"], "more"),
+        (&["boot", "--nosuch"], "--nosuch"),
+        (&["boot", "--cpus", "0"], "0"),
+        (&["boot", "--cpus", "two"], "two"),
+        (&["boot", "--cpus", "256"], "256"),
+        (&["boot", "--memory", "1T"], "1T"),
+        (&["boot", "--memory", "64M"], "64M"),
+        (&["boot", "--icount=11"], "11"),
+        (&["boot", "--icount", "--cpus", "2"], "--cpus 2"),
+        (&["boot", "--icount", "--accel", "kvm"], "--accel kvm"),
+        (&["boot", "--accel", "xen"], "xen"),
+        (&["boot", "--timeout", "0"], "0"),
+        (&["boot", "--timeout", "soon"], "soon"),
+        (&["boot", "--timeout", "-1"], "-1"),
+        (&["boot", "--timeout", "inf"], "inf"),
+    ] {
+        let message = complaint(words);
+        assert!(message.contains(named), "{words:?}: {message}");
+    }
+}
+
+#[test]
+fn time_limits_may_have_fractions() {
+    assert_eq!(machine(&["boot", "--timeout", "0.1"]).timeout, Some(Duration::from_millis(100)));
+}
+
+#[test]
+fn memory_is_read_and_written() {
+    for (text, mebibytes, written) in
+        [("256M", 256, "256M"), ("8G", 8192, "8G"), ("1g", 1024, "1G"), ("1536m", 1536, "1536M")]
+    {
+        let memory: Memory = text.parse().unwrap();
+        assert_eq!((memory.mebibytes, memory.to_string().as_str()), (mebibytes, written));
+    }
+    for text in ["", "M", "1", "1.5G", "+1G", "-1G", "1 G", "4194304G", "99999999999M", "1GiB", "µ"] {
+        assert!(text.parse::<Memory>().is_err(), "{text}");
+    }
+}
+
+#[test]
+fn cargo_test_takes_a_filter_and_machine_options() {
+    let words = ["--nocapture", "--cpus", "4", "area", "--test-threads=1"];
+    let arguments = parse_test_arguments(words.iter().map(OsString::from).collect()).unwrap();
+    assert_eq!((arguments.filter.as_deref(), arguments.machine.cpus()), (Some("area"), 4));
+}
+
+#[test]
+fn the_runner_keeps_the_arguments_as_they_are() {
+    let Action::RunElf { elf, arguments } = cli(&["run-elf", "/k", "--cpus", "4", "--help"]).unwrap().action
+    else {
+        panic!()
+    };
+    assert_eq!((elf, arguments.len()), (PathBuf::from("/k"), 3));
+}
