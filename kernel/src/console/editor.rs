@@ -1,12 +1,14 @@
 //! The interactive console: line editing and history by `embedded-cli`, which works byte by byte
 //! and asks nothing of the terminal, so that input may also come from a pipe.
 
-use super::run_line;
+use super::{FAILED, run_line};
 use crate::{drivers::serial, print, println};
 use alloc::string::{String, ToString};
-use core::{convert::Infallible, hint};
+use core::{convert::Infallible, hint, sync::atomic::Ordering};
 use embedded_cli::{arguments::Arg, cli::CliBuilder, cli::CliHandle, command::RawCommand};
 
+const BACKSPACE: u8 = 0x08;
+const DELETE: u8 = 0x7f;
 /// Bytes of the longest line.
 const LINE: usize = 512;
 /// Bytes of history.
@@ -44,13 +46,20 @@ pub(super) fn run() -> ! {
         .build();
     let Ok(mut cli) = cli;
     loop {
-        let Some(byte) = serial::try_read() else {
-            hint::spin_loop();
-            continue;
+        let byte = match serial::try_read() {
+            // Terminals send it for the backspace key.
+            Some(DELETE) => BACKSPACE,
+            Some(byte) => byte,
+            None => {
+                hint::spin_loop();
+                continue;
+            }
         };
         let mut run =
             RawCommand::processor(|_: &mut CliHandle<'_, Output, Infallible>, raw: RawCommand<'_>| {
                 run_line(&rejoin(&raw));
+                // Here a person has seen what failed.
+                FAILED.store(0, Ordering::Relaxed);
                 Ok(())
             });
         let Ok(()) = cli.process_byte::<RawCommand<'_>, _>(byte, &mut run);

@@ -10,7 +10,10 @@ use crate::{
     print, println, test_vmalloc,
 };
 use alloc::{string::String, vec::Vec};
-use core::fmt;
+use core::{
+    fmt,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 use protocol::{Exit, Record};
 
 /// One command: its name, its arguments as `help` shows them, what it does.
@@ -74,18 +77,30 @@ pub fn run() -> ! {
     serial::write_record(Record::Console);
     match fw_cfg::read(protocol::FW_CFG_COMMANDS) {
         Some(commands) => {
-            let failed = run_line(&commands);
-            serial::write_record(Record::CommandsDone { failed });
-            drivers::power::exit(if failed == 0 { Exit::Success } else { Exit::Failure });
+            run_line(&commands);
+            power_off();
         }
         None => editor::run(),
     }
 }
 
-/// Runs commands separated by semicolons; returns how many failed.
-fn run_line(line: &str) -> usize {
-    let commands = line.split(';').map(str::trim).filter(|command| !command.is_empty());
-    commands.filter(|command| !run_command(command)).count()
+/// Commands that failed, of those that the host handed over.
+static FAILED: AtomicUsize = AtomicUsize::new(0);
+
+/// Tells the host how many commands failed, and powers off.
+fn power_off() -> ! {
+    let failed = FAILED.load(Ordering::Relaxed);
+    serial::write_record(Record::CommandsDone { failed });
+    drivers::power::exit(if failed == 0 { Exit::Success } else { Exit::Failure });
+}
+
+/// Runs commands separated by semicolons.
+fn run_line(line: &str) {
+    for command in line.split(';').map(str::trim).filter(|command| !command.is_empty()) {
+        if !run_command(command) {
+            FAILED.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 }
 
 /// Whether the command succeeded; if not, one line was printed that says why.

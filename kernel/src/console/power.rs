@@ -2,10 +2,9 @@
 
 use super::CommandError;
 use crate::drivers::power;
-use protocol::Exit;
 
 pub(super) fn poweroff(_: &[&str]) -> Result<(), CommandError> {
-    power::exit(Exit::Success)
+    super::power_off()
 }
 
 pub(super) fn reboot(_: &[&str]) -> Result<(), CommandError> {

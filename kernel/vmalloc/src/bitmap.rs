@@ -16,6 +16,14 @@ impl Bitmap {
         self.0[bit / 64] >> (bit % 64) & 1 != 0
     }
 
+    /// Whether all of `count` bits from `first` are set.
+    pub fn is_set(&self, first: usize, count: usize) -> bool {
+        let mut all = true;
+        let mut copy = *self;
+        copy.for_each_word(first, count, |word, mask| all &= *word & mask == mask);
+        all
+    }
+
     /// Sets `count` bits from `first`.
     #[inline]
     pub fn set(&mut self, first: usize, count: usize) {

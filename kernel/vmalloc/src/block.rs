@@ -83,6 +83,16 @@ impl Pages {
         Some(first)
     }
 
+    /// Takes `count` pages from `first` if all of them are free.
+    pub fn take_at(&mut self, first: usize, count: usize) -> bool {
+        let free = self.free.is_set(first, count);
+        if free {
+            self.free.clear(first, count);
+            self.count -= count as u16;
+        }
+        free
+    }
+
     /// Gives back pages that every CPU has flushed.
     #[inline]
     pub fn give(&mut self, first: usize, count: usize) {

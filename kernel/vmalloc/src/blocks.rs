@@ -12,7 +12,10 @@ use crate::{
     platform::{BLOCK_SHIFT, BLOCK_SIZE, CpuPin, Frame, Platform},
     tables,
 };
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::{
+    ops::Range,
+    sync::atomic::{AtomicU64, Ordering},
+};
 use spin::Mutex;
 
 /// The most leaf tables that a CPU's reserve can hold.
@@ -48,17 +51,28 @@ impl Reserve {
     }
 }
 
+impl From<ArenaError> for AllocError {
+    fn from(error: ArenaError) -> Self {
+        match error {
+            ArenaError::NoRun => Self::OutOfAddressSpace,
+            ArenaError::NoFrame => Self::OutOfFrames,
+        }
+    }
+}
+
 impl<P: Platform> Vmalloc<P> {
-    /// Takes a run of blocks, aligned to `align` blocks of address space, from the arena.
-    pub(crate) fn open_blocks(&self, count: usize, align: usize) -> Result<usize, AllocError> {
+    /// Takes a run of blocks, aligned to `align` blocks of address space and inside `within` if that
+    /// is given, from the arena.
+    pub(crate) fn open_blocks(
+        &self,
+        count: usize,
+        align: usize,
+        within: Option<Range<usize>>,
+    ) -> Result<usize, AllocError> {
         // Block numbers count from the start of the range, alignment is that of addresses.
         let offset = self.range.start >> BLOCK_SHIFT;
-        self.arena.allocate(&self.platform, count, align, offset % align, 0..self.blocks()).map_err(|error| {
-            match error {
-                ArenaError::NoRun => AllocError::OutOfAddressSpace,
-                ArenaError::NoFrame => AllocError::OutOfFrames,
-            }
-        })
+        let within = within.unwrap_or(0..self.blocks());
+        Ok(self.arena.allocate(&self.platform, count, align, offset & (align - 1), within)?)
     }
 
     /// The descriptor of a block that was opened before.
@@ -110,7 +124,7 @@ impl<P: Platform> Vmalloc<P> {
         self.arena.free(number, 1);
     }
 
-    fn take_leaf(&self) -> Option<Frame> {
+    pub(crate) fn take_leaf(&self) -> Option<Frame> {
         let pin = self.platform.pin();
         self.reserves[pin.cpu()].pop().or_else(|| self.platform.take_table())
     }

@@ -21,6 +21,8 @@ use core::panic::Location;
 
 const PRESENT: u64 = 1 << 0;
 const WRITABLE: u64 = 1 << 1;
+const WRITE_THROUGH: u64 = 1 << 3;
+const CACHE_DISABLE: u64 = 1 << 4;
 const ACCESSED: u64 = 1 << 5;
 const DIRTY: u64 = 1 << 6;
 const HUGE: u64 = 1 << 7;
@@ -44,11 +46,15 @@ const CALLER_MASK: u64 = (1 << 45) - 1;
 pub enum Kind {
     /// Memory of its own, from `vmalloc` and its relatives.
     Vmalloc = 1,
+    /// Frames of somebody else, from `vmap`.
+    Vmap = 2,
+    /// Registers or memory of a device, from `ioremap`.
+    Ioremap = 3,
 }
 
 impl Kind {
     fn from_bits(bits: u64) -> Option<Self> {
-        (bits == Self::Vmalloc as u64).then_some(Self::Vmalloc)
+        [Self::Vmalloc, Self::Vmap, Self::Ioremap].into_iter().find(|&kind| kind as u64 == bits)
     }
 
     /// The field's word for it, as `vmallocinfo` prints it.
@@ -56,6 +62,62 @@ impl Kind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Vmalloc => "vmalloc",
+            Self::Vmap => "vmap",
+            Self::Ioremap => "ioremap",
+        }
+    }
+}
+
+/// What may be done with a page. There is no way to say writable and executable at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Protection {
+    /// Read and written.
+    #[default]
+    ReadWrite,
+    /// Read.
+    ReadOnly,
+    /// Read and executed.
+    ReadExecute,
+}
+
+/// How CPUs cache a page. The meanings are those of the page attribute table at reset
+/// (Intel SDM 3A, table 12-12).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Cache {
+    /// As ordinary memory.
+    #[default]
+    WriteBack,
+    /// Reads are cached, writes go to memory at once.
+    WriteThrough,
+    /// Never cached: registers of devices.
+    Uncached,
+}
+
+/// The bits of an entry that do not depend on the frame, nor on the place in the area.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Attributes(u64);
+
+impl Attributes {
+    /// The bits that [`Protection`] decides.
+    const PROTECTION: u64 = WRITABLE | NO_EXECUTE;
+
+    pub fn new(protection: Protection, cache: Cache, owned: bool) -> Self {
+        let cache = match cache {
+            Cache::WriteBack => 0,
+            Cache::WriteThrough => WRITE_THROUGH,
+            Cache::Uncached => WRITE_THROUGH | CACHE_DISABLE,
+        };
+        // Accessed and dirty are set beforehand: the CPU need not, which costs it an assist.
+        Self(PRESENT | ACCESSED | DIRTY | protection.bits() | cache | if owned { OWNED } else { 0 })
+    }
+}
+
+impl Protection {
+    fn bits(self) -> u64 {
+        match self {
+            Self::ReadWrite => WRITABLE | NO_EXECUTE,
+            Self::ReadOnly => NO_EXECUTE,
+            Self::ReadExecute => 0,
         }
     }
 }
@@ -77,19 +139,29 @@ pub(crate) struct GuardInfo {
 impl Entry {
     pub const UNUSED: Self = Self(0);
 
-    /// All of an owned, writable mapping but the frame and the place in its area.
-    const OWNED_DATA: u64 = PRESENT | WRITABLE | ACCESSED | DIRTY | OWNED | NO_EXECUTE;
-
-    /// A page of memory that the area owns: readable, writable, never executable, not global.
+    /// Maps a 4 KiB frame. Never global, so that a CR3 write drops it.
     #[inline]
-    pub fn owned(frame: Frame) -> Self {
-        Self(frame.address() | Self::OWNED_DATA)
+    pub fn page(frame: Frame, attributes: Attributes) -> Self {
+        Self(frame.address() | attributes.0)
     }
 
-    /// The same for a 2 MiB frame, at the level above the leaf tables.
+    /// Maps a 2 MiB frame, at the level above the leaf tables.
     #[inline]
-    pub fn owned_huge(first: Frame) -> Self {
-        Self(first.address() | Self::OWNED_DATA | HUGE)
+    pub fn huge(first: Frame, attributes: Attributes) -> Self {
+        Self(first.address() | attributes.0 | HUGE)
+    }
+
+    /// The entry of small page `page` of what this entry maps as a 2 MiB page.
+    pub fn small_page(self, page: usize) -> Self {
+        debug_assert!(self.is_huge() && page < 512);
+        let marks = if page == 0 { FIRST } else { 0 } | if page == 511 { LAST } else { 0 };
+        let kept = self.0 & !(HUGE | FIRST | LAST) | self.0 & marks;
+        Self(kept + (page as u64) * PAGE_SIZE as u64)
+    }
+
+    /// The same mapping under another protection.
+    pub fn protected(self, protection: Protection) -> Self {
+        Self(self.0 & !Attributes::PROTECTION | protection.bits())
     }
 
     /// The entry of a directory that links a table below it. Leaf entries alone limit access.
@@ -97,14 +169,20 @@ impl Entry {
         Self(frame.address() | PRESENT | WRITABLE | ACCESSED)
     }
 
+    /// Marked as the first page of an area.
     #[inline]
-    pub fn first_if(self, first: bool) -> Self {
-        Self(self.0 | if first { FIRST } else { 0 })
+    pub fn with_first(self) -> Self {
+        Self(self.0 | FIRST)
     }
 
+    /// Marked as the last page of an area.
     #[inline]
-    pub fn last_if(self, last: bool) -> Self {
-        Self(self.0 | if last { LAST } else { 0 })
+    pub fn with_last(self) -> Self {
+        Self(self.0 | LAST)
+    }
+
+    pub fn without_last(self) -> Self {
+        Self(self.0 & !LAST)
     }
 
     #[inline]
@@ -114,6 +192,15 @@ impl Entry {
 
     pub fn is_unused(self) -> bool {
         self.0 == 0
+    }
+
+    pub fn is_huge(self) -> bool {
+        self.0 & (PRESENT | HUGE) == PRESENT | HUGE
+    }
+
+    /// Whether the area owns the frame that the entry maps.
+    pub fn is_owned(self) -> bool {
+        self.0 & (PRESENT | OWNED) == PRESENT | OWNED
     }
 
     pub fn is_guard(self) -> bool {
@@ -184,14 +271,18 @@ const _: () = assert!(align_of::<Location<'_>>() >= 8, "guard entries drop three
 mod tests {
     use super::*;
 
+    fn owned(number: u64) -> Entry {
+        Entry::page(Frame::new(number), Attributes::new(Protection::ReadWrite, Cache::WriteBack, true))
+    }
+
     #[test]
     fn a_guard_tells_what_it_was_told() {
         let caller = Location::caller();
-        for slack in [0, 1, 4095] {
-            let entry = Entry::guard(GuardInfo { slack, kind: Kind::Vmalloc, caller });
+        for (slack, kind) in [(0, Kind::Vmalloc), (1, Kind::Vmap), (4095, Kind::Ioremap)] {
+            let entry = Entry::guard(GuardInfo { slack, kind, caller });
             assert!(!entry.is_present() && entry.is_guard() && entry.quarantined_frame().is_none());
             let info = entry.guard_info().expect("is a guard");
-            assert_eq!((info.slack, info.kind), (slack, Kind::Vmalloc));
+            assert_eq!((info.slack, info.kind), (slack, kind));
             assert!(core::ptr::eq(info.caller, caller));
         }
     }
@@ -199,7 +290,7 @@ mod tests {
     #[test]
     fn quarantine_keeps_the_frame_and_hides_it() {
         for number in [0, 1, 0x12345, (1 << 40) - 1] {
-            let mapped = Entry::owned(Frame::new(number)).first_if(true);
+            let mapped = owned(number).with_first();
             assert_eq!(mapped.frame().number(), number);
             assert!(mapped.is_present() && mapped.is_first() && !mapped.is_last());
             let entry = mapped.quarantined();
@@ -217,10 +308,38 @@ mod tests {
     }
 
     #[test]
-    fn mappings_are_never_executable_nor_global() {
-        for entry in [Entry::owned(Frame::new(5)), Entry::owned_huge(Frame::new(512))] {
-            assert_ne!(entry.0 & NO_EXECUTE, 0);
-            assert_eq!(entry.0 & (1 << 8), 0, "a CR3 write must drop it");
+    fn nothing_is_writable_and_executable_nor_global() {
+        for protection in [Protection::ReadWrite, Protection::ReadOnly, Protection::ReadExecute] {
+            for cache in [Cache::WriteBack, Cache::WriteThrough, Cache::Uncached] {
+                let attributes = Attributes::new(protection, cache, true);
+                for entry in
+                    [Entry::page(Frame::new(5), attributes), Entry::huge(Frame::new(512), attributes)]
+                {
+                    assert!(entry.0 & WRITABLE == 0 || entry.0 & NO_EXECUTE != 0);
+                    assert_eq!(entry.0 & (1 << 8), 0, "a CR3 write must drop it");
+                    assert_eq!(entry.protected(Protection::ReadOnly).0 & (WRITABLE | NO_EXECUTE), NO_EXECUTE);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_quarantined_page_of_somebody_else_gives_no_frame() {
+        let entry =
+            Entry::page(Frame::new(9), Attributes::new(Protection::ReadWrite, Cache::Uncached, false));
+        assert!(!entry.is_owned() && !entry.quarantined().is_present() && !entry.quarantined().is_unused());
+        assert!(entry.quarantined().quarantined_frame().is_none());
+    }
+
+    #[test]
+    fn a_huge_entry_splits_into_its_small_pages() {
+        let attributes = Attributes::new(Protection::ReadOnly, Cache::WriteBack, true);
+        let huge = Entry::huge(Frame::new(1024), attributes).with_first().with_last();
+        for page in 0..512 {
+            let small = huge.small_page(page);
+            assert!(small.is_owned() && !small.is_huge());
+            assert_eq!(small.frame().number(), 1024 + page as u64);
+            assert_eq!((small.is_first(), small.is_last()), (page == 0, page == 511));
         }
     }
 }

@@ -22,6 +22,22 @@ pub enum AllocError {
     OutOfAddressSpace,
     /// Frames, for the area or for its page tables, ran out.
     OutOfFrames,
+    /// The range asked for holds no whole block of the instance's range.
+    BadRange {
+        /// First address asked for.
+        start: usize,
+        /// End of the range asked for.
+        end: usize,
+    },
+    /// No frames were given to map.
+    NoFrames,
+    /// The physical range wraps, or lies beyond what a CPU can address.
+    BadPhysicalRange {
+        /// First physical address asked for.
+        start: u64,
+        /// Bytes asked for.
+        size: usize,
+    },
 }
 
 impl fmt::Display for AllocError {
@@ -32,6 +48,13 @@ impl fmt::Display for AllocError {
             Self::BadAlignment { align } => write!(f, "alignment {align} is not a power of two"),
             Self::OutOfAddressSpace => write!(f, "out of address space"),
             Self::OutOfFrames => write!(f, "out of frames"),
+            Self::BadRange { start, end } => {
+                write!(f, "{start:#x}..{end:#x} holds no whole 2 MiB block of the vmalloc range")
+            }
+            Self::NoFrames => write!(f, "no frames to map"),
+            Self::BadPhysicalRange { start, size } => {
+                write!(f, "{size} bytes at {start:#x} are no physical range")
+            }
         }
     }
 }
@@ -58,6 +81,12 @@ pub enum FreeError {
         /// The area it lies in.
         area: AreaInfo,
     },
+    /// The area has memory of its own and was to be unmapped, or maps frames of somebody else and
+    /// was to be freed.
+    WrongKind {
+        /// The area that starts at the address.
+        area: AreaInfo,
+    },
 }
 
 impl fmt::Display for FreeError {
@@ -68,11 +97,81 @@ impl fmt::Display for FreeError {
             Self::InsideArea { address, area } => {
                 write!(f, "{address:#x} is not the start of its area, {area}")
             }
+            Self::WrongKind { area } => write!(f, "the area is of another kind: {area}"),
         }
     }
 }
 
 impl core::error::Error for FreeError {}
+
+/// Why an area could not be resized.
+#[derive(Clone, Copy, Debug)]
+pub enum ReallocError {
+    /// There is no area of its own memory at the address.
+    Address(FreeError),
+    /// There is no room, no memory, or no sense in the new size. The area is as it was.
+    Size(AllocError),
+}
+
+impl From<FreeError> for ReallocError {
+    fn from(error: FreeError) -> Self {
+        Self::Address(error)
+    }
+}
+
+impl From<AllocError> for ReallocError {
+    fn from(error: AllocError) -> Self {
+        Self::Size(error)
+    }
+}
+
+impl fmt::Display for ReallocError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(error) => error.fmt(f),
+            Self::Size(error) => error.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for ReallocError {}
+
+/// Why a protection could not be changed.
+#[derive(Clone, Copy, Debug)]
+pub enum ProtectError {
+    /// The address is not page-aligned, or the range is empty.
+    BadRange {
+        /// First address asked for.
+        start: usize,
+        /// Bytes asked for.
+        size: usize,
+    },
+    /// Nothing is allocated at the address.
+    NotAllocated {
+        /// First address asked for.
+        address: usize,
+    },
+    /// The range goes on behind the mapped pages of the area it starts in.
+    BehindArea {
+        /// The area.
+        area: AreaInfo,
+    },
+    /// No frame for the table that splits a 2 MiB page.
+    OutOfFrames,
+}
+
+impl fmt::Display for ProtectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BadRange { start, size } => write!(f, "{size} bytes at {start:#x} are no pages"),
+            Self::NotAllocated { address } => write!(f, "nothing is allocated at {address:#x}"),
+            Self::BehindArea { area } => write!(f, "the range ends behind its area, {area}"),
+            Self::OutOfFrames => write!(f, "out of frames"),
+        }
+    }
+}
+
+impl core::error::Error for ProtectError {}
 
 /// Why an instance could not be made.
 #[derive(Clone, Debug, PartialEq, Eq)]

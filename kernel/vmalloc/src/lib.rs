@@ -10,7 +10,14 @@
 //!
 //! | module | does |
 //! |---|---|
-//! | `area` | `vmalloc` and its relatives, `vfree` |
+//! | `area` | `vmalloc` and its relatives, `vmap`, `ioremap`, `vfree`, `vunmap` |
+//! | `request` | what an area is asked to be |
+//! | `small`, `run` | areas inside a block, and areas of whole blocks |
+//! | `realloc` | shrinking and growing; growth moves entries, not bytes |
+//! | `protect` | changing protections |
+//! | `read` | reading what may vanish |
+//! | `allocator` | `VBox` and `VVec` |
+//! | `notify` | asking others to give back |
 //! | `pool` | a CPU's supply of pages in blocks of small areas |
 //! | `blocks` | whole blocks and their leaf tables |
 //! | `arena` | which blocks are free |
@@ -24,6 +31,7 @@
 //! given to the platform, or while CPUs are flushed.
 #![no_std]
 
+mod allocator;
 mod area;
 mod arena;
 mod bitmap;
@@ -33,13 +41,22 @@ mod entry;
 mod error;
 mod flush;
 mod info;
+mod notify;
 mod platform;
 mod pool;
+mod protect;
+mod read;
+mod realloc;
+mod request;
+mod run;
 #[cfg(test)]
 mod sim;
+mod small;
 mod tables;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_calls;
 
 use block::BlockTable;
 use blocks::Reserve;
@@ -49,14 +66,16 @@ use core::{
 };
 use pool::Pool;
 
-pub use area::Request;
-pub use entry::Kind;
-pub use error::{AllocError, FreeError, NewError};
+pub use allocator::{VBox, VVec};
+pub use entry::{Cache, Kind, Protection};
+pub use error::{AllocError, FreeError, NewError, ProtectError, ReallocError};
 pub use info::{AreaInfo, Stats};
+pub use notify::{MAX_NOTIFIERS, PurgeNotifier};
 pub use platform::{
     BLOCK_PAGES, BLOCK_SHIFT, BLOCK_SIZE, CpuPin, FlushRequest, Frame, MAX_CPUS, PAGE_SHIFT, PAGE_SIZE,
     Platform, Table,
 };
+pub use request::Request;
 
 /// Bytes of the longest range an instance can have: 32 TiB.
 pub const MAX_RANGE: usize = arena::MAX_BLOCKS * BLOCK_SIZE;
@@ -85,6 +104,7 @@ pub struct Vmalloc<P: Platform> {
     table: BlockTable,
     pools: [Pool; MAX_CPUS],
     reserves: [Reserve; MAX_CPUS],
+    notifiers: notify::Notifiers,
     tunables: Tunables,
 }
 
@@ -111,6 +131,7 @@ impl<P: Platform> Vmalloc<P> {
             table: BlockTable::new(),
             pools: [const { Pool::new() }; MAX_CPUS],
             reserves: [const { Reserve::new() }; MAX_CPUS],
+            notifiers: notify::Notifiers::new(),
             tunables: Tunables::new(),
             platform,
             range,
@@ -146,15 +167,6 @@ impl<P: Platform> Vmalloc<P> {
 
     fn flush_ceiling(&self) -> usize {
         self.tunables.single_page_flush_ceiling.load(Ordering::Relaxed)
-    }
-
-    /// Why `address` cannot be freed.
-    #[cold]
-    fn why_not(&self, address: usize) -> FreeError {
-        match self.find_area(address) {
-            Some(area) => FreeError::InsideArea { address, area },
-            None => FreeError::NotAllocated { address },
-        }
     }
 }
 

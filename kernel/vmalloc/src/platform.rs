@@ -114,7 +114,8 @@ pub unsafe trait Platform {
     /// Takes one 2 MiB frame: its first page frame. `None` if there is none at once.
     fn take_huge_frame(&self) -> Option<Frame>;
 
-    /// Takes back a 2 MiB frame that no CPU can reach any more.
+    /// Takes back a 2 MiB frame that no CPU can reach any more. One whose page was split comes back
+    /// by [`give_frames`](Self::give_frames) instead, page frame by page frame.
     fn give_huge_frame(&self, first: Frame);
 
     /// Takes a frame full of zeros for page tables and the library's own records.

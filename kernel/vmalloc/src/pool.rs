@@ -135,7 +135,7 @@ impl<P: Platform> Vmalloc<P> {
 
     /// Takes a free block from the arena, to be the current one of pool `pool`.
     fn open_small_block(&self, pool: u16) -> Result<usize, AllocError> {
-        let number = self.open_blocks(1, 1)?;
+        let number = self.open_blocks(1, 1, None)?;
         match self.link_leaf(number) {
             Ok(block) => {
                 block.pages.lock().listed = Listed::Current;

@@ -174,6 +174,22 @@ impl Machine {
         (Some(table.number()), self.leaf_entry(table.number(), address))
     }
 
+    /// Whether the page tables allow writes at an address; `None` if nothing is mapped there.
+    pub fn writable(&self, address: usize) -> Option<bool> {
+        let mut table = self.root;
+        for shift in [39, 30, 21, 12] {
+            let entry = self.table(table)[address >> shift & 511].load(Ordering::Acquire);
+            if entry & PRESENT == 0 {
+                return None;
+            }
+            if shift == 12 || entry & HUGE != 0 {
+                return Some(entry & 2 != 0);
+            }
+            table = Frame::new(entry >> PAGE_SHIFT & 0xff_ffff_ffff);
+        }
+        None
+    }
+
     fn leaf_entry(&self, table: u64, address: usize) -> Option<u64> {
         let entry = self.table(Frame::new(table))[address >> PAGE_SHIFT & 511].load(Ordering::Acquire);
         (entry & PRESENT != 0).then_some(entry >> PAGE_SHIFT & 0xff_ffff_ffff)

@@ -10,23 +10,23 @@ use core::{ops::Range, ptr::NonNull};
 use std::{format, sync::atomic::Ordering, vec::Vec};
 
 /// In the upper half, and not at the start of a directory.
-const START: usize = 0xffff_c900_4000_0000 + 6 * BLOCK_SIZE;
+pub(crate) const START: usize = 0xffff_c900_4000_0000 + 6 * BLOCK_SIZE;
 
-fn instance(machine: &Machine, blocks: usize) -> Vmalloc<&Machine> {
+pub(crate) fn instance(machine: &Machine, blocks: usize) -> Vmalloc<&Machine> {
     // SAFETY: the machine's address space has nothing else in it.
     unsafe { Vmalloc::new(machine, START..START + blocks * BLOCK_SIZE) }.expect("frames enough")
 }
 
-fn address(area: NonNull<u8>) -> usize {
+pub(crate) fn address(area: NonNull<u8>) -> usize {
     area.as_ptr() as usize
 }
 
-fn free(vmalloc: &Vmalloc<&Machine>, area: NonNull<u8>) -> Result<(), FreeError> {
+pub(crate) fn free(vmalloc: &Vmalloc<&Machine>, area: NonNull<u8>) -> Result<(), FreeError> {
     // SAFETY: simulated memory; the test does not use the area afterwards but to see it fault.
     unsafe { vmalloc.vfree(area) }
 }
 
-fn at(address: usize) -> NonNull<u8> {
+pub(crate) fn at(address: usize) -> NonNull<u8> {
     NonNull::new(address as *mut u8).expect("not null")
 }
 

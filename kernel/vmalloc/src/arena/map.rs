@@ -1,0 +1,364 @@
+//! Which of 16384 blocks are used, and where their free runs are: one frame.
+//!
+//! A bit a block, set while it is used, and over the bits a binary tree of free runs. A leaf of the
+//! tree is two words, 128 bits; each node knows the free run its blocks begin with, the one they end
+//! with, and the longest. A search looks at two nodes a level at most; an update stops where a node
+//! does not change.
+//!
+//! For the arena alone, under its lock. Nothing here takes a lock or allocates.
+
+use crate::platform::{Frame, PAGE_SIZE, Platform};
+use core::{
+    mem::size_of,
+    ops::{BitAnd, Shr},
+    ptr::NonNull,
+};
+
+/// Blocks that a word tells of.
+pub(super) const WORD_BLOCKS: usize = 64;
+/// Blocks that a leaf tells of: two words.
+pub(super) const LEAF_BLOCKS: usize = 2 * WORD_BLOCKS;
+pub(super) const LEAVES: usize = 128;
+const WORDS: usize = 2 * LEAVES;
+/// Blocks that a map tells of: 32 GiB.
+pub(super) const MAP_BLOCKS: usize = LEAF_BLOCKS * LEAVES;
+
+/// Lengths of three free runs of a node's blocks: those they begin with, those they end with, the
+/// longest. One word, so that nodes are compared and stored at once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(transparent)]
+pub(super) struct Node(u64);
+
+impl Node {
+    #[inline]
+    fn new(prefix: usize, suffix: usize, longest: usize) -> Self {
+        debug_assert!(prefix <= longest && suffix <= longest && longest <= MAP_BLOCKS);
+        Self((prefix | suffix << 16 | longest << 32) as u64)
+    }
+
+    /// `blocks` blocks, of which the first `free` are free and the others used.
+    pub fn free_below(free: usize, blocks: usize) -> Self {
+        Self::new(free, if free == blocks { blocks } else { 0 }, free)
+    }
+
+    #[inline]
+    fn of_leaf(free: u128) -> Self {
+        Self::new(free.trailing_ones() as usize, free.leading_ones() as usize, longest_run(free))
+    }
+
+    /// Two neighbours of `half` blocks each.
+    #[inline]
+    fn join(low: Self, high: Self, half: usize) -> Self {
+        let prefix = low.prefix() + if low.prefix() == half { high.prefix() } else { 0 };
+        let suffix = high.suffix() + if high.suffix() == half { low.suffix() } else { 0 };
+        Self::new(prefix, suffix, low.longest().max(high.longest()).max(low.suffix() + high.prefix()))
+    }
+
+    #[inline]
+    pub fn prefix(self) -> usize {
+        self.0 as usize & 0xffff
+    }
+
+    #[inline]
+    pub fn suffix(self) -> usize {
+        (self.0 >> 16) as usize & 0xffff
+    }
+
+    #[inline]
+    pub fn longest(self) -> usize {
+        (self.0 >> 32) as usize
+    }
+}
+
+/// The frame's contents.
+#[repr(C)]
+struct Body {
+    words: [u64; WORDS],
+    /// Node 1 is the root; below node `n` are `2 * n` and `2 * n + 1`; the leaves start at `LEAVES`.
+    nodes: [Node; 2 * LEAVES],
+}
+
+const _: () = assert!(size_of::<Body>() == PAGE_SIZE);
+
+/// A map: one frame, owned by the arena.
+pub(super) struct Map(NonNull<Body>);
+
+// SAFETY: the body is reached only through the map, and the map only through the arena's lock.
+unsafe impl Send for Map {}
+
+impl Map {
+    /// A map of free blocks. `None` if there is no frame.
+    pub fn take<P: Platform>(platform: &P) -> Option<Self> {
+        let mut map = Self(platform.direct_map(platform.take_table()?).cast());
+        for (index, node) in map.body_mut().nodes.iter_mut().enumerate().skip(1) {
+            let blocks = MAP_BLOCKS >> depth(index);
+            *node = Node::free_below(blocks, blocks);
+        }
+        Some(map)
+    }
+
+    /// Ends the map and returns its frame.
+    pub fn into_frame<P: Platform>(self, platform: &P) -> Frame {
+        platform.frame_of(self.0.cast())
+    }
+
+    #[inline]
+    fn body(&self) -> &Body {
+        // SAFETY: promises 1 to 3 of `Platform`: the frame is ours, mapped, aligned and initialised
+        // (zeros are a valid `Body`); `&mut self` for writers keeps them out meanwhile.
+        unsafe { self.0.as_ref() }
+    }
+
+    #[inline]
+    fn body_mut(&mut self) -> &mut Body {
+        // SAFETY: as in `body`; `&mut self` makes it the only reference.
+        unsafe { self.0.as_mut() }
+    }
+
+    #[inline]
+    fn node(&self, index: usize) -> Node {
+        self.body().nodes[index % (2 * LEAVES)]
+    }
+
+    #[inline]
+    pub fn root(&self) -> Node {
+        self.node(1)
+    }
+
+    /// The used blocks of word `word % WORDS`.
+    #[inline]
+    pub fn word(&self, word: usize) -> u64 {
+        self.body().words[word % WORDS]
+    }
+
+    /// As [`word`](Self::word), to change. The tree must be told by [`refresh`](Self::refresh).
+    #[inline]
+    pub fn word_mut(&mut self, word: usize) -> &mut u64 {
+        &mut self.body_mut().words[word % WORDS]
+    }
+
+    /// The used blocks of leaf `leaf % LEAVES`.
+    #[inline]
+    pub fn leaf(&self, leaf: usize) -> u128 {
+        leaf_of(&self.body().words, leaf)
+    }
+
+    /// Makes the tree right above the leaves `first..=last`. Says whether the root changed.
+    pub fn refresh(&mut self, first: usize, last: usize) -> bool {
+        debug_assert!(first <= last && last < LEAVES);
+        let Body { words, nodes } = self.body_mut();
+        let mut changed = false;
+        for leaf in first..last + 1 {
+            let node = Node::of_leaf(!leaf_of(words, leaf));
+            changed |= replace(&mut nodes[LEAVES + leaf % LEAVES], node);
+        }
+        let (mut low, mut high, mut half) = (LEAVES + first, LEAVES + last, LEAF_BLOCKS);
+        while low != high {
+            (low, high, changed) = (low / 2, high / 2, false);
+            for index in low..high + 1 {
+                changed |= join_below(nodes, index, half);
+            }
+            half *= 2;
+        }
+        // One path from here on.
+        while changed && low > 1 {
+            low /= 2;
+            changed = join_below(nodes, low, half);
+            half *= 2;
+        }
+        changed
+    }
+
+    /// The lowest free run of at least `count` blocks above leaf `leaf`, where `below` free blocks
+    /// right below that place count. `Err` tells how many the map ends with: all that count, down
+    /// to the start of those `below`.
+    pub fn find_above(
+        &self,
+        leaf: usize,
+        mut below: usize,
+        count: usize,
+        steps: &mut u64,
+    ) -> Result<usize, usize> {
+        let (mut index, mut blocks) = (LEAVES + leaf, LEAF_BLOCKS);
+        while index > 1 {
+            if index.is_multiple_of(2) {
+                *steps += 1;
+                let next = self.node(index + 1);
+                if below + next.prefix() >= count {
+                    return Ok(first_block(index + 1) - below);
+                }
+                if next.longest() >= count {
+                    return Ok(self.find_in(index + 1, count, steps));
+                }
+                below = if next.prefix() == blocks { below + blocks } else { next.suffix() };
+            }
+            (index, blocks) = (index / 2, blocks * 2);
+        }
+        Err(below)
+    }
+
+    /// The lowest free run of at least `count` blocks in the map, which has one.
+    pub fn find(&self, count: usize, steps: &mut u64) -> usize {
+        self.find_in(1, count, steps)
+    }
+
+    /// The lowest free run of at least `count` blocks of a node, which has one.
+    fn find_in(&self, mut index: usize, count: usize, steps: &mut u64) -> usize {
+        debug_assert!(self.node(index).longest() >= count);
+        while index < LEAVES {
+            *steps += 1;
+            let (low, high) = (self.node(2 * index), self.node(2 * index + 1));
+            if low.longest() >= count {
+                index *= 2;
+            } else if low.suffix() + high.prefix() >= count {
+                return first_block(2 * index + 1) - low.suffix();
+            } else {
+                index = 2 * index + 1;
+            }
+        }
+        *steps += 1;
+        let starts = starts_of_runs(!self.leaf(index), count);
+        first_block(index) + starts.trailing_zeros() as usize
+    }
+
+    /// The first used block above leaf `leaf`.
+    pub fn used_above(&self, leaf: usize, steps: &mut u64) -> Option<usize> {
+        let (mut index, mut blocks) = (LEAVES + leaf, LEAF_BLOCKS);
+        while index > 1 {
+            if index.is_multiple_of(2) {
+                *steps += 1;
+                let free = self.node(index + 1).prefix();
+                if free < blocks {
+                    return Some(first_block(index + 1) + free);
+                }
+            }
+            (index, blocks) = (index / 2, blocks * 2);
+        }
+        None
+    }
+
+    /// Compares each node with the bits below it.
+    #[cfg(test)]
+    pub fn check(&self) {
+        let is_free = |block: usize| self.word(block / WORD_BLOCKS) >> (block % WORD_BLOCKS) & 1 == 0;
+        for index in 1..2 * LEAVES {
+            let blocks = MAP_BLOCKS >> depth(index);
+            let (first, end) = (first_block(index), first_block(index) + blocks);
+            let (mut run, mut longest, mut prefix) = (0, 0, 0);
+            for block in first..end {
+                run = if is_free(block) { run + 1 } else { 0 };
+                longest = longest.max(run);
+                prefix += usize::from(run == block - first + 1);
+            }
+            assert_eq!(self.node(index), Node::new(prefix, run, longest), "node {index}");
+        }
+    }
+}
+
+#[inline]
+fn leaf_of(words: &[u64; WORDS], leaf: usize) -> u128 {
+    let low = 2 * (leaf % LEAVES);
+    u128::from(words[low + 1]) << WORD_BLOCKS | u128::from(words[low])
+}
+
+/// Makes inner node `index % LEAVES` of the two of `half` blocks below it. Whether it was another.
+#[inline]
+fn join_below(nodes: &mut [Node; 2 * LEAVES], index: usize, half: usize) -> bool {
+    let index = index % LEAVES;
+    let node = Node::join(nodes[2 * index], nodes[2 * index + 1], half);
+    replace(&mut nodes[index], node)
+}
+
+/// Whether the node was another.
+#[inline]
+fn replace(node: &mut Node, value: Node) -> bool {
+    let changed = *node != value;
+    *node = value;
+    changed
+}
+
+/// How far below the root a node is; log2 of its index.
+#[inline]
+fn depth(index: usize) -> u32 {
+    usize::BITS - 1 - index.leading_zeros()
+}
+
+#[inline]
+fn first_block(index: usize) -> usize {
+    index * (MAP_BLOCKS >> depth(index)) - MAP_BLOCKS
+}
+
+/// The lowest bit of a word at which `count` set bits start.
+#[inline]
+pub(super) fn run_in_word(bits: u64, count: usize) -> Option<usize> {
+    if count.wrapping_sub(1) >= WORD_BLOCKS {
+        return None;
+    }
+    let starts = starts_of_runs(bits, count);
+    (starts != 0).then(|| starts.trailing_zeros() as usize)
+}
+
+/// The lowest bit of a leaf at which `count` set bits start.
+#[inline]
+pub(super) fn run_in_leaf(bits: u128, count: usize) -> Option<usize> {
+    if count > LEAF_BLOCKS {
+        return None;
+    }
+    let starts = starts_of_runs(bits, count);
+    (starts != 0).then(|| starts.trailing_zeros() as usize)
+}
+
+/// Bits at which `count` set bits start, by doubling: after each step `bits` marks runs of `have`.
+/// There are at least `count` bits.
+#[inline]
+fn starts_of_runs<B: Copy + BitAnd<Output = B> + Shr<usize, Output = B>>(mut bits: B, count: usize) -> B {
+    debug_assert!((1..=8 * size_of::<B>()).contains(&count));
+    let mut have = 1;
+    while have < count {
+        let step = have.min(count - have);
+        bits = bits & bits >> step;
+        have += step;
+    }
+    bits
+}
+
+/// Length of the longest run of set bits.
+#[inline]
+fn longest_run(bits: u128) -> usize {
+    if bits == 0 {
+        return 0;
+    }
+    // Mostly there is one run.
+    let run = bits >> bits.trailing_zeros();
+    if run & run.wrapping_add(1) == 0 {
+        return run.trailing_ones() as usize;
+    }
+    // Doubles until no run is left, then adds the powers of two that fit: `starts[k]` marks the
+    // runs of 2^k, `marks` those of `have`.
+    let mut starts = [0; 8];
+    let (mut level, mut marks) = (0, bits);
+    loop {
+        // One run of 128 was told above, so no run reaches 2^7, and the slot exists.
+        starts[level % 8] = marks;
+        let twice = marks & marks >> (1 << level);
+        if twice == 0 {
+            break;
+        }
+        (level, marks) = (level + 1, twice);
+    }
+    let mut have = 1 << level;
+    for level in (0..level).rev() {
+        let more = marks & starts[level % 8] >> have;
+        if more != 0 {
+            (have, marks) = (have + (1 << level), more);
+        }
+    }
+    have
+}
+
+/// The bits `first..first + count` of a word; `count` is 1 to 64.
+#[inline]
+pub(super) fn bits(first: usize, count: usize) -> u64 {
+    debug_assert!(count > 0 && first + count <= WORD_BLOCKS);
+    (u64::MAX >> (WORD_BLOCKS - count)) << first
+}

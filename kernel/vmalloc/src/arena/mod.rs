@@ -1,0 +1,172 @@
+//! Which blocks of the range are free: first fit of a run of blocks, at the lowest address.
+//!
+//! ```text
+//! search start ──▶ first block that may be free
+//! top              a tree of maxima over the maps: where a run of n blocks may end
+//!   map            32 GiB of blocks in one frame: a tree of free runs over the ...
+//!     leaf         ... two words, a bit a block: set while it is used
+//! ```
+//!
+//! A map that is missing means that all its blocks are free, so an instance of 32 TiB costs one
+//! frame for each 32 GiB it has used. Runs may cross maps.
+//!
+//! The search starts at a cached block below which all are used (the idea of the 2010 thread
+//! "cache last free vmap_area to avoid restarting beginning"); what piles up there is not walked
+//! again. The start is only ever raised past blocks that are used and lowered to blocks that are
+//! freed, so placement is exactly that of a plain first fit. What lies above the start and is too
+//! short is skipped by the trees: a search looks at 40 nodes at most, however many runs there
+//! are. Two requests may look at more: one aligned above a block looks at every run that is long
+//! enough but has no aligned place, and one of more than 32 GiB at every map.
+//!
+//! A block that is taken or freed changes its leaf alone. The tree above is made right when a
+//! search needs it or when another leaf changes, so that many changes of a leaf cost one path.
+//!
+//! Lock: the arena's own, the first in the order (arena, pool, block). It is taken once for each run of
+//! blocks, and no memory is allocated under it.
+
+mod map;
+mod search;
+mod state;
+#[cfg(test)]
+mod tests;
+mod top;
+
+use crate::platform::Platform;
+use core::ops::Range;
+use map::{LEAVES, MAP_BLOCKS, Map};
+use spin::Mutex;
+use state::State;
+
+const MAPS: usize = 1024;
+
+/// The most blocks an arena can hold: 32 TiB.
+pub(crate) const MAX_BLOCKS: usize = MAP_BLOCKS * MAPS;
+
+/// Why the arena gave no run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ArenaError {
+    NoRun,
+    NoFrame,
+}
+
+/// How an arena searches. The placements are the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SearchPolicy {
+    /// From the cached start, by the trees.
+    Cached,
+    /// From the start of the range, hole by hole: what was usual, to measure against.
+    #[allow(dead_code, reason = "for experiments and tests")]
+    FromStart,
+}
+
+/// See the module's documentation.
+pub(crate) struct Arena {
+    state: Mutex<State>,
+}
+
+/// Free address space, in blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ArenaStats {
+    pub free: usize,
+    pub longest_run: usize,
+    pub maps: usize,
+    /// Words, nodes and maps that searches have looked at so far.
+    #[allow(dead_code, reason = "for experiments and tests")]
+    pub steps: u64,
+}
+
+impl Arena {
+    /// An arena of `blocks` free blocks, at most [`MAX_BLOCKS`].
+    pub fn new(blocks: usize) -> Self {
+        Self::with_policy(blocks, SearchPolicy::Cached)
+    }
+
+    /// As [`new`](Self::new), searched as `policy` says.
+    pub fn with_policy(blocks: usize, policy: SearchPolicy) -> Self {
+        assert!(blocks <= MAX_BLOCKS);
+        Self { state: Mutex::new(State::new(blocks, policy)) }
+    }
+
+    /// Takes the lowest run of `count` free blocks inside `within` whose first is, together with
+    /// `offset`, a multiple of `align`, a power of two. Returns the number of its first block.
+    pub fn allocate<P: Platform>(
+        &self,
+        platform: &P,
+        count: usize,
+        align: usize,
+        offset: usize,
+        within: Range<usize>,
+    ) -> Result<usize, ArenaError> {
+        debug_assert!(align.is_power_of_two());
+        if let Some(first) = self.state.lock().take_here(count, align, &within) {
+            return Ok(first);
+        }
+        self.take(platform, count, |state| state.find(count, align, offset, &within))
+    }
+
+    /// Takes the `count` blocks from `first`, if the arena has them and all are free.
+    pub fn allocate_at<P: Platform>(
+        &self,
+        platform: &P,
+        first: usize,
+        count: usize,
+    ) -> Result<(), ArenaError> {
+        self.take(platform, count, |state| state.is_free(first, count).then_some(first)).map(|_| ())
+    }
+
+    /// Takes the `count` blocks that `find` finds.
+    #[inline(never)]
+    fn take<P: Platform>(
+        &self,
+        platform: &P,
+        count: usize,
+        find: impl Fn(&mut State) -> Option<usize>,
+    ) -> Result<usize, ArenaError> {
+        // Nothing is allocated under the lock: a map that is missing is taken outside of it, and
+        // the search repeated.
+        let mut spare: Option<Map> = None;
+        let result = loop {
+            let mut state = self.state.lock();
+            let Some(first) = find(&mut state) else {
+                break Err(ArenaError::NoRun);
+            };
+            let Some(missing) = state.missing_map(first, count) else {
+                state.mark_used(first, count);
+                break Ok(first);
+            };
+            if let Some(map) = spare.take() {
+                state.install(missing, map);
+                continue;
+            }
+            drop(state);
+            spare = Map::take(platform);
+            if spare.is_none() {
+                break Err(ArenaError::NoFrame);
+            }
+        };
+        if let Some(map) = spare {
+            platform.give_table(map.into_frame(platform));
+        }
+        result
+    }
+
+    /// Gives back `count` blocks from `first`, all of them used.
+    pub fn free(&self, first: usize, count: usize) {
+        self.state.lock().mark_free(first, count);
+    }
+
+    /// Counts what is free.
+    pub fn stats(&self) -> ArenaStats {
+        self.state.lock().stats()
+    }
+
+    /// The first used block at or above `from`.
+    pub fn next_used(&self, from: usize) -> Option<usize> {
+        self.state.lock().next_used(from)
+    }
+
+    /// Gives the maps back. All blocks must be free.
+    pub fn release<P: Platform>(&mut self, platform: &P) {
+        self.state.get_mut().take_maps(|map| platform.give_table(map.into_frame(platform)));
+    }
+}

@@ -1,0 +1,234 @@
+//! Finding the lowest run of free blocks.
+
+use super::{
+    LEAVES, SearchPolicy,
+    map::{LEAF_BLOCKS, MAP_BLOCKS, WORD_BLOCKS, bits, run_in_leaf, run_in_word},
+    state::State,
+};
+use core::ops::Range;
+
+impl State {
+    /// `find` and `mark_used` in one, if the word at the search's start and the unsettled leaf are
+    /// where the run is, which they mostly are. `None` says only that it is not so.
+    #[inline]
+    pub fn take_here(&mut self, count: usize, align: usize, within: &Range<usize>) -> Option<usize> {
+        let from = within.start.max(self.search_start);
+        let leaf = from / LEAF_BLOCKS;
+        if leaf != self.unsettled || align != 1 || self.policy != SearchPolicy::Cached {
+            return None;
+        }
+        let map = self.maps.get_mut(from / MAP_BLOCKS)?.as_mut()?;
+        let word = map.word_mut(from / WORD_BLOCKS);
+        let bit = run_in_word(!*word & (u64::MAX << (from % WORD_BLOCKS)), count)?;
+        let first = from / WORD_BLOCKS * WORD_BLOCKS + bit;
+        // Above the arena's end nothing is free.
+        if first + count > within.end {
+            return None;
+        }
+        *word |= bits(bit, count);
+        self.free -= count;
+        self.steps += 1;
+        if from == self.search_start && (count == 1 || first == from) {
+            self.search_start = first + count;
+        }
+        Some(first)
+    }
+
+    /// As `Arena::allocate`, marking nothing.
+    pub fn find(
+        &mut self,
+        count: usize,
+        align: usize,
+        offset: usize,
+        within: &Range<usize>,
+    ) -> Option<usize> {
+        // None, or more than there are.
+        if count.wrapping_sub(1) >= self.blocks {
+            return None;
+        }
+        let end = within.end.min(self.blocks);
+        if self.policy == SearchPolicy::FromStart {
+            return self.walk(count, align, offset, within.start..end);
+        }
+        let mut from = within.start.max(self.search_start);
+        loop {
+            if from >= end {
+                return None;
+            }
+            let start = self.next_run(from, count)?;
+            if count == 1 && from == self.search_start {
+                self.search_start = start;
+            }
+            let first = aligned(start, align, offset);
+            let first_end = first + count;
+            if first_end > end {
+                return None;
+            }
+            if first == start {
+                return Some(first);
+            }
+            match self.first_used(first, first_end) {
+                None => return Some(first),
+                Some(used) => from = used,
+            }
+        }
+    }
+
+    /// The lowest run of at least `count` free blocks at or above `from`, which the arena has.
+    fn next_run(&mut self, from: usize, count: usize) -> Option<usize> {
+        self.steps += 1;
+        let index = from / MAP_BLOCKS;
+        let below = match &self.maps[index] {
+            Some(map) => {
+                let free = !map.leaf(from / LEAF_BLOCKS) & (u128::MAX << (from % LEAF_BLOCKS));
+                if let Some(bit) = run_in_leaf(free, count) {
+                    return Some(from / LEAF_BLOCKS * LEAF_BLOCKS + bit);
+                }
+                free.leading_ones() as usize
+            }
+            None => {
+                let free = index * MAP_BLOCKS + self.blocks_of(index) - from;
+                if free >= count {
+                    return Some(from);
+                }
+                free
+            }
+        };
+        self.next_run_above(from / LEAF_BLOCKS, below, count)
+    }
+
+    /// The lowest run of at least `count` free blocks above leaf `leaf`, where `below` free blocks
+    /// right below that place count.
+    fn next_run_above(&mut self, leaf: usize, mut below: usize, count: usize) -> Option<usize> {
+        self.settle();
+        let index = leaf / LEAVES;
+        if let Some(map) = &self.maps[index] {
+            match map.find_above(leaf % LEAVES, below, count, &mut self.steps) {
+                Ok(block) => return Some(index * MAP_BLOCKS + block),
+                Err(rest) => below = rest,
+            }
+        }
+        let mut next = index + 1;
+        while next < self.map_count() {
+            self.steps += 1;
+            let root = self.root(next);
+            if below + root.prefix() >= count {
+                return Some(next * MAP_BLOCKS - below);
+            }
+            if root.longest() >= count
+                && let Some(map) = &self.maps[next]
+            {
+                return Some(next * MAP_BLOCKS + map.find(count, &mut self.steps));
+            }
+            next += 1;
+            if root.prefix() == MAP_BLOCKS {
+                below += MAP_BLOCKS;
+                continue;
+            }
+            below = root.suffix();
+            // What is skipped ends no such run: not inside, and not at its start.
+            let found = self.top.next(next, count.min(MAP_BLOCKS) as u16, &mut self.steps)?;
+            if found > next {
+                below = self.root(found - 1).suffix();
+            }
+            next = found;
+        }
+        None
+    }
+
+    /// The first used block in `from..end`, which the arena has.
+    fn first_used(&mut self, from: usize, end: usize) -> Option<usize> {
+        if from >= end {
+            return None;
+        }
+        self.steps += 1;
+        let (leaf, index) = (from / LEAF_BLOCKS, from / MAP_BLOCKS);
+        if let Some(map) = &self.maps[index] {
+            let used = map.leaf(leaf) & (u128::MAX << (from % LEAF_BLOCKS));
+            if used != 0 {
+                let block = leaf * LEAF_BLOCKS + used.trailing_zeros() as usize;
+                return (block < end).then_some(block);
+            }
+            if end <= (leaf + 1) * LEAF_BLOCKS {
+                return None;
+            }
+        }
+        self.settle();
+        if let Some(map) = &self.maps[index]
+            && let Some(block) = map.used_above(leaf % LEAVES, &mut self.steps)
+        {
+            let block = index * MAP_BLOCKS + block;
+            return (block < end).then_some(block);
+        }
+        for next in index + 1..end.div_ceil(MAP_BLOCKS) {
+            self.steps += 1;
+            let free = self.root(next).prefix();
+            if free < MAP_BLOCKS {
+                let block = next * MAP_BLOCKS + free;
+                return (block < end).then_some(block);
+            }
+        }
+        None
+    }
+
+    /// As `find`, hole by hole, by the words alone.
+    #[cold]
+    fn walk(&mut self, count: usize, align: usize, offset: usize, within: Range<usize>) -> Option<usize> {
+        let mut from = within.start;
+        loop {
+            let first = aligned(self.walk_to(from, within.end, false)?, align, offset);
+            let first_end = first + count;
+            if first_end > within.end {
+                return None;
+            }
+            match self.walk_to(first, first_end, true) {
+                None => return Some(first),
+                Some(used) => from = used,
+            }
+        }
+    }
+
+    /// The first block in `from..end` that is used, or that is free.
+    fn walk_to(&mut self, from: usize, end: usize, used: bool) -> Option<usize> {
+        let mut block = from;
+        while block < end {
+            self.steps += 1;
+            let Some(map) = &self.maps[block / MAP_BLOCKS] else {
+                if !used {
+                    return Some(block);
+                }
+                block = (block / MAP_BLOCKS + 1) * MAP_BLOCKS;
+                continue;
+            };
+            let word = map.word(block / WORD_BLOCKS);
+            let wanted = (if used { word } else { !word }) >> (block % WORD_BLOCKS);
+            if wanted != 0 {
+                block += wanted.trailing_zeros() as usize;
+                return (block < end).then_some(block);
+            }
+            block = (block / WORD_BLOCKS + 1) * WORD_BLOCKS;
+        }
+        None
+    }
+
+    /// Whether the arena has these blocks and all are free.
+    pub fn is_free(&mut self, first: usize, count: usize) -> bool {
+        let end = first.checked_add(count).filter(|&end| end <= self.blocks);
+        count > 0 && end.is_some_and(|end| self.first_used(first, end).is_none())
+    }
+
+    /// As `Arena::next_used`.
+    pub fn next_used(&mut self, from: usize) -> Option<usize> {
+        self.first_used(from, self.blocks)
+    }
+}
+
+/// The first block at or above `block` that is, together with `offset`, a multiple of `align`.
+///
+/// Neither this overflows nor the end of a run from there: a block's number and a run that an arena may have
+/// are at most 2^24, the padding is below 2^63.
+#[inline]
+fn aligned(block: usize, align: usize, offset: usize) -> usize {
+    // The sum may wrap, as multiples of a power of two do.
+    block + (block.wrapping_add(offset).wrapping_neg() & (align - 1))
+}

@@ -1,0 +1,234 @@
+//! What the arena's lock guards: the maps, the tree over them, and where the search starts.
+
+use super::{
+    ArenaStats, LEAVES, MAPS, SearchPolicy,
+    map::{LEAF_BLOCKS, MAP_BLOCKS, Map, Node, WORD_BLOCKS, bits},
+    top::Top,
+};
+
+/// No leaf.
+const NONE: usize = usize::MAX;
+
+pub(super) struct State {
+    pub(super) maps: [Option<Map>; MAPS],
+    pub(super) top: Top,
+    pub(super) blocks: usize,
+    /// All blocks below are used.
+    pub(super) search_start: usize,
+    pub(super) free: usize,
+    /// The one leaf, counted over all maps, that the trees may be wrong about.
+    pub(super) unsettled: usize,
+    pub(super) policy: SearchPolicy,
+    pub(super) steps: u64,
+}
+
+impl State {
+    pub fn new(blocks: usize, policy: SearchPolicy) -> Self {
+        let mut state = Self {
+            maps: [const { None }; MAPS],
+            top: Top::new(blocks.div_ceil(MAP_BLOCKS)),
+            blocks,
+            search_start: 0,
+            free: blocks,
+            unsettled: NONE,
+            policy,
+            steps: 0,
+        };
+        (0..state.map_count()).for_each(|map| state.refresh_top(map));
+        state
+    }
+
+    pub(super) fn map_count(&self) -> usize {
+        self.blocks.div_ceil(MAP_BLOCKS)
+    }
+
+    /// Blocks of a map that the arena has; those above them are used.
+    pub(super) fn blocks_of(&self, map: usize) -> usize {
+        (self.blocks - map * MAP_BLOCKS).min(MAP_BLOCKS)
+    }
+
+    pub(super) fn root(&self, map: usize) -> Node {
+        match &self.maps[map] {
+            Some(map) => map.root(),
+            None => Node::free_below(self.blocks_of(map), MAP_BLOCKS),
+        }
+    }
+
+    #[inline]
+    pub fn missing_map(&self, first: usize, count: usize) -> Option<usize> {
+        let (low, high) = (first / MAP_BLOCKS, (first + count - 1) / MAP_BLOCKS);
+        if low == high {
+            return self.maps[low].is_none().then_some(low);
+        }
+        (low..=high).find(|&map| self.maps[map].is_none())
+    }
+
+    /// Puts a map of free blocks where one is missing.
+    pub fn install(&mut self, index: usize, mut map: Map) {
+        let blocks = self.blocks_of(index);
+        if blocks < MAP_BLOCKS {
+            change(&mut map, blocks, MAP_BLOCKS, |word, mask| *word |= mask);
+        }
+        self.maps[index] = Some(map);
+    }
+
+    /// Marks free blocks used. Their maps must exist.
+    pub fn mark_used(&mut self, first: usize, count: usize) {
+        self.mark(first, count, |word, mask| {
+            assert!(*word & mask == 0, "the arena gave a block twice");
+            *word |= mask;
+        });
+        self.free -= count;
+        if self.search_start == first {
+            self.search_start = first + count;
+        }
+    }
+
+    /// Marks used blocks free.
+    #[inline]
+    pub fn mark_free(&mut self, first: usize, count: usize) {
+        let end = first.checked_add(count);
+        assert!(end.is_some_and(|end| end <= self.blocks), "the arena got a block that it does not have");
+        self.mark(first, count, |word, mask| {
+            assert!(*word & mask == mask, "the arena got a block back twice");
+            *word &= !mask;
+        });
+        self.free += count;
+        self.search_start = self.search_start.min(first);
+    }
+
+    /// Calls `one` with each word of the run and the run's bits in it.
+    #[inline]
+    fn mark(&mut self, first: usize, count: usize, one: impl Fn(&mut u64, u64)) {
+        let (leaf, bit) = (first / LEAF_BLOCKS, first % WORD_BLOCKS);
+        if count > 0 && count <= WORD_BLOCKS - bit {
+            if leaf != self.unsettled {
+                self.settle();
+                self.unsettled = leaf;
+            }
+            let map = existing(&mut self.maps[first / MAP_BLOCKS]);
+            one(map.word_mut(first / WORD_BLOCKS), bits(bit, count));
+        } else {
+            self.mark_long(first, count, one);
+        }
+    }
+
+    #[inline(never)]
+    fn mark_long(&mut self, first: usize, count: usize, one: impl Fn(&mut u64, u64)) {
+        let end = first + count;
+        self.settle();
+        let mut from = first;
+        while from < end {
+            let index = from / MAP_BLOCKS;
+            let base = index * MAP_BLOCKS;
+            let map_end = end.min(base + MAP_BLOCKS);
+            if change(existing(&mut self.maps[index]), from - base, map_end - base, &one) {
+                self.refresh_top(index);
+            }
+            from = map_end;
+        }
+    }
+
+    /// Makes the trees right.
+    #[inline]
+    pub(super) fn settle(&mut self) {
+        if self.unsettled != NONE {
+            self.settle_leaf();
+        }
+    }
+
+    #[inline(never)]
+    fn settle_leaf(&mut self) {
+        let leaf = core::mem::replace(&mut self.unsettled, NONE);
+        let index = leaf / LEAVES;
+        if existing(&mut self.maps[index]).refresh(leaf % LEAVES, leaf % LEAVES) {
+            self.refresh_top(index);
+        }
+    }
+
+    /// The value of a map in the tree over the maps.
+    fn top_value(&self, map: usize) -> u16 {
+        let below = if map == 0 { 0 } else { self.root(map - 1).suffix() };
+        let root = self.root(map);
+        // At most two maps, 2^15.
+        root.longest().max(below + root.prefix()) as u16
+    }
+
+    /// Tells the tree over the maps that a root has changed.
+    fn refresh_top(&mut self, map: usize) {
+        self.top.set(map, self.top_value(map));
+        if map + 1 < self.map_count() {
+            self.top.set(map + 1, self.top_value(map + 1));
+        }
+    }
+
+    /// Counts what is free.
+    pub fn stats(&mut self) -> ArenaStats {
+        self.settle();
+        let (mut longest_run, mut below) = (0, 0);
+        for map in 0..self.map_count() {
+            let root = self.root(map);
+            longest_run = longest_run.max(root.longest()).max(below + root.prefix());
+            below = root.suffix() + if root.suffix() == MAP_BLOCKS { below } else { 0 };
+        }
+        let maps = self.maps.iter().flatten().count();
+        ArenaStats { free: self.free, longest_run, maps, steps: self.steps }
+    }
+
+    /// Gives each map to `sink`. All blocks must be free.
+    pub fn take_maps(&mut self, sink: impl FnMut(Map)) {
+        assert_eq!(self.free, self.blocks, "blocks are still in use");
+        // The trees stay right: the maps are as if they were missing.
+        self.settle();
+        self.maps.iter_mut().filter_map(Option::take).for_each(sink);
+    }
+
+    /// Everything that is said of the parts, compared with the bits.
+    #[cfg(test)]
+    pub fn check(&mut self) {
+        extern crate std;
+        self.settle();
+        let mut free = 0;
+        for (index, map) in self.maps.iter().enumerate() {
+            let blocks = self.blocks.saturating_sub(index * MAP_BLOCKS).min(MAP_BLOCKS);
+            let Some(map) = map else {
+                free += blocks;
+                continue;
+            };
+            let is_free = |block: usize| map.word(block / WORD_BLOCKS) >> (block % WORD_BLOCKS) & 1 == 0;
+            assert!(!(blocks..MAP_BLOCKS).any(is_free), "a block above the arena's end is free");
+            free += (0..blocks).filter(|&block| is_free(block)).count();
+            map.check();
+        }
+        assert_eq!(free, self.free);
+        assert!((0..self.search_start).all(|block| {
+            self.maps[block / MAP_BLOCKS]
+                .as_ref()
+                .is_some_and(|map| map.word(block / WORD_BLOCKS) >> (block % WORD_BLOCKS) & 1 != 0)
+        }));
+        self.top.check(|map| if map < self.map_count() { self.top_value(map) } else { 0 });
+    }
+}
+
+#[inline]
+fn existing(map: &mut Option<Map>) -> &mut Map {
+    let Some(map) = map else {
+        unreachable!("used blocks have a map");
+    };
+    map
+}
+
+/// Calls `one` with each word of the blocks `first..end` of a map and their bits in it, and makes
+/// its tree right. Says whether the root changed.
+fn change(map: &mut Map, first: usize, end: usize, one: impl Fn(&mut u64, u64)) -> bool {
+    if first == end {
+        return false;
+    }
+    let mut block = first;
+    while block < end {
+        let in_word = (end - block).min(WORD_BLOCKS - block % WORD_BLOCKS);
+        one(map.word_mut(block / WORD_BLOCKS), bits(block % WORD_BLOCKS, in_word));
+        block += in_word;
+    }
+    map.refresh(first / LEAF_BLOCKS, (end - 1) / LEAF_BLOCKS)
+}

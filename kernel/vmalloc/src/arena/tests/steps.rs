@@ -1,0 +1,124 @@
+//! What a request costs does not grow with what there is in the arena.
+
+use super::*;
+
+/// More than any request may look at: a leaf, 7 nodes up, 20 of the tree over the maps, 9 down.
+const FEW_STEPS: u64 = 40;
+
+/// What a request gives, and the steps it takes.
+fn steps<T>(arena: &Arena, request: impl FnOnce() -> T) -> (T, u64) {
+    let before = arena.stats().steps;
+    let result = request();
+    (result, arena.stats().steps - before)
+}
+
+#[test]
+fn all_of_a_range_can_be_used_block_by_block_and_is_one_run_again() {
+    let machine = Machine::new(1, 8);
+    let blocks = MAP_BLOCKS + 300;
+    let mut arena = Arena::new(blocks);
+    for block in 0..blocks {
+        let (got, steps) = steps(&arena, || arena.allocate(&&machine, 1, 1, 0, ALL));
+        assert_eq!(got, Ok(block));
+        assert!(steps <= FEW_STEPS);
+    }
+    assert_eq!(arena.allocate(&&machine, 1, 1, 0, ALL), Err(ArenaError::NoRun));
+    // Every other first, so that no two neighbours are free.
+    (0..blocks).step_by(2).for_each(|block| arena.free(block, 1));
+    assert_eq!(arena.stats().longest_run, 1);
+    (1..blocks).step_by(2).rev().for_each(|block| arena.free(block, 1));
+    assert_eq!((arena.stats().free, arena.stats().longest_run), (blocks, blocks));
+    arena.state.get_mut().check();
+    arena.release(&&machine);
+    machine.assert_all_frames_back();
+}
+
+/// Below a run of three: `holes` holes of one and two blocks, with areas of changing sizes between.
+fn riddled(machine: &Machine, holes: usize, policy: SearchPolicy) -> (Arena, usize) {
+    let mut random = Random::new(holes as u64);
+    let blocks = 8 * holes + 10;
+    let arena = full(machine, blocks, policy);
+    let mut block = 0;
+    for _ in 0..holes {
+        block += 1 + random.below(6);
+        let size = 1 + random.below(2);
+        arena.free(block, size);
+        block += size;
+    }
+    arena.free(block + 1, 3);
+    (arena, block + 1)
+}
+
+#[test]
+fn steps_do_not_grow_with_the_runs_and_holes_below() {
+    for holes in [10, 1000, 100_000] {
+        let machine = Machine::new(1, 64);
+        let (arena, place) = riddled(&machine, holes, SearchPolicy::Cached);
+        let (got, taken) = steps(&arena, || arena.allocate(&&machine, 3, 1, 0, ALL));
+        assert_eq!(got, Ok(place));
+        assert!(taken <= FEW_STEPS, "{taken} steps over {holes} holes");
+        let (got, taken) = steps(&arena, || arena.allocate(&&machine, 3, 1, 0, ALL));
+        assert_eq!(got, Err(ArenaError::NoRun));
+        assert!(taken <= FEW_STEPS, "{taken} steps to find nothing over {holes} holes");
+        // From anywhere, of any size, and in place.
+        let mut random = Random::new(1);
+        for _ in 0..2000 {
+            let start = random.below(place);
+            let count = 1 + random.below(3);
+            let (got, taken) = steps(&arena, || arena.allocate(&&machine, count, 1, 0, start..MAX_BLOCKS));
+            assert!(taken <= FEW_STEPS, "{taken} steps for {count} blocks from {start}");
+            if let Ok(first) = got {
+                arena.free(first, count);
+            }
+            let (got, taken) = steps(&arena, || arena.allocate_at(&&machine, start, count));
+            assert!(taken <= FEW_STEPS, "{taken} steps in place");
+            if got.is_ok() {
+                arena.free(start, count);
+            }
+        }
+    }
+}
+
+#[test]
+fn steps_from_the_start_grow_with_the_holes() {
+    let mut before = 0;
+    for holes in [10, 1000, 20_000] {
+        let machine = Machine::new(1, 64);
+        let (arena, place) = riddled(&machine, holes, SearchPolicy::FromStart);
+        let (got, taken) = steps(&arena, || arena.allocate(&&machine, 3, 1, 0, ALL));
+        assert_eq!(got, Ok(place));
+        assert!(taken as usize >= holes && taken > 10 * before, "{taken} steps over {holes} holes");
+        before = taken;
+    }
+}
+
+#[test]
+fn steps_are_few_in_an_arena_of_32_tib() {
+    let machine = Machine::new(1, MAPS + 8);
+    let mut arena = full(&machine, MAX_BLOCKS, SearchPolicy::Cached);
+    assert_eq!(arena.stats().maps, MAPS);
+    let holes: Vec<usize> = (0..MAPS).map(|map| map * MAP_BLOCKS + map % 7 * 1000).collect();
+    holes.iter().for_each(|&hole| arena.free(hole, 1));
+    arena.free(MAX_BLOCKS - MAP_BLOCKS - 1, 1);
+    assert_eq!(holes[MAPS - 1], MAX_BLOCKS - MAP_BLOCKS + 1000);
+    arena.free(MAX_BLOCKS - MAP_BLOCKS, 1);
+    let mut most = 0;
+    let mut allocate = |count, within| {
+        let (got, taken) = steps(&arena, || arena.allocate(&&machine, count, 1, 0, within));
+        most = most.max(taken);
+        got.ok()
+    };
+    // Two maps end and begin with a free block.
+    assert_eq!(allocate(3, ALL), None);
+    assert_eq!(allocate(2, ALL), Some(MAX_BLOCKS - MAP_BLOCKS - 1));
+    assert_eq!(allocate(2, ALL), None);
+    for &hole in &holes {
+        assert_eq!(allocate(1, hole..MAX_BLOCKS), Some(hole));
+    }
+    assert_eq!(allocate(1, ALL), None);
+    assert!(most <= FEW_STEPS, "{most} steps");
+    arena.free(0, MAX_BLOCKS);
+    assert_eq!(arena.stats().longest_run, MAX_BLOCKS);
+    arena.release(&&machine);
+    machine.assert_all_frames_back();
+}

@@ -1,0 +1,73 @@
+//! Many CPUs at one arena.
+
+use super::*;
+use std::{
+    cell::Cell,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+/// No block is two threads' at once, and a map that two of them took at once is given back.
+#[test]
+fn threads_share_an_arena() {
+    let machine = Machine::new(1, 32);
+    let frames = machine.free_frames();
+    let blocks = 12 * MAP_BLOCKS;
+    let mut arena = Arena::new(blocks);
+    let owned: Vec<AtomicBool> = (0..blocks).map(|_| AtomicBool::new(false)).collect();
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let (machine, arena, owned) = (&machine, &arena, &owned);
+            scope.spawn(move || {
+                let mut random = Random::new(thread);
+                let mut live = vec![];
+                for round in 0..4000 {
+                    let count = 1 + random.pick(&[0, 3, 200, 1000]);
+                    let start = round / 500 * MAP_BLOCKS;
+                    if let Ok(first) = arena.allocate(&machine, count, 1, 0, start..blocks) {
+                        let mine = &owned[first..first + count];
+                        assert!(mine.iter().all(|block| !block.swap(true, Ordering::Relaxed)));
+                        live.push((first, count));
+                    }
+                    while live.len() > 20 || round == 3999 && !live.is_empty() {
+                        let (first, count) = live.swap_remove(random.below(live.len()));
+                        let mine = &owned[first..first + count];
+                        assert!(mine.iter().all(|block| block.swap(false, Ordering::Relaxed)));
+                        arena.free(first, count);
+                    }
+                }
+            });
+        }
+    });
+    arena.state.get_mut().check();
+    let stats = arena.stats();
+    assert_eq!((stats.free, stats.longest_run), (blocks, blocks));
+    assert_eq!(frames - machine.free_frames(), stats.maps);
+    arena.release(&&machine);
+    machine.assert_all_frames_back();
+}
+
+/// Two CPUs want the first map at once; the one that comes second gives its frame back.
+#[test]
+fn of_two_maps_for_one_place_one_is_given_back() {
+    let machine = Machine::new(1, 8);
+    for room_is_left in [true, false] {
+        let frames = machine.free_frames();
+        let mut arena = Arena::new(100);
+        let calls = Cell::new(0);
+        let result = arena.take(&&machine, 1, |state| {
+            calls.set(calls.get() + 1);
+            if calls.get() == 2 {
+                // What another CPU did while this one took its frame.
+                state.install(0, Map::take(&&machine).expect("a frame"));
+                state.mark_used(0, if room_is_left { 1 } else { 100 });
+            }
+            state.find(1, 1, 0, &ALL)
+        });
+        assert_eq!(result, if room_is_left { Ok(1) } else { Err(ArenaError::NoRun) });
+        assert_eq!(calls.get(), 2);
+        assert_eq!((arena.stats().maps, frames - machine.free_frames()), (1, 1), "the spare went back");
+        arena.free(0, 100 - arena.stats().free);
+        arena.release(&&machine);
+        machine.assert_all_frames_back();
+    }
+}

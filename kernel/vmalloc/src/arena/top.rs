@@ -1,0 +1,73 @@
+//! Which maps may end a free run of some length: a tree of maxima over an arena's maps.
+//!
+//! A map's value is the longest free run inside it, or the one it begins with together with what
+//! the map before it ends with, whichever is longer: the runs of two maps at most. Longer ones
+//! consist of maps that are free as a whole, which any value finds.
+//!
+//! For the arena alone, under its lock.
+
+use super::MAPS;
+
+pub(super) struct Top {
+    /// As a map's nodes: node 1 is the root, and the values of the maps start at `leaves`.
+    nodes: [u16; 2 * MAPS],
+    /// A power of two, at least the number of maps. An arena of one map needs no tree.
+    leaves: usize,
+}
+
+impl Top {
+    /// A tree over `maps` maps in which all values are 0.
+    pub fn new(maps: usize) -> Self {
+        assert!(maps <= MAPS);
+        Self { nodes: [0; 2 * MAPS], leaves: maps.next_power_of_two() }
+    }
+
+    /// Sets the value of a map.
+    pub fn set(&mut self, map: usize, value: u16) {
+        let mut index = self.leaves + map;
+        let mut value = value;
+        while self.nodes[index] != value {
+            self.nodes[index] = value;
+            if index == 1 {
+                return;
+            }
+            value = value.max(self.nodes[index ^ 1]);
+            index /= 2;
+        }
+    }
+
+    /// The first map at or above `from` whose value is at least `wanted`.
+    pub fn next(&self, from: usize, wanted: u16, steps: &mut u64) -> Option<usize> {
+        if from >= self.leaves {
+            return None;
+        }
+        let mut index = self.leaves + from;
+        *steps += 1;
+        while self.nodes[index] < wanted {
+            // To the next subtree on the right; there is none right of a path of right turns only.
+            index >>= index.trailing_ones();
+            if index == 0 {
+                return None;
+            }
+            index += 1;
+            *steps += 1;
+        }
+        while index < self.leaves {
+            index *= 2;
+            index += usize::from(self.nodes[index] < wanted);
+            *steps += 1;
+        }
+        Some(index - self.leaves)
+    }
+
+    #[cfg(test)]
+    pub fn check(&self, values: impl Fn(usize) -> u16) {
+        for map in 0..self.leaves {
+            assert_eq!(self.nodes[self.leaves + map], values(map), "value of map {map}");
+        }
+        for index in 1..self.leaves {
+            let below = self.nodes[2 * index].max(self.nodes[2 * index + 1]);
+            assert_eq!(self.nodes[index], below, "maximum at node {index}");
+        }
+    }
+}

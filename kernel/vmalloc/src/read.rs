@@ -1,0 +1,82 @@
+//! Reading what may vanish at any time: for debuggers, dumps and `/dev/kmem`-like users.
+//!
+//! Nothing here dereferences an address of the range. Each page is read through the direct map, and
+//! counts only if its entry is still the same afterwards; frames may be somebody else's by then, but
+//! what was read of them is thrown away.
+
+use crate::{
+    Vmalloc,
+    entry::{Entry, Kind},
+    platform::{BLOCK_PAGES, BLOCK_SHIFT, Frame, PAGE_SHIFT, PAGE_SIZE, Platform},
+    tables,
+};
+use core::sync::atomic::{AtomicU64, Ordering, fence};
+
+impl<P: Platform> Vmalloc<P> {
+    /// Whether the address lies in the instance's range, mapped or not.
+    #[must_use]
+    #[inline]
+    pub fn contains(&self, address: usize) -> bool {
+        self.range.contains(&address)
+    }
+
+    /// The frame mapped at an address of the range; `None` if nothing is mapped there.
+    #[must_use]
+    pub fn frame_at(&self, address: usize) -> Option<Frame> {
+        let (slot, page) = self.slot_at(address)?;
+        let entry = Entry(slot.load(Ordering::Acquire));
+        entry.is_present().then(|| Frame::new(entry.frame().number() + page))
+    }
+
+    /// The entry that maps an address, and for a 2 MiB page which of its frames.
+    fn slot_at(&self, address: usize) -> Option<(&AtomicU64, u64)> {
+        if !self.contains(address) {
+            return None;
+        }
+        let page = address >> PAGE_SHIFT & (BLOCK_PAGES - 1);
+        let number = (address - self.range.start) >> BLOCK_SHIFT;
+        if let Some(leaf) = self.table.get(number)?.leaf(&self.platform) {
+            return Some((&leaf[page], 0));
+        }
+        let slot = tables::block_entry(&self.platform, address)?;
+        Entry(slot.load(Ordering::Acquire)).is_huge().then_some((slot, page as u64))
+    }
+
+    /// Reads memory from `address` on into `buffer`, and returns how many bytes of it were mapped.
+    /// Everything else reads as zeros: holes, guard pages, what is freed meanwhile, what is outside
+    /// of the range, and registers of devices, which it does not touch.
+    pub fn vread(&self, address: usize, buffer: &mut [u8]) -> usize {
+        let (mut at, mut rest, mut mapped) = (address, buffer, 0);
+        while !rest.is_empty() {
+            let in_page = (PAGE_SIZE - at % PAGE_SIZE).min(rest.len());
+            let (now, later) = rest.split_at_mut(in_page);
+            if self.read_page(at, now) {
+                mapped += in_page;
+            } else {
+                now.fill(0);
+            }
+            rest = later;
+            at = at.wrapping_add(in_page);
+        }
+        mapped
+    }
+
+    /// Reads bytes of one page; `false` if it is not, or did not stay, mapped.
+    fn read_page(&self, address: usize, buffer: &mut [u8]) -> bool {
+        let Some((slot, page)) = self.slot_at(address) else { return false };
+        let entry = Entry(slot.load(Ordering::Acquire));
+        if !entry.is_present() || self.find_area(address).is_none_or(|area| area.kind == Kind::Ioremap) {
+            return false;
+        }
+        let frame = Frame::new(entry.frame().number() + page);
+        let bytes = self.platform.direct_map(frame).as_ptr().wrapping_add(address % PAGE_SIZE);
+        for (offset, byte) in buffer.iter_mut().enumerate() {
+            // SAFETY: promise 2 of `Platform`: the direct map shows every frame for ever; the offset
+            // stays inside it. Others may write meanwhile: each byte is read once, as it is.
+            *byte = unsafe { bytes.add(offset).read_volatile() };
+        }
+        // The bytes were read before the entry is looked at again.
+        fence(Ordering::Acquire);
+        slot.load(Ordering::Relaxed) == entry.0
+    }
+}

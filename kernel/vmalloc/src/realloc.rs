@@ -1,0 +1,311 @@
+//! Resizing an area of its own memory.
+//!
+//! Shrinking gives the tail back. Growing takes the pages behind the area if they are free; if not,
+//! the area moves: its page table entries are written at a new place, and not a byte is copied. All
+//! that can fail happens before anything of the area changes.
+
+use crate::{
+    AllocError, FreeError, ReallocError, Vmalloc,
+    area::{clear, publish, unmap},
+    block::Role,
+    entry::{Attributes, Cache, Entry, GuardInfo, Kind, Protection},
+    flush::Unflushed,
+    info::AreaInfo,
+    platform::{BLOCK_PAGES, BLOCK_SHIFT, PAGE_SHIFT, PAGE_SIZE, Platform},
+    pool::SmallRun,
+    request::{Backing, Shape},
+    run::blocks_for,
+};
+use core::{
+    panic::Location,
+    ptr::NonNull,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+/// Where an area lies.
+#[derive(Clone, Copy)]
+struct Place {
+    /// Its first block.
+    number: usize,
+    /// Its first page in that block; 0 for a run.
+    first: usize,
+    small: bool,
+}
+
+impl<P: Platform> Vmalloc<P> {
+    /// Makes the area at `address` `size` bytes long, and returns where it is now. What both sizes have
+    /// in common keeps its contents; what is new has undefined contents. The area keeps its alignment
+    /// only where it stays, and is aligned to a page where it moves.
+    ///
+    /// # Errors
+    /// See [`ReallocError`]; the area is as it was then.
+    ///
+    /// # Safety
+    /// Nobody else uses the area, nor its old address afterwards.
+    #[track_caller]
+    pub unsafe fn vrealloc(&self, address: NonNull<u8>, size: usize) -> Result<NonNull<u8>, ReallocError> {
+        let area = self.own_area(address.as_ptr() as usize)?;
+        let (pages, slack) = self.pages_for(size)?;
+        let guard = GuardInfo { slack, kind: Kind::Vmalloc, caller: Location::caller() };
+        let offset = area.start - self.range.start;
+        let (number, first) = (offset >> BLOCK_SHIFT, offset >> PAGE_SHIFT & (BLOCK_PAGES - 1));
+        let small = matches!(self.block(number).role(), Role::Small { .. });
+        let place = Place { number, first, small };
+        if pages <= area.pages {
+            self.shrink(place, area.pages, pages, guard)?;
+            return Ok(address);
+        }
+        match self.grow_in_place(place, area.pages, pages, guard) {
+            Err(AllocError::OutOfAddressSpace) => {}
+            result => return Ok(result.map(|()| address)?),
+        }
+        let moved = self.grow_elsewhere(place, area.pages, pages, guard)?;
+        NonNull::new(moved as *mut u8).ok_or(AllocError::OutOfAddressSpace.into())
+    }
+
+    fn own_area(&self, address: usize) -> Result<AreaInfo, FreeError> {
+        if !self.contains(address) {
+            return Err(FreeError::OutsideRange { address });
+        }
+        match self.find_area(address) {
+            None => Err(FreeError::NotAllocated { address }),
+            Some(area) if area.start != address => Err(FreeError::InsideArea { address, area }),
+            Some(area) if area.kind != Kind::Vmalloc => Err(FreeError::WrongKind { area }),
+            Some(area) => Ok(area),
+        }
+    }
+
+    /// The entry of page `page` of an area.
+    fn page_entry(&self, place: Place, page: usize) -> &AtomicU64 {
+        self.run_entry(place.number, place.first + page)
+    }
+
+    /// Writes the guard and marks the last page of an area whose first page is marked.
+    fn set_end(&self, place: Place, pages: usize, guard: GuardInfo) {
+        self.page_entry(place, pages).store(Entry::guard(guard).0, Ordering::Relaxed);
+        publish(self.page_entry(place, 0), self.page_entry(place, pages - 1));
+    }
+
+    fn unmark_last(&self, place: Place, pages: usize) {
+        let last = self.page_entry(place, pages - 1);
+        let entry = Entry(last.load(Ordering::Relaxed));
+        last.store(entry.without_last().0, Ordering::Relaxed);
+    }
+
+    fn shrink(&self, place: Place, old: usize, new: usize, guard: GuardInfo) -> Result<(), AllocError> {
+        if new == old {
+            self.set_end(place, new, guard);
+            return Ok(());
+        }
+        if place.small {
+            self.unmark_last(place, old);
+            self.drop_pages(place, new, old);
+            self.page_entry(place, old).store(Entry::UNUSED.0, Ordering::Relaxed);
+            self.set_end(place, new, guard);
+            let block = self.block(place.number);
+            self.give_pages(place.number, block, place.first + new + 1, old - new);
+            return Ok(());
+        }
+        let (count, kept) = (blocks_for(old), blocks_for(new));
+        let last = place.number + kept - 1;
+        // The guard goes where a page is: a 2 MiB page there must become small ones.
+        self.split_huge(last)?;
+        self.unmark_last(place, old);
+        if kept < count {
+            for number in last + 1..place.number + count {
+                self.block(number).set_role(Role::Unused);
+            }
+            // Readers must not look for the end in blocks that go.
+            self.block(place.number).set_role(Role::Head { blocks: kept as u32 });
+            self.free_blocks(last + 1, count - kept, place.number + count);
+        }
+        self.drop_pages(place, new, old.min(kept * BLOCK_PAGES));
+        if kept == count {
+            self.page_entry(place, old).store(Entry::UNUSED.0, Ordering::Relaxed);
+        }
+        self.set_end(place, new, guard);
+        Ok(())
+    }
+
+    /// Unmaps pages `from..to` of an area, flushes them, and gives their frames back.
+    fn drop_pages(&self, place: Place, from: usize, to: usize) {
+        let entries = || (from..to).map(|page| self.page_entry(place, page));
+        entries().for_each(|slot| {
+            unmap(slot);
+        });
+        let start = self.address(place.number, place.first);
+        let range = start + from * PAGE_SIZE..start + to * PAGE_SIZE;
+        let entries = Unflushed::new(entries(), range).flush(&self.platform, self.flush_ceiling());
+        self.platform.give_frames(entries.filter_map(|slot| clear(slot).quarantined_frame()));
+    }
+
+    /// [`AllocError::OutOfAddressSpace`] if what lies behind the area is not free.
+    fn grow_in_place(
+        &self,
+        place: Place,
+        old: usize,
+        new: usize,
+        guard: GuardInfo,
+    ) -> Result<(), AllocError> {
+        let extra = new - old;
+        if place.small {
+            let behind = place.first + old + 1;
+            let block = self.block(place.number);
+            if behind + extra > BLOCK_PAGES || !block.pages.lock().take_at(behind, extra) {
+                return Err(AllocError::OutOfAddressSpace);
+            }
+            if let Err(error) = self.fill_pages(place, old, new) {
+                self.give_pages(place.number, block, behind, extra);
+                return Err(error);
+            }
+        } else {
+            let (count, wanted) = (blocks_for(old), blocks_for(new));
+            let end = place.number + count;
+            if wanted > count {
+                self.arena.allocate_at(&self.platform, end, wanted - count)?;
+            }
+            if let Err(error) =
+                self.link_blocks(end, wanted - count).and_then(|()| self.fill_pages(place, old, new))
+            {
+                if wanted > count {
+                    self.free_blocks(end, wanted - count, place.number + wanted);
+                }
+                return Err(error);
+            }
+            for index in count..wanted {
+                self.block(place.number + index).set_role(Role::Tail { behind: index as u32 });
+            }
+            self.block(place.number).set_role(Role::Head { blocks: wanted as u32 });
+        }
+        self.unmark_last(place, old);
+        self.set_end(place, new, guard);
+        Ok(())
+    }
+
+    /// Links leaf tables under open blocks.
+    fn link_blocks(&self, first: usize, count: usize) -> Result<(), AllocError> {
+        (first..first + count).try_for_each(|number| self.link_leaf(number).map(drop))
+    }
+
+    /// Maps new frames at pages `from..to` of an area; the first of them is where its guard was. On
+    /// failure that is a guard again, and the rest unused.
+    fn fill_pages(&self, place: Place, from: usize, to: usize) -> Result<(), AllocError> {
+        let guard = Entry(self.page_entry(place, from).load(Ordering::Relaxed));
+        let attributes = Attributes::new(Protection::ReadWrite, Cache::WriteBack, true);
+        let mut pages = from..to;
+        let filled = self.platform.take_frames(to - from, |frame| {
+            if let Some(page) = pages.next() {
+                self.page_entry(place, page).store(Entry::page(frame, attributes).0, Ordering::Relaxed);
+            }
+        });
+        if filled == to - from {
+            return Ok(());
+        }
+        if filled > 0 {
+            self.drop_pages(place, from, from + filled);
+        }
+        self.page_entry(place, from).store(guard.0, Ordering::Relaxed);
+        Err(AllocError::OutOfFrames)
+    }
+
+    /// Moves an area: takes address space, tables and the additional frames, then moves the entries.
+    fn grow_elsewhere(
+        &self,
+        from: Place,
+        old: usize,
+        new: usize,
+        guard: GuardInfo,
+    ) -> Result<usize, AllocError> {
+        let shape = Shape {
+            pages: new,
+            align: 1,
+            slack: guard.slack,
+            attributes: Attributes::new(Protection::ReadWrite, Cache::WriteBack, true),
+            backing: Backing::Owned { zeroed: false, huge: false },
+            kind: Kind::Vmalloc,
+            within: None,
+        };
+        let to = if shape.is_small() {
+            let SmallRun { number, first, .. } = self.take_pages(new + 1, 1)?;
+            Place { number, first, small: true }
+        } else {
+            let count = blocks_for(new);
+            let number = self.open_blocks(count, 1, None)?;
+            let to = Place { number, first: 0, small: false };
+            if let Err(error) = self.link_moved_blocks(from, old, to, count) {
+                self.free_blocks(number, count, number + count);
+                return Err(error);
+            }
+            to
+        };
+        if let Err(error) = self.fill_pages(to, old, new) {
+            // What was to be the guard's place in the old area is no guard here.
+            self.page_entry(to, old).store(Entry::UNUSED.0, Ordering::Relaxed);
+            self.release_place(to, new);
+            return Err(error);
+        }
+        self.move_entries(from, old, to);
+        if to.small {
+            self.set_end(to, new, guard);
+        } else {
+            self.finish_run(to.number, new, guard);
+        }
+        Ok(self.address(to.number, to.first))
+    }
+
+    /// Gives the blocks of a run that is to be moved to leaf tables, but those that will be mapped by
+    /// a 2 MiB page that moves.
+    fn link_moved_blocks(&self, from: Place, old: usize, to: Place, count: usize) -> Result<(), AllocError> {
+        for index in 0..count {
+            let moves_whole = !from.small
+                && (index + 1) * BLOCK_PAGES <= old
+                && Entry(self.page_entry(from, index * BLOCK_PAGES).load(Ordering::Relaxed)).is_huge();
+            if moves_whole {
+                self.make_block(to.number + index)?;
+            } else {
+                self.link_leaf(to.number + index)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves the entries of `old` pages, and gives the old place back once no CPU can reach it.
+    fn move_entries(&self, from: Place, old: usize, to: Place) {
+        let mut page = 0;
+        while page < old {
+            let slot = self.page_entry(from, page);
+            let entry = clear(slot);
+            let moved = if page + if entry.is_huge() { BLOCK_PAGES } else { 1 } >= old {
+                entry.without_last()
+            } else {
+                entry
+            };
+            self.page_entry(to, page).store(moved.0, Ordering::Relaxed);
+            page += if entry.is_huge() { BLOCK_PAGES } else { 1 };
+        }
+        self.page_entry(from, old).store(Entry::UNUSED.0, Ordering::Relaxed);
+        if from.small {
+            let start = self.address(from.number, from.first);
+            let range = start..start + old * PAGE_SIZE;
+            let from = Unflushed::new(from, range).flush(&self.platform, self.flush_ceiling());
+            self.release_place(from, old);
+        } else {
+            // This flushes the blocks as it unlinks them.
+            self.release_place(from, old);
+        }
+    }
+
+    /// Gives the address space of an area of `pages` pages back, all of whose entries are zero; those
+    /// of a small one were flushed.
+    fn release_place(&self, place: Place, pages: usize) {
+        if place.small {
+            self.give_pages(place.number, self.block(place.number), place.first, pages + 1);
+            return;
+        }
+        let count = blocks_for(pages);
+        for number in place.number..place.number + count {
+            self.block(number).set_role(Role::Unused);
+        }
+        self.free_blocks(place.number, count, place.number + count);
+    }
+}

@@ -1,0 +1,151 @@
+//! What an area is asked to be, and the checks of it.
+
+use crate::{
+    AllocError, Vmalloc,
+    entry::{Attributes, Cache, Kind, Protection},
+    platform::{BLOCK_PAGES, BLOCK_SIZE, Frame, PAGE_SHIFT, PAGE_SIZE, Platform},
+};
+use core::ops::Range;
+
+/// What [`Vmalloc::allocate`] is asked for.
+#[derive(Clone, Copy, Debug)]
+#[must_use]
+pub struct Request {
+    size: usize,
+    align: usize,
+    zeroed: bool,
+    huge: bool,
+    protection: Protection,
+    /// Start and end: a `Range` would make the request move.
+    within: Option<(usize, usize)>,
+}
+
+impl Request {
+    /// An area of `size` bytes, page-aligned, of 4 KiB pages, read and written, with undefined contents.
+    #[inline]
+    pub const fn new(size: usize) -> Self {
+        let protection = Protection::ReadWrite;
+        Self { size, align: PAGE_SIZE, zeroed: false, huge: false, protection, within: None }
+    }
+
+    /// Aligned to `align` bytes, a power of two; below a page it means a page.
+    #[inline]
+    pub const fn align(mut self, align: usize) -> Self {
+        self.align = align;
+        self
+    }
+
+    /// Filled with zeros.
+    #[inline]
+    pub const fn zeroed(mut self) -> Self {
+        self.zeroed = true;
+        self
+    }
+
+    /// Of 2 MiB pages where a whole one is needed and can be had, of 4 KiB pages elsewhere.
+    #[inline]
+    pub const fn huge(mut self) -> Self {
+        self.huge = true;
+        self
+    }
+
+    /// Under another protection than read and write.
+    #[inline]
+    pub const fn protection(mut self, protection: Protection) -> Self {
+        self.protection = protection;
+        self
+    }
+
+    /// Inside the addresses `start..end`, guard page included. Only whole blocks of the range are used.
+    #[inline]
+    pub const fn within(mut self, start: usize, end: usize) -> Self {
+        self.within = Some((start, end));
+        self
+    }
+}
+
+/// Where the frames of an area come from.
+#[derive(Clone, Copy)]
+pub(crate) enum Backing<'a> {
+    /// From the machine; they go back to it with the area.
+    Owned { zeroed: bool, huge: bool },
+    /// The caller's, in this order.
+    Frames(&'a [Frame]),
+    /// The machine's, contiguous from this one.
+    Physical(Frame),
+}
+
+/// A request in pages, checked.
+pub(crate) struct Shape<'a> {
+    pub pages: usize,
+    /// In pages.
+    pub align: usize,
+    /// Bytes of the last page that were not asked for.
+    pub slack: usize,
+    pub attributes: Attributes,
+    pub backing: Backing<'a>,
+    pub kind: Kind,
+    /// Numbers of the blocks that may be used; `None`: all.
+    pub within: Option<Range<usize>>,
+}
+
+impl Shape<'_> {
+    /// Whether the area shares a block with others.
+    #[inline]
+    pub fn is_small(&self) -> bool {
+        self.pages < BLOCK_PAGES && self.align <= BLOCK_PAGES / 2 && self.within.is_none()
+    }
+}
+
+impl<P: Platform> Vmalloc<P> {
+    /// Pages for `size` bytes, and the bytes of the last one that are not needed.
+    #[inline]
+    pub(crate) fn pages_for(&self, size: usize) -> Result<(usize, usize), AllocError> {
+        if size == 0 {
+            return Err(AllocError::ZeroSize);
+        }
+        // The range is at most 32 TiB, so what passes here cannot overflow when rounded up.
+        if size > self.range.len() - PAGE_SIZE {
+            return Err(AllocError::TooLarge { size });
+        }
+        let pages = size.div_ceil(PAGE_SIZE);
+        Ok((pages, pages * PAGE_SIZE - size))
+    }
+
+    #[inline]
+    pub(crate) fn check(&self, request: Request) -> Result<Shape<'static>, AllocError> {
+        let Request { size, align, zeroed, huge, protection, within } = request;
+        let (pages, slack) = self.pages_for(size)?;
+        if !align.is_power_of_two() {
+            return Err(AllocError::BadAlignment { align });
+        }
+        Ok(Shape {
+            pages,
+            align: (align >> PAGE_SHIFT).max(1),
+            slack,
+            attributes: Attributes::new(protection, Cache::WriteBack, true),
+            backing: Backing::Owned { zeroed, huge: huge && pages >= BLOCK_PAGES },
+            kind: Kind::Vmalloc,
+            within: within.map(|(start, end)| self.blocks_inside(start, end)).transpose()?,
+        })
+    }
+
+    /// Numbers of the blocks that lie in `start..end` whole.
+    fn blocks_inside(&self, start: usize, end: usize) -> Result<Range<usize>, AllocError> {
+        let offset = |address: usize| address.clamp(self.range.start, self.range.end) - self.range.start;
+        let blocks = offset(start).div_ceil(BLOCK_SIZE)..offset(end) / BLOCK_SIZE;
+        if blocks.is_empty() { Err(AllocError::BadRange { start, end }) } else { Ok(blocks) }
+    }
+
+    /// An area for frames that are not the instance's.
+    pub(crate) fn foreign<'a>(
+        pages: usize,
+        kind: Kind,
+        protection: Protection,
+        cache: Cache,
+        backing: Backing<'a>,
+    ) -> Shape<'a> {
+        let attributes = Attributes::new(protection, cache, false);
+        Shape { pages, align: 1, slack: 0, attributes, backing, kind, within: None }
+    }
+}

@@ -1,0 +1,176 @@
+//! Areas that are runs of blocks of their own.
+
+use crate::{
+    AllocError, Vmalloc,
+    area::{claim, clear, publish, unmap},
+    block::Role,
+    entry::{Entry, GuardInfo},
+    flush::Unflushed,
+    platform::{BLOCK_PAGES, BLOCK_SIZE, Frame, Platform},
+    request::{Backing, Shape},
+};
+use core::sync::atomic::{AtomicU64, Ordering};
+
+/// Blocks of a run of `pages` pages and its guard page.
+pub(crate) fn blocks_for(pages: usize) -> usize {
+    (pages + 1).div_ceil(BLOCK_PAGES)
+}
+
+impl<P: Platform> Vmalloc<P> {
+    pub(crate) fn allocate_run(&self, shape: &Shape<'_>, guard: GuardInfo) -> Result<usize, AllocError> {
+        let count = blocks_for(shape.pages);
+        let align = (shape.align / BLOCK_PAGES).max(1);
+        let first = self.open_blocks(count, align, shape.within.clone())?;
+        for index in 0..count {
+            if let Err(error) = self.fill_block(first + index, index * BLOCK_PAGES, shape) {
+                self.free_blocks(first, index + 1, first + count);
+                return Err(error);
+            }
+        }
+        self.finish_run(first, shape.pages, guard);
+        Ok(self.address(first, 0))
+    }
+
+    /// Makes a run known whose pages are all mapped: guard, roles, and the first page last.
+    pub(crate) fn finish_run(&self, first: usize, pages: usize, guard: GuardInfo) {
+        let count = blocks_for(pages);
+        let guard_entry = self.run_entry(first, pages);
+        guard_entry.store(Entry::guard(guard).0, Ordering::Relaxed);
+        for index in 1..count {
+            self.block(first + index).set_role(Role::Tail { behind: index as u32 });
+        }
+        publish(self.run_entry(first, 0), self.run_entry(first, pages - 1));
+        self.block(first).set_role(Role::Head { blocks: count as u32 });
+    }
+
+    /// Maps the pages of the area that lie in a block that was just opened; `from` is the first.
+    pub(crate) fn fill_block(&self, number: usize, from: usize, shape: &Shape<'_>) -> Result<(), AllocError> {
+        let pages = (shape.pages - from).min(BLOCK_PAGES);
+        if let Backing::Owned { huge: true, zeroed } = shape.backing
+            && pages == BLOCK_PAGES
+            && let Some(frame) = self.platform.take_huge_frame()
+        {
+            return self.map_huge(number, frame, zeroed, shape);
+        }
+        let block = self.link_leaf(number)?;
+        let Some(leaf) = block.leaf(&self.platform) else { unreachable!("just linked") };
+        if self.fill(&leaf[..pages], from, shape) < pages {
+            return Err(AllocError::OutOfFrames);
+        }
+        Ok(())
+    }
+
+    fn map_huge(
+        &self,
+        number: usize,
+        frame: Frame,
+        zeroed: bool,
+        shape: &Shape<'_>,
+    ) -> Result<(), AllocError> {
+        let entry = match self.make_block(number) {
+            Ok((_, entry)) => entry,
+            Err(error) => {
+                self.platform.give_huge_frame(frame);
+                return Err(error);
+            }
+        };
+        if zeroed {
+            (0..BLOCK_PAGES as u64).for_each(|page| self.zero(Frame::new(frame.number() + page)));
+        }
+        // Release: a CPU that walks through the entry finds the zeros.
+        entry.store(Entry::huge(frame, shape.attributes).0, Ordering::Release);
+        Ok(())
+    }
+
+    /// The entry that maps page `page` of a run: in a leaf table, or above it for a 2 MiB page.
+    pub(crate) fn run_entry(&self, first: usize, page: usize) -> &AtomicU64 {
+        let number = first + page / BLOCK_PAGES;
+        let leaf = self.block(number).leaf(&self.platform).map(|leaf| &leaf[page % BLOCK_PAGES]);
+        match leaf.or_else(|| self.block_entry(number)) {
+            Some(entry) => entry,
+            None => unreachable!("block {number} of the run is mapped"),
+        }
+    }
+
+    /// Frees the run that starts at a block; `false` if it is none of this kind.
+    pub(crate) fn free_run(&self, first: usize, count: usize, owned: bool) -> bool {
+        if claim(self.run_entry(first, 0), owned).is_none() {
+            return false;
+        }
+        for number in first..first + count {
+            self.block(number).set_role(Role::Unused);
+        }
+        self.free_blocks(first, count, first + count);
+        true
+    }
+
+    /// Unmaps `mapped` blocks from `first`, some of them perhaps only in part, flushes them, and
+    /// gives frames, leaf tables, and the blocks up to `end` back.
+    pub(crate) fn free_blocks(&self, first: usize, mapped: usize, end: usize) {
+        for number in first..first + mapped {
+            self.unmap_block(number);
+        }
+        let blocks = first..first + mapped;
+        let range = self.address(first, 0)..self.address(first, 0) + mapped * BLOCK_SIZE;
+        for number in Unflushed::new(blocks, range).flush(&self.platform, self.flush_ceiling()) {
+            self.reclaim_block(number);
+        }
+        self.arena.free(first, end - first);
+    }
+
+    /// Quarantines what a block of a run maps, and unlinks its leaf table.
+    fn unmap_block(&self, number: usize) {
+        let Some(link) = self.block_entry(number) else { return };
+        match self.table.get(number).and_then(|block| block.leaf(&self.platform)) {
+            Some(leaf) => {
+                // The head's first page is quarantined already if it was claimed.
+                let rest = usize::from(!Entry(leaf[0].load(Ordering::Relaxed)).is_present());
+                for entry in &leaf[rest..] {
+                    if !Entry(entry.load(Ordering::Relaxed)).is_present() {
+                        break;
+                    }
+                    unmap(entry);
+                }
+                link.store(Entry::UNUSED.0, Ordering::Relaxed);
+            }
+            None if Entry(link.load(Ordering::Relaxed)).is_present() => {
+                unmap(link);
+            }
+            None => {}
+        }
+    }
+
+    /// Gives back the frames and the leaf table of a block that was unmapped and flushed.
+    fn reclaim_block(&self, number: usize) {
+        let Some(leaf) = self.table.get(number).and_then(|block| block.leaf(&self.platform)) else {
+            if let Some(frame) = self.block_entry(number).and_then(|slot| clear(slot).quarantined_frame()) {
+                self.platform.give_huge_frame(frame);
+            }
+            return;
+        };
+        // Used entries are the first ones; the guard may follow, and is cleared too.
+        let used = leaf.iter().map(clear).take_while(|entry| !entry.is_unused() && !entry.is_guard());
+        self.platform.give_frames(used.filter_map(Entry::quarantined_frame));
+        if let Some(leaf) = self.block(number).set_leaf(None) {
+            self.give_leaf(leaf);
+        }
+    }
+
+    /// Replaces the 2 MiB page of a block of a run by small pages to the same frames. The caller
+    /// flushes the block before it relies on the small pages alone.
+    pub(crate) fn split_huge(&self, number: usize) -> Result<(), AllocError> {
+        let (block, link) = self.make_block(number)?;
+        let huge = Entry(link.load(Ordering::Relaxed));
+        if !huge.is_huge() {
+            return Ok(());
+        }
+        let table = self.take_leaf().ok_or(AllocError::OutOfFrames)?;
+        block.set_leaf(Some(table));
+        let Some(leaf) = block.leaf(&self.platform) else { unreachable!("just linked") };
+        for (page, slot) in leaf.iter().enumerate() {
+            slot.store(huge.small_page(page).0, Ordering::Relaxed);
+        }
+        link.store(Entry::table(table).0, Ordering::Release);
+        Ok(())
+    }
+}
