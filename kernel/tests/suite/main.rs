@@ -8,6 +8,7 @@
 extern crate alloc;
 
 mod areas;
+mod calls;
 mod console;
 mod frames;
 mod heap;
