@@ -132,7 +132,7 @@ pub(crate) struct Block {
 }
 
 /// Descriptors in one frame.
-pub(crate) const PER_FRAME: usize = PAGE_SIZE / size_of::<Block>();
+const PER_FRAME: usize = PAGE_SIZE / size_of::<Block>();
 const _: () = assert!(size_of::<Block>() == 128, "less than a byte for each small area it can hold");
 
 impl Block {

@@ -6,7 +6,7 @@
 
 use crate::{
     Vmalloc,
-    block::{PER_FRAME, Role},
+    block::Role,
     entry::{Entry, Kind},
     platform::{BLOCK_PAGES, BLOCK_SHIFT, PAGE_SHIFT, PAGE_SIZE, Platform, Table},
     tables::{self, ROOT_SHIFT},
@@ -256,5 +256,3 @@ impl<P: Platform> Vmalloc<P> {
 fn load(table: &Table, index: usize) -> Entry {
     Entry(table[index].load(Ordering::Acquire))
 }
-
-const _: () = assert!(PER_FRAME > 0);
