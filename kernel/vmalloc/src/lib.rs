@@ -16,7 +16,7 @@
 //! | `realloc` | shrinking and growing; growth moves entries, not bytes |
 //! | `protect` | changing protections |
 //! | `read` | reading what may vanish |
-//! | `allocator` | `VBox` and `VVec` |
+//! | `allocator` | `VBox` and `VVec`, with the feature `collections` |
 //! | `notify` | asking others to give back |
 //! | `pool` | a CPU's supply of pages in blocks of small areas |
 //! | `blocks` | whole blocks and their leaf tables |
@@ -31,6 +31,7 @@
 //! given to the platform, or while CPUs are flushed.
 #![no_std]
 
+#[cfg(feature = "collections")]
 mod allocator;
 mod area;
 mod arena;
@@ -66,6 +67,7 @@ use core::{
 };
 use pool::Pool;
 
+#[cfg(feature = "collections")]
 pub use allocator::{VBox, VVec};
 pub use entry::{Cache, Kind, Protection};
 pub use error::{AllocError, FreeError, NewError, ProtectError, ReallocError};

@@ -1,0 +1,172 @@
+//! Another kernel on the vmalloc library: it shares nothing with this project's, not even page tables
+//! of its own. What the library asks of a machine is the part marked as glue.
+#![no_std]
+#![no_main]
+
+use bootloader_api::{BootInfo, BootloaderConfig, config::Mapping, info::MemoryRegionKind};
+use core::{
+    alloc::{GlobalAlloc, Layout},
+    fmt::Write,
+    ops::Range,
+    ptr::NonNull,
+};
+use protocol::{EXIT_PORT, Exit, Record};
+use spin::mutex::SpinMutex;
+use uart_16550::{Config, Uart16550Tty};
+use vmalloc::{BLOCK_SIZE, CpuPin, FlushRequest, Frame, PAGE_SIZE, Platform, Request, Vmalloc};
+use x86_64::{VirtAddr, instructions::port::Port, instructions::tlb, registers::control::Cr3};
+
+// --- glue ---------------------------------------------------------------------------------------
+
+/// One CPU, the loader's page tables, and the largest piece of memory.
+struct Machine {
+    direct_map: u64,
+    /// Frames never used, and the last of those given back; each holds the number of the one before.
+    frames: SpinMutex<(Range<u64>, u64)>,
+}
+
+struct Alone;
+
+impl CpuPin for Alone {
+    fn cpu(&self) -> usize {
+        0
+    }
+}
+
+// SAFETY: frames come from memory that the loader says nobody uses, each once until given back; the
+// loader maps all memory at `direct_map`; nobody else changes page tables; no other CPU runs, and
+// nothing preempts.
+unsafe impl Platform for &Machine {
+    type Pin = Alone;
+
+    fn pin(&self) -> Alone {
+        Alone
+    }
+    fn root(&self) -> Frame {
+        Frame::new(Cr3::read().0.start_address().as_u64() / PAGE_SIZE as u64)
+    }
+    fn take_frames(&self, count: usize, mut sink: impl FnMut(Frame)) -> usize {
+        (0..count).map_while(|_| self.take().map(&mut sink)).count()
+    }
+    fn give_frames(&self, frames: impl Iterator<Item = Frame>) {
+        frames.for_each(|frame| self.give_table(frame));
+    }
+    fn take_huge_frame(&self) -> Option<Frame> {
+        None
+    }
+    fn give_huge_frame(&self, _: Frame) {}
+    fn take_table(&self) -> Option<Frame> {
+        let frame = self.take()?;
+        // SAFETY: the frame is ours.
+        unsafe { self.direct_map(frame).write_bytes(0, PAGE_SIZE) };
+        Some(frame)
+    }
+    fn give_table(&self, frame: Frame) {
+        let mut frames = self.frames.lock();
+        // SAFETY: nobody uses a frame that was given back.
+        unsafe { self.direct_map(frame).cast::<u64>().write(frames.1) };
+        frames.1 = frame.number();
+    }
+    fn direct_map(&self, frame: Frame) -> NonNull<u8> {
+        NonNull::new((self.direct_map + frame.address()) as *mut u8).expect("not at zero")
+    }
+    fn frame_of(&self, direct: NonNull<u8>) -> Frame {
+        Frame::new((direct.as_ptr() as u64 - self.direct_map) / PAGE_SIZE as u64)
+    }
+    fn flush(&self, request: FlushRequest<'_>) {
+        match request {
+            FlushRequest::All => tlb::flush_all(),
+            FlushRequest::Pages(ranges) => ranges.iter().cloned().for_each(|range| {
+                range.step_by(PAGE_SIZE).for_each(|page| tlb::flush(VirtAddr::new(page as u64)));
+            }),
+        }
+    }
+}
+
+impl Machine {
+    fn take(&self) -> Option<Frame> {
+        let mut frames = self.frames.lock();
+        let given_back = frames.1;
+        if given_back == 0 {
+            return frames.0.next().map(Frame::new);
+        }
+        // SAFETY: a frame given back holds the number of the one before.
+        frames.1 = unsafe { self.direct_map(Frame::new(given_back)).cast::<u64>().read() };
+        Some(Frame::new(given_back))
+    }
+}
+
+// --- the kernel ---------------------------------------------------------------------------------
+
+static CONFIG: BootloaderConfig = {
+    let mut config = BootloaderConfig::new_default();
+    config.mappings.physical_memory = Some(Mapping::Dynamic);
+    config.kernel_stack_size = 512 << 10;
+    config
+};
+bootloader_api::entry_point!(start, config = &CONFIG);
+
+fn start(info: &'static mut BootInfo) -> ! {
+    let usable = info.memory_regions.iter().filter(|region| region.kind == MemoryRegionKind::Usable);
+    let largest = usable.max_by_key(|region| region.end - region.start).expect("memory");
+    let page = PAGE_SIZE as u64;
+    let frames = largest.start.div_ceil(page)..largest.end / page;
+    let direct_map = info.physical_memory_offset.into_option().expect("asked for");
+    let machine = Machine { direct_map, frames: SpinMutex::new((frames, 0)) };
+    say(Record::Tests { count: 1 });
+    say(Record::Test { name: "another_kernel_uses_the_library" });
+    let range = 0xffff_d000_0000_0000..0xffff_d000_0000_0000 + 64 * BLOCK_SIZE;
+    // SAFETY: the loader maps nothing there.
+    let vmalloc = unsafe { Vmalloc::new(&machine, range) }.expect("memory enough");
+    for pages in [1, 3, 511, 512, 2000] {
+        let area = vmalloc.allocate(Request::new(pages * PAGE_SIZE).zeroed()).expect("memory enough");
+        let words = pages * PAGE_SIZE / 8;
+        // SAFETY: the area is ours, this long, and zeroed.
+        let memory = unsafe { core::slice::from_raw_parts_mut(area.cast::<u64>().as_ptr(), words) };
+        assert!(memory.iter().all(|&word| word == 0));
+        memory.iter_mut().enumerate().for_each(|(index, word)| *word = index as u64);
+        assert!(memory.iter().enumerate().all(|(index, &word)| word == index as u64));
+        // SAFETY: nobody uses the area any more.
+        unsafe { vmalloc.vfree(area) }.expect("allocated");
+    }
+    vmalloc.trim();
+    assert_eq!(vmalloc.stats().free, vmalloc.stats().total);
+    say(Record::Passed);
+    say(Record::TestsDone { passed: 1 });
+    exit(Exit::Success)
+}
+
+fn say(record: Record<'_>) {
+    // SAFETY: COM1, which nobody else uses.
+    let serial = unsafe { Uart16550Tty::new_port(0x3f8, Config::default()) };
+    writeln!(serial.expect("a serial port"), "{record}").expect("cannot fail");
+}
+
+fn exit(why: Exit) -> ! {
+    // SAFETY: the port of QEMU's exit device.
+    unsafe { Port::new(EXIT_PORT).write(why as u32) };
+    loop {
+        x86_64::instructions::hlt();
+    }
+}
+
+/// There is no heap. The library needs none; its collections, which this project's kernel turns on
+/// for all its tests, ask for an allocator to link.
+struct NoHeap;
+
+#[global_allocator]
+static NO_HEAP: NoHeap = NoHeap;
+
+// SAFETY: it gives no memory out.
+unsafe impl GlobalAlloc for NoHeap {
+    unsafe fn alloc(&self, _: Layout) -> *mut u8 {
+        core::ptr::null_mut()
+    }
+    unsafe fn dealloc(&self, _: *mut u8, _: Layout) {}
+}
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    say(Record::Panic);
+    exit(Exit::Panic)
+}
