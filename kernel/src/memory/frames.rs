@@ -10,7 +10,11 @@ use crate::{
     arch::cpu::Pin,
     sync::{Mutex, Once},
 };
-use core::{ops::Range, slice};
+use core::{
+    ops::Range,
+    slice,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 use frames::{Buddy, Magazine};
 use vmalloc::{BLOCK_PAGES, CpuPin, Frame, MAX_CPUS, PAGE_SHIFT, PAGE_SIZE};
 
@@ -20,6 +24,8 @@ const MAGAZINE: usize = 512;
 const HUGE_ORDER: usize = 9;
 
 static BUDDY: Once<Mutex<Buddy<'static>>> = Once::new();
+/// Frames given to the buddy at boot.
+static TOTAL: AtomicUsize = AtomicUsize::new(0);
 static MAGAZINES: [Mutex<Magazine<MAGAZINE>>; MAX_CPUS] = [const { Mutex::new(Magazine::new()) }; MAX_CPUS];
 
 /// Counts of frames.
@@ -62,6 +68,7 @@ pub unsafe fn init(usable: &[Range<u64>]) -> bool {
             panic!("the memory map is broken: {error}");
         }
     }
+    TOTAL.store(buddy.total() as usize, Ordering::Relaxed);
     BUDDY.call_once(|| Mutex::new(buddy));
     true
 }
@@ -71,6 +78,12 @@ fn buddy() -> &'static Mutex<Buddy<'static>> {
         Some(buddy) => buddy,
         None => panic!("frames are asked for before there are any"),
     }
+}
+
+/// All frames there are, taken or not.
+#[inline]
+pub fn total() -> usize {
+    TOTAL.load(Ordering::Relaxed)
 }
 
 /// Takes up to `count` single frames, gives each to `sink`, and returns how many there were.

@@ -38,6 +38,11 @@ unsafe impl Platform for Machine {
     }
 
     #[inline]
+    fn total_frames(&self) -> usize {
+        frames::total()
+    }
+
+    #[inline]
     fn take_frames(&self, count: usize, sink: impl FnMut(Frame)) -> usize {
         frames::take(count, sink)
     }

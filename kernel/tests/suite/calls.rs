@@ -149,13 +149,18 @@ fn vectors_of_nothing_take_nothing() {
     drop((vector, unit));
 }
 
+/// And leaves no tables and records behind that were made for it in vain.
 #[test_case]
 fn too_large_a_vector_is_an_error() {
+    let before = memory::users();
     let mut vector: VVec<'_, u8, _> = VVec::new_in(memory::vmalloc());
     assert!(vector.try_reserve(1 << 44).is_err());
     vector.push(1);
     assert!(vector.try_reserve(1 << 44).is_err());
     assert_eq!(vector.as_slice(), [1]);
+    drop(vector);
+    let after = memory::users();
+    assert!(after.records + after.page_tables <= before.records + before.page_tables + 4);
 }
 
 #[test_case]

@@ -104,6 +104,12 @@ pub unsafe trait Platform {
     /// The top level (PML4) table.
     fn root(&self) -> Frame;
 
+    /// Frames the machine has in all, taken or not. A request for more is refused before tables and
+    /// records are made for it.
+    fn total_frames(&self) -> usize {
+        usize::MAX
+    }
+
     /// Takes up to `count` frames, gives each to `sink`, returns how many there were.
     /// Fewer than asked for means that memory is out. `sink` must not call the platform.
     fn take_frames(&self, count: usize, sink: impl FnMut(Frame)) -> usize;

@@ -45,7 +45,7 @@ impl<P: Platform> Vmalloc<P> {
     #[track_caller]
     pub unsafe fn vrealloc(&self, address: NonNull<u8>, size: usize) -> Result<NonNull<u8>, ReallocError> {
         let area = self.own_area(address.as_ptr() as usize)?;
-        let (pages, slack) = self.pages_for(size)?;
+        let (pages, slack) = self.owned_pages_for(size)?;
         let guard = GuardInfo { slack, kind: Kind::Vmalloc, caller: Location::caller() };
         let offset = area.start - self.range.start;
         let (number, first) = (offset >> BLOCK_SHIFT, offset >> PAGE_SHIFT & (BLOCK_PAGES - 1));

@@ -112,10 +112,20 @@ impl<P: Platform> Vmalloc<P> {
         Ok((pages, pages * PAGE_SIZE - size))
     }
 
+    /// The same for an area that owns its frames.
+    #[inline]
+    pub(crate) fn owned_pages_for(&self, size: usize) -> Result<(usize, usize), AllocError> {
+        let (pages, slack) = self.pages_for(size)?;
+        if pages > self.platform.total_frames() {
+            return Err(AllocError::OutOfFrames);
+        }
+        Ok((pages, slack))
+    }
+
     #[inline]
     pub(crate) fn check(&self, request: Request) -> Result<Shape<'static>, AllocError> {
         let Request { size, align, zeroed, huge, protection, within } = request;
-        let (pages, slack) = self.pages_for(size)?;
+        let (pages, slack) = self.owned_pages_for(size)?;
         if !align.is_power_of_two() {
             return Err(AllocError::BadAlignment { align });
         }

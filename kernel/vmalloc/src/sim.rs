@@ -292,6 +292,10 @@ unsafe impl Platform for &Machine {
         self.root
     }
 
+    fn total_frames(&self) -> usize {
+        self.frames
+    }
+
     fn take_frames(&self, count: usize, mut sink: impl FnMut(Frame)) -> usize {
         for taken in 0..count {
             let Some(frame) = self.take() else { return taken };

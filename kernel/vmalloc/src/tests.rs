@@ -233,7 +233,7 @@ fn huge_pages_are_used_where_whole_and_had() {
 #[test]
 fn the_range_can_be_filled_to_the_last_page() {
     const BLOCKS: usize = 60;
-    let machine = Machine::new(1, 20_000);
+    let machine = Machine::new(1, 40_000);
     let vmalloc = instance(&machine, BLOCKS);
     let mut areas = Vec::new();
     loop {
