@@ -1,6 +1,7 @@
 //! Runs of set bits in the 512 bits of a vmap block.
 
 use crate::platform::BLOCK_PAGES;
+use core::ops::{BitAnd, Shr};
 
 const WORDS: usize = BLOCK_PAGES / 64;
 
@@ -140,12 +141,17 @@ impl Bitmap {
 }
 
 /// Bits at which `count` set bits start, by doubling: after each step `bits` marks runs of `have`.
+/// There are at least `count` bits.
 #[inline]
-fn starts_of_runs(mut bits: u128, count: usize) -> u128 {
+pub(crate) fn starts_of_runs<B: Copy + BitAnd<Output = B> + Shr<usize, Output = B>>(
+    mut bits: B,
+    count: usize,
+) -> B {
+    debug_assert!((1..=8 * size_of::<B>()).contains(&count));
     let mut have = 1;
     while have < count {
         let step = have.min(count - have);
-        bits &= bits >> step;
+        bits = bits & bits >> step;
         have += step;
     }
     bits

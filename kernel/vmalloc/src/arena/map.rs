@@ -7,12 +7,11 @@
 //!
 //! For the arena alone, under its lock. Nothing here takes a lock or allocates.
 
-use crate::platform::{Frame, PAGE_SIZE, Platform};
-use core::{
-    mem::size_of,
-    ops::{BitAnd, Shr},
-    ptr::NonNull,
+use crate::{
+    bitmap::starts_of_runs,
+    platform::{Frame, PAGE_SIZE, Platform},
 };
+use core::{mem::size_of, ptr::NonNull};
 
 /// Blocks that a word tells of.
 pub(super) const WORD_BLOCKS: usize = 64;
@@ -306,20 +305,6 @@ pub(super) fn run_in_leaf(bits: u128, count: usize) -> Option<usize> {
     }
     let starts = starts_of_runs(bits, count);
     (starts != 0).then(|| starts.trailing_zeros() as usize)
-}
-
-/// Bits at which `count` set bits start, by doubling: after each step `bits` marks runs of `have`.
-/// There are at least `count` bits.
-#[inline]
-fn starts_of_runs<B: Copy + BitAnd<Output = B> + Shr<usize, Output = B>>(mut bits: B, count: usize) -> B {
-    debug_assert!((1..=8 * size_of::<B>()).contains(&count));
-    let mut have = 1;
-    while have < count {
-        let step = have.min(count - have);
-        bits = bits & bits >> step;
-        have += step;
-    }
-    bits
 }
 
 /// Length of the longest run of set bits.
