@@ -64,7 +64,7 @@ macro_rules! entry {
 
 /// Called by the loader, on its page tables and its stack.
 pub fn start(info: &'static mut BootInfo, main: fn() -> !) -> ! {
-    cpu::init_boot_cpu();
+    cpu::init(0);
     serial::init();
     gdt::init_early();
     idt::init_early();

@@ -19,6 +19,7 @@ mod panic;
 pub mod sync;
 pub mod test_vmalloc;
 pub mod testing;
+pub mod threads;
 
 #[cfg(test)]
 entry!(test_main);

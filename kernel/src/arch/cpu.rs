@@ -1,15 +1,15 @@
 //! Which CPU this is, and staying on it.
 //!
-//! Each CPU's GS base points to its [`Cpu`]. Until [`init_boot_cpu`] ran, nothing here may be used.
+//! Each CPU's GS base points to its [`Cpu`]. Until [`init`] ran on it, nothing here may be used.
 
-use crate::sync::Once;
+use crate::{sync::Once, threads};
 use core::{
     arch::asm,
     mem::offset_of,
     ops::Range,
     sync::atomic::{AtomicU32, AtomicUsize, Ordering},
 };
-use vmalloc::CpuPin;
+use vmalloc::{CpuPin, MAX_CPUS};
 use x86_64::{
     VirtAddr,
     registers::{
@@ -18,23 +18,34 @@ use x86_64::{
     },
 };
 
-/// What one CPU knows of itself.
-#[repr(C)]
+/// What one CPU knows of itself. Others may read it.
+#[repr(C, align(128))]
 pub struct Cpu {
     /// Numbered from 0, the boot CPU, in the order of their start.
-    number: u32,
-    /// How many [`Pin`]s live; preemption is off above 0.
-    pinned: AtomicU32,
+    number: AtomicU32,
+    /// Number of living [`Pin`]s, and [`NO_SWITCH`] while nobody wants the CPU: the last pin's
+    /// decrement gives zero exactly if a switch of threads was put off for it.
+    preemption: AtomicU32,
     /// Ends of the stack in use.
     stack: [AtomicUsize; 2],
 }
 
-static BOOT_CPU: Cpu =
-    Cpu { number: 0, pinned: AtomicU32::new(0), stack: [AtomicUsize::new(0), AtomicUsize::new(0)] };
+/// In [`Cpu::preemption`]: no switch of threads is wanted.
+const NO_SWITCH: u32 = 1 << 31;
 
-/// Makes the boot CPU's [`Cpu`] known to it and turns on the protections the kernel counts on.
-pub fn init_boot_cpu() {
-    GsBase::write(VirtAddr::from_ptr(&BOOT_CPU));
+static CPUS: [Cpu; MAX_CPUS] = [const {
+    Cpu {
+        number: AtomicU32::new(0),
+        preemption: AtomicU32::new(NO_SWITCH),
+        stack: [AtomicUsize::new(0), AtomicUsize::new(0)],
+    }
+}; MAX_CPUS];
+
+/// Makes the [`Cpu`] numbered `number` known to the CPU this runs on, and turns on the protections
+/// that the kernel counts on.
+pub fn init(number: usize) {
+    CPUS[number].number.store(number as u32, Ordering::Relaxed);
+    GsBase::write(VirtAddr::from_ptr(&CPUS[number]));
     // SAFETY: the loader mapped data non-executable with this bit set already; write protection
     // and global pages only restrict and speed up what the page tables say.
     unsafe {
@@ -56,8 +67,7 @@ pub fn current() -> usize {
 }
 
 fn this() -> &'static Cpu {
-    debug_assert_eq!(current(), 0, "other CPUs have no record yet");
-    &BOOT_CPU
+    &CPUS[current()]
 }
 
 /// Tells the CPU which stack it runs on, so that an overflow can be told from other faults.
@@ -83,7 +93,7 @@ impl Pin {
     pub fn new() -> Self {
         // SAFETY: GS points to this CPU's `Cpu`. One instruction, so an interrupt sees it whole.
         // It may write memory as far as the compiler knows: nothing is moved out of the section.
-        unsafe { asm!("inc dword ptr gs:[{}]", const offset_of!(Cpu, pinned), options(nostack)) };
+        unsafe { asm!("inc dword ptr gs:[{}]", const offset_of!(Cpu, preemption), options(nostack)) };
         Self { cpu: current() }
     }
 }
@@ -98,7 +108,15 @@ impl Drop for Pin {
     #[inline]
     fn drop(&mut self) {
         // SAFETY: as in `new`.
-        unsafe { asm!("dec dword ptr gs:[{}]", const offset_of!(Cpu, pinned), options(nostack)) };
+        unsafe {
+            asm!(
+                "dec dword ptr gs:[{}]",
+                "jz {}",
+                const offset_of!(Cpu, preemption),
+                label { threads::preempt() },
+                options(nostack)
+            );
+        }
     }
 }
 
@@ -111,7 +129,24 @@ impl CpuPin for Pin {
 
 /// How many [`Pin`]s live on this CPU.
 pub fn pins() -> u32 {
-    this().pinned.load(Ordering::Relaxed)
+    this().preemption.load(Ordering::Relaxed) & !NO_SWITCH
+}
+
+/// Asks this CPU to switch threads once nothing is pinned to it. Called on it, with interrupts off
+/// or pinned.
+pub fn want_switch() {
+    // SAFETY: as in `Pin::new`.
+    unsafe { asm!("btr dword ptr gs:[{}], 31", const offset_of!(Cpu, preemption), options(nostack)) };
+}
+
+/// Takes back what [`want_switch`] asked; whether it had been asked. Called with interrupts off.
+pub fn take_switch() -> bool {
+    let wanted: u8;
+    // SAFETY: as in `Pin::new`.
+    unsafe {
+        asm!("bts dword ptr gs:[{}], 31", "setnc {}", const offset_of!(Cpu, preemption), out(reg_byte) wanted, options(nostack));
+    }
+    wanted != 0
 }
 
 /// Stops this CPU for good.
