@@ -2,29 +2,33 @@
 //!
 //! On the loader's page tables and stack: the serial line, exceptions, the frame allocator, the
 //! kernel's own page tables, vmalloc. Then, on those tables and a stack from vmalloc: exception
-//! stacks, time, the kernel's parameters.
+//! stacks, time, the kernel's parameters, the other CPUs.
 
 use crate::{
     arch::{
-        cpu, gdt, idt,
+        apic, cpu,
+        cpu_set::CpuSet,
+        gdt::Segments,
+        idt,
         layout::{DIRECT_MAP_START, IMAGE_MAX, IMAGE_START, LOADER_END, LOADER_START, VMALLOC},
         paging::{BuildError, Tables},
-        tsc,
+        smp, trampoline, tsc,
     },
-    console::sysctl,
+    console::{CommandError, sysctl},
     drivers::{fw_cfg, power, serial},
     memory::{self, frames},
     println,
     sync::Once,
 };
+use alloc::{boxed::Box, format};
 use bootloader_api::{
     BootInfo, BootloaderConfig,
     config::Mapping,
     info::{MemoryRegion, MemoryRegionKind},
 };
-use core::ops::Range;
+use core::{fmt::Display, ops::Range};
 use protocol::Exit;
-use vmalloc::{NewError, PAGE_SIZE};
+use vmalloc::{Frame, NewError, PAGE_SIZE};
 
 /// Asks the loader for the kernel's address map.
 pub static LOADER_CONFIG: BootloaderConfig = {
@@ -49,6 +53,7 @@ const LOW_MEMORY_END: u64 = 1 << 20;
 const MAX_REGIONS: usize = 256;
 
 static MAIN: Once<fn() -> !> = Once::new();
+static FIRMWARE: Once<smp::Firmware> = Once::new();
 
 /// Defines the kernel's entry point: boots, then calls the given `fn() -> !`.
 #[macro_export]
@@ -66,9 +71,13 @@ macro_rules! entry {
 pub fn start(info: &'static mut BootInfo, main: fn() -> !) -> ! {
     cpu::init(0);
     serial::init();
-    gdt::init_early();
+    crate::arch::gdt::init_early();
     idt::init_early();
     MAIN.call_once(|| main);
+    FIRMWARE.call_once(|| smp::Firmware {
+        rsdp: info.rsdp_addr.into_option(),
+        low_frames: low_frames(&info.memory_regions),
+    });
     assert_address_map(info);
 
     let usable = Regions::of(&info.memory_regions, |kind| kind == MemoryRegionKind::Usable, LOW_MEMORY_END);
@@ -98,24 +107,39 @@ pub fn start(info: &'static mut BootInfo, main: fn() -> !) -> ! {
 
 /// The rest of the boot sequence.
 extern "C" fn on_own_tables() -> ! {
-    if let Err(error) = gdt::init() {
-        println!("too little memory for exception stacks: {error}");
-        power::exit(Exit::Unfit);
+    match Segments::new() {
+        Ok(segments) => Box::leak(Box::new(segments)).load(),
+        Err(error) => {
+            println!("too little memory for exception stacks: {error}");
+            power::exit(Exit::Unfit);
+        }
     }
     idt::use_exception_stacks();
     tsc::calibrate();
+    if let Err(error) = apic::init() {
+        println!("too little memory for the interrupt controller's registers: {error}");
+        power::exit(Exit::Unfit);
+    }
     let parameters = fw_cfg::read(protocol::FW_CFG_PARAMETERS).unwrap_or_default();
     for word in parameters.split_whitespace() {
-        if let Err(error) = sysctl::assign(word) {
-            println!("kernel parameter {error}");
-            power::exit(Exit::Failure);
-        }
+        assign(word).unwrap_or_else(|error| wrong_parameter(&error));
     }
+    if let Some(firmware) = FIRMWARE.get() {
+        // SAFETY: the loader says so.
+        unsafe { smp::start_all(*firmware) };
+    }
+    let missing = cpu::isolated().without(cpu::online());
+    if missing != CpuSet::EMPTY {
+        wrong_parameter(&format_args!("isolated={}: there is no CPU {missing}", cpu::isolated()));
+    }
+    x86_64::instructions::interrupts::enable();
     let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
     let memory = (frames::counts().total * PAGE_SIZE as u64) >> 20;
+    let cpus = cpu::online().count();
     println!(
-        "vmalloc kernel {}, {profile} build, {}, {memory} MiB of memory, TSC at {} kHz",
+        "vmalloc kernel {}, {profile} build, {cpus} CPU{} {}, {memory} MiB of memory, TSC at {} kHz",
         env!("CARGO_PKG_VERSION"),
+        if cpus == 1 { "" } else { "s" },
         cpu::brand(),
         tsc::kilohertz()
     );
@@ -123,6 +147,18 @@ extern "C" fn on_own_tables() -> ! {
         Some(main) => main(),
         None => unreachable!("set before"),
     }
+}
+
+/// Carries out one kernel parameter: `isolated=LIST`, or a tunable.
+fn assign(word: &str) -> Result<(), CommandError> {
+    let Some(("isolated", list)) = word.split_once('=') else { return sysctl::assign(word) };
+    let cpus = CpuSet::parse(list).map_err(|error| CommandError::new(format!("{word}: {error}")))?;
+    cpu::isolate(cpus).map_err(|_| CommandError::new(format!("{word}: CPU 0 cannot be isolated")))
+}
+
+fn wrong_parameter(error: &dyn Display) -> ! {
+    println!("kernel parameter {error}");
+    power::exit(Exit::Failure);
 }
 
 fn too_little_memory(bytes: u64) -> ! {
@@ -153,6 +189,18 @@ fn build_tables(memory: &[Range<u64>]) -> Result<Tables, BuildError> {
         tables.map_direct(range.clone())?;
     }
     Ok(tables)
+}
+
+/// A place to start other CPUs in.
+fn low_frames(map: &[MemoryRegion]) -> Option<Frame> {
+    let page = PAGE_SIZE as u64;
+    let place = |region: &MemoryRegion| {
+        // The first page is where real mode's interrupts and many mistakes point to.
+        let first = region.start.next_multiple_of(page).max(page);
+        let end = region.end.min(LOW_MEMORY_END);
+        (first + trampoline::FRAMES * page <= end).then(|| Frame::new(first / page))
+    };
+    map.iter().filter(|region| region.kind == MemoryRegionKind::Usable).find_map(place)
 }
 
 /// Whether a region is memory, whoever uses it, as opposed to devices and holes. The numbers are

@@ -1,30 +1,36 @@
 //! The end of a kernel whose invariants are broken: a report, and a failing exit.
 
 use crate::{
-    arch::cpu,
+    arch::{cpu, smp},
     drivers::{power, serial},
     println,
 };
 use core::{
     panic::PanicInfo,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicUsize, Ordering},
 };
 use protocol::{Exit, Record};
 
+/// No CPU's number.
+const NOBODY: usize = usize::MAX;
+
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
-    static PANICKED: AtomicBool = AtomicBool::new(false);
+    static PANICKED: AtomicUsize = AtomicUsize::new(NOBODY);
     x86_64::instructions::interrupts::disable();
-    if PANICKED.swap(true, Ordering::Relaxed) {
+    let this = cpu::current();
+    match PANICKED.compare_exchange(NOBODY, this, Ordering::Relaxed, Ordering::Relaxed) {
+        Ok(_) => smp::stop_others(),
         // The report itself panicked: what it printed so far must do.
-        power::exit(Exit::Panic);
+        Err(first) if first == this => power::exit(Exit::Panic),
+        Err(_) => smp::stop_this(),
     }
-    // SAFETY: interrupts are off, and no other CPU runs.
+    // SAFETY: interrupts are off, and the other CPUs have stopped.
     unsafe { serial::force_unlock() };
     serial::write_record(Record::Panic);
     match info.location() {
-        Some(location) => println!("panic on CPU {} at {location}:\n{}", cpu::current(), info.message()),
-        None => println!("panic on CPU {}:\n{}", cpu::current(), info.message()),
+        Some(location) => println!("panic on CPU {this} at {location}:\n{}", info.message()),
+        None => println!("panic on CPU {this}:\n{}", info.message()),
     }
     power::exit(Exit::Panic);
 }

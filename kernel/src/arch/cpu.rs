@@ -2,16 +2,18 @@
 //!
 //! Each CPU's GS base points to its [`Cpu`]. Until [`init`] ran on it, nothing here may be used.
 
+use super::cpu_set::CpuSet;
 use crate::{sync::Once, threads};
 use core::{
     arch::asm,
     mem::offset_of,
     ops::Range,
-    sync::atomic::{AtomicU32, AtomicUsize, Ordering},
+    sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
 };
 use vmalloc::{CpuPin, MAX_CPUS};
 use x86_64::{
     VirtAddr,
+    instructions::interrupts,
     registers::{
         control::{Cr0, Cr0Flags, Cr4, Cr4Flags},
         model_specific::{Efer, EferFlags, GsBase},
@@ -28,6 +30,7 @@ pub struct Cpu {
     preemption: AtomicU32,
     /// Ends of the stack in use.
     stack: [AtomicUsize; 2],
+    apic_id: AtomicU32,
 }
 
 /// In [`Cpu::preemption`]: no switch of threads is wanted.
@@ -38,8 +41,14 @@ static CPUS: [Cpu; MAX_CPUS] = [const {
         number: AtomicU32::new(0),
         preemption: AtomicU32::new(NO_SWITCH),
         stack: [AtomicUsize::new(0), AtomicUsize::new(0)],
+        apic_id: AtomicU32::new(0),
     }
 }; MAX_CPUS];
+
+/// The CPUs that run, as the bits of a [`CpuSet`].
+static ONLINE: AtomicU64 = AtomicU64::new(0);
+/// The CPUs that threads run on only if they ask for them, as the bits of a [`CpuSet`].
+static ISOLATED: AtomicU64 = AtomicU64::new(0);
 
 /// Makes the [`Cpu`] numbered `number` known to the CPU this runs on, and turns on the protections
 /// that the kernel counts on.
@@ -81,6 +90,50 @@ pub fn stack() -> Range<usize> {
     this().stack[0].load(Ordering::Relaxed)..this().stack[1].load(Ordering::Relaxed)
 }
 
+/// The CPUs that run.
+#[inline]
+pub fn online() -> CpuSet {
+    CpuSet::from_bits(ONLINE.load(Ordering::Acquire))
+}
+
+/// Tells everybody that the CPU numbered `number` runs, under this APIC id. It never leaves again.
+pub(super) fn set_online(number: usize, apic_id: u32) {
+    CPUS[number].apic_id.store(apic_id, Ordering::Relaxed);
+    ONLINE.fetch_or(1 << number, Ordering::Release);
+}
+
+/// The APIC id of a CPU that is online.
+pub fn apic_id(number: usize) -> u32 {
+    CPUS[number].apic_id.load(Ordering::Relaxed)
+}
+
+/// Whether threads run on the CPU only if they ask for it: the kernel parameter `isolated`.
+#[inline]
+pub fn is_isolated(number: usize) -> bool {
+    isolated().contains(number)
+}
+
+/// The CPUs that are isolated, online or not.
+pub fn isolated() -> CpuSet {
+    CpuSet::from_bits(ISOLATED.load(Ordering::Relaxed))
+}
+
+/// Isolates these CPUs, and no others. Called once, at boot.
+///
+/// # Errors
+/// CPU 0 is among them: what nobody asked a place for must run somewhere.
+pub fn isolate(cpus: CpuSet) -> Result<(), IsolatesBootCpu> {
+    if cpus.contains(0) {
+        return Err(IsolatesBootCpu);
+    }
+    ISOLATED.store(cpus.bits(), Ordering::Relaxed);
+    Ok(())
+}
+
+/// The boot CPU cannot be isolated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IsolatesBootCpu;
+
 /// Keeps the running code on its CPU until dropped.
 #[must_use]
 pub struct Pin {
@@ -113,10 +166,19 @@ impl Drop for Pin {
                 "dec dword ptr gs:[{}]",
                 "jz {}",
                 const offset_of!(Cpu, preemption),
-                label { threads::preempt() },
+                label { last_pin_gone() },
                 options(nostack)
             );
         }
+    }
+}
+
+/// A switch was put off for the pins. With interrupts off it stays put off, until the next pin or
+/// interrupt ends with them on.
+#[cold]
+fn last_pin_gone() {
+    if interrupts::are_enabled() {
+        threads::preempt();
     }
 }
 
@@ -125,6 +187,18 @@ impl CpuPin for Pin {
     fn cpu(&self) -> usize {
         self.cpu
     }
+}
+
+/// For the end of an interrupt: ends a pin, and says whether a switch was put off for it, which the
+/// caller now owes.
+pub(super) fn unpin_in_interrupt(pin: Pin) -> bool {
+    core::mem::forget(pin);
+    let wanted: u8;
+    // SAFETY: as in `Pin::new`; this is the decrement of the pin that was just forgotten.
+    unsafe {
+        asm!("dec dword ptr gs:[{}]", "setz {}", const offset_of!(Cpu, preemption), out(reg_byte) wanted, options(nostack));
+    }
+    wanted != 0
 }
 
 /// How many [`Pin`]s live on this CPU.
@@ -152,7 +226,7 @@ pub fn take_switch() -> bool {
 /// Stops this CPU for good.
 pub fn halt() -> ! {
     loop {
-        x86_64::instructions::interrupts::disable();
+        interrupts::disable();
         x86_64::instructions::hlt();
     }
 }

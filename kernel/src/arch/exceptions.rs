@@ -1,7 +1,7 @@
 //! Exceptions of the kernel itself. All but a breakpoint mean that an invariant is broken: they
 //! panic with a report of the cause, the address, the vmalloc area hit, and the registers.
 
-use super::cpu;
+use super::{cpu, smp};
 use crate::memory;
 use core::fmt;
 use vmalloc::PAGE_SIZE;
@@ -51,12 +51,14 @@ impl fmt::Display for Registers {
     }
 }
 
+const NMI: u64 = 2;
 const BREAKPOINT: u64 = 3;
 const PAGE_FAULT: u64 = 14;
 
 /// Called by the entry stubs.
-pub(super) extern "C" fn handle(registers: &mut Registers) {
+pub(super) fn handle(registers: &mut Registers) {
     match registers.vector {
+        NMI if smp::is_stopping() => smp::stop_this(),
         BREAKPOINT => crate::println!("breakpoint at {:#x}", registers.rip),
         PAGE_FAULT => {
             panic!("{}\n{registers}", PageFault { address: Cr2::read_raw(), error: registers.error })

@@ -1,7 +1,7 @@
 //! Segments, and the stacks that exceptions switch to.
 
+use super::stack::Stack;
 use alloc::boxed::Box;
-use core::ptr::NonNull;
 use vmalloc::AllocError;
 use x86_64::{
     VirtAddr,
@@ -45,28 +45,51 @@ pub fn init_early() {
     load_segments(*code, *data);
 }
 
-/// Gives the running CPU a TSS with exception stacks, from vmalloc, each with its guard page.
-///
-/// # Errors
-/// No memory for the stacks.
-pub fn init() -> Result<(), AllocError> {
-    let mut tss = Box::new(TaskStateSegment::new());
-    // The TSS is packed: its table is filled outside and copied in.
-    let mut stacks = tss.interrupt_stack_table;
-    for stack in stacks.iter_mut().take(STACKS) {
-        let bottom: NonNull<u8> = crate::memory::vmalloc().vmalloc(EXCEPTION_STACK)?;
-        *stack = VirtAddr::from_ptr(bottom.as_ptr()) + EXCEPTION_STACK as u64;
+/// One CPU's segments, its TSS, and the stacks for exceptions that it names.
+pub struct Segments {
+    gdt: GlobalDescriptorTable<8>,
+    code: SegmentSelector,
+    data: SegmentSelector,
+    tss_selector: SegmentSelector,
+    tss: Box<TaskStateSegment>,
+    _stacks: [Stack; STACKS],
+}
+
+impl Segments {
+    /// Makes what one CPU needs, without loading it; dropped, all is given back.
+    ///
+    /// # Errors
+    /// No memory for the stacks.
+    pub fn new() -> Result<Self, AllocError> {
+        let stacks =
+            [Stack::new(EXCEPTION_STACK)?, Stack::new(EXCEPTION_STACK)?, Stack::new(EXCEPTION_STACK)?];
+        let mut tss = Box::new(TaskStateSegment::new());
+        // The TSS is packed: its table is filled outside and copied in.
+        let mut table = tss.interrupt_stack_table;
+        for (entry, stack) in table.iter_mut().zip(&stacks) {
+            *entry = VirtAddr::new(stack.range().end as u64);
+        }
+        tss.interrupt_stack_table = table;
+        let mut gdt = GlobalDescriptorTable::<8>::empty();
+        let code = gdt.append(Descriptor::kernel_code_segment());
+        let data = gdt.append(Descriptor::kernel_data_segment());
+        // SAFETY: only `load` makes use of the descriptor, and it has both for ever.
+        let tss_selector = gdt.append(unsafe { Descriptor::tss_segment_unchecked(&raw const *tss) });
+        Ok(Self { gdt, code, data, tss_selector, tss, _stacks: stacks })
     }
-    tss.interrupt_stack_table = stacks;
-    let mut gdt = Box::new(GlobalDescriptorTable::<8>::empty());
-    let code = gdt.append(Descriptor::kernel_code_segment());
-    let data = gdt.append(Descriptor::kernel_data_segment());
-    let tss = gdt.append(Descriptor::tss_segment(Box::leak(tss)));
-    Box::leak(gdt).load();
-    load_segments(code, data);
-    // SAFETY: the selector is that of a TSS in the table just loaded; both live for ever.
-    unsafe { load_tss(tss) };
-    Ok(())
+
+    /// Loads them on the CPU this runs on, which must be the only one that ever does.
+    pub fn load(&'static self) {
+        self.gdt.load();
+        load_segments(self.code, self.data);
+        // SAFETY: the selector is that of a TSS in the table just loaded; both live for ever.
+        unsafe { load_tss(self.tss_selector) };
+    }
+
+    /// Where the TSS is.
+    pub fn tss(&self) -> usize {
+        core::ptr::from_ref(&*self.tss) as usize
+    }
 }
 
 fn load_segments(code: SegmentSelector, data: SegmentSelector) {

@@ -1,8 +1,10 @@
-//! Entry from exceptions: every register is saved, then [`exceptions::handle`] is called.
+//! Entry from exceptions and interrupts: every register is saved, then [`exceptions::handle`] or
+//! [`interrupts::handle`] is called. One table serves all CPUs.
 
 use super::{
     exceptions::{self, Registers},
     gdt::ExceptionStack,
+    interrupts::{self, Vector},
 };
 use crate::sync::Mutex;
 use core::{arch::naked_asm, mem::offset_of};
@@ -27,9 +29,19 @@ extern "C" fn save_and_handle() {
         "pop r8", "pop r9", "pop r10", "pop r11", "pop r12", "pop r13", "pop r14", "pop r15",
         "add rsp, 16",
         "iretq",
-        handle = sym exceptions::handle,
+        handle = sym handle,
     )
 }
+
+extern "C" fn handle(registers: &mut Registers) {
+    match registers.vector {
+        EXCEPTIONS.. => interrupts::handle(registers),
+        _ => exceptions::handle(registers),
+    }
+}
+
+/// Vectors below this are the CPU's own; Intel SDM 3A, section 7.2.
+const EXCEPTIONS: u64 = 32;
 
 const _: () = assert!(offset_of!(Registers, vector) == 15 * 8 && size_of::<Registers>() == 22 * 8);
 
@@ -66,6 +78,24 @@ stubs! {
     simd_error: 19 "push 0";
     virtualization: 20 "push 0";
     control_protection: 21;
+    unexpected: 0x20 "push 0";
+    tick: 0x30 "push 0";
+    reschedule: 0x31 "push 0";
+    flush: 0x32 "push 0";
+    call: 0x33 "push 0";
+    spurious: 0xff "push 0";
+}
+
+/// The stub of each vector, which pushes its number.
+const fn stub(vector: Vector) -> extern "C" fn() {
+    match vector {
+        Vector::Unexpected => unexpected,
+        Vector::Tick => tick,
+        Vector::Reschedule => reschedule,
+        Vector::Flush => flush,
+        Vector::Call => call,
+        Vector::Spurious => spurious,
+    }
 }
 
 static IDT: Mutex<InterruptDescriptorTable> = Mutex::new(InterruptDescriptorTable::new());
@@ -93,8 +123,19 @@ pub fn init_early() {
         alignment_check: alignment_check, machine_check: machine_check, simd_floating_point: simd_error,
         virtualization: virtualization, cp_protection_exception: control_protection,
     }
+    for vector in EXCEPTIONS as u8..=u8::MAX {
+        let stub = stub(Vector::of(vector));
+        // SAFETY: none of these vectors comes with an error code, and the stub returns by `iretq`.
+        kernel_only(unsafe { idt[vector].set_handler_addr(address(stub)) });
+    }
     // SAFETY: the table is static, and only ever changed to other good entries.
     unsafe { idt.load_unsafe() };
+}
+
+/// Loads the table on another CPU, which has exception stacks.
+pub fn load() {
+    // SAFETY: as in `init_early`.
+    unsafe { IDT.lock().load_unsafe() };
 }
 
 fn kernel_only(options: &mut EntryOptions) {
@@ -102,7 +143,7 @@ fn kernel_only(options: &mut EntryOptions) {
 }
 
 /// Takes double faults, page faults and NMIs on stacks of their own. The CPU must have them (see
-/// [`gdt::init`](super::gdt::init)).
+/// [`Segments`](super::gdt::Segments)).
 pub fn use_exception_stacks() {
     let mut idt = IDT.lock();
     let address = |stub: extern "C" fn()| VirtAddr::new(stub as usize as u64);

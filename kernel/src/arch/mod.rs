@@ -1,10 +1,18 @@
-//! What is x86-64: CPUs, descriptor tables, exceptions, page tables, TLB, time.
+//! What is x86-64: CPUs, descriptor tables, exceptions, interrupts, page tables, TLB, time.
 
+pub mod acpi;
+pub mod apic;
+pub mod controls;
 pub mod cpu;
+pub mod cpu_set;
 pub mod exceptions;
 pub mod gdt;
 pub mod idt;
+pub mod interrupts;
 pub mod layout;
 pub mod paging;
+pub mod smp;
+pub mod stack;
 pub mod tlb;
+pub mod trampoline;
 pub mod tsc;

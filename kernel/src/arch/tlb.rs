@@ -44,3 +44,6 @@ pub fn flush(request: FlushRequest<'_>) {
 fn count(counter: &AtomicU64, by: u64) {
     counter.store(counter.load(Ordering::Relaxed) + by, Ordering::Relaxed);
 }
+
+/// Called on a CPU to which another one sent `Vector::Flush`, with interrupts off.
+pub fn on_interrupt() {}

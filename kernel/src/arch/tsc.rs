@@ -22,30 +22,48 @@ pub fn now() -> u64 {
     }
 }
 
-/// Measures the counter against channel 2 of the interval timer.
+/// Measures the counter.
 pub fn calibrate() {
-    KILOHERTZ.call_once(|| {
-        let mut gate = Port::<u8>::new(0x61);
-        let mut data = Port::<u8>::new(0x42);
-        let mut command = Port::<u8>::new(0x43);
-        let mut status = PortReadOnly::<u8>::new(0x61);
-        // SAFETY: these are the interval timer's ports on every PC; channel 2 drives only the
-        // speaker, which bit 1 of the gate keeps silent.
-        let (start, end) = unsafe {
-            let idle = gate.read() & 0xfc;
-            gate.write(idle);
-            command.write(0b1011_0000); // channel 2, both bytes, one-shot
-            data.write(PIT_TICKS as u8);
-            data.write((PIT_TICKS >> 8) as u8);
-            let start = now();
-            gate.write(idle | 1);
-            while status.read() & 1 << 5 == 0 {
-                core::hint::spin_loop();
-            }
-            (start, now())
-        };
-        ((end - start) * PIT_HERTZ / PIT_TICKS / 1000).max(1)
-    });
+    KILOHERTZ.call_once(|| (hertz_of(now) / 1000).max(1));
+}
+
+/// How fast a counter runs, in counts a second: measured for 10 ms against channel 2 of the interval
+/// timer.
+pub(super) fn hertz_of(counter: impl Fn() -> u64) -> u64 {
+    let mut gate = Port::<u8>::new(0x61);
+    let mut data = Port::<u8>::new(0x42);
+    let mut command = Port::<u8>::new(0x43);
+    let mut status = PortReadOnly::<u8>::new(0x61);
+    // SAFETY: these are the interval timer's ports on every PC; channel 2 drives only the
+    // speaker, which bit 1 of the gate keeps silent.
+    let (start, end) = unsafe {
+        let idle = gate.read() & 0xfc;
+        gate.write(idle);
+        command.write(0b1011_0000); // channel 2, both bytes, one-shot
+        data.write(PIT_TICKS as u8);
+        data.write((PIT_TICKS >> 8) as u8);
+        let start = counter();
+        gate.write(idle | 1);
+        while status.read() & 1 << 5 == 0 {
+            core::hint::spin_loop();
+        }
+        (start, counter())
+    };
+    (end - start) * PIT_HERTZ / PIT_TICKS
+}
+
+/// Spins until `done` or until `microseconds` have passed; whether it was done in time. Needs
+/// [`calibrate`].
+pub fn spin_until(microseconds: u64, done: impl Fn() -> bool) -> bool {
+    let cycles = microseconds * kilohertz() / 1000;
+    let start = now();
+    while !done() {
+        if now() - start >= cycles {
+            return done();
+        }
+        core::hint::spin_loop();
+    }
+    true
 }
 
 /// Thousands of cycles a second; 0 before [`calibrate`].

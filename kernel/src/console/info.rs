@@ -1,10 +1,19 @@
-//! `meminfo` and `vmallocinfo`.
+//! `cpus`, `meminfo` and `vmallocinfo`.
 
 use super::CommandError;
 use crate::{
+    arch::{apic, cpu},
     memory::{self, frames, heap},
     println,
 };
+
+pub(super) fn cpus(_: &[&str]) -> Result<(), CommandError> {
+    for number in cpu::online().iter() {
+        let isolated = if cpu::is_isolated(number) { ", isolated" } else { "" };
+        println!("CPU {number:<2} APIC id {:<3} {} online{isolated}", cpu::apic_id(number), apic::mode());
+    }
+    Ok(())
+}
 
 pub(super) fn vmallocinfo(_: &[&str]) -> Result<(), CommandError> {
     let vmalloc = memory::vmalloc();

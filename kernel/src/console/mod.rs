@@ -62,6 +62,12 @@ const COMMANDS: &[Command] = &[
         run: info::meminfo,
     },
     Command {
+        name: "cpus",
+        arguments: "",
+        about: "lists the CPUs: number, APIC id, interrupt controller, state",
+        run: info::cpus,
+    },
+    Command {
         name: "sysctl",
         arguments: "[NAME[=VALUE] ...]",
         about: "lists the tunables, reads or sets some",

@@ -1,0 +1,120 @@
+//! Interrupts: from this CPU's timer, and from other CPUs.
+//!
+//! A handler runs with interrupts off, pinned, on the stack it interrupted. It takes no lock that
+//! is held anywhere with interrupts on.
+
+use super::{
+    apic,
+    cpu::{self, Pin},
+    exceptions::Registers,
+    tlb,
+};
+use crate::{sync::Mutex, threads};
+use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use vmalloc::MAX_CPUS;
+use x86_64::registers::rflags::RFlags;
+
+/// What an interrupt is about. The highest number is served first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Vector {
+    /// A device's, left over by the firmware: all devices are masked.
+    Unexpected = 0x20,
+    /// The CPU's timer.
+    Tick = 0x30,
+    /// Another CPU made a thread ready for this one.
+    Reschedule = 0x31,
+    /// Another CPU waits for this one to flush its TLB.
+    Flush = 0x32,
+    /// Another CPU waits for this one to call a function.
+    Call = 0x33,
+    /// An interrupt that went away before it could be delivered.
+    Spurious = 0xff,
+}
+
+const VECTORS: [Vector; 6] =
+    [Vector::Unexpected, Vector::Tick, Vector::Reschedule, Vector::Flush, Vector::Call, Vector::Spurious];
+
+impl Vector {
+    /// What an interrupt of this number is about.
+    pub(super) fn of(number: u8) -> Self {
+        VECTORS.into_iter().find(|&vector| vector as u8 == number).unwrap_or(Self::Unexpected)
+    }
+
+    fn index(self) -> usize {
+        match self {
+            Self::Unexpected => 0,
+            Self::Tick => 1,
+            Self::Reschedule => 2,
+            Self::Flush => 3,
+            Self::Call => 4,
+            Self::Spurious => 5,
+        }
+    }
+}
+
+/// Written by its CPU only.
+#[repr(align(64))]
+struct Counters([AtomicU64; VECTORS.len()]);
+
+static HANDLED: [Counters; MAX_CPUS] =
+    [const { Counters([const { AtomicU64::new(0) }; VECTORS.len()]) }; MAX_CPUS];
+
+/// How many interrupts of this kind a CPU has handled since boot.
+pub fn handled(cpu: usize, vector: Vector) -> u64 {
+    HANDLED[cpu].0[vector.index()].load(Ordering::Acquire)
+}
+
+/// Called by the entry stubs.
+pub(super) fn handle(registers: &mut Registers) {
+    let vector = Vector::of(registers.vector as u8);
+    let pin = Pin::new();
+    match vector {
+        Vector::Tick => threads::on_tick(),
+        Vector::Reschedule => cpu::want_switch(),
+        Vector::Flush => tlb::on_interrupt(),
+        Vector::Call => answer_call(),
+        Vector::Unexpected | Vector::Spurious => {}
+    }
+    let count = &HANDLED[cpu::current()].0[vector.index()];
+    count.store(count.load(Ordering::Relaxed) + 1, Ordering::Release);
+    // A spurious interrupt is not in service; Intel SDM 3A, section 12.9.
+    if vector != Vector::Spurious {
+        apic::end_of_interrupt();
+    }
+    let interrupted_on = registers.flags & RFlags::INTERRUPT_FLAG.bits() != 0;
+    if cpu::unpin_in_interrupt(pin) && interrupted_on {
+        threads::preempt();
+    }
+}
+
+/// One call is under way at a time.
+static CALLER: Mutex<()> = Mutex::new(());
+/// A `fn()`; null when it was called.
+static CALLED: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
+
+/// Calls `function` on a CPU that is online, in an interrupt, and waits until it returned.
+/// Interrupts are on: two CPUs may call each other.
+pub fn call_on(cpu: usize, function: fn()) {
+    assert!(x86_64::instructions::interrupts::are_enabled(), "this CPU could not answer others meanwhile");
+    let _pin = Pin::new();
+    if cpu == cpu::current() {
+        return x86_64::instructions::interrupts::without_interrupts(function);
+    }
+    let _caller = CALLER.lock();
+    CALLED.store(function as *mut (), Ordering::Release);
+    apic::send(cpu, Vector::Call);
+    while !CALLED.load(Ordering::Acquire).is_null() {
+        core::hint::spin_loop();
+    }
+}
+
+fn answer_call() {
+    let function = CALLED.load(Ordering::Acquire);
+    if !function.is_null() {
+        // SAFETY: only `call_on` stores anything else than null here, and that is a `fn()`.
+        let function = unsafe { core::mem::transmute::<*mut (), fn()>(function) };
+        function();
+        CALLED.store(core::ptr::null_mut(), Ordering::Release);
+    }
+}

@@ -1,0 +1,206 @@
+//! Starting the other CPUs, and stopping them when the kernel panics.
+//!
+//! A CPU that gets a startup interrupt begins in real mode below 1 MiB (Intel SDM 3A, section 9.4).
+//! Its first steps are in [`trampoline`](super::trampoline); what it needs then was allocated by the
+//! CPU that starts it, so that it cannot fail.
+
+use super::{
+    acpi, apic, controls::Controls, cpu, gdt::Segments, idt, stack::Stack, trampoline::Trampoline, tsc,
+};
+use crate::{println, sync::Mutex, threads};
+use alloc::boxed::Box;
+use core::{
+    fmt,
+    ptr::null_mut,
+    sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering},
+};
+use vmalloc::{AllocError, Frame, MAX_CPUS};
+
+/// Bytes of the stack that a CPU starts and idles on.
+const IDLE_STACK: usize = 64 << 10;
+/// Microseconds that a CPU is given to reset itself; Intel SDM 3A, section 9.4.4.1.
+const RESET_TIME: u64 = 10_000;
+/// Microseconds after which a CPU that does not answer is called a second time.
+const SECOND_CALL: u64 = 1_000;
+/// Microseconds after which a CPU that does not answer is given up.
+pub const START_LIMIT: u64 = 3_000_000;
+
+/// Why a CPU was not started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartError {
+    /// As many run already as the kernel can tell apart.
+    TooMany,
+    /// Interrupts cannot be sent to this APIC id without an x2APIC.
+    Unreachable,
+    /// It did not answer in time.
+    NoAnswer,
+    /// No memory for its stacks.
+    OutOfMemory(AllocError),
+    /// The memory map has no place below 1 MiB to start it in.
+    NoLowMemory,
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooMany => write!(f, "at most {MAX_CPUS} CPUs are used"),
+            Self::Unreachable => write!(f, "it cannot be reached without an x2APIC"),
+            Self::NoAnswer => write!(f, "it did not start in time"),
+            Self::OutOfMemory(error) => write!(f, "no memory for its stacks: {error}"),
+            Self::NoLowMemory => write!(f, "no memory below 1 MiB is free to start it in"),
+        }
+    }
+}
+
+impl core::error::Error for StartError {}
+
+/// What a starting CPU is given.
+struct Start {
+    number: usize,
+    controls: Controls,
+    segments: Segments,
+    stack: Stack,
+    arrived: AtomicBool,
+}
+
+/// For one start at a time; `None` without low memory.
+static TRAMPOLINE: Mutex<Option<Trampoline>> = Mutex::new(None);
+/// The start under way.
+static START: AtomicPtr<Start> = AtomicPtr::new(null_mut());
+
+/// What the loader says of the machine, and starting CPUs needs.
+#[derive(Clone, Copy, Debug)]
+pub struct Firmware {
+    /// Physical address of ACPI's root pointer.
+    pub rsdp: Option<u64>,
+    /// First of [`trampoline::FRAMES`](super::trampoline::FRAMES) contiguous frames below 1 MiB, from
+    /// the second frame on, that nobody uses and the direct map shows.
+    pub low_frames: Option<Frame>,
+}
+
+/// Starts all CPUs that the firmware names; each that is left out is reported in one line. Called
+/// once, by the boot CPU.
+///
+/// # Safety
+/// What `firmware` says is so.
+pub unsafe fn start_all(firmware: Firmware) {
+    let boot_id = apic::id();
+    cpu::set_online(0, boot_id);
+    // SAFETY: promised by the caller.
+    *TRAMPOLINE.lock() = firmware.low_frames.map(|frames| unsafe { Trampoline::new(frames, enter) });
+    let Some(rsdp) = firmware.rsdp else {
+        println!("no other CPUs: the firmware has no ACPI tables");
+        return;
+    };
+    // SAFETY: promised by the caller.
+    let ids = match unsafe { acpi::apic_ids(rsdp) } {
+        Ok(ids) => ids,
+        Err(error) => {
+            println!("no other CPUs: the firmware's tables are broken: {error:?}");
+            return;
+        }
+    };
+    let others = || ids.iter().copied().filter(|&id| id != boot_id);
+    for id in others().take(MAX_CPUS - 1) {
+        if let Err(error) = start(id, START_LIMIT) {
+            println!("the CPU with APIC id {id} is left out: {error}");
+        }
+    }
+    match others().count() {
+        count if count >= MAX_CPUS => {
+            println!("{} of {} CPUs are left out: {}", count + 1 - MAX_CPUS, count + 1, StartError::TooMany)
+        }
+        _ => {}
+    }
+}
+
+/// Starts the CPU with this APIC id, which must not run, and waits up to `limit` microseconds until it
+/// does; its number. A CPU that fails does not use up a number.
+///
+/// # Errors
+/// See [`StartError`]; the CPU is stopped, and what it was given is free again.
+pub fn start(apic_id: u32, limit: u64) -> Result<usize, StartError> {
+    let mut trampoline = TRAMPOLINE.lock();
+    let trampoline = trampoline.as_mut().ok_or(StartError::NoLowMemory)?;
+    let number = cpu::online().count();
+    if number == MAX_CPUS {
+        return Err(StartError::TooMany);
+    }
+    if apic_id > apic::largest_id() {
+        return Err(StartError::Unreachable);
+    }
+    let start = Box::new(Start {
+        number,
+        controls: Controls::of_this_cpu(),
+        segments: Segments::new().map_err(StartError::OutOfMemory)?,
+        stack: Stack::new(IDLE_STACK).map_err(StartError::OutOfMemory)?,
+        arrived: AtomicBool::new(false),
+    });
+    let page = trampoline.prepare(start.stack.range().end);
+    let start = Box::into_raw(start);
+    START.store(start, Ordering::Release);
+    // SAFETY: it was just leaked, and is only read from here on.
+    let arrived = || unsafe { &*start }.arrived.load(Ordering::Acquire);
+    apic::send_init(apic_id);
+    tsc::spin_until(RESET_TIME, || false);
+    apic::send_start(apic_id, page);
+    if !tsc::spin_until(SECOND_CALL.min(limit), arrived) {
+        apic::send_start(apic_id, page);
+        if !tsc::spin_until(limit, arrived) {
+            // However far it came: it stays in reset from now on.
+            apic::send_init(apic_id);
+            tsc::spin_until(RESET_TIME, || false);
+            // SAFETY: it was made by a box, and the CPU that could have read it is in reset.
+            drop(unsafe { Box::from_raw(start) });
+            return Err(StartError::NoAnswer);
+        }
+    }
+    cpu::set_online(number, apic_id);
+    Ok(number)
+}
+
+/// Where the trampoline leads: on the kernel's tables and the CPU's own stack.
+extern "C" fn enter() -> ! {
+    // SAFETY: the starting CPU keeps it until this one was seen to arrive, or is in reset; and for
+    // ever if it arrived.
+    let start: &'static Start = unsafe { &*START.load(Ordering::Acquire) };
+    // SAFETY: they are those of the CPU that starts this one.
+    unsafe { start.controls.apply() };
+    cpu::init(start.number);
+    cpu::set_stack(&start.stack.range());
+    start.segments.load();
+    idt::load();
+    apic::init_cpu();
+    start.arrived.store(true, Ordering::Release);
+    while !cpu::online().contains(start.number) {
+        core::hint::spin_loop();
+    }
+    threads::run_cpu();
+}
+
+/// Number of CPUs that stopped for the one that panicked.
+static STOPPED: AtomicUsize = AtomicUsize::new(0);
+static STOPPING: AtomicBool = AtomicBool::new(false);
+/// Microseconds that the others are given to stop.
+const STOP_LIMIT: u64 = 100_000;
+
+/// Stops all other CPUs for good, by NMIs, and waits until they have, but not for long.
+pub fn stop_others() {
+    let this = cpu::current();
+    STOPPING.store(true, Ordering::Release);
+    let others = || cpu::online().iter().filter(|&cpu| cpu != this);
+    others().for_each(apic::send_nmi);
+    let count = others().count();
+    tsc::spin_until(STOP_LIMIT, || STOPPED.load(Ordering::Acquire) >= count);
+}
+
+/// Whether a CPU stops all others.
+pub fn is_stopping() -> bool {
+    STOPPING.load(Ordering::Acquire)
+}
+
+/// Stops this CPU for good, for one that calls [`stop_others`].
+pub fn stop_this() -> ! {
+    STOPPED.fetch_add(1, Ordering::Release);
+    cpu::halt();
+}

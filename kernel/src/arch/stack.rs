@@ -1,0 +1,45 @@
+//! Stacks from vmalloc: each has its guard page below, where nothing is mapped.
+
+use crate::memory;
+use core::{ops::Range, ptr::NonNull};
+use vmalloc::AllocError;
+
+/// A stack, given back when dropped.
+#[derive(Debug)]
+pub struct Stack {
+    bottom: NonNull<u8>,
+    bytes: usize,
+}
+
+// SAFETY: it is plain memory that belongs to this value alone.
+unsafe impl Send for Stack {}
+// SAFETY: a shared reference only tells where the stack is.
+unsafe impl Sync for Stack {}
+
+impl Stack {
+    /// Allocates a stack; `bytes` must be whole pages.
+    ///
+    /// # Errors
+    /// See [`AllocError`].
+    #[track_caller]
+    pub fn new(bytes: usize) -> Result<Self, AllocError> {
+        Ok(Self { bottom: memory::vmalloc().vmalloc(bytes)?, bytes })
+    }
+
+    /// The addresses it covers; their end is where it starts to grow down from, aligned to a page.
+    #[must_use]
+    pub fn range(&self) -> Range<usize> {
+        let bottom = self.bottom.as_ptr() as usize;
+        bottom..bottom + self.bytes
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        // SAFETY: allocated by `new`, known to nobody else, and no CPU runs on what is dropped.
+        let freed = unsafe { memory::vmalloc().vfree(self.bottom) };
+        if let Err(error) = freed {
+            panic!("a stack could not be given back: {error}");
+        }
+    }
+}
