@@ -78,6 +78,7 @@ const DELIVER_NMI: u32 = 4 << 8;
 const DELIVER_INIT: u32 = 5 << 8;
 const DELIVER_START: u32 = 6 << 8;
 const LEVEL_ASSERT: u32 = 1 << 14;
+const TO_ALL_OTHERS: u32 = 3 << 18;
 const DELIVERY_PENDING: u32 = 1 << 12;
 
 /// Prepares the boot CPU's APIC, measures its timer, and masks the two 8259 interrupt controllers.
@@ -185,9 +186,9 @@ pub(super) fn send_nmi(cpu: usize) {
     command(cpu::apic_id(cpu), DELIVER_NMI | LEVEL_ASSERT);
 }
 
-/// Resets the CPU with this APIC id; it then waits for [`send_start`].
-pub(super) fn send_init(apic_id: u32) {
-    command(apic_id, DELIVER_INIT | LEVEL_ASSERT);
+/// Resets all other CPUs, whoever they are; each then waits for [`send_start`].
+pub(super) fn send_init_to_others() {
+    command(0, DELIVER_INIT | LEVEL_ASSERT | TO_ALL_OTHERS);
 }
 
 /// Makes a CPU that was reset start, in real mode, at the start of the page of this number.

@@ -7,8 +7,12 @@
 use super::{
     acpi, apic, controls::Controls, cpu, gdt::Segments, idt, stack::Stack, trampoline::Trampoline, tsc,
 };
-use crate::{println, sync::Mutex, threads};
-use alloc::boxed::Box;
+use crate::{
+    println,
+    sync::{Mutex, Once},
+    threads,
+};
+use alloc::{boxed::Box, vec::Vec};
 use core::{
     fmt,
     ptr::null_mut,
@@ -18,12 +22,12 @@ use vmalloc::{AllocError, Frame, MAX_CPUS};
 
 /// Bytes of the stack that a CPU starts and idles on.
 const IDLE_STACK: usize = 64 << 10;
-/// Microseconds that a CPU is given to reset itself; Intel SDM 3A, section 9.4.4.1.
+/// Microseconds that CPUs are given to reset themselves; Intel SDM 3A, section 9.4.4.1.
 const RESET_TIME: u64 = 10_000;
 /// Microseconds after which a CPU that does not answer is called a second time.
 const SECOND_CALL: u64 = 1_000;
 /// Microseconds after which a CPU that does not answer is given up.
-pub const START_LIMIT: u64 = 3_000_000;
+const START_LIMIT: u64 = 5_000_000;
 
 /// Why a CPU was not started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +72,8 @@ static TRAMPOLINE: Mutex<Option<Trampoline>> = Mutex::new(None);
 /// The start under way.
 static START: AtomicPtr<Start> = AtomicPtr::new(null_mut());
 
+static FIRMWARE_IDS: Once<Vec<u32>> = Once::new();
+
 /// What the loader says of the machine, and starting CPUs needs.
 #[derive(Clone, Copy, Debug)]
 pub struct Firmware {
@@ -88,13 +94,16 @@ pub unsafe fn start_all(firmware: Firmware) {
     cpu::set_online(0, boot_id);
     // SAFETY: promised by the caller.
     *TRAMPOLINE.lock() = firmware.low_frames.map(|frames| unsafe { Trampoline::new(frames, enter) });
+    // Until they are reset they may spin in a loop of the firmware's.
+    apic::send_init_to_others();
+    tsc::spin_until(RESET_TIME, || false);
     let Some(rsdp) = firmware.rsdp else {
         println!("no other CPUs: the firmware has no ACPI tables");
         return;
     };
     // SAFETY: promised by the caller.
     let ids = match unsafe { acpi::apic_ids(rsdp) } {
-        Ok(ids) => ids,
+        Ok(ids) => FIRMWARE_IDS.call_once(|| ids),
         Err(error) => {
             println!("no other CPUs: the firmware's tables are broken: {error:?}");
             return;
@@ -114,11 +123,16 @@ pub unsafe fn start_all(firmware: Firmware) {
     }
 }
 
-/// Starts the CPU with this APIC id, which must not run, and waits up to `limit` microseconds until it
-/// does; its number. A CPU that fails does not use up a number.
+/// The APIC ids that the firmware names, in its order, that of the boot CPU included.
+pub fn firmware_ids() -> &'static [u32] {
+    FIRMWARE_IDS.get().map_or(&[], Vec::as_slice)
+}
+
+/// Starts the CPU with this APIC id, which was reset and not started since, and waits up to `limit`
+/// microseconds until it runs; its number. A CPU that fails does not use up a number.
 ///
 /// # Errors
-/// See [`StartError`]; the CPU is stopped, and what it was given is free again.
+/// See [`StartError`]; what the CPU was to be given is free again, and should it come late it halts.
 pub fn start(apic_id: u32, limit: u64) -> Result<usize, StartError> {
     let mut trampoline = TRAMPOLINE.lock();
     let trampoline = trampoline.as_mut().ok_or(StartError::NoLowMemory)?;
@@ -129,31 +143,30 @@ pub fn start(apic_id: u32, limit: u64) -> Result<usize, StartError> {
     if apic_id > apic::largest_id() {
         return Err(StartError::Unreachable);
     }
-    let start = Box::new(Start {
+    let start = Box::into_raw(Box::new(Start {
         number,
         controls: Controls::of_this_cpu(),
         segments: Segments::new().map_err(StartError::OutOfMemory)?,
         stack: Stack::new(IDLE_STACK).map_err(StartError::OutOfMemory)?,
         arrived: AtomicBool::new(false),
-    });
-    let page = trampoline.prepare(start.stack.range().end);
-    let start = Box::into_raw(start);
+    }));
     START.store(start, Ordering::Release);
-    // SAFETY: it was just leaked, and is only read from here on.
-    let arrived = || unsafe { &*start }.arrived.load(Ordering::Acquire);
-    apic::send_init(apic_id);
-    tsc::spin_until(RESET_TIME, || false);
+    // SAFETY: it was just leaked; it is freed below only, and used no more then.
+    let given = unsafe { &*start };
+    let arrived = || given.arrived.load(Ordering::Acquire);
+    let page = trampoline.offer(apic_id, given.stack.range().end);
     apic::send_start(apic_id, page);
     if !tsc::spin_until(SECOND_CALL.min(limit), arrived) {
         apic::send_start(apic_id, page);
-        if !tsc::spin_until(limit, arrived) {
-            // However far it came: it stays in reset from now on.
-            apic::send_init(apic_id);
-            tsc::spin_until(RESET_TIME, || false);
-            // SAFETY: it was made by a box, and the CPU that could have read it is in reset.
+        if !tsc::spin_until(limit, arrived) && trampoline.withdraw() {
+            // SAFETY: it was made by a box, and no CPU knows of it: its stack was not taken.
             drop(unsafe { Box::from_raw(start) });
             return Err(StartError::NoAnswer);
         }
+    }
+    // It has taken its stack: what is left of its way cannot fail.
+    while !arrived() {
+        core::hint::spin_loop();
     }
     cpu::set_online(number, apic_id);
     Ok(number)
@@ -161,8 +174,8 @@ pub fn start(apic_id: u32, limit: u64) -> Result<usize, StartError> {
 
 /// Where the trampoline leads: on the kernel's tables and the CPU's own stack.
 extern "C" fn enter() -> ! {
-    // SAFETY: the starting CPU keeps it until this one was seen to arrive, or is in reset; and for
-    // ever if it arrived.
+    // SAFETY: this CPU took the stack that was offered, so it is kept for ever; and no other start
+    // begins before this CPU has arrived.
     let start: &'static Start = unsafe { &*START.load(Ordering::Acquire) };
     // SAFETY: they are those of the CPU that starts this one.
     unsafe { start.controls.apply() };

@@ -10,6 +10,7 @@ use core::{
     arch::{global_asm, naked_asm},
     mem::{offset_of, size_of},
     ptr::NonNull,
+    sync::atomic::{AtomicU32, AtomicU64, Ordering},
 };
 use vmalloc::{Frame, PAGE_SHIFT, PAGE_SIZE};
 use x86_64::registers::control::Cr3;
@@ -34,8 +35,11 @@ struct Parameters {
     /// The address of [`on_kernel_tables`], and what it is told.
     on_kernel_tables: u64,
     kernel_root: u64,
-    stack: u64,
     enter: u64,
+    /// The low 8 bits of the called CPU's id.
+    apic_id: AtomicU32,
+    /// The end of its stack; 0 once the CPU has taken it.
+    stack: AtomicU64,
 }
 
 /// Flat segments; Intel SDM 3A, section 3.4.5. The kernel's 64-bit code has the same selector.
@@ -55,8 +59,8 @@ global_asm!(
     "cld",
     "mov ax, cs",
     "mov ds, ax",
-    "movzx ebx, ax",
-    "shl ebx, 4", // the page's address, from here on
+    "movzx esi, ax",
+    "shl esi, 4", // the page's address, from here on
     "lgdt [{parameters} + {gdt_pointer}]",
     "mov eax, cr0",
     "or eax, 1", // PE
@@ -71,7 +75,7 @@ global_asm!(
     "mov eax, cr4",
     "or eax, 1 << 5", // PAE
     "mov cr4, eax",
-    "mov eax, [ebx + {parameters} + {low_root}]",
+    "mov eax, [esi + {parameters} + {low_root}]",
     "mov cr3, eax",
     "mov ecx, 0xc0000080", // EFER
     "rdmsr",
@@ -80,14 +84,27 @@ global_asm!(
     "mov eax, cr0",
     "or eax, 1 << 31", // PG
     "mov cr0, eax",
-    "jmp fword ptr [ebx + {parameters} + {to_64_bits}]",
+    "jmp fword ptr [esi + {parameters} + {to_64_bits}]",
     "trampoline_64:",
     ".code64",
-    "mov ebx, ebx", // the upper half is undefined after the change of mode
-    "mov rax, [rbx + {parameters} + {kernel_root}]",
-    "mov rsp, [rbx + {parameters} + {stack}]",
-    "mov rdi, [rbx + {parameters} + {enter}]",
-    "jmp [rbx + {parameters} + {on_kernel_tables}]",
+    "mov esi, esi", // the upper half is undefined after the change of mode
+    // Only the CPU that is called may take the stack, and only once: one that was given up may come late.
+    "mov eax, 1",
+    "cpuid",
+    "shr ebx, 24",
+    "cmp ebx, [rsi + {parameters} + {apic_id}]",
+    "jne 2f",
+    "xor eax, eax",
+    "xchg rax, [rsi + {parameters} + {stack}]",
+    "test rax, rax",
+    "jz 2f",
+    "mov rsp, rax",
+    "mov rax, [rsi + {parameters} + {kernel_root}]",
+    "mov rdi, [rsi + {parameters} + {enter}]",
+    "jmp [rsi + {parameters} + {on_kernel_tables}]",
+    "2:",
+    "hlt",
+    "jmp 2b",
     "trampoline_end:",
     ".popsection",
     parameters = const PARAMETERS,
@@ -96,6 +113,7 @@ global_asm!(
     to_64_bits = const offset_of!(Parameters, to_64_bits),
     low_root = const offset_of!(Parameters, low_root),
     kernel_root = const offset_of!(Parameters, kernel_root),
+    apic_id = const offset_of!(Parameters, apic_id),
     stack = const offset_of!(Parameters, stack),
     enter = const offset_of!(Parameters, enter),
     data = const DATA,
@@ -116,7 +134,7 @@ extern "C" fn on_kernel_tables() -> ! {
     naked_asm!("mov cr3, rax", "xor ebp, ebp", "call rdi", "ud2")
 }
 
-/// The code and the tables, ready but for the stack of the CPU to start.
+/// The code and the tables, ready but for a stack.
 pub struct Trampoline {
     code: Frame,
 }
@@ -136,7 +154,7 @@ impl Trampoline {
         let length = offset(&raw const trampoline_end) as usize;
         assert!(length <= PARAMETERS && base + FRAMES * PAGE_SIZE as u64 <= 1 << 20 && base > 0);
         let kernel_root = Cr3::read().0.start_address().as_u64();
-        let parameters = Parameters {
+        let filled = Parameters {
             gdt: GDT,
             gdt_pointer: [
                 size_of_val(&GDT) as u16 - 1,
@@ -149,8 +167,9 @@ impl Trampoline {
             low_root: root.address(),
             on_kernel_tables: on_kernel_tables as *const () as u64,
             kernel_root,
-            stack: 0,
             enter: enter as *const () as u64,
+            apic_id: AtomicU32::new(0),
+            stack: AtomicU64::new(0),
         };
         let kernel_root = direct_map::pointer(Frame::new(kernel_root >> PAGE_SHIFT)).cast::<[u64; 512]>();
         let table = |first_entry: u64| {
@@ -172,22 +191,34 @@ impl Trampoline {
             direct_map::pointer(directory).cast().write(table(ENTRY_HUGE | ENTRY_PRESENT_WRITABLE));
             let code = direct_map::pointer(first);
             code.as_ptr().copy_from_nonoverlapping(start, length);
-            Self::parameters(first).write(parameters);
+            parameters(first).write(filled);
         }
         Self { code: first }
     }
 
-    /// For the next CPU: the end of its stack. Returns the number of the page it starts in.
-    pub fn prepare(&mut self, stack: usize) -> u8 {
-        // SAFETY: written by `new`; no other CPU starts now.
-        unsafe { (&raw mut (*Self::parameters(self.code).as_ptr()).stack).write_volatile(stack as u64) };
+    /// Offers a stack, by its end, to the CPU with this APIC id. Returns the number of the page that
+    /// it starts in.
+    pub fn offer(&mut self, apic_id: u32, stack: usize) -> u8 {
+        let parameters = self.parameters();
+        parameters.apic_id.store(apic_id & 0xff, Ordering::Relaxed);
+        parameters.stack.store(stack as u64, Ordering::Release);
         self.code.number() as u8
     }
 
-    fn parameters(code: Frame) -> NonNull<Parameters> {
-        // SAFETY: it lies in the frame.
-        unsafe { direct_map::pointer(code).byte_add(PARAMETERS).cast() }
+    /// Takes the offer back. `false` if the CPU has taken the stack: it runs.
+    pub fn withdraw(&mut self) -> bool {
+        self.parameters().stack.swap(0, Ordering::Acquire) != 0
     }
+
+    fn parameters(&self) -> &Parameters {
+        // SAFETY: `new` wrote them; CPUs change only what is atomic.
+        unsafe { parameters(self.code).as_ref() }
+    }
+}
+
+fn parameters(code: Frame) -> NonNull<Parameters> {
+    // SAFETY: they lie in the frame.
+    unsafe { direct_map::pointer(code).byte_add(PARAMETERS).cast() }
 }
 
 const _: () = assert!(PARAMETERS + size_of::<Parameters>() <= PAGE_SIZE && PARAMETERS.is_multiple_of(8));

@@ -1,0 +1,241 @@
+//! All CPUs run, each on its own stacks and tables, and interrupt each other.
+
+use alloc::{string::ToString, vec::Vec};
+use core::{
+    arch::asm,
+    hint,
+    sync::atomic::{AtomicU64, Ordering},
+};
+use kernel::{
+    arch::{
+        apic,
+        controls::Controls,
+        cpu,
+        cpu_set::CpuSet,
+        interrupts::{self, Vector},
+        smp::{self, StartError},
+        tsc,
+    },
+    memory,
+    sync::Mutex,
+};
+use x86_64::{
+    VirtAddr,
+    instructions::tables,
+    registers::{control::Cr3, model_specific::GsBase},
+    structures::tss::TaskStateSegment,
+};
+
+/// What a CPU says of itself.
+#[derive(Debug)]
+struct Facts {
+    number: usize,
+    apic_id: u32,
+    gs: VirtAddr,
+    gdt: VirtAddr,
+    tss: u64,
+    stack: core::ops::Range<usize>,
+    root: u64,
+    controls: Controls,
+}
+
+/// What each CPU says of itself, in the order of their numbers.
+fn ask_all() -> Vec<Facts> {
+    static ANSWER: Mutex<Option<Facts>> = Mutex::new(None);
+    fn answer() {
+        let gdt = tables::sgdt();
+        // The high half of the base is in the next slot; Intel SDM 3A, section 8.2.3.
+        let selector: u16;
+        // SAFETY: only reads the task register.
+        unsafe { asm!("str {:x}", out(reg) selector, options(nomem, nostack, preserves_flags)) };
+        let entry = (gdt.base + u64::from(selector & !7)).as_ptr::<[u64; 2]>();
+        // SAFETY: the task register was loaded from this entry of the table in use.
+        let [low, high] = unsafe { entry.read_volatile() };
+        let tss = low >> 16 & 0xff_ffff | (low >> 56) << 24 | high << 32;
+        *ANSWER.lock() = Some(Facts {
+            number: cpu::current(),
+            apic_id: apic::id(),
+            gs: GsBase::read(),
+            gdt: gdt.base,
+            tss,
+            stack: cpu::stack(),
+            root: Cr3::read_raw().0.start_address().as_u64(),
+            controls: Controls::of_this_cpu(),
+        });
+    }
+    let ask = |number| {
+        interrupts::call_on(number, answer);
+        ANSWER.lock().take().expect("answered")
+    };
+    cpu::online().iter().map(ask).collect()
+}
+
+fn all_differ<T: PartialEq>(values: impl Iterator<Item = T>) -> bool {
+    let values: Vec<T> = values.collect();
+    values.iter().enumerate().all(|(index, value)| !values[..index].contains(value))
+}
+
+#[test_case]
+fn every_cpu_of_the_firmware_is_online() {
+    let named = smp::firmware_ids();
+    assert_eq!(cpu::online().count(), named.len());
+    let mut online: Vec<u32> = cpu::online().iter().map(cpu::apic_id).collect();
+    let mut named = named.to_vec();
+    online.sort_unstable();
+    named.sort_unstable();
+    assert_eq!(online, named);
+    assert_eq!(cpu::online().bits(), u64::MAX >> (64 - named.len()), "numbered from 0");
+}
+
+#[test_case]
+fn every_cpu_has_its_own_number_record_tables_and_stacks() {
+    let facts = ask_all();
+    for (number, fact) in facts.iter().enumerate() {
+        assert_eq!((fact.number, fact.apic_id), (number, cpu::apic_id(number)));
+    }
+    assert!(all_differ(facts.iter().map(|fact| fact.gs)));
+    assert!(all_differ(facts.iter().map(|fact| fact.gdt)));
+    assert!(all_differ(facts.iter().map(|fact| fact.tss)));
+    let mut stacks: Vec<u64> = facts.iter().map(|fact| fact.stack.end as u64).collect();
+    for fact in &facts {
+        // SAFETY: each CPU's TSS is in use for ever.
+        let tss = unsafe { (fact.tss as *const TaskStateSegment).read_unaligned() };
+        stacks.extend({ tss.interrupt_stack_table }.iter().take(3).map(|top| top.as_u64()));
+    }
+    assert!(all_differ(stacks.iter()));
+    for top in stacks {
+        let area = memory::vmalloc().find_area(top as usize - 1).expect("from vmalloc");
+        assert_eq!(area.guard(), top as usize, "a stack ends where its area does");
+    }
+}
+
+/// GLOBAL pages, write protection, NX, memory types: a page table entry means the same on each.
+#[test_case]
+fn every_cpu_has_the_same_root_and_control_registers() {
+    let facts = ask_all();
+    for fact in &facts {
+        assert_eq!((fact.root, fact.controls), (facts[0].root, facts[0].controls), "CPU {}", fact.number);
+    }
+}
+
+#[test_case]
+fn interrupts_reach_every_other_cpu() {
+    for number in cpu::online().iter().filter(|&number| number != cpu::current()) {
+        for vector in [Vector::Flush, Vector::Reschedule] {
+            let before = interrupts::handled(number, vector);
+            for sent in 1..=100 {
+                apic::send(number, vector);
+                let arrived = || interrupts::handled(number, vector) >= before + sent;
+                assert!(tsc::spin_until(1_000_000, arrived), "CPU {number} got {vector:?} {sent} times");
+            }
+        }
+    }
+}
+
+#[test_case]
+fn a_cpu_can_interrupt_itself() {
+    let this = cpu::current();
+    let before = interrupts::handled(this, Vector::Flush);
+    apic::send(this, Vector::Flush);
+    assert!(tsc::spin_until(1_000_000, || interrupts::handled(this, Vector::Flush) == before + 1));
+}
+
+#[test_case]
+fn ticks_come_at_their_rate_and_stop() {
+    let this = cpu::current();
+    let ticks = || interrupts::handled(this, Vector::Tick);
+    apic::start_tick(1000);
+    let before = ticks();
+    assert!(tsc::spin_until(1_000_000, || ticks() >= before + 20));
+    apic::stop_tick();
+    tsc::spin_until(5_000, || false);
+    let stopped = ticks();
+    tsc::spin_until(5_000, || false);
+    assert_eq!(ticks(), stopped);
+}
+
+#[test_case]
+fn ticks_are_as_long_as_they_should_be() {
+    static TIMES: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
+    let this = cpu::current();
+    let ticks = || interrupts::handled(this, Vector::Tick);
+    let count = 50;
+    apic::start_tick(1000);
+    let first = ticks() + 1;
+    for (time, tick) in TIMES.iter().zip([first, first + count]) {
+        while ticks() < tick {
+            hint::spin_loop();
+        }
+        time.store(tsc::now(), Ordering::Relaxed);
+    }
+    apic::stop_tick();
+    let took = tsc::microseconds(TIMES[1].load(Ordering::Relaxed) - TIMES[0].load(Ordering::Relaxed));
+    // The emulator's threads may wait for the host's CPUs, but a tick is never early by much.
+    assert!(took >= count * 900, "{count} ticks of a millisecond took {took} us");
+}
+
+#[test_case]
+fn a_handler_is_pinned_and_runs_with_interrupts_off() {
+    static SEEN: AtomicU64 = AtomicU64::new(0);
+    fn look() {
+        assert!(!x86_64::instructions::interrupts::are_enabled());
+        SEEN.store(cpu::pins().into(), Ordering::Relaxed);
+    }
+    for number in cpu::online().iter() {
+        interrupts::call_on(number, look);
+        assert_eq!(SEEN.load(Ordering::Relaxed), 1, "CPU {number}");
+    }
+}
+
+/// Nobody has the APIC id, so nothing answers.
+#[test_case]
+fn a_cpu_that_never_answers_is_given_up() {
+    let online = cpu::online();
+    let expected = if online.count() == 64 { StartError::TooMany } else { StartError::NoAnswer };
+    assert_eq!(smp::start(0xfe, 20_000), Err(expected));
+    assert_eq!(cpu::online(), online);
+    if apic::largest_id() == 0xfe {
+        let expected = if online.count() == 64 { StartError::TooMany } else { StartError::Unreachable };
+        assert_eq!(smp::start(0xff, 20_000), Err(expected));
+    }
+}
+
+#[test_case]
+fn lists_of_cpus_are_read_and_shown() {
+    for (list, bits, shown) in [
+        ("0", 1, "0"),
+        ("2,3", 0b1100, "2-3"),
+        ("2-5,7", 0b1011_1100, "2-5,7"),
+        ("63,0-1,1", 1 << 63 | 0b11, "0-1,63"),
+        ("0-63", u64::MAX, "0-63"),
+    ] {
+        let set = CpuSet::parse(list).expect("right");
+        assert_eq!((set.bits(), &*set.to_string()), (bits, shown));
+        assert_eq!(set.count(), bits.count_ones() as usize);
+        assert!(set.iter().eq((0..64).filter(|&cpu| set.contains(cpu))));
+    }
+    assert_eq!(CpuSet::EMPTY.to_string(), "");
+}
+
+#[test_case]
+fn wrong_lists_of_cpus_are_named() {
+    for (list, error) in [
+        ("", "\"\" is neither a CPU's number nor a range"),
+        ("1,", "\"\" is neither a CPU's number nor a range"),
+        ("1-", "\"1-\" is neither a CPU's number nor a range"),
+        ("1,-2", "\"-2\" is neither a CPU's number nor a range"),
+        ("1,x", "\"x\" is neither a CPU's number nor a range"),
+        ("5-2", "the range 5-2 ends before it starts"),
+        ("1,64", "64: CPUs are numbered up to 63"),
+        ("3-64", "3-64: CPUs are numbered up to 63"),
+        ("99999999999999999999", "\"99999999999999999999\" is neither a CPU's number nor a range"),
+    ] {
+        assert_eq!(CpuSet::parse(list).expect_err("wrong").to_string(), error);
+    }
+}
+
+#[test_case]
+fn the_boot_cpu_is_not_isolated() {
+    assert!(!cpu::is_isolated(0));
+    assert!(cpu::isolate(CpuSet::parse("0-1").expect("right")).is_err());
+}
