@@ -6,7 +6,7 @@ pub mod heap;
 mod machine;
 
 use crate::arch::paging;
-use ::vmalloc::PAGE_SIZE;
+use ::vmalloc::{AreaInfo, Kind, PAGE_SIZE};
 
 pub use machine::{Machine, init_vmalloc, try_vmalloc, vmalloc};
 
@@ -19,7 +19,7 @@ pub struct Users {
     pub records: u64,
     /// The heap's chunks.
     pub heap: u64,
-    /// Areas from vmalloc, but for the heap's chunks.
+    /// Areas from vmalloc, but for the heap's chunks, and for those that map frames of others.
     pub areas: u64,
 }
 
@@ -27,7 +27,8 @@ pub struct Users {
 pub fn users() -> Users {
     let stats = vmalloc().stats();
     let heap = (heap::usage().size / PAGE_SIZE) as u64;
-    let mapped: usize = vmalloc().areas().map(|area| area.pages).sum();
+    let owned = |area: &AreaInfo| !matches!(area.kind, Kind::Vmap | Kind::Ioremap);
+    let mapped: usize = vmalloc().areas().filter(owned).map(|area| area.pages).sum();
     Users {
         page_tables: (paging::walk(|_, _| ()) + stats.reserved_tables) as u64,
         records: stats.metadata_frames as u64,
