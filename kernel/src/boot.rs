@@ -115,11 +115,14 @@ extern "C" fn on_own_tables() -> ! {
         }
     }
     idt::use_exception_stacks();
-    tsc::calibrate();
     if let Err(error) = apic::init() {
         println!("too little memory for the interrupt controller's registers: {error}");
         power::exit(Exit::Unfit);
     }
+    // Before time is measured: in an emulator busy CPUs would disturb that.
+    apic::send_init_to_others();
+    tsc::calibrate();
+    apic::calibrate();
     let parameters = fw_cfg::read(protocol::FW_CFG_PARAMETERS).unwrap_or_default();
     for word in parameters.split_whitespace() {
         assign(word).unwrap_or_else(|error| wrong_parameter(&error));

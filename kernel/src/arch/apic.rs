@@ -81,7 +81,7 @@ const LEVEL_ASSERT: u32 = 1 << 14;
 const TO_ALL_OTHERS: u32 = 3 << 18;
 const DELIVERY_PENDING: u32 = 1 << 12;
 
-/// Prepares the boot CPU's APIC, measures its timer, and masks the two 8259 interrupt controllers.
+/// Prepares the boot CPU's APIC, and masks the two 8259 interrupt controllers.
 ///
 /// # Errors
 /// The registers could not be mapped.
@@ -102,13 +102,17 @@ pub fn init() -> Result<(), AllocError> {
         unsafe { Port::<u8>::new(port).write(0xff) };
     }
     init_cpu();
+    Ok(())
+}
+
+/// Measures the timer, for [`start_tick`].
+pub fn calibrate() {
     TIMER_HERTZ.call_once(|| {
         write(Register::TimerInitial, u32::MAX);
         let hertz = tsc::hertz_of(|| u64::from(u32::MAX - read(Register::TimerCurrent)));
         write(Register::TimerInitial, 0);
         hertz
     });
-    Ok(())
 }
 
 /// Prepares the APIC of the CPU this runs on: every source of its own masked, interrupts from other
@@ -186,8 +190,9 @@ pub(super) fn send_nmi(cpu: usize) {
     command(cpu::apic_id(cpu), DELIVER_NMI | LEVEL_ASSERT);
 }
 
-/// Resets all other CPUs, whoever they are; each then waits for [`send_start`].
-pub(super) fn send_init_to_others() {
+/// Resets all other CPUs, whoever they are; each then waits for [`send_start`]. Called once, at boot,
+/// when all they may do is to spin in a loop of the firmware's.
+pub fn send_init_to_others() {
     command(0, DELIVER_INIT | LEVEL_ASSERT | TO_ALL_OTHERS);
 }
 
@@ -196,9 +201,12 @@ pub(super) fn send_start(apic_id: u32, page: u8) {
     command(apic_id, DELIVER_START | LEVEL_ASSERT | u32::from(page));
 }
 
-/// Interrupts the CPU this runs on `hertz` times a second, by [`Vector::Tick`].
+/// Interrupts the CPU this runs on `hertz` times a second, at least once, by [`Vector::Tick`].
+///
+/// # Panics
+/// Before [`calibrate`].
 pub fn start_tick(hertz: u32) {
-    let timer_hertz = TIMER_HERTZ.get().copied().unwrap_or(0);
+    let Some(timer_hertz) = TIMER_HERTZ.get() else { panic!("the timer is used before it was measured") };
     let count = (timer_hertz / u64::from(hertz)).clamp(1, u64::from(u32::MAX));
     write(Register::LocalTimer, TIMER_PERIODIC | Vector::Tick as u32);
     write(Register::TimerInitial, count as u32);

@@ -84,8 +84,8 @@ pub struct Firmware {
     pub low_frames: Option<Frame>,
 }
 
-/// Starts all CPUs that the firmware names; each that is left out is reported in one line. Called
-/// once, by the boot CPU.
+/// Starts all CPUs that the firmware names, after [`apic::send_init_to_others`]; each that is left out
+/// is reported in one line. Called once, by the boot CPU.
 ///
 /// # Safety
 /// What `firmware` says is so.
@@ -94,8 +94,7 @@ pub unsafe fn start_all(firmware: Firmware) {
     cpu::set_online(0, boot_id);
     // SAFETY: promised by the caller.
     *TRAMPOLINE.lock() = firmware.low_frames.map(|frames| unsafe { Trampoline::new(frames, enter) });
-    // Until they are reset they may spin in a loop of the firmware's.
-    apic::send_init_to_others();
+    // Counted from now, not from when they were told to.
     tsc::spin_until(RESET_TIME, || false);
     let Some(rsdp) = firmware.rsdp else {
         println!("no other CPUs: the firmware has no ACPI tables");
