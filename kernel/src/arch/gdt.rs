@@ -51,7 +51,7 @@ pub struct Segments {
     code: SegmentSelector,
     data: SegmentSelector,
     tss_selector: SegmentSelector,
-    tss: Box<TaskStateSegment>,
+    _tss: Box<TaskStateSegment>,
     _stacks: [Stack; STACKS],
 }
 
@@ -75,7 +75,7 @@ impl Segments {
         let data = gdt.append(Descriptor::kernel_data_segment());
         // SAFETY: only `load` makes use of the descriptor, and it has both for ever.
         let tss_selector = gdt.append(unsafe { Descriptor::tss_segment_unchecked(&raw const *tss) });
-        Ok(Self { gdt, code, data, tss_selector, tss, _stacks: stacks })
+        Ok(Self { gdt, code, data, tss_selector, _tss: tss, _stacks: stacks })
     }
 
     /// Loads them on the CPU this runs on, which must be the only one that ever does.
@@ -84,11 +84,6 @@ impl Segments {
         load_segments(self.code, self.data);
         // SAFETY: the selector is that of a TSS in the table just loaded; both live for ever.
         unsafe { load_tss(self.tss_selector) };
-    }
-
-    /// Where the TSS is.
-    pub fn tss(&self) -> usize {
-        core::ptr::from_ref(&*self.tss) as usize
     }
 }
 

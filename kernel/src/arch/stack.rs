@@ -11,11 +11,6 @@ pub struct Stack {
     bytes: usize,
 }
 
-// SAFETY: it is plain memory that belongs to this value alone.
-unsafe impl Send for Stack {}
-// SAFETY: a shared reference only tells where the stack is.
-unsafe impl Sync for Stack {}
-
 impl Stack {
     /// Allocates a stack; `bytes` must be whole pages.
     ///
