@@ -176,6 +176,7 @@ impl Drop for Pin {
 /// A switch was put off for the pins. With interrupts off it stays put off, until the next pin or
 /// interrupt ends with them on.
 #[cold]
+#[inline(never)]
 fn last_pin_gone() {
     if interrupts::are_enabled() {
         threads::preempt();
