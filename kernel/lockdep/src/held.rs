@@ -1,0 +1,83 @@
+//! The locks that one CPU holds.
+
+use super::Class;
+use core::panic::Location;
+
+/// The most locks that one CPU is followed through at once; more are not checked.
+pub const MAX_HELD: usize = 16;
+
+/// A lock that is held: its class, and where it was taken.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Taken {
+    pub class: &'static Class,
+    pub place: &'static Location<'static>,
+}
+
+/// The locks that a CPU holds, first taken first. What an interrupt takes is apart from what the code
+/// it interrupted holds: see [`enter`](Self::enter).
+#[derive(Debug)]
+pub struct Held {
+    taken: [Option<Taken>; MAX_HELD],
+    count: usize,
+    /// Where the locks of the running context start.
+    base: usize,
+}
+
+impl Held {
+    /// No lock.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { taken: [None; MAX_HELD], count: 0, base: 0 }
+    }
+
+    /// An interrupt begins. The result is for its [`leave`](Self::leave).
+    #[must_use]
+    pub fn enter(&mut self) -> usize {
+        core::mem::replace(&mut self.base, self.count)
+    }
+
+    /// The interrupt ends for which [`enter`](Self::enter) gave `before`.
+    pub fn leave(&mut self, before: usize) {
+        self.base = before;
+    }
+
+    /// How many locks the running context holds.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.count - self.base
+    }
+
+    /// Whether the CPU holds a lock of the class, in any context.
+    #[must_use]
+    pub fn holds(&self, class: &Class) -> bool {
+        self.taken[..self.count].iter().flatten().any(|taken| core::ptr::eq(taken.class, class))
+    }
+
+    /// The locks of the running context.
+    pub(super) fn in_context(&self) -> impl Iterator<Item = Taken> {
+        self.taken[self.base..self.count].iter().flatten().copied()
+    }
+
+    /// Whether there was room.
+    pub(super) fn push(&mut self, class: &'static Class, place: &'static Location<'static>) -> bool {
+        let Some(room) = self.taken.get_mut(self.count) else { return false };
+        *room = Some(Taken { class, place });
+        self.count += 1;
+        true
+    }
+
+    /// Forgets the lock of the class taken last. One that [`push`](Self::push) had no room for is not here.
+    pub fn release(&mut self, class: &'static Class) {
+        let is_it = |taken: &Option<Taken>| taken.is_some_and(|taken| core::ptr::eq(taken.class, class));
+        if let Some(index) = self.taken[self.base..self.count].iter().rposition(is_it) {
+            self.taken[self.base + index..self.count].rotate_left(1);
+            self.count -= 1;
+        }
+    }
+}
+
+impl Default for Held {
+    fn default() -> Self {
+        Self::new()
+    }
+}
