@@ -6,7 +6,7 @@ use super::{
     gdt::ExceptionStack,
     interrupts::{self, Vector},
 };
-use crate::sync::Mutex;
+use crate::{lock_class, sync::SpinLock};
 use core::{arch::naked_asm, mem::offset_of};
 use x86_64::{
     PrivilegeLevel, VirtAddr,
@@ -98,7 +98,8 @@ const fn stub(vector: Vector) -> extern "C" fn() {
     }
 }
 
-static IDT: Mutex<InterruptDescriptorTable> = Mutex::new(InterruptDescriptorTable::new());
+static IDT: SpinLock<InterruptDescriptorTable> =
+    SpinLock::new(lock_class!("IDT"), InterruptDescriptorTable::new());
 
 /// Takes exceptions on the stack they interrupt: all there is until [`use_exception_stacks`].
 pub fn init_early() {

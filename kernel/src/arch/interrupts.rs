@@ -9,7 +9,11 @@ use super::{
     exceptions::Registers,
     tlb,
 };
-use crate::{sync::Mutex, threads};
+use crate::{
+    lock_class,
+    sync::{SpinLock, order},
+    threads,
+};
 use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use vmalloc::MAX_CPUS;
 use x86_64::registers::rflags::RFlags;
@@ -69,6 +73,7 @@ pub fn handled(cpu: usize, vector: Vector) -> u64 {
 pub(super) fn handle(registers: &mut Registers) {
     let vector = Vector::of(registers.vector as u8);
     let pin = Pin::new();
+    let locks = order::enter_interrupt();
     match vector {
         Vector::Tick => threads::on_tick(),
         Vector::Reschedule => cpu::want_switch(),
@@ -82,6 +87,7 @@ pub(super) fn handle(registers: &mut Registers) {
     if vector != Vector::Spurious {
         apic::end_of_interrupt();
     }
+    order::leave_interrupt(locks);
     let interrupted_on = registers.flags & RFlags::INTERRUPT_FLAG.bits() != 0;
     if cpu::unpin_in_interrupt(pin) && interrupted_on {
         threads::preempt();
@@ -89,7 +95,7 @@ pub(super) fn handle(registers: &mut Registers) {
 }
 
 /// One call is under way at a time.
-static CALLER: Mutex<()> = Mutex::new(());
+static CALLER: SpinLock<()> = SpinLock::new(lock_class!("call to another CPU"), ());
 /// A `fn()`; null when it was called.
 static CALLED: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
 

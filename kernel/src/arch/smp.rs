@@ -8,8 +8,8 @@ use super::{
     acpi, apic, controls::Controls, cpu, gdt::Segments, idt, stack::Stack, trampoline::Trampoline, tsc,
 };
 use crate::{
-    println,
-    sync::{Mutex, Once},
+    lock_class, println,
+    sync::{Once, SpinLock},
     threads,
 };
 use alloc::{boxed::Box, vec::Vec};
@@ -68,7 +68,7 @@ struct Start {
 }
 
 /// For one start at a time; `None` without low memory.
-static TRAMPOLINE: Mutex<Option<Trampoline>> = Mutex::new(None);
+static TRAMPOLINE: SpinLock<Option<Trampoline>> = SpinLock::new(lock_class!("trampoline"), None);
 /// The start under way.
 static START: AtomicPtr<Start> = AtomicPtr::new(null_mut());
 

@@ -1,6 +1,6 @@
 //! The first serial port: the console, and the line to the host runner.
 
-use crate::sync::Mutex;
+use crate::sync::{Class, IrqLock};
 use core::fmt::{self, Write};
 use protocol::Record;
 use uart_16550::{Config, Uart16550, backend::PioBackend};
@@ -13,7 +13,10 @@ pub struct Serial {
     at_line_start: bool,
 }
 
-static SERIAL: Mutex<Option<Serial>> = Mutex::new(None);
+/// Taken last of all locks: anybody may print.
+pub(crate) static CLASS: Class = Class::new("serial line");
+
+static SERIAL: IrqLock<Option<Serial>> = IrqLock::new(&CLASS, None);
 
 impl Write for Serial {
     fn write_str(&mut self, text: &str) -> fmt::Result {
@@ -60,10 +63,8 @@ pub fn try_read() -> Option<u8> {
 /// # Safety
 /// Only the caller goes on; every other user of the port is stopped for good.
 pub unsafe fn force_unlock() {
-    if SERIAL.is_locked() {
-        // SAFETY: promised by the caller.
-        unsafe { SERIAL.force_unlock() };
-    }
+    // SAFETY: promised by the caller.
+    unsafe { SERIAL.force_unlock() };
 }
 
 /// Writes formatted text to the serial line.

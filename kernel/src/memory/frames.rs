@@ -8,7 +8,8 @@
 use super::direct_map;
 use crate::{
     arch::cpu::Pin,
-    sync::{Mutex, Once},
+    lock_class,
+    sync::{Once, SpinLock},
 };
 use core::{
     ops::Range,
@@ -23,10 +24,11 @@ const MAGAZINE: usize = 512;
 /// log2 of the page frames in a huge frame.
 const HUGE_ORDER: usize = 9;
 
-static BUDDY: Once<Mutex<Buddy<'static>>> = Once::new();
+static BUDDY: Once<SpinLock<Buddy<'static>>> = Once::new();
 /// Frames given to the buddy at boot.
 static TOTAL: AtomicUsize = AtomicUsize::new(0);
-static MAGAZINES: [Mutex<Magazine<MAGAZINE>>; MAX_CPUS] = [const { Mutex::new(Magazine::new()) }; MAX_CPUS];
+static MAGAZINES: [SpinLock<Magazine<MAGAZINE>>; MAX_CPUS] =
+    [const { SpinLock::new(lock_class!("magazine"), Magazine::new()) }; MAX_CPUS];
 
 /// Counts of frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,11 +71,11 @@ pub unsafe fn init(usable: &[Range<u64>]) -> bool {
         }
     }
     TOTAL.store(buddy.total() as usize, Ordering::Relaxed);
-    BUDDY.call_once(|| Mutex::new(buddy));
+    BUDDY.call_once(|| SpinLock::new(lock_class!("buddy"), buddy));
     true
 }
 
-fn buddy() -> &'static Mutex<Buddy<'static>> {
+fn buddy() -> &'static SpinLock<Buddy<'static>> {
     match BUDDY.get() {
         Some(buddy) => buddy,
         None => panic!("frames are asked for before there are any"),

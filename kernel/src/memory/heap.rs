@@ -5,7 +5,7 @@
 //!
 //! Lock: the heap's, before those of vmalloc; a new chunk is allocated outside of it.
 
-use crate::{memory, sync::Mutex};
+use crate::{lock_class, memory, sync::SpinLock};
 use core::{
     alloc::{GlobalAlloc, Layout},
     ptr::NonNull,
@@ -43,11 +43,13 @@ impl Chunks {
     }
 }
 
-struct KernelHeap(Mutex<Chunks>);
+struct KernelHeap(SpinLock<Chunks>);
 
 #[global_allocator]
-static HEAP: KernelHeap =
-    KernelHeap(Mutex::new(Chunks { heaps: [const { Heap::empty() }; CHUNKS], count: 0 }));
+static HEAP: KernelHeap = KernelHeap(SpinLock::new(
+    lock_class!("heap"),
+    Chunks { heaps: [const { Heap::empty() }; CHUNKS], count: 0 },
+));
 
 // SAFETY: memory comes from one chunk's allocator and goes back to it; chunks are never given back.
 unsafe impl GlobalAlloc for KernelHeap {

@@ -1,0 +1,94 @@
+//! A lock that turns interrupts off.
+
+use super::order::{Held, Order};
+use crate::arch::cpu::Pin;
+use core::ops::{Deref, DerefMut};
+use lockdep::Class;
+use spin::mutex::{SpinMutex, SpinMutexGuard};
+use x86_64::instructions::interrupts;
+
+/// A spinlock around a value that interrupts take too: they are off while it is held, and so is
+/// preemption. To be held for some hundred instructions at most.
+#[derive(Debug)]
+pub struct IrqLock<T> {
+    order: Order,
+    inner: SpinMutex<T>,
+}
+
+impl<T> IrqLock<T> {
+    /// An open lock of this class; see [`lock_class!`](crate::lock_class).
+    pub const fn new(class: &'static Class, value: T) -> Self {
+        Self { order: Order::of(class), inner: SpinMutex::new(value) }
+    }
+
+    /// Waits for the lock.
+    #[inline]
+    #[track_caller]
+    pub fn lock(&self) -> IrqLockGuard<'_, T> {
+        let pin = Pin::new();
+        let off = InterruptsOff::new();
+        let order = self.order.acquire();
+        IrqLockGuard { inner: self.inner.lock(), _order: order, _off: off, _pin: pin }
+    }
+
+    /// Opens the lock, whoever holds it.
+    ///
+    /// # Safety
+    /// Who holds it never goes on.
+    pub unsafe fn force_unlock(&self) {
+        if self.inner.is_locked() {
+            // SAFETY: promised by the caller.
+            unsafe { self.inner.force_unlock() };
+        }
+    }
+}
+
+/// The right to the value; the lock opens when it is dropped.
+#[must_use]
+pub struct IrqLockGuard<'a, T> {
+    // Dropped in this order: the pin last, because a thread switch that was put off for it is made
+    // only with interrupts on.
+    inner: SpinMutexGuard<'a, T>,
+    _order: Held,
+    _off: InterruptsOff,
+    _pin: Pin,
+}
+
+impl<T> Deref for IrqLockGuard<'_, T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        &self.inner
+    }
+}
+
+impl<T> DerefMut for IrqLockGuard<'_, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.inner
+    }
+}
+
+/// Keeps interrupts off; dropped, they are as they were before. Those made later go first.
+struct InterruptsOff {
+    were_on: bool,
+}
+
+impl InterruptsOff {
+    #[inline]
+    fn new() -> Self {
+        let were_on = interrupts::are_enabled();
+        interrupts::disable();
+        Self { were_on }
+    }
+}
+
+impl Drop for InterruptsOff {
+    #[inline]
+    fn drop(&mut self) {
+        if self.were_on {
+            interrupts::enable();
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! The kernel's locks: each says what it turns off while it is held.
+//!
+//! | lock | while held | for |
+//! |---|---|---|
+//! | [`SpinLock`] | preemption is off | what threads share |
+//! | [`IrqLock`] | interrupts are off too | what interrupts take as well |
+//!
+//! Nobody sleeps, and nothing is allocated, while one is held. Debug builds check the order they are
+//! taken in: see [`order`].
+
+mod irq_lock;
+pub mod order;
+mod spin_lock;
+
+pub use irq_lock::{IrqLock, IrqLockGuard};
+pub use lockdep::Class;
+pub use spin::once::Once;
+pub use spin_lock::{SpinLock, SpinLockGuard};
+
+/// A lock class of its own for each place this stands at: `&'static` [`Class`], by its name.
+#[macro_export]
+macro_rules! lock_class {
+    ($name:expr) => {{
+        static CLASS: $crate::sync::Class = $crate::sync::Class::new($name);
+        &CLASS
+    }};
+}

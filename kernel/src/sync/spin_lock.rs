@@ -1,0 +1,66 @@
+//! A lock that turns preemption off.
+
+use super::order::Order;
+use crate::arch::cpu::Pin;
+use core::ops::{Deref, DerefMut};
+use lockdep::Class;
+use spin::mutex::{SpinMutex, SpinMutexGuard};
+
+/// A spinlock around a value. Whoever holds it stays on its CPU and is not preempted, so that nobody
+/// spins for a thread that does not run. Interrupts stay as they are: an interrupt must not take it.
+#[derive(Debug)]
+pub struct SpinLock<T> {
+    order: Order,
+    inner: SpinMutex<T>,
+}
+
+impl<T> SpinLock<T> {
+    /// An open lock of this class; see [`lock_class!`](crate::lock_class).
+    pub const fn new(class: &'static Class, value: T) -> Self {
+        Self { order: Order::of(class), inner: SpinMutex::new(value) }
+    }
+
+    /// Waits for the lock.
+    #[inline]
+    #[track_caller]
+    pub fn lock(&self) -> SpinLockGuard<'_, T> {
+        let pin = Pin::new();
+        let order = self.order.acquire();
+        SpinLockGuard { inner: self.inner.lock(), _order: order, _pin: pin }
+    }
+
+    /// The value; nobody else can have the lock.
+    pub fn get_mut(&mut self) -> &mut T {
+        self.inner.get_mut()
+    }
+
+    /// The value of a lock that nobody needs any more.
+    pub fn into_inner(self) -> T {
+        self.inner.into_inner()
+    }
+}
+
+/// The right to the value; the lock opens when it is dropped.
+#[must_use]
+pub struct SpinLockGuard<'a, T> {
+    // Dropped in this order: open first, then let others run.
+    inner: SpinMutexGuard<'a, T>,
+    _order: super::order::Held,
+    _pin: Pin,
+}
+
+impl<T> Deref for SpinLockGuard<'_, T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        &self.inner
+    }
+}
+
+impl<T> DerefMut for SpinLockGuard<'_, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.inner
+    }
+}
