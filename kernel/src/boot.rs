@@ -19,6 +19,7 @@ use crate::{
     memory::{self, frames},
     println,
     sync::Once,
+    threads,
 };
 use alloc::{boxed::Box, format};
 use bootloader_api::{
@@ -136,6 +137,10 @@ extern "C" fn on_own_tables() -> ! {
         wrong_parameter(&format_args!("isolated={}: there is no CPU {missing}", cpu::isolated()));
     }
     x86_64::instructions::interrupts::enable();
+    if let Err(error) = threads::init() {
+        println!("the kernel's own threads could not be made: {error}");
+        power::exit(Exit::Unfit);
+    }
     let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
     let memory = (frames::counts().total * PAGE_SIZE as u64) >> 20;
     let cpus = cpu::online().count();

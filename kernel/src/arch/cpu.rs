@@ -31,6 +31,8 @@ pub struct Cpu {
     /// Ends of the stack in use.
     stack: [AtomicUsize; 2],
     apic_id: AtomicU32,
+    /// For `threads`: the one that runs; 0 before there is one.
+    thread: AtomicUsize,
 }
 
 /// In [`Cpu::preemption`]: no switch of threads is wanted.
@@ -42,6 +44,7 @@ static CPUS: [Cpu; MAX_CPUS] = [const {
         preemption: AtomicU32::new(NO_SWITCH),
         stack: [AtomicUsize::new(0), AtomicUsize::new(0)],
         apic_id: AtomicU32::new(0),
+        thread: AtomicUsize::new(0),
     }
 }; MAX_CPUS];
 
@@ -77,6 +80,22 @@ pub fn current() -> usize {
 
 fn this() -> &'static Cpu {
     &CPUS[current()]
+}
+
+/// What [`set_thread`] was last told on the CPU this runs on; a thread is told the same on every CPU.
+#[inline]
+pub fn thread() -> usize {
+    let thread: usize;
+    // SAFETY: GS points to this CPU's `Cpu`. One instruction: CPU and thread cannot change in between.
+    unsafe {
+        asm!("mov {}, gs:[{}]", out(reg) thread, const offset_of!(Cpu, thread), options(nostack, readonly, preserves_flags));
+    }
+    thread
+}
+
+/// Tells the CPU which thread it runs; with interrupts off.
+pub fn set_thread(thread: usize) {
+    this().thread.store(thread, Ordering::Relaxed);
 }
 
 /// Tells the CPU which stack it runs on, so that an overflow can be told from other faults.

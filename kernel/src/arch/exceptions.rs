@@ -2,7 +2,7 @@
 //! panic with a report of the cause, the address, the vmalloc area hit, and the registers.
 
 use super::{cpu, smp};
-use crate::memory;
+use crate::{memory, threads};
 use core::fmt;
 use vmalloc::PAGE_SIZE;
 use x86_64::registers::control::Cr2;
@@ -113,8 +113,10 @@ impl fmt::Display for PageFault {
         if (stack.start.saturating_sub(PAGE_SIZE)..stack.start).contains(&address) {
             return write!(
                 f,
-                "kernel stack overflow: {access} of {address:#x}, below the stack {:#x}-{:#x}",
-                stack.start, stack.end
+                "kernel stack overflow: {access} of {address:#x}, below the stack {:#x}-{:#x} of {}",
+                stack.start,
+                stack.end,
+                threads::current_name()
             );
         }
         write!(f, "page fault: {access} of {address:#x}: {cause}")?;

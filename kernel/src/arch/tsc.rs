@@ -79,6 +79,12 @@ pub fn kilohertz() -> u64 {
     KILOHERTZ.get().copied().unwrap_or(0)
 }
 
+/// Microseconds as cycles, rounded up; as many as there can be if they are more.
+pub fn cycles(microseconds: u64) -> u64 {
+    let cycles = (u128::from(microseconds) * u128::from(kilohertz())).div_ceil(1000);
+    u64::try_from(cycles).unwrap_or(u64::MAX)
+}
+
 /// Cycles as microseconds.
 pub fn microseconds(cycles: u64) -> u64 {
     match kilohertz() {

@@ -1,0 +1,228 @@
+//! Making threads, and waiting for their end.
+
+use super::{
+    reaper,
+    run_queue::{self, End},
+    scheduler::{self, SLICE},
+    switch,
+    thread::{self, Affinity, Class, Start, Thread, ThreadRef},
+};
+use crate::{
+    arch::{
+        cpu::{self, Pin},
+        stack::Stack,
+    },
+    lock_class,
+    sync::SpinLock,
+};
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
+use core::{fmt, ops::Range, sync::atomic::Ordering};
+use vmalloc::{AllocError, PAGE_SIZE};
+use x86_64::instructions::interrupts;
+
+/// Bytes of a thread's stack unless it asks for others.
+pub const STACK: usize = 32 << 10;
+/// Bytes of the heap that a thread takes, but for what its closure has captured.
+const RECORDS: usize = 1 << 10;
+
+/// What a new thread is to be like: a normal one, on any CPU, unless said otherwise.
+#[derive(Clone, Copy, Debug)]
+#[must_use]
+pub struct Builder<'a> {
+    name: &'a str,
+    class: Class,
+    affinity: Affinity,
+    stack: usize,
+}
+
+/// Why a thread was not made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SpawnError {
+    /// No memory for its stack or its records.
+    OutOfMemory(AllocError),
+    /// It may run on one CPU only, and that is not online.
+    NoSuchCpu {
+        /// The number asked for.
+        cpu: usize,
+    },
+    /// [`Class::Idle`] is not to be had.
+    WrongClass,
+}
+
+impl fmt::Display for SpawnError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OutOfMemory(error) => write!(f, "no memory for a thread: {error}"),
+            Self::NoSuchCpu { cpu } => write!(f, "CPU {cpu} is not online"),
+            Self::WrongClass => f.write_str("only the kernel's own idle threads are of their class"),
+        }
+    }
+}
+
+impl core::error::Error for SpawnError {}
+
+impl<'a> Builder<'a> {
+    /// A thread of this name, of which reports show 23 bytes.
+    pub const fn new(name: &'a str) -> Self {
+        Self { name, class: Class::Normal, affinity: Affinity::Any, stack: STACK }
+    }
+
+    /// In this class.
+    pub const fn class(self, class: Class) -> Self {
+        Self { class, ..self }
+    }
+
+    /// On the CPU of this number only, which may be an isolated one.
+    pub const fn on_cpu(self, cpu: usize) -> Self {
+        Self { affinity: Affinity::One(cpu), ..self }
+    }
+
+    /// With a stack of at least this many bytes.
+    pub const fn stack(self, bytes: usize) -> Self {
+        Self { stack: bytes, ..self }
+    }
+
+    /// Makes a thread that runs `body`, and ends with it.
+    ///
+    /// # Errors
+    /// See [`SpawnError`]; `body` was dropped.
+    pub fn spawn<T: Send + 'static>(
+        self,
+        body: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<JoinHandle<T>, SpawnError> {
+        if self.class == Class::Idle {
+            return Err(SpawnError::WrongClass);
+        }
+        if let Affinity::One(cpu) = self.affinity
+            && !cpu::online().contains(cpu)
+        {
+            return Err(SpawnError::NoSuchCpu { cpu });
+        }
+        let bytes = self
+            .stack
+            .max(1)
+            .checked_next_multiple_of(PAGE_SIZE)
+            .unwrap_or(usize::MAX / PAGE_SIZE * PAGE_SIZE);
+        let stack = Stack::new(bytes).map_err(SpawnError::OutOfMemory)?;
+        // The heap's small pieces end the machine when they are not to be had: it grows first.
+        let room = RECORDS + size_of_val(&body) + size_of::<T>();
+        let probe = Vec::<u8>::new().try_reserve_exact(room);
+        probe.map_err(|_| SpawnError::OutOfMemory(AllocError::OutOfFrames))?;
+
+        let result = Arc::new(SpinLock::new(lock_class!("thread result"), None));
+        let thread = Arc::new(Thread::new(self.name, self.class, self.affinity));
+        let to = Arc::clone(&result);
+        let start: Start = Box::new(move || {
+            let value = body();
+            *to.lock() = Some(value);
+        });
+        *thread.start.lock() = Some(start);
+        let kept = ThreadRef::keep(Arc::clone(&thread));
+        prepare(kept, &stack.range());
+        *kept.own_stack.lock() = Some(stack);
+        kept.slice.store(SLICE, Ordering::Relaxed);
+        kept.cpu.store(cpu::current(), Ordering::Relaxed);
+        reaper::born();
+        run_queue::put(run_queue::place(kept), kept, End::Back);
+        Ok(JoinHandle { thread: Handle(thread), result })
+    }
+}
+
+/// Makes a thread start on this stack, which is its own, when it is switched to.
+pub(super) fn prepare(thread: ThreadRef, stack: &Range<usize>) {
+    thread.set_stack(stack);
+    // SAFETY: the caller gives the stack away; it comes in whole pages.
+    let pointer = unsafe { switch::prepare(stack, enter) };
+    thread.stack_pointer.store(pointer, Ordering::Relaxed);
+}
+
+/// Where threads start.
+extern "C" fn enter() -> ! {
+    scheduler::finish();
+    let this = thread::current();
+    if this.class == Class::Idle {
+        super::idle::run();
+    }
+    interrupts::enable();
+    // Makes up for a switch that was asked for meanwhile.
+    drop(Pin::new());
+    let start = this.start.lock().take();
+    if let Some(start) = start {
+        start();
+    }
+    scheduler::end();
+}
+
+/// A thread, for those who wake it.
+#[derive(Clone)]
+pub struct Handle(Arc<Thread>);
+
+impl Handle {
+    /// Makes the thread's next [`park`] return, or the one that it is in.
+    pub fn unpark(&self) {
+        // Release: what was done before is seen by the thread when it takes the token.
+        self.0.token.store(true, Ordering::Release);
+        scheduler::wake(ThreadRef::of(&self.0));
+    }
+
+    /// The thread's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.0.name.as_str()
+    }
+}
+
+/// The thread that runs here. Not for interrupts.
+#[must_use]
+pub fn current() -> Handle {
+    let this = thread::current();
+    assert!(this.class != Class::Idle, "the idle thread is nobody's business");
+    // SAFETY: all threads but the idle ones were made by `keep`.
+    Handle(unsafe { this.share() })
+}
+
+/// Waits for [`Handle::unpark`] of this thread, unless that came since the last call.
+pub fn park() {
+    let this = thread::current();
+    while !this.token.swap(false, Ordering::Acquire) {
+        scheduler::block();
+    }
+}
+
+/// The right to wait for a thread's end. Dropped, the thread goes on alone.
+pub struct JoinHandle<T> {
+    thread: Handle,
+    result: Arc<SpinLock<Option<T>>>,
+}
+
+impl<T> JoinHandle<T> {
+    /// The thread, to wake it.
+    #[must_use]
+    pub fn thread(&self) -> &Handle {
+        &self.thread
+    }
+
+    /// Whether the thread ended and gave back its stack: [`join`](Self::join) would not wait.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.thread.0.gone.load(Ordering::Acquire)
+    }
+
+    /// Waits until the thread has ended and given back its stack; what its body returned.
+    pub fn join(self) -> T {
+        self.thread.0.joiners.wait_until(|| self.is_finished());
+        let result = self.result.lock().take();
+        result.unwrap_or_else(|| unreachable!("a thread that ends has stored its result"))
+    }
+}
+
+/// Makes the code that runs now, on the stack that the CPU knows of, the thread `main`. It stays here.
+pub(super) fn adopt_main() {
+    let stack = cpu::stack();
+    let this = ThreadRef::keep(Arc::new(Thread::new("main", Class::Normal, Affinity::One(cpu::current()))));
+    this.set_stack(&stack);
+    this.slice.store(SLICE, Ordering::Relaxed);
+    this.cpu.store(cpu::current(), Ordering::Relaxed);
+    run_queue::of(cpu::current()).set_running(this.class);
+    cpu::set_thread(this.pointer() as usize);
+}
