@@ -11,6 +11,9 @@ pub struct Stack {
     bytes: usize,
 }
 
+// SAFETY: it is plain memory that belongs to this value alone, wherever that goes.
+unsafe impl Send for Stack {}
+
 impl Stack {
     /// Allocates a stack; `bytes` must be whole pages.
     ///
