@@ -7,6 +7,8 @@ use crate::{
     drivers::{fw_cfg, power, serial},
     memory::{self, frames, heap},
     print, println,
+    sync::order,
+    threads,
 };
 use alloc::string::String;
 use core::any;
@@ -42,11 +44,17 @@ struct Balance {
     /// Areas, but for the heap's chunks.
     areas: usize,
     pins: u32,
+    /// Threads that were spawned, and live.
+    threads: usize,
+    /// Pairs of locks that were reported.
+    lock_reports: usize,
 }
 
 impl Balance {
     fn now() -> Self {
         let vmalloc = memory::vmalloc();
+        threads::grace::barrier();
+        threads::settle();
         vmalloc.trim();
         frames::drain_magazines();
         let (counts, users) = (frames::counts(), memory::users());
@@ -56,6 +64,8 @@ impl Balance {
             area_frames: users.areas,
             areas: vmalloc.areas().count() - heap::usage().chunks,
             pins: cpu::pins(),
+            threads: threads::living(),
+            lock_reports: order::reports(),
         }
     }
 }

@@ -113,7 +113,7 @@ impl fmt::Display for PageFault {
         if (stack.start.saturating_sub(PAGE_SIZE)..stack.start).contains(&address) {
             return write!(
                 f,
-                "kernel stack overflow: {access} of {address:#x}, below the stack {:#x}-{:#x} of {}",
+                "kernel stack overflow: {access} of {address:#x}, below the stack {:#x}-{:#x} of the thread {}",
                 stack.start,
                 stack.end,
                 threads::current_name()

@@ -2,9 +2,9 @@
 //! and asks nothing of the terminal, so that input may also come from a pipe.
 
 use super::{FAILED, run_line};
-use crate::{drivers::serial, print, println};
+use crate::{drivers::serial, print, println, threads};
 use alloc::string::{String, ToString};
-use core::{convert::Infallible, hint, sync::atomic::Ordering};
+use core::{convert::Infallible, sync::atomic::Ordering};
 use embedded_cli::{arguments::Arg, cli::CliBuilder, cli::CliHandle, command::RawCommand};
 
 const BACKSPACE: u8 = 0x08;
@@ -13,6 +13,8 @@ const DELETE: u8 = 0x7f;
 const LINE: usize = 512;
 /// Bytes of history.
 const HISTORY: usize = 2048;
+/// Microseconds between looks for input. The port holds back what it has no room for.
+const PAUSE: u64 = 1000;
 
 /// The serial line as `embedded-cli` writes to it.
 struct Output;
@@ -51,7 +53,7 @@ pub(super) fn run() -> ! {
             Some(DELETE) => BACKSPACE,
             Some(byte) => byte,
             None => {
-                hint::spin_loop();
+                threads::sleep(PAUSE);
                 continue;
             }
         };

@@ -1,7 +1,7 @@
 //! The benchmark cases.
 
 use super::parameters::Parameters;
-use crate::memory;
+use crate::{arch::cpu, memory};
 use alloc::vec::Vec;
 use core::ptr::NonNull;
 use fastrand::Rng;
@@ -88,11 +88,11 @@ fn fix_size(parameters: &Parameters, _: &mut Rng) -> Result<(), AllocError> {
 }
 
 fn full_fit(parameters: &Parameters, _: &mut Rng) -> Result<(), AllocError> {
-    // One CPU is online.
-    const PAIRS: usize = 8192;
-    let mut kept = reserve(PAIRS)?;
-    let mut holes = reserve(PAIRS)?;
-    for _ in 0..PAIRS {
+    const PAIRS_OF_A_CPU: usize = 8192;
+    let pairs = cpu::online().count() * PAIRS_OF_A_CPU;
+    let mut kept = reserve(pairs)?;
+    let mut holes = reserve(pairs)?;
+    for _ in 0..pairs {
         kept.push(Area::of_pages(1)?);
         holes.push(Area::of_pages(1)?);
     }

@@ -3,9 +3,15 @@
 mod cases;
 mod parameters;
 
-use crate::{arch::tsc, console::CommandError, println};
-use alloc::{format, vec::Vec};
+use crate::{
+    arch::tsc,
+    console::CommandError,
+    println,
+    threads::{Builder, JoinHandle, SpawnError, WaitQueue},
+};
+use alloc::{format, sync::Arc, vec::Vec};
 use cases::{CASES, Case};
+use core::sync::atomic::{AtomicBool, Ordering};
 use fastrand::Rng;
 use parameters::Parameters;
 
@@ -42,11 +48,8 @@ struct Report {
 /// The line names the parameter that is wrong, or says how many runs failed.
 pub fn command(arguments: &[&str]) -> core::result::Result<(), CommandError> {
     let parameters = Parameters::parse(arguments)?;
-    let workers = parameters.workers();
-    if workers > 1 {
-        println!("test_vmalloc: {workers} workers share one CPU, one after the other");
-    }
-    let reports: Vec<_> = (0..workers).map(|worker| run_worker(worker, &parameters)).collect();
+    let reports = run_workers(&parameters)
+        .map_err(|error| CommandError::new(format!("nr_threads={}: {error}", parameters.nr_threads)))?;
     let mut failed = 0;
     for (worker, report) in reports.iter().enumerate() {
         for (case, result) in &report.results {
@@ -59,6 +62,37 @@ pub fn command(arguments: &[&str]) -> core::result::Result<(), CommandError> {
         0 => Ok(()),
         _ => Err(CommandError::new(format!("{failed} runs of cases failed"))),
     }
+}
+
+/// Holds the workers back until all are there.
+#[derive(Default)]
+struct Gate {
+    open: AtomicBool,
+    /// Not all could be made: nothing is to be measured.
+    cancelled: AtomicBool,
+    waiting: WaitQueue,
+}
+
+/// Runs all workers at once, each a thread; their reports in the workers' order.
+fn run_workers(parameters: &Parameters) -> core::result::Result<Vec<Report>, SpawnError> {
+    let gate = Arc::new(Gate::default());
+    let spawn = |worker: usize| -> core::result::Result<JoinHandle<Option<Report>>, SpawnError> {
+        let (gate, parameters) = (Arc::clone(&gate), parameters.clone());
+        Builder::new(&format!("vmalloc worker {worker}")).spawn(move || {
+            gate.waiting.wait_until(|| gate.open.load(Ordering::Acquire));
+            let cancelled = gate.cancelled.load(Ordering::Relaxed);
+            (!cancelled).then(|| run_worker(worker, &parameters))
+        })
+    };
+    let mut error = None;
+    let workers: Vec<_> = (0..parameters.workers())
+        .map_while(|worker| spawn(worker).map_err(|e| error = Some(e)).ok())
+        .collect();
+    gate.cancelled.store(error.is_some(), Ordering::Relaxed);
+    gate.open.store(true, Ordering::Release);
+    gate.waiting.wake_all();
+    let reports = workers.into_iter().filter_map(JoinHandle::join).collect();
+    error.map_or(Ok(reports), Err)
 }
 
 fn run_worker(worker: usize, parameters: &Parameters) -> Report {

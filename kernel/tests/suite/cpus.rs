@@ -16,8 +16,9 @@ use kernel::{
         smp::{self, StartError},
         tsc,
     },
-    memory,
-    sync::Mutex,
+    lock_class, memory,
+    sync::IrqLock,
+    threads,
 };
 use x86_64::{
     VirtAddr,
@@ -41,7 +42,7 @@ struct Facts {
 
 /// What each CPU says of itself, in the order of their numbers.
 fn ask_all() -> Vec<Facts> {
-    static ANSWER: Mutex<Option<Facts>> = Mutex::new(None);
+    static ANSWER: IrqLock<Option<Facts>> = IrqLock::new(lock_class!("test answer"), None);
     fn answer() {
         let gdt = tables::sgdt();
         // The high half of the base is in the next slot; Intel SDM 3A, section 8.2.3.
@@ -152,6 +153,7 @@ fn ticks_come_at_their_rate_and_stop() {
     let stopped = ticks();
     tsc::spin_until(5_000, || false);
     assert_eq!(ticks(), stopped);
+    apic::start_tick(threads::HERTZ);
 }
 
 /// Of a tick that is late, only the next one comes early: many together take their time.
@@ -166,7 +168,7 @@ fn ticks_are_as_long_as_they_should_be() {
         hint::spin_loop();
     }
     let took = tsc::microseconds(tsc::now() - start);
-    apic::stop_tick();
+    apic::start_tick(threads::HERTZ);
     assert!(took >= count * 950, "{count} ticks of a millisecond took {took} us");
 }
 
