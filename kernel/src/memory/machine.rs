@@ -23,8 +23,8 @@ impl Machine {
 
 // SAFETY: 1. the frame allocator gives a frame to one taker. 2. the direct map shows all frames for
 // ever. 3. `take_zeroed` clears. 4. one page table root serves all CPUs, and outside of the image and
-// the direct map only the library changes it. 5. the only CPU that runs is flushed. 6. preemption does
-// not exist yet; a pin counts.
+// the direct map only the library changes it. 5. the only CPU that runs is flushed. 6. threads are
+// switched only when no pin is left.
 unsafe impl Platform for Machine {
     type Pin = Pin;
 

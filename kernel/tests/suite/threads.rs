@@ -225,6 +225,31 @@ fn wakes_go_from_every_cpu_to_every_other() {
     assert_eq!(turn.0.load(Ordering::Relaxed), 50 * count);
 }
 
+/// What lives on a thread's stack and in its registers survives every way of being switched.
+#[test_case]
+fn threads_wander_and_stay_whole() {
+    let threads: Vec<_> = (0..16_u64)
+        .map(|number| {
+            spawn(move || {
+                let mut random = fastrand::Rng::with_seed(number);
+                let mut mirror = random.clone();
+                let mut drawn = [0; 64];
+                for _ in 0..60 {
+                    drawn.fill_with(|| random.u64(..));
+                    match drawn[0] % 4 {
+                        0 => threads::yield_now(),
+                        1 => threads::sleep(drawn[1] % 3000),
+                        2 => drop(tsc::spin_until(drawn[1] % 3000, || false)),
+                        _ => spawn(|| ()).join(),
+                    }
+                    assert!(drawn.iter().all(|&value| value == mirror.u64(..)));
+                }
+            })
+        })
+        .collect();
+    threads.into_iter().for_each(JoinHandle::join);
+}
+
 /// As many threads as CPUs, none of which ends before all run at once.
 #[test_case]
 fn all_cpus_get_busy() {
