@@ -92,16 +92,16 @@ pub fn total() -> usize {
 #[inline]
 pub fn take(count: usize, mut sink: impl FnMut(Frame)) -> usize {
     let pin = Pin::new();
-    let mut magazine = MAGAZINES[pin.cpu()].lock();
+    let mut magazine = MAGAZINES[pin.cpu()].lock_pinned(&pin);
     let mut taken = magazine.pop_many(count, |frame| sink(Frame::new(frame)));
     while taken < count {
         let left = count - taken;
         // What is more than half a magazine comes from the buddy directly.
         if left > MAGAZINE / 2 {
-            taken += buddy().lock().allocate_bulk(left, |frame| sink(Frame::new(frame)));
+            taken += buddy().lock_pinned(&pin).allocate_bulk(left, |frame| sink(Frame::new(frame)));
             break;
         }
-        if magazine.refill(&mut buddy().lock()) == 0 {
+        if magazine.refill(&mut buddy().lock_pinned(&pin)) == 0 {
             break;
         }
         taken += magazine.pop_many(left, |frame| sink(Frame::new(frame)));
@@ -113,10 +113,10 @@ pub fn take(count: usize, mut sink: impl FnMut(Frame)) -> usize {
 #[inline]
 pub fn give(frames: impl Iterator<Item = Frame>) {
     let pin = Pin::new();
-    let mut magazine = MAGAZINES[pin.cpu()].lock();
+    let mut magazine = MAGAZINES[pin.cpu()].lock_pinned(&pin);
     for frame in frames {
         if let Err(full) = magazine.push(frame.number()) {
-            returned(magazine.drain(&mut buddy().lock()));
+            returned(magazine.drain(&mut buddy().lock_pinned(&pin)));
             let pushed = magazine.push(full.0);
             debug_assert!(pushed.is_ok(), "half of the magazine was just emptied");
         }

@@ -29,6 +29,14 @@ impl<T> SpinLock<T> {
         SpinLockGuard { inner: self.inner.lock(), _order: order, _pin: pin }
     }
 
+    /// Waits for the lock, as who has a pin already, which covers the lock.
+    #[inline]
+    #[track_caller]
+    pub fn lock_pinned<'a>(&'a self, pin: &'a Pin) -> SpinLockGuard<'a, T, &'a Pin> {
+        let order = self.order.acquire();
+        SpinLockGuard { inner: self.inner.lock(), _order: order, _pin: pin }
+    }
+
     /// The value; nobody else can have the lock.
     pub fn get_mut(&mut self) -> &mut T {
         self.inner.get_mut()
@@ -40,16 +48,16 @@ impl<T> SpinLock<T> {
     }
 }
 
-/// The right to the value; the lock opens when it is dropped.
+/// The right to the value; the lock opens when it is dropped. `P` keeps preemption off.
 #[must_use]
-pub struct SpinLockGuard<'a, T> {
+pub struct SpinLockGuard<'a, T, P = Pin> {
     // Dropped in this order: open first, then let others run.
     inner: SpinMutexGuard<'a, T>,
     _order: super::order::Held,
-    _pin: Pin,
+    _pin: P,
 }
 
-impl<T> Deref for SpinLockGuard<'_, T> {
+impl<T, P> Deref for SpinLockGuard<'_, T, P> {
     type Target = T;
 
     #[inline]
@@ -58,7 +66,7 @@ impl<T> Deref for SpinLockGuard<'_, T> {
     }
 }
 
-impl<T> DerefMut for SpinLockGuard<'_, T> {
+impl<T, P> DerefMut for SpinLockGuard<'_, T, P> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
         &mut self.inner
