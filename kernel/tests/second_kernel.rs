@@ -13,7 +13,7 @@ use core::{
 use protocol::{EXIT_PORT, Exit, Record};
 use spin::mutex::SpinMutex;
 use uart_16550::{Config, Uart16550Tty};
-use vmalloc::{BLOCK_SIZE, CpuPin, FlushRequest, Frame, PAGE_SIZE, Platform, Request, Vmalloc};
+use vmalloc::{BLOCK_SIZE, FlushRequest, Frame, PAGE_SIZE, Platform, Request, SingleCpu, Vmalloc};
 use x86_64::{VirtAddr, instructions::port::Port, instructions::tlb, registers::control::Cr3};
 
 // --- glue ---------------------------------------------------------------------------------------
@@ -25,22 +25,14 @@ struct Machine {
     frames: SpinMutex<(Range<u64>, u64)>,
 }
 
-struct Alone;
-
-impl CpuPin for Alone {
-    fn cpu(&self) -> usize {
-        0
-    }
-}
-
 // SAFETY: frames come from memory that the loader says nobody uses, each once until given back; the
 // loader maps all memory at `direct_map`; nobody else changes page tables; no other CPU runs, and
 // nothing preempts.
 unsafe impl Platform for &Machine {
-    type Pin = Alone;
+    type Pin = SingleCpu;
 
-    fn pin(&self) -> Alone {
-        Alone
+    fn pin(&self) -> SingleCpu {
+        SingleCpu
     }
     fn root(&self) -> Frame {
         Frame::new(Cr3::read().0.start_address().as_u64() / PAGE_SIZE as u64)
@@ -49,23 +41,11 @@ unsafe impl Platform for &Machine {
         (0..count).map_while(|_| self.take().map(&mut sink)).count()
     }
     fn give_frames(&self, frames: impl Iterator<Item = Frame>) {
-        frames.for_each(|frame| self.give_table(frame));
-    }
-    fn take_huge_frame(&self) -> Option<Frame> {
-        None
-    }
-    fn give_huge_frame(&self, _: Frame) {}
-    fn take_table(&self) -> Option<Frame> {
-        let frame = self.take()?;
-        // SAFETY: the frame is ours.
-        unsafe { self.direct_map(frame).write_bytes(0, PAGE_SIZE) };
-        Some(frame)
-    }
-    fn give_table(&self, frame: Frame) {
-        let mut frames = self.frames.lock();
-        // SAFETY: nobody uses a frame that was given back.
-        unsafe { self.direct_map(frame).cast::<u64>().write(frames.1) };
-        frames.1 = frame.number();
+        for frame in frames {
+            let last = core::mem::replace(&mut self.frames.lock().1, frame.number());
+            // SAFETY: nobody uses a frame that was given back.
+            unsafe { self.direct_map(frame).cast::<u64>().write(last) };
+        }
     }
     fn direct_map(&self, frame: Frame) -> NonNull<u8> {
         NonNull::new((self.direct_map + frame.address()) as *mut u8).expect("not at zero")

@@ -60,14 +60,6 @@ unsafe impl Platform for Machine {
         frames::give_huge(first);
     }
 
-    fn take_table(&self) -> Option<Frame> {
-        frames::take_zeroed()
-    }
-
-    fn give_table(&self, frame: Frame) {
-        frames::give(core::iter::once(frame));
-    }
-
     #[inline]
     fn direct_map(&self, frame: Frame) -> NonNull<u8> {
         direct_map::pointer(frame)

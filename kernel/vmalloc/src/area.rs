@@ -194,7 +194,9 @@ impl<P: Platform> Vmalloc<P> {
         let freed = match self.table.get(number).map(|block| (block, block.role())) {
             _ if !address.is_multiple_of(PAGE_SIZE) => false,
             Some((block, Role::Small { .. })) => self.free_small(number, block, page, owned),
-            Some((_, Role::Head { blocks })) if page == 0 => self.free_run(number, blocks as usize, owned),
+            Some((_, Role::Head { blocks, .. })) if page == 0 => {
+                self.free_run(number, blocks as usize, owned)
+            }
             _ => false,
         };
         if freed { Ok(()) } else { Err(self.why_not(address)) }

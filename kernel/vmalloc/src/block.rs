@@ -27,21 +27,21 @@ pub(crate) enum Role {
     Unused,
     /// Areas of less than a block, handed out by the pool of this number.
     Small { pool: u16 },
-    /// The first block of an area of this many blocks.
-    Head { blocks: u32 },
+    /// The first block of an area of this many blocks, `huge` of them mapped by 2 MiB pages.
+    Head { blocks: u32, huge: u32 },
     /// A later block of an area, this many blocks behind its head.
     Tail { behind: u32 },
 }
 
 impl Role {
     fn to_word(self) -> u64 {
-        let (tag, value) = match self {
-            Self::Unused => (0, 0),
-            Self::Small { pool } => (1, u32::from(pool)),
-            Self::Head { blocks } => (2, blocks),
-            Self::Tail { behind } => (3, behind),
+        let (tag, value, huge) = match self {
+            Self::Unused => (0, 0, 0),
+            Self::Small { pool } => (1, u32::from(pool), 0),
+            Self::Head { blocks, huge } => (2, blocks, huge),
+            Self::Tail { behind } => (3, behind, 0),
         };
-        tag | u64::from(value) << 32
+        tag | u64::from(huge) << 2 | u64::from(value) << 32
     }
 
     fn from_word(word: u64) -> Self {
@@ -49,7 +49,7 @@ impl Role {
         match word & 3 {
             0 => Self::Unused,
             1 => Self::Small { pool: value as u16 },
-            2 => Self::Head { blocks: value },
+            2 => Self::Head { blocks: value, huge: (word as u32) >> 2 },
             _ => Self::Tail { behind: value },
         }
     }

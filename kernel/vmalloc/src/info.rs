@@ -109,9 +109,11 @@ impl<P: Platform> Vmalloc<P> {
         let found = match self.table.get(number)?.role() {
             Role::Unused => None,
             Role::Small { .. } => self.small_area(number, page),
-            Role::Head { blocks } => self.run_area(number, blocks as usize),
+            Role::Head { blocks, huge } => self.run_area(number, blocks as usize, huge as usize),
             Role::Tail { behind } => match self.table.get(number.checked_sub(behind as usize)?)?.role() {
-                Role::Head { blocks } => self.run_area(number - behind as usize, blocks as usize),
+                Role::Head { blocks, huge } => {
+                    self.run_area(number - behind as usize, blocks as usize, huge as usize)
+                }
                 _ => None,
             },
         };
@@ -132,7 +134,9 @@ impl<P: Platform> Vmalloc<P> {
             }
             let found = match self.table.get(number).map(|block| block.role()) {
                 Some(Role::Small { .. }) => self.next_small_area(number, page),
-                Some(Role::Head { blocks }) if page == 0 => self.run_area(number, blocks as usize),
+                Some(Role::Head { blocks, huge }) if page == 0 => {
+                    self.run_area(number, blocks as usize, huge as usize)
+                }
                 _ => None,
             };
             if found.is_some() {
@@ -182,15 +186,11 @@ impl<P: Platform> Vmalloc<P> {
         self.describe(number, first, last + 1 - first, 0, guard)
     }
 
-    fn run_area(&self, number: usize, blocks: usize) -> Option<AreaInfo> {
+    fn run_area(&self, number: usize, blocks: usize, huge: usize) -> Option<AreaInfo> {
         let leaf = self.table.get(number + blocks - 1)?.leaf(&self.platform)?;
         let in_last = (0..BLOCK_PAGES).find(|&page| load(leaf, page).is_guard())?;
-        let huge = (number..number + blocks - 1).filter(|&number| {
-            self.table.get(number).is_some_and(|block| block.leaf(&self.platform).is_none())
-        });
-        let huge_pages = huge.count() * BLOCK_PAGES;
         let pages = (blocks - 1) * BLOCK_PAGES + in_last;
-        self.describe(number, 0, pages, huge_pages, load(leaf, in_last))
+        self.describe(number, 0, pages, huge * BLOCK_PAGES, load(leaf, in_last))
     }
 
     fn describe(

@@ -58,6 +58,8 @@ mod tables;
 mod tests;
 #[cfg(test)]
 mod tests_calls;
+#[cfg(test)]
+mod tests_failures;
 
 use block::BlockTable;
 use blocks::Reserve;
@@ -75,7 +77,7 @@ pub use info::{AreaInfo, Stats};
 pub use notify::{MAX_NOTIFIERS, PurgeNotifier};
 pub use platform::{
     BLOCK_PAGES, BLOCK_SHIFT, BLOCK_SIZE, CpuPin, FlushRequest, Frame, MAX_CPUS, PAGE_SHIFT, PAGE_SIZE,
-    Platform, Table,
+    Platform, SingleCpu, Table,
 };
 pub use request::Request;
 

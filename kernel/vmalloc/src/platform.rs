@@ -70,6 +70,16 @@ pub trait CpuPin {
     fn cpu(&self) -> usize;
 }
 
+/// The pin of a machine with one CPU and without preemption.
+#[derive(Clone, Copy, Debug)]
+pub struct SingleCpu;
+
+impl CpuPin for SingleCpu {
+    fn cpu(&self) -> usize {
+        0
+    }
+}
+
 /// What to make every CPU forget.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FlushRequest<'a> {
@@ -117,18 +127,31 @@ pub unsafe trait Platform {
     /// Takes back frames that no CPU can reach any more. The iterator must not call the platform.
     fn give_frames(&self, frames: impl Iterator<Item = Frame>);
 
-    /// Takes one 2 MiB frame: its first page frame. `None` if there is none at once.
-    fn take_huge_frame(&self) -> Option<Frame>;
+    /// Takes one 2 MiB frame: its first page frame. `None` if there is none at once, or ever.
+    fn take_huge_frame(&self) -> Option<Frame> {
+        None
+    }
 
     /// Takes back a 2 MiB frame that no CPU can reach any more. One whose page was split comes back
     /// by [`give_frames`](Self::give_frames) instead, page frame by page frame.
-    fn give_huge_frame(&self, first: Frame);
+    fn give_huge_frame(&self, first: Frame) {
+        self.give_frames((first.number()..).take(BLOCK_PAGES).map(Frame::new));
+    }
 
     /// Takes a frame full of zeros for page tables and the library's own records.
-    fn take_table(&self) -> Option<Frame>;
+    fn take_table(&self) -> Option<Frame> {
+        let mut taken = None;
+        self.take_frames(1, |frame| taken = Some(frame));
+        let frame = taken?;
+        // SAFETY: promises 1 and 2: the frame is ours, and its bytes are there.
+        unsafe { self.direct_map(frame).cast::<[u64; PAGE_SIZE / 8]>().write([0; PAGE_SIZE / 8]) };
+        Some(frame)
+    }
 
     /// Takes back what [`take_table`](Self::take_table) gave, with any contents.
-    fn give_table(&self, frame: Frame);
+    fn give_table(&self, frame: Frame) {
+        self.give_frames(core::iter::once(frame));
+    }
 
     /// Where the kernel sees the bytes of a frame.
     fn direct_map(&self, frame: Frame) -> NonNull<u8>;

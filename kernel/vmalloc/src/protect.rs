@@ -10,6 +10,7 @@ use crate::{
     flush::Unflushed,
     info::AreaInfo,
     platform::{BLOCK_PAGES, BLOCK_SHIFT, PAGE_SIZE, Platform},
+    run::blocks_for,
 };
 use core::{
     ptr::NonNull,
@@ -63,6 +64,8 @@ impl<P: Platform> Vmalloc<P> {
             if area.huge_pages > 0 && inside_block && edge < area.guard() {
                 let number = (edge - self.range.start) >> BLOCK_SHIFT;
                 self.split_huge(number).map_err(|_| ProtectError::OutOfFrames)?;
+                let first = (area.start - self.range.start) >> BLOCK_SHIFT;
+                self.set_head(first, blocks_for(area.pages));
             }
         }
         Ok(())

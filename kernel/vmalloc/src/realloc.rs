@@ -110,13 +110,14 @@ impl<P: Platform> Vmalloc<P> {
         let last = place.number + kept - 1;
         // The guard goes where a page is: a 2 MiB page there must become small ones.
         self.split_huge(last)?;
+        self.set_head(place.number, count);
         self.unmark_last(place, old);
         if kept < count {
             for number in last + 1..place.number + count {
                 self.block(number).set_role(Role::Unused);
             }
             // Readers must not look for the end in blocks that go.
-            self.block(place.number).set_role(Role::Head { blocks: kept as u32 });
+            self.set_head(place.number, kept);
             self.free_blocks(last + 1, count - kept, place.number + count);
         }
         self.drop_pages(place, new, old.min(kept * BLOCK_PAGES));
@@ -175,7 +176,7 @@ impl<P: Platform> Vmalloc<P> {
             for index in count..wanted {
                 self.block(place.number + index).set_role(Role::Tail { behind: index as u32 });
             }
-            self.block(place.number).set_role(Role::Head { blocks: wanted as u32 });
+            self.set_head(place.number, wanted);
         }
         self.unmark_last(place, old);
         self.set_end(place, new, guard);

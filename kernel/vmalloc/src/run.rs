@@ -40,7 +40,15 @@ impl<P: Platform> Vmalloc<P> {
             self.block(first + index).set_role(Role::Tail { behind: index as u32 });
         }
         publish(self.run_entry(first, 0), self.run_entry(first, pages - 1));
-        self.block(first).set_role(Role::Head { blocks: count as u32 });
+        self.set_head(first, count);
+    }
+
+    /// Writes down at a run's first block how long it is, and how many of its blocks are mapped by
+    /// 2 MiB pages: look-ups need not walk it.
+    pub(crate) fn set_head(&self, first: usize, count: usize) {
+        let huge = (first..first + count).filter(|&number| self.block(number).leaf(&self.platform).is_none());
+        let huge = huge.count() as u32;
+        self.block(first).set_role(Role::Head { blocks: count as u32, huge });
     }
 
     /// Maps the pages of the area that lie in a block that was just opened; `from` is the first.

@@ -279,40 +279,6 @@ fn freed_pages_of_full_blocks_are_found_again() {
 }
 
 #[test]
-fn every_allocation_that_fails_halfway_gives_everything_back() {
-    let requests = [
-        Request::new(1),
-        Request::new(40 * PAGE_SIZE).zeroed(),
-        Request::new(PAGE_SIZE).align(BLOCK_SIZE),
-        Request::new(700 * PAGE_SIZE),
-        Request::new(1100 * PAGE_SIZE).huge(),
-    ];
-    for request in requests {
-        for allowance in 0.. {
-            let machine = Machine::new(2, 3000);
-            let vmalloc = instance(&machine, 16);
-            machine.fail_after(allowance);
-            let result = vmalloc.allocate(request);
-            machine.never_fail();
-            let done = result.is_ok();
-            match result {
-                Ok(area) => free(&vmalloc, area).expect("allocated"),
-                Err(error) => assert_eq!(error, AllocError::OutOfFrames),
-            }
-            machine.check();
-            assert_eq!(vmalloc.areas().count(), 0);
-            vmalloc.trim();
-            assert_eq!(vmalloc.stats().free, 16 * BLOCK_PAGES, "address space is missing");
-            drop(vmalloc);
-            machine.assert_all_frames_back();
-            if done {
-                break;
-            }
-        }
-    }
-}
-
-#[test]
 fn the_flush_ceiling_decides_how_an_area_is_flushed() {
     let machine = Machine::new(1, 200);
     let vmalloc = instance(&machine, 4);

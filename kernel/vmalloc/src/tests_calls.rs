@@ -11,23 +11,27 @@ use crate::{
 use core::ptr::NonNull;
 use std::{boxed::Box, sync::atomic::AtomicUsize, sync::atomic::Ordering, vec::Vec};
 
-fn take(machine: &Machine, count: usize) -> Vec<Frame> {
+pub(crate) fn take(machine: &Machine, count: usize) -> Vec<Frame> {
     let mut frames = Vec::new();
     assert_eq!(machine.take_frames(count, |frame| frames.push(frame)), count);
     frames
 }
 
-fn unmap(vmalloc: &Vmalloc<&Machine>, area: NonNull<u8>) -> Result<(), FreeError> {
+pub(crate) fn unmap(vmalloc: &Vmalloc<&Machine>, area: NonNull<u8>) -> Result<(), FreeError> {
     // SAFETY: simulated memory; the test does not use the area afterwards but to see it fault.
     unsafe { vmalloc.vunmap(area) }
 }
 
-fn resize(vmalloc: &Vmalloc<&Machine>, area: NonNull<u8>, pages: usize) -> Result<NonNull<u8>, ReallocError> {
+pub(crate) fn resize(
+    vmalloc: &Vmalloc<&Machine>,
+    area: NonNull<u8>,
+    pages: usize,
+) -> Result<NonNull<u8>, ReallocError> {
     // SAFETY: the test goes on with the result alone.
     unsafe { vmalloc.vrealloc(area, pages * PAGE_SIZE) }
 }
 
-fn protect(
+pub(crate) fn protect(
     vmalloc: &Vmalloc<&Machine>,
     start: usize,
     pages: usize,
@@ -38,13 +42,19 @@ fn protect(
 }
 
 /// Writes each page's own address into it.
-fn mark(machine: &Machine, start: usize, pages: core::ops::Range<usize>, base: usize) {
+pub(crate) fn mark(machine: &Machine, start: usize, pages: core::ops::Range<usize>, base: usize) {
     for page in pages {
         machine.write(0, start + page * PAGE_SIZE, (base + page) as u64).expect("mapped");
     }
 }
 
-fn assert_marks(machine: &Machine, cpu: usize, start: usize, pages: core::ops::Range<usize>, base: usize) {
+pub(crate) fn assert_marks(
+    machine: &Machine,
+    cpu: usize,
+    start: usize,
+    pages: core::ops::Range<usize>,
+    base: usize,
+) {
     for page in pages {
         assert_eq!(machine.read(cpu, start + page * PAGE_SIZE), Ok((base + page) as u64), "page {page}");
     }
@@ -217,76 +227,6 @@ fn realloc_refuses_what_it_cannot_do() {
     assert!(matches!(resize(&vmalloc, mapped, 2), Err(ReallocError::Address(FreeError::WrongKind { .. }))));
     unmap(&vmalloc, mapped).expect("mapped");
     free(&vmalloc, area).expect("as it was");
-}
-
-#[test]
-fn every_growth_that_fails_halfway_leaves_the_area_as_it_was() {
-    for (pages, grown, blocked) in [
-        (2, 30, false),
-        (2, 30, true),
-        (2, 600, false),
-        (600, 1300, false),
-        (600, 1300, true),
-        (600, 900, false),
-    ] {
-        // Each of the first allocations, in which all tables and records are, then some of the frames.
-        for allowance in (0..30).chain((30..).step_by(29)) {
-            let machine = Machine::new(2, 6000);
-            let vmalloc = instance(&machine, 32);
-            let area = vmalloc.vmalloc(pages * PAGE_SIZE).expect("room");
-            mark(&machine, address(area), 0..pages, 3);
-            let blocker = blocked.then(|| vmalloc.vmalloc(pages * PAGE_SIZE).expect("room"));
-            let before = vmalloc.stats().free;
-            machine.fail_after(allowance);
-            let result = resize(&vmalloc, area, grown);
-            machine.never_fail();
-            let area = match &result {
-                Ok(moved) => *moved,
-                Err(error) => {
-                    assert!(matches!(error, ReallocError::Size(AllocError::OutOfFrames)));
-                    let info = vmalloc.find_area(address(area)).expect("still there");
-                    assert_eq!((info.start, info.pages), (address(area), pages));
-                    assert_eq!(machine.read(0, address(area) + pages * PAGE_SIZE), Err(PageFault), "guard");
-                    vmalloc.trim();
-                    assert!(vmalloc.stats().free >= before, "address space is missing");
-                    area
-                }
-            };
-            machine.check();
-            assert_marks(&machine, 1, address(area), 0..pages, 3);
-            free(&vmalloc, area).expect("allocated");
-            blocker.into_iter().for_each(|area| free(&vmalloc, area).expect("allocated"));
-            drop(vmalloc);
-            machine.assert_all_frames_back();
-            if result.is_ok() {
-                break;
-            }
-        }
-    }
-}
-
-#[test]
-fn mappings_that_fail_halfway_give_everything_back() {
-    for count in [3, 600] {
-        for allowance in 0.. {
-            let machine = Machine::new(1, 3000);
-            let vmalloc = instance(&machine, 16);
-            let frames = take(&machine, count);
-            machine.fail_after(allowance);
-            let result = vmalloc.vmap(&frames, Protection::ReadOnly);
-            machine.never_fail();
-            if let Ok(area) = result {
-                unmap(&vmalloc, area).expect("mapped");
-            }
-            machine.check();
-            (&machine).give_frames(frames.into_iter());
-            drop(vmalloc);
-            machine.assert_all_frames_back();
-            if result.is_ok() {
-                break;
-            }
-        }
-    }
 }
 
 #[test]
