@@ -76,7 +76,8 @@ pub fn test_kernels() -> Result<Vec<Executable>> {
 /// # Errors
 /// If one does not build; the compiler has said why.
 pub fn host_tests() -> Result<Vec<Executable>> {
-    let host = ["test", "--no-run", "--target", "host-tuple", "--workspace", "--exclude", KERNEL];
+    let host =
+        ["test", "--no-run", "--target", "host-tuple", "--workspace", "--all-features", "--exclude", KERNEL];
     let made = build("the host tests", &host)?;
     Ok(made.into_iter().filter(|program| program.is_test).collect())
 }

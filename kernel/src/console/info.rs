@@ -6,6 +6,7 @@ use crate::{
     memory::{self, frames, heap},
     println,
 };
+use alloc::format;
 
 pub(super) fn cpus(_: &[&str]) -> Result<(), CommandError> {
     for number in cpu::online().iter() {
@@ -15,11 +16,18 @@ pub(super) fn cpus(_: &[&str]) -> Result<(), CommandError> {
     Ok(())
 }
 
-pub(super) fn vmallocinfo(_: &[&str]) -> Result<(), CommandError> {
+pub(super) fn vmallocinfo(arguments: &[&str]) -> Result<(), CommandError> {
+    let list = match arguments {
+        [] => true,
+        ["totals"] => false,
+        [other, ..] => return Err(CommandError::new(format!("{other}: neither nothing nor totals"))),
+    };
     let vmalloc = memory::vmalloc();
     let (mut areas, mut mapped) = (0, 0);
     for area in vmalloc.areas() {
-        println!("{area}");
+        if list {
+            println!("{area}");
+        }
         areas += 1;
         mapped += area.pages;
     }

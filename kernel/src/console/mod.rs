@@ -1,6 +1,7 @@
 //! The console on the serial line: commands typed by a person, or handed over by the host runner.
 
 mod editor;
+mod hold;
 mod info;
 mod power;
 pub mod sysctl;
@@ -9,6 +10,8 @@ use crate::{
     drivers::{self, fw_cfg, serial},
     print, println, test_vmalloc,
 };
+pub use hold::hold;
+
 use alloc::{string::String, vec::Vec};
 use core::{
     fmt,
@@ -51,7 +54,7 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "vmallocinfo",
-        arguments: "",
+        arguments: "[totals]",
         about: "lists the allocated areas, then address space, metadata and page tables in total",
         run: info::vmallocinfo,
     },
@@ -61,6 +64,7 @@ const COMMANDS: &[Command] = &[
         about: "counts frames: total, free, quarantined, page tables, records, heap",
         run: info::meminfo,
     },
+    Command { name: "hold", arguments: "COUNT", about: hold::ABOUT, run: hold::hold },
     Command {
         name: "cpus",
         arguments: "",

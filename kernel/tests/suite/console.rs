@@ -2,7 +2,11 @@
 
 use alloc::string::{String, ToString};
 use core::sync::atomic::Ordering;
-use kernel::{console::sysctl, memory, test_vmalloc};
+use kernel::{
+    console::{self, sysctl},
+    memory::{self, heap},
+    test_vmalloc,
+};
 
 fn refusal(arguments: &[&str]) -> String {
     test_vmalloc::command(arguments).expect_err("wrong").to_string()
@@ -68,4 +72,29 @@ fn tunables_are_set_within_their_range_only() {
     assert_eq!(sysctl::assign("no.such=1").expect_err("wrong").to_string(), "no.such: no such tunable");
     assert_eq!(cell.load(Ordering::Relaxed), 7, "wrong input changes nothing");
     cell.store(before, Ordering::Relaxed);
+}
+
+#[test_case]
+fn wrong_arguments_of_hold_are_named_and_hold_nothing() {
+    for (arguments, line) in [
+        (&[][..], "takes one argument, the number of areas"),
+        (&["1", "2"], "takes one argument, the number of areas"),
+        (&["-1"], "-1: not a number"),
+        (&["99999999999999999"], "99999999999999999: 0 are held, then: out of frames"),
+    ] {
+        let areas = memory::vmalloc().areas().count();
+        let error = console::hold(arguments).expect_err("wrong").to_string();
+        assert_eq!(error, line);
+        assert_eq!(memory::vmalloc().areas().count(), areas);
+    }
+}
+
+#[test_case]
+fn held_areas_stay_until_the_next_hold() {
+    let areas = || memory::vmalloc().areas().count() - heap::usage().chunks;
+    let before = areas();
+    for (count, held) in [("700", 700), ("900", 900), ("300", 300), ("0", 0)] {
+        console::hold(&[count]).expect("memory enough");
+        assert_eq!(areas(), before + held);
+    }
 }

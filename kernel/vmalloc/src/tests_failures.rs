@@ -177,7 +177,7 @@ fn the_allocator_of_collections() {
         |Refused| true,
         |_, _| (),
         |vmalloc, ()| {
-            let memory = vmalloc.allocate(layout(3))?.cast::<u8>();
+            let memory = Allocator::allocate(&vmalloc, layout(3))?.cast::<u8>();
             // SAFETY: allocated with this layout; the old address is not used afterwards.
             unsafe {
                 vmalloc

@@ -1,0 +1,52 @@
+//! `hold`: live areas to measure and look at the subsystem under.
+
+use super::CommandError;
+use crate::{memory, println, sync::Mutex};
+use alloc::{format, vec::Vec};
+use core::{mem, ptr::NonNull};
+use vmalloc::PAGE_SIZE;
+
+/// Addresses of the areas held.
+static HELD: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+
+pub(super) const ABOUT: &str = "keeps COUNT one-page areas allocated until the next hold; 0 frees them all\n\
+    The addresses are kept in the heap, which grows by that.";
+
+/// The console command.
+///
+/// # Errors
+/// The line names the argument that is wrong, or says how far it came.
+pub fn hold(arguments: &[&str]) -> Result<(), CommandError> {
+    let [word] = arguments else {
+        return Err(CommandError::new("takes one argument, the number of areas"));
+    };
+    let count: usize = word.parse().map_err(|_| CommandError::new(format!("{word}: not a number")))?;
+    let mut areas = mem::take(&mut *HELD.lock());
+    for address in areas.drain(count.min(areas.len())..) {
+        free(address);
+    }
+    let missing = count - areas.len();
+    let result =
+        areas.try_reserve_exact(missing).map_err(|_| vmalloc::AllocError::OutOfFrames).and_then(|()| {
+            (0..missing).try_for_each(|_| {
+                let area = memory::vmalloc().vmalloc(PAGE_SIZE)?;
+                areas.push(area.as_ptr() as usize);
+                Ok(())
+            })
+        });
+    let held = areas.len();
+    *HELD.lock() = areas;
+    match result {
+        Ok(()) => println!("{held} one-page areas are held"),
+        Err(error) => return Err(CommandError::new(format!("{word}: {held} are held, then: {error}"))),
+    }
+    Ok(())
+}
+
+fn free(address: usize) {
+    let Some(area) = NonNull::new(address as *mut u8) else { unreachable!("no area is at zero") };
+    // SAFETY: the area was allocated by `hold`, and its address is forgotten with this call.
+    if let Err(error) = unsafe { memory::vmalloc().vfree(area) } {
+        panic!("an area that was held cannot be freed: {error}");
+    }
+}
