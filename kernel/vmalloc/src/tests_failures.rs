@@ -103,9 +103,9 @@ fn mappings_of_the_callers_frames() {
             |error| *error == AllocError::OutOfFrames,
             |machine, _| take(machine, count),
             |vmalloc, frames| vmalloc.vmap(frames, Protection::ReadOnly),
-            |mut machine, vmalloc, frames, area| {
+            |machine, vmalloc, frames, area| {
                 area.into_iter().for_each(|area| unmap(vmalloc, area).expect("mapped"));
-                Platform::give_frames(&mut machine, frames.into_iter());
+                Platform::give_frames(&machine, frames.into_iter());
             },
         );
     }
