@@ -4,7 +4,11 @@ pub mod acpi;
 pub mod apic;
 pub mod controls;
 pub mod cpu;
-pub mod cpu_set;
+pub mod cpu_set {
+    //! Sets of CPUs.
+
+    pub use vmalloc::{CpuSet, ListError};
+}
 pub mod exceptions;
 pub mod gdt;
 pub mod idt;

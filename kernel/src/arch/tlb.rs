@@ -1,49 +1,76 @@
-//! Making CPUs forget translations.
+//! Making CPUs forget translations: what the shootdown protocol of the library asks of this machine.
 
-use core::sync::atomic::{AtomicU64, Ordering};
-use vmalloc::{FlushRequest, PAGE_SIZE};
-use x86_64::{VirtAddr, instructions::tlb, registers::control::Cr3};
+use super::{
+    apic,
+    cpu::{self, Pin},
+    interrupts::Vector,
+    tsc,
+};
+use crate::sync::Once;
+use vmalloc::{CpuSet, Flusher, Shootdown};
+use x86_64::{VirtAddr, instructions, registers::control::Cr3};
 
-/// Flushes done since boot.
-#[derive(Debug)]
-pub struct Counters {
-    /// Flushes of everything that is not global.
-    pub full: AtomicU64,
-    /// Pages flushed one by one.
-    pub pages: AtomicU64,
+/// Microseconds after which a CPU that does not flush is broken. Under emulation on a busy computer a
+/// virtual CPU may stand still for a second.
+const LIMIT: u64 = 30_000_000;
+
+static SHOOTDOWN: Once<Shootdown> = Once::new();
+
+/// Which CPUs may still use old translations.
+#[inline]
+pub fn shootdown() -> &'static Shootdown {
+    SHOOTDOWN.call_once(Shootdown::new)
 }
 
-/// What the boot CPU, the only one that runs, has flushed.
-pub static COUNTERS: Counters = Counters { full: AtomicU64::new(0), pages: AtomicU64::new(0) };
+/// The CPUs of this machine.
+#[derive(Clone, Copy, Debug)]
+pub struct Cpus;
 
-/// Flushes on the CPU this runs on, the only one. It serialises: stores to page tables made before
-/// are seen by every later walk.
-#[inline]
-pub fn flush(request: FlushRequest<'_>) {
-    match request {
-        FlushRequest::Pages(ranges) => {
-            for range in ranges {
-                for address in range.clone().step_by(PAGE_SIZE) {
-                    tlb::flush(VirtAddr::new_truncate(address as u64));
-                }
-                count(&COUNTERS.pages, (range.len() / PAGE_SIZE) as u64);
+impl Flusher for Cpus {
+    fn here(&self) -> usize {
+        cpu::current()
+    }
+
+    #[inline]
+    fn flush_page(&self, address: usize) {
+        instructions::tlb::flush(VirtAddr::new_truncate(address as u64));
+    }
+
+    fn flush_all(&self) {
+        let (root, flags) = Cr3::read_raw();
+        // SAFETY: the same page tables again. Drops all that is not GLOBAL, and the
+        // paging-structure caches.
+        unsafe { Cr3::write_raw(root, flags) };
+    }
+
+    fn interrupt(&self, cpus: CpuSet) {
+        cpus.iter().for_each(|cpu| apic::send(cpu, Vector::Flush));
+    }
+
+    fn wait(&self, cpu: usize, done: impl Fn() -> bool) {
+        let on_time = tsc::spin_until(LIMIT, || {
+            if !instructions::interrupts::are_enabled() {
+                // Two CPUs may wait for each other.
+                shootdown().serve(self);
             }
-        }
-        FlushRequest::All => {
-            let (root, flags) = Cr3::read_raw();
-            // SAFETY: the same page tables again. Drops all that is not GLOBAL, and the
-            // paging-structure caches.
-            unsafe { Cr3::write_raw(root, flags) };
-            count(&COUNTERS.full, 1);
-        }
+            done()
+        });
+        assert!(on_time, "CPU {cpu} has not flushed its TLB for {} seconds", LIMIT / 1_000_000);
+    }
+
+    fn uninterrupted(&self, serve: impl FnOnce()) {
+        instructions::interrupts::without_interrupts(serve);
     }
 }
 
-/// One CPU counts, so no locked instruction is needed.
-#[inline]
-fn count(counter: &AtomicU64, by: u64) {
-    counter.store(counter.load(Ordering::Relaxed) + by, Ordering::Relaxed);
+/// Lets the CPU this runs on take part in shootdowns.
+pub fn init_cpu() {
+    let pin = Pin::new();
+    shootdown().set_online(&Cpus, cpu::is_isolated(cpu::current()));
+    drop(pin);
 }
 
 /// Called on a CPU to which another one sent `Vector::Flush`, with interrupts off.
-pub fn on_interrupt() {}
+pub fn on_interrupt() {
+    shootdown().answer(&Cpus);
+}

@@ -5,7 +5,7 @@
 //! of blocks of its own (`run.rs`), whose tables come and go with it.
 //!
 //! ```text
-//! free ──take──▶ mapped ──unmap──▶ quarantined ──flush──▶ reclaim: frames back, entries zero, free
+//! free ──take──▶ mapped ──unmap──▶ quarantined ──purge: flush──▶ free, a small area's frames still there
 //! ```
 //! Each page of address space has one owner in each of these states, so entries are written
 //! without a lock. The first entry is written last, and cleared first by compare-and-swap: it
@@ -16,7 +16,9 @@ use crate::{
     block::Role,
     entry::{Cache, Entry, GuardInfo, Kind, Protection},
     platform::{BLOCK_PAGES, BLOCK_SHIFT, Frame, PAGE_SHIFT, PAGE_SIZE, Platform},
+    purge::Ticket,
     request::{Backing, Shape},
+    shootdown::Reach,
 };
 use core::{
     panic::Location,
@@ -100,16 +102,44 @@ impl<P: Platform> Vmalloc<P> {
 
     #[inline]
     fn make(&self, shape: &Shape<'_>, caller: &'static Location<'static>) -> Result<NonNull<u8>, AllocError> {
-        let mut result = self.try_make(shape, caller);
-        if let Err(error @ (AllocError::OutOfAddressSpace | AllocError::OutOfFrames)) = result
-            && self.notify(error)
-        {
-            result = self.try_make(shape, caller);
-        }
-        match NonNull::new(result? as *mut u8) {
+        let ticket = self.purge_ticket();
+        let made = match self.try_make(shape, caller) {
+            Err(error) => self.make_room(error, ticket, || self.try_make(shape, caller))?,
+            Ok(address) => address,
+        };
+        match NonNull::new(made as *mut u8) {
             Some(address) => Ok(address),
             None => unreachable!("the range does not start at zero"),
         }
+    }
+
+    /// Tries again what failed with `error` after each of the things that may help, the cheapest
+    /// first. It fails only if a purge that began after the ticket was taken made no room.
+    #[cold]
+    pub(crate) fn make_room<T>(
+        &self,
+        error: AllocError,
+        ticket: Ticket,
+        again: impl Fn() -> Result<T, AllocError>,
+    ) -> Result<T, AllocError> {
+        if !matches!(error, AllocError::OutOfAddressSpace | AllocError::OutOfFrames) {
+            return Err(error);
+        }
+        let purge = || self.purge_since(ticket, Reach::Considerate);
+        // Blocks that a purge emptied are closed, which needs another flush.
+        let close = || {
+            self.release_frames();
+            self.close_empty_blocks();
+            self.purge_reaching(Reach::Everyone);
+        };
+        for help in [&purge as &dyn Fn(), &close] {
+            help();
+            let result = again();
+            if result.is_ok() {
+                return result;
+            }
+        }
+        if self.notify(error) { again() } else { Err(error) }
     }
 
     #[inline]
@@ -121,6 +151,7 @@ impl<P: Platform> Vmalloc<P> {
     /// Maps pages `from..` of an area in these entries, until frames run out: how many.
     #[inline]
     pub(crate) fn fill(&self, entries: &[AtomicU64], from: usize, shape: &Shape<'_>) -> usize {
+        debug_assert!(entries.iter().all(|slot| Entry(slot.load(Ordering::Relaxed)).is_unused()));
         let map = |slot: &AtomicU64, frame| {
             slot.store(Entry::page(frame, shape.attributes).0, Ordering::Relaxed);
         };

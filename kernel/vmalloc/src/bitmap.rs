@@ -3,7 +3,7 @@
 use crate::platform::BLOCK_PAGES;
 use core::ops::{BitAnd, Shr};
 
-const WORDS: usize = BLOCK_PAGES / 64;
+pub(crate) const WORDS: usize = BLOCK_PAGES / 64;
 
 /// 512 bits, one for each page of a block.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -12,17 +12,17 @@ pub(crate) struct Bitmap([u64; WORDS]);
 impl Bitmap {
     pub const FULL: Self = Self([u64::MAX; WORDS]);
 
+    pub const EMPTY: Self = Self([0; WORDS]);
+
+    /// Bits `64 * index` and above.
     #[inline]
-    pub fn get(&self, bit: usize) -> bool {
-        self.0[bit / 64] >> (bit % 64) & 1 != 0
+    pub fn word(&self, index: usize) -> u64 {
+        self.0[index % WORDS]
     }
 
-    /// Whether all of `count` bits from `first` are set.
-    pub fn is_set(&self, first: usize, count: usize) -> bool {
-        let mut all = true;
-        let mut copy = *self;
-        copy.for_each_word(first, count, |word, mask| all &= *word & mask == mask);
-        all
+    #[inline]
+    pub fn set_word(&mut self, index: usize, word: u64) {
+        self.0[index % WORDS] = word;
     }
 
     /// Sets `count` bits from `first`.
@@ -56,24 +56,36 @@ impl Bitmap {
             left -= in_word;
         }
     }
+}
 
-    /// The lowest run of `count` set bits whose first is a multiple of `align`, a power of two.
+/// The words of a map that is not stored as such: bit `b` of the block is bit `b % 64` of `word(b / 64)`.
+/// The searches below look at one.
+#[derive(Clone, Copy)]
+pub(crate) struct View<W>(pub W);
+
+impl<W: Fn(usize) -> u64> View<W> {
+    /// The lowest run of `count` set bits at or above word `from` whose first is a multiple of `align`,
+    /// a power of two.
     #[inline]
-    pub fn find(&self, count: usize, align: usize) -> Option<usize> {
+    pub fn find(self, from: usize, count: usize, align: usize) -> Option<usize> {
         debug_assert!(count > 0 && align.is_power_of_two());
-        if count <= 64 { self.find_short(count, align) } else { self.find_long(count, align) }
+        if count <= 64 { self.find_short(from, count, align) } else { self.find_long(from, count, align) }
     }
 
-    /// Runs that start in a word end in it or in the next one: 128 bits at a time.
+    /// Runs that start in a word end in it or in the next one. Those that end in it start lower.
     #[inline]
-    fn find_short(&self, count: usize, align: usize) -> Option<usize> {
-        for (index, &word) in self.0.iter().enumerate() {
+    fn find_short(self, from: usize, count: usize, align: usize) -> Option<usize> {
+        for index in from..WORDS {
+            let word = (self.0)(index);
             if word == 0 {
                 continue;
             }
-            let next = self.0.get(index + 1).copied().unwrap_or(0);
-            let bits = u128::from(next) << 64 | u128::from(word);
-            let starts = starts_of_runs(bits, count) as u64 & aligned_bits(index, align);
+            let aligned = aligned_bits(index, align);
+            let mut starts = starts_of_runs(word, count) & aligned;
+            if starts == 0 && word >> 63 != 0 && index + 1 < WORDS {
+                let both = u128::from((self.0)(index + 1)) << 64 | u128::from(word);
+                starts = starts_of_runs(both, count) as u64 & aligned;
+            }
             if starts != 0 {
                 return Some(index * 64 + starts.trailing_zeros() as usize);
             }
@@ -82,61 +94,43 @@ impl Bitmap {
     }
 
     /// Few runs can be this long: go from run to run.
-    fn find_long(&self, count: usize, align: usize) -> Option<usize> {
-        let mut from = 0;
-        while let Some((start, end)) = self.next_run(from) {
+    fn find_long(self, from: usize, count: usize, align: usize) -> Option<usize> {
+        self.runs(from * 64).find_map(|(start, end)| {
             let aligned = start.next_multiple_of(align);
-            if aligned + count <= end {
-                return Some(aligned);
-            }
-            from = end;
-        }
-        None
+            (aligned + count <= end).then_some(aligned)
+        })
     }
 
-    /// The first maximal run of set bits at or above `from`, as start and end.
-    fn next_run(&self, from: usize) -> Option<(usize, usize)> {
-        let start = self.next(from, |word| word)?;
-        Some((start, self.next(start, |word| !word).unwrap_or(BLOCK_PAGES)))
+    /// The maximal runs of set bits at or above bit `from`, as start and end.
+    pub fn runs(self, mut from: usize) -> impl Iterator<Item = (usize, usize)> {
+        core::iter::from_fn(move || {
+            let start = self.next(from, |word| word)?;
+            from = self.next(start, |word| !word).unwrap_or(BLOCK_PAGES);
+            Some((start, from))
+        })
     }
 
-    /// The first bit at or above `from` that is set in `view` of its word.
+    /// The first bit at or above `from` that is set in `map` of its word.
     #[inline]
-    fn next(&self, from: usize, view: impl Fn(u64) -> u64) -> Option<usize> {
+    fn next(&self, from: usize, map: impl Fn(u64) -> u64) -> Option<usize> {
         let mut index = from / 64;
-        let mut word = view(*self.0.get(index)?) & (u64::MAX << (from % 64));
+        if index >= WORDS {
+            return None;
+        }
+        let mut word = map((self.0)(index)) & (u64::MAX << (from % 64));
         while word == 0 {
             index += 1;
-            word = view(*self.0.get(index)?);
+            if index == WORDS {
+                return None;
+            }
+            word = map((self.0)(index));
         }
         Some(index * 64 + word.trailing_zeros() as usize)
     }
 
     /// Length of the longest run of set bits.
-    pub fn longest_run(&self) -> usize {
-        let (mut longest, mut from) = (0, 0);
-        while let Some((start, end)) = self.next_run(from) {
-            longest = longest.max(end - start);
-            from = end;
-        }
-        longest
-    }
-
-    /// Length of the maximal run of set bits that bit `bit`, itself set, lies in.
-    pub fn run_around(&self, bit: usize) -> usize {
-        debug_assert!(self.get(bit));
-        let end = self.next(bit, |word| !word).unwrap_or(BLOCK_PAGES);
-        let mut index = bit / 64;
-        // Clear bits below and at `bit`, as they stand, the topmost bounding the run.
-        let mut clear = !self.0[index] & (u64::MAX >> (63 - bit % 64));
-        while clear == 0 {
-            if index == 0 {
-                return end;
-            }
-            index -= 1;
-            clear = !self.0[index];
-        }
-        end - (index * 64 + 64 - clear.leading_zeros() as usize)
+    pub fn longest_run(self) -> usize {
+        self.runs(0).map(|(start, end)| end - start).max().unwrap_or(0)
     }
 }
 
@@ -182,8 +176,16 @@ mod tests {
     use proptest::prelude::*;
     use std::vec::Vec;
 
+    fn get(map: &Bitmap, bit: usize) -> bool {
+        map.word(bit / 64) >> (bit % 64) & 1 != 0
+    }
+
     fn bools(map: &Bitmap) -> Vec<bool> {
-        (0..BLOCK_PAGES).map(|bit| map.get(bit)).collect()
+        (0..BLOCK_PAGES).map(|bit| get(map, bit)).collect()
+    }
+
+    fn view(map: &Bitmap) -> View<impl Fn(usize) -> u64> {
+        View(|index| map.word(index))
     }
 
     fn naive_find(bits: &[bool], count: usize, align: usize) -> Option<usize> {
@@ -209,19 +211,16 @@ mod tests {
         #[test]
         fn find_is_the_lowest_aligned_run(map in bitmaps(), count in prop_oneof![1usize..8, 1usize..=512], shift in 0u32..10) {
             let align = 1 << shift;
-            prop_assert_eq!(map.find(count, align), naive_find(&bools(&map), count, align));
+            prop_assert_eq!(view(&map).find(0, count, align), naive_find(&bools(&map), count, align));
         }
 
         #[test]
-        fn runs_are_measured_right(map in bitmaps(), bit in 0..BLOCK_PAGES) {
+        fn runs_are_measured_right(map in bitmaps()) {
             let bits = bools(&map);
             let longest = bits.split(|&b| !b).map(<[bool]>::len).max().unwrap_or(0);
-            prop_assert_eq!(map.longest_run(), longest);
-            if map.get(bit) {
-                let below = bits[..bit].iter().rev().take_while(|&&b| b).count();
-                let above = bits[bit..].iter().take_while(|&&b| b).count();
-                prop_assert_eq!(map.run_around(bit), below + above);
-            }
+            prop_assert_eq!(view(&map).longest_run(), longest);
+            let total: usize = view(&map).runs(0).map(|(start, end)| end - start).sum();
+            prop_assert_eq!(total, bits.iter().filter(|&&bit| bit).count());
         }
 
         #[test]
@@ -230,7 +229,7 @@ mod tests {
             let mut map = Bitmap::FULL;
             map.clear(first, count);
             for bit in 0..BLOCK_PAGES {
-                prop_assert_eq!(map.get(bit), bit < first || bit >= first + count);
+                prop_assert_eq!(get(&map, bit), bit < first || bit >= first + count);
             }
             map.set(first, count);
             prop_assert_eq!(map, Bitmap::FULL);
@@ -239,12 +238,12 @@ mod tests {
 
     #[test]
     fn a_full_block_holds_exactly_one_full_run() {
-        assert_eq!(Bitmap::FULL.find(512, 1), Some(0));
-        assert_eq!(Bitmap::FULL.longest_run(), 512);
+        assert_eq!(view(&Bitmap::FULL).find(0, 512, 1), Some(0));
+        assert_eq!(view(&Bitmap::FULL).longest_run(), 512);
         let mut map = Bitmap::FULL;
         map.clear(511, 1);
-        assert_eq!(map.find(512, 1), None);
-        assert_eq!(map.find(511, 1), Some(0));
-        assert_eq!(map.find(1, 512), Some(0));
+        assert_eq!(view(&map).find(0, 512, 1), None);
+        assert_eq!(view(&map).find(0, 511, 1), Some(0));
+        assert_eq!(view(&map).find(0, 1, 512), Some(0));
     }
 }

@@ -1,21 +1,21 @@
 //! The vmap block: 2 MiB of address space, one leaf page table and one descriptor.
 //!
-//! A descriptor is 128 bytes, and that is all the library remembers of a block, however many areas
+//! A descriptor is 192 bytes, and that is all the library remembers of a block, however many areas
 //! lie in it. Descriptors stand in frames of [`PER_FRAME`], found by the block's number through one
 //! directory: look-up is two loads, without a lock, from any context. A descriptor frame, once
 //! made, stays for as long as the instance.
 
 use crate::{
-    bitmap::Bitmap,
     entry::Entry,
-    platform::{BLOCK_PAGES, Frame, PAGE_SIZE, Platform, Table},
+    lock::Lock,
+    pages::Pages,
+    platform::{Frame, PAGE_SIZE, Platform, Table},
     tables,
 };
 use core::{
     ptr::{self, NonNull},
     sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering},
 };
-use spin::Mutex;
 
 /// No block: the end of a list.
 pub(crate) const NONE: u32 = u32::MAX;
@@ -31,6 +31,9 @@ pub(crate) enum Role {
     Head { blocks: u32, huge: u32 },
     /// A later block of an area, this many blocks behind its head.
     Tail { behind: u32 },
+    /// The first of this many blocks that are unmapped and wait for a flush. Frames are in the first
+    /// entries of each, or scattered over it.
+    Freed { blocks: u32, scattered: bool },
 }
 
 impl Role {
@@ -40,82 +43,20 @@ impl Role {
             Self::Small { pool } => (1, u32::from(pool), 0),
             Self::Head { blocks, huge } => (2, blocks, huge),
             Self::Tail { behind } => (3, behind, 0),
+            Self::Freed { blocks, scattered } => (4, blocks, scattered.into()),
         };
-        tag | u64::from(huge) << 2 | u64::from(value) << 32
+        tag | u64::from(huge) << 3 | u64::from(value) << 32
     }
 
     fn from_word(word: u64) -> Self {
         let value = (word >> 32) as u32;
-        match word & 3 {
+        match word & 7 {
             0 => Self::Unused,
             1 => Self::Small { pool: value as u16 },
-            2 => Self::Head { blocks: value, huge: (word as u32) >> 2 },
-            _ => Self::Tail { behind: value },
+            2 => Self::Head { blocks: value, huge: (word as u32) >> 3 },
+            3 => Self::Tail { behind: value },
+            _ => Self::Freed { blocks: value, scattered: (word as u32) >> 3 != 0 },
         }
-    }
-}
-
-/// Where a block of small areas stands with its pool.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Listed {
-    /// In no list: it is full.
-    No,
-    /// The block its CPU allocates from.
-    Current,
-    /// In the bin of blocks whose longest free run has this log2.
-    Bin(u8),
-}
-
-/// Which pages of a block of small areas are free. Guarded by the block's lock.
-pub(crate) struct Pages {
-    free: Bitmap,
-    count: u16,
-    pub listed: Listed,
-}
-
-impl Pages {
-    /// Takes the lowest run of `count` pages aligned to `align` pages: the page it starts at.
-    #[inline]
-    pub fn take(&mut self, count: usize, align: usize) -> Option<usize> {
-        let first = self.free.find(count, align)?;
-        self.free.clear(first, count);
-        self.count -= count as u16;
-        Some(first)
-    }
-
-    /// Takes `count` pages from `first` if all of them are free.
-    pub fn take_at(&mut self, first: usize, count: usize) -> bool {
-        let free = self.free.is_set(first, count);
-        if free {
-            self.free.clear(first, count);
-            self.count -= count as u16;
-        }
-        free
-    }
-
-    /// Gives back pages that every CPU has flushed.
-    #[inline]
-    pub fn give(&mut self, first: usize, count: usize) {
-        self.free.set(first, count);
-        self.count += count as u16;
-    }
-
-    /// Free pages.
-    pub fn count(&self) -> usize {
-        self.count.into()
-    }
-
-    pub fn all_free(&self) -> bool {
-        self.count() == BLOCK_PAGES
-    }
-
-    pub fn longest_run(&self) -> usize {
-        self.free.longest_run()
-    }
-
-    /// Length of the free run that the free page `page` lies in.
-    pub fn run_around(&self, page: usize) -> usize {
-        self.free.run_around(page)
     }
 }
 
@@ -128,12 +69,14 @@ pub(crate) struct Block {
     /// Neighbours in a bin of the pool; guarded by the pool's lock.
     pub next: AtomicU32,
     pub previous: AtomicU32,
-    pub pages: Mutex<Pages>,
+    /// The next block of a list of blocks that wait for a flush; whoever has the list may write it.
+    pub next_lazy: AtomicU32,
+    pub pages: Lock<Pages>,
 }
 
 /// Descriptors in one frame.
 const PER_FRAME: usize = PAGE_SIZE / size_of::<Block>();
-const _: () = assert!(size_of::<Block>() == 128, "less than a byte for each small area it can hold");
+const _: () = assert!(size_of::<Block>() == 192, "less than a byte for each small area it can hold");
 
 impl Block {
     fn new() -> Self {
@@ -142,7 +85,8 @@ impl Block {
             leaf: AtomicU64::new(0),
             next: AtomicU32::new(NONE),
             previous: AtomicU32::new(NONE),
-            pages: Mutex::new(Pages { free: Bitmap::FULL, count: BLOCK_PAGES as u16, listed: Listed::No }),
+            next_lazy: AtomicU32::new(NONE),
+            pages: Lock::new(Pages::new()),
         }
     }
 

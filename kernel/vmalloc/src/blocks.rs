@@ -8,36 +8,35 @@ use crate::{
     arena::ArenaError,
     block::Block,
     entry::Entry,
-    flush::Unflushed,
-    platform::{BLOCK_SHIFT, BLOCK_SIZE, CpuPin, Frame, Platform},
+    lock::Lock,
+    platform::{BLOCK_SHIFT, CpuPin, Frame, Platform},
     tables,
 };
 use core::{
     ops::Range,
     sync::atomic::{AtomicU64, Ordering},
 };
-use spin::Mutex;
 
 /// The most leaf tables that a CPU's reserve can hold.
 pub(crate) const RESERVE_CAPACITY: usize = 16;
 
 /// Leaf tables out of use: all their entries are zero and no CPU has cached a way to them.
-pub(crate) struct Reserve(Mutex<([Option<Frame>; RESERVE_CAPACITY], usize)>);
+pub(crate) struct Reserve(Lock<([Option<Frame>; RESERVE_CAPACITY], usize)>);
 
 impl Reserve {
     pub const fn new() -> Self {
-        Self(Mutex::new(([None; RESERVE_CAPACITY], 0)))
+        Self(Lock::new(([None; RESERVE_CAPACITY], 0)))
     }
 
-    fn pop(&self) -> Option<Frame> {
-        let (tables, len) = &mut *self.0.lock();
+    fn pop(&self, pin: &impl CpuPin) -> Option<Frame> {
+        let (tables, len) = &mut *self.0.lock(pin);
         *len = len.checked_sub(1)?;
         tables[*len].take()
     }
 
     /// Gives the table back to the caller if there are `limit` already.
-    fn push(&self, table: Frame, limit: usize) -> Result<(), Frame> {
-        let (tables, len) = &mut *self.0.lock();
+    fn push(&self, pin: &impl CpuPin, table: Frame, limit: usize) -> Result<(), Frame> {
+        let (tables, len) = &mut *self.0.lock(pin);
         if *len >= limit.min(RESERVE_CAPACITY) {
             return Err(table);
         }
@@ -46,8 +45,8 @@ impl Reserve {
         Ok(())
     }
 
-    pub fn len(&self) -> usize {
-        self.0.lock().1
+    pub fn len(&self, pin: &impl CpuPin) -> usize {
+        self.0.lock(pin).1
     }
 }
 
@@ -108,32 +107,27 @@ impl<P: Platform> Vmalloc<P> {
         Ok(block)
     }
 
-    /// Gives a block in which every entry is zero back to the arena: unlink, flush, free.
-    pub(crate) fn close_block(&self, number: usize) {
-        let start = self.address(number, 0);
+    /// Takes a block in which nothing is allocated out of use: its leaf table is unlinked, and waits for
+    /// a flush with the frames in it. The block is in no list, and its role says that it is freed.
+    pub(crate) fn close_block(&self, pin: &P::Pin, number: usize) {
         if let Some(entry) = self.block_entry(number) {
             entry.store(0, Ordering::Relaxed);
         }
-        let leaf = self.block(number).set_leaf(None);
         // All pages were flushed when they were freed. What is left is the way to the table in the
         // paging-structure caches.
-        let leaf = Unflushed::new(leaf, start..start + BLOCK_SIZE).flush_directory(&self.platform);
-        if let Some(leaf) = leaf {
-            self.give_leaf(leaf);
-        }
-        self.arena.free(number, 1);
+        self.push_lazy(pin, number);
     }
 
     pub(crate) fn take_leaf(&self) -> Option<Frame> {
         let pin = self.platform.pin();
-        self.reserves[pin.cpu()].pop().or_else(|| self.platform.take_table())
+        self.reserves[pin.cpu()].pop(&pin).or_else(|| self.platform.take_table())
     }
 
     /// Takes back a leaf table, unlinked and flushed, whose entries are all zero.
     pub(crate) fn give_leaf(&self, leaf: Frame) {
         let pin = self.platform.pin();
         let limit = self.tunables.table_reserve.load(Ordering::Relaxed);
-        if let Err(leaf) = self.reserves[pin.cpu()].push(leaf, limit) {
+        if let Err(leaf) = self.reserves[pin.cpu()].push(&pin, leaf, limit) {
             self.platform.give_table(leaf);
         }
     }
@@ -141,7 +135,7 @@ impl<P: Platform> Vmalloc<P> {
     /// Gives all reserves back to the machine.
     pub(crate) fn empty_reserves(&self) {
         for reserve in &self.reserves {
-            while let Some(leaf) = reserve.pop() {
+            while let Some(leaf) = reserve.pop(&self.platform.pin()) {
                 self.platform.give_table(leaf);
             }
         }

@@ -101,6 +101,11 @@ impl Attributes {
     /// The bits that [`Protection`] decides.
     const PROTECTION: u64 = WRITABLE | NO_EXECUTE;
 
+    /// Of pages full of zeros, if they are known to be until written.
+    pub fn known_zero(self) -> Self {
+        Self(self.0 & !DIRTY)
+    }
+
     pub fn new(protection: Protection, cache: Cache, owned: bool) -> Self {
         let cache = match cache {
             Cache::WriteBack => 0,
@@ -234,6 +239,19 @@ impl Entry {
     #[inline]
     pub fn quarantined_frame(self) -> Option<Frame> {
         (self.0 & (PRESENT | GUARD | OWNED) == OWNED).then(|| Frame::new((!self.0 & FRAME_MASK) >> 12))
+    }
+
+    /// Whether the frame of this entry, which was mapped full of zeros or is marked dirty, has never
+    /// been written since: the CPU marks an entry dirty when it writes by it, and who hands the frame
+    /// out to be written otherwise marks it too.
+    #[inline]
+    pub fn is_known_zero(self) -> bool {
+        self.0 & DIRTY == 0
+    }
+
+    /// Marked as written.
+    pub fn with_dirty(self) -> Self {
+        Self(self.0 | DIRTY)
     }
 
     pub fn guard(info: GuardInfo) -> Self {

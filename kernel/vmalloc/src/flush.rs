@@ -4,7 +4,10 @@
 //! be dropped unopened. What is inside therefore never returns frames, tables or address space
 //! before every CPU has forgotten them.
 
-use crate::platform::{FlushRequest, PAGE_SHIFT, PAGE_SIZE, Platform};
+use crate::{
+    platform::{PAGE_SHIFT, PAGE_SIZE, Platform},
+    shootdown::Reach,
+};
 use core::ops::Range;
 
 /// Something that CPUs may still reach by old translations of `range`.
@@ -22,26 +25,14 @@ impl<T> Unflushed<T> {
     }
 
     /// Makes every CPU forget the range: page by page up to `ceiling` pages, above it all at once.
-    pub fn flush<P: Platform>(self, platform: &P, ceiling: usize) -> T {
-        let range = self.range.clone();
-        if range.len() >> PAGE_SHIFT <= ceiling {
-            platform.flush(FlushRequest::Pages(&[range]));
+    pub fn flush<P: Platform>(mut self, platform: &P, ceiling: usize) -> T {
+        let _pin = platform.pin();
+        let shootdown = platform.shootdown();
+        if self.range.len() >> PAGE_SHIFT <= ceiling {
+            shootdown.flush_pages(platform, &[self.range.clone()]);
         } else {
-            platform.flush(FlushRequest::All);
+            shootdown.round(platform, shootdown.stamp(), Reach::Everyone);
         }
-        self.open()
-    }
-
-    /// For a range whose pages are flushed and whose directory entry was cleared since: makes every
-    /// CPU forget the way to the leaf table. Flushing one address in the range does that: INVLPG
-    /// empties all paging-structure caches (Intel SDM 3A, 4.10.4.1; AMD with EFER.TCE clear).
-    pub fn flush_directory<P: Platform>(self, platform: &P) -> T {
-        let first = self.range.start..self.range.start + PAGE_SIZE;
-        platform.flush(FlushRequest::Pages(&[first]));
-        self.open()
-    }
-
-    fn open(mut self) -> T {
         match self.content.take() {
             Some(content) => content,
             None => unreachable!("opened once, by value"),
@@ -52,6 +43,43 @@ impl<T> Unflushed<T> {
 impl<T> Drop for Unflushed<T> {
     fn drop(&mut self) {
         assert!(self.content.is_none(), "{:#x?} was dropped before it was flushed", self.range);
+    }
+}
+
+/// Ranges that hold few enough pages to be flushed one by one, or the knowledge that they do not.
+pub(crate) struct Ranges {
+    list: [Range<usize>; Self::MOST],
+    count: usize,
+    pages: usize,
+    ceiling: usize,
+}
+
+impl Ranges {
+    const MOST: usize = 8;
+
+    /// No ranges; up to `ceiling` pages are flushed one by one.
+    pub fn new(ceiling: usize) -> Self {
+        Self { list: [const { 0..0 }; Self::MOST], count: 0, pages: 0, ceiling }
+    }
+
+    /// Adds `pages` pages from `start`.
+    pub fn add(&mut self, start: usize, pages: usize) {
+        self.pages = self.pages.saturating_add(pages);
+        if self.is_few() {
+            self.list[self.count] = start..start + pages * PAGE_SIZE;
+        }
+        self.count += 1;
+    }
+
+    /// Whether more need not be added: everything will be flushed.
+    pub fn is_few(&self) -> bool {
+        self.pages <= self.ceiling && self.count < Self::MOST
+    }
+
+    /// The ranges; `None` if everything has to be flushed.
+    pub fn exact(&self) -> Option<&[Range<usize>]> {
+        let few = self.pages <= self.ceiling && self.count <= Self::MOST;
+        if few { self.list.get(..self.count) } else { None }
     }
 }
 
@@ -73,5 +101,21 @@ mod tests {
         assert_eq!((machine.page_flushes(), machine.full_flushes()), (2, 0));
         Unflushed::new((), 0x1000..0x4000).flush(&&machine, 2);
         assert_eq!((machine.page_flushes(), machine.full_flushes()), (2, 1));
+    }
+
+    #[test]
+    fn ranges_are_exact_up_to_their_ceiling() {
+        let mut ranges = Ranges::new(10);
+        assert_eq!(ranges.exact(), Some(&[][..]));
+        ranges.add(0x1000, 4);
+        ranges.add(0x9000, 6);
+        assert_eq!(ranges.exact(), Some(&[0x1000..0x5000, 0x9000..0xf000][..]));
+        ranges.add(0x2_0000, 1);
+        assert_eq!(ranges.exact(), None);
+        let mut many = Ranges::new(100);
+        (0..Ranges::MOST).for_each(|page| many.add(page * 0x2000, 1));
+        assert_eq!(many.exact().map(<[_]>::len), Some(Ranges::MOST));
+        many.add(0, 1);
+        assert_eq!(many.exact(), None);
     }
 }

@@ -11,7 +11,11 @@ use crate::{
     platform::{BLOCK_PAGES, BLOCK_SHIFT, PAGE_SHIFT, PAGE_SIZE, Platform, Table},
     tables::{self, ROOT_SHIFT},
 };
-use core::{fmt, panic::Location, sync::atomic::Ordering};
+use core::{
+    fmt,
+    panic::Location,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 /// What is known of an allocated area.
 #[derive(Clone, Copy, Debug)]
@@ -70,6 +74,12 @@ pub struct Stats {
     pub total: usize,
     /// Pages nobody has and nobody waits for.
     pub free: usize,
+    /// Pages that were unmapped and wait for a flush.
+    pub lazy: usize,
+    /// Frames, of areas that were freed, that wait for a flush.
+    pub quarantined: usize,
+    /// Frames that free pages kept, flushed, to be mapped there again.
+    pub kept: usize,
     /// The longest run of free pages in a block, or of free blocks.
     pub largest_free_run: usize,
     /// Frames of the library's own records: descriptors, their directories, the arena's maps.
@@ -107,7 +117,7 @@ impl<P: Platform> Vmalloc<P> {
         let offset = address - self.range.start;
         let (number, page) = (offset >> BLOCK_SHIFT, offset >> PAGE_SHIFT & (BLOCK_PAGES - 1));
         let found = match self.table.get(number)?.role() {
-            Role::Unused => None,
+            Role::Unused | Role::Freed { .. } => None,
             Role::Small { .. } => self.small_area(number, page),
             Role::Head { blocks, huge } => self.run_area(number, blocks as usize, huge as usize),
             Role::Tail { behind } => match self.table.get(number.checked_sub(behind as usize)?)?.role() {
@@ -128,7 +138,7 @@ impl<P: Platform> Vmalloc<P> {
             number += 1;
         }
         loop {
-            let used = self.arena.next_used(number)?;
+            let used = self.arena.next_used(&self.platform.pin(), number)?;
             if used != number {
                 (number, page) = (used, 0);
             }
@@ -214,26 +224,46 @@ impl<P: Platform> Vmalloc<P> {
 
     /// Counts. Walks all that was ever used: not for hot paths.
     pub fn stats(&self) -> Stats {
-        let arena = self.arena.stats();
+        let arena = self.arena.stats(&self.platform.pin());
         let mut stats = Stats {
             total: self.blocks() * BLOCK_PAGES,
             free: arena.free * BLOCK_PAGES,
             largest_free_run: arena.longest_run * BLOCK_PAGES,
             metadata_frames: self.table.frames() + arena.maps,
             instance_bytes: size_of::<Self>(),
-            reserved_tables: self.reserves.iter().map(|reserve| reserve.len()).sum(),
+            reserved_tables: self.reserves.iter().map(|reserve| reserve.len(&self.platform.pin())).sum(),
             directories: self.count_directories(),
             ..Stats::default()
         };
-        for block in self.table.numbers().filter_map(|number| self.table.get(number)) {
-            stats.leaf_tables += usize::from(block.leaf(&self.platform).is_some());
-            if let Role::Small { .. } = block.role() {
-                let pages = block.pages.lock();
-                stats.free += pages.count();
-                stats.largest_free_run = stats.largest_free_run.max(pages.longest_run());
-            }
+        for number in self.table.numbers() {
+            self.count_block(number, &mut stats);
         }
         stats
+    }
+
+    fn count_block(&self, number: usize, stats: &mut Stats) {
+        let Some(block) = self.table.get(number) else { return };
+        let pin = self.platform.pin();
+        let pages = block.pages.lock(&pin);
+        let leaf = block.leaf(&self.platform);
+        stats.leaf_tables += usize::from(leaf.is_some());
+        let small = matches!(block.role(), Role::Small { .. });
+        if small {
+            stats.free += pages.free();
+            stats.lazy += pages.stale();
+            stats.largest_free_run = stats.largest_free_run.max(pages.longest_run());
+        }
+        if let Role::Freed { blocks, .. } = block.role() {
+            stats.lazy += blocks as usize * BLOCK_PAGES;
+        }
+        let waits = |slot: &AtomicU64| Entry(slot.load(Ordering::Relaxed)).quarantined_frame().is_some();
+        for (page, slot) in leaf.into_iter().flat_map(|leaf| leaf.iter()).enumerate() {
+            let kept = small && pages.is_free(page);
+            *(if kept { &mut stats.kept } else { &mut stats.quarantined }) += usize::from(waits(slot));
+        }
+        if leaf.is_none() && self.block_entry(number).is_some_and(waits) {
+            stats.quarantined += BLOCK_PAGES;
+        }
     }
 
     fn count_directories(&self) -> usize {

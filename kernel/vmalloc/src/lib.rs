@@ -2,7 +2,7 @@
 //! address space, made of single frames.
 //!
 //! One idea carries it: a **vmap block** is 2 MiB of address space, one leaf page table and one
-//! descriptor of 128 bytes. What Linux keeps in trees of objects is kept here in the descriptor's
+//! descriptor of 192 bytes. What Linux keeps in trees of objects is kept here in the descriptor's
 //! bitmap and in the page table entries themselves. Nothing is allocated when memory is freed.
 //!
 //! The library knows its machine only through [`Platform`]; it runs in a kernel and, on a
@@ -18,13 +18,16 @@
 //! | `read` | reading what may vanish |
 //! | `allocator` | `VBox` and `VVec`, with the feature `collections` |
 //! | `notify` | asking others to give back |
-//! | `pool` | a CPU's supply of pages in blocks of small areas |
+//! | `pool`, `pages` | a CPU's supply of pages in blocks of small areas, and what each page is |
+//! | `lazy`, `purge` | what waits for a flush, and flushing it |
+//! | `shootdown` | which CPUs must flush, by epochs, and making them |
 //! | `blocks` | whole blocks and their leaf tables |
 //! | `arena` | which blocks are free |
 //! | `block` | descriptors, and finding them |
 //! | `bitmap` | runs of pages in a block |
 //! | `entry`, `tables` | page table entries, and the tables above the leaves |
 //! | `flush` | unmapped, flushed, free: in that order, by type |
+//! | `lock` | spinlocks that are taken pinned |
 //! | `info` | what is allocated, and counters |
 //!
 //! Locks, in their order: arena; a pool's; a block's. None is held while memory is taken from or
@@ -35,21 +38,28 @@
 mod allocator;
 mod area;
 mod arena;
+mod atomic;
 mod bitmap;
 mod block;
 mod blocks;
+mod cpus;
 mod entry;
 mod error;
 mod flush;
 mod info;
+mod lazy;
+mod lock;
 mod notify;
+mod pages;
 mod platform;
 mod pool;
 mod protect;
+mod purge;
 mod read;
 mod realloc;
 mod request;
 mod run;
+mod shootdown;
 #[cfg(test)]
 mod sim;
 mod small;
@@ -67,19 +77,22 @@ use core::{
     ops::Range,
     sync::atomic::{AtomicUsize, Ordering},
 };
+use lazy::{Lazy, LazySum};
 use pool::Pool;
+use purge::Turn;
 
 #[cfg(feature = "collections")]
 pub use allocator::{VBox, VVec};
+pub use cpus::{CpuSet, ListError, MAX_CPUS};
 pub use entry::{Cache, Kind, Protection};
 pub use error::{AllocError, FreeError, NewError, ProtectError, ReallocError};
 pub use info::{AreaInfo, Stats};
 pub use notify::{MAX_NOTIFIERS, PurgeNotifier};
 pub use platform::{
-    BLOCK_PAGES, BLOCK_SHIFT, BLOCK_SIZE, CpuPin, FlushRequest, Frame, MAX_CPUS, PAGE_SHIFT, PAGE_SIZE,
-    Platform, SingleCpu, Table,
+    BLOCK_PAGES, BLOCK_SHIFT, BLOCK_SIZE, CpuPin, Frame, PAGE_SHIFT, PAGE_SIZE, Platform, SingleCpu, Table,
 };
 pub use request::Request;
+pub use shootdown::{Counters, Flusher, Reach, Shootdown, Stamp};
 
 /// Bytes of the longest range an instance can have: 32 TiB.
 pub const MAX_RANGE: usize = arena::MAX_BLOCKS * BLOCK_SIZE;
@@ -89,6 +102,9 @@ pub const MAX_RANGE: usize = arena::MAX_BLOCKS * BLOCK_SIZE;
 pub struct Tunables {
     /// Up to this many pages are flushed one by one, more by flushing everything.
     pub single_page_flush_ceiling: AtomicUsize,
+    /// Pages that may wait for a flush before a purge is due; 0: 32 MiB of them, and as many again for
+    /// each doubling of the number of CPUs.
+    pub lazy_max_pages: AtomicUsize,
     /// Leaf tables, out of use and clean, that each CPU keeps; 16 at most.
     pub table_reserve: AtomicUsize,
 }
@@ -96,7 +112,11 @@ pub struct Tunables {
 impl Tunables {
     const fn new() -> Self {
         // 33 is Linux's default; see arch/x86/mm/tlb.c for how it was measured.
-        Self { single_page_flush_ceiling: AtomicUsize::new(33), table_reserve: AtomicUsize::new(8) }
+        Self {
+            single_page_flush_ceiling: AtomicUsize::new(33),
+            lazy_max_pages: AtomicUsize::new(0),
+            table_reserve: AtomicUsize::new(8),
+        }
     }
 }
 
@@ -107,6 +127,9 @@ pub struct Vmalloc<P: Platform> {
     arena: arena::Arena,
     table: BlockTable,
     pools: [Pool; MAX_CPUS],
+    lazy: [Lazy; MAX_CPUS],
+    lazy_sum: LazySum,
+    turn: Turn,
     reserves: [Reserve; MAX_CPUS],
     notifiers: notify::Notifiers,
     tunables: Tunables,
@@ -134,6 +157,9 @@ impl<P: Platform> Vmalloc<P> {
             arena: arena::Arena::new(range.len() / BLOCK_SIZE),
             table: BlockTable::new(),
             pools: [const { Pool::new() }; MAX_CPUS],
+            lazy: [const { Lazy::new() }; MAX_CPUS],
+            lazy_sum: LazySum::new(0),
+            turn: Turn::new(),
             reserves: [const { Reserve::new() }; MAX_CPUS],
             notifiers: notify::Notifiers::new(),
             tunables: Tunables::new(),
@@ -157,11 +183,16 @@ impl<P: Platform> Vmalloc<P> {
         &self.tunables
     }
 
-    /// Gives back what is kept for speed: empty current blocks, and leaf tables in reserve.
+    /// Flushes what waits, and gives back what is kept for speed: frames of free pages, empty blocks,
+    /// leaf tables in reserve.
     ///
     /// Call it only while no other CPU uses the instance.
     pub fn trim(&self) {
+        self.purge_all();
         self.retire_current_blocks();
+        self.release_frames();
+        self.close_empty_blocks();
+        self.purge_all();
         self.empty_reserves();
     }
 
@@ -178,7 +209,7 @@ impl<P: Platform> Drop for Vmalloc<P> {
     /// Gives the records back. Areas that are still allocated keep everything: they are leaked.
     fn drop(&mut self) {
         self.trim();
-        if self.arena.stats().free == self.blocks() {
+        if self.arena.stats(&self.platform.pin()).free == self.blocks() {
             self.arena.release(&self.platform);
             self.table.release(&self.platform);
         }

@@ -1,8 +1,7 @@
 //! Purge notifiers: users of the instance that can give memory or address space back are asked to,
 //! before an allocation fails for want of it.
 
-use crate::{AllocError, Vmalloc, platform::Platform};
-use spin::Mutex;
+use crate::{AllocError, Vmalloc, lock::Lock, platform::Platform};
 
 /// The most notifiers an instance can have.
 pub const MAX_NOTIFIERS: usize = 8;
@@ -15,18 +14,19 @@ pub trait PurgeNotifier: Sync {
 }
 
 /// The registered notifiers, in no order.
-pub(crate) struct Notifiers(Mutex<[Option<&'static dyn PurgeNotifier>; MAX_NOTIFIERS]>);
+pub(crate) struct Notifiers(Lock<[Option<&'static dyn PurgeNotifier>; MAX_NOTIFIERS]>);
 
 impl Notifiers {
     pub const fn new() -> Self {
-        Self(Mutex::new([None; MAX_NOTIFIERS]))
+        Self(Lock::new([None; MAX_NOTIFIERS]))
     }
 }
 
 impl<P: Platform> Vmalloc<P> {
     /// Registers a notifier; `false` if there are [`MAX_NOTIFIERS`] already.
     pub fn register_notifier(&self, notifier: &'static dyn PurgeNotifier) -> bool {
-        let mut list = self.notifiers.0.lock();
+        let pin = self.platform.pin();
+        let mut list = self.notifiers.0.lock(&pin);
         match list.iter_mut().find(|slot| slot.is_none()) {
             Some(slot) => *slot = Some(notifier),
             None => return false,
@@ -39,14 +39,15 @@ impl<P: Platform> Vmalloc<P> {
         let is_it = |slot: &&mut Option<&'static dyn PurgeNotifier>| {
             slot.is_some_and(|known| core::ptr::addr_eq(known, notifier))
         };
-        self.notifiers.0.lock().iter_mut().find(is_it).map(|slot| *slot = None).is_some()
+        let pin = self.platform.pin();
+        self.notifiers.0.lock(&pin).iter_mut().find(is_it).map(|slot| *slot = None).is_some()
     }
 
     /// Asks all notifiers; whether any gave something back.
     #[cold]
     pub(crate) fn notify(&self, error: AllocError) -> bool {
         // Copied out: a notifier may free, register and unregister.
-        let list = *self.notifiers.0.lock();
+        let list = *self.notifiers.0.lock(&self.platform.pin());
         // All of them, not only up to the first that helps.
         list.into_iter().flatten().filter(|notifier| notifier.purge(error)).count() > 0
     }

@@ -1,10 +1,7 @@
 //! What the library asks of its machine, and the words both share.
 
-use core::{
-    ops::{Deref, Range},
-    ptr::NonNull,
-    sync::atomic::AtomicU64,
-};
+use crate::shootdown::{Flusher, Shootdown};
+use core::{ops::Deref, ptr::NonNull, sync::atomic::AtomicU64};
 
 /// log2 of [`PAGE_SIZE`].
 pub const PAGE_SHIFT: u32 = 12;
@@ -16,8 +13,6 @@ pub const BLOCK_SHIFT: u32 = 21;
 pub const BLOCK_SIZE: usize = 1 << BLOCK_SHIFT;
 /// Pages in a vmap block.
 pub const BLOCK_PAGES: usize = BLOCK_SIZE / PAGE_SIZE;
-/// The most CPUs an instance can be told of: [`CpuPin::cpu`] is below it.
-pub const MAX_CPUS: usize = 64;
 
 /// Number of a page frame: its physical address divided by [`PAGE_SIZE`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -66,7 +61,7 @@ impl Deref for Table {
 
 /// Keeps the running code on one CPU, and others off it, until dropped.
 pub trait CpuPin {
-    /// The CPU's number, below [`MAX_CPUS`]; numbers may have holes.
+    /// The CPU's number, below [`MAX_CPUS`](crate::MAX_CPUS); numbers may have holes.
     fn cpu(&self) -> usize;
 }
 
@@ -78,15 +73,6 @@ impl CpuPin for SingleCpu {
     fn cpu(&self) -> usize {
         0
     }
-}
-
-/// What to make every CPU forget.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FlushRequest<'a> {
-    /// The translations of these page-aligned address ranges, one by one.
-    Pages(&'a [Range<usize>]),
-    /// Every translation of the instance's range.
-    All,
 }
 
 /// The machine under the library: frames, page tables, CPUs.
@@ -101,10 +87,11 @@ pub enum FlushRequest<'a> {
 /// 3. A table taken is filled with zeros.
 /// 4. [`root`](Self::root) is the top level page table of every CPU, and nobody but the library
 ///    changes what lies below it in an instance's range.
-/// 5. [`flush`](Self::flush) returns only after *every* CPU has dropped each translation that the
-///    request names, and everything in its paging-structure caches, that it loaded before the call.
+/// 5. [`Flusher`]'s flushes drop what they say, everything in the CPU's paging-structure caches
+///    included, and every CPU that uses an instance is [online](Shootdown::set_online) in
+///    [`shootdown`](Self::shootdown), which is one and the same for all instances under one root.
 /// 6. A [`Pin`](Self::Pin) that lives keeps every other thread off its CPU.
-pub unsafe trait Platform {
+pub unsafe trait Platform: Flusher {
     /// See [`pin`](Self::pin).
     type Pin: CpuPin;
 
@@ -159,6 +146,18 @@ pub unsafe trait Platform {
     /// The frame that [`direct_map`](Self::direct_map) shows at this address.
     fn frame_of(&self, direct: NonNull<u8>) -> Frame;
 
-    /// Flushes on every CPU; see promise 5.
-    fn flush(&self, request: FlushRequest<'_>);
+    /// Which CPUs may still use old translations.
+    fn shootdown(&self) -> &Shootdown;
+
+    /// Too many pages wait for a flush: wakes a thread that calls [`Vmalloc::purge`](crate::Vmalloc::purge).
+    /// `false` if there is none; then the caller purges.
+    fn wake_purger(&self) -> bool {
+        false
+    }
+
+    /// Lets others run, for as long as it takes them to get a little further. Called unpinned, again
+    /// and again, to wait for a purge that another thread is in.
+    fn pause(&self) {
+        core::hint::spin_loop();
+    }
 }

@@ -1,38 +1,46 @@
 //! A CPU's supply of pages from blocks of small areas.
 //!
-//! A pool has one current block, which only its CPU allocates from, and bins of partly free blocks,
-//! by the log2 of their longest free run. A block that is full is in no list; a free that makes
-//! room in it, from whatever CPU, lists it again. A block that becomes entirely free, and is not
-//! current, goes back to the arena.
+//! A pool has one current block, which its CPU allocates from, and bins of blocks with free pages, by
+//! the log2 of their longest free run; those that are entirely free are in the last one, up to a
+//! limit. A block in which nothing is free is in no bin; the purge that makes room in it lists it.
+//! When neither the pool nor the arena has anything, it takes blocks from other pools.
 //!
-//! Locks: the block's for each allocation and free; the pool's, before it, only when a block
-//! changes its bin, which is once for each doubling of its longest free run.
+//! Locks: the block's for each allocation and free; the pool's, before it, only when a block is listed.
 
 use crate::{
     AllocError, Vmalloc,
-    block::{Block, Listed, NONE, Pages, Role},
+    block::{Block, NONE, Role},
+    lock::Lock,
+    pages::{Listed, Pages},
     platform::{BLOCK_PAGES, CpuPin, PAGE_SIZE, Platform},
     tables::page_address,
 };
 use core::sync::atomic::{AtomicU32, Ordering};
-use spin::Mutex;
 
-/// log2 of the longest free run: 0 to 8; a block with a run of 512 is entirely free.
-const BINS: usize = 9;
+/// log2 of the longest free run: 0 to 9.
+const BINS: usize = 10;
+/// Bin of the blocks that are entirely free.
+const EMPTY: u8 = 9;
+const _: () = assert!(BLOCK_PAGES == 1 << EMPTY && BINS == EMPTY as usize + 1);
 
 /// See the module's documentation.
+#[repr(align(64))]
 pub(crate) struct Pool {
     /// Number of the current block, or [`NONE`]. Changed only by the pool's own CPU, pinned.
     current: AtomicU32,
-    bins: Mutex<Bins>,
+    bins: Lock<Bins>,
 }
 
-/// First block of each bin.
-struct Bins([u32; BINS]);
+struct Bins {
+    /// First block of each bin.
+    first: [u32; BINS],
+    /// Blocks in the last bin.
+    empty: usize,
+}
 
 impl Pool {
     pub const fn new() -> Self {
-        Self { current: AtomicU32::new(NONE), bins: Mutex::new(Bins([NONE; BINS])) }
+        Self { current: AtomicU32::new(NONE), bins: Lock::new(Bins { first: [NONE; BINS], empty: 0 }) }
     }
 }
 
@@ -52,113 +60,186 @@ impl<P: Platform> Vmalloc<P> {
         let number = self.pools[pin.cpu()].current.load(Ordering::Relaxed);
         if number != NONE
             && let Some(block) = self.table.get(number as usize)
-            && let Some(first) = block.pages.lock().take(count, align)
+            && let Some(first) = block.pages.lock(&pin).take(count, align)
         {
             return Ok(SmallRun { block, number: number as usize, first });
         }
-        self.take_pages_elsewhere(pin, count, align)
+        self.take_pages_elsewhere(&pin, count, align)
     }
 
     /// The current block has no such run: makes another one current.
     #[cold]
     fn take_pages_elsewhere(
         &self,
-        pin: P::Pin,
+        pin: &P::Pin,
         count: usize,
         align: usize,
     ) -> Result<SmallRun<'_>, AllocError> {
         let cpu = pin.cpu();
-        let pool = &self.pools[cpu];
-        let found = pool.bins.lock().take_fitting(self, count + align - 1);
-        let number = match found {
+        let room = count + align - 1;
+        let number = match self.take_fitting(pin, cpu, room) {
             Some(number) => number,
-            None => self.open_small_block(cpu as u16)?,
+            None => match self.open_small_block(pin) {
+                Ok(number) => number,
+                Err(AllocError::OutOfAddressSpace) => return self.take_pages_from_others(pin, count, align),
+                Err(error) => return Err(error),
+            },
         };
-        let block = self.block(number);
-        let Some(first) = block.pages.lock().take(count, align) else {
-            unreachable!("block {number} was found with room for {count} pages");
-        };
-        let before = pool.current.swap(number as u32, Ordering::Relaxed);
-        if before != NONE {
-            self.list_again(before as usize, cpu, Some(Listed::Current));
+        self.make_current(pin, number);
+        match self.block(number).pages.lock(pin).take(count, align) {
+            Some(first) => Ok(SmallRun { block: self.block(number), number, first }),
+            // Others allocate from it too when address space is short.
+            None => self.take_pages_from_others(pin, count, align),
         }
-        Ok(SmallRun { block, number, first })
+    }
+
+    /// Address space is short: takes pages from other pools' blocks, the current ones last.
+    fn take_pages_from_others(
+        &self,
+        pin: &P::Pin,
+        count: usize,
+        align: usize,
+    ) -> Result<SmallRun<'_>, AllocError> {
+        for cpu in 0..self.pools.len() {
+            while let Some(number) = self.take_fitting(pin, cpu, count) {
+                self.make_current(pin, number);
+                let block = self.block(number);
+                if let Some(first) = block.pages.lock(pin).take(count, align) {
+                    return Ok(SmallRun { block, number, first });
+                }
+                // It is in this CPU's pool now, and its runs are not aligned well enough.
+                if cpu == pin.cpu() {
+                    break;
+                }
+            }
+        }
+        let current = |pool: &Pool| {
+            let number = pool.current.load(Ordering::Relaxed) as usize;
+            let block = self.table.get(number)?;
+            let mut pages = block.pages.lock(pin);
+            // It may have stopped to be current.
+            let first =
+                if pages.listed == Listed::Current { pages.take(count, align)? } else { return None };
+            Some(SmallRun { block, number, first })
+        };
+        self.pools.iter().find_map(current).ok_or(AllocError::OutOfAddressSpace)
+    }
+
+    /// Takes a block that has a free run of `room` pages out of the bins of pool `cpu`, to be the
+    /// current one of the pool of this CPU.
+    fn take_fitting(&self, pin: &P::Pin, cpu: usize, room: usize) -> Option<usize> {
+        let mut bins = self.pools[cpu].bins.lock(pin);
+        let lowest = room.next_power_of_two().ilog2() as usize;
+        let bin = (lowest..BINS).find(|&bin| bins.first[bin] != NONE)?;
+        let number = bins.first[bin] as usize;
+        bins.unlink(self, number, bin as u8);
+        // Said under the pool's lock, so that nobody lists it meanwhile.
+        self.block(number).pages.lock(pin).listed = Listed::Current;
+        self.block(number).set_role(Role::Small { pool: pin.cpu() as u16 });
+        Some(number)
+    }
+
+    fn make_current(&self, pin: &P::Pin, number: usize) {
+        let before = self.pools[pin.cpu()].current.swap(number as u32, Ordering::Relaxed);
+        if before != NONE && before as usize != number {
+            self.settle(pin, before as usize, |pages| pages.listed = Listed::No);
+        }
     }
 
     /// Gives back `count` pages from `first` that every CPU has flushed.
-    #[inline]
-    pub(crate) fn give_pages(&self, number: usize, block: &Block, first: usize, count: usize) {
-        let _pin = self.platform.pin();
-        let mut pages = block.pages.lock();
-        pages.give(first, count);
-        if pages.listed == Listed::Current || !pages.belongs_higher(first) {
-            return;
-        }
-        drop(pages);
-        if let Role::Small { pool } = block.role() {
-            self.list_again(number, pool.into(), None);
-        }
+    pub(crate) fn give_pages(&self, run: &SmallRun<'_>, count: usize) {
+        let pin = self.platform.pin();
+        self.settle(&pin, run.number, |pages| pages.give(run.first, count));
     }
 
-    /// Puts a block where its longest free run says, or back into the arena if all of it is free.
-    /// `retire`: only if it is still the current block, which it stops to be.
-    #[cold]
-    fn list_again(&self, number: usize, cpu: usize, retire: Option<Listed>) {
+    /// Changes a block of small areas so that pages may become free, then puts it where its longest
+    /// free run says: into a bin, or out of use if all of it is free and there are such blocks enough.
+    pub(crate) fn settle(&self, pin: &P::Pin, number: usize, change: impl FnOnce(&mut Pages)) {
         let block = self.block(number);
-        let mut bins = self.pools[cpu].bins.lock();
-        // Under the pool's lock the block cannot leave the pool; it may have done so just before.
-        if block.role() != (Role::Small { pool: cpu as u16 }) {
-            return;
-        }
-        let mut pages = block.pages.lock();
-        if (pages.listed == Listed::Current) != (retire == Some(Listed::Current)) {
-            return;
-        }
-        if let Listed::Bin(bin) = pages.listed {
-            bins.unlink(self, number, bin);
-        }
-        if pages.all_free() {
-            pages.listed = Listed::No;
-            block.set_role(Role::Unused);
-            drop((pages, bins));
-            self.close_block(number);
-            return;
-        }
-        pages.listed = match pages.longest_run().checked_ilog2() {
-            None => Listed::No,
-            Some(bin) => {
-                bins.link(self, number, bin as u8);
-                Listed::Bin(bin as u8)
+        let mut change = Some(change);
+        while let Role::Small { pool } = block.role() {
+            let mut bins = self.pools[usize::from(pool)].bins.lock(pin);
+            // Under its pool's lock the block stays there; it may just have gone to another.
+            if block.role() != (Role::Small { pool }) {
+                continue;
             }
-        };
+            let mut pages = block.pages.lock(pin);
+            if let Some(change) = change.take() {
+                change(&mut pages);
+            }
+            if pages.listed == Listed::Current {
+                return;
+            }
+            if let Listed::Bin(bin) = pages.listed {
+                bins.unlink(self, number, bin);
+            }
+            pages.listed = Listed::No;
+            let Some(bin) = pages.longest_run().checked_ilog2() else { return };
+            if bin as u8 == EMPTY && bins.empty >= self.empty_limit() {
+                block.set_role(Role::Freed { blocks: 1, scattered: true });
+                drop((pages, bins));
+                return self.close_block(pin, number);
+            }
+            bins.link(self, number, bin as u8);
+            pages.listed = Listed::Bin(bin as u8);
+            return;
+        }
+        unreachable!("block {number} holds pages of small areas");
     }
 
-    /// Takes a free block from the arena, to be the current one of pool `pool`.
-    fn open_small_block(&self, pool: u16) -> Result<usize, AllocError> {
+    /// Takes a free block from the arena, to be the current one of this CPU's pool.
+    fn open_small_block(&self, pin: &P::Pin) -> Result<usize, AllocError> {
         let number = self.open_blocks(1, 1, None)?;
         match self.link_leaf(number) {
             Ok(block) => {
-                block.pages.lock().listed = Listed::Current;
-                block.set_role(Role::Small { pool });
+                *block.pages.lock(pin) = Pages::new();
+                block.pages.lock(pin).listed = Listed::Current;
+                block.set_role(Role::Small { pool: pin.cpu() as u16 });
                 Ok(number)
             }
             Err(error) => {
-                self.arena.free(number, 1);
+                self.arena.free(pin, number, 1);
                 Err(error)
             }
         }
     }
 
-    /// Makes the pools let go of current blocks in which nothing is allocated.
+    /// Makes the pools let go of their current blocks.
     ///
     /// Only when no other CPU allocates at the time.
     pub(crate) fn retire_current_blocks(&self) {
-        for (cpu, pool) in self.pools.iter().enumerate() {
+        let pin = self.platform.pin();
+        for pool in &self.pools {
             let number = pool.current.swap(NONE, Ordering::Relaxed);
             if number != NONE {
-                self.list_again(number as usize, cpu, Some(Listed::Current));
+                self.settle(&pin, number as usize, |pages| pages.listed = Listed::No);
             }
         }
+    }
+
+    /// Takes blocks that are entirely free out of use.
+    pub(crate) fn close_empty_blocks(&self) {
+        for pool in &self.pools {
+            loop {
+                let pin = self.platform.pin();
+                let mut bins = pool.bins.lock(&pin);
+                let number = bins.first[usize::from(EMPTY)];
+                if number == NONE {
+                    break;
+                }
+                bins.unlink(self, number as usize, EMPTY);
+                let block = self.block(number as usize);
+                block.pages.lock(&pin).listed = Listed::No;
+                block.set_role(Role::Freed { blocks: 1, scattered: true });
+                drop(bins);
+                self.close_block(&pin, number as usize);
+            }
+        }
+    }
+
+    /// Blocks, entirely free, that a pool keeps: as many as a purge makes free at most.
+    fn empty_limit(&self) -> usize {
+        self.lazy_max() / BLOCK_PAGES
     }
 
     /// First address of page `page` of block `number`.
@@ -168,31 +249,9 @@ impl<P: Platform> Vmalloc<P> {
     }
 }
 
-impl Pages {
-    /// Whether the free run around `page` deserves a higher bin than the block is in.
-    fn belongs_higher(&self, page: usize) -> bool {
-        match self.listed {
-            Listed::Current => false,
-            Listed::No => true,
-            Listed::Bin(bin) => self.all_free() || self.run_around(page).ilog2() > bin.into(),
-        }
-    }
-}
-
 impl Bins {
-    /// Takes out a block that surely has a free run of `pages` pages, to be the current one.
-    fn take_fitting<P: Platform>(&mut self, vmalloc: &Vmalloc<P>, pages: usize) -> Option<usize> {
-        let lowest = pages.next_power_of_two().ilog2() as usize;
-        let bin = (lowest..BINS).find(|&bin| self.0[bin] != NONE)?;
-        let number = self.0[bin] as usize;
-        self.unlink(vmalloc, number, bin as u8);
-        // Said under the pool's lock, so that no free from another CPU lists it meanwhile.
-        vmalloc.block(number).pages.lock().listed = Listed::Current;
-        Some(number)
-    }
-
     fn link<P: Platform>(&mut self, vmalloc: &Vmalloc<P>, number: usize, bin: u8) {
-        let head = &mut self.0[usize::from(bin)];
+        let head = &mut self.first[usize::from(bin)];
         let block = vmalloc.block(number);
         block.previous.store(NONE, Ordering::Relaxed);
         block.next.store(*head, Ordering::Relaxed);
@@ -200,17 +259,19 @@ impl Bins {
             vmalloc.block(*head as usize).previous.store(number as u32, Ordering::Relaxed);
         }
         *head = number as u32;
+        self.empty += usize::from(bin == EMPTY);
     }
 
     fn unlink<P: Platform>(&mut self, vmalloc: &Vmalloc<P>, number: usize, bin: u8) {
         let block = vmalloc.block(number);
         let (previous, next) = (block.previous.load(Ordering::Relaxed), block.next.load(Ordering::Relaxed));
         match previous {
-            NONE => self.0[usize::from(bin)] = next,
+            NONE => self.first[usize::from(bin)] = next,
             _ => vmalloc.block(previous as usize).next.store(next, Ordering::Relaxed),
         }
         if next != NONE {
             vmalloc.block(next as usize).previous.store(previous, Ordering::Relaxed);
         }
+        self.empty -= usize::from(bin == EMPTY);
     }
 }

@@ -24,7 +24,14 @@ impl<P: Platform> Vmalloc<P> {
     #[must_use]
     pub fn frame_at(&self, address: usize) -> Option<Frame> {
         let (slot, page) = self.slot_at(address)?;
-        let entry = Entry(slot.load(Ordering::Acquire));
+        let mut entry = Entry(slot.load(Ordering::Acquire));
+        // Who knows the frame may write it by another mapping: it does not count as never written.
+        while entry.is_owned() && entry.is_known_zero() {
+            match slot.compare_exchange(entry.0, entry.with_dirty().0, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => break,
+                Err(now) => entry = Entry(now),
+            }
+        }
         entry.is_present().then(|| Frame::new(entry.frame().number() + page))
     }
 

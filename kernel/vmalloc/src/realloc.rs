@@ -55,12 +55,13 @@ impl<P: Platform> Vmalloc<P> {
             self.shrink(place, area.pages, pages, guard)?;
             return Ok(address);
         }
-        match self.grow_in_place(place, area.pages, pages, guard) {
-            Err(AllocError::OutOfAddressSpace) => {}
-            result => return Ok(result.map(|()| address)?),
-        }
-        let moved = self.grow_elsewhere(place, area.pages, pages, guard)?;
-        NonNull::new(moved as *mut u8).ok_or(AllocError::OutOfAddressSpace.into())
+        let ticket = self.purge_ticket();
+        let grow = || match self.grow_in_place(place, area.pages, pages, guard) {
+            Err(AllocError::OutOfAddressSpace) => self.grow_elsewhere(place, area.pages, pages, guard),
+            result => result.map(|()| area.start),
+        };
+        let now = grow().or_else(|error| self.make_room(error, ticket, grow))?;
+        NonNull::new(now as *mut u8).ok_or(AllocError::OutOfAddressSpace.into())
     }
 
     fn own_area(&self, address: usize) -> Result<AreaInfo, FreeError> {
@@ -78,6 +79,11 @@ impl<P: Platform> Vmalloc<P> {
     /// The entry of page `page` of an area.
     fn page_entry(&self, place: Place, page: usize) -> &AtomicU64 {
         self.run_entry(place.number, place.first + page)
+    }
+
+    /// Page `page` of a small area and what follows.
+    fn small_run(&self, place: Place, page: usize) -> SmallRun<'_> {
+        SmallRun { block: self.block(place.number), number: place.number, first: place.first + page }
     }
 
     /// Writes the guard and marks the last page of an area whose first page is marked.
@@ -102,8 +108,7 @@ impl<P: Platform> Vmalloc<P> {
             self.drop_pages(place, new, old);
             self.page_entry(place, old).store(Entry::UNUSED.0, Ordering::Relaxed);
             self.set_end(place, new, guard);
-            let block = self.block(place.number);
-            self.give_pages(place.number, block, place.first + new + 1, old - new);
+            self.give_pages(&self.small_run(place, new + 1), old - new);
             return Ok(());
         }
         let (count, kept) = (blocks_for(old), blocks_for(new));
@@ -128,10 +133,10 @@ impl<P: Platform> Vmalloc<P> {
         Ok(())
     }
 
-    /// Unmaps pages `from..to` of an area, flushes them, and gives their frames back.
+    /// Unmaps those of pages `from..to` of an area that are mapped, flushes them, and gives their frames back.
     fn drop_pages(&self, place: Place, from: usize, to: usize) {
         let entries = || (from..to).map(|page| self.page_entry(place, page));
-        entries().for_each(|slot| {
+        entries().filter(|slot| Entry(slot.load(Ordering::Relaxed)).is_present()).for_each(|slot| {
             unmap(slot);
         });
         let start = self.address(place.number, place.first);
@@ -152,11 +157,13 @@ impl<P: Platform> Vmalloc<P> {
         if place.small {
             let behind = place.first + old + 1;
             let block = self.block(place.number);
-            if behind + extra > BLOCK_PAGES || !block.pages.lock().take_at(behind, extra) {
+            let taken = behind + extra <= BLOCK_PAGES
+                && block.pages.lock(&self.platform.pin()).take_at(behind, extra);
+            if !taken {
                 return Err(AllocError::OutOfAddressSpace);
             }
-            if let Err(error) = self.fill_pages(place, old, new) {
-                self.give_pages(place.number, block, behind, extra);
+            if let Err(error) = self.fill_behind(place, old, new) {
+                self.give_pages(&self.small_run(place, old + 1), extra);
                 return Err(error);
             }
         } else {
@@ -166,7 +173,7 @@ impl<P: Platform> Vmalloc<P> {
                 self.arena.allocate_at(&self.platform, end, wanted - count)?;
             }
             if let Err(error) =
-                self.link_blocks(end, wanted - count).and_then(|()| self.fill_pages(place, old, new))
+                self.link_blocks(end, wanted - count).and_then(|()| self.fill_behind(place, old, new))
             {
                 if wanted > count {
                     self.free_blocks(end, wanted - count, place.number + wanted);
@@ -188,24 +195,23 @@ impl<P: Platform> Vmalloc<P> {
         (first..first + count).try_for_each(|number| self.link_leaf(number).map(drop))
     }
 
-    /// Maps new frames at pages `from..to` of an area; the first of them is where its guard was. On
-    /// failure that is a guard again, and the rest unused.
+    /// Maps frames behind an area of `old` pages, its guard page first. On failure that is there again.
+    fn fill_behind(&self, place: Place, old: usize, new: usize) -> Result<(), AllocError> {
+        let end = self.page_entry(place, old);
+        let guard = end.swap(Entry::UNUSED.0, Ordering::Relaxed);
+        self.fill_pages(place, old, new).inspect_err(|_| end.store(guard, Ordering::Relaxed))
+    }
+
+    /// Maps frames at pages `from..to`, behind which is to be a guard. On failure none is mapped.
     fn fill_pages(&self, place: Place, from: usize, to: usize) -> Result<(), AllocError> {
-        let guard = Entry(self.page_entry(place, from).load(Ordering::Relaxed));
         let attributes = Attributes::new(Protection::ReadWrite, Cache::WriteBack, true);
-        let mut pages = from..to;
-        let filled = self.platform.take_frames(to - from, |frame| {
-            if let Some(page) = pages.next() {
-                self.page_entry(place, page).store(Entry::page(frame, attributes).0, Ordering::Relaxed);
-            }
-        });
-        if filled == to - from {
+        let filled = (from..to)
+            .all(|page| self.refill(core::slice::from_ref(self.page_entry(place, page)), attributes, false));
+        self.give_kept_frames(core::slice::from_ref(self.page_entry(place, to)));
+        if filled {
             return Ok(());
         }
-        if filled > 0 {
-            self.drop_pages(place, from, from + filled);
-        }
-        self.page_entry(place, from).store(guard.0, Ordering::Relaxed);
+        self.drop_pages(place, from, to);
         Err(AllocError::OutOfFrames)
     }
 
@@ -239,9 +245,11 @@ impl<P: Platform> Vmalloc<P> {
             }
             to
         };
+        // Pages of a run keep no frames.
+        for page in 0..if to.small { old } else { 0 } {
+            self.give_kept_frames(core::slice::from_ref(self.page_entry(to, page)));
+        }
         if let Err(error) = self.fill_pages(to, old, new) {
-            // What was to be the guard's place in the old area is no guard here.
-            self.page_entry(to, old).store(Entry::UNUSED.0, Ordering::Relaxed);
             self.release_place(to, new);
             return Err(error);
         }
@@ -291,7 +299,10 @@ impl<P: Platform> Vmalloc<P> {
             let from = Unflushed::new(from, range).flush(&self.platform, self.flush_ceiling());
             self.release_place(from, old);
         } else {
-            // This flushes the blocks as it unlinks them.
+            // The frames are in use at their new place, from where they may be given back before the
+            // old one is flushed with what else waits.
+            let start = self.address(from.number, 0);
+            Unflushed::new((), start..start + old * PAGE_SIZE).flush(&self.platform, self.flush_ceiling());
             self.release_place(from, old);
         }
     }
@@ -300,7 +311,7 @@ impl<P: Platform> Vmalloc<P> {
     /// of a small one were flushed.
     fn release_place(&self, place: Place, pages: usize) {
         if place.small {
-            self.give_pages(place.number, self.block(place.number), place.first, pages + 1);
+            self.give_pages(&self.small_run(place, 0), pages + 1);
             return;
         }
         let count = blocks_for(pages);

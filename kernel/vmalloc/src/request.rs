@@ -129,11 +129,12 @@ impl<P: Platform> Vmalloc<P> {
         if !align.is_power_of_two() {
             return Err(AllocError::BadAlignment { align });
         }
+        let attributes = Attributes::new(protection, Cache::WriteBack, true);
         Ok(Shape {
             pages,
             align: (align >> PAGE_SHIFT).max(1),
             slack,
-            attributes: Attributes::new(protection, Cache::WriteBack, true),
+            attributes: if zeroed { attributes.known_zero() } else { attributes },
             backing: Backing::Owned { zeroed, huge: huge && pages >= BLOCK_PAGES },
             kind: Kind::Vmalloc,
             within: within.map(|(start, end)| self.blocks_inside(start, end)).transpose()?,

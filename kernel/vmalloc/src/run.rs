@@ -6,7 +6,7 @@ use crate::{
     block::Role,
     entry::{Entry, GuardInfo},
     flush::Unflushed,
-    platform::{BLOCK_PAGES, BLOCK_SIZE, Frame, Platform},
+    platform::{BLOCK_PAGES, Frame, Platform},
     request::{Backing, Shape},
 };
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -109,21 +109,42 @@ impl<P: Platform> Vmalloc<P> {
             self.block(number).set_role(Role::Unused);
         }
         self.free_blocks(first, count, first + count);
+        if !owned {
+            // The frames are somebody's, and the address space waits on.
+            let range = self.address(first, 0)..self.address(first + count, 0);
+            Unflushed::new((), range).flush(&self.platform, self.flush_ceiling());
+        }
         true
     }
 
-    /// Unmaps `mapped` blocks from `first`, some of them perhaps only in part, flushes them, and
-    /// gives frames, leaf tables, and the blocks up to `end` back.
+    /// Unmaps `mapped` blocks from `first`, some of them perhaps only in part. Their frames, leaf
+    /// tables, and the blocks up to `end` wait for a flush.
     pub(crate) fn free_blocks(&self, first: usize, mapped: usize, end: usize) {
         for number in first..first + mapped {
             self.unmap_block(number);
         }
-        let blocks = first..first + mapped;
-        let range = self.address(first, 0)..self.address(first, 0) + mapped * BLOCK_SIZE;
-        for number in Unflushed::new(blocks, range).flush(&self.platform, self.flush_ceiling()) {
-            self.reclaim_block(number);
+        let blocks = end - first;
+        if self.table.get(first).is_none() {
+            // Not even its descriptor could be made, so nothing was mapped.
+            return self.arena.free(&self.platform.pin(), first, blocks);
         }
-        self.arena.free(first, end - first);
+        self.block(first).set_role(Role::Freed { blocks: blocks as u32, scattered: false });
+        let pin = self.platform.pin();
+        self.push_lazy(&pin, first);
+        let too_many = self.count_lazy(&pin, blocks * BLOCK_PAGES);
+        drop(pin);
+        if too_many {
+            self.relieve();
+        }
+    }
+
+    /// Gives back freed blocks that were flushed.
+    pub(crate) fn reclaim_blocks(&self, first: usize, count: usize, scattered: bool) {
+        for number in first..first + count {
+            self.reclaim_block(number, scattered);
+        }
+        self.block(first).set_role(Role::Unused);
+        self.arena.free(&self.platform.pin(), first, count);
     }
 
     /// Quarantines what a block of a run maps, and unlinks its leaf table.
@@ -149,7 +170,7 @@ impl<P: Platform> Vmalloc<P> {
     }
 
     /// Gives back the frames and the leaf table of a block that was unmapped and flushed.
-    fn reclaim_block(&self, number: usize) {
+    fn reclaim_block(&self, number: usize, scattered: bool) {
         let Some(leaf) = self.table.get(number).and_then(|block| block.leaf(&self.platform)) else {
             if let Some(frame) = self.block_entry(number).and_then(|slot| clear(slot).quarantined_frame()) {
                 self.platform.give_huge_frame(frame);
@@ -157,7 +178,8 @@ impl<P: Platform> Vmalloc<P> {
             return;
         };
         // Used entries are the first ones; the guard may follow, and is cleared too.
-        let used = leaf.iter().map(clear).take_while(|entry| !entry.is_unused() && !entry.is_guard());
+        let used =
+            leaf.iter().map(clear).take_while(|entry| scattered || !(entry.is_unused() || entry.is_guard()));
         self.platform.give_frames(used.filter_map(Entry::quarantined_frame));
         if let Some(leaf) = self.block(number).set_leaf(None) {
             self.give_leaf(leaf);

@@ -8,9 +8,11 @@
 
 extern crate std;
 
+use crate::cpus::CpuSet;
 use crate::platform::{
-    BLOCK_PAGES, BLOCK_SHIFT, BLOCK_SIZE, CpuPin, FlushRequest, Frame, PAGE_SHIFT, PAGE_SIZE, Platform, Table,
+    BLOCK_PAGES, BLOCK_SHIFT, BLOCK_SIZE, CpuPin, Frame, PAGE_SHIFT, PAGE_SIZE, Platform, Table,
 };
+use crate::shootdown::{Flusher, Shootdown};
 use core::{
     ops::Range,
     ptr::NonNull,
@@ -54,6 +56,7 @@ pub(crate) struct Machine {
     cpu: AtomicUsize,
     /// Frame and table allocations left before they start to fail; negative: they never do.
     allowance: AtomicIsize,
+    shootdown: Shootdown,
 }
 
 // SAFETY: `memory` is only a base address; what lies there is shared under the platform's promises.
@@ -82,14 +85,22 @@ impl Machine {
             page_flushes: 0,
             full_flushes: 0,
         };
-        Self {
+        let machine = Self {
             memory,
             frames,
             root: Frame::new(FIRST_FRAME),
             state: Mutex::new(state),
             cpu: AtomicUsize::new(0),
             allowance: AtomicIsize::new(-1),
+            shootdown: Shootdown::new(),
+        };
+        for cpu in 0..cpus {
+            machine.run_on(cpu);
+            machine.shootdown.set_online(&&machine, false);
         }
+        machine.run_on(0);
+        machine.state().full_flushes = 0;
+        machine
     }
 
     fn layout(frames: usize) -> Layout {
@@ -233,23 +244,22 @@ impl Machine {
         self.word(cpu, address).map(|word| unsafe { word.write(value) })
     }
 
-    /// Fails if any CPU remembers a translation that the page tables do not say.
-    ///
-    /// Right at any time while every free flushes at once.
+    /// Fails if any CPU remembers a translation to what is not quarantined: to a frame that is free, or
+    /// that the page tables have put somewhere else, or at an address that has another frame now.
     pub fn check(&self) {
         let state = self.state();
         for (cpu, tlb) in state.tlbs.iter().enumerate() {
             for (&page, &frame) in &tlb.pages {
-                let now = self.walk(page << PAGE_SHIFT).1;
-                assert_eq!(now, Some(frame), "CPU {cpu} remembers page {page:#x}, flush missing");
+                match self.walk(page << PAGE_SHIFT).1 {
+                    Some(now) => assert_eq!(now, frame, "CPU {cpu} remembers page {page:#x}, flush missing"),
+                    None => assert!(!state.free.contains(&frame), "CPU {cpu} reaches free frame {frame:#x}"),
+                }
             }
             for (&block, &table) in &tlb.tables {
-                let now = self.walk(block << BLOCK_SHIFT).0;
-                assert_eq!(
-                    now,
-                    Some(table),
-                    "CPU {cpu} remembers the table of block {block:#x}, flush missing"
-                );
+                match self.walk(block << BLOCK_SHIFT).0 {
+                    Some(now) => assert_eq!(now, table, "CPU {cpu} remembers the table of block {block:#x}"),
+                    None => assert!(!state.free.contains(&table), "CPU {cpu} reaches free table {table:#x}"),
+                }
             }
         }
     }
@@ -351,24 +361,41 @@ unsafe impl Platform for &Machine {
         Frame::new(FIRST_FRAME + (offset / PAGE_SIZE) as u64)
     }
 
-    fn flush(&self, request: FlushRequest<'_>) {
+    fn shootdown(&self) -> &Shootdown {
+        &self.shootdown
+    }
+}
+
+impl Flusher for &Machine {
+    fn here(&self) -> usize {
+        self.cpu.load(Ordering::Relaxed)
+    }
+
+    fn flush_page(&self, address: usize) {
         let mut state = self.state();
-        match request {
-            FlushRequest::Pages(ranges) => {
-                for page in ranges.iter().flat_map(|range| range.start >> PAGE_SHIFT..range.end >> PAGE_SHIFT)
-                {
-                    state.page_flushes += 1;
-                    for tlb in &mut state.tlbs {
-                        tlb.pages.remove(&page);
-                        tlb.tables.clear();
-                    }
-                }
-            }
-            FlushRequest::All => {
-                state.full_flushes += 1;
-                state.tlbs.iter_mut().for_each(|tlb| *tlb = Tlb::default());
-            }
+        state.page_flushes += 1;
+        let tlb = &mut state.tlbs[self.here()];
+        tlb.pages.remove(&(address >> PAGE_SHIFT));
+        tlb.tables.clear();
+    }
+
+    fn flush_all(&self) {
+        let mut state = self.state();
+        state.full_flushes += 1;
+        state.tlbs[self.here()] = Tlb::default();
+    }
+
+    fn interrupt(&self, cpus: CpuSet) {
+        let before = self.here();
+        for cpu in cpus.iter() {
+            self.run_on(cpu);
+            self.shootdown.answer(self);
         }
+        self.run_on(before);
+    }
+
+    fn wait(&self, cpu: usize, done: impl Fn() -> bool) {
+        assert!(done(), "CPU {cpu} did not flush in its interrupt");
     }
 }
 

@@ -1,16 +1,24 @@
 //! Areas of less than a block.
+//!
+//! A free page of a block may still have the frame it had when it was last in use, unmapped and
+//! flushed. Mapping it again is one store: neither does the machine take the frame back and give
+//! another, nor is a table searched. When frames run short they are given back
+//! ([`release_frames`](Vmalloc::release_frames)).
 
 use crate::{
     AllocError, Vmalloc,
     area::{claim, clear, publish, unmap},
     block::Block,
-    entry::{Entry, GuardInfo},
+    entry::{Attributes, Entry, GuardInfo},
     flush::Unflushed,
-    platform::{PAGE_SIZE, Platform, Table},
+    platform::{Frame, PAGE_SIZE, Platform, Table},
     pool::SmallRun,
-    request::Shape,
+    request::{Backing, Shape},
 };
-use core::sync::atomic::Ordering;
+use core::{
+    iter,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 impl<P: Platform> Vmalloc<P> {
     #[inline]
@@ -18,15 +26,73 @@ impl<P: Platform> Vmalloc<P> {
         let run = self.take_pages(shape.pages + 1, shape.align)?;
         let leaf = self.small_leaf(run.block);
         let entries = &leaf[run.first..=run.first + shape.pages];
-        let filled = self.fill(&entries[..shape.pages], 0, shape);
-        if filled < shape.pages {
-            self.undo_small(&run, leaf, shape.pages, filled);
+        let (pages, end) = entries.split_at(shape.pages);
+        let filled = match shape.backing {
+            Backing::Owned { zeroed, .. } => self.refill(pages, shape.attributes, zeroed),
+            _ => {
+                self.give_kept_frames(pages);
+                self.fill(pages, 0, shape) == pages.len()
+            }
+        };
+        if !filled {
+            self.undo_small(&run, pages);
             return Err(AllocError::OutOfFrames);
         }
+        self.give_kept_frames(end);
         // The guard first: who finds the first page may ask the guard whose it is.
-        entries[shape.pages].store(Entry::guard(guard).0, Ordering::Relaxed);
-        publish(&entries[0], &entries[shape.pages - 1]);
+        end[0].store(Entry::guard(guard).0, Ordering::Relaxed);
+        publish(&pages[0], &pages[shape.pages - 1]);
         Ok(self.address(run.number, run.first))
+    }
+
+    /// Maps pages again to the frames they kept, and new frames where they kept none. `false`: frames
+    /// ran out, some pages are mapped.
+    #[inline]
+    pub(crate) fn refill(&self, pages: &[AtomicU64], attributes: Attributes, zeroed: bool) -> bool {
+        let mut missing = 0;
+        for slot in pages {
+            let entry = Entry(slot.load(Ordering::Relaxed));
+            match entry.quarantined_frame() {
+                Some(frame) => {
+                    if zeroed && !entry.is_known_zero() {
+                        self.zero(frame);
+                    }
+                    slot.store(Entry::page(frame, attributes).0, Ordering::Relaxed);
+                }
+                None => missing += 1,
+            }
+        }
+        missing == 0 || self.refill_missing(pages, missing, attributes, zeroed)
+    }
+
+    fn refill_missing(
+        &self,
+        pages: &[AtomicU64],
+        missing: usize,
+        attributes: Attributes,
+        zeroed: bool,
+    ) -> bool {
+        let mut empty = pages.iter().filter(|slot| !Entry(slot.load(Ordering::Relaxed)).is_present());
+        let map = |frame| {
+            if zeroed {
+                self.zero(frame);
+            }
+            if let Some(slot) = empty.next() {
+                slot.store(Entry::page(frame, attributes).0, Ordering::Relaxed);
+            }
+        };
+        self.platform.take_frames(missing, map) == missing
+    }
+
+    /// Gives back the frames that free pages kept, and leaves their entries unused.
+    #[inline]
+    pub(crate) fn give_kept_frames(&self, pages: &[AtomicU64]) {
+        for slot in pages {
+            if let Some(frame) = Entry(slot.load(Ordering::Relaxed)).quarantined_frame() {
+                slot.store(Entry::UNUSED.0, Ordering::Relaxed);
+                self.platform.give_frames(iter::once(frame));
+            }
+        }
     }
 
     /// The leaf table of a block of small areas.
@@ -40,14 +106,15 @@ impl<P: Platform> Vmalloc<P> {
 
     /// Nobody was told of the address, but a CPU may have speculated on it: a free like any other.
     #[cold]
-    fn undo_small(&self, run: &SmallRun<'_>, leaf: &Table, pages: usize, filled: usize) {
-        for entry in &leaf[run.first..run.first + filled] {
-            unmap(entry);
+    fn undo_small(&self, run: &SmallRun<'_>, pages: &[AtomicU64]) {
+        for slot in pages.iter().filter(|slot| Entry(slot.load(Ordering::Relaxed)).is_present()) {
+            unmap(slot);
         }
-        self.reclaim_small(run, leaf, pages, filled);
+        self.retire_pages(run, pages.len() + 1);
     }
 
-    /// Frees the area that starts at page `first`; `false` if there is none of this kind.
+    /// Frees the area that starts at page `first`; `false` if there is none of this kind. One that owns
+    /// its frames waits for a flush; one that does not is flushed now: its frames are somebody's.
     #[inline]
     pub(crate) fn free_small(&self, number: usize, block: &Block, first: usize, owned: bool) -> bool {
         let Some(leaf) = block.leaf(&self.platform) else { return false };
@@ -58,22 +125,60 @@ impl<P: Platform> Vmalloc<P> {
             entry = unmap(slot);
             pages += 1;
         }
-        self.reclaim_small(&SmallRun { block, number, first }, leaf, pages, pages);
+        let Some(guard) = leaf.get(first + pages) else { unreachable!("a small area has a guard page") };
+        guard.store(Entry::UNUSED.0, Ordering::Relaxed);
+        let run = SmallRun { block, number, first };
+        if owned {
+            self.retire_pages(&run, pages + 1);
+        } else {
+            self.flush_foreign(&run, &leaf[first..first + pages]);
+        }
         true
     }
 
-    /// Flushes a small area of `pages` pages, the first `filled` of them quarantined, and gives
-    /// its frames and its pages, guard page included, back.
-    #[inline]
-    fn reclaim_small(&self, run: &SmallRun<'_>, leaf: &Table, pages: usize, filled: usize) {
-        let entries = &leaf[run.first..=run.first + pages];
+    /// Flushes pages whose frames are not the area's, and gives the pages and the guard page back.
+    fn flush_foreign(&self, run: &SmallRun<'_>, pages: &[AtomicU64]) {
         let start = self.address(run.number, run.first);
-        // The guard page was never present: nothing to flush there.
-        let entries = Unflushed::new(entries, start..start + filled * PAGE_SIZE)
-            .flush(&self.platform, self.flush_ceiling());
-        let frames = entries[..filled].iter().filter_map(|slot| clear(slot).quarantined_frame());
-        self.platform.give_frames(frames);
-        entries[pages].store(Entry::UNUSED.0, Ordering::Relaxed);
-        self.give_pages(run.number, run.block, run.first, pages + 1);
+        Unflushed::new(pages, start..start + pages.len() * PAGE_SIZE)
+            .flush(&self.platform, self.flush_ceiling())
+            .iter()
+            .for_each(|slot| {
+                clear(slot);
+            });
+        self.give_pages(run, pages.len() + 1);
+    }
+
+    /// Gives the machine all frames that free pages kept.
+    pub(crate) fn release_frames(&self) {
+        for number in self.table.numbers() {
+            while self.release_some(number) {}
+        }
+    }
+
+    /// Gives back some of the frames that free pages of a block kept; whether there may be more.
+    fn release_some(&self, number: usize) -> bool {
+        const MOST: usize = 64;
+        let Some(block) = self.table.get(number) else { return false };
+        let pin = self.platform.pin();
+        let mut frames = [Frame::new(0); MOST];
+        let mut count = 0;
+        {
+            let pages = block.pages.lock(&pin);
+            let small = matches!(block.role(), crate::block::Role::Small { .. });
+            let Some(leaf) = block.leaf(&self.platform).filter(|_| small) else { return false };
+            for (page, slot) in leaf.iter().enumerate() {
+                let kept = Entry(slot.load(Ordering::Relaxed)).quarantined_frame();
+                if let Some(frame) = kept.filter(|_| pages.is_free(page)) {
+                    slot.store(Entry::UNUSED.0, Ordering::Relaxed);
+                    frames[count] = frame;
+                    count += 1;
+                    if count == MOST {
+                        break;
+                    }
+                }
+            }
+        }
+        self.platform.give_frames(frames[..count].iter().copied());
+        count == MOST
     }
 }

@@ -52,6 +52,9 @@ fn an_area_is_mapped_until_it_is_freed() {
     use_area(&machine, 2, address(area), 3);
     free(&vmalloc, area).expect("allocated");
     machine.check();
+    assert!(machine.read(1, address(area)).is_ok(), "the CPU still has it, but nobody else has the frame");
+    assert_eq!(vmalloc.purge(), 4, "with the guard page");
+    machine.check();
     assert_eq!(machine.read(0, address(area)), Err(PageFault));
     assert_eq!(machine.read(1, address(area)), Err(PageFault));
     drop(vmalloc);
@@ -207,6 +210,7 @@ fn huge_pages_are_used_where_whole_and_had() {
         assert_eq!(machine.read(0, address(area) + (pages - 1) * PAGE_SIZE), Ok(0));
         use_area(&machine, 2, address(area), pages);
         free(&vmalloc, area).expect("allocated");
+        vmalloc.trim();
         machine.check();
     }
     // Hold single frames until one huge frame is left: small pages take over, and are freed as such.
@@ -218,6 +222,7 @@ fn huge_pages_are_used_where_whole_and_had() {
     for area in held.split_off(held.len() - 100) {
         free(&vmalloc, area).expect("allocated");
     }
+    vmalloc.trim();
     let second = huge(512);
     let info = vmalloc.find_area(address(second)).expect("allocated");
     assert_eq!((info.pages, info.huge_pages), (512, 0), "fell back");
@@ -248,7 +253,11 @@ fn the_range_can_be_filled_to_the_last_page() {
     let records = stats.metadata_frames * PAGE_SIZE;
     assert!(records <= 2 * areas.len() + 2 * PAGE_SIZE, "{records} bytes of records for {}", areas.len());
     areas.into_iter().for_each(|area| free(&vmalloc, area).expect("allocated"));
-    assert_eq!(vmalloc.stats().free, BLOCKS * BLOCK_PAGES);
+    let stats = vmalloc.stats();
+    assert_eq!(stats.free + stats.lazy, BLOCKS * BLOCK_PAGES);
+    vmalloc.purge();
+    vmalloc.purge();
+    assert_eq!(vmalloc.stats().free, BLOCKS * BLOCK_PAGES, "the second flushed the ways to empty blocks");
     let all = vmalloc.vmalloc(BLOCKS * BLOCK_SIZE - PAGE_SIZE);
     assert_eq!(all, Err(AllocError::OutOfAddressSpace), "one block is still current");
     vmalloc.trim();
@@ -283,10 +292,12 @@ fn the_flush_ceiling_decides_how_an_area_is_flushed() {
     let machine = Machine::new(1, 200);
     let vmalloc = instance(&machine, 4);
     vmalloc.tunables().single_page_flush_ceiling.store(10, Ordering::Relaxed);
-    for (pages, expected) in [(1, (1, 0)), (10, (10, 0)), (11, (0, 1)), (60, (0, 1))] {
+    for (pages, expected) in [(1, (2, 0)), (9, (10, 0)), (10, (0, 1)), (60, (0, 1))] {
         let area = vmalloc.vmalloc(pages * PAGE_SIZE).expect("room");
         let before = (machine.page_flushes(), machine.full_flushes());
         free(&vmalloc, area).expect("allocated");
+        assert_eq!((machine.page_flushes(), machine.full_flushes()), before, "it waits");
+        vmalloc.purge();
         let after = (machine.page_flushes(), machine.full_flushes());
         assert_eq!((after.0 - before.0, after.1 - before.1), expected, "{pages} pages");
     }
@@ -299,6 +310,7 @@ fn leaf_tables_in_reserve_are_bounded_and_given_back() {
     let area = vmalloc.vmalloc(10 * BLOCK_SIZE).expect("room");
     assert_eq!(vmalloc.stats().leaf_tables, 11);
     free(&vmalloc, area).expect("allocated");
+    vmalloc.purge();
     let stats = vmalloc.stats();
     assert_eq!((stats.leaf_tables, stats.reserved_tables), (0, 8));
     vmalloc.tunables().table_reserve.store(0, Ordering::Relaxed);
@@ -306,6 +318,7 @@ fn leaf_tables_in_reserve_are_bounded_and_given_back() {
     assert_eq!(vmalloc.stats().reserved_tables, 0);
     let area = vmalloc.vmalloc(2 * BLOCK_SIZE).expect("room");
     free(&vmalloc, area).expect("allocated");
+    vmalloc.purge();
     assert_eq!(vmalloc.stats().reserved_tables, 0);
 }
 

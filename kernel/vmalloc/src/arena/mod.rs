@@ -31,10 +31,12 @@ mod state;
 mod tests;
 mod top;
 
-use crate::platform::Platform;
+use crate::{
+    lock::Lock,
+    platform::{CpuPin, Platform},
+};
 use core::ops::Range;
 use map::{LEAVES, MAP_BLOCKS, Map};
-use spin::Mutex;
 use state::State;
 
 const MAPS: usize = 1024;
@@ -61,7 +63,7 @@ pub(crate) enum SearchPolicy {
 
 /// See the module's documentation.
 pub(crate) struct Arena {
-    state: Mutex<State>,
+    state: Lock<State>,
 }
 
 /// Free address space, in blocks.
@@ -84,7 +86,7 @@ impl Arena {
     /// As [`new`](Self::new), searched as `policy` says.
     pub fn with_policy(blocks: usize, policy: SearchPolicy) -> Self {
         assert!(blocks <= MAX_BLOCKS);
-        Self { state: Mutex::new(State::new(blocks, policy)) }
+        Self { state: Lock::new(State::new(blocks, policy)) }
     }
 
     /// Takes the lowest run of `count` free blocks inside `within` whose first is, together with
@@ -98,7 +100,7 @@ impl Arena {
         within: Range<usize>,
     ) -> Result<usize, ArenaError> {
         debug_assert!(align.is_power_of_two());
-        if let Some(first) = self.state.lock().take_here(count, align, &within) {
+        if let Some(first) = self.state.lock(&platform.pin()).take_here(count, align, &within) {
             return Ok(first);
         }
         self.take(platform, count, |state| state.find(count, align, offset, &within))
@@ -126,7 +128,8 @@ impl Arena {
         // the search repeated.
         let mut spare: Option<Map> = None;
         let result = loop {
-            let mut state = self.state.lock();
+            let pin = platform.pin();
+            let mut state = self.state.lock(&pin);
             let Some(first) = find(&mut state) else {
                 break Err(ArenaError::NoRun);
             };
@@ -151,18 +154,18 @@ impl Arena {
     }
 
     /// Gives back `count` blocks from `first`, all of them used.
-    pub fn free(&self, first: usize, count: usize) {
-        self.state.lock().mark_free(first, count);
+    pub fn free(&self, pin: &impl CpuPin, first: usize, count: usize) {
+        self.state.lock(pin).mark_free(first, count);
     }
 
     /// Counts what is free.
-    pub fn stats(&self) -> ArenaStats {
-        self.state.lock().stats()
+    pub fn stats(&self, pin: &impl CpuPin) -> ArenaStats {
+        self.state.lock(pin).stats()
     }
 
     /// The first used block at or above `from`.
-    pub fn next_used(&self, from: usize) -> Option<usize> {
-        self.state.lock().next_used(from)
+    pub fn next_used(&self, pin: &impl CpuPin, from: usize) -> Option<usize> {
+        self.state.lock(pin).next_used(from)
     }
 
     /// Gives the maps back. All blocks must be free.

@@ -101,19 +101,19 @@ impl Pair {
             self.live
                 .extend([(first, from - first), (to, first + count - to)].iter().filter(|run| run.1 > 0));
         }
-        self.arena.free(from, to - from);
+        self.arena.free(&SingleCpu, from, to - from);
         self.used[from..to].fill(false);
     }
 
     fn check(&mut self) {
         self.arena.state.get_mut().check();
-        let stats = self.arena.stats();
+        let stats = self.arena.stats(&SingleCpu);
         let longest = self.used.split(|&used| used).map(<[bool]>::len).max();
         assert_eq!(stats.free, self.used.iter().filter(|&&used| !used).count());
         assert_eq!(stats.longest_run, longest.unwrap_or(0));
         let from = self.random.below(self.used.len());
         let next = self.used[from..].iter().position(|&used| used).map(|at| from + at);
-        assert_eq!(self.arena.next_used(from), next);
+        assert_eq!(self.arena.next_used(&SingleCpu, from), next);
     }
 
     /// `rounds` requests, of which `all` of 100 are for any place; the density swings.

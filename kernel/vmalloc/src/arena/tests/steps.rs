@@ -7,9 +7,9 @@ const FEW_STEPS: u64 = 40;
 
 /// What a request gives, and the steps it takes.
 fn steps<T>(arena: &Arena, request: impl FnOnce() -> T) -> (T, u64) {
-    let before = arena.stats().steps;
+    let before = arena.stats(&SingleCpu).steps;
     let result = request();
-    (result, arena.stats().steps - before)
+    (result, arena.stats(&SingleCpu).steps - before)
 }
 
 #[test]
@@ -24,10 +24,10 @@ fn all_of_a_range_can_be_used_block_by_block_and_is_one_run_again() {
     }
     assert_eq!(arena.allocate(&&machine, 1, 1, 0, ALL), Err(ArenaError::NoRun));
     // Every other first, so that no two neighbours are free.
-    (0..blocks).step_by(2).for_each(|block| arena.free(block, 1));
-    assert_eq!(arena.stats().longest_run, 1);
-    (1..blocks).step_by(2).rev().for_each(|block| arena.free(block, 1));
-    assert_eq!((arena.stats().free, arena.stats().longest_run), (blocks, blocks));
+    (0..blocks).step_by(2).for_each(|block| arena.free(&SingleCpu, block, 1));
+    assert_eq!(arena.stats(&SingleCpu).longest_run, 1);
+    (1..blocks).step_by(2).rev().for_each(|block| arena.free(&SingleCpu, block, 1));
+    assert_eq!((arena.stats(&SingleCpu).free, arena.stats(&SingleCpu).longest_run), (blocks, blocks));
     arena.state.get_mut().check();
     arena.release(&&machine);
     machine.assert_all_frames_back();
@@ -42,10 +42,10 @@ fn riddled(machine: &Machine, holes: usize, policy: SearchPolicy) -> (Arena, usi
     for _ in 0..holes {
         block += 1 + random.below(6);
         let size = 1 + random.below(2);
-        arena.free(block, size);
+        arena.free(&SingleCpu, block, size);
         block += size;
     }
-    arena.free(block + 1, 3);
+    arena.free(&SingleCpu, block + 1, 3);
     (arena, block + 1)
 }
 
@@ -68,12 +68,12 @@ fn steps_do_not_grow_with_the_runs_and_holes_below() {
             let (got, taken) = steps(&arena, || arena.allocate(&&machine, count, 1, 0, start..MAX_BLOCKS));
             assert!(taken <= FEW_STEPS, "{taken} steps for {count} blocks from {start}");
             if let Ok(first) = got {
-                arena.free(first, count);
+                arena.free(&SingleCpu, first, count);
             }
             let (got, taken) = steps(&arena, || arena.allocate_at(&&machine, start, count));
             assert!(taken <= FEW_STEPS, "{taken} steps in place");
             if got.is_ok() {
-                arena.free(start, count);
+                arena.free(&SingleCpu, start, count);
             }
         }
     }
@@ -96,12 +96,12 @@ fn steps_from_the_start_grow_with_the_holes() {
 fn steps_are_few_in_an_arena_of_32_tib() {
     let machine = Machine::new(1, MAPS + 8);
     let mut arena = full(&machine, MAX_BLOCKS, SearchPolicy::Cached);
-    assert_eq!(arena.stats().maps, MAPS);
+    assert_eq!(arena.stats(&SingleCpu).maps, MAPS);
     let holes: Vec<usize> = (0..MAPS).map(|map| map * MAP_BLOCKS + map % 7 * 1000).collect();
-    holes.iter().for_each(|&hole| arena.free(hole, 1));
-    arena.free(MAX_BLOCKS - MAP_BLOCKS - 1, 1);
+    holes.iter().for_each(|&hole| arena.free(&SingleCpu, hole, 1));
+    arena.free(&SingleCpu, MAX_BLOCKS - MAP_BLOCKS - 1, 1);
     assert_eq!(holes[MAPS - 1], MAX_BLOCKS - MAP_BLOCKS + 1000);
-    arena.free(MAX_BLOCKS - MAP_BLOCKS, 1);
+    arena.free(&SingleCpu, MAX_BLOCKS - MAP_BLOCKS, 1);
     let mut most = 0;
     let mut allocate = |count, within| {
         let (got, taken) = steps(&arena, || arena.allocate(&&machine, count, 1, 0, within));
@@ -117,8 +117,8 @@ fn steps_are_few_in_an_arena_of_32_tib() {
     }
     assert_eq!(allocate(1, ALL), None);
     assert!(most <= FEW_STEPS, "{most} steps");
-    arena.free(0, MAX_BLOCKS);
-    assert_eq!(arena.stats().longest_run, MAX_BLOCKS);
+    arena.free(&SingleCpu, 0, MAX_BLOCKS);
+    assert_eq!(arena.stats(&SingleCpu).longest_run, MAX_BLOCKS);
     arena.release(&&machine);
     machine.assert_all_frames_back();
 }

@@ -32,14 +32,14 @@ fn threads_share_an_arena() {
                         let (first, count) = live.swap_remove(random.below(live.len()));
                         let mine = &owned[first..first + count];
                         assert!(mine.iter().all(|block| block.swap(false, Ordering::Relaxed)));
-                        arena.free(first, count);
+                        arena.free(&SingleCpu, first, count);
                     }
                 }
             });
         }
     });
     arena.state.get_mut().check();
-    let stats = arena.stats();
+    let stats = arena.stats(&SingleCpu);
     assert_eq!((stats.free, stats.longest_run), (blocks, blocks));
     assert_eq!(frames - machine.free_frames(), stats.maps);
     arena.release(&&machine);
@@ -65,8 +65,12 @@ fn of_two_maps_for_one_place_one_is_given_back() {
         });
         assert_eq!(result, if room_is_left { Ok(1) } else { Err(ArenaError::NoRun) });
         assert_eq!(calls.get(), 2);
-        assert_eq!((arena.stats().maps, frames - machine.free_frames()), (1, 1), "the spare went back");
-        arena.free(0, 100 - arena.stats().free);
+        assert_eq!(
+            (arena.stats(&SingleCpu).maps, frames - machine.free_frames()),
+            (1, 1),
+            "the spare went back"
+        );
+        arena.free(&SingleCpu, 0, 100 - arena.stats(&SingleCpu).free);
         arena.release(&&machine);
         machine.assert_all_frames_back();
     }

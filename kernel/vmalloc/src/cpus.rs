@@ -1,7 +1,9 @@
 //! Sets of CPUs, and the lists by which people name them.
 
 use core::fmt;
-use vmalloc::MAX_CPUS;
+
+/// The most CPUs a machine can have: their numbers are below it.
+pub const MAX_CPUS: usize = 64;
 
 /// A set of CPU numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,6 +33,18 @@ impl CpuSet {
         cpu < MAX_CPUS && self.0 >> cpu & 1 != 0
     }
 
+    /// The set, with `cpu` added if `condition` holds.
+    #[must_use]
+    pub const fn with_if(self, cpu: usize, condition: bool) -> Self {
+        if condition { Self(self.0 | 1 << cpu) } else { self }
+    }
+
+    /// Whether there is no CPU in it.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
     /// How many CPUs there are.
     #[must_use]
     pub const fn count(self) -> usize {
@@ -45,7 +59,12 @@ impl CpuSet {
 
     /// The numbers, lowest first.
     pub fn iter(self) -> impl Iterator<Item = usize> {
-        (0..MAX_CPUS).filter(move |&cpu| self.contains(cpu))
+        let mut rest = self.0;
+        core::iter::from_fn(move || {
+            let lowest = (rest != 0).then_some(rest.trailing_zeros() as usize);
+            rest &= rest.wrapping_sub(1);
+            lowest
+        })
     }
 
     /// Reads a list of numbers and ranges, such as `2-5,7`.

@@ -1,0 +1,142 @@
+//! What was unmapped and waits for a flush: a list for each CPU, and counters.
+//!
+//! A block with dirty pages is in one list at most, pushed by whoever made the first of its pages
+//! dirty; a run of freed blocks is there by its first. Lists are pushed to by their own CPU, and
+//! taken whole by a purge, so neither needs a lock.
+
+use crate::{
+    Vmalloc,
+    block::{Block, NONE},
+    platform::{BLOCK_PAGES, CpuPin, Platform},
+    pool::SmallRun,
+};
+use core::{
+    iter, mem,
+    sync::atomic::{AtomicI64, AtomicU32, Ordering},
+};
+
+/// Pages that a CPU counts for itself before it adds them to the sum.
+const SHARE: i64 = 64;
+/// Pages for each doubling of the number of CPUs: 32 MiB, as Linux.
+const LAZY_PAGES: usize = (32 << 20) / crate::PAGE_SIZE;
+
+/// What one CPU unmapped.
+#[repr(align(64))]
+pub(crate) struct Lazy {
+    first: AtomicU32,
+    /// Pages not yet in the sum. Only its CPU changes it.
+    share: AtomicI64,
+}
+
+impl Lazy {
+    pub const fn new() -> Self {
+        Self { first: AtomicU32::new(NONE), share: AtomicI64::new(0) }
+    }
+
+    /// Takes all blocks: the first one.
+    pub fn take(&self) -> u32 {
+        // Acquire: what the pushers wrote to the blocks, links included, is seen.
+        self.first.swap(NONE, Ordering::Acquire)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.first.load(Ordering::Relaxed) == NONE
+    }
+}
+
+impl<P: Platform> Vmalloc<P> {
+    /// `count` pages of a block were unmapped: they wait for a flush.
+    #[inline]
+    pub(crate) fn retire_pages(&self, run: &SmallRun<'_>, count: usize) {
+        let pin = self.platform.pin();
+        let mut pages = run.block.pages.lock(&pin);
+        pages.retire(run.first, count);
+        let listed = mem::replace(&mut pages.lazy, true);
+        drop(pages);
+        if !listed {
+            self.push_lazy(&pin, run.number);
+        }
+        let too_many = self.count_lazy(&pin, count);
+        drop(pin);
+        if too_many {
+            self.relieve();
+        }
+    }
+
+    /// Puts a block into this CPU's list. It is in none.
+    pub(crate) fn push_lazy(&self, pin: &P::Pin, number: usize) {
+        let list = &self.lazy[pin.cpu()].first;
+        let link = &self.block(number).next_lazy;
+        let mut first = list.load(Ordering::Relaxed);
+        loop {
+            link.store(first, Ordering::Relaxed);
+            // A purge may take the list between the two; it never puts anything in, so that a block
+            // that is first again is followed by the same.
+            match list.compare_exchange_weak(first, number as u32, Ordering::Release, Ordering::Relaxed) {
+                Ok(_) => return,
+                Err(now) => first = now,
+            }
+        }
+    }
+
+    /// The blocks of a list that was taken.
+    pub(crate) fn lazy_blocks(&self, first: u32) -> impl Iterator<Item = (usize, &Block)> {
+        let mut next = first;
+        iter::from_fn(move || {
+            let number = (next != NONE).then_some(next as usize)?;
+            let block = self.block(number);
+            // Read before the caller may push the block to another list.
+            next = block.next_lazy.load(Ordering::Relaxed);
+            Some((number, block))
+        })
+    }
+
+    /// Counts pages that wait for a flush; whether they are too many now.
+    #[inline]
+    pub(crate) fn count_lazy(&self, pin: &P::Pin, pages: usize) -> bool {
+        let share = &self.lazy[pin.cpu()].share;
+        let now = share.load(Ordering::Relaxed) + pages as i64;
+        if now < SHARE {
+            share.store(now, Ordering::Relaxed);
+            return false;
+        }
+        share.store(0, Ordering::Relaxed);
+        self.lazy_sum.fetch_add(now, Ordering::Relaxed) + now > self.lazy_max() as i64
+    }
+
+    /// Pages that wait for a flush are fewer by so many.
+    pub(crate) fn uncount_lazy(&self, pages: usize) {
+        self.lazy_sum.fetch_sub(pages as i64, Ordering::Relaxed);
+    }
+
+    /// Pages that wait for a flush, give or take what the CPUs have not yet added.
+    pub(crate) fn lazy_pages(&self) -> i64 {
+        let shares: i64 = self.lazy.iter().map(|lazy| lazy.share.load(Ordering::Relaxed)).sum();
+        self.lazy_sum.load(Ordering::Relaxed) + shares
+    }
+
+    /// Pages that may wait for a flush before a purge is due.
+    pub(crate) fn lazy_max(&self) -> usize {
+        match self.tunables.lazy_max_pages.load(Ordering::Relaxed) {
+            0 => {
+                let cpus = self.platform.shootdown().online().count().max(1);
+                (1 + cpus.ilog2() as usize) * LAZY_PAGES
+            }
+            pages => pages,
+        }
+    }
+
+    /// Too many pages wait for a flush.
+    #[cold]
+    pub(crate) fn relieve(&self) {
+        if !self.platform.wake_purger() {
+            self.try_purge();
+        }
+    }
+}
+
+/// The sum of what the CPUs counted. Shares may be taken off before they are added: it may be
+/// negative for a moment.
+pub(crate) type LazySum = AtomicI64;
+
+const _: () = assert!(LAZY_PAGES.is_multiple_of(BLOCK_PAGES));

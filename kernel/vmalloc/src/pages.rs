@@ -1,0 +1,226 @@
+//! What each page of a block of small areas is, in two bits.
+//!
+//! ```text
+//!            open  stale
+//! live        0     0     allocated
+//! dirty       0     1     unmapped; some CPU may still have it in its TLB
+//! flushing    1     1     dirty when the flush that is under way began
+//! free        1     0
+//! ```
+//! So eight word operations move all dirty pages of a block to flushing, and eight all flushing ones
+//! to free, however many areas they were.
+
+use crate::{
+    bitmap::{Bitmap, View, WORDS},
+    platform::BLOCK_PAGES,
+    shootdown::Stamp,
+};
+
+/// Where a block of small areas stands with its pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Listed {
+    /// In no list: nothing in it is free.
+    No,
+    /// The block its CPU allocates from.
+    Current,
+    /// In the bin of blocks whose longest free run has this log2.
+    Bin(u8),
+}
+
+/// See the module's documentation. Guarded by the block's lock.
+pub(crate) struct Pages {
+    open: Bitmap,
+    stale: Bitmap,
+    /// When the pages that are flushing were unmapped, at the latest.
+    flushing_since: Stamp,
+    free: u16,
+    stale_count: u16,
+    /// No word below has a free page.
+    lowest: u8,
+    pub listed: Listed,
+    /// Whether the block is in a list of blocks with dirty pages, or in the hands of a purge.
+    pub lazy: bool,
+}
+
+impl Pages {
+    pub const fn new() -> Self {
+        Self {
+            open: Bitmap::FULL,
+            stale: Bitmap::EMPTY,
+            flushing_since: Stamp::NEVER,
+            free: BLOCK_PAGES as u16,
+            stale_count: 0,
+            lowest: 0,
+            listed: Listed::No,
+            lazy: false,
+        }
+    }
+
+    #[inline]
+    fn free_view(&self) -> View<impl Fn(usize) -> u64> {
+        View(|index| self.open.word(index) & !self.stale.word(index))
+    }
+
+    /// Takes the lowest free run of `count` pages aligned to `align` pages: the page it starts at.
+    #[inline]
+    pub fn take(&mut self, count: usize, align: usize) -> Option<usize> {
+        let mut lowest = usize::from(self.lowest);
+        while lowest < WORDS && (self.free_view().0)(lowest) == 0 {
+            lowest += 1;
+        }
+        self.lowest = lowest as u8;
+        let first = self.free_view().find(lowest, count, align)?;
+        self.open.clear(first, count);
+        self.free -= count as u16;
+        Some(first)
+    }
+
+    /// Takes `count` pages from `first` if all of them are free.
+    pub fn take_at(&mut self, first: usize, count: usize) -> bool {
+        let fits = self
+            .free_view()
+            .runs(first)
+            .next()
+            .is_some_and(|(start, end)| start == first && end >= first + count);
+        if fits {
+            self.open.clear(first, count);
+            self.free -= count as u16;
+        }
+        fits
+    }
+
+    /// Live pages that every CPU has flushed become free.
+    pub fn give(&mut self, first: usize, count: usize) {
+        self.open.set(first, count);
+        self.free += count as u16;
+        self.lowest = self.lowest.min((first / 64) as u8);
+    }
+
+    /// Live pages that were just unmapped become dirty.
+    #[inline]
+    pub fn retire(&mut self, first: usize, count: usize) {
+        self.stale.set(first, count);
+        self.stale_count += count as u16;
+    }
+
+    /// Dirty pages become flushing; how many are now.
+    pub fn begin_flush(&mut self, stamp: Stamp) -> usize {
+        for index in 0..WORDS {
+            self.open.set_word(index, self.open.word(index) | self.stale.word(index));
+        }
+        self.flushing_since = stamp;
+        self.stale_count.into()
+    }
+
+    /// Flushing pages become free, if `flushed` says so of the time they were unmapped; how many did.
+    pub fn end_flush(&mut self, flushed: impl Fn(Stamp) -> bool) -> usize {
+        if !flushed(self.flushing_since) {
+            return 0;
+        }
+        let mut pages = 0;
+        for index in 0..WORDS {
+            let stale = self.stale.word(index);
+            pages += (stale & self.open.word(index)).count_ones();
+            self.stale.set_word(index, stale & !self.open.word(index));
+        }
+        self.free += pages as u16;
+        self.stale_count -= pages as u16;
+        self.lowest = 0;
+        pages as usize
+    }
+
+    /// When the pages that are flushing were unmapped, at the latest.
+    pub fn flushing_since(&self) -> Stamp {
+        self.flushing_since
+    }
+
+    /// Pages that are dirty or flushing.
+    pub fn stale(&self) -> usize {
+        self.stale_count.into()
+    }
+
+    /// The runs of pages that are dirty or flushing.
+    pub fn stale_runs(&self) -> impl Iterator<Item = (usize, usize)> {
+        View(|index| self.stale.word(index)).runs(0)
+    }
+
+    /// Free pages.
+    pub fn free(&self) -> usize {
+        self.free.into()
+    }
+
+    /// Whether the page is free.
+    pub fn is_free(&self, page: usize) -> bool {
+        (self.free_view().0)(page / 64) >> (page % 64) & 1 != 0
+    }
+
+    pub fn longest_run(&self) -> usize {
+        self.free_view().longest_run()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use proptest::prelude::*;
+    use std::vec::Vec;
+
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    enum Is {
+        Free,
+        Live(u32),
+        Dirty,
+        Flushing,
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(300))]
+
+        /// Takes, retirements and flushes in any order, against an array of states.
+        #[test]
+        fn two_bits_say_what_every_page_is(steps in prop::collection::vec((0u8..8, 1usize..90, 0u32..6, any::<prop::sample::Index>()), 1..300)) {
+            let mut pages = Pages::new();
+            let mut model = [Is::Free; BLOCK_PAGES];
+            let mut live: Vec<(usize, usize)> = Vec::new();
+            for (serial, (what, count, shift, index)) in steps.into_iter().enumerate() {
+                match what {
+                    0..4 => {
+                        let align = 1 << shift;
+                        let expected = (0..BLOCK_PAGES).step_by(align).find(|&start| {
+                            start + count <= BLOCK_PAGES && model[start..start + count].iter().all(|&is| is == Is::Free)
+                        });
+                        prop_assert_eq!(pages.take(count, align), expected);
+                        if let Some(first) = expected {
+                            model[first..first + count].fill(Is::Live(serial as u32));
+                            live.push((first, count));
+                        }
+                    }
+                    4..6 if !live.is_empty() => {
+                        let (first, count) = live.swap_remove(index.index(live.len()));
+                        if what == 4 {
+                            pages.retire(first, count);
+                            model[first..first + count].fill(Is::Dirty);
+                        } else {
+                            pages.give(first, count);
+                            model[first..first + count].fill(Is::Free);
+                        }
+                    }
+                    6 => {
+                        pages.begin_flush(Stamp::NEVER);
+                        model.iter_mut().filter(|is| **is == Is::Dirty).for_each(|is| *is = Is::Flushing);
+                    }
+                    _ => {
+                        let flushed = index.index(3) > 0;
+                        let done = pages.end_flush(|_| flushed);
+                        let flushing = model.iter_mut().filter(|is| **is == Is::Flushing && flushed);
+                        prop_assert_eq!(done, flushing.map(|is| *is = Is::Free).count());
+                    }
+                }
+                let count = |wanted: fn(Is) -> bool| model.iter().filter(|&&is| wanted(is)).count();
+                prop_assert_eq!(pages.free(), count(|is| is == Is::Free));
+                prop_assert_eq!(pages.stale(), count(|is| matches!(is, Is::Dirty | Is::Flushing)));
+            }
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Purging: what waits for a flush is flushed and becomes free.
+//!
+//! A purge takes the lists of all CPUs. Each block's dirty pages become *flushing*; one flush, of exact
+//! ranges if they are few, of everything else; then the flushing pages become free, and freed runs of
+//! blocks go back to the arena with their frames and tables. What is unmapped meanwhile waits for
+//! the next purge.
+//!
+//! One purge runs at a time. They are numbered, and who fails to allocate notes the number of the
+//! last one that had begun: a later one, whoever ran it, has flushed what was unmapped before the
+//! failure. So nobody gives up while a purge that may help is under way, and nobody repeats what
+//! another one did.
+
+use crate::{
+    Vmalloc,
+    block::{Block, NONE, Role},
+    flush::Ranges,
+    platform::{BLOCK_PAGES, Platform},
+    shootdown::{Reach, Stamp},
+};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// Whose turn it is to purge.
+pub(crate) struct Turn {
+    busy: AtomicBool,
+    begun: AtomicU64,
+    finished: AtomicU64,
+}
+
+/// The number of the last purge that had begun at some moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ticket(u64);
+
+impl Turn {
+    pub const fn new() -> Self {
+        Self { busy: AtomicBool::new(false), begun: AtomicU64::new(0), finished: AtomicU64::new(0) }
+    }
+
+    fn take(&self) -> bool {
+        !self.busy.swap(true, Ordering::Acquire)
+    }
+
+    fn give(&self) {
+        self.busy.store(false, Ordering::Release);
+    }
+}
+
+impl<P: Platform> Vmalloc<P> {
+    /// Flushes what was unmapped and makes it free. Returns the pages of address space that became
+    /// free. Waits for a purge that is under way; isolated CPUs are not interrupted, and what they may
+    /// still reach goes on waiting.
+    pub fn purge(&self) -> usize {
+        self.purge_reaching(Reach::Considerate)
+    }
+
+    pub(crate) fn purge_reaching(&self, reach: Reach) -> usize {
+        while !self.turn.take() {
+            self.platform.pause();
+        }
+        let pages = self.purge_now(reach);
+        self.turn.give();
+        pages
+    }
+
+    /// Purges unless somebody does.
+    pub(crate) fn try_purge(&self) {
+        if self.turn.take() {
+            self.purge_now(Reach::Considerate);
+            self.turn.give();
+        }
+    }
+
+    /// For [`purge_since`](Self::purge_since): taken before what may fail.
+    pub(crate) fn purge_ticket(&self) -> Ticket {
+        Ticket(self.turn.begun.load(Ordering::SeqCst))
+    }
+
+    /// Returns when a purge is over that began after the ticket was taken.
+    pub(crate) fn purge_since(&self, ticket: Ticket, reach: Reach) {
+        while self.turn.finished.load(Ordering::SeqCst) <= ticket.0 {
+            if self.turn.take() {
+                // The last holder may have begun after the ticket.
+                if self.turn.finished.load(Ordering::SeqCst) <= ticket.0 {
+                    self.purge_now(reach);
+                }
+                self.turn.give();
+                return;
+            }
+            self.platform.pause();
+        }
+    }
+
+    /// The caller has the turn.
+    fn purge_now(&self, reach: Reach) -> usize {
+        let number = self.turn.begun.fetch_add(1, Ordering::SeqCst) + 1;
+        let mut lists = [NONE; crate::MAX_CPUS];
+        let mut ranges = Ranges::new(self.flush_ceiling());
+        let mut last = Stamp::NEVER;
+        let mut pages = 0;
+        for (list, lazy) in lists.iter_mut().zip(&self.lazy) {
+            if lazy.is_empty() {
+                continue;
+            }
+            *list = lazy.take();
+            for (number, block) in self.lazy_blocks(*list) {
+                let (stamp, freed) = self.begin_flush(number, block, &mut ranges);
+                last = last.max(stamp);
+                pages += freed;
+            }
+        }
+        let all = last != Stamp::NEVER && self.flush(&ranges, last, reach);
+        for list in lists.into_iter().filter(|&list| list != NONE) {
+            for (number, block) in self.lazy_blocks(list) {
+                pages += self.end_flush(number, block, all);
+            }
+        }
+        self.uncount_lazy(pages);
+        self.turn.finished.store(number, Ordering::SeqCst);
+        pages
+    }
+
+    /// What is dirty in a block is to be flushed: since when, and how many pages became free because
+    /// an isolated CPU flushed since the last purge.
+    fn begin_flush(&self, number: usize, block: &Block, ranges: &mut Ranges) -> (Stamp, usize) {
+        let pin = self.platform.pin();
+        let shootdown = self.platform.shootdown();
+        let mut pages = block.pages.lock(&pin);
+        // Freed runs have no pages to count; their stamp is kept here all the same.
+        let freed = pages.end_flush(|stamp| shootdown.is_flushed(stamp));
+        // Taken under the lock: all that is dirty was unmapped before.
+        let stamp = shootdown.stamp();
+        pages.begin_flush(stamp);
+        match block.role() {
+            Role::Freed { blocks: 1, scattered: true } => ranges.add(self.address(number, 0), 1),
+            Role::Freed { blocks, .. } => {
+                ranges.add(self.address(number, 0), (blocks as usize).saturating_mul(BLOCK_PAGES));
+            }
+            _ => {
+                for (first, end) in pages.stale_runs() {
+                    if !ranges.is_few() {
+                        break;
+                    }
+                    ranges.add(self.address(number, first), end - first);
+                }
+            }
+        }
+        (stamp, freed)
+    }
+
+    /// Whether every CPU forgot the ranges, all that the purge has, whatever the stamps say.
+    fn flush(&self, ranges: &Ranges, stamp: Stamp, reach: Reach) -> bool {
+        let pin = self.platform.pin();
+        let shootdown = self.platform.shootdown();
+        let considerate = reach == Reach::Considerate && shootdown.has_isolated();
+        match ranges.exact().filter(|_| !considerate) {
+            Some(ranges) => {
+                shootdown.flush_pages(&self.platform, ranges);
+                drop(pin);
+                true
+            }
+            None => {
+                shootdown.round(&self.platform, stamp, reach);
+                false
+            }
+        }
+    }
+
+    /// What is flushed in a block becomes free: how many pages did. The rest waits on.
+    fn end_flush(&self, number: usize, block: &Block, all: bool) -> usize {
+        let pin = self.platform.pin();
+        let flushed = |stamp| all || self.platform.shootdown().is_flushed(stamp);
+        let mut wait = false;
+        let pages = match block.role() {
+            Role::Freed { blocks, scattered } => {
+                wait = !flushed(block.pages.lock(&pin).flushing_since());
+                if wait {
+                    0
+                } else {
+                    drop(pin);
+                    self.reclaim_blocks(number, blocks as usize, scattered);
+                    return if scattered { 0 } else { blocks as usize * BLOCK_PAGES };
+                }
+            }
+            _ => {
+                let mut freed = 0;
+                self.settle(&pin, number, |pages| {
+                    freed = pages.end_flush(flushed);
+                    wait = pages.stale() > 0;
+                    pages.lazy = wait;
+                });
+                freed
+            }
+        };
+        if wait {
+            self.push_lazy(&pin, number);
+        }
+        pages
+    }
+
+    /// Flushes everything that waits, whatever CPU it disturbs, until nothing does.
+    pub(crate) fn purge_all(&self) {
+        while self.lazy.iter().any(|lazy| !lazy.is_empty()) {
+            self.purge_reaching(Reach::Everyone);
+        }
+    }
+}

@@ -1,0 +1,332 @@
+//! TLB shootdown by epochs: which CPUs may still use old translations, and making them forget.
+//!
+//! Full flushes go by epochs. A global *epoch* only grows. Each CPU keeps `flushed`, the epoch it
+//! read **before** its last full flush began. What was unmapped before a [`Stamp`] was taken is
+//! forgotten by every CPU whose `flushed` is above the stamp: the epoch was advanced after the stamp,
+//! and the CPU read the new one before it flushed. A [`round`](Shootdown::round) advances the epoch
+//! and interrupts only CPUs that are behind. One that flushed since, whoever asked for it, is not
+//! disturbed; nor is an idle one, which catches up before it runs anything again; nor an isolated
+//! one, unless it must be.
+//!
+//! A few pages go by mailbox: each CPU has some slots, each for a range of pages, and a count of the
+//! posts. Who finds no slot asks for everything.
+//!
+//! Why nothing is missed: a CPU serves by reading the count, then emptying the slots, then flushing,
+//! then confirming the count it read. A range is in its slot before its post is counted. A CPU that
+//! leaves idleness first says so and then looks for posts and epochs; who flushes first posts or
+//! advances and then looks who is idle. These pairs are sequentially consistent, so one of the two
+//! sees the other. `interleavings/` explores them all.
+
+use crate::{
+    atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence},
+    cpus::{CpuSet, MAX_CPUS},
+};
+use core::ops::Range;
+
+/// Ranges that a CPU can be asked to flush at once.
+const SLOTS: usize = 4;
+/// A slot holds the first page's number above this, and the number of pages below.
+const COUNT_BITS: u32 = 12;
+const PAGE_SHIFT: u32 = 12;
+const _: () = assert!(64 - PAGE_SHIFT + COUNT_BITS <= 64);
+
+const IDLE: u32 = 1;
+const ISOLATED: u32 = 2;
+
+/// The moment after which something was unmapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Stamp(u64);
+
+impl Stamp {
+    /// Before everything: every CPU has flushed since.
+    pub const NEVER: Self = Self(0);
+}
+
+/// How the machine flushes, interrupts and waits. All calls are made pinned. What has a default is
+/// right so on a machine with one CPU that never flushes in an interrupt.
+pub trait Flusher {
+    /// The CPU this runs on.
+    fn here(&self) -> usize;
+    /// Makes this CPU forget the page at `address`, and everything in its paging-structure caches.
+    fn flush_page(&self, address: usize);
+    /// Makes this CPU forget every translation that is not global.
+    fn flush_all(&self);
+    /// Interrupts these CPUs, each of which then calls [`Shootdown::serve`].
+    fn interrupt(&self, cpus: CpuSet) {
+        debug_assert!(cpus.is_empty(), "a machine of several CPUs interrupts them");
+    }
+    /// Returns when `done` says so. Meanwhile this CPU calls [`Shootdown::serve`] for itself if its
+    /// interrupts are off. May panic, naming `cpu`, when that takes too long.
+    fn wait(&self, cpu: usize, done: impl Fn() -> bool) {
+        debug_assert!(done(), "a machine of several CPUs waits for CPU {cpu}");
+    }
+    /// Calls `serve` while no interrupt can come between.
+    fn uninterrupted(&self, serve: impl FnOnce()) {
+        serve();
+    }
+}
+
+/// Whether CPUs that are isolated are interrupted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Isolated CPUs are left alone: what they may still reach has to wait.
+    Considerate,
+    /// All CPUs: somebody cannot wait.
+    Everyone,
+}
+
+/// What a CPU did and was spared, since it was last reset.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Full flushes.
+    pub full: AtomicU64,
+    /// Pages flushed one by one.
+    pub pages: AtomicU64,
+    /// Interrupts that this CPU sent to others to make them flush.
+    pub sent: AtomicU64,
+    /// Interrupts that others sent to this CPU.
+    pub received: AtomicU64,
+    /// Times the CPU was not interrupted because it had flushed since.
+    pub elided: AtomicU64,
+    /// Times the CPU was not interrupted because it was idle.
+    pub idle: AtomicU64,
+    /// Times the CPU was left alone because it is isolated.
+    pub spared: AtomicU64,
+    /// Times the CPU was interrupted although it is isolated.
+    pub forced: AtomicU64,
+}
+
+#[repr(align(128))]
+struct Cpu {
+    flushed: AtomicU64,
+    state: AtomicU32,
+    posted: AtomicU64,
+    served: AtomicU64,
+    slots: [AtomicU64; SLOTS],
+    overflow: AtomicBool,
+    counters: Counters,
+}
+
+/// See the module's documentation. One for a machine, whatever instances it has.
+pub struct Shootdown {
+    epoch: AtomicU64,
+    online: AtomicU64,
+    cpus: [Cpu; MAX_CPUS],
+}
+
+impl Shootdown {
+    /// For a machine none of whose CPUs is [`online`](Self::set_online) yet.
+    #[must_use]
+    pub fn new() -> Self {
+        let zero = || AtomicU64::new(0);
+        Self {
+            // Above `Stamp::NEVER`.
+            epoch: AtomicU64::new(1),
+            online: zero(),
+            cpus: core::array::from_fn(|_| Cpu {
+                flushed: zero(),
+                state: AtomicU32::new(0),
+                posted: zero(),
+                served: zero(),
+                slots: core::array::from_fn(|_| zero()),
+                overflow: AtomicBool::new(false),
+                counters: Counters::default(),
+            }),
+        }
+    }
+
+    /// The CPUs that take part.
+    pub fn online(&self) -> CpuSet {
+        CpuSet::from_bits(self.online.load(Ordering::SeqCst))
+    }
+
+    /// Lets a CPU take part from now on. Called on it, before it uses a translation that may change.
+    pub fn set_online(&self, flusher: &impl Flusher, isolated: bool) {
+        let cpu = &self.cpus[flusher.here()];
+        cpu.state.store(if isolated { ISOLATED } else { 0 }, Ordering::SeqCst);
+        self.online.fetch_or(1 << flusher.here(), Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        flusher.uninterrupted(|| self.flush_all_here(flusher));
+    }
+
+    /// Whether an isolated CPU takes part.
+    pub fn has_isolated(&self) -> bool {
+        self.online().iter().any(|number| self.cpus[number].state.load(Ordering::Relaxed) & ISOLATED != 0)
+    }
+
+    /// What this CPU and others did to it.
+    pub fn counters(&self, cpu: usize) -> &Counters {
+        &self.cpus[cpu].counters
+    }
+
+    /// The moment now: what the caller unmapped before is forgotten when the stamp is
+    /// [flushed](Self::is_flushed).
+    pub fn stamp(&self) -> Stamp {
+        // The entries are written before the epoch is read: a CPU that reads a later epoch, and then
+        // flushes, walks to the new entries afterwards.
+        fence(Ordering::SeqCst);
+        Stamp(self.epoch.load(Ordering::SeqCst))
+    }
+
+    /// Whether no CPU can use anything any more that was unmapped before the stamp.
+    pub fn is_flushed(&self, stamp: Stamp) -> bool {
+        if self.epoch.load(Ordering::SeqCst) <= stamp.0 {
+            return false;
+        }
+        // An idle CPU will see an epoch above its own before it runs anything.
+        self.online().iter().all(|number| {
+            let cpu = &self.cpus[number];
+            cpu.flushed.load(Ordering::SeqCst) > stamp.0 || cpu.state.load(Ordering::SeqCst) & IDLE != 0
+        })
+    }
+
+    /// Makes every CPU forget what was unmapped before `stamp`, but for isolated ones if `reach` is
+    /// considerate. Called pinned.
+    pub fn round(&self, flusher: &impl Flusher, stamp: Stamp, reach: Reach) {
+        let _ = self.epoch.compare_exchange(stamp.0, stamp.0 + 1, Ordering::SeqCst, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        let here = flusher.here();
+        let behind = |number: usize| self.cpus[number].flushed.load(Ordering::SeqCst) <= stamp.0;
+        let mut targets = CpuSet::EMPTY;
+        for number in self.online().iter().filter(|&number| number != here) {
+            if behind(number) {
+                targets = targets.with_if(number, self.must_interrupt(number, reach));
+            } else {
+                count(&self.cpus[number].counters.elided, 1);
+            }
+        }
+        self.interrupt(flusher, targets);
+        if behind(here) {
+            flusher.uninterrupted(|| self.flush_all_here(flusher));
+        }
+        for number in targets.iter() {
+            flusher.wait(number, || !behind(number));
+        }
+    }
+
+    /// Makes every CPU forget the pages of these page-aligned ranges. Called pinned, after they were
+    /// unmapped or changed.
+    pub fn flush_pages(&self, flusher: &impl Flusher, ranges: &[Range<usize>]) {
+        fence(Ordering::SeqCst);
+        let here = flusher.here();
+        let mut targets = CpuSet::EMPTY;
+        for number in self.online().iter().filter(|&number| number != here) {
+            let cpu = &self.cpus[number];
+            ranges.iter().for_each(|range| cpu.put(range));
+            cpu.posted.fetch_add(1, Ordering::SeqCst);
+            targets = targets.with_if(number, self.must_interrupt(number, Reach::Everyone));
+        }
+        self.interrupt(flusher, targets);
+        for range in ranges {
+            range.clone().step_by(1 << PAGE_SHIFT).for_each(|page| flusher.flush_page(page));
+            count(&self.cpus[here].counters.pages, (range.len() >> PAGE_SHIFT) as u64);
+        }
+        for number in targets.iter() {
+            let cpu = &self.cpus[number];
+            // This post, and perhaps later ones.
+            let posted = cpu.posted.load(Ordering::Relaxed);
+            flusher.wait(number, || cpu.served.load(Ordering::Acquire) >= posted);
+        }
+    }
+
+    /// Does what others asked of this CPU. Called with interrupts off.
+    pub fn serve(&self, flusher: &impl Flusher) {
+        let cpu = &self.cpus[flusher.here()];
+        let posted = cpu.posted.load(Ordering::SeqCst);
+        let overflow = cpu.overflow.swap(false, Ordering::SeqCst);
+        if overflow || cpu.flushed.load(Ordering::Relaxed) < self.epoch.load(Ordering::SeqCst) {
+            // Whatever is in a slot was unmapped before it was put there.
+            cpu.slots.iter().for_each(|slot| slot.store(0, Ordering::SeqCst));
+            self.flush_all_here(flusher);
+        } else {
+            for slot in &cpu.slots {
+                let range = slot.swap(0, Ordering::SeqCst);
+                let (first, pages) = (range >> COUNT_BITS, range & ((1 << COUNT_BITS) - 1));
+                (first..first + pages).for_each(|page| flusher.flush_page((page << PAGE_SHIFT) as usize));
+                count(&cpu.counters.pages, pages);
+            }
+        }
+        cpu.served.fetch_max(posted, Ordering::Release);
+    }
+
+    /// As [`serve`](Self::serve), for a CPU that was interrupted for it.
+    pub fn answer(&self, flusher: &impl Flusher) {
+        count(&self.cpus[flusher.here()].counters.received, 1);
+        self.serve(flusher);
+    }
+
+    /// This CPU has nothing to run: nobody interrupts it. Called with interrupts off; until
+    /// [`leave_idle`](Self::leave_idle) the CPU touches nothing that may be unmapped.
+    pub fn enter_idle(&self, flusher: &impl Flusher) {
+        self.cpus[flusher.here()].state.fetch_or(IDLE, Ordering::SeqCst);
+    }
+
+    /// This CPU runs again: it catches up. Called with interrupts off.
+    pub fn leave_idle(&self, flusher: &impl Flusher) {
+        let cpu = &self.cpus[flusher.here()];
+        cpu.state.fetch_and(!IDLE, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        let asked = cpu.posted.load(Ordering::SeqCst) != cpu.served.load(Ordering::Relaxed);
+        if asked || cpu.flushed.load(Ordering::Relaxed) < self.epoch.load(Ordering::SeqCst) {
+            self.serve(flusher);
+        }
+    }
+
+    /// A full flush of this CPU, for whatever reason. Called with interrupts off.
+    pub fn flush_all_here(&self, flusher: &impl Flusher) {
+        let cpu = &self.cpus[flusher.here()];
+        // Read before the flush: what is unmapped between the two has this epoch as its stamp, and
+        // must not pass for flushed.
+        let epoch = self.epoch.load(Ordering::SeqCst);
+        flusher.flush_all();
+        count(&cpu.counters.full, 1);
+        cpu.flushed.fetch_max(epoch, Ordering::SeqCst);
+    }
+
+    /// Whether a CPU that is behind has to be interrupted; counts if it is spared.
+    fn must_interrupt(&self, number: usize, reach: Reach) -> bool {
+        let cpu = &self.cpus[number];
+        let state = cpu.state.load(Ordering::SeqCst);
+        if state & IDLE != 0 {
+            count(&cpu.counters.idle, 1);
+            return false;
+        }
+        if state & ISOLATED != 0 {
+            let spared = reach == Reach::Considerate;
+            count(if spared { &cpu.counters.spared } else { &cpu.counters.forced }, 1);
+            return !spared;
+        }
+        true
+    }
+
+    fn interrupt(&self, flusher: &impl Flusher, targets: CpuSet) {
+        if !targets.is_empty() {
+            count(&self.cpus[flusher.here()].counters.sent, targets.count() as u64);
+            flusher.interrupt(targets);
+        }
+    }
+}
+
+impl Default for Shootdown {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Cpu {
+    /// Asks the CPU to flush a range, or everything if there is no slot for it.
+    fn put(&self, range: &Range<usize>) {
+        let pages = (range.len() >> PAGE_SHIFT) as u64;
+        let value = (range.start as u64 >> PAGE_SHIFT) << COUNT_BITS | pages;
+        let fits = pages < 1 << COUNT_BITS;
+        let put =
+            |slot: &AtomicU64| slot.compare_exchange(0, value, Ordering::SeqCst, Ordering::Relaxed).is_ok();
+        if !fits || !self.slots.iter().any(put) {
+            self.overflow.store(true, Ordering::SeqCst);
+        }
+    }
+}
+
+fn count(counter: &AtomicU64, by: u64) {
+    counter.fetch_add(by, Ordering::Relaxed);
+}
