@@ -12,11 +12,11 @@ use crate::{
         idt,
         layout::{DIRECT_MAP_START, IMAGE_MAX, IMAGE_START, LOADER_END, LOADER_START, VMALLOC},
         paging::{BuildError, Tables},
-        smp, trampoline, tsc,
+        smp, tlb, trampoline, tsc,
     },
     console::{CommandError, sysctl},
     drivers::{fw_cfg, power, serial},
-    memory::{self, frames},
+    memory::{self, frames, purger},
     println,
     sync::Once,
     threads,
@@ -71,6 +71,7 @@ macro_rules! entry {
 /// Called by the loader, on its page tables and its stack.
 pub fn start(info: &'static mut BootInfo, main: fn() -> !) -> ! {
     cpu::init(0);
+    tlb::init();
     serial::init();
     crate::arch::gdt::init_early();
     idt::init_early();
@@ -108,6 +109,7 @@ pub fn start(info: &'static mut BootInfo, main: fn() -> !) -> ! {
 
 /// The rest of the boot sequence.
 extern "C" fn on_own_tables() -> ! {
+    tlb::init_cpu();
     match Segments::new() {
         Ok(segments) => Box::leak(Box::new(segments)).load(),
         Err(error) => {
@@ -137,7 +139,7 @@ extern "C" fn on_own_tables() -> ! {
         wrong_parameter(&format_args!("isolated={}: there is no CPU {missing}", cpu::isolated()));
     }
     x86_64::instructions::interrupts::enable();
-    if let Err(error) = threads::init() {
+    if let Err(error) = threads::init().and_then(|()| purger::init()) {
         println!("the kernel's own threads could not be made: {error}");
         power::exit(Exit::Unfit);
     }

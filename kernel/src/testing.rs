@@ -58,7 +58,7 @@ impl Balance {
         vmalloc.trim();
         frames::drain_magazines();
         let (counts, users) = (frames::counts(), memory::users());
-        let accounted = users.page_tables + users.records + users.heap + users.areas;
+        let accounted = users.all();
         Self {
             lost_frames: counts.total - counts.free - accounted,
             area_frames: users.areas,

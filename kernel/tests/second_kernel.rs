@@ -13,7 +13,7 @@ use core::{
 use protocol::{EXIT_PORT, Exit, Record};
 use spin::mutex::SpinMutex;
 use uart_16550::{Config, Uart16550Tty};
-use vmalloc::{BLOCK_SIZE, FlushRequest, Frame, PAGE_SIZE, Platform, Request, SingleCpu, Vmalloc};
+use vmalloc::{BLOCK_SIZE, Flusher, Frame, PAGE_SIZE, Platform, Request, Shootdown, SingleCpu, Vmalloc};
 use x86_64::{VirtAddr, instructions::port::Port, instructions::tlb, registers::control::Cr3};
 
 // --- glue ---------------------------------------------------------------------------------------
@@ -23,6 +23,7 @@ struct Machine {
     direct_map: u64,
     /// Frames never used, and the last of those given back; each holds the number of the one before.
     frames: SpinMutex<(Range<u64>, u64)>,
+    shootdown: Shootdown,
 }
 
 // SAFETY: frames come from memory that the loader says nobody uses, each once until given back; the
@@ -53,13 +54,20 @@ unsafe impl Platform for &Machine {
     fn frame_of(&self, direct: NonNull<u8>) -> Frame {
         Frame::new((direct.as_ptr() as u64 - self.direct_map) / PAGE_SIZE as u64)
     }
-    fn flush(&self, request: FlushRequest<'_>) {
-        match request {
-            FlushRequest::All => tlb::flush_all(),
-            FlushRequest::Pages(ranges) => ranges.iter().cloned().for_each(|range| {
-                range.step_by(PAGE_SIZE).for_each(|page| tlb::flush(VirtAddr::new(page as u64)));
-            }),
-        }
+    fn shootdown(&self) -> &Shootdown {
+        &self.shootdown
+    }
+}
+
+impl Flusher for &Machine {
+    fn here(&self) -> usize {
+        0
+    }
+    fn flush_page(&self, address: usize) {
+        tlb::flush(VirtAddr::new(address as u64));
+    }
+    fn flush_all(&self) {
+        tlb::flush_all();
     }
 }
 
@@ -92,7 +100,8 @@ fn start(info: &'static mut BootInfo) -> ! {
     let page = PAGE_SIZE as u64;
     let frames = largest.start.div_ceil(page)..largest.end / page;
     let direct_map = info.physical_memory_offset.into_option().expect("asked for");
-    let machine = Machine { direct_map, frames: SpinMutex::new((frames, 0)) };
+    let machine = Machine { direct_map, frames: SpinMutex::new((frames, 0)), shootdown: Shootdown::new() };
+    machine.shootdown.set_online(&&machine, false);
     say(Record::Tests { count: 1 });
     say(Record::Test { name: "another_kernel_uses_the_library" });
     let range = 0xffff_d000_0000_0000..0xffff_d000_0000_0000 + 64 * BLOCK_SIZE;

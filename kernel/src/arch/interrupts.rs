@@ -73,6 +73,7 @@ pub fn handled(cpu: usize, vector: Vector) -> u64 {
 pub(super) fn handle(registers: &mut Registers) {
     let vector = Vector::of(registers.vector as u8);
     let pin = Pin::new();
+    tlb::leave_idle();
     let locks = order::enter_interrupt();
     match vector {
         Vector::Tick => threads::on_tick(),

@@ -5,7 +5,7 @@
 //! CPU that starts it, so that it cannot fail.
 
 use super::{
-    acpi, apic, controls::Controls, cpu, gdt::Segments, idt, stack::Stack, trampoline::Trampoline, tsc,
+    acpi, apic, controls::Controls, cpu, gdt::Segments, idt, stack::Stack, tlb, trampoline::Trampoline, tsc,
 };
 use crate::{
     lock_class, println,
@@ -187,6 +187,7 @@ extern "C" fn enter() -> ! {
     while !cpu::online().contains(start.number) {
         core::hint::spin_loop();
     }
+    tlb::init_cpu();
     threads::run_cpu();
 }
 

@@ -19,7 +19,16 @@ static SHOOTDOWN: Once<Shootdown> = Once::new();
 /// Which CPUs may still use old translations.
 #[inline]
 pub fn shootdown() -> &'static Shootdown {
-    SHOOTDOWN.call_once(Shootdown::new)
+    match SHOOTDOWN.get() {
+        Some(shootdown) => shootdown,
+        None => panic!("translations change before CPUs can be made to forget them"),
+    }
+}
+
+/// Called once, on the boot CPU.
+#[inline(never)]
+pub fn init() {
+    SHOOTDOWN.call_once(Shootdown::new);
 }
 
 /// The CPUs of this machine.
@@ -68,6 +77,16 @@ pub fn init_cpu() {
     let pin = Pin::new();
     shootdown().set_online(&Cpus, cpu::is_isolated(cpu::current()));
     drop(pin);
+}
+
+/// This CPU is about to stop until the next interrupt. Called with interrupts off.
+pub fn enter_idle() {
+    shootdown().enter_idle(&Cpus);
+}
+
+/// Called at the beginning of each interrupt.
+pub fn leave_idle() {
+    shootdown().leave_idle(&Cpus);
 }
 
 /// Called on a CPU to which another one sent `Vector::Flush`, with interrupts off.

@@ -1,13 +1,13 @@
 //! `hold`: live areas to measure and look at the subsystem under.
 
 use super::CommandError;
-use crate::{memory, println, sync::Mutex};
+use crate::{lock_class, memory, println, sync::SpinLock};
 use alloc::{format, vec::Vec};
 use core::{mem, ptr::NonNull};
 use vmalloc::PAGE_SIZE;
 
 /// Addresses of the areas held.
-static HELD: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+static HELD: SpinLock<Vec<usize>> = SpinLock::new(lock_class!("held areas"), Vec::new());
 
 pub(super) const ABOUT: &str = "keeps COUNT one-page areas allocated until the next hold; 0 frees them all\n\
     The addresses are kept in the heap, which grows by that.";

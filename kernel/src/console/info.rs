@@ -36,8 +36,8 @@ pub(super) fn vmallocinfo(arguments: &[&str]) -> Result<(), CommandError> {
     let fragmentation = (stats.free - stats.largest_free_run) as u64 * 10_000 / (stats.free.max(1)) as u64;
     println!("areas            {areas:>12}");
     println!("mapped           {mapped:>12} pages");
-    println!("used             {:>12} pages of address space", stats.total - stats.free);
-    println!("lazy             {:>12} pages of address space", 0);
+    println!("used             {:>12} pages of address space", stats.total - stats.free - stats.lazy);
+    println!("lazy             {:>12} pages of address space", stats.lazy);
     println!("free             {:>12} pages of address space", stats.free);
     println!("largest free run {:>12} pages of address space", stats.largest_free_run);
     println!("fragmentation    {:>9}.{:02} %", fragmentation / 100, fragmentation % 100);
@@ -54,7 +54,8 @@ pub(super) fn meminfo(_: &[&str]) -> Result<(), CommandError> {
     line("total", counts.total);
     line("free", counts.free);
     line("  magazines", counts.in_magazines);
-    line("quarantined", 0);
+    line("quarantined", users.quarantined);
+    line("kept", users.kept);
     line("page tables", users.page_tables);
     line("records", users.records);
     line("heap", users.heap);

@@ -23,6 +23,12 @@ const TUNABLES: &[Tunable] = &[
         cell: || &memory::vmalloc().tunables().single_page_flush_ceiling,
     },
     Tunable {
+        name: "vmalloc.lazy_max_pages",
+        about: "pages that wait for a flush before a purge is due; 0: 32 MiB, and more with more CPUs",
+        range: 0..=1 << 33,
+        cell: || &memory::vmalloc().tunables().lazy_max_pages,
+    },
+    Tunable {
         name: "vmalloc.table_reserve",
         about: "clean leaf tables that each CPU keeps",
         range: 0..=16,

@@ -2,28 +2,37 @@
 
 use super::{direct_map, frames};
 use crate::{
-    arch::{cpu::Pin, layout, tlb},
+    arch::{
+        cpu::Pin,
+        layout,
+        tlb::{self, Cpus},
+    },
+    memory::purger,
     sync::Once,
+    threads,
 };
 use core::ptr::NonNull;
-use vmalloc::{FlushRequest, Frame, NewError, Platform, Vmalloc};
+use vmalloc::{CpuSet, Flusher, Frame, NewError, Platform, Shootdown, Vmalloc};
 
 /// This machine: its frames, its page tables, its CPUs.
 #[derive(Clone, Copy, Debug)]
 pub struct Machine {
     root: Frame,
+    /// Whether the kernel's purge thread serves the instance.
+    purged: bool,
 }
 
 impl Machine {
     /// The machine under page tables that other instances use too.
     pub fn with_root(root: Frame) -> Self {
-        Self { root }
+        Self { root, purged: false }
     }
 }
 
 // SAFETY: 1. the frame allocator gives a frame to one taker. 2. the direct map shows all frames for
 // ever. 3. `take_zeroed` clears. 4. one page table root serves all CPUs, and outside of the image and
-// the direct map only the library changes it. 5. the only CPU that runs is flushed. 6. threads are
+// the direct map only the library changes it. 5. `Cpus` flushes by INVLPG and
+// CR3, and the boot sequence lets each CPU take part before it uses what may change. 6. threads are
 // switched only when no pin is left.
 unsafe impl Platform for Machine {
     type Pin = Pin;
@@ -69,11 +78,52 @@ unsafe impl Platform for Machine {
         direct_map::frame(direct)
     }
 
-    #[inline]
-    fn flush(&self, request: FlushRequest<'_>) {
-        tlb::flush(request);
+    fn shootdown(&self) -> &Shootdown {
+        tlb::shootdown()
+    }
+
+    fn wake_purger(&self) -> bool {
+        self.purged && purger::wake()
+    }
+
+    fn pause(&self) {
+        if threads::may_block() {
+            threads::sleep(PAUSE);
+        } else {
+            core::hint::spin_loop();
+        }
     }
 }
+
+impl Flusher for Machine {
+    fn here(&self) -> usize {
+        Cpus.here()
+    }
+
+    #[inline]
+    fn flush_page(&self, address: usize) {
+        Cpus.flush_page(address);
+    }
+
+    fn flush_all(&self) {
+        Cpus.flush_all();
+    }
+
+    fn interrupt(&self, cpus: CpuSet) {
+        Cpus.interrupt(cpus);
+    }
+
+    fn wait(&self, cpu: usize, done: impl Fn() -> bool) {
+        Cpus.wait(cpu, done);
+    }
+
+    fn uninterrupted(&self, serve: impl FnOnce()) {
+        Cpus.uninterrupted(serve);
+    }
+}
+
+/// Microseconds between two looks at whether another thread's purge is over.
+const PAUSE: u64 = 200;
 
 static VMALLOC: Once<Vmalloc<Machine>> = Once::new();
 
@@ -83,7 +133,7 @@ static VMALLOC: Once<Vmalloc<Machine>> = Once::new();
 /// [`NewError::OutOfFrames`].
 pub fn init_vmalloc(root: Frame) -> Result<&'static Vmalloc<Machine>, NewError> {
     // SAFETY: the address map gives the range to this instance; called once, by the boot sequence.
-    VMALLOC.try_call_once(|| unsafe { Vmalloc::new(Machine { root }, layout::VMALLOC) })
+    VMALLOC.try_call_once(|| unsafe { Vmalloc::new(Machine { root, purged: true }, layout::VMALLOC) })
 }
 
 /// The kernel's instance.

@@ -4,6 +4,7 @@ pub mod direct_map;
 pub mod frames;
 pub mod heap;
 mod machine;
+pub mod purger;
 
 use crate::arch::paging;
 use ::vmalloc::{AreaInfo, Kind, PAGE_SIZE};
@@ -17,10 +18,21 @@ pub struct Users {
     pub page_tables: u64,
     /// The vmalloc library's records.
     pub records: u64,
+    /// Freed areas, until every CPU has flushed.
+    pub quarantined: u64,
+    /// Free pages of vmalloc that kept their frames, to be mapped again.
+    pub kept: u64,
     /// The heap's chunks.
     pub heap: u64,
     /// Areas from vmalloc, but for the heap's chunks, and for those that map frames of others.
     pub areas: u64,
+}
+
+impl Users {
+    /// All of them.
+    pub fn all(&self) -> u64 {
+        self.page_tables + self.records + self.quarantined + self.kept + self.heap + self.areas
+    }
 }
 
 /// Counts who has the frames. Walks all page tables and all areas.
@@ -32,6 +44,8 @@ pub fn users() -> Users {
     Users {
         page_tables: (paging::walk(|_, _| ()) + stats.reserved_tables) as u64,
         records: stats.metadata_frames as u64,
+        quarantined: stats.quarantined as u64,
+        kept: stats.kept as u64,
         heap,
         areas: mapped as u64 - heap,
     }

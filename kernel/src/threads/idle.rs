@@ -4,7 +4,7 @@ use super::{
     HERTZ, scheduler,
     thread::{Affinity, Class, Thread, ThreadRef},
 };
-use crate::arch::{apic, cpu, stack::Stack};
+use crate::arch::{apic, cpu, stack::Stack, tlb};
 use core::sync::atomic::Ordering;
 use vmalloc::{AllocError, MAX_CPUS};
 use x86_64::instructions::interrupts;
@@ -48,6 +48,7 @@ pub fn run_cpu() -> ! {
 pub(super) fn run() -> ! {
     loop {
         scheduler::run_others();
+        tlb::enter_idle();
         interrupts::enable_and_hlt();
     }
 }

@@ -64,6 +64,13 @@ pub fn spawn<T: Send + 'static>(
     Builder::new(name).spawn(body)
 }
 
+/// Whether the running code is in a thread that may wait: nothing is pinned, and interrupts are on.
+pub fn may_block() -> bool {
+    thread::try_current().is_some_and(|this| this.class != Class::Idle)
+        && cpu::pins() == 0
+        && x86_64::instructions::interrupts::are_enabled()
+}
+
 /// Lets others of the same class run first, if there are any in line for this CPU. Called in a thread
 /// with nothing pinned.
 pub fn yield_now() {

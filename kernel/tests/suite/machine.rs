@@ -102,15 +102,18 @@ fn flushes_follow_the_ceiling_and_are_counted() {
     let before = ceiling.swap(5, Ordering::Relaxed);
     let flushed = |pages: usize| {
         let area = memory::vmalloc().vmalloc(pages * PAGE_SIZE).expect("memory enough");
-        let counters =
-            || (tlb::COUNTERS.pages.load(Ordering::Relaxed), tlb::COUNTERS.full.load(Ordering::Relaxed));
-        let start = counters();
+        let counters = tlb::shootdown().counters(cpu::current());
+        let read = || (counters.pages.load(Ordering::Relaxed), counters.full.load(Ordering::Relaxed));
+        memory::vmalloc().purge();
+        let start = read();
         // SAFETY: allocated above, and used no more.
         unsafe { memory::vmalloc().vfree(area) }.expect("allocated");
-        (counters().0 - start.0, counters().1 - start.1)
+        assert_eq!(read(), start, "it waits");
+        memory::vmalloc().purge();
+        (read().0 - start.0, read().1 - start.1)
     };
-    assert_eq!(flushed(5), (5, 0));
-    assert_eq!(flushed(6), (0, 1));
+    assert_eq!(flushed(4), (5, 0), "with the guard page");
+    assert_eq!(flushed(5), (0, 1));
     assert_eq!(flushed(BLOCK_SIZE / PAGE_SIZE), (0, 1));
     ceiling.store(before, Ordering::Relaxed);
 }

@@ -131,6 +131,12 @@ impl<P: Platform> Vmalloc<P> {
     pub(crate) fn relieve(&self) {
         if !self.platform.wake_purger() {
             self.try_purge();
+            return;
+        }
+        // Purging outranks allocating: who frees helps, or lets the one who does go on.
+        let far_too_many = self.lazy_sum.load(Ordering::Relaxed) > 2 * self.lazy_max() as i64;
+        if far_too_many && !self.try_purge() {
+            self.platform.pause();
         }
     }
 }

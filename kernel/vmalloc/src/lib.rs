@@ -184,9 +184,7 @@ impl<P: Platform> Vmalloc<P> {
     }
 
     /// Flushes what waits, and gives back what is kept for speed: frames of free pages, empty blocks,
-    /// leaf tables in reserve.
-    ///
-    /// Call it only while no other CPU uses the instance.
+    /// leaf tables in reserve. What other CPUs free meanwhile may stay.
     pub fn trim(&self) {
         self.purge_all();
         self.retire_current_blocks();

@@ -75,6 +75,13 @@ impl Pages {
         Some(first)
     }
 
+    /// As [`take`](Self::take), if the block is still some CPU's current one: it may have stopped to be
+    /// before it was locked, and be out of use.
+    #[inline]
+    pub fn take_current(&mut self, count: usize, align: usize) -> Option<usize> {
+        if self.listed == Listed::Current { self.take(count, align) } else { None }
+    }
+
     /// Takes `count` pages from `first` if all of them are free.
     pub fn take_at(&mut self, first: usize, count: usize) -> bool {
         let fits = self

@@ -155,8 +155,8 @@ pub unsafe trait Platform: Flusher {
         false
     }
 
-    /// Lets others run, for as long as it takes them to get a little further. Called unpinned, again
-    /// and again, to wait for a purge that another thread is in.
+    /// Lets others run, if the caller may wait, for as long as it takes them to get a little further.
+    /// Called again and again, to wait for a purge that another thread is in.
     fn pause(&self) {
         core::hint::spin_loop();
     }

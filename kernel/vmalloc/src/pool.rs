@@ -60,7 +60,7 @@ impl<P: Platform> Vmalloc<P> {
         let number = self.pools[pin.cpu()].current.load(Ordering::Relaxed);
         if number != NONE
             && let Some(block) = self.table.get(number as usize)
-            && let Some(first) = block.pages.lock(&pin).take(count, align)
+            && let Some(first) = block.pages.lock(&pin).take_current(count, align)
         {
             return Ok(SmallRun { block, number: number as usize, first });
         }
@@ -116,10 +116,7 @@ impl<P: Platform> Vmalloc<P> {
         let current = |pool: &Pool| {
             let number = pool.current.load(Ordering::Relaxed) as usize;
             let block = self.table.get(number)?;
-            let mut pages = block.pages.lock(pin);
-            // It may have stopped to be current.
-            let first =
-                if pages.listed == Listed::Current { pages.take(count, align)? } else { return None };
+            let first = block.pages.lock(pin).take_current(count, align)?;
             Some(SmallRun { block, number, first })
         };
         self.pools.iter().find_map(current).ok_or(AllocError::OutOfAddressSpace)
@@ -205,8 +202,6 @@ impl<P: Platform> Vmalloc<P> {
     }
 
     /// Makes the pools let go of their current blocks.
-    ///
-    /// Only when no other CPU allocates at the time.
     pub(crate) fn retire_current_blocks(&self) {
         let pin = self.platform.pin();
         for pool in &self.pools {

@@ -61,12 +61,14 @@ impl<P: Platform> Vmalloc<P> {
         pages
     }
 
-    /// Purges unless somebody does.
-    pub(crate) fn try_purge(&self) {
-        if self.turn.take() {
+    /// Purges unless somebody does; whether it did.
+    pub(crate) fn try_purge(&self) -> bool {
+        let turn = self.turn.take();
+        if turn {
             self.purge_now(Reach::Considerate);
             self.turn.give();
         }
+        turn
     }
 
     /// For [`purge_since`](Self::purge_since): taken before what may fail.

@@ -261,9 +261,13 @@ impl Shootdown {
         self.cpus[flusher.here()].state.fetch_or(IDLE, Ordering::SeqCst);
     }
 
-    /// This CPU runs again: it catches up. Called with interrupts off.
+    /// This CPU runs again: if it was idle it catches up. Called with interrupts off.
     pub fn leave_idle(&self, flusher: &impl Flusher) {
         let cpu = &self.cpus[flusher.here()];
+        // Only this CPU sets the bit.
+        if cpu.state.load(Ordering::Relaxed) & IDLE == 0 {
+            return;
+        }
         cpu.state.fetch_and(!IDLE, Ordering::SeqCst);
         fence(Ordering::SeqCst);
         let asked = cpu.posted.load(Ordering::SeqCst) != cpu.served.load(Ordering::Relaxed);
