@@ -6,7 +6,7 @@ use kernel::{
     arch::{layout, paging},
     memory::{self, Machine},
 };
-use vmalloc::{AllocError, BLOCK_PAGES, BLOCK_SIZE, PAGE_SIZE, Request, Vmalloc};
+use vmalloc::{AllocError, BLOCK_PAGES, BLOCK_SIZE, PAGE_SIZE, Platform, Request, Vmalloc};
 use x86_64::structures::paging::PageTableFlags as Flags;
 
 fn allocate(request: Request) -> NonNull<u8> {
@@ -205,7 +205,7 @@ fn running_out_of_frames_is_an_error_and_loses_nothing() {
 fn a_small_instance_can_be_filled_to_its_last_page() {
     const RANGE: usize = 120 << 20;
     let start = layout::EXPERIMENTS.start;
-    let machine: Machine = *memory::vmalloc().platform();
+    let machine = Machine::with_root(memory::vmalloc().platform().root());
     // SAFETY: the address map leaves the range to instances like this one.
     let instance = unsafe { Vmalloc::new(machine, start..start + RANGE) }.expect("frames enough");
     let mut areas = Vec::new();

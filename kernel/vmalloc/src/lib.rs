@@ -70,6 +70,8 @@ mod tests;
 mod tests_calls;
 #[cfg(test)]
 mod tests_failures;
+#[cfg(test)]
+mod tests_purge;
 
 use block::BlockTable;
 use blocks::Reserve;

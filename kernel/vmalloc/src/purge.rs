@@ -148,21 +148,18 @@ impl<P: Platform> Vmalloc<P> {
         (stamp, freed)
     }
 
-    /// Whether every CPU forgot the ranges, all that the purge has, whatever the stamps say.
+    /// Whether every CPU forgot the ranges, which are all that the purge has. If not, the stamps tell
+    /// which blocks have to wait.
     fn flush(&self, ranges: &Ranges, stamp: Stamp, reach: Reach) -> bool {
-        let pin = self.platform.pin();
+        let _pin = self.platform.pin();
         let shootdown = self.platform.shootdown();
         let considerate = reach == Reach::Considerate && shootdown.has_isolated();
         match ranges.exact().filter(|_| !considerate) {
             Some(ranges) => {
                 shootdown.flush_pages(&self.platform, ranges);
-                drop(pin);
                 true
             }
-            None => {
-                shootdown.round(&self.platform, stamp, reach);
-                false
-            }
+            None => shootdown.round(&self.platform, stamp, reach),
         }
     }
 

@@ -96,6 +96,16 @@ pub struct Counters {
     pub forced: AtomicU64,
 }
 
+/// What is to be done about a CPU that is behind.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Duty {
+    Interrupt,
+    /// Nothing: it catches up before it runs anything.
+    Idle,
+    /// Nothing: it is isolated, and what it may still use has to wait.
+    Spare,
+}
+
 #[repr(align(128))]
 struct Cpu {
     flushed: AtomicU64,
@@ -181,16 +191,20 @@ impl Shootdown {
     }
 
     /// Makes every CPU forget what was unmapped before `stamp`, but for isolated ones if `reach` is
-    /// considerate. Called pinned.
-    pub fn round(&self, flusher: &impl Flusher, stamp: Stamp, reach: Reach) {
+    /// considerate; whether none of those was spared. Then nothing can be used any more that was
+    /// unmapped before, even if [`is_flushed`](Self::is_flushed) cannot tell for a moment, while a CPU
+    /// that was idle catches up. Called pinned.
+    pub fn round(&self, flusher: &impl Flusher, stamp: Stamp, reach: Reach) -> bool {
         let _ = self.epoch.compare_exchange(stamp.0, stamp.0 + 1, Ordering::SeqCst, Ordering::SeqCst);
         fence(Ordering::SeqCst);
         let here = flusher.here();
         let behind = |number: usize| self.cpus[number].flushed.load(Ordering::SeqCst) <= stamp.0;
-        let mut targets = CpuSet::EMPTY;
+        let (mut targets, mut spared) = (CpuSet::EMPTY, false);
         for number in self.online().iter().filter(|&number| number != here) {
             if behind(number) {
-                targets = targets.with_if(number, self.must_interrupt(number, reach));
+                let duty = self.duty(number, reach);
+                targets = targets.with_if(number, duty == Duty::Interrupt);
+                spared |= duty == Duty::Spare;
             } else {
                 count(&self.cpus[number].counters.elided, 1);
             }
@@ -202,6 +216,7 @@ impl Shootdown {
         for number in targets.iter() {
             flusher.wait(number, || !behind(number));
         }
+        !spared
     }
 
     /// Makes every CPU forget the pages of these page-aligned ranges. Called pinned, after they were
@@ -214,7 +229,7 @@ impl Shootdown {
             let cpu = &self.cpus[number];
             ranges.iter().for_each(|range| cpu.put(range));
             cpu.posted.fetch_add(1, Ordering::SeqCst);
-            targets = targets.with_if(number, self.must_interrupt(number, Reach::Everyone));
+            targets = targets.with_if(number, self.duty(number, Reach::Everyone) == Duty::Interrupt);
         }
         self.interrupt(flusher, targets);
         for range in ranges {
@@ -287,20 +302,18 @@ impl Shootdown {
         cpu.flushed.fetch_max(epoch, Ordering::SeqCst);
     }
 
-    /// Whether a CPU that is behind has to be interrupted; counts if it is spared.
-    fn must_interrupt(&self, number: usize, reach: Reach) -> bool {
+    /// What is to be done about a CPU that is behind; counts what is unusual.
+    fn duty(&self, number: usize, reach: Reach) -> Duty {
         let cpu = &self.cpus[number];
         let state = cpu.state.load(Ordering::SeqCst);
-        if state & IDLE != 0 {
-            count(&cpu.counters.idle, 1);
-            return false;
-        }
-        if state & ISOLATED != 0 {
-            let spared = reach == Reach::Considerate;
-            count(if spared { &cpu.counters.spared } else { &cpu.counters.forced }, 1);
-            return !spared;
-        }
-        true
+        let (duty, counter) = match reach {
+            _ if state & IDLE != 0 => (Duty::Idle, &cpu.counters.idle),
+            _ if state & ISOLATED == 0 => return Duty::Interrupt,
+            Reach::Considerate => (Duty::Spare, &cpu.counters.spared),
+            Reach::Everyone => (Duty::Interrupt, &cpu.counters.forced),
+        };
+        count(counter, 1);
+        duty
     }
 
     fn interrupt(&self, flusher: &impl Flusher, targets: CpuSet) {

@@ -1,0 +1,72 @@
+//! Lazy unmapping and purging on the simulated machine.
+
+extern crate std;
+
+use crate::{
+    BLOCK_PAGES, BLOCK_SIZE, PAGE_SIZE, Request,
+    sim::Machine,
+    tests::{address, free, instance},
+};
+use std::{sync::atomic::Ordering, vec::Vec};
+
+/// A run of blocks that only a purge, and closing the blocks it emptied, can make room for.
+#[test]
+fn an_allocation_that_does_not_fit_purges_and_closes_empty_blocks() {
+    const BLOCKS: usize = 60;
+    let machine = Machine::new(1, 40_000);
+    let vmalloc = instance(&machine, BLOCKS);
+    // No purge before it is needed.
+    vmalloc.tunables().lazy_max_pages.store(1 << 30, Ordering::Relaxed);
+    let areas: Vec<_> =
+        (0..BLOCKS * BLOCK_PAGES / 2).map(|_| vmalloc.vmalloc(PAGE_SIZE).expect("room")).collect();
+    areas.into_iter().for_each(|area| free(&vmalloc, area).expect("allocated"));
+    assert_eq!(vmalloc.stats().lazy, BLOCKS * BLOCK_PAGES);
+    // The first purge closes some blocks, and keeps some.
+    vmalloc.tunables().lazy_max_pages.store(32 * BLOCK_PAGES, Ordering::Relaxed);
+    let all = vmalloc.vmalloc((BLOCKS - 1) * BLOCK_SIZE - PAGE_SIZE).expect("all but the current block");
+    free(&vmalloc, all).expect("allocated");
+    drop(vmalloc);
+    machine.assert_all_frames_back();
+}
+
+/// Frames that free pages keep are found when nobody else has any.
+#[test]
+fn an_allocation_without_frames_takes_those_that_wait_and_those_that_are_kept() {
+    let machine = Machine::new(1, 1300);
+    let vmalloc = instance(&machine, 16);
+    let many = |pages: usize| vmalloc.vmalloc(pages * PAGE_SIZE);
+    for _ in 0..5 {
+        // Small areas keep their frames, runs do not.
+        let areas: Vec<_> = core::iter::from_fn(|| many(200).ok()).collect();
+        assert!(areas.len() >= 5, "{} areas of 200 pages in 1300 frames", areas.len());
+        areas.into_iter().for_each(|area| free(&vmalloc, area).expect("allocated"));
+        let run = many(1200).expect("all frames but those of tables and records");
+        free(&vmalloc, run).expect("allocated");
+    }
+    drop(vmalloc);
+    machine.assert_all_frames_back();
+}
+
+#[test]
+fn a_page_of_zeros_that_nobody_wrote_is_not_cleared_again() {
+    let machine = Machine::new(1, 200);
+    let vmalloc = instance(&machine, 4);
+    let zeroed = || vmalloc.allocate(Request::new(PAGE_SIZE).zeroed()).expect("room");
+    let mut place = None;
+    for turn in 0..3 {
+        // The whole block is free: the lowest page again.
+        let area = zeroed();
+        assert_eq!(*place.get_or_insert(address(area)), address(area));
+        assert_eq!(machine.read(0, address(area)), Ok(0), "turn {turn}");
+        if turn == 1 {
+            // The simulated CPU marks no entry dirty: this stands for a write by the direct map.
+            assert!(vmalloc.frame_at(address(area)).is_some());
+            machine.write(0, address(area), 7).expect("mapped");
+        }
+        free(&vmalloc, area).expect("allocated");
+        vmalloc.purge();
+    }
+    assert_eq!(vmalloc.stats().kept, 1);
+    drop(vmalloc);
+    machine.assert_all_frames_back();
+}
