@@ -91,17 +91,25 @@ fn guard_pages_and_freed_pages_are_not_mapped() {
     free(next);
 }
 
-/// Fails when `Unflushed::flush` does not flush (tried): the emulated TLB keeps the old translation.
+/// Fails when a purge's flush is taken out (tried): the emulated TLB keeps the old translation.
 #[test_case]
 fn an_address_used_again_shows_its_new_frame() {
+    let start = layout::EXPERIMENTS.start;
+    let machine = Machine::with_root(memory::vmalloc().platform().root());
+    // SAFETY: the address map leaves the range to instances like this one.
+    let instance = unsafe { Vmalloc::new(machine, start..start + BLOCK_SIZE) }.expect("frames enough");
     for pages in [1, 20, 40] {
-        let old = allocate(Request::new(pages * PAGE_SIZE));
+        let allocate = || instance.vmalloc(pages * PAGE_SIZE).expect("room");
+        // SAFETY: what was allocated is freed once, and used no more.
+        let free = |area| unsafe { instance.vfree(area) }.expect("allocated");
+        let old = allocate();
         (0..pages).for_each(|page| write(old, page * WORDS, 1));
         let before = paging::lookup(address(old) as u64).expect("mapped").physical;
         free(old);
-        // Other frames at the same address: the ones just freed are taken by another area first.
+        // The machine gets the frames back, and gives another one first.
+        instance.trim();
         let spare = memory::frames::take_zeroed().expect("a frame");
-        let new = allocate(Request::new(pages * PAGE_SIZE));
+        let new = allocate();
         assert_eq!(new, old, "the lowest place that fits");
         assert_ne!(paging::lookup(address(new) as u64).expect("mapped").physical, before);
         for page in 0..pages {
@@ -112,6 +120,7 @@ fn an_address_used_again_shows_its_new_frame() {
             assert_eq!(read(new, page * WORDS), 0xfeed, "a stale translation");
         }
         free(new);
+        instance.trim();
         memory::frames::give(core::iter::once(spare));
     }
 }
