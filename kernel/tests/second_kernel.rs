@@ -18,11 +18,9 @@ use x86_64::{VirtAddr, instructions::port::Port, instructions::tlb, registers::c
 
 // --- glue ---------------------------------------------------------------------------------------
 
-/// One CPU, the loader's page tables, and the largest piece of memory.
+/// One CPU, on the loader's page tables.
 struct Machine {
-    direct_map: u64,
-    /// Frames never used, and the last of those given back; each holds the number of the one before.
-    frames: SpinMutex<(Range<u64>, u64)>,
+    frames: Frames,
     shootdown: Shootdown,
 }
 
@@ -39,20 +37,16 @@ unsafe impl Platform for &Machine {
         Frame::new(Cr3::read().0.start_address().as_u64() / PAGE_SIZE as u64)
     }
     fn take_frames(&self, count: usize, mut sink: impl FnMut(Frame)) -> usize {
-        (0..count).map_while(|_| self.take().map(&mut sink)).count()
+        (0..count).map_while(|_| self.frames.take().map(&mut sink)).count()
     }
     fn give_frames(&self, frames: impl Iterator<Item = Frame>) {
-        for frame in frames {
-            let last = core::mem::replace(&mut self.frames.lock().1, frame.number());
-            // SAFETY: nobody uses a frame that was given back.
-            unsafe { self.direct_map(frame).cast::<u64>().write(last) };
-        }
+        frames.for_each(|frame| self.frames.give(frame));
     }
     fn direct_map(&self, frame: Frame) -> NonNull<u8> {
-        NonNull::new((self.direct_map + frame.address()) as *mut u8).expect("not at zero")
+        self.frames.bytes(frame)
     }
     fn frame_of(&self, direct: NonNull<u8>) -> Frame {
-        Frame::new((direct.as_ptr() as u64 - self.direct_map) / PAGE_SIZE as u64)
+        Frame::new((direct.as_ptr() as u64 - self.frames.direct_map) / PAGE_SIZE as u64)
     }
     fn shootdown(&self) -> &Shootdown {
         &self.shootdown
@@ -71,20 +65,39 @@ impl Flusher for &Machine {
     }
 }
 
-impl Machine {
-    fn take(&self) -> Option<Frame> {
-        let mut frames = self.frames.lock();
-        let given_back = frames.1;
-        if given_back == 0 {
-            return frames.0.next().map(Frame::new);
-        }
-        // SAFETY: a frame given back holds the number of the one before.
-        frames.1 = unsafe { self.direct_map(Frame::new(given_back)).cast::<u64>().read() };
-        Some(Frame::new(given_back))
-    }
+// --- the kernel ---------------------------------------------------------------------------------
+
+/// The largest piece of memory.
+struct Frames {
+    /// Where the loader shows frame 0.
+    direct_map: u64,
+    /// Frames never used, and the last of those given back; each holds the number of the one before.
+    free: SpinMutex<(Range<u64>, u64)>,
 }
 
-// --- the kernel ---------------------------------------------------------------------------------
+impl Frames {
+    fn bytes(&self, frame: Frame) -> NonNull<u8> {
+        NonNull::new((self.direct_map + frame.address()) as *mut u8).expect("not at zero")
+    }
+
+    fn take(&self) -> Option<Frame> {
+        let mut free = self.free.lock();
+        let given_back = free.1;
+        if given_back == 0 {
+            return free.0.next().map(Frame::new);
+        }
+        // SAFETY: a frame given back holds the number of the one before.
+        free.1 = unsafe { self.bytes(Frame::new(given_back)).cast::<u64>().read() };
+        Some(Frame::new(given_back))
+    }
+
+    fn give(&self, frame: Frame) {
+        let mut free = self.free.lock();
+        // SAFETY: nobody uses a frame that was given back.
+        unsafe { self.bytes(frame).cast::<u64>().write(free.1) };
+        free.1 = frame.number();
+    }
+}
 
 static CONFIG: BootloaderConfig = {
     let mut config = BootloaderConfig::new_default();
@@ -100,7 +113,8 @@ fn start(info: &'static mut BootInfo) -> ! {
     let page = PAGE_SIZE as u64;
     let frames = largest.start.div_ceil(page)..largest.end / page;
     let direct_map = info.physical_memory_offset.into_option().expect("asked for");
-    let machine = Machine { direct_map, frames: SpinMutex::new((frames, 0)), shootdown: Shootdown::new() };
+    let frames = Frames { direct_map, free: SpinMutex::new((frames, 0)) };
+    let machine = Machine { frames, shootdown: Shootdown::new() };
     machine.shootdown.set_online(&&machine, false);
     say(Record::Tests { count: 1 });
     say(Record::Test { name: "another_kernel_uses_the_library" });
