@@ -3,14 +3,19 @@
 //! Each CPU's GS base points to its [`Cpu`]. Until [`init`] ran on it, nothing here may be used.
 
 use super::cpu_set::CpuSet;
-use crate::{sync::Once, threads};
+use crate::{
+    lock_class,
+    sync::{Class, Once, order},
+    threads,
+};
 use core::{
     arch::asm,
     mem::offset_of,
     ops::Range,
+    panic::Location,
     sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
 };
-use vmalloc::{CpuPin, MAX_CPUS};
+use vmalloc::{CpuPin, LockClass, MAX_CPUS};
 use x86_64::{
     VirtAddr,
     instructions::interrupts,
@@ -206,6 +211,28 @@ impl CpuPin for Pin {
     #[inline]
     fn cpu(&self) -> usize {
         self.cpu
+    }
+
+    #[inline]
+    fn acquiring(&self, class: LockClass, place: &'static Location<'static>) {
+        order::acquired(library_lock(class), place);
+    }
+
+    #[inline]
+    fn released(&self, class: LockClass) {
+        order::released(library_lock(class));
+    }
+}
+
+/// The class of one of the vmalloc library's locks.
+#[inline]
+fn library_lock(class: LockClass) -> &'static Class {
+    match class {
+        LockClass::Arena => lock_class!("vmalloc arena"),
+        LockClass::Pool => lock_class!("vmalloc pool"),
+        LockClass::Block => lock_class!("vmalloc block"),
+        LockClass::Reserve => lock_class!("vmalloc table reserve"),
+        LockClass::Notifiers => lock_class!("vmalloc notifiers"),
     }
 }
 

@@ -7,9 +7,9 @@
 
 use crate::{
     entry::Entry,
-    lock::Lock,
+    lock::{Lock, Locked},
     pages::Pages,
-    platform::{Frame, PAGE_SIZE, Platform, Table},
+    platform::{Frame, LockClass, PAGE_SIZE, Platform, Table},
     tables,
 };
 use core::{
@@ -72,6 +72,10 @@ pub(crate) struct Block {
     /// The next block of a list of blocks that wait for a flush; whoever has the list may write it.
     pub next_lazy: AtomicU32,
     pub pages: Lock<Pages>,
+}
+
+impl Locked for Pages {
+    const CLASS: LockClass = LockClass::Block;
 }
 
 /// Descriptors in one frame.

@@ -8,8 +8,8 @@ use crate::{
     arena::ArenaError,
     block::Block,
     entry::Entry,
-    lock::Lock,
-    platform::{BLOCK_SHIFT, CpuPin, Frame, Platform},
+    lock::{Lock, Locked},
+    platform::{BLOCK_SHIFT, CpuPin, Frame, LockClass, Platform},
     tables,
 };
 use core::{
@@ -21,7 +21,14 @@ use core::{
 pub(crate) const RESERVE_CAPACITY: usize = 16;
 
 /// Leaf tables out of use: all their entries are zero and no CPU has cached a way to them.
-pub(crate) struct Reserve(Lock<([Option<Frame>; RESERVE_CAPACITY], usize)>);
+pub(crate) struct Reserve(Lock<Tables>);
+
+/// The first of them, and how many there are.
+type Tables = ([Option<Frame>; RESERVE_CAPACITY], usize);
+
+impl Locked for Tables {
+    const CLASS: LockClass = LockClass::Reserve;
+}
 
 impl Reserve {
     pub const fn new() -> Self {

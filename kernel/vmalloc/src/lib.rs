@@ -91,7 +91,8 @@ pub use error::{AllocError, FreeError, NewError, ProtectError, ReallocError};
 pub use info::{AreaInfo, Stats};
 pub use notify::{MAX_NOTIFIERS, PurgeNotifier};
 pub use platform::{
-    BLOCK_PAGES, BLOCK_SHIFT, BLOCK_SIZE, CpuPin, Frame, PAGE_SHIFT, PAGE_SIZE, Platform, SingleCpu, Table,
+    BLOCK_PAGES, BLOCK_SHIFT, BLOCK_SIZE, CpuPin, Frame, LockClass, PAGE_SHIFT, PAGE_SIZE, Platform,
+    SingleCpu, Table,
 };
 pub use request::Request;
 pub use shootdown::{Counters, Flusher, Reach, Shootdown, Stamp};

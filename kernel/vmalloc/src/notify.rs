@@ -1,7 +1,11 @@
 //! Purge notifiers: users of the instance that can give memory or address space back are asked to,
 //! before an allocation fails for want of it.
 
-use crate::{AllocError, Vmalloc, lock::Lock, platform::Platform};
+use crate::{
+    AllocError, Vmalloc,
+    lock::{Lock, Locked},
+    platform::{LockClass, Platform},
+};
 
 /// The most notifiers an instance can have.
 pub const MAX_NOTIFIERS: usize = 8;
@@ -14,7 +18,13 @@ pub trait PurgeNotifier: Sync {
 }
 
 /// The registered notifiers, in no order.
-pub(crate) struct Notifiers(Lock<[Option<&'static dyn PurgeNotifier>; MAX_NOTIFIERS]>);
+pub(crate) struct Notifiers(Lock<List>);
+
+type List = [Option<&'static dyn PurgeNotifier>; MAX_NOTIFIERS];
+
+impl Locked for List {
+    const CLASS: LockClass = LockClass::Notifiers;
+}
 
 impl Notifiers {
     pub const fn new() -> Self {

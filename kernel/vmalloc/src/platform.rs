@@ -1,7 +1,7 @@
 //! What the library asks of its machine, and the words both share.
 
 use crate::shootdown::{Flusher, Shootdown};
-use core::{ops::Deref, ptr::NonNull, sync::atomic::AtomicU64};
+use core::{ops::Deref, panic::Location, ptr::NonNull, sync::atomic::AtomicU64};
 
 /// log2 of [`PAGE_SIZE`].
 pub const PAGE_SHIFT: u32 = 12;
@@ -63,6 +63,33 @@ impl Deref for Table {
 pub trait CpuPin {
     /// The CPU's number, below [`MAX_CPUS`](crate::MAX_CPUS); numbers may have holes.
     fn cpu(&self) -> usize;
+
+    /// The library is about to take one of its locks, at `place`: for machines that check the order.
+    #[inline]
+    fn acquiring(&self, class: LockClass, place: &'static Location<'static>) {
+        let _ = (class, place);
+    }
+
+    /// The library opened one of its locks.
+    #[inline]
+    fn released(&self, class: LockClass) {
+        let _ = class;
+    }
+}
+
+/// One of the library's locks, in the order they are taken in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LockClass {
+    /// A CPU's partly free blocks.
+    Pool,
+    /// A block's pages.
+    Block,
+    /// Which blocks are free.
+    Arena,
+    /// A CPU's leaf tables out of use.
+    Reserve,
+    /// The purge notifiers.
+    Notifiers,
 }
 
 /// The pin of a machine with one CPU and without preemption.

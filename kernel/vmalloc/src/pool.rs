@@ -10,9 +10,9 @@
 use crate::{
     AllocError, Vmalloc,
     block::{Block, NONE, Role},
-    lock::Lock,
+    lock::{Lock, Locked},
     pages::{Listed, Pages},
-    platform::{BLOCK_PAGES, CpuPin, PAGE_SIZE, Platform},
+    platform::{BLOCK_PAGES, CpuPin, LockClass, PAGE_SIZE, Platform},
     tables::page_address,
 };
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -36,6 +36,10 @@ struct Bins {
     first: [u32; BINS],
     /// Blocks in the last bin.
     empty: usize,
+}
+
+impl Locked for Bins {
+    const CLASS: LockClass = LockClass::Pool;
 }
 
 impl Pool {

@@ -32,8 +32,8 @@ mod tests;
 mod top;
 
 use crate::{
-    lock::Lock,
-    platform::{CpuPin, Platform},
+    lock::{Lock, Locked},
+    platform::{CpuPin, LockClass, Platform},
 };
 use core::ops::Range;
 use map::{LEAVES, MAP_BLOCKS, Map};
@@ -64,6 +64,10 @@ pub(crate) enum SearchPolicy {
 /// See the module's documentation.
 pub(crate) struct Arena {
     state: Lock<State>,
+}
+
+impl Locked for State {
+    const CLASS: LockClass = LockClass::Arena;
 }
 
 /// Free address space, in blocks.
