@@ -38,6 +38,8 @@ pub struct Cpu {
     apic_id: AtomicU32,
     /// For `threads`: the one that runs; 0 before there is one.
     thread: AtomicUsize,
+    /// Interrupt handlers that run on the CPU: 0 or 1.
+    interrupts: AtomicU32,
 }
 
 /// In [`Cpu::preemption`]: no switch of threads is wanted.
@@ -50,6 +52,7 @@ static CPUS: [Cpu; MAX_CPUS] = [const {
         stack: [AtomicUsize::new(0), AtomicUsize::new(0)],
         apic_id: AtomicU32::new(0),
         thread: AtomicUsize::new(0),
+        interrupts: AtomicU32::new(0),
     }
 }; MAX_CPUS];
 
@@ -246,6 +249,23 @@ pub(super) fn unpin_in_interrupt(pin: Pin) -> bool {
         asm!("dec dword ptr gs:[{}]", "setz {}", const offset_of!(Cpu, preemption), out(reg_byte) wanted, options(nostack));
     }
     wanted != 0
+}
+
+/// Whether an interrupt handler runs on this CPU.
+#[inline]
+pub fn in_interrupt() -> bool {
+    let count: u32;
+    // SAFETY: GS points to this CPU's `Cpu`. A thread that goes to another CPU meanwhile is in no
+    // handler, on either.
+    unsafe {
+        asm!("mov {:e}, gs:[{}]", out(reg) count, const offset_of!(Cpu, interrupts), options(nostack, readonly, preserves_flags));
+    }
+    count != 0
+}
+
+/// An interrupt handler begins, or with `false` ends, on this CPU.
+pub(super) fn set_in_interrupt(inside: bool) {
+    this().interrupts.store(inside.into(), Ordering::Relaxed);
 }
 
 /// How many [`Pin`]s live on this CPU.

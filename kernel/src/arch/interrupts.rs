@@ -73,6 +73,7 @@ pub fn handled(cpu: usize, vector: Vector) -> u64 {
 pub(super) fn handle(registers: &mut Registers) {
     let vector = Vector::of(registers.vector as u8);
     let pin = Pin::new();
+    cpu::set_in_interrupt(true);
     tlb::leave_idle();
     let locks = order::enter_interrupt();
     match vector {
@@ -89,6 +90,7 @@ pub(super) fn handle(registers: &mut Registers) {
         apic::end_of_interrupt();
     }
     order::leave_interrupt(locks);
+    cpu::set_in_interrupt(false);
     let interrupted_on = registers.flags & RFlags::INTERRUPT_FLAG.bits() != 0;
     if cpu::unpin_in_interrupt(pin) && interrupted_on {
         threads::preempt();

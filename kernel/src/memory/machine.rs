@@ -3,7 +3,7 @@
 use super::{direct_map, frames};
 use crate::{
     arch::{
-        cpu::Pin,
+        cpu::{self, Pin},
         layout,
         tlb::{self, Cpus},
     },
@@ -86,12 +86,17 @@ unsafe impl Platform for Machine {
         self.purged && purger::wake()
     }
 
-    fn pause(&self) {
-        if threads::may_block() {
+    fn pause(&self) -> bool {
+        let may = threads::may_block();
+        if may {
             threads::sleep(PAUSE);
-        } else {
-            core::hint::spin_loop();
         }
+        may
+    }
+
+    #[inline]
+    fn in_interrupt(&self) -> bool {
+        cpu::in_interrupt()
     }
 }
 

@@ -16,6 +16,7 @@ use crate::{
     block::Role,
     entry::{Cache, Entry, GuardInfo, Kind, Protection},
     platform::{BLOCK_PAGES, BLOCK_SHIFT, Frame, PAGE_SHIFT, PAGE_SIZE, Platform},
+    pool::SmallRun,
     purge::Ticket,
     request::{Backing, Shape},
     shootdown::Reach,
@@ -104,7 +105,7 @@ impl<P: Platform> Vmalloc<P> {
     fn make(&self, shape: &Shape<'_>, caller: &'static Location<'static>) -> Result<NonNull<u8>, AllocError> {
         let ticket = self.purge_ticket();
         let made = match self.try_make(shape, caller) {
-            Err(error) => self.make_room(error, ticket, || self.try_make(shape, caller))?,
+            Err(error) => self.make_room(error, ticket, shape.wait, || self.try_make(shape, caller))?,
             Ok(address) => address,
         };
         match NonNull::new(made as *mut u8) {
@@ -120,9 +121,11 @@ impl<P: Platform> Vmalloc<P> {
         &self,
         error: AllocError,
         ticket: Ticket,
+        wait: bool,
         again: impl Fn() -> Result<T, AllocError>,
     ) -> Result<T, AllocError> {
-        if !matches!(error, AllocError::OutOfAddressSpace | AllocError::OutOfFrames) {
+        let may_help = matches!(error, AllocError::OutOfAddressSpace | AllocError::OutOfFrames);
+        if !may_help || !wait {
             return Err(error);
         }
         let purge = || self.purge_since(ticket, Reach::Considerate);
@@ -186,7 +189,8 @@ impl<P: Platform> Vmalloc<P> {
         unsafe { self.platform.direct_map(frame).cast::<[u64; PAGE_SIZE / 8]>().write([0; PAGE_SIZE / 8]) };
     }
 
-    /// Frees the area that starts at `address`: its frames and its address space.
+    /// Frees the area that starts at `address`: its frames and its address space. In an interrupt handler
+    /// it notes the area, and the next purge frees it.
     ///
     /// # Errors
     /// See [`FreeError`]; nothing has changed then.
@@ -195,7 +199,8 @@ impl<P: Platform> Vmalloc<P> {
     /// Nobody uses the area any more.
     #[inline]
     pub unsafe fn vfree(&self, address: NonNull<u8>) -> Result<(), FreeError> {
-        self.unmap_area(address.as_ptr() as usize, true)
+        let address = address.as_ptr() as usize;
+        if self.platform.in_interrupt() { self.defer_free(address) } else { self.unmap_area(address, true) }
     }
 
     /// Unmaps the area, made by [`vmap`](Self::vmap) or [`ioremap`](Self::ioremap), that starts at
@@ -209,6 +214,9 @@ impl<P: Platform> Vmalloc<P> {
     /// Nobody uses the area any more.
     pub unsafe fn vunmap(&self, address: NonNull<u8>) -> Result<(), FreeError> {
         let address = address.as_ptr() as usize;
+        if self.platform.in_interrupt() {
+            return Err(FreeError::InInterrupt { address });
+        }
         let start = address & !(PAGE_SIZE - 1);
         let registers = |area: crate::AreaInfo| area.kind == Kind::Ioremap && area.start == start;
         let start = if self.find_area(address).is_some_and(registers) { start } else { address };
@@ -233,9 +241,20 @@ impl<P: Platform> Vmalloc<P> {
         if freed { Ok(()) } else { Err(self.why_not(address)) }
     }
 
+    /// Frees an area that owns its frames, whose first entry, which was `entry`, is claimed.
+    pub(crate) fn finish_free(&self, address: usize, entry: Entry) {
+        let offset = address - self.range.start;
+        let (number, first) = (offset >> BLOCK_SHIFT, offset >> PAGE_SHIFT & (BLOCK_PAGES - 1));
+        let block = self.block(number);
+        match block.role() {
+            Role::Head { blocks, .. } => self.free_claimed_run(number, blocks as usize),
+            _ => self.free_claimed(&SmallRun { block, number, first }, entry, true),
+        }
+    }
+
     /// Why what starts or does not start at `address` could not be freed or unmapped.
     #[cold]
-    fn why_not(&self, address: usize) -> FreeError {
+    pub(crate) fn why_not(&self, address: usize) -> FreeError {
         match self.find_area(address) {
             Some(area) if area.start == address => FreeError::WrongKind { area },
             Some(area) => FreeError::InsideArea { address, area },

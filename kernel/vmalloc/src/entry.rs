@@ -235,6 +235,12 @@ impl Entry {
         Self(self.0 ^ (FRAME_MASK | PRESENT))
     }
 
+    /// What a quarantined entry was.
+    pub fn mapped(self) -> Self {
+        debug_assert!(!self.is_present());
+        Self(self.0 ^ (FRAME_MASK | PRESENT))
+    }
+
     /// The frame that waits in a quarantined entry. Asking is only right after a flush.
     #[inline]
     pub fn quarantined_frame(self) -> Option<Frame> {

@@ -64,6 +64,11 @@ impl core::error::Error for AllocError {}
 /// Why an address could not be freed.
 #[derive(Clone, Copy, Debug)]
 pub enum FreeError {
+    /// `vunmap` flushes, which an interrupt handler cannot wait for.
+    InInterrupt {
+        /// What was to be unmapped.
+        address: usize,
+    },
     /// The address is not in the instance's range.
     OutsideRange {
         /// What was asked to be freed.
@@ -92,6 +97,9 @@ pub enum FreeError {
 impl fmt::Display for FreeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::InInterrupt { address } => {
+                write!(f, "{address:#x} cannot be unmapped in an interrupt handler")
+            }
             Self::OutsideRange { address } => write!(f, "{address:#x} is outside the vmalloc range"),
             Self::NotAllocated { address } => write!(f, "nothing is allocated at {address:#x}"),
             Self::InsideArea { address, area } => {

@@ -197,6 +197,10 @@ impl<P: Platform> Vmalloc<P> {
     }
 
     fn run_area(&self, number: usize, blocks: usize, huge: usize) -> Option<AreaInfo> {
+        if !Entry(self.run_entry(number, 0).load(Ordering::Acquire)).is_first() {
+            // It was just freed, or is not complete.
+            return None;
+        }
         let leaf = self.table.get(number + blocks - 1)?.leaf(&self.platform)?;
         let in_last = (0..BLOCK_PAGES).find(|&page| load(leaf, page).is_guard())?;
         let pages = (blocks - 1) * BLOCK_PAGES + in_last;

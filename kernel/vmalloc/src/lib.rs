@@ -19,6 +19,7 @@
 //! | `allocator` | `VBox` and `VVec`, with the feature `collections` |
 //! | `notify` | asking others to give back |
 //! | `pool`, `pages` | a CPU's supply of pages in blocks of small areas, and what each page is |
+//! | `deferred` | frees in interrupt handlers |
 //! | `lazy`, `purge` | what waits for a flush, and flushing it |
 //! | `shootdown` | which CPUs must flush, by epochs, and making them |
 //! | `blocks` | whole blocks and their leaf tables |
@@ -43,6 +44,7 @@ mod bitmap;
 mod block;
 mod blocks;
 mod cpus;
+mod deferred;
 mod entry;
 mod error;
 mod flush;
@@ -79,6 +81,7 @@ use core::{
     ops::Range,
     sync::atomic::{AtomicUsize, Ordering},
 };
+use deferred::Deferred;
 use lazy::{Lazy, LazySum};
 use pool::Pool;
 use purge::Turn;
@@ -133,6 +136,7 @@ pub struct Vmalloc<P: Platform> {
     lazy: [Lazy; MAX_CPUS],
     lazy_sum: LazySum,
     turn: Turn,
+    deferred: [Deferred; MAX_CPUS],
     reserves: [Reserve; MAX_CPUS],
     notifiers: notify::Notifiers,
     tunables: Tunables,
@@ -163,6 +167,7 @@ impl<P: Platform> Vmalloc<P> {
             lazy: [const { Lazy::new() }; MAX_CPUS],
             lazy_sum: LazySum::new(0),
             turn: Turn::new(),
+            deferred: [const { Deferred::new() }; MAX_CPUS],
             reserves: [const { Reserve::new() }; MAX_CPUS],
             notifiers: notify::Notifiers::new(),
             tunables: Tunables::new(),

@@ -182,9 +182,15 @@ pub unsafe trait Platform: Flusher {
         false
     }
 
-    /// Lets others run, if the caller may wait, for as long as it takes them to get a little further.
-    /// Called again and again, to wait for a purge that another thread is in.
-    fn pause(&self) {
+    /// Lets others run for as long as it takes them to get a little further; called again and again, to
+    /// wait for a purge that another thread is in. `false` at once if the caller may not wait.
+    fn pause(&self) -> bool {
         core::hint::spin_loop();
+        true
+    }
+
+    /// Whether an interrupt handler runs that may have interrupted the library.
+    fn in_interrupt(&self) -> bool {
+        false
     }
 }

@@ -46,7 +46,7 @@ impl Turn {
 
 impl<P: Platform> Vmalloc<P> {
     /// Flushes what was unmapped and makes it free. Returns the pages of address space that became
-    /// free. Waits for a purge that is under way; isolated CPUs are not interrupted, and what they may
+    /// free. Waits for a purge that is under way, but for callers that may not; isolated CPUs are not interrupted, and what they may
     /// still reach goes on waiting.
     pub fn purge(&self) -> usize {
         self.purge_reaching(Reach::Considerate)
@@ -54,7 +54,9 @@ impl<P: Platform> Vmalloc<P> {
 
     pub(crate) fn purge_reaching(&self, reach: Reach) -> usize {
         while !self.turn.take() {
-            self.platform.pause();
+            if !self.platform.pause() {
+                return 0;
+            }
         }
         let pages = self.purge_now(reach);
         self.turn.give();
@@ -76,7 +78,8 @@ impl<P: Platform> Vmalloc<P> {
         Ticket(self.turn.begun.load(Ordering::SeqCst))
     }
 
-    /// Returns when a purge is over that began after the ticket was taken.
+    /// Returns when a purge is over that began after the ticket was taken, or at once if that means to wait
+    /// for another thread, and the caller may not.
     pub(crate) fn purge_since(&self, ticket: Ticket, reach: Reach) {
         while self.turn.finished.load(Ordering::SeqCst) <= ticket.0 {
             if self.turn.take() {
@@ -87,13 +90,16 @@ impl<P: Platform> Vmalloc<P> {
                 self.turn.give();
                 return;
             }
-            self.platform.pause();
+            if !self.platform.pause() {
+                return;
+            }
         }
     }
 
     /// The caller has the turn.
     fn purge_now(&self, reach: Reach) -> usize {
         let number = self.turn.begun.fetch_add(1, Ordering::SeqCst) + 1;
+        self.free_deferred();
         let mut lists = [NONE; crate::MAX_CPUS];
         let mut ranges = Ranges::new(self.flush_ceiling());
         let mut last = Stamp::NEVER;
@@ -197,7 +203,10 @@ impl<P: Platform> Vmalloc<P> {
 
     /// Flushes everything that waits, whatever CPU it disturbs, until nothing does.
     pub(crate) fn purge_all(&self) {
-        while self.lazy.iter().any(|lazy| !lazy.is_empty()) {
+        let waits = || {
+            self.lazy.iter().any(|lazy| !lazy.is_empty()) || self.deferred.iter().any(|list| !list.is_empty())
+        };
+        while waits() {
             self.purge_reaching(Reach::Everyone);
         }
     }

@@ -60,7 +60,7 @@ impl<P: Platform> Vmalloc<P> {
             Err(AllocError::OutOfAddressSpace) => self.grow_elsewhere(place, area.pages, pages, guard),
             result => result.map(|()| area.start),
         };
-        let now = grow().or_else(|error| self.make_room(error, ticket, grow))?;
+        let now = grow().or_else(|error| self.make_room(error, ticket, true, grow))?;
         NonNull::new(now as *mut u8).ok_or(AllocError::OutOfAddressSpace.into())
     }
 
@@ -231,6 +231,7 @@ impl<P: Platform> Vmalloc<P> {
             backing: Backing::Owned { zeroed: false, huge: false },
             kind: Kind::Vmalloc,
             within: None,
+            wait: true,
         };
         let to = if shape.is_small() {
             let SmallRun { number, first, .. } = self.take_pages(new + 1, 1)?;

@@ -16,6 +16,7 @@ pub struct Request {
     zeroed: bool,
     huge: bool,
     protection: Protection,
+    wait: bool,
     /// Start and end: a `Range` would make the request move.
     within: Option<(usize, usize)>,
 }
@@ -25,7 +26,7 @@ impl Request {
     #[inline]
     pub const fn new(size: usize) -> Self {
         let protection = Protection::ReadWrite;
-        Self { size, align: PAGE_SIZE, zeroed: false, huge: false, protection, within: None }
+        Self { size, align: PAGE_SIZE, zeroed: false, huge: false, protection, wait: true, within: None }
     }
 
     /// Aligned to `align` bytes, a power of two; below a page it means a page.
@@ -53,6 +54,14 @@ impl Request {
     #[inline]
     pub const fn protection(mut self, protection: Protection) -> Self {
         self.protection = protection;
+        self
+    }
+
+    /// Without a purge, and without asking anybody to give back, when there is nothing: it fails at once.
+    /// Callers that hold locks or have preemption off never wait for others in any case.
+    #[inline]
+    pub const fn no_wait(mut self) -> Self {
+        self.wait = false;
         self
     }
 
@@ -85,6 +94,8 @@ pub(crate) struct Shape<'a> {
     pub attributes: Attributes,
     pub backing: Backing<'a>,
     pub kind: Kind,
+    /// Whether it may purge before it fails.
+    pub wait: bool,
     /// Numbers of the blocks that may be used; `None`: all.
     pub within: Option<Range<usize>>,
 }
@@ -124,7 +135,7 @@ impl<P: Platform> Vmalloc<P> {
 
     #[inline]
     pub(crate) fn check(&self, request: Request) -> Result<Shape<'static>, AllocError> {
-        let Request { size, align, zeroed, huge, protection, within } = request;
+        let Request { size, align, zeroed, huge, protection, wait, within } = request;
         let (pages, slack) = self.owned_pages_for(size)?;
         if !align.is_power_of_two() {
             return Err(AllocError::BadAlignment { align });
@@ -137,6 +148,7 @@ impl<P: Platform> Vmalloc<P> {
             attributes: if zeroed { attributes.known_zero() } else { attributes },
             backing: Backing::Owned { zeroed, huge: huge && pages >= BLOCK_PAGES },
             kind: Kind::Vmalloc,
+            wait,
             within: within.map(|(start, end)| self.blocks_inside(start, end)).transpose()?,
         })
     }
@@ -157,6 +169,6 @@ impl<P: Platform> Vmalloc<P> {
         backing: Backing<'a>,
     ) -> Shape<'a> {
         let attributes = Attributes::new(protection, cache, false);
-        Shape { pages, align: 1, slack: 0, attributes, backing, kind, within: None }
+        Shape { pages, align: 1, slack: 0, attributes, backing, kind, wait: true, within: None }
     }
 }

@@ -105,16 +105,21 @@ impl<P: Platform> Vmalloc<P> {
         if claim(self.run_entry(first, 0), owned).is_none() {
             return false;
         }
-        for number in first..first + count {
-            self.block(number).set_role(Role::Unused);
-        }
-        self.free_blocks(first, count, first + count);
+        self.free_claimed_run(first, count);
         if !owned {
             // The frames are somebody's, and the address space waits on.
             let range = self.address(first, 0)..self.address(first + count, 0);
             Unflushed::new((), range).flush(&self.platform, self.flush_ceiling());
         }
         true
+    }
+
+    /// Frees a run whose first entry is claimed.
+    pub(crate) fn free_claimed_run(&self, first: usize, count: usize) {
+        for number in first..first + count {
+            self.block(number).set_role(Role::Unused);
+        }
+        self.free_blocks(first, count, first + count);
     }
 
     /// Unmaps `mapped` blocks from `first`, some of them perhaps only in part. Their frames, leaf

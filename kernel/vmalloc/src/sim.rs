@@ -16,7 +16,7 @@ use crate::shootdown::{Flusher, Shootdown};
 use core::{
     ops::Range,
     ptr::NonNull,
-    sync::atomic::{AtomicIsize, AtomicUsize, Ordering},
+    sync::atomic::{AtomicBool, AtomicIsize, AtomicUsize, Ordering},
 };
 use std::{
     alloc::Layout,
@@ -57,6 +57,7 @@ pub(crate) struct Machine {
     /// Frame and table allocations left before they start to fail; negative: they never do.
     allowance: AtomicIsize,
     shootdown: Shootdown,
+    in_interrupt: AtomicBool,
 }
 
 // SAFETY: `memory` is only a base address; what lies there is shared under the platform's promises.
@@ -93,6 +94,7 @@ impl Machine {
             cpu: AtomicUsize::new(0),
             allowance: AtomicIsize::new(-1),
             shootdown: Shootdown::new(),
+            in_interrupt: AtomicBool::new(false),
         };
         for cpu in 0..cpus {
             machine.run_on(cpu);
@@ -116,6 +118,11 @@ impl Machine {
     /// The library's calls that follow run on this CPU.
     pub fn run_on(&self, cpu: usize) {
         self.cpu.store(cpu, Ordering::Relaxed);
+    }
+
+    /// Whether the library's calls that follow are made in an interrupt handler.
+    pub fn set_interrupt(&self, inside: bool) {
+        self.in_interrupt.store(inside, Ordering::Relaxed);
     }
 
     /// The first `allocations` frame and table allocations that follow succeed, none after them.
@@ -363,6 +370,10 @@ unsafe impl Platform for &Machine {
 
     fn shootdown(&self) -> &Shootdown {
         &self.shootdown
+    }
+
+    fn in_interrupt(&self) -> bool {
+        self.in_interrupt.load(Ordering::Relaxed)
     }
 }
 

@@ -118,7 +118,15 @@ impl<P: Platform> Vmalloc<P> {
     #[inline]
     pub(crate) fn free_small(&self, number: usize, block: &Block, first: usize, owned: bool) -> bool {
         let Some(leaf) = block.leaf(&self.platform) else { return false };
-        let Some(mut entry) = claim(&leaf[first], owned) else { return false };
+        let Some(entry) = claim(&leaf[first], owned) else { return false };
+        self.free_claimed(&SmallRun { block, number, first }, entry, owned);
+        true
+    }
+
+    /// Frees a small area whose first entry, which was `entry`, is claimed.
+    #[inline]
+    pub(crate) fn free_claimed(&self, run: &SmallRun<'_>, mut entry: Entry, owned: bool) {
+        let (leaf, first) = (self.small_leaf(run.block), run.first);
         let mut pages = 1;
         while !entry.is_last() {
             let Some(slot) = leaf.get(first + pages) else { unreachable!("a small area ends in its block") };
@@ -127,13 +135,11 @@ impl<P: Platform> Vmalloc<P> {
         }
         let Some(guard) = leaf.get(first + pages) else { unreachable!("a small area has a guard page") };
         guard.store(Entry::UNUSED.0, Ordering::Relaxed);
-        let run = SmallRun { block, number, first };
         if owned {
-            self.retire_pages(&run, pages + 1);
+            self.retire_pages(run, pages + 1);
         } else {
-            self.flush_foreign(&run, &leaf[first..first + pages]);
+            self.flush_foreign(run, &leaf[first..first + pages]);
         }
-        true
     }
 
     /// Flushes pages whose frames are not the area's, and gives the pages and the guard page back.

@@ -3,9 +3,10 @@
 extern crate std;
 
 use crate::{
-    BLOCK_PAGES, BLOCK_SIZE, PAGE_SIZE, Request,
+    AllocError, BLOCK_PAGES, BLOCK_SIZE, Cache, FreeError, PAGE_SIZE, Protection, Request,
     sim::Machine,
     tests::{address, free, instance},
+    tests_calls::unmap,
 };
 use std::{sync::atomic::Ordering, vec::Vec};
 
@@ -69,4 +70,51 @@ fn a_page_of_zeros_that_nobody_wrote_is_not_cleared_again() {
     assert_eq!(vmalloc.stats().kept, 1);
     drop(vmalloc);
     machine.assert_all_frames_back();
+}
+
+/// BUGS 13: the interrupted code may hold any lock. The simulated one does: a second lock of the same
+/// block would never be had.
+#[test]
+fn frees_in_interrupts_take_no_lock_and_are_done_by_the_next_purge() {
+    let machine = Machine::new(2, 5000);
+    let vmalloc = instance(&machine, 16);
+    for request in [
+        Request::new(3 * PAGE_SIZE).protection(Protection::ReadOnly),
+        Request::new(700 * PAGE_SIZE),
+        Request::new(2 * BLOCK_SIZE).huge(),
+    ] {
+        let areas = [0, 1, 0].map(|cpu| (cpu, vmalloc.allocate(request).expect("room")));
+        for (cpu, area) in areas {
+            machine.run_on(cpu);
+            machine.set_interrupt(true);
+            free(&vmalloc, area).expect("allocated");
+            assert!(matches!(free(&vmalloc, area), Err(FreeError::NotAllocated { .. })), "freed twice");
+            machine.set_interrupt(false);
+            assert!(matches!(free(&vmalloc, area), Err(FreeError::NotAllocated { .. })), "freed twice");
+            assert!(vmalloc.find_area(address(area)).is_none());
+        }
+        assert_eq!(vmalloc.areas().count(), 0);
+        vmalloc.purge();
+        machine.check();
+        assert_eq!(vmalloc.stats().lazy, 0);
+    }
+    let mapped = vmalloc.ioremap(0xfee0_0000, 1, Cache::Uncached).expect("room");
+    machine.set_interrupt(true);
+    assert!(matches!(unmap(&vmalloc, mapped), Err(FreeError::InInterrupt { .. })));
+    machine.set_interrupt(false);
+    unmap(&vmalloc, mapped).expect("mapped");
+    drop(vmalloc);
+    machine.assert_all_frames_back();
+}
+
+#[test]
+fn who_does_not_want_to_wait_is_refused_at_once() {
+    let machine = Machine::new(1, 3000);
+    let vmalloc = instance(&machine, 2);
+    vmalloc.tunables().lazy_max_pages.store(1 << 30, Ordering::Relaxed);
+    let areas: Vec<_> = (0..2 * 256).map(|_| vmalloc.vmalloc(PAGE_SIZE).expect("room")).collect();
+    areas.into_iter().for_each(|area| free(&vmalloc, area).expect("allocated"));
+    assert_eq!(vmalloc.allocate(Request::new(1).no_wait()), Err(AllocError::OutOfAddressSpace));
+    let area = vmalloc.vmalloc(1).expect("a purge makes room");
+    free(&vmalloc, area).expect("allocated");
 }
