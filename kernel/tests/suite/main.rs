@@ -15,6 +15,7 @@ mod frames;
 mod heap;
 mod machine;
 mod refusals;
+mod shootdown;
 mod threads;
 
 kernel::entry!(main);

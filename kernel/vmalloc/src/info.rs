@@ -2,7 +2,7 @@
 //!
 //! Everything here reads page table entries and descriptors without a lock, so it may be called
 //! from any context, from a fault's report too. An area that comes or goes meanwhile is either
-//! seen whole or not at all.
+//! seen whole or not at all. Each look at a block is made with interrupts off.
 
 use crate::{
     Vmalloc,
@@ -114,6 +114,19 @@ impl<P: Platform> Vmalloc<P> {
         if !self.range.contains(&address) {
             return None;
         }
+        self.look(|| self.area_at(address))
+    }
+
+    /// Runs `look`, which follows a block's role to its leaf table, without interrupts: a table goes
+    /// back only after its block's role was taken away and every CPU has flushed, which this one does
+    /// not before it has looked.
+    pub(crate) fn look<T>(&self, look: impl FnOnce() -> Option<T>) -> Option<T> {
+        let mut found = None;
+        self.platform.uninterrupted(|| found = look());
+        found
+    }
+
+    pub(crate) fn area_at(&self, address: usize) -> Option<AreaInfo> {
         let offset = address - self.range.start;
         let (number, page) = (offset >> BLOCK_SHIFT, offset >> PAGE_SHIFT & (BLOCK_PAGES - 1));
         let found = match self.table.get(number)?.role() {
@@ -142,13 +155,13 @@ impl<P: Platform> Vmalloc<P> {
             if used != number {
                 (number, page) = (used, 0);
             }
-            let found = match self.table.get(number).map(|block| block.role()) {
+            let found = self.look(|| match self.table.get(number).map(|block| block.role()) {
                 Some(Role::Small { .. }) => self.next_small_area(number, page),
                 Some(Role::Head { blocks, huge }) if page == 0 => {
                     self.run_area(number, blocks as usize, huge as usize)
                 }
                 _ => None,
-            };
+            });
             if found.is_some() {
                 return found;
             }

@@ -6,6 +6,7 @@
 
 use crate::{
     Vmalloc,
+    block::Role,
     entry::{Entry, Kind},
     platform::{BLOCK_PAGES, BLOCK_SHIFT, Frame, PAGE_SHIFT, PAGE_SIZE, Platform},
     tables,
@@ -23,6 +24,10 @@ impl<P: Platform> Vmalloc<P> {
     /// The frame mapped at an address of the range; `None` if nothing is mapped there.
     #[must_use]
     pub fn frame_at(&self, address: usize) -> Option<Frame> {
+        self.look(|| self.frame_there(address))
+    }
+
+    fn frame_there(&self, address: usize) -> Option<Frame> {
         let (slot, page) = self.slot_at(address)?;
         let mut entry = Entry(slot.load(Ordering::Acquire));
         // Who knows the frame may write it by another mapping: it does not count as never written.
@@ -42,6 +47,9 @@ impl<P: Platform> Vmalloc<P> {
         }
         let page = address >> PAGE_SHIFT & (BLOCK_PAGES - 1);
         let number = (address - self.range.start) >> BLOCK_SHIFT;
+        if matches!(self.table.get(number)?.role(), Role::Unused | Role::Freed { .. }) {
+            return None;
+        }
         if let Some(leaf) = self.table.get(number)?.leaf(&self.platform) {
             return Some((&leaf[page], 0));
         }
@@ -57,7 +65,7 @@ impl<P: Platform> Vmalloc<P> {
         while !rest.is_empty() {
             let in_page = (PAGE_SIZE - at % PAGE_SIZE).min(rest.len());
             let (now, later) = rest.split_at_mut(in_page);
-            if self.read_page(at, now) {
+            if self.look(|| self.read_page(at, now).then_some(())).is_some() {
                 mapped += in_page;
             } else {
                 now.fill(0);
@@ -72,7 +80,7 @@ impl<P: Platform> Vmalloc<P> {
     fn read_page(&self, address: usize, buffer: &mut [u8]) -> bool {
         let Some((slot, page)) = self.slot_at(address) else { return false };
         let entry = Entry(slot.load(Ordering::Acquire));
-        if !entry.is_present() || self.find_area(address).is_none_or(|area| area.kind == Kind::Ioremap) {
+        if !entry.is_present() || self.area_at(address).is_none_or(|area| area.kind == Kind::Ioremap) {
             return false;
         }
         let frame = Frame::new(entry.frame().number() + page);
