@@ -55,9 +55,11 @@ pub fn run(options: &cli::Machine, filter: Option<&str>) -> Result<Status> {
     let mut kernels = cargo::test_kernels()?;
     kernels.sort_by(by_label);
     for kernel in kernels {
-        let (verdict, took) = test_kernel::run(&kernel.path, options, filter)?;
-        line("in QEMU", &kernel.label, verdict.passed, verdict.failed, took);
-        total.add(verdict.status, verdict.passed, verdict.failed);
+        for (machine, filter) in machines(&kernel.label, options, filter) {
+            let (verdict, took) = test_kernel::run(&kernel.path, &machine, filter)?;
+            line("in QEMU", &kernel.label, verdict.passed, verdict.failed, took);
+            total.add(verdict.status, verdict.passed, verdict.failed);
+        }
     }
     if total.passed + total.failed == 0 {
         match filter {
@@ -67,6 +69,37 @@ pub fn run(options: &cli::Machine, filter: Option<&str>) -> Result<Status> {
     }
     println!("{} passed, {} failed", total.passed, total.failed);
     Ok(total.status())
+}
+
+/// What is true of one number of CPUs need not be of another: the tests of this kernel run on each of
+/// these machines. CPUs, kernel parameters, and which tests if not all.
+const MACHINES: [(u16, &str, Option<&str>); 5] = [
+    (1, "", None),
+    (4, "", None),
+    (8, "", None),
+    (4, "isolated=2,3", Some("isolated")),
+    (64, "", Some("all_cpus_at_once")),
+];
+/// The kernel that has tests of everything, as opposed to those with one of their own.
+const SUITE: &str = "kernel suite";
+
+/// The machines to run a test kernel on: the user's; without a user's choice of CPUs more of them.
+fn machines<'a>(
+    label: &str,
+    options: &cli::Machine,
+    filter: Option<&'a str>,
+) -> Vec<(cli::Machine, Option<&'a str>)> {
+    let mut all = vec![(options.clone(), filter)];
+    if label == SUITE && options.cpus.is_none() && options.icount.is_none() && options.append.is_empty() {
+        for (cpus, parameters, own) in MACHINES {
+            if own.is_none() || filter.is_none() {
+                let machine =
+                    cli::Machine { cpus: Some(cpus), append: parameters.to_owned(), ..options.clone() };
+                all.push((machine, own.or(filter)));
+            }
+        }
+    }
+    all
 }
 
 fn line(place: &str, label: &str, passed: usize, failed: usize, took: Duration) {
@@ -83,6 +116,24 @@ mod tests {
             total.add(status, passed, failed);
         }
         total.status()
+    }
+
+    fn options(arguments: &[&str]) -> cli::Machine {
+        let words = ["test"].iter().chain(arguments).map(|&word| word.into());
+        match cli::parse(words.collect()).map(|cli| cli.action) {
+            Ok(cli::Action::Test { machine, .. }) => machine,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_suite_runs_on_several_machines_unless_the_user_names_one() {
+        assert_eq!(machines(SUITE, &options(&[]), None).len(), 1 + MACHINES.len());
+        assert_eq!(machines(SUITE, &options(&[]), Some("heap")).len(), 4);
+        assert_eq!(machines("kernel panic", &options(&[]), None).len(), 1);
+        for chosen in [&["--cpus", "3"][..], &["--icount"], &["--append", "isolated=1"]] {
+            assert_eq!(machines(SUITE, &options(chosen), None).len(), 1, "{chosen:?}");
+        }
     }
 
     #[test]

@@ -79,6 +79,11 @@ pub fn init_cpu() {
     drop(pin);
 }
 
+/// Flushes everything on the CPU this runs on, which others need not ask for any more.
+pub fn flush_here() {
+    Cpus.uninterrupted(|| shootdown().flush_all_here(&Cpus));
+}
+
 /// This CPU is about to stop until the next interrupt. Called with interrupts off.
 pub fn enter_idle() {
     shootdown().enter_idle(&Cpus);

@@ -5,6 +5,7 @@ mod hold;
 mod info;
 mod power;
 pub mod sysctl;
+mod tlbinfo;
 
 use crate::{
     drivers::{self, fw_cfg, serial},
@@ -64,6 +65,7 @@ const COMMANDS: &[Command] = &[
         about: "counts frames: total, free, quarantined, page tables, records, heap",
         run: info::meminfo,
     },
+    Command { name: "tlbinfo", arguments: "[reset]", about: tlbinfo::ABOUT, run: tlbinfo::tlbinfo },
     Command { name: "hold", arguments: "COUNT", about: hold::ABOUT, run: hold::hold },
     Command {
         name: "cpus",

@@ -13,6 +13,7 @@ mod console;
 mod cpus;
 mod frames;
 mod heap;
+mod isolated;
 mod machine;
 mod refusals;
 mod shootdown;
