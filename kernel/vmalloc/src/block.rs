@@ -7,6 +7,7 @@
 
 use crate::{
     entry::Entry,
+    list::NONE,
     lock::{Lock, Locked},
     pages::Pages,
     platform::{Frame, LockClass, PAGE_SIZE, Platform, Table},
@@ -16,9 +17,6 @@ use core::{
     ptr::{self, NonNull},
     sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering},
 };
-
-/// No block: the end of a list.
-pub(crate) const NONE: u32 = u32::MAX;
 
 /// What a block is used for. One word, so that it can be read without a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,12 +1,12 @@
 //! What was unmapped and waits for a flush: a list for each CPU, and counters.
 //!
 //! A block with dirty pages is in one list at most, pushed by whoever made the first of its pages
-//! dirty; a run of freed blocks is there by its first. Lists are pushed to by their own CPU, and
-//! taken whole by a purge, so neither needs a lock.
+//! dirty; a run of freed blocks is there by its first.
 
 use crate::{
     Vmalloc,
-    block::{Block, NONE},
+    block::Block,
+    list::{List, NONE},
     platform::{BLOCK_PAGES, CpuPin, Platform},
     pool::SmallRun,
 };
@@ -23,24 +23,14 @@ const LAZY_PAGES: usize = (32 << 20) / crate::PAGE_SIZE;
 /// What one CPU unmapped.
 #[repr(align(64))]
 pub(crate) struct Lazy {
-    first: AtomicU32,
+    pub list: List,
     /// Pages not yet in the sum. Only its CPU changes it.
     share: AtomicI64,
 }
 
 impl Lazy {
     pub const fn new() -> Self {
-        Self { first: AtomicU32::new(NONE), share: AtomicI64::new(0) }
-    }
-
-    /// Takes all blocks: the first one.
-    pub fn take(&self) -> u32 {
-        // Acquire: what the pushers wrote to the blocks, links included, is seen.
-        self.first.swap(NONE, Ordering::Acquire)
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.first.load(Ordering::Relaxed) == NONE
+        Self { list: List::from_first(AtomicU32::new(NONE)), share: AtomicI64::new(0) }
     }
 }
 
@@ -65,18 +55,7 @@ impl<P: Platform> Vmalloc<P> {
 
     /// Puts a block into this CPU's list. It is in none.
     pub(crate) fn push_lazy(&self, pin: &P::Pin, number: usize) {
-        let list = &self.lazy[pin.cpu()].first;
-        let link = &self.block(number).next_lazy;
-        let mut first = list.load(Ordering::Relaxed);
-        loop {
-            link.store(first, Ordering::Relaxed);
-            // A purge may take the list between the two; it never puts anything in, so that a block
-            // that is first again is followed by the same.
-            match list.compare_exchange_weak(first, number as u32, Ordering::Release, Ordering::Relaxed) {
-                Ok(_) => return,
-                Err(now) => first = now,
-            }
-        }
+        self.lazy[pin.cpu()].list.push(number as u32, &self.block(number).next_lazy);
     }
 
     /// The blocks of a list that was taken.

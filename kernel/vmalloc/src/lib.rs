@@ -20,7 +20,7 @@
 //! | `notify` | asking others to give back |
 //! | `pool`, `pages` | a CPU's supply of pages in blocks of small areas, and what each page is |
 //! | `deferred` | frees in interrupt handlers |
-//! | `lazy`, `purge` | what waits for a flush, and flushing it |
+//! | `lazy`, `list`, `purge` | what waits for a flush, and flushing it |
 //! | `shootdown` | which CPUs must flush, by epochs, and making them |
 //! | `blocks` | whole blocks and their leaf tables |
 //! | `arena` | which blocks are free |
@@ -50,6 +50,7 @@ mod error;
 mod flush;
 mod info;
 mod lazy;
+mod list;
 mod lock;
 mod notify;
 mod pages;

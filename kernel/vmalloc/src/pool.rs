@@ -9,7 +9,8 @@
 
 use crate::{
     AllocError, Vmalloc,
-    block::{Block, NONE, Role},
+    block::{Block, Role},
+    list::NONE,
     lock::{Lock, Locked},
     pages::{Listed, Pages},
     platform::{BLOCK_PAGES, CpuPin, LockClass, PAGE_SIZE, Platform},

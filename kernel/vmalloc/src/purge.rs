@@ -12,8 +12,9 @@
 
 use crate::{
     Vmalloc,
-    block::{Block, NONE, Role},
+    block::{Block, Role},
     flush::Ranges,
+    list::NONE,
     platform::{BLOCK_PAGES, Platform},
     shootdown::{Reach, Stamp},
 };
@@ -105,10 +106,10 @@ impl<P: Platform> Vmalloc<P> {
         let mut last = Stamp::NEVER;
         let mut pages = 0;
         for (list, lazy) in lists.iter_mut().zip(&self.lazy) {
-            if lazy.is_empty() {
+            if lazy.list.is_empty() {
                 continue;
             }
-            *list = lazy.take();
+            *list = lazy.list.take();
             for (number, block) in self.lazy_blocks(*list) {
                 let (stamp, freed) = self.begin_flush(number, block, &mut ranges);
                 last = last.max(stamp);
@@ -204,7 +205,8 @@ impl<P: Platform> Vmalloc<P> {
     /// Flushes everything that waits, whatever CPU it disturbs, until nothing does.
     pub(crate) fn purge_all(&self) {
         let waits = || {
-            self.lazy.iter().any(|lazy| !lazy.is_empty()) || self.deferred.iter().any(|list| !list.is_empty())
+            self.lazy.iter().any(|lazy| !lazy.list.is_empty())
+                || self.deferred.iter().any(|list| !list.is_empty())
         };
         while waits() {
             self.purge_reaching(Reach::Everyone);

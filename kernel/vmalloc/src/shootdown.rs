@@ -21,7 +21,7 @@ use crate::{
     atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence},
     cpus::{CpuSet, MAX_CPUS},
 };
-use core::ops::Range;
+use core::{ops::Range, sync::atomic::AtomicU64 as Count};
 
 /// Ranges that a CPU can be asked to flush at once.
 const SLOTS: usize = 4;
@@ -79,21 +79,21 @@ pub enum Reach {
 #[derive(Debug, Default)]
 pub struct Counters {
     /// Full flushes.
-    pub full: AtomicU64,
+    pub full: Count,
     /// Pages flushed one by one.
-    pub pages: AtomicU64,
+    pub pages: Count,
     /// Interrupts that this CPU sent to others to make them flush.
-    pub sent: AtomicU64,
+    pub sent: Count,
     /// Interrupts that others sent to this CPU.
-    pub received: AtomicU64,
+    pub received: Count,
     /// Times the CPU was not interrupted because it had flushed since.
-    pub elided: AtomicU64,
+    pub elided: Count,
     /// Times the CPU was not interrupted because it was idle.
-    pub idle: AtomicU64,
+    pub idle: Count,
     /// Times the CPU was left alone because it is isolated.
-    pub spared: AtomicU64,
+    pub spared: Count,
     /// Times the CPU was interrupted although it is isolated.
-    pub forced: AtomicU64,
+    pub forced: Count,
 }
 
 /// What is to be done about a CPU that is behind.
@@ -222,13 +222,17 @@ impl Shootdown {
     /// Makes every CPU forget the pages of these page-aligned ranges. Called pinned, after they were
     /// unmapped or changed.
     pub fn flush_pages(&self, flusher: &impl Flusher, ranges: &[Range<usize>]) {
-        fence(Ordering::SeqCst);
         let here = flusher.here();
-        let mut targets = CpuSet::EMPTY;
-        for number in self.online().iter().filter(|&number| number != here) {
+        let others = || self.online().iter().filter(|&number| number != here);
+        for number in others() {
             let cpu = &self.cpus[number];
             ranges.iter().for_each(|range| cpu.put(range));
             cpu.posted.fetch_add(1, Ordering::SeqCst);
+        }
+        // Posted before it is looked who is idle; see `leave_idle`.
+        fence(Ordering::SeqCst);
+        let mut targets = CpuSet::EMPTY;
+        for number in others() {
             targets = targets.with_if(number, self.duty(number, Reach::Everyone) == Duty::Interrupt);
         }
         self.interrupt(flusher, targets);
@@ -250,8 +254,11 @@ impl Shootdown {
         let posted = cpu.posted.load(Ordering::SeqCst);
         let overflow = cpu.overflow.swap(false, Ordering::SeqCst);
         if overflow || cpu.flushed.load(Ordering::Relaxed) < self.epoch.load(Ordering::SeqCst) {
-            // Whatever is in a slot was unmapped before it was put there.
-            cpu.slots.iter().for_each(|slot| slot.store(0, Ordering::SeqCst));
+            // Whatever is in a slot was unmapped before it was put there. Swapped, not stored: this CPU
+            // sees the unmapping of what it takes out.
+            cpu.slots.iter().for_each(|slot| {
+                slot.swap(0, Ordering::SeqCst);
+            });
             self.flush_all_here(flusher);
         } else {
             for slot in &cpu.slots {
@@ -344,6 +351,6 @@ impl Cpu {
     }
 }
 
-fn count(counter: &AtomicU64, by: u64) {
+fn count(counter: &Count, by: u64) {
     counter.fetch_add(by, Ordering::Relaxed);
 }

@@ -1,0 +1,46 @@
+//! Explores the interleavings of the vmalloc library's own files, with loom's atomics in the place of
+//! the machine's. The models are functions; `tests/` runs them.
+//!
+//! Loom tries every order of the threads' accesses, and every value that the memory model lets a load
+//! return, within a bound on preemptions that each model states. It takes sequentially consistent
+//! accesses for acquire and release only; what rests on more is said by fences, which it knows.
+// The library's files have tests of their own, which are run with the library.
+#![cfg(not(test))]
+
+mod atomic {
+    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
+}
+
+#[path = "../../src/cpus.rs"]
+#[allow(dead_code, reason = "the library's file; the models do not read lists")]
+mod real_cpus;
+
+mod cpus {
+    pub use crate::real_cpus::CpuSet;
+
+    /// Loom keeps a history of each atomic of each CPU: as few as the models need.
+    pub const MAX_CPUS: usize = 3;
+}
+
+#[path = "../../src/shootdown.rs"]
+#[allow(dead_code, reason = "the library's file; the models do not count")]
+mod shootdown;
+
+#[path = "../../src/list.rs"]
+mod list;
+
+#[path = "../../src/bitmap.rs"]
+#[allow(dead_code, reason = "the library's file; the models use little of it")]
+mod bitmap;
+
+#[path = "../../src/pages.rs"]
+#[allow(dead_code, reason = "the library's file; the models use little of it")]
+mod pages;
+
+mod platform {
+    pub(crate) const BLOCK_PAGES: usize = 512;
+}
+
+pub mod block_models;
+mod machine;
+pub mod shootdown_models;

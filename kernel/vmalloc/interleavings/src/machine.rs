@@ -1,0 +1,149 @@
+//! A machine of some CPUs, each a thread of the model, and one page.
+
+use crate::{
+    atomic::{AtomicBool, Ordering},
+    cpus::{CpuSet, MAX_CPUS},
+    shootdown::{Flusher, Shootdown},
+};
+use loom::thread;
+use std::sync::Arc;
+
+/// What the CPUs share.
+pub(crate) struct Machine {
+    pub shootdown: Shootdown,
+    /// Whether the page tables map the page.
+    mapped: AtomicBool,
+    /// Whether the page's frame belongs to somebody else now.
+    reused: AtomicBool,
+    /// Whether each CPU has the translation in its TLB. Only its own thread, or who takes an interrupt
+    /// for it after its thread ended, uses it.
+    cached: [AtomicBool; MAX_CPUS],
+    /// Interrupts not yet taken.
+    interrupts: [AtomicBool; MAX_CPUS],
+    /// CPUs whose threads ended: they do nothing but take interrupts.
+    ended: [AtomicBool; MAX_CPUS],
+}
+
+/// One CPU of a machine.
+#[derive(Clone)]
+pub(crate) struct Cpu {
+    pub machine: Arc<Machine>,
+    pub number: usize,
+    /// Whether it waits for others as it should.
+    patient: bool,
+}
+
+impl Machine {
+    /// `cpus` CPUs online, the page mapped, and nothing cached.
+    pub fn new(cpus: usize, isolated: CpuSet) -> Arc<Self> {
+        let flags = || core::array::from_fn(|_| AtomicBool::new(false));
+        let machine = Arc::new(Self {
+            shootdown: Shootdown::new(),
+            mapped: AtomicBool::new(true),
+            reused: AtomicBool::new(false),
+            cached: flags(),
+            interrupts: flags(),
+            ended: flags(),
+        });
+        for number in 0..cpus {
+            machine.shootdown.set_online(&machine.cpu(number), isolated.contains(number));
+        }
+        machine
+    }
+
+    /// The CPU of this number.
+    pub fn cpu(self: &Arc<Self>, number: usize) -> Cpu {
+        Cpu { machine: Arc::clone(self), number, patient: true }
+    }
+
+    /// Unmaps the page.
+    pub fn unmap(&self) {
+        self.mapped.store(false, Ordering::Release);
+    }
+
+    /// Gives the page's frame to somebody else.
+    pub fn reuse(&self) {
+        self.reused.store(true, Ordering::Release);
+    }
+}
+
+impl Cpu {
+    /// The same, not waiting for anybody.
+    pub fn impatient(self) -> Self {
+        Self { patient: false, ..self }
+    }
+
+    /// The CPU reads the page, if it can, by its TLB or by a walk. It must never see another owner's
+    /// frame. What comes between two uses may be an interrupt, but nothing comes into one.
+    pub fn use_page(&self) {
+        let cached = &self.machine.cached[self.number];
+        if !cached.load(Ordering::Relaxed) {
+            if !self.machine.mapped.load(Ordering::Relaxed) {
+                return;
+            }
+            cached.store(true, Ordering::Relaxed);
+        }
+        assert!(!self.machine.reused.load(Ordering::Relaxed), "CPU {} reads another's frame", self.number);
+    }
+
+    /// Takes the interrupt that waits, if there is one.
+    pub fn take_interrupt(&self) {
+        if self.machine.interrupts[self.number].swap(false, Ordering::AcqRel) {
+            self.machine.shootdown.leave_idle(self);
+            self.machine.shootdown.answer(self);
+        }
+    }
+
+    /// The last of the CPU's thread.
+    pub fn end(&self) {
+        self.machine.ended[self.number].store(true, Ordering::Release);
+    }
+
+    /// Whether the CPU's TLB has the page.
+    pub fn has_cached(&self) -> bool {
+        self.machine.cached[self.number].load(Ordering::Relaxed)
+    }
+}
+
+impl Flusher for Cpu {
+    fn here(&self) -> usize {
+        self.number
+    }
+
+    fn flush_page(&self, _: usize) {
+        self.machine.cached[self.number].store(false, Ordering::Relaxed);
+    }
+
+    fn flush_all(&self) {
+        self.machine.cached[self.number].store(false, Ordering::Relaxed);
+    }
+
+    fn interrupt(&self, cpus: CpuSet) {
+        for number in cpus.iter() {
+            // Not a store: loom would let it come before a swap that did not see it.
+            self.machine.interrupts[number].swap(true, Ordering::AcqRel);
+        }
+    }
+
+    fn wait(&self, number: usize, done: impl Fn() -> bool) {
+        while self.patient && !done() {
+            self.take_interrupt();
+            if self.machine.ended[number].load(Ordering::Acquire) {
+                self.machine.cpu(number).take_interrupt();
+            }
+            thread::yield_now();
+        }
+    }
+
+    fn uninterrupted(&self, serve: impl FnOnce()) {
+        serve();
+    }
+}
+
+/// Runs a model within `preemptions` preemptions.
+pub(crate) fn explore(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(preemptions);
+    builder.max_branches = 20_000;
+    builder.check(model);
+}

@@ -1,0 +1,38 @@
+//! Each model is a test.
+
+use interleavings::{block_models, shootdown_models};
+
+#[test]
+fn a_round_reaches_a_cpu_that_uses_the_page() {
+    shootdown_models::a_round_reaches_a_cpu_that_uses_the_page();
+}
+
+#[test]
+fn a_range_reaches_a_cpu_that_uses_the_page() {
+    shootdown_models::a_range_reaches_a_cpu_that_uses_the_page();
+}
+
+#[test]
+fn a_cpu_that_was_idle_catches_up_before_it_uses_the_page() {
+    shootdown_models::a_cpu_that_was_idle_catches_up_before_it_uses_the_page();
+}
+
+#[test]
+fn two_cpus_flush_each_other() {
+    shootdown_models::two_cpus_flush_each_other();
+}
+
+#[test]
+fn nobody_is_confirmed_before_its_range_was_flushed() {
+    shootdown_models::nobody_is_confirmed_before_its_range_was_flushed();
+}
+
+#[test]
+fn what_an_isolated_cpu_may_reach_waits_for_its_own_flush() {
+    shootdown_models::what_an_isolated_cpu_may_reach_waits_for_its_own_flush();
+}
+
+#[test]
+fn no_page_is_lost_and_none_comes_back_before_its_flush() {
+    block_models::no_page_is_lost_and_none_comes_back_before_its_flush();
+}

@@ -1,0 +1,40 @@
+//! A list of blocks that is pushed to by its own CPU, and taken whole by a purge of any CPU; so neither
+//! needs a lock.
+
+use crate::atomic::{AtomicU32, Ordering};
+
+/// No block: the end of a list.
+pub(crate) const NONE: u32 = u32::MAX;
+
+/// The first block of the list.
+pub(crate) struct List(AtomicU32);
+
+impl List {
+    pub const fn from_first(first: AtomicU32) -> Self {
+        Self(first)
+    }
+
+    /// Puts block `number`, which is in no list and whose link is `link`, first.
+    pub fn push(&self, number: u32, link: &AtomicU32) {
+        let mut first = self.0.load(Ordering::Relaxed);
+        loop {
+            link.store(first, Ordering::Relaxed);
+            // Release: who takes the list sees the link. A purge may take the list between the two
+            // accesses; what it took, it only ever pushes to its own CPU's list, so a block that is
+            // first again is followed by the same.
+            match self.0.compare_exchange_weak(first, number, Ordering::Release, Ordering::Relaxed) {
+                Ok(_) => return,
+                Err(now) => first = now,
+            }
+        }
+    }
+
+    /// Takes all blocks: the first one.
+    pub fn take(&self) -> u32 {
+        self.0.swap(NONE, Ordering::Acquire)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == NONE
+    }
+}
