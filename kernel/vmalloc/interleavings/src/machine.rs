@@ -8,6 +8,9 @@ use crate::{
 use loom::thread;
 use std::sync::Arc;
 
+/// Address of the page.
+pub(crate) const PAGE: usize = 0xffff_c900_0000_0000;
+
 /// What the CPUs share.
 pub(crate) struct Machine {
     pub shootdown: Shootdown,
@@ -20,6 +23,8 @@ pub(crate) struct Machine {
     cached: [AtomicBool; MAX_CPUS],
     /// Interrupts not yet taken.
     interrupts: [AtomicBool; MAX_CPUS],
+    /// CPUs that run nothing: not even what is on its way into their interrupt handler uses the page.
+    asleep: [AtomicBool; MAX_CPUS],
     /// CPUs whose threads ended: they do nothing but take interrupts.
     ended: [AtomicBool; MAX_CPUS],
 }
@@ -43,6 +48,7 @@ impl Machine {
             reused: AtomicBool::new(false),
             cached: flags(),
             interrupts: flags(),
+            asleep: flags(),
             ended: flags(),
         });
         for number in 0..cpus {
@@ -89,9 +95,31 @@ impl Cpu {
     /// Takes the interrupt that waits, if there is one.
     pub fn take_interrupt(&self) {
         if self.machine.interrupts[self.number].swap(false, Ordering::AcqRel) {
-            self.machine.shootdown.leave_idle(self);
+            self.leave_idle();
             self.machine.shootdown.answer(self);
         }
+    }
+
+    /// The CPU has nothing to run.
+    pub fn enter_idle(&self) {
+        self.machine.shootdown.enter_idle(self);
+        self.machine.asleep[self.number].store(true, Ordering::Relaxed);
+    }
+
+    /// The CPU wakes.
+    pub fn leave_idle(&self) {
+        self.machine.shootdown.leave_idle(self);
+        self.machine.asleep[self.number].store(false, Ordering::Relaxed);
+    }
+
+    /// Up to the moment of a flush the CPU may use the page, and at once afterwards it may speculate on
+    /// it, and have the translation again.
+    fn flush(&self) {
+        if !self.machine.asleep[self.number].load(Ordering::Relaxed) {
+            self.use_page();
+        }
+        let mapped = self.machine.mapped.load(Ordering::Relaxed);
+        self.machine.cached[self.number].store(mapped, Ordering::Relaxed);
     }
 
     /// The last of the CPU's thread.
@@ -110,12 +138,14 @@ impl Flusher for Cpu {
         self.number
     }
 
-    fn flush_page(&self, _: usize) {
-        self.machine.cached[self.number].store(false, Ordering::Relaxed);
+    fn flush_page(&self, address: usize) {
+        if address == PAGE {
+            self.flush();
+        }
     }
 
     fn flush_all(&self) {
-        self.machine.cached[self.number].store(false, Ordering::Relaxed);
+        self.flush();
     }
 
     fn interrupt(&self, cpus: CpuSet) {

@@ -36,3 +36,8 @@ fn what_an_isolated_cpu_may_reach_waits_for_its_own_flush() {
 fn no_page_is_lost_and_none_comes_back_before_its_flush() {
     block_models::no_page_is_lost_and_none_comes_back_before_its_flush();
 }
+
+#[test]
+fn an_idle_cpu_does_not_stand_for_a_round() {
+    shootdown_models::an_idle_cpu_does_not_stand_for_a_round();
+}
