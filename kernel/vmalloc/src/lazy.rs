@@ -88,8 +88,9 @@ impl<P: Platform> Vmalloc<P> {
         self.lazy_sum.fetch_sub(pages as i64, Ordering::Relaxed);
     }
 
-    /// Pages that wait for a flush, give or take what the CPUs have not yet added.
-    pub(crate) fn lazy_pages(&self) -> i64 {
+    /// Pages that wait for a flush: what [`Stats::lazy`](crate::Stats::lazy) is, without a walk. While other
+    /// CPUs free or purge it may be a little off, even negative.
+    pub fn lazy_pages(&self) -> i64 {
         let shares: i64 = self.lazy.iter().map(|lazy| lazy.share.load(Ordering::Relaxed)).sum();
         self.lazy_sum.load(Ordering::Relaxed) + shares
     }

@@ -22,10 +22,13 @@ fn an_allocation_that_does_not_fit_purges_and_closes_empty_blocks() {
         (0..BLOCKS * BLOCK_PAGES / 2).map(|_| vmalloc.vmalloc(PAGE_SIZE).expect("room")).collect();
     areas.into_iter().for_each(|area| free(&vmalloc, area).expect("allocated"));
     assert_eq!(vmalloc.stats().lazy, BLOCKS * BLOCK_PAGES);
+    assert_eq!(vmalloc.lazy_pages(), (BLOCKS * BLOCK_PAGES) as i64);
     // The first purge closes some blocks, and keeps some.
     vmalloc.tunables().lazy_max_pages.store(32 * BLOCK_PAGES, Ordering::Relaxed);
     let all = vmalloc.vmalloc((BLOCKS - 1) * BLOCK_SIZE - PAGE_SIZE).expect("all but the current block");
     free(&vmalloc, all).expect("allocated");
+    vmalloc.purge();
+    assert_eq!(vmalloc.lazy_pages(), 0);
     drop(vmalloc);
     machine.assert_all_frames_back();
 }

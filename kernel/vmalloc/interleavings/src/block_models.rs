@@ -105,3 +105,30 @@ pub fn no_page_is_lost_and_none_comes_back_before_its_flush() {
         assert_eq!((pages.free(), pages.stale(), pages.lazy), (512, 0, false));
     });
 }
+
+/// Two blocks pushed by one CPU: another one that takes the list finds both, or what was there. Four
+/// preemptions.
+///
+/// Seen failing: with `take` relaxed; with `push` relaxed.
+pub fn who_takes_a_list_finds_all_of_it() {
+    explore(4, || {
+        let links = Arc::new([(); 2].map(|()| AtomicU32::new(NONE)));
+        let list = Arc::new(List::from_first(AtomicU32::new(NONE)));
+        let (their_links, their_list) = (Arc::clone(&links), Arc::clone(&list));
+        let other = thread::spawn(move || {
+            (0..2).for_each(|block| their_list.push(block, &their_links[block as usize]));
+        });
+        let mut found = [0; 2];
+        let mut take = || {
+            let mut next = list.take();
+            while next != NONE {
+                found[next as usize] += 1;
+                next = links[next as usize].load(Ordering::Relaxed);
+            }
+        };
+        take();
+        other.join().expect("as it should be");
+        take();
+        assert_eq!(found, [1, 1]);
+    });
+}

@@ -38,6 +38,6 @@ fn no_page_is_lost_and_none_comes_back_before_its_flush() {
 }
 
 #[test]
-fn an_idle_cpu_does_not_stand_for_a_round() {
-    shootdown_models::an_idle_cpu_does_not_stand_for_a_round();
+fn who_takes_a_list_finds_all_of_it() {
+    block_models::who_takes_a_list_finds_all_of_it();
 }
