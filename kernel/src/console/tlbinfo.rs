@@ -19,8 +19,11 @@ pub(super) const ABOUT: &str = "counts flushes for each CPU, and interrupts for 
     spared   times it was left alone because it is isolated\n\
     forced   times it was interrupted although it is isolated";
 
+/// Which of a CPU's counts.
+type Count = fn(&Counters) -> &AtomicU64;
+
 /// The columns.
-const COUNTS: [(&str, fn(&Counters) -> &AtomicU64); 8] = [
+const COUNTS: [(&str, Count); 8] = [
     ("full", |counters| &counters.full),
     ("pages", |counters| &counters.pages),
     ("sent", |counters| &counters.sent),
