@@ -13,7 +13,7 @@
 
 use crate::{
     AllocError, FreeError, Request, Vmalloc,
-    block::Role,
+    block::{Block, Role},
     entry::{Cache, Entry, GuardInfo, Kind, Protection},
     platform::{BLOCK_PAGES, BLOCK_SHIFT, Frame, PAGE_SHIFT, PAGE_SIZE, Platform},
     pool::SmallRun,
@@ -58,13 +58,28 @@ impl<P: Platform> Vmalloc<P> {
     #[track_caller]
     #[inline]
     pub fn allocate(&self, request: Request) -> Result<NonNull<u8>, AllocError> {
+        let caller = Location::caller();
+        if let Some(size) = request.plain_size()
+            && let Some(area) = self.allocate_plainly(size, request.attributes(), caller)
+        {
+            return Ok(area);
+        }
+        self.allocate_otherwise(request, caller)
+    }
+
+    #[inline(never)]
+    fn allocate_otherwise(
+        &self,
+        request: Request,
+        caller: &'static Location<'static>,
+    ) -> Result<NonNull<u8>, AllocError> {
         let shape = self.check(request)?;
-        self.make(&shape, Location::caller())
+        self.make(&shape, caller)
     }
 
     /// Maps frames of the caller's, in their order, to contiguous addresses with a guard page behind.
-    /// The frames stay the caller's, and must not be used otherwise before [`vunmap`](Self::vunmap)
-    /// returned, but in ways that suit shared memory.
+    /// The frames stay the caller's. Who gives them to somebody else first calls
+    /// [`vunmap`](Self::vunmap), then [`vm_unmap_aliases`](Self::vm_unmap_aliases).
     ///
     /// # Errors
     /// See [`AllocError`]; nothing has changed then.
@@ -102,7 +117,11 @@ impl<P: Platform> Vmalloc<P> {
     }
 
     #[inline]
-    fn make(&self, shape: &Shape<'_>, caller: &'static Location<'static>) -> Result<NonNull<u8>, AllocError> {
+    pub(crate) fn make(
+        &self,
+        shape: &Shape<'_>,
+        caller: &'static Location<'static>,
+    ) -> Result<NonNull<u8>, AllocError> {
         let ticket = self.purge_ticket();
         let made = match self.try_make(shape, caller) {
             Err(error) => self.make_room(error, ticket, shape.wait, || self.try_make(shape, caller))?,
@@ -159,10 +178,10 @@ impl<P: Platform> Vmalloc<P> {
             slot.store(Entry::page(frame, shape.attributes).0, Ordering::Relaxed);
         };
         match shape.backing {
-            Backing::Owned { zeroed, .. } => {
+            Backing::Owned { .. } => {
                 let mut slots = entries.iter();
                 self.platform.take_frames(entries.len(), |frame| {
-                    if zeroed {
+                    if shape.attributes.are_zeroed() {
                         self.zero(frame);
                     }
                     if let Some(slot) = slots.next() {
@@ -198,67 +217,93 @@ impl<P: Platform> Vmalloc<P> {
     /// # Safety
     /// Nobody uses the area any more.
     #[inline]
+    #[track_caller]
     pub unsafe fn vfree(&self, address: NonNull<u8>) -> Result<(), FreeError> {
         let address = address.as_ptr() as usize;
-        if self.platform.in_interrupt() { self.defer_free(address) } else { self.unmap_area(address, true) }
+        if self.free_plainly(address) { Ok(()) } else { self.free_otherwise(address, Location::caller()) }
+    }
+
+    /// Frees a small area that owns its frames, the way of nearly all; `false`: nothing was done.
+    #[inline(never)]
+    fn free_plainly(&self, address: usize) -> bool {
+        !self.platform.in_interrupt()
+            && self.place(address).is_some_and(|(block, page)| {
+                matches!(block.role(), Role::Small { .. }) && self.free_small(block, page, true)
+            })
+    }
+
+    #[inline(never)]
+    fn free_otherwise(&self, address: usize, caller: &'static Location<'static>) -> Result<(), FreeError> {
+        let freed = if self.platform.in_interrupt() {
+            self.defer_free(address)
+        } else {
+            self.unmap_area(address, true)
+        };
+        if freed { Ok(()) } else { Err(self.why_not(address, caller)) }
     }
 
     /// Unmaps the area, made by [`vmap`](Self::vmap) or [`ioremap`](Self::ioremap), that starts at
-    /// `address`, or in whose first page it lies if a device's registers did. When it returns no CPU
-    /// can reach the frames by it.
+    /// `address`, or in whose first page it lies if a device's registers did. CPUs may still reach the
+    /// frames by old translations until [`vm_unmap_aliases`](Self::vm_unmap_aliases).
     ///
     /// # Errors
     /// See [`FreeError`]; nothing has changed then.
     ///
     /// # Safety
     /// Nobody uses the area any more.
+    #[track_caller]
     pub unsafe fn vunmap(&self, address: NonNull<u8>) -> Result<(), FreeError> {
-        let address = address.as_ptr() as usize;
+        let (address, caller) = (address.as_ptr() as usize, Location::caller());
         if self.platform.in_interrupt() {
-            return Err(FreeError::InInterrupt { address });
+            return Err(FreeError::InInterrupt { address, caller });
         }
-        let start = address & !(PAGE_SIZE - 1);
-        let registers = |area: crate::AreaInfo| area.kind == Kind::Ioremap && area.start == start;
-        let start = if self.find_area(address).is_some_and(registers) { start } else { address };
-        self.unmap_area(start, false)
+        let start = match self.find_area(address) {
+            Some(area) if area.kind == Kind::Ioremap => address & !(PAGE_SIZE - 1),
+            // Only a long one could be taken for another area.
+            Some(area) if area.kind == Kind::VmMapRam => return Err(self.why_not(address, caller)),
+            _ => address,
+        };
+        if self.unmap_area(start, false) { Ok(()) } else { Err(self.why_not(address, caller)) }
     }
 
-    #[inline]
-    fn unmap_area(&self, address: usize, owned: bool) -> Result<(), FreeError> {
-        if !self.range.contains(&address) {
-            return Err(FreeError::OutsideRange { address });
-        }
-        let offset = address - self.range.start;
-        let (number, page) = (offset >> BLOCK_SHIFT, offset >> PAGE_SHIFT & (BLOCK_PAGES - 1));
-        let freed = match self.table.get(number).map(|block| (block, block.role())) {
-            _ if !address.is_multiple_of(PAGE_SIZE) => false,
-            Some((block, Role::Small { .. })) => self.free_small(number, block, page, owned),
-            Some((_, Role::Head { blocks, .. })) if page == 0 => {
-                self.free_run(number, blocks as usize, owned)
-            }
+    /// Unmaps an area that owns its frames, or that does not; `false`: none starts there.
+    pub(crate) fn unmap_area(&self, address: usize, owned: bool) -> bool {
+        let Some((block, page)) = self.place(address) else { return false };
+        match block.role() {
+            Role::Small { .. } => self.free_small(block, page, owned),
+            Role::Head { blocks, .. } if page == 0 => self.free_run(block.number(), blocks as usize, owned),
             _ => false,
-        };
-        if freed { Ok(()) } else { Err(self.why_not(address)) }
+        }
+    }
+
+    /// The block that a page-aligned address lies in, and its page there. `None`: no area ever started
+    /// there.
+    #[inline]
+    pub(crate) fn place(&self, address: usize) -> Option<(&Block, usize)> {
+        let offset = address.wrapping_sub(self.range.start);
+        if offset >= self.range.len() || !offset.is_multiple_of(PAGE_SIZE) {
+            return None;
+        }
+        Some((self.table.get(offset >> BLOCK_SHIFT)?, offset >> PAGE_SHIFT & (BLOCK_PAGES - 1)))
     }
 
     /// Frees an area that owns its frames, whose first entry, which was `entry`, is claimed.
     pub(crate) fn finish_free(&self, address: usize, entry: Entry) {
-        let offset = address - self.range.start;
-        let (number, first) = (offset >> BLOCK_SHIFT, offset >> PAGE_SHIFT & (BLOCK_PAGES - 1));
-        let block = self.block(number);
+        let Some((block, first)) = self.place(address) else { unreachable!("{address:#x} is an area") };
         match block.role() {
-            Role::Head { blocks, .. } => self.free_claimed_run(number, blocks as usize),
-            _ => self.free_claimed(&SmallRun { block, number, first }, entry, true),
+            Role::Head { blocks, .. } => self.free_claimed_run(block.number(), blocks as usize),
+            _ => self.free_claimed(&SmallRun::at(block, first), self.small_leaf(block), entry),
         }
     }
 
     /// Why what starts or does not start at `address` could not be freed or unmapped.
     #[cold]
-    pub(crate) fn why_not(&self, address: usize) -> FreeError {
+    pub(crate) fn why_not(&self, address: usize, caller: &'static Location<'static>) -> FreeError {
         match self.find_area(address) {
-            Some(area) if area.start == address => FreeError::WrongKind { area },
-            Some(area) => FreeError::InsideArea { address, area },
-            None => FreeError::NotAllocated { address },
+            _ if !self.contains(address) => FreeError::OutsideRange { address, caller },
+            Some(area) if area.start == address => FreeError::WrongKind { area, caller },
+            Some(area) => FreeError::InsideArea { address, area, caller },
+            None => FreeError::NotAllocated { address, caller },
         }
     }
 }
@@ -276,8 +321,8 @@ pub(crate) fn publish(first: &AtomicU64, last: &AtomicU64) {
 #[inline]
 pub(crate) fn claim(slot: &AtomicU64, owned: bool) -> Option<Entry> {
     let mut entry = Entry(slot.load(Ordering::Acquire));
-    while entry.is_first() && entry.is_owned() == owned {
-        let quarantined = entry.quarantined().0;
+    while entry.is_start(owned) {
+        let quarantined = entry.quarantined().unmarked().0;
         match slot.compare_exchange(entry.0, quarantined, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => return Some(entry),
             Err(now) => entry = Entry(now),

@@ -46,15 +46,16 @@ impl Bitmap {
     #[inline]
     fn for_each_word(&mut self, first: usize, count: usize, mut change: impl FnMut(&mut u64, u64)) {
         debug_assert!(count > 0 && first + count <= BLOCK_PAGES);
+        // `bits` is 1..=64, so the shifts are in range.
+        let mask = |bit: usize, bits: usize| (u64::MAX >> (64 - bits)) << (bit % 64);
         let (mut bit, mut left) = (first, count);
-        while left > 0 {
-            let in_word = left.min(64 - bit % 64);
-            // `in_word` is 1..=64, so the shift is in range.
-            let mask = (u64::MAX >> (64 - in_word)) << (bit % 64);
-            change(&mut self.0[bit / 64 % WORDS], mask);
-            bit += in_word;
-            left -= in_word;
+        while bit % 64 + left > 64 {
+            let bits = 64 - bit % 64;
+            change(&mut self.0[bit / 64 % WORDS], mask(bit, bits));
+            bit += bits;
+            left -= bits;
         }
+        change(&mut self.0[bit / 64 % WORDS], mask(bit, left));
     }
 }
 

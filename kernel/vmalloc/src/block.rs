@@ -23,7 +23,7 @@ use core::{
 pub(crate) enum Role {
     /// Free; the arena has it.
     Unused,
-    /// Areas of less than a block, handed out by the pool of this number.
+    /// Areas that share the block, handed out by the pool of this number.
     Small { pool: u16 },
     /// The first block of an area of this many blocks, `huge` of them mapped by 2 MiB pages.
     Head { blocks: u32, huge: u32 },
@@ -69,6 +69,7 @@ pub(crate) struct Block {
     pub previous: AtomicU32,
     /// The next block of a list of blocks that wait for a flush; whoever has the list may write it.
     pub next_lazy: AtomicU32,
+    number: u32,
     pub pages: Lock<Pages>,
 }
 
@@ -81,8 +82,9 @@ const PER_FRAME: usize = PAGE_SIZE / size_of::<Block>();
 const _: () = assert!(size_of::<Block>() == 192, "less than a byte for each small area it can hold");
 
 impl Block {
-    fn new() -> Self {
+    fn new(number: usize) -> Self {
         Self {
+            number: number as u32,
             role: AtomicU64::new(Role::Unused.to_word()),
             leaf: AtomicU64::new(0),
             next: AtomicU32::new(NONE),
@@ -90,6 +92,12 @@ impl Block {
             next_lazy: AtomicU32::new(NONE),
             pages: Lock::new(Pages::new()),
         }
+    }
+
+    /// Its place in the range, in blocks.
+    #[inline]
+    pub fn number(&self) -> usize {
+        self.number as usize
     }
 
     #[inline]
@@ -121,6 +129,28 @@ impl Block {
     }
 }
 
+/// A place for a block of the instance whose field it is.
+pub(crate) struct BlockSlot(AtomicPtr<Block>);
+
+impl BlockSlot {
+    pub const fn new() -> Self {
+        Self(AtomicPtr::new(ptr::null_mut()))
+    }
+
+    #[inline]
+    pub fn get(&self) -> Option<&Block> {
+        // SAFETY: only `swap` puts pointers here, and descriptors of the instance live as long as it.
+        unsafe { self.0.load(Ordering::Relaxed).as_ref() }
+    }
+
+    /// Puts a block here; the one before.
+    pub fn swap(&self, block: Option<&Block>) -> Option<&Block> {
+        let block = block.map_or(ptr::null_mut(), |block| ptr::from_ref(block).cast_mut());
+        // SAFETY: as in `get`.
+        unsafe { self.0.swap(block, Ordering::Relaxed).as_ref() }
+    }
+}
+
 type Descriptors = [Block; PER_FRAME];
 
 /// Entries of the directory: one for each frame of descriptors of the largest instance.
@@ -145,23 +175,25 @@ impl BlockTable {
     /// The descriptor of block `number`; `None` if the block was never used.
     #[inline]
     pub fn get(&self, number: usize) -> Option<&Block> {
-        let directory = self.directories.get(number / Self::BLOCKS_PER_DIRECTORY)?.load(Ordering::Acquire);
+        let (frame, place) = split(number);
+        let directory = self.directories.get(frame / DIRECTORY_ENTRIES)?.load(Ordering::Acquire);
         // SAFETY: a pointer in the table is null or that of an initialised record that lives as
         // long as `self` (see `make`).
         let directory = unsafe { directory.as_ref() }?;
-        let frame = directory[number / PER_FRAME % DIRECTORY_ENTRIES].load(Ordering::Acquire);
+        let frame = directory[frame % DIRECTORY_ENTRIES].load(Ordering::Acquire);
         // SAFETY: as above.
-        Some(&unsafe { frame.as_ref() }?[number % PER_FRAME])
+        unsafe { frame.as_ref() }?.get(place)
     }
 
     /// The descriptor of block `number`, made if it is missing. `None`: no frame for it.
     pub fn make<P: Platform>(&self, platform: &P, number: usize) -> Option<&Block> {
-        let directory = self.directories.get(number / Self::BLOCKS_PER_DIRECTORY)?;
+        let (frame, place) = split(number);
+        let directory = self.directories.get(frame / DIRECTORY_ENTRIES)?;
         let directory =
             publish(platform, directory, || [const { AtomicPtr::new(ptr::null_mut()) }; DIRECTORY_ENTRIES])?;
-        let frame = &directory[number / PER_FRAME % DIRECTORY_ENTRIES];
-        let frame = publish(platform, frame, || core::array::from_fn(|_| Block::new()))?;
-        Some(&frame[number % PER_FRAME])
+        let slot = &directory[frame % DIRECTORY_ENTRIES];
+        let first = frame * PER_FRAME;
+        publish(platform, slot, || core::array::from_fn(|place| Block::new(first + place)))?.get(place)
     }
 
     /// Frames that the table's records take.
@@ -204,6 +236,16 @@ impl BlockTable {
         // SAFETY: see `get`.
         self.directories.iter().filter_map(|slot| unsafe { slot.load(Ordering::Acquire).as_ref() })
     }
+}
+
+/// Which frame of descriptors block `number` has its descriptor in, and its place there. A division by
+/// 21, in one multiplication that is exact for all numbers of blocks.
+#[inline]
+fn split(number: usize) -> (usize, usize) {
+    const RECIPROCAL: u64 = (1u64 << 32).div_ceil(PER_FRAME as u64);
+    const { assert!((RECIPROCAL * PER_FRAME as u64 - (1 << 32)) * (crate::arena::MAX_BLOCKS as u64) < 1 << 32) };
+    let frame = ((number as u64 * RECIPROCAL) >> 32) as usize;
+    (frame, number - frame * PER_FRAME)
 }
 
 fn is_null<T>(slot: &AtomicPtr<T>) -> bool {

@@ -5,11 +5,11 @@
 //! its CPU. The links are in the areas' first words, written by the direct map: the area may be read-only.
 
 use crate::{
-    FreeError, Vmalloc,
+    Vmalloc,
     area::claim,
     block::Role,
     entry::Entry,
-    platform::{BLOCK_PAGES, BLOCK_SHIFT, CpuPin, PAGE_SHIFT, PAGE_SIZE, Platform},
+    platform::{CpuPin, Platform},
 };
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -28,14 +28,11 @@ impl Deferred {
 }
 
 impl<P: Platform> Vmalloc<P> {
-    /// Claims the area that starts at `address`, which owns its frames, and notes it.
+    /// Claims the area that starts at `address`, which owns its frames, and notes it; `false`: there is none.
     #[cold]
-    pub(crate) fn defer_free(&self, address: usize) -> Result<(), FreeError> {
-        if !self.contains(address) {
-            return Err(FreeError::OutsideRange { address });
-        }
+    pub(crate) fn defer_free(&self, address: usize) -> bool {
         let claimed = self.first_slot(address).and_then(|slot| Some((slot, claim(slot, true)?)));
-        let Some((slot, entry)) = claimed else { return Err(self.why_not(address)) };
+        let Some((slot, entry)) = claimed else { return false };
         // The link is written by another mapping than this one.
         slot.store(entry.with_dirty().quarantined().0, Ordering::Relaxed);
         let list = &self.deferred[self.platform.pin().cpu()].0;
@@ -49,7 +46,7 @@ impl<P: Platform> Vmalloc<P> {
             }
         }
         self.platform.wake_purger();
-        Ok(())
+        true
     }
 
     /// Frees what interrupt handlers noted, on all CPUs.
@@ -75,14 +72,10 @@ impl<P: Platform> Vmalloc<P> {
 
     /// The entry of the page at `address`, if an area may start there.
     fn first_slot(&self, address: usize) -> Option<&AtomicU64> {
-        let offset = address - self.range.start;
-        let (number, page) = (offset >> BLOCK_SHIFT, offset >> PAGE_SHIFT & (BLOCK_PAGES - 1));
-        let block = self.table.get(number)?;
+        let (block, page) = self.place(address)?;
         match block.role() {
-            Role::Small { .. } if address.is_multiple_of(PAGE_SIZE) => {
-                block.leaf(&self.platform).map(|leaf| &leaf[page])
-            }
-            Role::Head { .. } if offset.is_multiple_of(crate::BLOCK_SIZE) => Some(self.run_entry(number, 0)),
+            Role::Small { .. } => block.leaf(&self.platform).map(|leaf| &leaf[page]),
+            Role::Head { .. } if page == 0 => Some(self.run_entry(block.number(), 0)),
             _ => None,
         }
     }

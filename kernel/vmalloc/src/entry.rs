@@ -6,8 +6,8 @@
 //! │  │ 1 │ caller / 8 │ kind │  slack  │ 0 │  guard: never present, tells whose area ends here
 //! └──┴───┴────────────┴──────┴─────────┴───┘
 //! ┌──┬─────┬──────────────────┬─┬─┬─┬────┬───┐
-//! │NX│  0  │ frame (51..12)   │O│L│F│    │ 1 │  mapped; F first, L last page of an area, O owned frame
-//! └──┴─────┴──────────────────┴─┴─┴─┴────┴───┘
+//! │NX│  R  │ frame (51..12)   │O│L│F│    │ 1 │  mapped; F first, L last page of an area, O owned frame
+//! └──┴─────┴──────────────────┴─┴─┴─┴────┴───┘  R: by vm_map_ram, bit 52, and how many pages, bits 58..53
 //! ┌──┬─────┬──────────────────┬─┬─┬─┬────┬───┐
 //! │NX│  0  │ frame, inverted  │O│L│F│    │ 0 │  quarantined: unmapped, the frame not yet given back
 //! └──┴─────┴──────────────────┴─┴─┴─┴────┴───┘
@@ -30,6 +30,12 @@ const FIRST: u64 = 1 << 9;
 const LAST: u64 = 1 << 10;
 const OWNED: u64 = 1 << 11;
 const NO_EXECUTE: u64 = 1 << 63;
+/// Of a mapping without a guard page. Its first entry has the lower bits of its number of pages, its
+/// second one the rest.
+const RAM: u64 = 1 << 52;
+const LENGTH_SHIFT: u32 = 53;
+const LENGTH_BITS: u32 = 6;
+const LENGTH_MASK: u64 = ((1 << LENGTH_BITS) - 1) << LENGTH_SHIFT;
 const FRAME_MASK: u64 = 0x000f_ffff_ffff_f000;
 
 const GUARD: u64 = 1 << 62;
@@ -50,11 +56,15 @@ pub enum Kind {
     Vmap = 2,
     /// Registers or memory of a device, from `ioremap`.
     Ioremap = 3,
+    /// Frames of somebody else for a short time, from `vm_map_ram`.
+    VmMapRam = 4,
 }
 
 impl Kind {
     fn from_bits(bits: u64) -> Option<Self> {
-        [Self::Vmalloc, Self::Vmap, Self::Ioremap].into_iter().find(|&kind| kind as u64 == bits)
+        [Self::Vmalloc, Self::Vmap, Self::Ioremap, Self::VmMapRam]
+            .into_iter()
+            .find(|&kind| kind as u64 == bits)
     }
 
     /// The field's word for it, as `vmallocinfo` prints it.
@@ -64,6 +74,7 @@ impl Kind {
             Self::Vmalloc => "vmalloc",
             Self::Vmap => "vmap",
             Self::Ioremap => "ioremap",
+            Self::VmMapRam => "vm_map_ram",
         }
     }
 }
@@ -101,11 +112,24 @@ impl Attributes {
     /// The bits that [`Protection`] decides.
     const PROTECTION: u64 = WRITABLE | NO_EXECUTE;
 
-    /// Of pages full of zeros, if they are known to be until written.
-    pub fn known_zero(self) -> Self {
+    /// Of pages full of zeros, which are known to be until written.
+    #[inline]
+    pub fn zeroed(self) -> Self {
         Self(self.0 & !DIRTY)
     }
 
+    #[inline]
+    pub fn are_zeroed(self) -> bool {
+        self.0 & DIRTY == 0
+    }
+
+    /// Of pages of a `vm_map_ram` mapping that shares a block.
+    #[inline]
+    pub fn ram(protection: Protection) -> Self {
+        Self(Self::new(protection, Cache::WriteBack, false).0 | RAM)
+    }
+
+    #[inline]
     pub fn new(protection: Protection, cache: Cache, owned: bool) -> Self {
         let cache = match cache {
             Cache::WriteBack => 0,
@@ -118,6 +142,7 @@ impl Attributes {
 }
 
 impl Protection {
+    #[inline]
     fn bits(self) -> u64 {
         match self {
             Self::ReadWrite => WRITABLE | NO_EXECUTE,
@@ -186,6 +211,39 @@ impl Entry {
         Self(self.0 | LAST)
     }
 
+    /// Marked as the first page of a `vm_map_ram` mapping of this length.
+    #[inline]
+    pub fn with_ram_start(self, pages: usize) -> Self {
+        Self(self.0 | FIRST | Self::ram_lengths(pages).0)
+    }
+
+    /// Marked as its second page.
+    #[inline]
+    pub fn with_ram_second(self, pages: usize) -> Self {
+        Self(self.0 | Self::ram_lengths(pages).1)
+    }
+
+    /// Whether a `vm_map_ram` mapping of this length starts here; `second` is the entry behind.
+    #[inline]
+    pub fn starts_ram(self, pages: usize, second: Self) -> bool {
+        const START: u64 = PRESENT | FIRST | RAM;
+        let (low, high) = Self::ram_lengths(pages);
+        self.0 & (START | LENGTH_MASK) == START | low
+            && if pages == 1 { self.is_last() } else { !self.is_last() && second.0 & LENGTH_MASK == high }
+    }
+
+    #[inline]
+    fn ram_lengths(pages: usize) -> (u64, u64) {
+        let pages = pages as u64;
+        (pages << LENGTH_SHIFT & LENGTH_MASK, (pages >> LENGTH_BITS) << LENGTH_SHIFT)
+    }
+
+    /// Whether the page belongs to a `vm_map_ram` mapping that shares a block.
+    pub fn is_ram(self) -> bool {
+        self.0 & (PRESENT | RAM) == PRESENT | RAM
+    }
+
+    #[inline]
     pub fn without_last(self) -> Self {
         Self(self.0 & !LAST)
     }
@@ -201,6 +259,13 @@ impl Entry {
 
     pub fn is_huge(self) -> bool {
         self.0 & (PRESENT | HUGE) == PRESENT | HUGE
+    }
+
+    /// Whether an area with a guard page starts here that owns its frames, or that does not.
+    #[inline]
+    pub fn is_start(self, owned: bool) -> bool {
+        const START: u64 = PRESENT | FIRST;
+        self.0 & (START | RAM | OWNED) == if owned { START | OWNED } else { START }
     }
 
     /// Whether the area owns the frame that the entry maps.
@@ -236,9 +301,22 @@ impl Entry {
     }
 
     /// What a quarantined entry was.
+    #[inline]
     pub fn mapped(self) -> Self {
         debug_assert!(!self.is_present());
         Self(self.0 ^ (FRAME_MASK | PRESENT))
+    }
+
+    /// What a quarantined entry of an area's frame was, if it had no marks and these attributes.
+    #[inline]
+    pub fn mapped_as(self, attributes: Attributes) -> Option<Self> {
+        (self.0 & !FRAME_MASK == attributes.0 & !PRESENT).then(|| self.mapped())
+    }
+
+    /// Without the marks of an area's ends.
+    #[inline]
+    pub fn unmarked(self) -> Self {
+        Self(self.0 & !(FIRST | LAST))
     }
 
     /// The frame that waits in a quarantined entry. Asking is only right after a flush.
@@ -260,6 +338,7 @@ impl Entry {
         Self(self.0 | DIRTY)
     }
 
+    #[inline]
     pub fn guard(info: GuardInfo) -> Self {
         debug_assert!(info.slack < PAGE_SIZE);
         let caller = core::ptr::from_ref(info.caller) as u64;
@@ -353,6 +432,26 @@ mod tests {
             Entry::page(Frame::new(9), Attributes::new(Protection::ReadWrite, Cache::Uncached, false));
         assert!(!entry.is_owned() && !entry.quarantined().is_present() && !entry.quarantined().is_unused());
         assert!(entry.quarantined().quarantined_frame().is_none());
+    }
+
+    #[test]
+    fn a_mapping_tells_its_length_from_all_others() {
+        let attributes = Attributes::ram(Protection::ReadWrite);
+        let page = Entry::page(Frame::new(7), attributes);
+        let ends = |pages: usize| {
+            let first = page.with_ram_start(pages);
+            let first = if pages == 1 { first.with_last() } else { first };
+            // Behind a single page starts another mapping.
+            (first, if pages == 1 { page.with_ram_start(3) } else { page.with_ram_second(pages) })
+        };
+        for length in 1..=512 {
+            let (first, second) = ends(length);
+            assert!(first.is_ram() && first.is_first() && !first.is_start(false) && !first.is_owned());
+            assert_eq!((first.frame(), second.frame()), (Frame::new(7), Frame::new(7)));
+            for asked in 1..=512 {
+                assert_eq!(first.starts_ram(asked, second), asked == length, "{asked} of {length}");
+            }
+        }
     }
 
     #[test]

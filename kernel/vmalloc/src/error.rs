@@ -1,7 +1,7 @@
 //! Why a call was refused. A refused call has changed nothing.
 
 use crate::info::AreaInfo;
-use core::fmt;
+use core::{fmt, panic::Location};
 
 /// Why there is no new area.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,23 +61,29 @@ impl fmt::Display for AllocError {
 
 impl core::error::Error for AllocError {}
 
-/// Why an address could not be freed.
+/// Why an address could not be freed or unmapped, and who asked for it.
 #[derive(Clone, Copy, Debug)]
 pub enum FreeError {
-    /// `vunmap` flushes, which an interrupt handler cannot wait for.
+    /// What is not noted in a list, as frees are, cannot be done in an interrupt handler.
     InInterrupt {
         /// What was to be unmapped.
         address: usize,
+        /// Who asked.
+        caller: &'static Location<'static>,
     },
     /// The address is not in the instance's range.
     OutsideRange {
         /// What was asked to be freed.
         address: usize,
+        /// Who asked.
+        caller: &'static Location<'static>,
     },
     /// Nothing is allocated at the address: it never was, or it was freed before.
     NotAllocated {
         /// What was asked to be freed.
         address: usize,
+        /// Who asked.
+        caller: &'static Location<'static>,
     },
     /// The address lies inside an area (or on its guard page), not at its start.
     InsideArea {
@@ -85,27 +91,46 @@ pub enum FreeError {
         address: usize,
         /// The area it lies in.
         area: AreaInfo,
+        /// Who asked.
+        caller: &'static Location<'static>,
     },
-    /// The area has memory of its own and was to be unmapped, or maps frames of somebody else and
-    /// was to be freed.
+    /// The area was made by another call than the one that this call undoes.
     WrongKind {
         /// The area that starts at the address.
         area: AreaInfo,
+        /// Who asked.
+        caller: &'static Location<'static>,
+    },
+    /// The mapping has another number of pages than was asked to be unmapped.
+    WrongLength {
+        /// Pages asked for.
+        pages: usize,
+        /// The mapping that starts at the address.
+        area: AreaInfo,
+        /// Who asked.
+        caller: &'static Location<'static>,
     },
 }
 
 impl fmt::Display for FreeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::InInterrupt { address } => {
-                write!(f, "{address:#x} cannot be unmapped in an interrupt handler")
+            Self::InInterrupt { address, caller } => {
+                write!(f, "{caller}: {address:#x} cannot be unmapped in an interrupt handler")
             }
-            Self::OutsideRange { address } => write!(f, "{address:#x} is outside the vmalloc range"),
-            Self::NotAllocated { address } => write!(f, "nothing is allocated at {address:#x}"),
-            Self::InsideArea { address, area } => {
-                write!(f, "{address:#x} is not the start of its area, {area}")
+            Self::OutsideRange { address, caller } => {
+                write!(f, "{caller}: {address:#x} is outside the vmalloc range")
             }
-            Self::WrongKind { area } => write!(f, "the area is of another kind: {area}"),
+            Self::NotAllocated { address, caller } => {
+                write!(f, "{caller}: nothing is allocated at {address:#x}")
+            }
+            Self::InsideArea { address, area, caller } => {
+                write!(f, "{caller}: {address:#x} is not the start of its area, {area}")
+            }
+            Self::WrongKind { area, caller } => write!(f, "{caller}: the area is of another kind: {area}"),
+            Self::WrongLength { pages, area, caller } => {
+                write!(f, "{caller}: {pages} pages are to be unmapped of {area}")
+            }
         }
     }
 }

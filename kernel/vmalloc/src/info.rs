@@ -22,44 +22,45 @@ use core::{
 pub struct AreaInfo {
     /// First address.
     pub start: usize,
-    /// Mapped pages of 4 KiB; the guard page behind them is not counted.
+    /// Mapped pages of 4 KiB; a guard page behind them is not counted.
     pub pages: usize,
+    /// Guard pages behind them: one, but for what `vm_map_ram` maps inside a block.
+    pub guard_pages: usize,
     /// How many of `pages` are mapped by 2 MiB pages.
     pub huge_pages: usize,
     /// Bytes that were asked for.
     pub requested: usize,
     /// Which call made it.
     pub kind: Kind,
-    /// Who called.
-    pub caller: &'static Location<'static>,
+    /// Who called; it is the guard page that remembers.
+    pub caller: Option<&'static Location<'static>>,
 }
 
 impl AreaInfo {
-    /// First address behind the guard page.
+    /// First address behind the area, and behind its guard page if it has one.
     #[must_use]
     pub fn end(&self) -> usize {
-        self.guard() + PAGE_SIZE
+        self.mapped_end() + self.guard_pages * PAGE_SIZE
     }
 
-    /// First address of the guard page, which is where the mapped bytes end.
+    /// Where the mapped bytes end, and the guard page starts if there is one.
     #[must_use]
-    pub fn guard(&self) -> usize {
+    pub fn mapped_end(&self) -> usize {
         self.start + self.pages * PAGE_SIZE
     }
 }
 
-/// One line of `vmallocinfo`: range and size with the guard page, caller, pages, kind.
+/// One line of `vmallocinfo`: range and size with the guard page, caller or `-`, pages, kind.
 impl fmt::Display for AreaInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (start, end) = (self.start, self.end());
         let kind = self.kind.name();
-        write!(
-            f,
-            "{start:#018x}-{end:#018x} {:>8} {} pages={} {kind}",
-            end - start,
-            self.caller,
-            self.pages
-        )?;
+        write!(f, "{start:#018x}-{end:#018x} {:>8} ", end - start)?;
+        match self.caller {
+            Some(caller) => write!(f, "{caller}")?,
+            None => f.write_str("-")?,
+        }
+        write!(f, " pages={} {kind}", self.pages)?;
         if self.huge_pages > 0 {
             write!(f, " huge={}", self.huge_pages / BLOCK_PAGES)?;
         }
@@ -205,8 +206,20 @@ impl<P: Platform> Vmalloc<P> {
             }
             last += 1;
         }
+        let (start, pages) = (self.address(number, first), last + 1 - first);
+        if load(leaf, first).is_ram() {
+            return Some(AreaInfo {
+                start,
+                pages,
+                guard_pages: 0,
+                huge_pages: 0,
+                requested: pages * PAGE_SIZE,
+                kind: Kind::VmMapRam,
+                caller: None,
+            });
+        }
         let guard = Entry(leaf.get(last + 1)?.load(Ordering::Acquire));
-        self.describe(number, first, last + 1 - first, 0, guard)
+        describe(start, pages, 0, guard)
     }
 
     fn run_area(&self, number: usize, blocks: usize, huge: usize) -> Option<AreaInfo> {
@@ -217,26 +230,7 @@ impl<P: Platform> Vmalloc<P> {
         let leaf = self.table.get(number + blocks - 1)?.leaf(&self.platform)?;
         let in_last = (0..BLOCK_PAGES).find(|&page| load(leaf, page).is_guard())?;
         let pages = (blocks - 1) * BLOCK_PAGES + in_last;
-        self.describe(number, 0, pages, huge * BLOCK_PAGES, load(leaf, in_last))
-    }
-
-    fn describe(
-        &self,
-        number: usize,
-        first: usize,
-        pages: usize,
-        huge_pages: usize,
-        guard: Entry,
-    ) -> Option<AreaInfo> {
-        let info = guard.guard_info()?;
-        Some(AreaInfo {
-            start: self.address(number, first),
-            pages,
-            huge_pages,
-            requested: pages * PAGE_SIZE - info.slack,
-            kind: info.kind,
-            caller: info.caller,
-        })
+        describe(self.address(number, 0), pages, huge * BLOCK_PAGES, load(leaf, in_last))
     }
 
     /// Counts. Walks all that was ever used: not for hot paths.
@@ -298,6 +292,20 @@ impl<P: Platform> Vmalloc<P> {
             })
             .sum()
     }
+}
+
+/// What a guard page's entry and the pages before it tell.
+fn describe(start: usize, pages: usize, huge_pages: usize, guard: Entry) -> Option<AreaInfo> {
+    let info = guard.guard_info()?;
+    Some(AreaInfo {
+        start,
+        pages,
+        guard_pages: 1,
+        huge_pages,
+        requested: pages * PAGE_SIZE - info.slack,
+        kind: info.kind,
+        caller: Some(info.caller),
+    })
 }
 
 fn load(table: &Table, index: usize) -> Entry {

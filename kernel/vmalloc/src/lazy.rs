@@ -7,6 +7,8 @@ use crate::{
     Vmalloc,
     block::Block,
     list::{List, NONE},
+    lock::Guard,
+    pages::Pages,
     platform::{BLOCK_PAGES, CpuPin, Platform},
     pool::SmallRun,
 };
@@ -35,17 +37,36 @@ impl Lazy {
 }
 
 impl<P: Platform> Vmalloc<P> {
-    /// `count` pages of a block were unmapped: they wait for a flush.
+    /// `count` pages of an area that owned its frames were unmapped: they wait for a flush.
     #[inline]
     pub(crate) fn retire_pages(&self, run: &SmallRun<'_>, count: usize) {
         let pin = self.platform.pin();
         let mut pages = run.block.pages.lock(&pin);
+        pages.keeps = true;
+        self.retire_locked(&pin, pages, run, count);
+        self.count_retired(pin, count);
+    }
+
+    /// The same of any area, by who has locked the block, and counts them later.
+    #[inline]
+    pub(crate) fn retire_locked(
+        &self,
+        pin: &P::Pin,
+        mut pages: Guard<'_, Pages, P::Pin>,
+        run: &SmallRun<'_>,
+        count: usize,
+    ) {
         pages.retire(run.first, count);
         let listed = mem::replace(&mut pages.lazy, true);
         drop(pages);
         if !listed {
-            self.push_lazy(&pin, run.number);
+            self.push_lazy(pin, run.block.number());
         }
+    }
+
+    /// Counts pages that were retired, and sees to it that they do not become too many.
+    #[inline]
+    pub(crate) fn count_retired(&self, pin: P::Pin, count: usize) {
         let too_many = self.count_lazy(&pin, count);
         drop(pin);
         if too_many {

@@ -13,6 +13,7 @@
 //! | `area` | `vmalloc` and its relatives, `vmap`, `ioremap`, `vfree`, `vunmap` |
 //! | `request` | what an area is asked to be |
 //! | `small`, `run` | areas inside a block, and areas of whole blocks |
+//! | `ram` | `vm_map_ram` |
 //! | `realloc` | shrinking and growing; growth moves entries, not bytes |
 //! | `protect` | changing protections |
 //! | `read` | reading what may vanish |
@@ -58,6 +59,7 @@ mod platform;
 mod pool;
 mod protect;
 mod purge;
+mod ram;
 mod read;
 mod realloc;
 mod request;
@@ -75,6 +77,8 @@ mod tests_calls;
 mod tests_failures;
 #[cfg(test)]
 mod tests_purge;
+#[cfg(test)]
+mod tests_ram;
 
 use block::BlockTable;
 use blocks::Reserve;
@@ -133,7 +137,7 @@ pub struct Vmalloc<P: Platform> {
     range: Range<usize>,
     arena: arena::Arena,
     table: BlockTable,
-    pools: [Pool; MAX_CPUS],
+    pools: [Pool; pool::POOLS],
     lazy: [Lazy; MAX_CPUS],
     lazy_sum: LazySum,
     turn: Turn,
@@ -164,7 +168,7 @@ impl<P: Platform> Vmalloc<P> {
         Ok(Self {
             arena: arena::Arena::new(range.len() / BLOCK_SIZE),
             table: BlockTable::new(),
-            pools: [const { Pool::new() }; MAX_CPUS],
+            pools: [const { Pool::new() }; pool::POOLS],
             lazy: [const { Lazy::new() }; MAX_CPUS],
             lazy_sum: LazySum::new(0),
             turn: Turn::new(),

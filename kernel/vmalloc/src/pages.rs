@@ -11,7 +11,7 @@
 //! to free, however many areas they were.
 
 use crate::{
-    bitmap::{Bitmap, View, WORDS},
+    bitmap::{Bitmap, View, WORDS, starts_of_runs},
     platform::BLOCK_PAGES,
     shootdown::Stamp,
 };
@@ -40,6 +40,8 @@ pub(crate) struct Pages {
     pub listed: Listed,
     /// Whether the block is in a list of blocks with dirty pages, or in the hands of a purge.
     pub lazy: bool,
+    /// Whether free pages may keep frames: areas that own theirs were freed here.
+    pub keeps: bool,
 }
 
 impl Pages {
@@ -53,6 +55,7 @@ impl Pages {
             lowest: 0,
             listed: Listed::No,
             lazy: false,
+            keeps: false,
         }
     }
 
@@ -64,6 +67,22 @@ impl Pages {
     /// Takes the lowest free run of `count` pages aligned to `align` pages: the page it starts at.
     #[inline]
     pub fn take(&mut self, count: usize, align: usize) -> Option<usize> {
+        if align == 1 && count <= 64 {
+            // Mostly the lowest word that has free pages has the run: runs that leave it start higher.
+            let index = usize::from(self.lowest) % WORDS;
+            let word = self.open.word(index);
+            let starts = starts_of_runs(word & !self.stale.word(index), count);
+            if starts != 0 {
+                let bit = starts.trailing_zeros();
+                self.open.set_word(index, word & !((u64::MAX >> (64 - count)) << bit));
+                self.free -= count as u16;
+                return Some(index * 64 + bit as usize);
+            }
+        }
+        self.take_anywhere(count, align)
+    }
+
+    fn take_anywhere(&mut self, count: usize, align: usize) -> Option<usize> {
         let mut lowest = usize::from(self.lowest);
         while lowest < WORDS && (self.free_view().0)(lowest) == 0 {
             lowest += 1;

@@ -1,4 +1,8 @@
-//! A CPU's supply of pages from blocks of small areas.
+//! A CPU's supplies of pages from blocks that areas share.
+//!
+//! It has two pools: one of blocks whose areas own their frames, so that free pages there keep frames
+//! to be used again; one of blocks that show frames of others. Only when address space is short does
+//! either take from the other.
 //!
 //! A pool has one current block, which its CPU allocates from, and bins of blocks with free pages, by
 //! the log2 of their longest free run; those that are entirely free are in the last one, up to a
@@ -9,14 +13,15 @@
 
 use crate::{
     AllocError, Vmalloc,
-    block::{Block, Role},
+    block::{Block, BlockSlot, Role},
+    cpus::MAX_CPUS,
     list::NONE,
     lock::{Lock, Locked},
     pages::{Listed, Pages},
     platform::{BLOCK_PAGES, CpuPin, LockClass, PAGE_SIZE, Platform},
     tables::page_address,
 };
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::Ordering;
 
 /// log2 of the longest free run: 0 to 9.
 const BINS: usize = 10;
@@ -24,11 +29,31 @@ const BINS: usize = 10;
 const EMPTY: u8 = 9;
 const _: () = assert!(BLOCK_PAGES == 1 << EMPTY && BINS == EMPTY as usize + 1);
 
+/// Whose frames an area's pages show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Supply {
+    /// The area's own.
+    Owned,
+    /// Somebody else's.
+    Foreign,
+}
+
+/// Two for each CPU.
+pub(crate) const POOLS: usize = 2 * MAX_CPUS;
+
+impl Supply {
+    /// The number of a CPU's pool.
+    #[inline]
+    fn pool(self, cpu: usize) -> usize {
+        cpu + if self == Self::Foreign { MAX_CPUS } else { 0 }
+    }
+}
+
 /// See the module's documentation.
 #[repr(align(64))]
 pub(crate) struct Pool {
-    /// Number of the current block, or [`NONE`]. Changed only by the pool's own CPU, pinned.
-    current: AtomicU32,
+    /// The current block. A new one is put there only by the pool's own CPU, pinned.
+    current: BlockSlot,
     bins: Lock<Bins>,
 }
 
@@ -45,31 +70,67 @@ impl Locked for Bins {
 
 impl Pool {
     pub const fn new() -> Self {
-        Self { current: AtomicU32::new(NONE), bins: Lock::new(Bins { first: [NONE; BINS], empty: 0 }) }
+        Self { current: BlockSlot::new(), bins: Lock::new(Bins { first: [NONE; BINS], empty: 0 }) }
     }
 }
 
 /// Pages of a block that belong to the caller.
+#[derive(Clone, Copy)]
 pub(crate) struct SmallRun<'a> {
     pub block: &'a Block,
-    pub number: usize,
     /// First page in the block.
     pub first: usize,
+    /// Whether the pages may keep frames from their last use.
+    pub keeps: bool,
+}
+
+impl<'a> SmallRun<'a> {
+    /// Pages of an area that starts at page `first`.
+    #[inline]
+    pub fn at(block: &'a Block, first: usize) -> Self {
+        Self { block, first, keeps: true }
+    }
+
+    /// Takes a run from a block.
+    #[inline]
+    fn take(
+        block: &'a Block,
+        pin: &impl CpuPin,
+        take: impl FnOnce(&mut Pages) -> Option<usize>,
+    ) -> Option<Self> {
+        let mut pages = block.pages.lock(pin);
+        let first = take(&mut pages)?;
+        Some(Self { block, first, keeps: pages.keeps })
+    }
 }
 
 impl<P: Platform> Vmalloc<P> {
     /// Takes a run of `count` pages, less than a block, aligned to `align` pages, at most half a block.
     #[inline]
-    pub(crate) fn take_pages(&self, count: usize, align: usize) -> Result<SmallRun<'_>, AllocError> {
+    pub(crate) fn take_pages(
+        &self,
+        supply: Supply,
+        count: usize,
+        align: usize,
+    ) -> Result<SmallRun<'_>, AllocError> {
         let pin = self.platform.pin();
-        let number = self.pools[pin.cpu()].current.load(Ordering::Relaxed);
-        if number != NONE
-            && let Some(block) = self.table.get(number as usize)
-            && let Some(first) = block.pages.lock(&pin).take_current(count, align)
-        {
-            return Ok(SmallRun { block, number: number as usize, first });
+        match self.take_current(&pin, supply, count, align) {
+            Some(run) => Ok(run),
+            None => self.take_pages_elsewhere(&pin, supply, count, align),
         }
-        self.take_pages_elsewhere(&pin, count, align)
+    }
+
+    /// The same if the current block has such a run.
+    #[inline]
+    pub(crate) fn take_current(
+        &self,
+        pin: &P::Pin,
+        supply: Supply,
+        count: usize,
+        align: usize,
+    ) -> Option<SmallRun<'_>> {
+        let block = self.pools[supply.pool(pin.cpu())].current.get()?;
+        SmallRun::take(block, pin, |pages| pages.take_current(count, align))
     }
 
     /// The current block has no such run: makes another one current.
@@ -77,24 +138,27 @@ impl<P: Platform> Vmalloc<P> {
     fn take_pages_elsewhere(
         &self,
         pin: &P::Pin,
+        supply: Supply,
         count: usize,
         align: usize,
     ) -> Result<SmallRun<'_>, AllocError> {
-        let cpu = pin.cpu();
+        let pool = supply.pool(pin.cpu());
         let room = count + align - 1;
-        let number = match self.take_fitting(pin, cpu, room) {
-            Some(number) => number,
-            None => match self.open_small_block(pin) {
-                Ok(number) => number,
-                Err(AllocError::OutOfAddressSpace) => return self.take_pages_from_others(pin, count, align),
+        let block = match self.take_fitting(pin, pool, pool, room) {
+            Some(block) => block,
+            None => match self.open_small_block(pin, pool) {
+                Ok(block) => block,
+                Err(AllocError::OutOfAddressSpace) => {
+                    return self.take_pages_from_others(pin, pool, count, align);
+                }
                 Err(error) => return Err(error),
             },
         };
-        self.make_current(pin, number);
-        match self.block(number).pages.lock(pin).take(count, align) {
-            Some(first) => Ok(SmallRun { block: self.block(number), number, first }),
+        self.make_current(pin, pool, block);
+        match SmallRun::take(block, pin, |pages| pages.take(count, align)) {
+            Some(run) => Ok(run),
             // Others allocate from it too when address space is short.
-            None => self.take_pages_from_others(pin, count, align),
+            None => self.take_pages_from_others(pin, pool, count, align),
         }
     }
 
@@ -102,56 +166,56 @@ impl<P: Platform> Vmalloc<P> {
     fn take_pages_from_others(
         &self,
         pin: &P::Pin,
+        own: usize,
         count: usize,
         align: usize,
     ) -> Result<SmallRun<'_>, AllocError> {
-        for cpu in 0..self.pools.len() {
-            while let Some(number) = self.take_fitting(pin, cpu, count) {
-                self.make_current(pin, number);
-                let block = self.block(number);
-                if let Some(first) = block.pages.lock(pin).take(count, align) {
-                    return Ok(SmallRun { block, number, first });
+        for pool in 0..self.pools.len() {
+            while let Some(block) = self.take_fitting(pin, pool, own, count) {
+                self.make_current(pin, own, block);
+                if let Some(run) = SmallRun::take(block, pin, |pages| pages.take(count, align)) {
+                    return Ok(run);
                 }
                 // It is in this CPU's pool now, and its runs are not aligned well enough.
-                if cpu == pin.cpu() {
+                if pool == own {
                     break;
                 }
             }
         }
-        let current = |pool: &Pool| {
-            let number = pool.current.load(Ordering::Relaxed) as usize;
-            let block = self.table.get(number)?;
-            let first = block.pages.lock(pin).take_current(count, align)?;
-            Some(SmallRun { block, number, first })
-        };
-        self.pools.iter().find_map(current).ok_or(AllocError::OutOfAddressSpace)
+        for block in self.pools.iter().filter_map(|pool| pool.current.get()) {
+            if let Some(run) = SmallRun::take(block, pin, |pages| pages.take_current(count, align)) {
+                return Ok(run);
+            }
+        }
+        Err(AllocError::OutOfAddressSpace)
     }
 
-    /// Takes a block that has a free run of `room` pages out of the bins of pool `cpu`, to be the
-    /// current one of the pool of this CPU.
-    fn take_fitting(&self, pin: &P::Pin, cpu: usize, room: usize) -> Option<usize> {
-        let mut bins = self.pools[cpu].bins.lock(pin);
+    /// Takes a block that has a free run of `room` pages out of the bins of pool `from`, to be the
+    /// current one of pool `to`, one of this CPU.
+    fn take_fitting(&self, pin: &P::Pin, from: usize, to: usize, room: usize) -> Option<&Block> {
+        let mut bins = self.pools[from].bins.lock(pin);
         let lowest = room.next_power_of_two().ilog2() as usize;
         let bin = (lowest..BINS).find(|&bin| bins.first[bin] != NONE)?;
         let number = bins.first[bin] as usize;
         bins.unlink(self, number, bin as u8);
         // Said under the pool's lock, so that nobody lists it meanwhile.
-        self.block(number).pages.lock(pin).listed = Listed::Current;
-        self.block(number).set_role(Role::Small { pool: pin.cpu() as u16 });
-        Some(number)
+        let block = self.block(number);
+        block.pages.lock(pin).listed = Listed::Current;
+        block.set_role(Role::Small { pool: to as u16 });
+        Some(block)
     }
 
-    fn make_current(&self, pin: &P::Pin, number: usize) {
-        let before = self.pools[pin.cpu()].current.swap(number as u32, Ordering::Relaxed);
-        if before != NONE && before as usize != number {
-            self.settle(pin, before as usize, |pages| pages.listed = Listed::No);
+    fn make_current(&self, pin: &P::Pin, pool: usize, block: &Block) {
+        let before = self.pools[pool].current.swap(Some(block));
+        if let Some(before) = before.filter(|before| before.number() != block.number()) {
+            self.settle(pin, before.number(), |pages| pages.listed = Listed::No);
         }
     }
 
     /// Gives back `count` pages from `first` that every CPU has flushed.
     pub(crate) fn give_pages(&self, run: &SmallRun<'_>, count: usize) {
         let pin = self.platform.pin();
-        self.settle(&pin, run.number, |pages| pages.give(run.first, count));
+        self.settle(&pin, run.block.number(), |pages| pages.give(run.first, count));
     }
 
     /// Changes a block of small areas so that pages may become free, then puts it where its longest
@@ -189,15 +253,15 @@ impl<P: Platform> Vmalloc<P> {
         unreachable!("block {number} holds pages of small areas");
     }
 
-    /// Takes a free block from the arena, to be the current one of this CPU's pool.
-    fn open_small_block(&self, pin: &P::Pin) -> Result<usize, AllocError> {
+    /// Takes a free block from the arena, to be the current one of this pool.
+    fn open_small_block(&self, pin: &P::Pin, pool: usize) -> Result<&Block, AllocError> {
         let number = self.open_blocks(1, 1, None)?;
         match self.link_leaf(number) {
             Ok(block) => {
                 *block.pages.lock(pin) = Pages::new();
                 block.pages.lock(pin).listed = Listed::Current;
-                block.set_role(Role::Small { pool: pin.cpu() as u16 });
-                Ok(number)
+                block.set_role(Role::Small { pool: pool as u16 });
+                Ok(block)
             }
             Err(error) => {
                 self.arena.free(pin, number, 1);
@@ -210,9 +274,8 @@ impl<P: Platform> Vmalloc<P> {
     pub(crate) fn retire_current_blocks(&self) {
         let pin = self.platform.pin();
         for pool in &self.pools {
-            let number = pool.current.swap(NONE, Ordering::Relaxed);
-            if number != NONE {
-                self.settle(&pin, number as usize, |pages| pages.listed = Listed::No);
+            if let Some(block) = pool.current.swap(None) {
+                self.settle(&pin, block.number(), |pages| pages.listed = Listed::No);
             }
         }
     }

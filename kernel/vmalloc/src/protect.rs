@@ -37,10 +37,10 @@ impl<P: Platform> Vmalloc<P> {
         if size == 0 || !start.is_multiple_of(PAGE_SIZE) {
             return Err(ProtectError::BadRange { start, size });
         }
-        let area = self.find_area(start).filter(|area| start < area.guard());
+        let area = self.find_area(start).filter(|area| start < area.mapped_end());
         let area = area.ok_or(ProtectError::NotAllocated { address: start })?;
         let pages = size.div_ceil(PAGE_SIZE);
-        if pages > (area.guard() - start) / PAGE_SIZE {
+        if pages > (area.mapped_end() - start) / PAGE_SIZE {
             return Err(ProtectError::BehindArea { area });
         }
         let end = start + pages * PAGE_SIZE;
@@ -61,7 +61,7 @@ impl<P: Platform> Vmalloc<P> {
     fn split_ends(&self, area: &AreaInfo, start: usize, end: usize) -> Result<(), ProtectError> {
         for edge in [start, end] {
             let inside_block = !((edge - area.start) / PAGE_SIZE).is_multiple_of(BLOCK_PAGES);
-            if area.huge_pages > 0 && inside_block && edge < area.guard() {
+            if area.huge_pages > 0 && inside_block && edge < area.mapped_end() {
                 let number = (edge - self.range.start) >> BLOCK_SHIFT;
                 self.split_huge(number).map_err(|_| ProtectError::OutOfFrames)?;
                 let first = (area.start - self.range.start) >> BLOCK_SHIFT;

@@ -47,21 +47,22 @@ impl Turn {
 
 impl<P: Platform> Vmalloc<P> {
     /// Flushes what was unmapped and makes it free. Returns the pages of address space that became
-    /// free. Waits for a purge that is under way, but for callers that may not; isolated CPUs are not interrupted, and what they may
-    /// still reach goes on waiting.
+    /// free. Waits for a purge that is under way, but for callers that may not; isolated CPUs are not
+    /// interrupted, and what they may still reach goes on waiting.
     pub fn purge(&self) -> usize {
-        self.purge_reaching(Reach::Considerate)
+        self.purge_reaching(Reach::Considerate).unwrap_or(0)
     }
 
-    pub(crate) fn purge_reaching(&self, reach: Reach) -> usize {
+    /// `None`: another thread purges, and the caller must not wait for it.
+    pub(crate) fn purge_reaching(&self, reach: Reach) -> Option<usize> {
         while !self.turn.take() {
             if !self.platform.pause() {
-                return 0;
+                return None;
             }
         }
         let pages = self.purge_now(reach);
         self.turn.give();
-        pages
+        Some(pages)
     }
 
     /// Purges unless somebody does; whether it did.

@@ -12,7 +12,7 @@ use crate::{
     flush::Unflushed,
     info::AreaInfo,
     platform::{BLOCK_PAGES, BLOCK_SHIFT, PAGE_SHIFT, PAGE_SIZE, Platform},
-    pool::SmallRun,
+    pool::{SmallRun, Supply},
     request::{Backing, Shape},
     run::blocks_for,
 };
@@ -44,9 +44,10 @@ impl<P: Platform> Vmalloc<P> {
     /// Nobody else uses the area, nor its old address afterwards.
     #[track_caller]
     pub unsafe fn vrealloc(&self, address: NonNull<u8>, size: usize) -> Result<NonNull<u8>, ReallocError> {
-        let area = self.own_area(address.as_ptr() as usize)?;
+        let caller = Location::caller();
+        let area = self.own_area(address.as_ptr() as usize, caller)?;
         let (pages, slack) = self.owned_pages_for(size)?;
-        let guard = GuardInfo { slack, kind: Kind::Vmalloc, caller: Location::caller() };
+        let guard = GuardInfo { slack, kind: Kind::Vmalloc, caller };
         let offset = area.start - self.range.start;
         let (number, first) = (offset >> BLOCK_SHIFT, offset >> PAGE_SHIFT & (BLOCK_PAGES - 1));
         let small = matches!(self.block(number).role(), Role::Small { .. });
@@ -64,15 +65,10 @@ impl<P: Platform> Vmalloc<P> {
         NonNull::new(now as *mut u8).ok_or(AllocError::OutOfAddressSpace.into())
     }
 
-    fn own_area(&self, address: usize) -> Result<AreaInfo, FreeError> {
-        if !self.contains(address) {
-            return Err(FreeError::OutsideRange { address });
-        }
+    fn own_area(&self, address: usize, caller: &'static Location<'static>) -> Result<AreaInfo, FreeError> {
         match self.find_area(address) {
-            None => Err(FreeError::NotAllocated { address }),
-            Some(area) if area.start != address => Err(FreeError::InsideArea { address, area }),
-            Some(area) if area.kind != Kind::Vmalloc => Err(FreeError::WrongKind { area }),
-            Some(area) => Ok(area),
+            Some(area) if area.start == address && area.kind == Kind::Vmalloc => Ok(area),
+            _ => Err(self.why_not(address, caller)),
         }
     }
 
@@ -83,7 +79,7 @@ impl<P: Platform> Vmalloc<P> {
 
     /// Page `page` of a small area and what follows.
     fn small_run(&self, place: Place, page: usize) -> SmallRun<'_> {
-        SmallRun { block: self.block(place.number), number: place.number, first: place.first + page }
+        SmallRun::at(self.block(place.number), place.first + page)
     }
 
     /// Writes the guard and marks the last page of an area whose first page is marked.
@@ -206,7 +202,7 @@ impl<P: Platform> Vmalloc<P> {
     fn fill_pages(&self, place: Place, from: usize, to: usize) -> Result<(), AllocError> {
         let attributes = Attributes::new(Protection::ReadWrite, Cache::WriteBack, true);
         let filled = (from..to)
-            .all(|page| self.refill(core::slice::from_ref(self.page_entry(place, page)), attributes, false));
+            .all(|page| self.refill(core::slice::from_ref(self.page_entry(place, page)), attributes));
         self.give_kept_frames(core::slice::from_ref(self.page_entry(place, to)));
         if filled {
             return Ok(());
@@ -228,14 +224,14 @@ impl<P: Platform> Vmalloc<P> {
             align: 1,
             slack: guard.slack,
             attributes: Attributes::new(Protection::ReadWrite, Cache::WriteBack, true),
-            backing: Backing::Owned { zeroed: false, huge: false },
+            backing: Backing::Owned { huge: false },
             kind: Kind::Vmalloc,
             within: None,
             wait: true,
         };
         let to = if shape.is_small() {
-            let SmallRun { number, first, .. } = self.take_pages(new + 1, 1)?;
-            Place { number, first, small: true }
+            let run = self.take_pages(Supply::Owned, new + 1, 1)?;
+            Place { number: run.block.number(), first: run.first, small: true }
         } else {
             let count = blocks_for(new);
             let number = self.open_blocks(count, 1, None)?;

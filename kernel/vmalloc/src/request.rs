@@ -71,13 +71,25 @@ impl Request {
         self.within = Some((start, end));
         self
     }
+
+    /// The size, if nothing but that tells where the area may lie.
+    #[inline]
+    pub(crate) fn plain_size(&self) -> Option<usize> {
+        (self.align == PAGE_SIZE && self.within.is_none()).then_some(self.size)
+    }
+
+    #[inline]
+    pub(crate) fn attributes(&self) -> Attributes {
+        let attributes = Attributes::new(self.protection, Cache::WriteBack, true);
+        if self.zeroed { attributes.zeroed() } else { attributes }
+    }
 }
 
 /// Where the frames of an area come from.
 #[derive(Clone, Copy)]
 pub(crate) enum Backing<'a> {
     /// From the machine; they go back to it with the area.
-    Owned { zeroed: bool, huge: bool },
+    Owned { huge: bool },
     /// The caller's, in this order.
     Frames(&'a [Frame]),
     /// The machine's, contiguous from this one.
@@ -135,18 +147,18 @@ impl<P: Platform> Vmalloc<P> {
 
     #[inline]
     pub(crate) fn check(&self, request: Request) -> Result<Shape<'static>, AllocError> {
-        let Request { size, align, zeroed, huge, protection, wait, within } = request;
+        let attributes = request.attributes();
+        let Request { size, align, huge, wait, within, .. } = request;
         let (pages, slack) = self.owned_pages_for(size)?;
         if !align.is_power_of_two() {
             return Err(AllocError::BadAlignment { align });
         }
-        let attributes = Attributes::new(protection, Cache::WriteBack, true);
         Ok(Shape {
             pages,
             align: (align >> PAGE_SHIFT).max(1),
             slack,
-            attributes: if zeroed { attributes.known_zero() } else { attributes },
-            backing: Backing::Owned { zeroed, huge: huge && pages >= BLOCK_PAGES },
+            attributes,
+            backing: Backing::Owned { huge: huge && pages >= BLOCK_PAGES },
             kind: Kind::Vmalloc,
             wait,
             within: within.map(|(start, end)| self.blocks_inside(start, end)).transpose()?,

@@ -5,7 +5,6 @@ use crate::{
     area::{claim, clear, publish, unmap},
     block::Role,
     entry::{Entry, GuardInfo},
-    flush::Unflushed,
     platform::{BLOCK_PAGES, Frame, Platform},
     request::{Backing, Shape},
 };
@@ -54,11 +53,11 @@ impl<P: Platform> Vmalloc<P> {
     /// Maps the pages of the area that lie in a block that was just opened; `from` is the first.
     pub(crate) fn fill_block(&self, number: usize, from: usize, shape: &Shape<'_>) -> Result<(), AllocError> {
         let pages = (shape.pages - from).min(BLOCK_PAGES);
-        if let Backing::Owned { huge: true, zeroed } = shape.backing
+        if let Backing::Owned { huge: true } = shape.backing
             && pages == BLOCK_PAGES
             && let Some(frame) = self.platform.take_huge_frame()
         {
-            return self.map_huge(number, frame, zeroed, shape);
+            return self.map_huge(number, frame, shape);
         }
         let block = self.link_leaf(number)?;
         let Some(leaf) = block.leaf(&self.platform) else { unreachable!("just linked") };
@@ -68,13 +67,7 @@ impl<P: Platform> Vmalloc<P> {
         Ok(())
     }
 
-    fn map_huge(
-        &self,
-        number: usize,
-        frame: Frame,
-        zeroed: bool,
-        shape: &Shape<'_>,
-    ) -> Result<(), AllocError> {
+    fn map_huge(&self, number: usize, frame: Frame, shape: &Shape<'_>) -> Result<(), AllocError> {
         let entry = match self.make_block(number) {
             Ok((_, entry)) => entry,
             Err(error) => {
@@ -82,7 +75,7 @@ impl<P: Platform> Vmalloc<P> {
                 return Err(error);
             }
         };
-        if zeroed {
+        if shape.attributes.are_zeroed() {
             (0..BLOCK_PAGES as u64).for_each(|page| self.zero(Frame::new(frame.number() + page)));
         }
         // Release: a CPU that walks through the entry finds the zeros.
@@ -106,11 +99,6 @@ impl<P: Platform> Vmalloc<P> {
             return false;
         }
         self.free_claimed_run(first, count);
-        if !owned {
-            // The frames are somebody's, and the address space waits on.
-            let range = self.address(first, 0)..self.address(first + count, 0);
-            Unflushed::new((), range).flush(&self.platform, self.flush_ceiling());
-        }
         true
     }
 

@@ -9,6 +9,7 @@ use crate::{
     sim::{Machine, PageFault},
     tests::{START, address, free, instance},
     tests_calls::{assert_marks, mark, protect, resize, take, unmap},
+    tests_ram::unmap_ram,
 };
 use core::{fmt::Debug, ptr::NonNull};
 
@@ -105,6 +106,17 @@ fn mappings_of_the_callers_frames() {
             |vmalloc, frames| vmalloc.vmap(frames, Protection::ReadOnly),
             |machine, vmalloc, frames, area| {
                 area.into_iter().for_each(|area| unmap(vmalloc, area).expect("mapped"));
+                vmalloc.vm_unmap_aliases();
+                Platform::give_frames(&machine, frames.into_iter());
+            },
+        );
+        until_it_succeeds(
+            |error| *error == AllocError::OutOfFrames,
+            |machine, _| take(machine, count),
+            |vmalloc, frames| vmalloc.vm_map_ram(frames, Protection::ReadOnly),
+            |machine, vmalloc, frames, area| {
+                area.into_iter().for_each(|area| unmap_ram(vmalloc, area, count).expect("mapped"));
+                vmalloc.vm_unmap_aliases();
                 Platform::give_frames(&machine, frames.into_iter());
             },
         );

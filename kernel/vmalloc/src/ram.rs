@@ -1,0 +1,196 @@
+//! `vm_map_ram`: frames of the caller's, mapped for a short time.
+//!
+//! Up to a block of them share a block with other mappings, without a guard page between. The first two
+//! entries say how many pages a mapping has, so that unmapping anything but whole mappings is refused.
+//! Longer ones are runs of blocks, as other areas are.
+
+use crate::{
+    AllocError, FreeError, Vmalloc,
+    block::{Block, Role},
+    entry::{Attributes, Cache, Entry, Kind, Protection},
+    platform::{BLOCK_PAGES, Frame, PAGE_SIZE, Platform},
+    pool::{SmallRun, Supply},
+    request::Backing,
+    shootdown::Reach,
+};
+use core::{
+    panic::Location,
+    ptr::NonNull,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+/// Entries written in one go of a loop.
+const UNROLL: usize = 8;
+
+impl<P: Platform> Vmalloc<P> {
+    /// Maps frames of the caller's, in their order, to contiguous addresses, as [`vmap`](Self::vmap) does,
+    /// but without a guard page behind, and faster. For mappings that soon go again: one that stays holds
+    /// up a block that others share.
+    ///
+    /// # Errors
+    /// See [`AllocError`]; nothing has changed then.
+    #[inline]
+    #[track_caller]
+    pub fn vm_map_ram(&self, frames: &[Frame], protection: Protection) -> Result<NonNull<u8>, AllocError> {
+        match self.map_ram_plainly(frames, Attributes::ram(protection)) {
+            Some(start) => Ok(start),
+            None => self.map_ram_otherwise(frames, protection, Location::caller()),
+        }
+    }
+
+    /// In this CPU's current block, the way of nearly all.
+    #[inline(never)]
+    fn map_ram_plainly(&self, frames: &[Frame], attributes: Attributes) -> Option<NonNull<u8>> {
+        if frames.is_empty() || frames.len() > BLOCK_PAGES {
+            return None;
+        }
+        let run = self.take_current(&self.platform.pin(), Supply::Foreign, frames.len(), 1)?;
+        NonNull::new(self.map_ram(&run, frames, attributes) as *mut u8)
+    }
+
+    #[inline(never)]
+    fn map_ram_otherwise(
+        &self,
+        frames: &[Frame],
+        protection: Protection,
+        caller: &'static Location<'static>,
+    ) -> Result<NonNull<u8>, AllocError> {
+        if frames.is_empty() {
+            return Err(AllocError::NoFrames);
+        }
+        let (pages, _) = self.pages_for(frames.len().saturating_mul(PAGE_SIZE))?;
+        if pages > BLOCK_PAGES {
+            let backing = Backing::Frames(frames);
+            return self
+                .make(&Self::foreign(pages, Kind::VmMapRam, protection, Cache::WriteBack, backing), caller);
+        }
+        let ticket = self.purge_ticket();
+        let take = || self.take_pages(Supply::Foreign, pages, 1);
+        let run = take().or_else(|error| self.make_room(error, ticket, true, take))?;
+        let start = self.map_ram(&run, frames, Attributes::ram(protection));
+        NonNull::new(start as *mut u8).ok_or(AllocError::OutOfAddressSpace)
+    }
+
+    /// Writes the entries of a mapping: its address.
+    #[inline]
+    fn map_ram(&self, run: &SmallRun<'_>, frames: &[Frame], attributes: Attributes) -> usize {
+        let count = frames.len();
+        let slots = &self.small_leaf(run.block)[run.first..run.first + count];
+        if run.keeps {
+            self.give_kept_frames(slots);
+        }
+        let map = |slot: &AtomicU64, frame| slot.store(Entry::page(frame, attributes).0, Ordering::Relaxed);
+        let (whole, rest) = slots.as_chunks::<UNROLL>();
+        let (whole_frames, rest_frames) = frames.as_chunks::<UNROLL>();
+        for (slots, &frames) in whole.iter().zip(whole_frames) {
+            for index in 0..UNROLL {
+                map(&slots[index], frames[index]);
+            }
+        }
+        rest.iter().zip(rest_frames).for_each(|(slot, &frame)| map(slot, frame));
+        // A CPU may set accessed and dirty bits in the entries: they are set.
+        let mut first = Entry::page(frames[0], attributes).with_ram_start(count);
+        if count == 1 {
+            first = first.with_last();
+        } else {
+            slots[1].store(Entry::page(frames[1], attributes).with_ram_second(count).0, Ordering::Relaxed);
+            let last = Entry(slots[count - 1].load(Ordering::Relaxed));
+            slots[count - 1].store(last.with_last().0, Ordering::Relaxed);
+        }
+        // Last: it makes the mapping known.
+        slots[0].store(first.0, Ordering::Release);
+        self.address(run.block.number(), run.first)
+    }
+
+    /// Unmaps the `count` pages of the mapping, made by [`vm_map_ram`](Self::vm_map_ram), that starts at
+    /// `address`. CPUs may still reach the frames by old translations until
+    /// [`vm_unmap_aliases`](Self::vm_unmap_aliases).
+    ///
+    /// # Errors
+    /// See [`FreeError`]; nothing has changed then.
+    ///
+    /// # Safety
+    /// Nobody uses the mapping any more.
+    #[inline]
+    #[track_caller]
+    pub unsafe fn vm_unmap_ram(&self, address: NonNull<u8>, count: usize) -> Result<(), FreeError> {
+        let address = address.as_ptr() as usize;
+        if self.unmap_ram(address, count) {
+            Ok(())
+        } else {
+            self.unmap_ram_run(address, count, Location::caller())
+        }
+    }
+
+    /// `false`: nothing was done, because there is no such mapping, or it is a run.
+    #[inline(never)]
+    fn unmap_ram(&self, address: usize, count: usize) -> bool {
+        if self.platform.in_interrupt() {
+            return false;
+        }
+        let Some((block, first)) = self.place(address) else { return false };
+        if !matches!(block.role(), Role::Small { .. }) {
+            return false;
+        }
+        let pin = self.platform.pin();
+        // The lock decides between two calls for one mapping.
+        let pages = block.pages.lock(&pin);
+        let Some(slots) = self.ram_mapping(block, first, count) else { return false };
+        let (whole, rest) = slots.as_chunks::<UNROLL>();
+        for slots in whole {
+            for slot in slots {
+                slot.store(Entry::UNUSED.0, Ordering::Relaxed);
+            }
+        }
+        rest.iter().for_each(|slot| slot.store(Entry::UNUSED.0, Ordering::Relaxed));
+        self.retire_locked(&pin, pages, &SmallRun::at(block, first), count);
+        self.count_retired(pin, count);
+        true
+    }
+
+    /// The entries of the mapping of `count` pages that starts at page `first` of a block, if there is one.
+    #[inline]
+    fn ram_mapping(&self, block: &Block, first: usize, count: usize) -> Option<&[AtomicU64]> {
+        let slots = block.leaf(&self.platform)?.get(first..first.checked_add(count)?)?;
+        let entry = |index: usize| slots.get(index).map(|slot| Entry(slot.load(Ordering::Acquire)));
+        entry(0)?.starts_ram(count, entry(1).unwrap_or(Entry::UNUSED)).then_some(slots)
+    }
+
+    #[inline(never)]
+    fn unmap_ram_run(
+        &self,
+        address: usize,
+        count: usize,
+        caller: &'static Location<'static>,
+    ) -> Result<(), FreeError> {
+        if self.platform.in_interrupt() {
+            return Err(FreeError::InInterrupt { address, caller });
+        }
+        match self.find_area(address) {
+            Some(area) if area.start == address && area.kind == Kind::VmMapRam => {
+                if area.pages != count {
+                    return Err(FreeError::WrongLength { pages: count, area, caller });
+                }
+                // Of two calls for one mapping, one finds it gone.
+                if count > BLOCK_PAGES && self.unmap_area(address, false) {
+                    return Ok(());
+                }
+                Err(FreeError::NotAllocated { address, caller })
+            }
+            _ => Err(self.why_not(address, caller)),
+        }
+    }
+
+    /// Makes every CPU forget what was unmapped before this call, isolated ones too. For who is about to
+    /// give frames away that [`vmap`](Self::vmap) or [`vm_map_ram`](Self::vm_map_ram) had mapped, or to change
+    /// how they are cached elsewhere.
+    pub fn vm_unmap_aliases(&self) {
+        if self.purge_reaching(Reach::Everyone).is_none() {
+            // Another thread purges, and the caller must not wait for it.
+            let pin = self.platform.pin();
+            let shootdown = self.platform.shootdown();
+            shootdown.round(&self.platform, shootdown.stamp(), Reach::Everyone);
+            drop(pin);
+        }
+    }
+}
