@@ -39,7 +39,7 @@ impl Users {
 pub fn users() -> Users {
     let stats = vmalloc().stats();
     let heap = (heap::usage().size / PAGE_SIZE) as u64;
-    let owned = |area: &AreaInfo| !matches!(area.kind, Kind::Vmap | Kind::Ioremap);
+    let owned = |area: &AreaInfo| area.kind == Kind::Vmalloc;
     let mapped: usize = vmalloc().areas().filter(owned).map(|area| area.pages).sum();
     Users {
         page_tables: (paging::walk(|_, _| ()) + stats.reserved_tables) as u64,

@@ -1,11 +1,14 @@
 //! The benchmark cases.
 
 use super::parameters::Parameters;
-use crate::{arch::cpu, memory};
+use crate::{
+    arch::cpu,
+    memory::{self, frames},
+};
 use alloc::vec::Vec;
 use core::ptr::NonNull;
 use fastrand::Rng;
-use vmalloc::{AllocError, PAGE_SIZE, Request};
+use vmalloc::{AllocError, Frame, PAGE_SIZE, Protection, Request};
 
 /// All loops of one run of a case.
 type Run = fn(&Parameters, &mut Rng) -> Result<(), AllocError>;
@@ -39,7 +42,7 @@ pub(super) const CASES: &[Case] = &[
     missing(128, "pcpu_alloc_test"),
     missing(256, "kvfree_rcu_1_arg_vmalloc_test"),
     missing(512, "kvfree_rcu_2_arg_vmalloc_test"),
-    missing(1024, "vm_map_ram_test"),
+    case(1024, "vm_map_ram_test", vm_map_ram),
     missing(2048, "no_block_alloc_test"),
     missing(4096, "vrealloc_test"),
 ];
@@ -88,8 +91,8 @@ fn fix_size(parameters: &Parameters, _: &mut Rng) -> Result<(), AllocError> {
 }
 
 fn full_fit(parameters: &Parameters, _: &mut Rng) -> Result<(), AllocError> {
-    const PAIRS_OF_A_CPU: usize = 8192;
-    let pairs = cpu::online().count() * PAIRS_OF_A_CPU;
+    const PAIRS: usize = 8192;
+    let pairs = (1 + cpu::online().count().ilog2() as usize) * PAIRS;
     let mut kept = reserve(pairs)?;
     let mut holes = reserve(pairs)?;
     for _ in 0..pairs {
@@ -148,9 +151,45 @@ fn align_shift(_: &Parameters, _: &mut Rng) -> Result<(), AllocError> {
     (0..usize::BITS).try_for_each(|shift| Area::new(Request::new(PAGE_SIZE).align(1 << shift)).map(drop))
 }
 
-/// Room for areas in the heap.
-fn reserve(areas: usize) -> Result<Vec<Area>, AllocError> {
+fn vm_map_ram(parameters: &Parameters, _: &mut Rng) -> Result<(), AllocError> {
+    let frames = Frames::take(parameters.pages())?;
+    for _ in 0..parameters.test_loop_count {
+        let start = memory::vmalloc().vm_map_ram(&frames.0, Protection::ReadWrite)?;
+        // SAFETY: the mapping is ours; so are the frames. Nobody uses it after it is unmapped.
+        let unmapped = unsafe {
+            start.write_volatile(1);
+            memory::vmalloc().vm_unmap_ram(start, frames.0.len())
+        };
+        if let Err(error) = unmapped {
+            panic!("what was mapped cannot be unmapped: {error}");
+        }
+    }
+    Ok(())
+}
+
+/// Frames that are mapped now and then; they go back when dropped.
+struct Frames(Vec<Frame>);
+
+impl Frames {
+    fn take(count: usize) -> Result<Self, AllocError> {
+        let mut list = reserve(count)?;
+        let taken = frames::take(count, |frame| list.push(frame));
+        // What there is goes back if it is too little.
+        let frames = Self(list);
+        if taken < count { Err(AllocError::OutOfFrames) } else { Ok(frames) }
+    }
+}
+
+impl Drop for Frames {
+    fn drop(&mut self) {
+        memory::vmalloc().vm_unmap_aliases();
+        frames::give(self.0.drain(..));
+    }
+}
+
+/// Room for a list in the heap.
+fn reserve<T>(entries: usize) -> Result<Vec<T>, AllocError> {
     let mut list = Vec::new();
-    list.try_reserve_exact(areas).map_err(|_| AllocError::OutOfFrames)?;
+    list.try_reserve_exact(entries).map_err(|_| AllocError::OutOfFrames)?;
     Ok(list)
 }
