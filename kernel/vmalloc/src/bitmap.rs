@@ -45,18 +45,30 @@ impl Bitmap {
 
     #[inline]
     fn for_each_word(&mut self, first: usize, count: usize, mut change: impl FnMut(&mut u64, u64)) {
-        debug_assert!(count > 0 && first + count <= BLOCK_PAGES);
-        // `bits` is 1..=64, so the shifts are in range.
-        let mask = |bit: usize, bits: usize| (u64::MAX >> (64 - bits)) << (bit % 64);
-        let (mut bit, mut left) = (first, count);
-        while bit % 64 + left > 64 {
-            let bits = 64 - bit % 64;
-            change(&mut self.0[bit / 64 % WORDS], mask(bit, bits));
-            bit += bits;
-            left -= bits;
-        }
-        change(&mut self.0[bit / 64 % WORDS], mask(bit, left));
+        each_word(first, count, |index, mask| {
+            change(&mut self.0[index % WORDS], mask);
+            true
+        });
     }
+}
+
+/// The words that `count` bits from `first` lie in, and which of their bits those are, as long as
+/// `go_on` says so: whether it always did.
+#[inline]
+fn each_word(first: usize, count: usize, mut go_on: impl FnMut(usize, u64) -> bool) -> bool {
+    debug_assert!(count > 0 && first + count <= BLOCK_PAGES);
+    // `bits` is 1..=64, so the shifts are in range.
+    let mask = |bit: usize, bits: usize| (u64::MAX >> (64 - bits)) << (bit % 64);
+    let (mut bit, mut left) = (first, count);
+    while bit % 64 + left > 64 {
+        let bits = 64 - bit % 64;
+        if !go_on(bit / 64, mask(bit, bits)) {
+            return false;
+        }
+        bit += bits;
+        left -= bits;
+    }
+    go_on(bit / 64, mask(bit, left))
 }
 
 /// The words of a map that is not stored as such: bit `b` of the block is bit `b % 64` of `word(b / 64)`.
@@ -127,6 +139,12 @@ impl<W: Fn(usize) -> u64> View<W> {
             word = map((self.0)(index));
         }
         Some(index * 64 + word.trailing_zeros() as usize)
+    }
+
+    /// Whether `count` bits from `first` are all set.
+    #[inline]
+    pub fn all(self, first: usize, count: usize) -> bool {
+        each_word(first, count, |index, mask| (self.0)(index % WORDS) & mask == mask)
     }
 
     /// Length of the longest run of set bits.
@@ -222,6 +240,12 @@ mod tests {
             prop_assert_eq!(view(&map).longest_run(), longest);
             let total: usize = view(&map).runs(0).map(|(start, end)| end - start).sum();
             prop_assert_eq!(total, bits.iter().filter(|&&bit| bit).count());
+        }
+
+        #[test]
+        fn all_is_true_of_runs_alone(map in bitmaps(), first in 0usize..512, count in 1usize..=512) {
+            let count = count.min(512 - first);
+            prop_assert_eq!(view(&map).all(first, count), bools(&map)[first..first + count].iter().all(|&b| b));
         }
 
         #[test]

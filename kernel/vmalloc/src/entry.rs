@@ -313,6 +313,20 @@ impl Entry {
         (self.0 & !FRAME_MASK == attributes.0 & !PRESENT).then(|| self.mapped())
     }
 
+    /// Whether [`mapped_as`](Self::mapped_as) holds of all these.
+    #[inline]
+    pub fn all_mapped_as<const N: usize>(entries: [Self; N], attributes: Attributes) -> bool {
+        let expected = attributes.0 & !PRESENT;
+        entries.into_iter().fold(0, |wrong, entry| wrong | (entry.0 ^ expected)) & !FRAME_MASK == 0
+    }
+
+    /// Whether any of these ends an area, or is not mapped.
+    #[inline]
+    pub fn any_is_marked<const N: usize>(entries: [Self; N]) -> bool {
+        let none = entries.into_iter().fold(0, |marks, entry| marks | (entry.0 ^ PRESENT));
+        none & (PRESENT | LAST) != 0
+    }
+
     /// Without the marks of an area's ends.
     #[inline]
     pub fn unmarked(self) -> Self {

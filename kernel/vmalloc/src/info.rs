@@ -244,6 +244,7 @@ impl<P: Platform> Vmalloc<P> {
             instance_bytes: size_of::<Self>(),
             reserved_tables: self.reserves.iter().map(|reserve| reserve.len(&self.platform.pin())).sum(),
             directories: self.count_directories(),
+            kept: self.spares(),
             ..Stats::default()
         };
         for number in self.table.numbers() {

@@ -120,7 +120,7 @@ impl<P: Platform> Vmalloc<P> {
     pub(crate) fn lazy_max(&self) -> usize {
         match self.tunables.lazy_max_pages.load(Ordering::Relaxed) {
             0 => {
-                let cpus = self.platform.shootdown().online().count().max(1);
+                let cpus = self.platform.shootdown().online_count();
                 (1 + cpus.ilog2() as usize) * LAZY_PAGES
             }
             pages => pages,

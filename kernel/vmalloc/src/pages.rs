@@ -67,16 +67,27 @@ impl Pages {
     /// Takes the lowest free run of `count` pages aligned to `align` pages: the page it starts at.
     #[inline]
     pub fn take(&mut self, count: usize, align: usize) -> Option<usize> {
-        if align == 1 && count <= 64 {
-            // Mostly the lowest word that has free pages has the run: runs that leave it start higher.
-            let index = usize::from(self.lowest) % WORDS;
-            let word = self.open.word(index);
-            let starts = starts_of_runs(word & !self.stale.word(index), count);
-            if starts != 0 {
-                let bit = starts.trailing_zeros();
+        let index = usize::from(self.lowest) % WORDS;
+        let word = self.open.word(index);
+        let free = word & !self.stale.word(index);
+        if align == 1 && free != 0 {
+            // Mostly the lowest free run is long enough, or another one that starts in its word and ends there.
+            let mut bit = free.trailing_zeros() as usize;
+            let mut run = (!(free >> bit)).trailing_zeros() as usize;
+            if run < count && count <= 64 {
+                let starts = starts_of_runs(free, count);
+                if starts != 0 {
+                    (bit, run) = (starts.trailing_zeros() as usize, count);
+                }
+            }
+            if run >= count {
                 self.open.set_word(index, word & !((u64::MAX >> (64 - count)) << bit));
                 self.free -= count as u16;
-                return Some(index * 64 + bit as usize);
+                return Some(index * 64 + bit);
+            }
+            let first = index * 64 + bit;
+            if bit + run == 64 && self.take_at(first, count) {
+                return Some(first);
             }
         }
         self.take_anywhere(count, align)
@@ -103,11 +114,7 @@ impl Pages {
 
     /// Takes `count` pages from `first` if all of them are free.
     pub fn take_at(&mut self, first: usize, count: usize) -> bool {
-        let fits = self
-            .free_view()
-            .runs(first)
-            .next()
-            .is_some_and(|(start, end)| start == first && end >= first + count);
+        let fits = first + count <= BLOCK_PAGES && self.free_view().all(first, count);
         if fits {
             self.open.clear(first, count);
             self.free -= count as u16;

@@ -18,10 +18,13 @@ use crate::{
     list::NONE,
     lock::{Lock, Locked},
     pages::{Listed, Pages},
-    platform::{BLOCK_PAGES, CpuPin, LockClass, PAGE_SIZE, Platform},
+    platform::{BLOCK_PAGES, CpuPin, Frame, LockClass, PAGE_SIZE, Platform},
     tables::page_address,
 };
-use core::sync::atomic::Ordering;
+use core::{
+    iter,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 /// log2 of the longest free run: 0 to 9.
 const BINS: usize = 10;
@@ -54,6 +57,9 @@ impl Supply {
 pub(crate) struct Pool {
     /// The current block. A new one is put there only by the pool's own CPU, pinned.
     current: BlockSlot,
+    /// Number of the frame that the page of the last guard page had kept; the next page that has none
+    /// gets it. 0: none.
+    spare: AtomicU64,
     bins: Lock<Bins>,
 }
 
@@ -70,7 +76,11 @@ impl Locked for Bins {
 
 impl Pool {
     pub const fn new() -> Self {
-        Self { current: BlockSlot::new(), bins: Lock::new(Bins { first: [NONE; BINS], empty: 0 }) }
+        Self {
+            current: BlockSlot::new(),
+            spare: AtomicU64::new(0),
+            bins: Lock::new(Bins { first: [NONE; BINS], empty: 0 }),
+        }
     }
 }
 
@@ -270,6 +280,30 @@ impl<P: Platform> Vmalloc<P> {
         }
     }
 
+    /// Keeps a flushed frame for the next page that has none; gives the one that was kept so far back.
+    #[inline]
+    pub(crate) fn keep_spare(&self, cpu: usize, frame: Frame) {
+        let before = self.pools[cpu].spare.swap(frame.number(), Ordering::Relaxed);
+        if before != 0 {
+            self.platform.give_frames(iter::once(Frame::new(before)));
+        }
+    }
+
+    /// The frame that was kept so.
+    #[inline]
+    pub(crate) fn take_spare(&self, cpu: usize) -> Option<Frame> {
+        let spare = &self.pools[cpu].spare;
+        if spare.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        Some(spare.swap(0, Ordering::Relaxed)).filter(|&number| number != 0).map(Frame::new)
+    }
+
+    /// How many frames are kept so.
+    pub(crate) fn spares(&self) -> usize {
+        self.pools.iter().filter(|pool| pool.spare.load(Ordering::Relaxed) != 0).count()
+    }
+
     /// Makes the pools let go of their current blocks.
     pub(crate) fn retire_current_blocks(&self) {
         let pin = self.platform.pin();
@@ -300,9 +334,9 @@ impl<P: Platform> Vmalloc<P> {
         }
     }
 
-    /// Blocks, entirely free, that a pool keeps: as many as a purge makes free at most.
+    /// Blocks, entirely free, that a pool keeps: its part of what a purge makes free at most.
     fn empty_limit(&self) -> usize {
-        self.lazy_max() / BLOCK_PAGES
+        2 * self.lazy_max() / BLOCK_PAGES / self.platform.shootdown().online_count()
     }
 
     /// First address of page `page` of block `number`.

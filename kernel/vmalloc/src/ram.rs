@@ -16,6 +16,7 @@ use crate::{
 use core::{
     panic::Location,
     ptr::NonNull,
+    slice,
     sync::atomic::{AtomicU64, Ordering},
 };
 
@@ -41,11 +42,18 @@ impl<P: Platform> Vmalloc<P> {
     /// In this CPU's current block, the way of nearly all.
     #[inline(never)]
     fn map_ram_plainly(&self, frames: &[Frame], attributes: Attributes) -> Option<NonNull<u8>> {
-        if frames.is_empty() || frames.len() > BLOCK_PAGES {
-            return None;
-        }
-        let run = self.take_current(&self.platform.pin(), Supply::Foreign, frames.len(), 1)?;
-        NonNull::new(self.map_ram(&run, frames, attributes) as *mut u8)
+        let start = match frames {
+            &[frame] => {
+                let run = self.take_current(&self.platform.pin(), Supply::Foreign, 1, 1)?;
+                self.map_ram_page(&run, frame, attributes)
+            }
+            _ if frames.is_empty() || frames.len() > BLOCK_PAGES => return None,
+            _ => {
+                let run = self.take_current(&self.platform.pin(), Supply::Foreign, frames.len(), 1)?;
+                self.map_ram(&run, frames, attributes)
+            }
+        };
+        NonNull::new(start as *mut u8)
     }
 
     #[inline(never)]
@@ -71,9 +79,21 @@ impl<P: Platform> Vmalloc<P> {
         NonNull::new(start as *mut u8).ok_or(AllocError::OutOfAddressSpace)
     }
 
-    /// Writes the entries of a mapping: its address.
+    /// Writes the entry of a mapping of one page: its address.
     #[inline]
+    fn map_ram_page(&self, run: &SmallRun<'_>, frame: Frame, attributes: Attributes) -> usize {
+        let slot = &self.small_leaf(run.block)[run.first];
+        if run.keeps {
+            self.give_kept_frames(slice::from_ref(slot));
+        }
+        let entry = Entry::page(frame, attributes).with_ram_start(1).with_last();
+        slot.store(entry.0, Ordering::Release);
+        self.address(run.block.number(), run.first)
+    }
+
+    /// Writes the entries of a mapping: its address.
     fn map_ram(&self, run: &SmallRun<'_>, frames: &[Frame], attributes: Attributes) -> usize {
+        let &[first, second, ..] = frames else { return self.map_ram_page(run, frames[0], attributes) };
         let count = frames.len();
         let slots = &self.small_leaf(run.block)[run.first..run.first + count];
         if run.keeps {
@@ -83,22 +103,16 @@ impl<P: Platform> Vmalloc<P> {
         let (whole, rest) = slots.as_chunks::<UNROLL>();
         let (whole_frames, rest_frames) = frames.as_chunks::<UNROLL>();
         for (slots, &frames) in whole.iter().zip(whole_frames) {
-            for index in 0..UNROLL {
-                map(&slots[index], frames[index]);
-            }
+            slots.iter().zip(frames).for_each(|(slot, frame)| map(slot, frame));
         }
         rest.iter().zip(rest_frames).for_each(|(slot, &frame)| map(slot, frame));
         // A CPU may set accessed and dirty bits in the entries: they are set.
-        let mut first = Entry::page(frames[0], attributes).with_ram_start(count);
-        if count == 1 {
-            first = first.with_last();
-        } else {
-            slots[1].store(Entry::page(frames[1], attributes).with_ram_second(count).0, Ordering::Relaxed);
-            let last = Entry(slots[count - 1].load(Ordering::Relaxed));
-            slots[count - 1].store(last.with_last().0, Ordering::Relaxed);
-        }
+        let second = Entry::page(second, attributes).with_ram_second(count);
+        slots[1].store(second.0, Ordering::Relaxed);
+        let last = Entry(slots[count - 1].load(Ordering::Relaxed)).with_last();
+        slots[count - 1].store(last.0, Ordering::Relaxed);
         // Last: it makes the mapping known.
-        slots[0].store(first.0, Ordering::Release);
+        slots[0].store(Entry::page(first, attributes).with_ram_start(count).0, Ordering::Release);
         self.address(run.block.number(), run.first)
     }
 
@@ -136,13 +150,14 @@ impl<P: Platform> Vmalloc<P> {
         // The lock decides between two calls for one mapping.
         let pages = block.pages.lock(&pin);
         let Some(slots) = self.ram_mapping(block, first, count) else { return false };
-        let (whole, rest) = slots.as_chunks::<UNROLL>();
-        for slots in whole {
-            for slot in slots {
-                slot.store(Entry::UNUSED.0, Ordering::Relaxed);
-            }
+        if count == 1 {
+            slots[0].store(Entry::UNUSED.0, Ordering::Relaxed);
+        } else {
+            let (whole, rest) = slots.as_chunks::<UNROLL>();
+            let forget = |slot: &AtomicU64| slot.store(Entry::UNUSED.0, Ordering::Relaxed);
+            whole.iter().for_each(|slots| slots.iter().for_each(forget));
+            rest.iter().for_each(forget);
         }
-        rest.iter().for_each(|slot| slot.store(Entry::UNUSED.0, Ordering::Relaxed));
         self.retire_locked(&pin, pages, &SmallRun::at(block, first), count);
         self.count_retired(pin, count);
         true

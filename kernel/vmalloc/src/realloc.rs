@@ -11,7 +11,7 @@ use crate::{
     entry::{Attributes, Cache, Entry, GuardInfo, Kind, Protection},
     flush::Unflushed,
     info::AreaInfo,
-    platform::{BLOCK_PAGES, BLOCK_SHIFT, PAGE_SHIFT, PAGE_SIZE, Platform},
+    platform::{BLOCK_PAGES, BLOCK_SHIFT, CpuPin, PAGE_SHIFT, PAGE_SIZE, Platform},
     pool::{SmallRun, Supply},
     request::{Backing, Shape},
     run::blocks_for,
@@ -201,8 +201,9 @@ impl<P: Platform> Vmalloc<P> {
     /// Maps frames at pages `from..to`, behind which is to be a guard. On failure none is mapped.
     fn fill_pages(&self, place: Place, from: usize, to: usize) -> Result<(), AllocError> {
         let attributes = Attributes::new(Protection::ReadWrite, Cache::WriteBack, true);
+        let cpu = self.platform.pin().cpu();
         let filled = (from..to)
-            .all(|page| self.refill(core::slice::from_ref(self.page_entry(place, page)), attributes));
+            .all(|page| self.refill(core::slice::from_ref(self.page_entry(place, page)), attributes, cpu));
         self.give_kept_frames(core::slice::from_ref(self.page_entry(place, to)));
         if filled {
             return Ok(());

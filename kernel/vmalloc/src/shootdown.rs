@@ -121,6 +121,8 @@ struct Cpu {
 pub struct Shootdown {
     epoch: AtomicU64,
     online: AtomicU64,
+    /// How many are online.
+    count: AtomicU32,
     cpus: [Cpu; MAX_CPUS],
 }
 
@@ -133,6 +135,7 @@ impl Shootdown {
             // Above `Stamp::NEVER`.
             epoch: AtomicU64::new(1),
             online: zero(),
+            count: AtomicU32::new(0),
             cpus: core::array::from_fn(|_| Cpu {
                 flushed: zero(),
                 state: AtomicU32::new(0),
@@ -150,11 +153,19 @@ impl Shootdown {
         CpuSet::from_bits(self.online.load(Ordering::SeqCst))
     }
 
+    /// How many CPUs take part, at least 1.
+    #[inline]
+    pub fn online_count(&self) -> usize {
+        self.count.load(Ordering::Relaxed).max(1) as usize
+    }
+
     /// Lets a CPU take part from now on. Called on it, before it uses a translation that may change.
     pub fn set_online(&self, flusher: &impl Flusher, isolated: bool) {
         let cpu = &self.cpus[flusher.here()];
         cpu.state.store(if isolated { ISOLATED } else { 0 }, Ordering::SeqCst);
-        self.online.fetch_or(1 << flusher.here(), Ordering::SeqCst);
+        let before = self.online.fetch_or(1 << flusher.here(), Ordering::SeqCst);
+        let is_new = before >> flusher.here() & 1 == 0;
+        self.count.fetch_add(is_new.into(), Ordering::Relaxed);
         fence(Ordering::SeqCst);
         flusher.uninterrupted(|| self.flush_all_here(flusher));
     }

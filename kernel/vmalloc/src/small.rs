@@ -10,7 +10,7 @@ use crate::{
     area::{claim, publish, unmap},
     block::{Block, Role},
     entry::{Attributes, Entry, GuardInfo, Kind},
-    platform::{BLOCK_PAGES, Frame, PAGE_SIZE, Platform, Table},
+    platform::{BLOCK_PAGES, CpuPin, Frame, PAGE_SIZE, Platform, Table},
     pool::{SmallRun, Supply},
     request::{Backing, Shape},
 };
@@ -18,7 +18,6 @@ use core::{
     iter,
     panic::Location,
     ptr::NonNull,
-    slice,
     sync::atomic::{AtomicU64, Ordering},
 };
 
@@ -39,14 +38,17 @@ impl<P: Platform> Vmalloc<P> {
             return None;
         }
         let pages = size.div_ceil(PAGE_SIZE);
-        let run = self.take_current(&self.platform.pin(), Supply::Owned, pages + 1, 1)?;
+        let pin = self.platform.pin();
+        let cpu = pin.cpu();
+        let run = self.take_current(&pin, Supply::Owned, pages + 1, 1)?;
+        drop(pin);
         let slots = &self.small_leaf(run.block)[run.first..=run.first + pages];
-        if !remap(&slots[..pages], attributes) && !self.refill(&slots[..pages], attributes) {
+        if !self.refill(&slots[..pages], attributes, cpu) {
             self.undo_small(&run, &slots[..pages]);
             return None;
         }
         let guard = GuardInfo { slack: pages * PAGE_SIZE - size, kind: Kind::Vmalloc, caller };
-        NonNull::new(self.finish_small(&run, slots, guard) as *mut u8)
+        NonNull::new(self.finish_small(&run, slots, guard, cpu) as *mut u8)
     }
 
     pub(crate) fn allocate_small(&self, shape: &Shape<'_>, guard: GuardInfo) -> Result<usize, AllocError> {
@@ -54,11 +56,12 @@ impl<P: Platform> Vmalloc<P> {
             Backing::Owned { .. } => Supply::Owned,
             _ => Supply::Foreign,
         };
+        let cpu = self.platform.pin().cpu();
         let run = self.take_pages(supply, shape.pages + 1, shape.align)?;
         let slots = &self.small_leaf(run.block)[run.first..=run.first + shape.pages];
         let pages = &slots[..shape.pages];
         let filled = match supply {
-            Supply::Owned => self.refill(pages, shape.attributes),
+            Supply::Owned => self.refill(pages, shape.attributes, cpu),
             Supply::Foreign => {
                 self.give_kept_frames(pages);
                 self.fill(pages, 0, shape) == pages.len()
@@ -68,50 +71,64 @@ impl<P: Platform> Vmalloc<P> {
             self.undo_small(&run, pages);
             return Err(AllocError::OutOfFrames);
         }
-        Ok(self.finish_small(&run, slots, guard))
+        Ok(self.finish_small(&run, slots, guard, cpu))
     }
 
     /// Makes an area known whose pages are mapped; the last of `slots` is the guard page's. Its address.
     #[inline]
-    fn finish_small(&self, run: &SmallRun<'_>, slots: &[AtomicU64], guard: GuardInfo) -> usize {
+    fn finish_small(&self, run: &SmallRun<'_>, slots: &[AtomicU64], guard: GuardInfo, cpu: usize) -> usize {
         let Some((end, pages)) = slots.split_last() else { unreachable!("there is a guard page") };
-        self.give_kept_frames(slice::from_ref(end));
+        if let Some(frame) = Entry(end.load(Ordering::Relaxed)).quarantined_frame() {
+            self.keep_spare(cpu, frame);
+        }
         // The guard first: who finds the first page may ask the guard whose it is.
         end.store(Entry::guard(guard).0, Ordering::Relaxed);
         publish(&pages[0], &pages[pages.len() - 1]);
         self.address(run.block.number(), run.first)
     }
 
-    /// Maps pages again to the frames they kept, and new frames where they kept none. Pages that are
-    /// mapped stay so. `false`: frames ran out, some pages are mapped.
-    pub(crate) fn refill(&self, pages: &[AtomicU64], attributes: Attributes) -> bool {
-        let mut missing = 0;
-        for slot in pages {
-            let entry = Entry(slot.load(Ordering::Relaxed));
-            match entry.quarantined_frame() {
-                Some(frame) => {
-                    if attributes.are_zeroed() && !entry.is_known_zero() {
-                        self.zero(frame);
-                    }
-                    slot.store(Entry::page(frame, attributes).0, Ordering::Relaxed);
-                }
-                None => missing += usize::from(!entry.is_present()),
+    /// Maps pages again to the frames they kept, and new frames where they kept none. `false`: frames
+    /// ran out, some pages are mapped. `cpu` is the one this runs on, or was a moment ago.
+    #[inline]
+    pub(crate) fn refill(&self, mut pages: &[AtomicU64], attributes: Attributes, cpu: usize) -> bool {
+        loop {
+            let again = remap(pages, attributes);
+            pages = &pages[again..];
+            if pages.is_empty() {
+                return true;
+            }
+            match self.refill_some(pages, attributes, cpu) {
+                Some(filled) => pages = &pages[filled..],
+                None => return false,
             }
         }
-        missing == 0 || self.refill_missing(pages, missing, attributes)
     }
 
-    fn refill_missing(&self, pages: &[AtomicU64], missing: usize, attributes: Attributes) -> bool {
-        let mut empty = pages.iter().filter(|slot| !Entry(slot.load(Ordering::Relaxed)).is_present());
-        let map = |frame| {
+    /// Maps the first page, whose frame had other attributes, or all pages up to the next one that kept its
+    /// frame: how many. `None`: frames ran out.
+    #[inline(never)]
+    fn refill_some(&self, pages: &[AtomicU64], attributes: Attributes, cpu: usize) -> Option<usize> {
+        let entry = Entry(pages.first()?.load(Ordering::Relaxed));
+        let kept = entry.quarantined_frame();
+        if let Some(frame) = kept.or_else(|| self.take_spare(cpu)) {
+            if attributes.are_zeroed() && !(kept.is_some() && entry.is_known_zero()) {
+                self.zero(frame);
+            }
+            pages[0].store(Entry::page(frame, attributes).0, Ordering::Relaxed);
+            return Some(1);
+        }
+        let keeps = |slot: &&AtomicU64| Entry(slot.load(Ordering::Relaxed)).quarantined_frame().is_some();
+        let missing = pages.iter().take_while(|slot| !keeps(slot)).count();
+        let mut empty = pages.iter();
+        let taken = self.platform.take_frames(missing, |frame| {
             if attributes.are_zeroed() {
                 self.zero(frame);
             }
             if let Some(slot) = empty.next() {
                 slot.store(Entry::page(frame, attributes).0, Ordering::Relaxed);
             }
-        };
-        self.platform.take_frames(missing, map) == missing
+        });
+        (taken == missing).then_some(missing)
     }
 
     /// Gives back the frames that free pages kept, and leaves their entries unused.
@@ -161,18 +178,7 @@ impl<P: Platform> Vmalloc<P> {
     #[inline]
     pub(crate) fn free_claimed(&self, run: &SmallRun<'_>, leaf: &Table, entry: Entry) {
         let rest = &leaf[run.first + 1..];
-        let mut more = 0;
-        if !entry.is_last() {
-            for slot in rest {
-                more += 1;
-                if unmap(slot).is_last() {
-                    break;
-                }
-            }
-            // Its mark goes, so that it can be mapped again as it is.
-            let last = &rest[more - 1];
-            last.store(Entry(last.load(Ordering::Relaxed)).unmarked().0, Ordering::Relaxed);
-        }
+        let more = if entry.is_last() { 0 } else { unmap_to_last(rest) };
         rest[more].store(Entry::UNUSED.0, Ordering::Relaxed);
         self.retire_pages(run, more + 2);
     }
@@ -192,6 +198,9 @@ impl<P: Platform> Vmalloc<P> {
 
     /// Gives the machine all frames that free pages kept.
     pub(crate) fn release_frames(&self) {
+        for cpu in 0..crate::MAX_CPUS {
+            self.platform.give_frames(self.take_spare(cpu).into_iter());
+        }
         for number in self.table.numbers() {
             while self.release_some(number) {}
         }
@@ -225,15 +234,55 @@ impl<P: Platform> Vmalloc<P> {
     }
 }
 
-/// Maps the frames that free pages kept, which were mapped with these attributes before. `false`: not all
-/// of them did, or were.
+/// Entries looked at in one go of a loop.
+const UNROLL: usize = 4;
+
+/// Maps pages again to the frames they kept, as long as these were mapped with the same attributes: how
+/// many pages.
 #[inline]
-fn remap(pages: &[AtomicU64], attributes: Attributes) -> bool {
-    for slot in pages {
+fn remap(pages: &[AtomicU64], attributes: Attributes) -> usize {
+    let mut done = 0;
+    for slots in pages.as_chunks::<UNROLL>().0 {
+        let entries = slots.each_ref().map(|slot| Entry(slot.load(Ordering::Relaxed)));
+        if !Entry::all_mapped_as(entries, attributes) {
+            break;
+        }
+        slots.iter().zip(entries).for_each(|(slot, entry)| slot.store(entry.mapped().0, Ordering::Relaxed));
+        done += UNROLL;
+    }
+    for slot in &pages[done..] {
         match Entry(slot.load(Ordering::Relaxed)).mapped_as(attributes) {
             Some(entry) => slot.store(entry.0, Ordering::Relaxed),
-            None => return false,
+            None => break,
+        }
+        done += 1;
+    }
+    done
+}
+
+/// Unmaps the pages of an area up to its last one: how many.
+#[inline]
+fn unmap_to_last(pages: &[AtomicU64]) -> usize {
+    let mut done = 0;
+    for slots in pages.as_chunks::<UNROLL>().0 {
+        let entries = slots.each_ref().map(|slot| Entry(slot.load(Ordering::Relaxed)));
+        if Entry::any_is_marked(entries) {
+            break;
+        }
+        slots
+            .iter()
+            .zip(entries)
+            .for_each(|(slot, entry)| slot.store(entry.quarantined().0, Ordering::Relaxed));
+        done += UNROLL;
+    }
+    for slot in &pages[done..] {
+        let entry = unmap(slot);
+        done += 1;
+        if entry.is_last() {
+            // Its mark goes, so that it can be mapped again as it is.
+            slot.store(entry.quarantined().unmarked().0, Ordering::Relaxed);
+            break;
         }
     }
-    true
+    done
 }
