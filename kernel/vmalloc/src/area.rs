@@ -278,7 +278,7 @@ impl<P: Platform> Vmalloc<P> {
 
     /// The block that a page-aligned address lies in, and its page there. `None`: no area ever started
     /// there.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn place(&self, address: usize) -> Option<(&Block, usize)> {
         let offset = address.wrapping_sub(self.range.start);
         if offset >= self.range.len() || !offset.is_multiple_of(PAGE_SIZE) {

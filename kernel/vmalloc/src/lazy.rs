@@ -38,7 +38,7 @@ impl Lazy {
 
 impl<P: Platform> Vmalloc<P> {
     /// `count` pages of an area that owned its frames were unmapped: they wait for a flush.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn retire_pages(&self, run: &SmallRun<'_>, count: usize) {
         let pin = self.platform.pin();
         let mut pages = run.block.pages.lock(&pin);
@@ -48,7 +48,7 @@ impl<P: Platform> Vmalloc<P> {
     }
 
     /// The same of any area, by who has locked the block, and counts them later.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn retire_locked(
         &self,
         pin: &P::Pin,
@@ -65,7 +65,7 @@ impl<P: Platform> Vmalloc<P> {
     }
 
     /// Counts pages that were retired, and sees to it that they do not become too many.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn count_retired(&self, pin: P::Pin, count: usize) {
         let too_many = self.count_lazy(&pin, count);
         drop(pin);
@@ -92,7 +92,7 @@ impl<P: Platform> Vmalloc<P> {
     }
 
     /// Counts pages that wait for a flush; whether they are too many now.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn count_lazy(&self, pin: &P::Pin, pages: usize) -> bool {
         let share = &self.lazy[pin.cpu()].share;
         let now = share.load(Ordering::Relaxed) + pages as i64;

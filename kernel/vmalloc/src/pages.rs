@@ -65,7 +65,7 @@ impl Pages {
     }
 
     /// Takes the lowest free run of `count` pages aligned to `align` pages: the page it starts at.
-    #[inline]
+    #[inline(always)]
     pub fn take(&mut self, count: usize, align: usize) -> Option<usize> {
         let index = usize::from(self.lowest) % WORDS;
         let word = self.open.word(index);
@@ -107,7 +107,7 @@ impl Pages {
 
     /// As [`take`](Self::take), if the block is still some CPU's current one: it may have stopped to be
     /// before it was locked, and be out of use.
-    #[inline]
+    #[inline(always)]
     pub fn take_current(&mut self, count: usize, align: usize) -> Option<usize> {
         if self.listed == Listed::Current { self.take(count, align) } else { None }
     }
@@ -130,7 +130,7 @@ impl Pages {
     }
 
     /// Live pages that were just unmapped become dirty.
-    #[inline]
+    #[inline(always)]
     pub fn retire(&mut self, first: usize, count: usize) {
         self.stale.set(first, count);
         self.stale_count += count as u16;

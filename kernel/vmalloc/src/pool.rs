@@ -102,7 +102,7 @@ impl<'a> SmallRun<'a> {
     }
 
     /// Takes a run from a block.
-    #[inline]
+    #[inline(always)]
     fn take(
         block: &'a Block,
         pin: &impl CpuPin,
@@ -131,7 +131,7 @@ impl<P: Platform> Vmalloc<P> {
     }
 
     /// The same if the current block has such a run.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn take_current(
         &self,
         pin: &P::Pin,
@@ -281,7 +281,7 @@ impl<P: Platform> Vmalloc<P> {
     }
 
     /// Keeps a flushed frame for the next page that has none; gives the one that was kept so far back.
-    #[inline]
+    #[inline(never)]
     pub(crate) fn keep_spare(&self, cpu: usize, frame: Frame) {
         let before = self.pools[cpu].spare.swap(frame.number(), Ordering::Relaxed);
         if before != 0 {

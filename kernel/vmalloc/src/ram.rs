@@ -80,7 +80,7 @@ impl<P: Platform> Vmalloc<P> {
     }
 
     /// Writes the entry of a mapping of one page: its address.
-    #[inline]
+    #[inline(always)]
     fn map_ram_page(&self, run: &SmallRun<'_>, frame: Frame, attributes: Attributes) -> usize {
         let slot = &self.small_leaf(run.block)[run.first];
         if run.keeps {
@@ -92,6 +92,7 @@ impl<P: Platform> Vmalloc<P> {
     }
 
     /// Writes the entries of a mapping: its address.
+    #[inline(always)]
     fn map_ram(&self, run: &SmallRun<'_>, frames: &[Frame], attributes: Attributes) -> usize {
         let &[first, second, ..] = frames else { return self.map_ram_page(run, frames[0], attributes) };
         let count = frames.len();
@@ -164,7 +165,7 @@ impl<P: Platform> Vmalloc<P> {
     }
 
     /// The entries of the mapping of `count` pages that starts at page `first` of a block, if there is one.
-    #[inline]
+    #[inline(always)]
     fn ram_mapping(&self, block: &Block, first: usize, count: usize) -> Option<&[AtomicU64]> {
         let slots = block.leaf(&self.platform)?.get(first..first.checked_add(count)?)?;
         let entry = |index: usize| slots.get(index).map(|slot| Entry(slot.load(Ordering::Acquire)));

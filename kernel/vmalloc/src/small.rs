@@ -42,13 +42,13 @@ impl<P: Platform> Vmalloc<P> {
         let cpu = pin.cpu();
         let run = self.take_current(&pin, Supply::Owned, pages + 1, 1)?;
         drop(pin);
-        let slots = &self.small_leaf(run.block)[run.first..=run.first + pages];
-        if !self.refill(&slots[..pages], attributes, cpu) {
-            self.undo_small(&run, &slots[..pages]);
+        let (pages, end) = self.small_slots(&run, pages);
+        if !self.refill(pages, attributes, cpu) {
+            self.undo_small(&run, pages);
             return None;
         }
-        let guard = GuardInfo { slack: pages * PAGE_SIZE - size, kind: Kind::Vmalloc, caller };
-        NonNull::new(self.finish_small(&run, slots, guard, cpu) as *mut u8)
+        let guard = GuardInfo { slack: pages.len() * PAGE_SIZE - size, kind: Kind::Vmalloc, caller };
+        NonNull::new(self.finish_small(&run, pages, end, guard, cpu) as *mut u8)
     }
 
     pub(crate) fn allocate_small(&self, shape: &Shape<'_>, guard: GuardInfo) -> Result<usize, AllocError> {
@@ -58,8 +58,7 @@ impl<P: Platform> Vmalloc<P> {
         };
         let cpu = self.platform.pin().cpu();
         let run = self.take_pages(supply, shape.pages + 1, shape.align)?;
-        let slots = &self.small_leaf(run.block)[run.first..=run.first + shape.pages];
-        let pages = &slots[..shape.pages];
+        let (pages, end) = self.small_slots(&run, shape.pages);
         let filled = match supply {
             Supply::Owned => self.refill(pages, shape.attributes, cpu),
             Supply::Foreign => {
@@ -71,42 +70,59 @@ impl<P: Platform> Vmalloc<P> {
             self.undo_small(&run, pages);
             return Err(AllocError::OutOfFrames);
         }
-        Ok(self.finish_small(&run, slots, guard, cpu))
+        Ok(self.finish_small(&run, pages, end, guard, cpu))
     }
 
-    /// Makes an area known whose pages are mapped; the last of `slots` is the guard page's. Its address.
-    #[inline]
-    fn finish_small(&self, run: &SmallRun<'_>, slots: &[AtomicU64], guard: GuardInfo, cpu: usize) -> usize {
-        let Some((end, pages)) = slots.split_last() else { unreachable!("there is a guard page") };
+    /// The entries of an area's pages, and that of the guard page behind.
+    #[inline(always)]
+    fn small_slots(&self, run: &SmallRun<'_>, pages: usize) -> (&[AtomicU64], &AtomicU64) {
+        let slots = self.small_leaf(run.block).get(run.first..run.first + pages + 1);
+        match slots.and_then(<[AtomicU64]>::split_last) {
+            Some((end, pages)) => (pages, end),
+            None => unreachable!("a small area ends in its block"),
+        }
+    }
+
+    /// Makes an area known whose pages are mapped: its address.
+    #[inline(always)]
+    fn finish_small(
+        &self,
+        run: &SmallRun<'_>,
+        pages: &[AtomicU64],
+        end: &AtomicU64,
+        guard: GuardInfo,
+        cpu: usize,
+    ) -> usize {
         if let Some(frame) = Entry(end.load(Ordering::Relaxed)).quarantined_frame() {
             self.keep_spare(cpu, frame);
         }
         // The guard first: who finds the first page may ask the guard whose it is.
         end.store(Entry::guard(guard).0, Ordering::Relaxed);
-        publish(&pages[0], &pages[pages.len() - 1]);
+        let (Some(first), Some(last)) = (pages.first(), pages.last()) else { unreachable!("it has pages") };
+        publish(first, last);
         self.address(run.block.number(), run.first)
     }
 
     /// Maps pages again to the frames they kept, and new frames where they kept none. `false`: frames
     /// ran out, some pages are mapped. `cpu` is the one this runs on, or was a moment ago.
-    #[inline]
-    pub(crate) fn refill(&self, mut pages: &[AtomicU64], attributes: Attributes, cpu: usize) -> bool {
-        loop {
-            let again = remap(pages, attributes);
-            pages = &pages[again..];
-            if pages.is_empty() {
-                return true;
-            }
-            match self.refill_some(pages, attributes, cpu) {
-                Some(filled) => pages = &pages[filled..],
-                None => return false,
-            }
+    #[inline(always)]
+    pub(crate) fn refill(&self, pages: &[AtomicU64], attributes: Attributes, cpu: usize) -> bool {
+        let again = remap(pages, attributes);
+        again == pages.len() || self.refill_rest(&pages[again..], attributes, cpu)
+    }
+
+    #[inline(never)]
+    fn refill_rest(&self, mut pages: &[AtomicU64], attributes: Attributes, cpu: usize) -> bool {
+        while !pages.is_empty() {
+            let Some(filled) = self.refill_some(pages, attributes, cpu) else { return false };
+            pages = &pages[filled..];
+            pages = &pages[remap(pages, attributes)..];
         }
+        true
     }
 
     /// Maps the first page, whose frame had other attributes, or all pages up to the next one that kept its
     /// frame: how many. `None`: frames ran out.
-    #[inline(never)]
     fn refill_some(&self, pages: &[AtomicU64], attributes: Attributes, cpu: usize) -> Option<usize> {
         let entry = Entry(pages.first()?.load(Ordering::Relaxed));
         let kept = entry.quarantined_frame();
@@ -161,7 +177,7 @@ impl<P: Platform> Vmalloc<P> {
     }
 
     /// Frees the area that starts at page `first`; `false` if there is none of this kind.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn free_small(&self, block: &Block, first: usize, owned: bool) -> bool {
         let Some(leaf) = block.leaf(&self.platform) else { return false };
         let Some(entry) = claim(&leaf[first], owned) else { return false };
@@ -175,7 +191,7 @@ impl<P: Platform> Vmalloc<P> {
     }
 
     /// Frees a small area that owns its frames, whose first entry, which was `entry`, is claimed.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn free_claimed(&self, run: &SmallRun<'_>, leaf: &Table, entry: Entry) {
         let rest = &leaf[run.first + 1..];
         let more = if entry.is_last() { 0 } else { unmap_to_last(rest) };
@@ -239,7 +255,7 @@ const UNROLL: usize = 4;
 
 /// Maps pages again to the frames they kept, as long as these were mapped with the same attributes: how
 /// many pages.
-#[inline]
+#[inline(always)]
 fn remap(pages: &[AtomicU64], attributes: Attributes) -> usize {
     let mut done = 0;
     for slots in pages.as_chunks::<UNROLL>().0 {
@@ -261,7 +277,7 @@ fn remap(pages: &[AtomicU64], attributes: Attributes) -> usize {
 }
 
 /// Unmaps the pages of an area up to its last one: how many.
-#[inline]
+#[inline(always)]
 fn unmap_to_last(pages: &[AtomicU64]) -> usize {
     let mut done = 0;
     for slots in pages.as_chunks::<UNROLL>().0 {
