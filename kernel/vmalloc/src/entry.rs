@@ -313,18 +313,21 @@ impl Entry {
         (self.0 & !FRAME_MASK == attributes.0 & !PRESENT).then(|| self.mapped())
     }
 
-    /// Whether [`mapped_as`](Self::mapped_as) holds of all these.
-    #[inline]
-    pub fn all_mapped_as<const N: usize>(entries: [Self; N], attributes: Attributes) -> bool {
-        let expected = attributes.0 & !PRESENT;
-        entries.into_iter().fold(0, |wrong, entry| wrong | (entry.0 ^ expected)) & !FRAME_MASK == 0
+    /// All of these as [`mapped_as`](Self::mapped_as) would have them, if it would have each.
+    #[inline(always)]
+    pub fn all_mapped_as<const N: usize>(entries: [Self; N], attributes: Attributes) -> Option<[Self; N]> {
+        let mapped = entries.map(|entry| Self(entry.0 ^ (FRAME_MASK | PRESENT)));
+        let (some, every) =
+            mapped.iter().fold((0, u64::MAX), |(some, every), entry| (some | entry.0, every & entry.0));
+        (some & !FRAME_MASK == attributes.0 && every & !FRAME_MASK == attributes.0).then_some(mapped)
     }
 
-    /// Whether any of these ends an area, or is not mapped.
-    #[inline]
-    pub fn any_is_marked<const N: usize>(entries: [Self; N]) -> bool {
-        let none = entries.into_iter().fold(0, |marks, entry| marks | (entry.0 ^ PRESENT));
-        none & (PRESENT | LAST) != 0
+    /// All of these [`quarantined`](Self::quarantined), if none is the last of its area.
+    #[inline(always)]
+    pub fn all_quarantined<const N: usize>(entries: [Self; N]) -> Option<[Self; N]> {
+        let quarantined = entries.map(|entry| Self(entry.0 ^ (FRAME_MASK | PRESENT)));
+        let some = quarantined.iter().fold(0, |some, entry| some | entry.0);
+        (some & (PRESENT | LAST) == 0).then_some(quarantined)
     }
 
     /// Without the marks of an area's ends.

@@ -71,26 +71,34 @@ impl Pages {
         let word = self.open.word(index);
         let free = word & !self.stale.word(index);
         if align == 1 && free != 0 {
-            // Mostly the lowest free run is long enough, or another one that starts in its word and ends there.
-            let mut bit = free.trailing_zeros() as usize;
-            let mut run = (!(free >> bit)).trailing_zeros() as usize;
-            if run < count && count <= 64 {
-                let starts = starts_of_runs(free, count);
-                if starts != 0 {
-                    (bit, run) = (starts.trailing_zeros() as usize, count);
-                }
-            }
-            if run >= count {
-                self.open.set_word(index, word & !((u64::MAX >> (64 - count)) << bit));
-                self.free -= count as u16;
-                return Some(index * 64 + bit);
-            }
+            // Mostly the lowest free run is long enough, or another one in the same word.
+            let bit = free.trailing_zeros() as usize;
             let first = index * 64 + bit;
-            if bit + run == 64 && self.take_at(first, count) {
+            let run = (!(free >> bit)).trailing_zeros() as usize;
+            if run >= count {
+                self.take_in_word(index, bit, count);
+                self.lowest = ((first + count) / 64) as u8;
                 return Some(first);
+            }
+            if bit + run == 64 && self.take_at(first, count) {
+                self.lowest = ((first + count) / 64) as u8;
+                return Some(first);
+            }
+            let starts = if count <= 64 { starts_of_runs(free, count) } else { 0 };
+            if starts != 0 {
+                let bit = starts.trailing_zeros() as usize;
+                self.take_in_word(index, bit, count);
+                return Some(index * 64 + bit);
             }
         }
         self.take_anywhere(count, align)
+    }
+
+    #[inline(always)]
+    fn take_in_word(&mut self, index: usize, bit: usize, count: usize) {
+        let pages = (u64::MAX >> (64 - count)) << bit;
+        self.open.set_word(index, self.open.word(index) & !pages);
+        self.free -= count as u16;
     }
 
     fn take_anywhere(&mut self, count: usize, align: usize) -> Option<usize> {

@@ -260,10 +260,8 @@ fn remap(pages: &[AtomicU64], attributes: Attributes) -> usize {
     let mut done = 0;
     for slots in pages.as_chunks::<UNROLL>().0 {
         let entries = slots.each_ref().map(|slot| Entry(slot.load(Ordering::Relaxed)));
-        if !Entry::all_mapped_as(entries, attributes) {
-            break;
-        }
-        slots.iter().zip(entries).for_each(|(slot, entry)| slot.store(entry.mapped().0, Ordering::Relaxed));
+        let Some(mapped) = Entry::all_mapped_as(entries, attributes) else { break };
+        slots.iter().zip(mapped).for_each(|(slot, entry)| slot.store(entry.0, Ordering::Relaxed));
         done += UNROLL;
     }
     for slot in &pages[done..] {
@@ -282,13 +280,8 @@ fn unmap_to_last(pages: &[AtomicU64]) -> usize {
     let mut done = 0;
     for slots in pages.as_chunks::<UNROLL>().0 {
         let entries = slots.each_ref().map(|slot| Entry(slot.load(Ordering::Relaxed)));
-        if Entry::any_is_marked(entries) {
-            break;
-        }
-        slots
-            .iter()
-            .zip(entries)
-            .for_each(|(slot, entry)| slot.store(entry.quarantined().0, Ordering::Relaxed));
+        let Some(quarantined) = Entry::all_quarantined(entries) else { break };
+        slots.iter().zip(quarantined).for_each(|(slot, entry)| slot.store(entry.0, Ordering::Relaxed));
         done += UNROLL;
     }
     for slot in &pages[done..] {
