@@ -281,7 +281,7 @@ impl<P: Platform> Vmalloc<P> {
     #[inline(always)]
     pub(crate) fn place(&self, address: usize) -> Option<(&Block, usize)> {
         let offset = address.wrapping_sub(self.range.start);
-        if offset >= self.range.len() || !offset.is_multiple_of(PAGE_SIZE) {
+        if offset >= self.size || !offset.is_multiple_of(PAGE_SIZE) {
             return None;
         }
         Some((self.table.get(offset >> BLOCK_SHIFT)?, offset >> PAGE_SHIFT & (BLOCK_PAGES - 1)))

@@ -228,8 +228,9 @@ impl Entry {
     pub fn starts_ram(self, pages: usize, second: Self) -> bool {
         const START: u64 = PRESENT | FIRST | RAM;
         let (low, high) = Self::ram_lengths(pages);
-        self.0 & (START | LENGTH_MASK) == START | low
-            && if pages == 1 { self.is_last() } else { !self.is_last() && second.0 & LENGTH_MASK == high }
+        let last = if pages == 1 { LAST } else { 0 };
+        self.0 & (START | LENGTH_MASK | LAST) == START | low | last
+            && (pages == 1 || second.0 & LENGTH_MASK == high)
     }
 
     #[inline]

@@ -135,6 +135,8 @@ impl Tunables {
 pub struct Vmalloc<P: Platform> {
     platform: P,
     range: Range<usize>,
+    /// Bytes in the range.
+    size: usize,
     arena: arena::Arena,
     table: BlockTable,
     pools: [Pool; pool::POOLS],
@@ -177,6 +179,7 @@ impl<P: Platform> Vmalloc<P> {
             notifiers: notify::Notifiers::new(),
             tunables: Tunables::new(),
             platform,
+            size: range.len(),
             range,
         })
     }
@@ -208,7 +211,7 @@ impl<P: Platform> Vmalloc<P> {
     }
 
     fn blocks(&self) -> usize {
-        self.range.len() / BLOCK_SIZE
+        self.size / BLOCK_SIZE
     }
 
     fn flush_ceiling(&self) -> usize {

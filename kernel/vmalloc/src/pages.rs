@@ -31,7 +31,7 @@ pub(crate) enum Listed {
 pub(crate) struct Pages {
     open: Bitmap,
     stale: Bitmap,
-    /// When the pages that are flushing were unmapped, at the latest.
+    /// When the pages that are flushing were unmapped, at the latest; never if there are none.
     flushing_since: Stamp,
     free: u16,
     stale_count: u16,
@@ -155,19 +155,24 @@ impl Pages {
 
     /// Flushing pages become free, if `flushed` says so of the time they were unmapped; how many did.
     pub fn end_flush(&mut self, flushed: impl Fn(Stamp) -> bool) -> usize {
-        if !flushed(self.flushing_since) {
+        if self.flushing_since == Stamp::NEVER || !flushed(self.flushing_since) {
             return 0;
         }
-        let mut pages = 0;
+        self.flushing_since = Stamp::NEVER;
+        let mut dirty = 0;
         for index in 0..WORDS {
-            let stale = self.stale.word(index);
-            pages += (stale & self.open.word(index)).count_ones();
-            self.stale.set_word(index, stale & !self.open.word(index));
+            let word = self.stale.word(index) & !self.open.word(index);
+            self.stale.set_word(index, word);
+            // Mostly nothing was freed meanwhile; counting bits is slow.
+            if word != 0 {
+                dirty += word.count_ones() as u16;
+            }
         }
-        self.free += pages as u16;
-        self.stale_count -= pages as u16;
+        let pages = self.stale_count - dirty;
+        self.free += pages;
+        self.stale_count = dirty;
         self.lowest = 0;
-        pages as usize
+        pages.into()
     }
 
     /// When the pages that are flushing were unmapped, at the latest.
@@ -196,7 +201,7 @@ impl Pages {
     }
 
     pub fn longest_run(&self) -> usize {
-        self.free_view().longest_run()
+        if self.free() == BLOCK_PAGES { BLOCK_PAGES } else { self.free_view().longest_run() }
     }
 }
 
@@ -204,6 +209,7 @@ impl Pages {
 mod tests {
     extern crate std;
     use super::*;
+    use crate::shootdown::Shootdown;
     use proptest::prelude::*;
     use std::vec::Vec;
 
@@ -248,7 +254,7 @@ mod tests {
                         }
                     }
                     6 => {
-                        pages.begin_flush(Stamp::NEVER);
+                        pages.begin_flush(Shootdown::new().stamp());
                         model.iter_mut().filter(|is| **is == Is::Dirty).for_each(|is| *is = Is::Flushing);
                     }
                     _ => {

@@ -102,7 +102,6 @@ impl<'a> SmallRun<'a> {
     }
 
     /// Takes a run from a block.
-    #[inline(always)]
     fn take(
         block: &'a Block,
         pin: &impl CpuPin,
@@ -140,7 +139,9 @@ impl<P: Platform> Vmalloc<P> {
         align: usize,
     ) -> Option<SmallRun<'_>> {
         let block = self.pools[supply.pool(pin.cpu())].current.get()?;
-        SmallRun::take(block, pin, |pages| pages.take_current(count, align))
+        let mut pages = block.pages.lock(pin);
+        let first = pages.take_current(count, align)?;
+        Some(SmallRun { block, first, keeps: pages.keeps })
     }
 
     /// The current block has no such run: makes another one current.

@@ -21,7 +21,7 @@ use core::{
 };
 
 /// Entries written in one go of a loop.
-const UNROLL: usize = 8;
+const UNROLL: usize = 4;
 
 impl<P: Platform> Vmalloc<P> {
     /// Maps frames of the caller's, in their order, to contiguous addresses, as [`vmap`](Self::vmap) does,

@@ -5,7 +5,7 @@ use crate::{
     list::{List, NONE},
     machine::explore,
     pages::Pages,
-    shootdown::Stamp,
+    shootdown::{Shootdown, Stamp},
 };
 use core::mem;
 use loom::{
@@ -20,6 +20,8 @@ struct Block {
     lists: [List; 2],
     /// The purge's turn.
     turn: Mutex<()>,
+    /// Of all purges: their flushes are complete.
+    stamp: Stamp,
     /// Which of the two pages are unmapped, and which a flush has reached.
     unmapped: AtomicU64,
     flushed: AtomicU64,
@@ -35,6 +37,7 @@ impl Block {
             link: AtomicU32::new(NONE),
             lists: [(); 2].map(|()| List::from_first(AtomicU32::new(NONE))),
             turn: Mutex::new(()),
+            stamp: Shootdown::new().stamp(),
             unmapped: AtomicU64::new(0),
             flushed: AtomicU64::new(0),
         })
@@ -62,7 +65,7 @@ impl Block {
             return;
         }
         assert_eq!(self.link.load(Ordering::Relaxed), NONE, "it is alone");
-        self.pages.lock().expect("held by nobody that panicked").begin_flush(Stamp::NEVER);
+        self.pages.lock().expect("held by nobody that panicked").begin_flush(self.stamp);
         fence(Ordering::SeqCst);
         let reached = self.unmapped.load(Ordering::Relaxed);
         self.flushed.fetch_or(reached, Ordering::Relaxed);
