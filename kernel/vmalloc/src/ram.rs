@@ -21,7 +21,7 @@ use core::{
 };
 
 /// Entries written in one go of a loop.
-const UNROLL: usize = 4;
+const UNROLL: usize = 8;
 
 impl<P: Platform> Vmalloc<P> {
     /// Maps frames of the caller's, in their order, to contiguous addresses, as [`vmap`](Self::vmap) does,
@@ -94,9 +94,10 @@ impl<P: Platform> Vmalloc<P> {
     /// Writes the entries of a mapping: its address.
     #[inline(always)]
     fn map_ram(&self, run: &SmallRun<'_>, frames: &[Frame], attributes: Attributes) -> usize {
-        let &[first, second, ..] = frames else { return self.map_ram_page(run, frames[0], attributes) };
         let count = frames.len();
-        let slots = &self.small_leaf(run.block)[run.first..run.first + count];
+        let Some(slots) = self.small_leaf(run.block).get(run.first..run.first + count) else {
+            unreachable!("a run of pages ends in its block")
+        };
         if run.keeps {
             self.give_kept_frames(slots);
         }
@@ -108,12 +109,16 @@ impl<P: Platform> Vmalloc<P> {
         }
         rest.iter().zip(rest_frames).for_each(|(slot, &frame)| map(slot, frame));
         // A CPU may set accessed and dirty bits in the entries: they are set.
-        let second = Entry::page(second, attributes).with_ram_second(count);
-        slots[1].store(second.0, Ordering::Relaxed);
-        let last = Entry(slots[count - 1].load(Ordering::Relaxed)).with_last();
-        slots[count - 1].store(last.0, Ordering::Relaxed);
-        // Last: it makes the mapping known.
-        slots[0].store(Entry::page(first, attributes).with_ram_start(count).0, Ordering::Release);
+        let entry = |slot: &AtomicU64| Entry(slot.load(Ordering::Relaxed));
+        if let [first, rest @ ..] = slots {
+            if let [second, ..] = rest {
+                second.store(entry(second).with_ram_second(count).0, Ordering::Relaxed);
+            }
+            let last = rest.last().unwrap_or(first);
+            last.store(entry(last).with_last().0, Ordering::Relaxed);
+            // Last: it makes the mapping known.
+            first.store(entry(first).with_ram_start(count).0, Ordering::Release);
+        }
         self.address(run.block.number(), run.first)
     }
 
