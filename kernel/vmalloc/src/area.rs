@@ -16,6 +16,7 @@ use crate::{
     block::{Block, Role},
     entry::{Cache, Entry, GuardInfo, Kind, Protection},
     platform::{BLOCK_PAGES, BLOCK_SHIFT, Frame, PAGE_SHIFT, PAGE_SIZE, Platform},
+    policy::OverflowPolicy,
     pool::SmallRun,
     purge::Ticket,
     request::{Backing, Shape},
@@ -27,6 +28,8 @@ use core::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
+/// Purges that an allocation makes, or waits for, while each makes room that others take.
+const ROUNDS: usize = 64;
 /// Bits of a physical address, at most.
 const PHYSICAL_BITS: u32 = 52;
 
@@ -134,7 +137,8 @@ impl<P: Platform> Vmalloc<P> {
     }
 
     /// Tries again what failed with `error` after each of the things that may help, the cheapest
-    /// first. It fails only if a purge that began after the ticket was taken made no room.
+    /// first. It fails only if a purge that began after the last failure made no room: others may have
+    /// been faster to take what earlier ones made.
     #[cold]
     pub(crate) fn make_room<T>(
         &self,
@@ -147,18 +151,28 @@ impl<P: Platform> Vmalloc<P> {
         if !may_help || !wait {
             return Err(error);
         }
-        let purge = || self.purge_since(ticket, Reach::Considerate);
-        // Blocks that a purge emptied are closed, which needs another flush.
-        let close = || {
-            self.release_frames();
-            self.close_empty_blocks();
-            self.purge_reaching(Reach::Everyone);
-        };
-        for help in [&purge as &dyn Fn(), &close] {
-            help();
+        self.overflows.fetch_add(1, Ordering::Relaxed);
+        if self.policy.overflow == OverflowPolicy::OnePurge {
+            self.try_purge();
+            return again();
+        }
+        for round in 0..ROUNDS {
+            let made = self.room_made();
+            let mut released = 0;
+            if round == 0 {
+                self.purge_since(ticket, Reach::Considerate);
+            } else {
+                // Blocks that a purge emptied are closed, which needs another flush.
+                released = self.release_frames();
+                self.close_empty_blocks();
+                self.purge_reaching(Reach::Everyone);
+            }
             let result = again();
             if result.is_ok() {
                 return result;
+            }
+            if round > 0 && released == 0 && made == self.room_made() {
+                break;
             }
         }
         if self.notify(error) { again() } else { Err(error) }

@@ -95,6 +95,17 @@ pub struct Stats {
     pub directories: usize,
 }
 
+/// What an instance did so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Places that searches for free blocks looked at.
+    pub search_steps: u64,
+    /// Allocations that found no room at first.
+    pub overflows: u64,
+    /// Purges that began.
+    pub purges: u64,
+}
+
 impl Stats {
     /// Frames of page tables, linked or in reserve.
     #[must_use]
@@ -231,6 +242,15 @@ impl<P: Platform> Vmalloc<P> {
         let in_last = (0..BLOCK_PAGES).find(|&page| load(leaf, page).is_guard())?;
         let pages = (blocks - 1) * BLOCK_PAGES + in_last;
         describe(self.address(number, 0), pages, huge * BLOCK_PAGES, load(leaf, in_last))
+    }
+
+    /// What the instance did so far.
+    pub fn tally(&self) -> Tally {
+        Tally {
+            search_steps: self.arena.stats(&self.platform.pin()).steps,
+            overflows: self.overflows.load(Ordering::Relaxed),
+            purges: self.purges_begun(),
+        }
     }
 
     /// Counts. Walks all that was ever used: not for hot paths.

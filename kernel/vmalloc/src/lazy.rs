@@ -10,6 +10,7 @@ use crate::{
     lock::Guard,
     pages::Pages,
     platform::{BLOCK_PAGES, CpuPin, Platform},
+    policy::PurgePolicy,
     pool::SmallRun,
 };
 use core::{
@@ -132,6 +133,9 @@ impl<P: Platform> Vmalloc<P> {
     pub(crate) fn relieve(&self) {
         if !self.platform.wake_purger() {
             self.try_purge();
+            return;
+        }
+        if self.policy.purge != PurgePolicy::Threshold {
             return;
         }
         // Purging outranks allocating: who frees helps, or lets the one who does go on.

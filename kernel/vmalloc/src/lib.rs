@@ -31,6 +31,7 @@
 //! | `flush` | unmapped, flushed, free: in that order, by type |
 //! | `lock` | spinlocks that are taken pinned |
 //! | `info` | what is allocated, and counters |
+//! | `policy` | what others did instead, to measure against |
 //!
 //! Locks, in their order: arena; a pool's; a block's. None is held while memory is taken from or
 //! given to the platform, or while CPUs are flushed.
@@ -56,6 +57,7 @@ mod lock;
 mod notify;
 mod pages;
 mod platform;
+mod policy;
 mod pool;
 mod protect;
 mod purge;
@@ -84,7 +86,7 @@ use block::BlockTable;
 use blocks::Reserve;
 use core::{
     ops::Range,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 use deferred::Deferred;
 use lazy::{Lazy, LazySum};
@@ -96,12 +98,13 @@ pub use allocator::{VBox, VVec};
 pub use cpus::{CpuSet, ListError, MAX_CPUS};
 pub use entry::{Cache, Kind, Protection};
 pub use error::{AllocError, FreeError, NewError, ProtectError, ReallocError};
-pub use info::{AreaInfo, Stats};
+pub use info::{AreaInfo, Stats, Tally};
 pub use notify::{MAX_NOTIFIERS, PurgeNotifier};
 pub use platform::{
     BLOCK_PAGES, BLOCK_SHIFT, BLOCK_SIZE, CpuPin, Frame, LockClass, PAGE_SHIFT, PAGE_SIZE, Platform,
     SingleCpu, Table,
 };
+pub use policy::{GuardPolicy, OverflowPolicy, Policy, PurgePolicy, SearchPolicy};
 pub use request::Request;
 pub use shootdown::{Counters, Flusher, Reach, Shootdown, Stamp};
 
@@ -147,6 +150,9 @@ pub struct Vmalloc<P: Platform> {
     reserves: [Reserve; MAX_CPUS],
     notifiers: notify::Notifiers,
     tunables: Tunables,
+    policy: Policy,
+    /// Allocations that found no room at first.
+    overflows: AtomicU64,
 }
 
 impl<P: Platform> Vmalloc<P> {
@@ -162,13 +168,25 @@ impl<P: Platform> Vmalloc<P> {
     /// # Safety
     /// Until the instance is dropped, nobody else maps anything in the range.
     pub unsafe fn new(platform: P, range: Range<usize>) -> Result<Self, NewError> {
+        // SAFETY: the caller's promise.
+        unsafe { Self::with_policy(platform, range, Policy::default()) }
+    }
+
+    /// As [`new`](Self::new), for experiments with other policies.
+    ///
+    /// # Errors
+    /// See [`NewError`].
+    ///
+    /// # Safety
+    /// As [`new`](Self::new).
+    pub unsafe fn with_policy(platform: P, range: Range<usize>, policy: Policy) -> Result<Self, NewError> {
         let aligned = range.start.is_multiple_of(BLOCK_SIZE) && range.end.is_multiple_of(BLOCK_SIZE);
         if !aligned || range.is_empty() || range.start == 0 || range.len() > MAX_RANGE {
             return Err(NewError::BadRange(range));
         }
         tables::fill_root(&platform, range.start, range.end).ok_or(NewError::OutOfFrames)?;
         Ok(Self {
-            arena: arena::Arena::new(range.len() / BLOCK_SIZE),
+            arena: arena::Arena::new(range.len() / BLOCK_SIZE, policy.search),
             table: BlockTable::new(),
             pools: [const { Pool::new() }; pool::POOLS],
             lazy: [const { Lazy::new() }; MAX_CPUS],
@@ -178,6 +196,8 @@ impl<P: Platform> Vmalloc<P> {
             reserves: [const { Reserve::new() }; MAX_CPUS],
             notifiers: notify::Notifiers::new(),
             tunables: Tunables::new(),
+            policy,
+            overflows: AtomicU64::new(0),
             platform,
             size: range.len(),
             range,

@@ -19,6 +19,7 @@ use crate::{
     lock::{Lock, Locked},
     pages::{Listed, Pages},
     platform::{BLOCK_PAGES, CpuPin, Frame, LockClass, PAGE_SIZE, Platform},
+    policy::GuardPolicy,
     tables::page_address,
 };
 use core::{
@@ -253,7 +254,7 @@ impl<P: Platform> Vmalloc<P> {
             pages.listed = Listed::No;
             let Some(bin) = pages.longest_run().checked_ilog2() else { return };
             if bin as u8 == EMPTY && bins.empty >= self.empty_limit() {
-                block.set_role(Role::Freed { blocks: 1, scattered: true });
+                block.set_role(Role::Freed { blocks: self.shared_blocks(), scattered: true });
                 drop((pages, bins));
                 return self.close_block(pin, number);
             }
@@ -266,7 +267,8 @@ impl<P: Platform> Vmalloc<P> {
 
     /// Takes a free block from the arena, to be the current one of this pool.
     fn open_small_block(&self, pin: &P::Pin, pool: usize) -> Result<&Block, AllocError> {
-        let number = self.open_blocks(1, 1, None)?;
+        let blocks = self.shared_blocks() as usize;
+        let number = self.open_blocks(blocks, blocks, None)?;
         match self.link_leaf(number) {
             Ok(block) => {
                 *block.pages.lock(pin) = Pages::new();
@@ -275,7 +277,7 @@ impl<P: Platform> Vmalloc<P> {
                 Ok(block)
             }
             Err(error) => {
-                self.arena.free(pin, number, 1);
+                self.arena.free(pin, number, blocks);
                 Err(error)
             }
         }
@@ -305,6 +307,14 @@ impl<P: Platform> Vmalloc<P> {
         self.pools.iter().filter(|pool| pool.spare.load(Ordering::Relaxed) != 0).count()
     }
 
+    /// Blocks that a shared block takes from the arena.
+    fn shared_blocks(&self) -> u32 {
+        match self.policy.guards {
+            GuardPolicy::BehindAreas => 1,
+            GuardPolicy::BehindBlocks => 2,
+        }
+    }
+
     /// Makes the pools let go of their current blocks.
     pub(crate) fn retire_current_blocks(&self) {
         let pin = self.platform.pin();
@@ -328,7 +338,7 @@ impl<P: Platform> Vmalloc<P> {
                 bins.unlink(self, number as usize, EMPTY);
                 let block = self.block(number as usize);
                 block.pages.lock(&pin).listed = Listed::No;
-                block.set_role(Role::Freed { blocks: 1, scattered: true });
+                block.set_role(Role::Freed { blocks: self.shared_blocks(), scattered: true });
                 drop(bins);
                 self.close_block(&pin, number as usize);
             }

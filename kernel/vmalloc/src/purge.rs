@@ -16,6 +16,7 @@ use crate::{
     flush::Ranges,
     list::NONE,
     platform::{BLOCK_PAGES, Platform},
+    policy::PurgePolicy,
     shootdown::{Reach, Stamp},
 };
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -25,6 +26,8 @@ pub(crate) struct Turn {
     busy: AtomicBool,
     begun: AtomicU64,
     finished: AtomicU64,
+    /// Pages that purges made free or gave back to the arena, all in all.
+    room: AtomicU64,
 }
 
 /// The number of the last purge that had begun at some moment.
@@ -33,7 +36,12 @@ pub(crate) struct Ticket(u64);
 
 impl Turn {
     pub const fn new() -> Self {
-        Self { busy: AtomicBool::new(false), begun: AtomicU64::new(0), finished: AtomicU64::new(0) }
+        Self {
+            busy: AtomicBool::new(false),
+            begun: AtomicU64::new(0),
+            finished: AtomicU64::new(0),
+            room: AtomicU64::new(0),
+        }
     }
 
     fn take(&self) -> bool {
@@ -75,6 +83,16 @@ impl<P: Platform> Vmalloc<P> {
         turn
     }
 
+    /// Grows when a purge makes room.
+    pub(crate) fn room_made(&self) -> u64 {
+        self.turn.room.load(Ordering::Relaxed)
+    }
+
+    /// Purges that began so far.
+    pub(crate) fn purges_begun(&self) -> u64 {
+        self.turn.begun.load(Ordering::Relaxed)
+    }
+
     /// For [`purge_since`](Self::purge_since): taken before what may fail.
     pub(crate) fn purge_ticket(&self) -> Ticket {
         Ticket(self.turn.begun.load(Ordering::SeqCst))
@@ -101,6 +119,7 @@ impl<P: Platform> Vmalloc<P> {
     /// The caller has the turn.
     fn purge_now(&self, reach: Reach) -> usize {
         let number = self.turn.begun.fetch_add(1, Ordering::SeqCst) + 1;
+        let _unbroken = (self.policy.purge == PurgePolicy::Unbroken).then(|| self.platform.pin());
         self.free_deferred();
         let mut lists = [NONE; crate::MAX_CPUS];
         let mut ranges = Ranges::new(self.flush_ceiling());
@@ -121,6 +140,9 @@ impl<P: Platform> Vmalloc<P> {
         for list in lists.into_iter().filter(|&list| list != NONE) {
             for (number, block) in self.lazy_blocks(list) {
                 pages += self.end_flush(number, block, all);
+                if self.policy.purge == PurgePolicy::Yielding {
+                    self.platform.pause();
+                }
             }
         }
         self.uncount_lazy(pages);
@@ -140,7 +162,7 @@ impl<P: Platform> Vmalloc<P> {
         let stamp = shootdown.stamp();
         pages.begin_flush(stamp);
         match block.role() {
-            Role::Freed { blocks: 1, scattered: true } => ranges.add(self.address(number, 0), 1),
+            Role::Freed { scattered: true, .. } => ranges.add(self.address(number, 0), 1),
             Role::Freed { blocks, .. } => {
                 ranges.add(self.address(number, 0), (blocks as usize).saturating_mul(BLOCK_PAGES));
             }
@@ -184,7 +206,9 @@ impl<P: Platform> Vmalloc<P> {
                 } else {
                     drop(pin);
                     self.reclaim_blocks(number, blocks as usize, scattered);
-                    return if scattered { 0 } else { blocks as usize * BLOCK_PAGES };
+                    let pages = blocks as usize * BLOCK_PAGES;
+                    self.turn.room.fetch_add(pages as u64, Ordering::Relaxed);
+                    return if scattered { 0 } else { pages };
                 }
             }
             _ => {
@@ -194,6 +218,7 @@ impl<P: Platform> Vmalloc<P> {
                     wait = pages.stale() > 0;
                     pages.lazy = wait;
                 });
+                self.turn.room.fetch_add(freed as u64, Ordering::Relaxed);
                 freed
             }
         };

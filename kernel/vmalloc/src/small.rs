@@ -9,6 +9,7 @@ use crate::{
     AllocError, Vmalloc,
     area::{claim, publish, unmap},
     block::{Block, Role},
+    cpus::MAX_CPUS,
     entry::{Attributes, Entry, GuardInfo, Kind},
     platform::{BLOCK_PAGES, CpuPin, Frame, PAGE_SIZE, Platform, Table},
     pool::{SmallRun, Supply},
@@ -212,27 +213,35 @@ impl<P: Platform> Vmalloc<P> {
         self.count_retired(pin, pages + 1);
     }
 
-    /// Gives the machine all frames that free pages kept.
-    pub(crate) fn release_frames(&self) {
-        for cpu in 0..crate::MAX_CPUS {
-            self.platform.give_frames(self.take_spare(cpu).into_iter());
+    /// Gives the machine all frames that free pages kept: how many.
+    pub(crate) fn release_frames(&self) -> usize {
+        let mut released = 0;
+        for frame in (0..MAX_CPUS).filter_map(|cpu| self.take_spare(cpu)) {
+            self.platform.give_frames(iter::once(frame));
+            released += 1;
         }
         for number in self.table.numbers() {
-            while self.release_some(number) {}
+            loop {
+                let some = self.release_some(number);
+                released += some;
+                if some < AT_ONCE {
+                    break;
+                }
+            }
         }
+        released
     }
 
-    /// Gives back some of the frames that free pages of a block kept; whether there may be more.
-    fn release_some(&self, number: usize) -> bool {
-        const AT_ONCE: usize = 64;
-        let Some(block) = self.table.get(number) else { return false };
+    /// Gives back up to `AT_ONCE` of the frames that free pages of a block kept: how many.
+    fn release_some(&self, number: usize) -> usize {
+        let Some(block) = self.table.get(number) else { return 0 };
         let pin = self.platform.pin();
         let mut frames = [Frame::new(0); AT_ONCE];
         let mut count = 0;
         {
             let pages = block.pages.lock(&pin);
             let small = matches!(block.role(), Role::Small { .. });
-            let Some(leaf) = block.leaf(&self.platform).filter(|_| small) else { return false };
+            let Some(leaf) = block.leaf(&self.platform).filter(|_| small) else { return 0 };
             for (page, slot) in leaf.iter().enumerate() {
                 let kept = Entry(slot.load(Ordering::Relaxed)).quarantined_frame();
                 if let Some(frame) = kept.filter(|_| pages.is_free(page)) {
@@ -246,10 +255,12 @@ impl<P: Platform> Vmalloc<P> {
             }
         }
         self.platform.give_frames(frames[..count].iter().copied());
-        count == AT_ONCE
+        count
     }
 }
 
+/// Frames given back in one go.
+const AT_ONCE: usize = 64;
 /// Entries looked at in one go of a loop.
 const UNROLL: usize = 4;
 

@@ -34,6 +34,7 @@ mod top;
 use crate::{
     lock::{Lock, Locked},
     platform::{CpuPin, LockClass, Platform},
+    policy::SearchPolicy,
 };
 use core::ops::Range;
 use map::{LEAVES, MAP_BLOCKS, Map};
@@ -49,16 +50,6 @@ pub(crate) const MAX_BLOCKS: usize = MAP_BLOCKS * MAPS;
 pub(crate) enum ArenaError {
     NoRun,
     NoFrame,
-}
-
-/// How an arena searches. The placements are the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum SearchPolicy {
-    /// From the cached start, by the trees.
-    Cached,
-    /// From the start of the range, hole by hole: what was usual, to measure against.
-    #[allow(dead_code, reason = "for experiments and tests")]
-    FromStart,
 }
 
 /// See the module's documentation.
@@ -77,18 +68,12 @@ pub(crate) struct ArenaStats {
     pub longest_run: usize,
     pub maps: usize,
     /// Words, nodes and maps that searches have looked at so far.
-    #[allow(dead_code, reason = "for experiments and tests")]
     pub steps: u64,
 }
 
 impl Arena {
     /// An arena of `blocks` free blocks, at most [`MAX_BLOCKS`].
-    pub fn new(blocks: usize) -> Self {
-        Self::with_policy(blocks, SearchPolicy::Cached)
-    }
-
-    /// As [`new`](Self::new), searched as `policy` says.
-    pub fn with_policy(blocks: usize, policy: SearchPolicy) -> Self {
+    pub fn new(blocks: usize, policy: SearchPolicy) -> Self {
         assert!(blocks <= MAX_BLOCKS);
         Self { state: Lock::new(State::new(blocks, policy)) }
     }

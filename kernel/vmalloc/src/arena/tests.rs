@@ -15,7 +15,7 @@ const ALL: Range<usize> = 0..MAX_BLOCKS;
 
 /// An arena with all its blocks used.
 fn full(machine: &Machine, blocks: usize, policy: SearchPolicy) -> Arena {
-    let arena = Arena::with_policy(blocks, policy);
+    let arena = Arena::new(blocks, policy);
     assert_eq!(arena.allocate(&machine, blocks, 1, 0, ALL), Ok(0));
     arena
 }
@@ -23,7 +23,7 @@ fn full(machine: &Machine, blocks: usize, policy: SearchPolicy) -> Arena {
 #[test]
 fn runs_are_packed_from_the_lowest_block() {
     let machine = Machine::new(1, 8);
-    let mut arena = Arena::new(100);
+    let mut arena = Arena::new(100, SearchPolicy::Cached);
     assert_eq!(arena.allocate(&&machine, 3, 1, 0, ALL), Ok(0));
     assert_eq!(arena.allocate(&&machine, 1, 1, 0, ALL), Ok(3));
     assert_eq!(arena.allocate(&&machine, 4, 4, 0, ALL), Ok(4));
@@ -42,7 +42,7 @@ fn runs_are_packed_from_the_lowest_block() {
 #[test]
 fn an_exact_fit_fits_and_one_more_does_not() {
     let machine = Machine::new(1, 8);
-    let arena = Arena::new(70);
+    let arena = Arena::new(70, SearchPolicy::Cached);
     assert_eq!(arena.allocate(&&machine, 71, 1, 0, ALL), Err(ArenaError::NoRun));
     assert_eq!(arena.allocate(&&machine, 70, 1, 0, ALL), Ok(0));
     assert_eq!(arena.allocate(&&machine, 1, 1, 0, ALL), Err(ArenaError::NoRun));
@@ -98,7 +98,7 @@ fn neighbours_freed_in_any_order_are_one_run() {
 #[test]
 fn a_run_may_cross_maps_and_want_of_a_frame_changes_nothing() {
     let machine = Machine::new(1, 8);
-    let arena = Arena::new(3 * MAP_BLOCKS);
+    let arena = Arena::new(3 * MAP_BLOCKS, SearchPolicy::Cached);
     machine.fail_after(1);
     let result = arena.allocate(&&machine, MAP_BLOCKS + 1, 1, 0, ALL);
     assert_eq!(result, Err(ArenaError::NoFrame));
@@ -150,7 +150,7 @@ fn runs_longer_than_a_map_are_found_over_free_and_missing_maps() {
         arena.free(&SingleCpu, first, count);
     }
     assert_eq!(arena.allocate(&&machine, 2 * MAP_BLOCKS + 52, 1, 0, ALL), Err(ArenaError::NoRun));
-    let untouched = Arena::new(MAX_BLOCKS);
+    let untouched = Arena::new(MAX_BLOCKS, SearchPolicy::Cached);
     let range = 5..MAX_BLOCKS;
     assert_eq!(untouched.allocate(&&machine, 3 * MAP_BLOCKS, 1 << 15, 0, range), Ok(2 * MAP_BLOCKS));
     assert_eq!(untouched.stats(&SingleCpu).maps, 3, "no map below the run, none above");
@@ -160,7 +160,7 @@ fn runs_longer_than_a_map_are_found_over_free_and_missing_maps() {
 #[test]
 fn a_partly_used_last_map_has_no_blocks_above_its_end() {
     let machine = Machine::new(1, 8);
-    let mut arena = Arena::new(MAP_BLOCKS + 5);
+    let mut arena = Arena::new(MAP_BLOCKS + 5, SearchPolicy::Cached);
     assert_eq!(arena.stats(&SingleCpu).longest_run, MAP_BLOCKS + 5);
     assert_eq!(arena.next_used(&SingleCpu, 0), None);
     assert_eq!(arena.allocate(&&machine, 6, 1, 0, MAP_BLOCKS..MAX_BLOCKS), Err(ArenaError::NoRun));
@@ -177,7 +177,7 @@ fn a_partly_used_last_map_has_no_blocks_above_its_end() {
 fn every_way_to_want_a_frame_balances() {
     let machine = Machine::new(1, 8);
     let frames = machine.free_frames();
-    let mut arena = Arena::new(4 * MAP_BLOCKS);
+    let mut arena = Arena::new(4 * MAP_BLOCKS, SearchPolicy::Cached);
     for allowed in 0..3 {
         machine.fail_after(allowed);
         let result = arena.allocate(&&machine, 2 * MAP_BLOCKS + 1, 1, 0, ALL);
@@ -201,7 +201,7 @@ fn every_way_to_want_a_frame_balances() {
 #[should_panic(expected = "got a block back twice")]
 fn a_double_free_is_a_broken_invariant() {
     let machine = Machine::new(1, 8);
-    let arena = Arena::new(10);
+    let arena = Arena::new(10, SearchPolicy::Cached);
     assert_eq!(arena.allocate(&&machine, 2, 1, 0, ALL), Ok(0));
     arena.free(&SingleCpu, 0, 2);
     arena.free(&SingleCpu, 1, 1);
@@ -227,7 +227,7 @@ fn a_free_above_the_end_is_a_broken_invariant() {
 #[test]
 #[should_panic(expected = "used blocks have a map")]
 fn a_free_where_nothing_ever_was_is_a_broken_invariant() {
-    Arena::new(1000).free(&SingleCpu, 1, 1);
+    Arena::new(1000, SearchPolicy::Cached).free(&SingleCpu, 1, 1);
 }
 
 #[test]
@@ -242,7 +242,7 @@ fn maps_in_use_are_not_given_back() {
 #[test]
 fn a_search_above_the_cached_start_does_not_raise_it() {
     let machine = Machine::new(1, 8);
-    let arena = Arena::new(1000);
+    let arena = Arena::new(1000, SearchPolicy::Cached);
     assert_eq!(arena.allocate(&&machine, 1, 1, 0, 500..1000), Ok(500));
     assert_eq!(arena.allocate(&&machine, 1, 1, 0, 500..1000), Ok(501));
     assert_eq!(arena.allocate(&&machine, 1, 1, 0, ALL), Ok(0));
@@ -299,7 +299,7 @@ fn an_aligned_run_needs_its_padding_too() {
 fn impossible_requests_are_refused_and_change_nothing() {
     let machine = Machine::new(1, 8);
     for policy in [SearchPolicy::Cached, SearchPolicy::FromStart] {
-        let mut arena = Arena::with_policy(1000, policy);
+        let mut arena = Arena::new(1000, policy);
         assert_eq!(arena.allocate(&&machine, 3, 1, 0, ALL), Ok(0));
         let before = arena.stats(&SingleCpu).free;
         let top = 1 << 63;
@@ -335,7 +335,7 @@ fn impossible_requests_are_refused_and_change_nothing() {
         assert_eq!(arena.allocate(&&machine, 1, top, top - 10, 0..usize::MAX), Ok(10));
         assert_eq!(arena.allocate(&&machine, 1, 4, usize::MAX, 0..usize::MAX), Ok(5));
     }
-    let none = Arena::new(0);
+    let none = Arena::new(0, SearchPolicy::Cached);
     assert_eq!(none.allocate(&&machine, 1, 1, 0, ALL), Err(ArenaError::NoRun));
     assert_eq!((none.stats(&SingleCpu).longest_run, none.next_used(&SingleCpu, 0)), (0, None));
 }
@@ -344,7 +344,7 @@ fn impossible_requests_are_refused_and_change_nothing() {
 fn exactly_these_blocks_are_taken_or_none() {
     let machine = Machine::new(1, 8);
     let frames = machine.free_frames();
-    let mut arena = Arena::new(3 * MAP_BLOCKS);
+    let mut arena = Arena::new(3 * MAP_BLOCKS, SearchPolicy::Cached);
     // Growth in place, block by block and over the end of a map.
     assert_eq!(arena.allocate(&&machine, 2, 1, 0, ALL), Ok(0));
     assert_eq!(arena.allocate_at(&&machine, 2, 1), Ok(()));
@@ -377,7 +377,7 @@ fn exactly_these_blocks_are_taken_or_none() {
 #[test]
 fn used_blocks_are_found_one_after_the_other() {
     let machine = Machine::new(1, 8);
-    let arena = Arena::new(3 * MAP_BLOCKS);
+    let arena = Arena::new(3 * MAP_BLOCKS, SearchPolicy::Cached);
     let used = [3, 4, 127, 128, 900, 5000, MAP_BLOCKS - 1, 2 * MAP_BLOCKS + 1, 3 * MAP_BLOCKS - 1];
     used.iter().for_each(|&block| assert_eq!(arena.allocate_at(&&machine, block, 1), Ok(())));
     let mut found = Vec::new();

@@ -41,7 +41,7 @@ impl Pair {
     fn new(blocks: usize, policy: SearchPolicy, seed: u64) -> Self {
         Self {
             machine: Machine::new(1, 8),
-            arena: Arena::with_policy(blocks, policy),
+            arena: Arena::new(blocks, policy),
             used: vec![false; blocks],
             live: Vec::new(),
             random: Random::new(seed),

@@ -16,7 +16,7 @@ fn steps<T>(arena: &Arena, request: impl FnOnce() -> T) -> (T, u64) {
 fn all_of_a_range_can_be_used_block_by_block_and_is_one_run_again() {
     let machine = Machine::new(1, 8);
     let blocks = MAP_BLOCKS + 300;
-    let mut arena = Arena::new(blocks);
+    let mut arena = Arena::new(blocks, SearchPolicy::Cached);
     for block in 0..blocks {
         let (got, steps) = steps(&arena, || arena.allocate(&&machine, 1, 1, 0, ALL));
         assert_eq!(got, Ok(block));

@@ -12,7 +12,7 @@ fn threads_share_an_arena() {
     let machine = Machine::new(1, 32);
     let frames = machine.free_frames();
     let blocks = 12 * MAP_BLOCKS;
-    let mut arena = Arena::new(blocks);
+    let mut arena = Arena::new(blocks, SearchPolicy::Cached);
     let owned: Vec<AtomicBool> = (0..blocks).map(|_| AtomicBool::new(false)).collect();
     std::thread::scope(|scope| {
         for thread in 0..4 {
@@ -52,7 +52,7 @@ fn of_two_maps_for_one_place_one_is_given_back() {
     let machine = Machine::new(1, 8);
     for room_is_left in [true, false] {
         let frames = machine.free_frames();
-        let mut arena = Arena::new(100);
+        let mut arena = Arena::new(100, SearchPolicy::Cached);
         let calls = Cell::new(0);
         let result = arena.take(&&machine, 1, |state| {
             calls.set(calls.get() + 1);
