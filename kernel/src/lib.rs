@@ -14,6 +14,7 @@ pub mod arch;
 pub mod boot;
 pub mod console;
 pub mod drivers;
+pub mod history;
 pub mod memory;
 mod panic;
 pub mod sync;

@@ -9,7 +9,7 @@ mod tlbinfo;
 
 use crate::{
     drivers::{self, fw_cfg, serial},
-    print, println, test_vmalloc,
+    history, print, println, test_vmalloc,
 };
 pub use hold::hold;
 
@@ -66,6 +66,7 @@ const COMMANDS: &[Command] = &[
         run: info::meminfo,
     },
     Command { name: "tlbinfo", arguments: "[reset]", about: tlbinfo::ABOUT, run: tlbinfo::tlbinfo },
+    Command { name: "history", arguments: "[NAME]", about: history::ABOUT, run: history::command },
     Command { name: "hold", arguments: "COUNT", about: hold::ABOUT, run: hold::hold },
     Command {
         name: "cpus",

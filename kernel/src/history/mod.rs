@@ -1,0 +1,94 @@
+//! `history`: problems that kernels had with vmalloc, the old behaviour beside this one's.
+//!
+//! Each experiment makes instances of its own, one with the policy of old and one as they are meant to
+//! be used, does the same with each, and prints a table. Where a figure is not as it has to be, it fails.
+
+mod area_cache;
+mod overflow_race;
+mod vmap_exhaust;
+
+use crate::{
+    arch::layout,
+    console::CommandError,
+    memory::{self, Machine, frames},
+    println,
+};
+use alloc::{boxed::Box, format, vec::Vec};
+use vmalloc::{BLOCK_SIZE, Frame, Platform, Policy, Vmalloc};
+
+/// What `help history` says.
+pub const ABOUT: &str = "runs an experiment, or all: what went wrong elsewhere once, beside what is done here\n\
+    area-cache     cost of an allocation while areas that were freed lazily pile up\n\
+    overflow-race  allocations that fail while another CPU makes room\n\
+    vmap-exhaust   pages lost to guard pages between blocks";
+
+struct Experiment {
+    name: &'static str,
+    run: fn() -> Result<(), CommandError>,
+}
+
+const EXPERIMENTS: &[Experiment] = &[
+    Experiment { name: "area-cache", run: area_cache::run },
+    Experiment { name: "overflow-race", run: overflow_race::run },
+    Experiment { name: "vmap-exhaust", run: vmap_exhaust::run },
+];
+
+/// The console command.
+///
+/// # Errors
+/// The line names the experiment that there is not, or that did not go as it has to.
+pub fn command(arguments: &[&str]) -> Result<(), CommandError> {
+    let chosen = match arguments {
+        [] => EXPERIMENTS,
+        [name] => {
+            let index = EXPERIMENTS.iter().position(|experiment| experiment.name == *name);
+            let index = index.ok_or_else(|| CommandError::new(format!("{name}: no such experiment")))?;
+            &EXPERIMENTS[index..=index]
+        }
+        [_, extra, ..] => {
+            return Err(CommandError::new(format!("runs one experiment or all, not {extra} too")));
+        }
+    };
+    for experiment in chosen {
+        println!("{}:", experiment.name);
+        (experiment.run)().map_err(|error| CommandError::new(format!("{}: {error}", experiment.name)))?;
+    }
+    Ok(())
+}
+
+/// An instance of `blocks` blocks in the part of the address space that is for experiments. One at a time.
+/// It is too large for many copies on a stack.
+#[inline(never)]
+fn instance(blocks: usize, policy: Policy) -> Result<Box<Vmalloc<Machine>>, CommandError> {
+    let start = layout::EXPERIMENTS.start + (1 << 37);
+    let machine = Machine::with_root(memory::vmalloc().platform().root());
+    // SAFETY: experiments have this part of the range, and the console runs one command at a time.
+    match unsafe { Vmalloc::with_policy(machine, start..start + blocks * BLOCK_SIZE, policy) } {
+        Ok(instance) => Ok(Box::new(instance)),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// An experiment that could not be made.
+fn failed(error: impl core::fmt::Display) -> CommandError {
+    CommandError::new(format!("{error}"))
+}
+
+/// Frames of the experiment's own; they go back when dropped, by when nobody maps them any more.
+struct Frames(Vec<Frame>);
+
+impl Frames {
+    fn take(count: usize) -> Result<Self, CommandError> {
+        let mut list = Vec::new();
+        list.try_reserve_exact(count).map_err(failed)?;
+        let taken = frames::take(count, |frame| list.push(frame));
+        let frames = Self(list);
+        if taken < count { Err(CommandError::new("out of frames")) } else { Ok(frames) }
+    }
+}
+
+impl Drop for Frames {
+    fn drop(&mut self) {
+        frames::give(self.0.drain(..));
+    }
+}
