@@ -78,6 +78,8 @@ mod tests_calls;
 #[cfg(test)]
 mod tests_failures;
 #[cfg(test)]
+mod tests_policy;
+#[cfg(test)]
 mod tests_purge;
 #[cfg(test)]
 mod tests_ram;
