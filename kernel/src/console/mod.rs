@@ -3,6 +3,7 @@
 mod editor;
 mod hold;
 mod info;
+mod latency;
 mod power;
 pub mod sysctl;
 mod tlbinfo;
@@ -12,6 +13,7 @@ use crate::{
     print, println, test_vmalloc,
 };
 pub use hold::hold;
+pub use latency::latency;
 
 use alloc::{string::String, vec::Vec};
 use core::{
@@ -66,6 +68,12 @@ const COMMANDS: &[Command] = &[
         run: info::meminfo,
     },
     Command { name: "tlbinfo", arguments: "[reset]", about: tlbinfo::ABOUT, run: tlbinfo::tlbinfo },
+    Command {
+        name: "latency",
+        arguments: "[seconds=N] [load=CASES]",
+        about: latency::ABOUT,
+        run: latency::latency,
+    },
     Command { name: "hold", arguments: "COUNT", about: hold::ABOUT, run: hold::hold },
     Command {
         name: "cpus",
