@@ -225,9 +225,7 @@ impl Drop for Pin {
 #[cold]
 #[inline(never)]
 fn pinned(place: &'static Location<'static>) {
-    if pins() == 1 {
-        sections::begin(Kind::Preemption, place);
-    }
+    sections::begin(Kind::Preemption, place);
 }
 
 /// The last pin ended at `place` while the CPU was not quiet. A switch that was put off for the pins is

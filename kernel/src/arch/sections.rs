@@ -88,9 +88,8 @@ pub fn longest(kind: Kind, cpu: usize) -> Option<Section> {
     METERS[cpu].0[kind as usize].longest()
 }
 
-/// A section may begin at `place`. Called on its CPU, with interrupts off or pinned.
+/// A section begins at `place`, unless one is under way. Called on its CPU, with interrupts off or pinned.
 #[inline]
-#[track_caller]
 pub(super) fn begin(kind: Kind, place: &'static Location<'static>) {
     if cpu::is_metered() {
         METERS[cpu::current()].0[kind as usize].begin(place);
@@ -128,7 +127,7 @@ impl Meter {
 
     #[inline(never)]
     fn begin(&self, place: &'static Location<'static>) {
-        // An interrupt may come when the last pin is gone and `end` is not called yet: one section.
+        // Else it goes on: pins nest, and an interrupt may come when the last is gone, before `end`.
         if self.since.load(Ordering::Relaxed) == 0 {
             self.began.store(core::ptr::from_ref(place).cast_mut(), Ordering::Relaxed);
             self.since.store(tsc::now(), Ordering::Relaxed);
