@@ -110,8 +110,10 @@ fn handlers_are_sections_of_both_kinds() {
 fn sleep_and_idleness_are_no_section() {
     for kind in [Kind::Preemption, Kind::Interrupts] {
         once("no section", || {
-            let section = longest_of(kind, || threads::sleep(5 * LONG));
-            section.is_some_and(|section| section.cycles < tsc::cycles(4 * LONG))
+            let section = longest_of(kind, || threads::sleep(2 * LONG));
+            // A tick would end it.
+            let tick = 1_000_000 / u64::from(threads::HERTZ);
+            section.is_some_and(|section| section.cycles < tsc::cycles(tick * 3 / 4))
         });
     }
 }
