@@ -3,7 +3,7 @@
 extern crate std;
 
 use super::{BUCKETS, Histogram, PARTS, bucket, first, last};
-use std::{vec, vec::Vec};
+use std::vec::Vec;
 
 /// Of all sizes: each number of bits is as likely as any other.
 fn number(random: &mut fastrand::Rng) -> u64 {
@@ -84,6 +84,6 @@ fn ranges_between_powers_of_two_are_counted_exactly() {
 
 #[test]
 fn of_nothing_nothing_is_told() {
-    let empty = histogram_of(&vec![]);
+    let empty = histogram_of(&[]);
     assert_eq!((empty.count(), empty.least(), empty.greatest(), empty.quantile(500)), (0, None, None, None));
 }

@@ -166,7 +166,7 @@ impl Meter {
             let began = self.longest_began.load(Ordering::Relaxed);
             let ended = self.longest_ended.load(Ordering::Relaxed);
             fence(Ordering::Acquire);
-            if version % 2 == 0 && self.version.load(Ordering::Relaxed) == version {
+            if version.is_multiple_of(2) && self.version.load(Ordering::Relaxed) == version {
                 // SAFETY: `begin` stored a reference to what lives for ever, or it is null.
                 let began = unsafe { began.as_ref() }?;
                 return Some(Section { cycles, began, ended: ended.wrapping_sub(image_start()) });

@@ -9,7 +9,7 @@ use crate::{
     },
     println,
     test_vmalloc::Load,
-    threads::{self, Builder, Class, JoinHandle, SpawnError},
+    threads::{self, Builder, Class, SpawnError},
 };
 use alloc::{boxed::Box, format, string::String, vec::Vec};
 use core::sync::atomic::Ordering;
@@ -64,11 +64,11 @@ impl Parameters {
 pub fn latency(arguments: &[&str]) -> Result<(), CommandError> {
     let parameters = Parameters::parse(arguments)?;
     let no_thread = |error: SpawnError| CommandError::new(format!("{error}"));
-    let before = sections::switch().swap(1, Ordering::Relaxed);
     let load = match parameters.load {
         0 => None,
         mask => Some(Load::start(mask).map_err(no_thread)?),
     };
+    let before = sections::switch().swap(1, Ordering::Relaxed);
     sections::reset();
     let measured = measure_all(parameters.seconds * 1_000_000 / INTERVAL);
     // Read before the load ends, and before anything is printed.
@@ -96,11 +96,15 @@ type Measured = Vec<(usize, Box<Histogram>)>;
 fn measure_all(wakes: u64) -> Result<Measured, SpawnError> {
     let spawn = |cpu| {
         let builder = Builder::new("latency").class(Class::RealTime).on_cpu(cpu).stack(STACK);
-        builder.spawn(move || measure(wakes)).map(|thread| (cpu, thread))
+        builder.spawn(move || measure(wakes))
     };
-    let threads: Result<Vec<(usize, JoinHandle<Box<Histogram>>)>, _> =
-        cpu::online().iter().map(spawn).collect();
-    Ok(threads?.into_iter().map(|(cpu, thread)| (cpu, thread.join())).collect())
+    let mut error = None;
+    let threads: Vec<_> = cpu::online()
+        .iter()
+        .map_while(|cpu| Some((cpu, spawn(cpu).map_err(|e| error = Some(e)).ok()?)))
+        .collect();
+    let measured = threads.into_iter().map(|(cpu, thread)| (cpu, thread.join())).collect();
+    error.map_or(Ok(measured), Err)
 }
 
 /// Wakes this often by a timetable made before, so that after a long delay those that came due meanwhile
