@@ -3,14 +3,11 @@
 //! By its x2APIC registers where the CPU has them, else by the page of registers that all CPUs see
 //! at the same address, each its own. Source: Intel SDM 3A, chapter 12.
 
-use super::{cpu, interrupts::Vector, tsc};
+use super::{cpu, interrupt_flag, interrupts::Vector, tsc};
 use crate::{memory, sync::Once};
 use core::fmt;
 use vmalloc::{AllocError, Cache, PAGE_SIZE};
-use x86_64::{
-    instructions::{interrupts, port::Port},
-    registers::model_specific::Msr,
-};
+use x86_64::{instructions::port::Port, registers::model_specific::Msr};
 
 /// A register: its offset in the page; divided by 16, its number among the x2APIC's MSRs.
 #[derive(Clone, Copy)]
@@ -58,8 +55,8 @@ impl fmt::Display for Mode {
 }
 
 static MODE: Once<Mode> = Once::new();
-/// Counts of the timer in a second, undivided.
-static TIMER_HERTZ: Once<u64> = Once::new();
+/// Counts of the timer in a cycle of the time stamp counter, in parts of 2^32.
+static TIMER_SCALE: Once<u64> = Once::new();
 
 const APIC_BASE: u32 = 0x1b;
 const BASE_X2APIC: u64 = 1 << 10;
@@ -69,7 +66,6 @@ const FIRST_MSR: u32 = 0x800;
 
 const SPURIOUS_ENABLED: u32 = 1 << 8;
 const LOCAL_MASKED: u32 = 1 << 16;
-const TIMER_PERIODIC: u32 = 1 << 17;
 /// The timer counts each of its clock's ticks.
 const DIVIDE_BY_1: u32 = 0b1011;
 
@@ -105,13 +101,13 @@ pub fn init() -> Result<(), AllocError> {
     Ok(())
 }
 
-/// Measures the timer, for [`start_tick`].
+/// Measures the timer, for [`set_timer`]; after the time stamp counter was measured.
 pub fn calibrate() {
-    TIMER_HERTZ.call_once(|| {
+    TIMER_SCALE.call_once(|| {
         write(Register::TimerInitial, u32::MAX);
         let hertz = tsc::hertz_of(|| u64::from(u32::MAX - read(Register::TimerCurrent)));
         write(Register::TimerInitial, 0);
-        hertz
+        (hertz << 32) / (tsc::kilohertz() * 1000).max(1)
     });
 }
 
@@ -201,21 +197,23 @@ pub(super) fn send_start(apic_id: u32, page: u8) {
     command(apic_id, DELIVER_START | LEVEL_ASSERT | u32::from(page));
 }
 
-/// Interrupts the CPU this runs on `hertz` times a second, at least once, by [`Vector::Tick`].
+/// Lets the timer of the CPU this runs on interrupt it, once each time it is set.
+pub fn start_timer() {
+    write(Register::LocalTimer, Vector::Timer as u32);
+}
+
+/// Interrupts the CPU this runs on, by [`Vector::Timer`], about when the time stamp counter gets to
+/// `deadline`: at once if it has, a little early or late as the two clocks differ. What the timer was set
+/// to before is forgotten.
 ///
 /// # Panics
 /// Before [`calibrate`].
-pub fn start_tick(hertz: u32) {
-    let Some(timer_hertz) = TIMER_HERTZ.get() else { panic!("the timer is used before it was measured") };
-    let count = (timer_hertz / u64::from(hertz)).clamp(1, u64::from(u32::MAX));
-    write(Register::LocalTimer, TIMER_PERIODIC | Vector::Tick as u32);
-    write(Register::TimerInitial, count as u32);
-}
-
-/// No more ticks on the CPU this runs on; one may still be on its way.
-pub fn stop_tick() {
-    write(Register::LocalTimer, LOCAL_MASKED);
-    write(Register::TimerInitial, 0);
+pub fn set_timer(deadline: u64) {
+    let Some(&scale) = TIMER_SCALE.get() else { panic!("the timer is used before it was measured") };
+    let cycles = deadline.saturating_sub(tsc::now());
+    let counts = (u128::from(cycles) * u128::from(scale)) >> 32;
+    // A count of zero would stop it.
+    write(Register::TimerInitial, counts.min(u128::from(u32::MAX - 1)) as u32 + 1);
 }
 
 fn command(apic_id: u32, what: u32) {
@@ -230,7 +228,7 @@ fn command(apic_id: u32, what: u32) {
             }
         }
         // A handler between the halves could send something else.
-        Mode::Xapic { .. } => interrupts::without_interrupts(|| {
+        Mode::Xapic { .. } => interrupt_flag::without_interrupts(|| {
             while read(Register::Command) & DELIVERY_PENDING != 0 {
                 core::hint::spin_loop();
             }

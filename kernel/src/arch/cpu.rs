@@ -2,7 +2,10 @@
 //!
 //! Each CPU's GS base points to its [`Cpu`]. Until [`init`] ran on it, nothing here may be used.
 
-use super::cpu_set::CpuSet;
+use super::{
+    cpu_set::CpuSet,
+    sections::{self, Kind},
+};
 use crate::{
     lock_class,
     sync::{Class, Once, order},
@@ -13,7 +16,7 @@ use core::{
     mem::offset_of,
     ops::Range,
     panic::Location,
-    sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
+    sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
 };
 use vmalloc::{CpuPin, LockClass, MAX_CPUS};
 use x86_64::{
@@ -30,9 +33,13 @@ use x86_64::{
 pub struct Cpu {
     /// Numbered from 0, the boot CPU, in the order of their start.
     number: AtomicU32,
-    /// Number of living [`Pin`]s, and [`NO_SWITCH`] while nobody wants the CPU: the last pin's
-    /// decrement gives zero exactly if a switch of threads was put off for it.
+    /// Number of living [`Pin`]s, and [`QUIET`] while nobody cares for them: a pin's increment gives a
+    /// number with that bit, and no decrement gives zero.
     preemption: AtomicU32,
+    /// Whether a switch of threads is wanted: one reason not to be quiet.
+    switch_wanted: AtomicBool,
+    /// Whether the lengths of sections are measured: the other reason.
+    metered: AtomicBool,
     /// Ends of the stack in use.
     stack: [AtomicUsize; 2],
     apic_id: AtomicU32,
@@ -42,13 +49,16 @@ pub struct Cpu {
     interrupts: AtomicU32,
 }
 
-/// In [`Cpu::preemption`]: no switch of threads is wanted.
-const NO_SWITCH: u32 = 1 << 31;
+/// In [`Cpu::preemption`]: the first pin and the end of the last matter to nobody. The sign of the number,
+/// so that the increment itself tells.
+const QUIET: u32 = 1 << 31;
 
 static CPUS: [Cpu; MAX_CPUS] = [const {
     Cpu {
         number: AtomicU32::new(0),
-        preemption: AtomicU32::new(NO_SWITCH),
+        preemption: AtomicU32::new(QUIET),
+        switch_wanted: AtomicBool::new(false),
+        metered: AtomicBool::new(false),
         stack: [AtomicUsize::new(0), AtomicUsize::new(0)],
         apic_id: AtomicU32::new(0),
         thread: AtomicUsize::new(0),
@@ -73,6 +83,7 @@ pub fn init(number: usize) {
         Cr0::update(|cr0| cr0.insert(Cr0Flags::WRITE_PROTECT));
         Cr4::update(|cr4| cr4.insert(Cr4Flags::PAGE_GLOBAL));
     }
+    sections::follow_switch();
 }
 
 /// The number of the CPU this runs on. It may change at once unless pinned.
@@ -170,15 +181,25 @@ pub struct Pin {
 impl Pin {
     /// Turns preemption off. May nest.
     #[inline]
+    #[track_caller]
     pub fn new() -> Self {
         // SAFETY: GS points to this CPU's `Cpu`. One instruction, so an interrupt sees it whole.
         // It may write memory as far as the compiler knows: nothing is moved out of the section.
-        unsafe { asm!("inc dword ptr gs:[{}]", const offset_of!(Cpu, preemption), options(nostack)) };
+        unsafe {
+            asm!(
+                "inc dword ptr gs:[{}]",
+                "jns {}",
+                const offset_of!(Cpu, preemption),
+                label { pinned(Location::caller()) },
+                options(nostack)
+            );
+        }
         Self { cpu: current() }
     }
 }
 
 impl Default for Pin {
+    #[track_caller]
     fn default() -> Self {
         Self::new()
     }
@@ -193,19 +214,28 @@ impl Drop for Pin {
                 "dec dword ptr gs:[{}]",
                 "jz {}",
                 const offset_of!(Cpu, preemption),
-                label { last_pin_gone() },
+                label { last_pin_gone(sections::here()) },
                 options(nostack)
             );
         }
     }
 }
 
-/// A switch was put off for the pins. With interrupts off it stays put off, until the next pin or
-/// interrupt ends with them on.
+/// A pin was made at `place`, perhaps the first, while the CPU was not quiet.
 #[cold]
 #[inline(never)]
-fn last_pin_gone() {
-    if interrupts::are_enabled() {
+fn pinned(place: &'static Location<'static>) {
+    sections::begin(Kind::Preemption, place);
+}
+
+/// The last pin ended at `place` while the CPU was not quiet. A switch that was put off for the pins is
+/// made, but with interrupts off it stays put off, until the next pin or interrupt ends with them on.
+#[cold]
+#[inline(never)]
+fn last_pin_gone(place: usize) {
+    // An interrupt that came between the decrement and here has ended the section itself.
+    interrupts::without_interrupts(|| sections::end(Kind::Preemption, place));
+    if this().switch_wanted.load(Ordering::Relaxed) && interrupts::are_enabled() {
         threads::preempt();
     }
 }
@@ -243,12 +273,13 @@ fn library_lock(class: LockClass) -> &'static Class {
 /// caller now owes.
 pub(super) fn unpin_in_interrupt(pin: Pin) -> bool {
     core::mem::forget(pin);
-    let wanted: u8;
-    // SAFETY: as in `Pin::new`; this is the decrement of the pin that was just forgotten.
-    unsafe {
-        asm!("dec dword ptr gs:[{}]", "setz {}", const offset_of!(Cpu, preemption), out(reg_byte) wanted, options(nostack));
+    let this = this();
+    // The decrement of the pin that was just forgotten. Interrupts are off.
+    let last = this.preemption.fetch_sub(1, Ordering::Relaxed) == 1;
+    if last {
+        sections::end(Kind::Preemption, sections::here());
     }
-    wanted != 0
+    last && this.switch_wanted.load(Ordering::Relaxed)
 }
 
 /// Whether an interrupt handler runs on this CPU.
@@ -270,24 +301,41 @@ pub(super) fn set_in_interrupt(inside: bool) {
 
 /// How many [`Pin`]s live on this CPU.
 pub fn pins() -> u32 {
-    this().preemption.load(Ordering::Relaxed) & !NO_SWITCH
+    this().preemption.load(Ordering::Relaxed) & !QUIET
 }
 
 /// Asks this CPU to switch threads once nothing is pinned to it. Called on it, with interrupts off
 /// or pinned.
 pub fn want_switch() {
-    // SAFETY: as in `Pin::new`.
-    unsafe { asm!("btr dword ptr gs:[{}], 31", const offset_of!(Cpu, preemption), options(nostack)) };
+    this().switch_wanted.store(true, Ordering::Relaxed);
+    this().preemption.fetch_and(!QUIET, Ordering::Relaxed);
 }
 
 /// Takes back what [`want_switch`] asked; whether it had been asked. Called with interrupts off.
 pub fn take_switch() -> bool {
-    let wanted: u8;
-    // SAFETY: as in `Pin::new`.
-    unsafe {
-        asm!("bts dword ptr gs:[{}], 31", "setnc {}", const offset_of!(Cpu, preemption), out(reg_byte) wanted, options(nostack));
+    let this = this();
+    let wanted = this.switch_wanted.load(Ordering::Relaxed);
+    this.switch_wanted.store(false, Ordering::Relaxed);
+    if !this.metered.load(Ordering::Relaxed) {
+        this.preemption.fetch_or(QUIET, Ordering::Relaxed);
     }
-    wanted != 0
+    wanted
+}
+
+/// Whether the lengths of sections are measured on this CPU.
+pub(super) fn is_metered() -> bool {
+    this().metered.load(Ordering::Relaxed)
+}
+
+/// Has first and last pins told to `sections`, or not. Called on the CPU with interrupts off.
+pub(super) fn set_metered(metered: bool) {
+    let this = this();
+    this.metered.store(metered, Ordering::Relaxed);
+    if metered || this.switch_wanted.load(Ordering::Relaxed) {
+        this.preemption.fetch_and(!QUIET, Ordering::Relaxed);
+    } else {
+        this.preemption.fetch_or(QUIET, Ordering::Relaxed);
+    }
 }
 
 /// Stops this CPU for good.

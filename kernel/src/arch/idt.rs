@@ -79,7 +79,7 @@ stubs! {
     virtualization: 20 "push 0";
     control_protection: 21;
     unexpected: 0x20 "push 0";
-    tick: 0x30 "push 0";
+    timer: 0x30 "push 0";
     reschedule: 0x31 "push 0";
     flush: 0x32 "push 0";
     call: 0x33 "push 0";
@@ -90,7 +90,7 @@ stubs! {
 const fn stub(vector: Vector) -> extern "C" fn() {
     match vector {
         Vector::Unexpected => unexpected,
-        Vector::Tick => tick,
+        Vector::Timer => timer,
         Vector::Reschedule => reschedule,
         Vector::Flush => flush,
         Vector::Call => call,

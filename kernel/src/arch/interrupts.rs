@@ -7,6 +7,8 @@ use super::{
     apic,
     cpu::{self, Pin},
     exceptions::Registers,
+    interrupt_flag,
+    sections::{self, Kind},
     tlb,
 };
 use crate::{
@@ -14,7 +16,10 @@ use crate::{
     sync::{SpinLock, order},
     threads,
 };
-use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use core::{
+    panic::Location,
+    sync::atomic::{AtomicPtr, AtomicU64, Ordering},
+};
 use vmalloc::MAX_CPUS;
 use x86_64::registers::rflags::RFlags;
 
@@ -25,7 +30,7 @@ pub enum Vector {
     /// A device's, left over by the firmware: all devices are masked.
     Unexpected = 0x20,
     /// The CPU's timer.
-    Tick = 0x30,
+    Timer = 0x30,
     /// Another CPU made a thread ready for this one.
     Reschedule = 0x31,
     /// Another CPU waits for this one to flush its TLB.
@@ -37,7 +42,7 @@ pub enum Vector {
 }
 
 const VECTORS: [Vector; 6] =
-    [Vector::Unexpected, Vector::Tick, Vector::Reschedule, Vector::Flush, Vector::Call, Vector::Spurious];
+    [Vector::Unexpected, Vector::Timer, Vector::Reschedule, Vector::Flush, Vector::Call, Vector::Spurious];
 
 impl Vector {
     /// What an interrupt of this number is about.
@@ -48,7 +53,7 @@ impl Vector {
     fn index(self) -> usize {
         match self {
             Self::Unexpected => 0,
-            Self::Tick => 1,
+            Self::Timer => 1,
             Self::Reschedule => 2,
             Self::Flush => 3,
             Self::Call => 4,
@@ -72,12 +77,16 @@ pub fn handled(cpu: usize, vector: Vector) -> u64 {
 /// Called by the entry stubs.
 pub(super) fn handle(registers: &mut Registers) {
     let vector = Vector::of(registers.vector as u8);
+    let interrupted_on = registers.flags & RFlags::INTERRUPT_FLAG.bits() != 0;
+    if interrupted_on {
+        sections::begin(Kind::Interrupts, Location::caller());
+    }
     let pin = Pin::new();
     cpu::set_in_interrupt(true);
     tlb::leave_idle();
     let locks = order::enter_interrupt();
     match vector {
-        Vector::Tick => threads::on_tick(),
+        Vector::Timer => threads::on_timer(),
         Vector::Reschedule => cpu::want_switch(),
         Vector::Flush => tlb::on_interrupt(),
         Vector::Call => answer_call(),
@@ -91,9 +100,12 @@ pub(super) fn handle(registers: &mut Registers) {
     }
     order::leave_interrupt(locks);
     cpu::set_in_interrupt(false);
-    let interrupted_on = registers.flags & RFlags::INTERRUPT_FLAG.bits() != 0;
     if cpu::unpin_in_interrupt(pin) && interrupted_on {
         threads::preempt();
+    }
+    // Of the section that began above, or, if the thread was switched, that of who switched back.
+    if interrupted_on {
+        sections::end(Kind::Interrupts, sections::here());
     }
 }
 
@@ -108,7 +120,7 @@ pub fn call_on(cpu: usize, function: fn()) {
     assert!(x86_64::instructions::interrupts::are_enabled(), "this CPU could not answer others meanwhile");
     let _pin = Pin::new();
     if cpu == cpu::current() {
-        return x86_64::instructions::interrupts::without_interrupts(function);
+        return interrupt_flag::without_interrupts(function);
     }
     let _caller = CALLER.lock();
     CALLED.store(function as *mut (), Ordering::Release);

@@ -12,9 +12,11 @@ pub mod cpu_set {
 pub mod exceptions;
 pub mod gdt;
 pub mod idt;
+pub mod interrupt_flag;
 pub mod interrupts;
 pub mod layout;
 pub mod paging;
+pub mod sections;
 pub mod smp;
 pub mod stack;
 pub mod tlb;

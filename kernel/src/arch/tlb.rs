@@ -3,6 +3,7 @@
 use super::{
     apic,
     cpu::{self, Pin},
+    interrupt_flag,
     interrupts::Vector,
     tsc,
 };
@@ -68,7 +69,7 @@ impl Flusher for Cpus {
     }
 
     fn uninterrupted(&self, serve: impl FnOnce()) {
-        instructions::interrupts::without_interrupts(serve);
+        interrupt_flag::without_interrupts(serve);
     }
 }
 

@@ -14,7 +14,7 @@ const LINE: usize = 512;
 /// Bytes of history.
 const HISTORY: usize = 2048;
 /// Microseconds between looks for input. The port holds back what it has no room for.
-const PAUSE: u64 = 1000;
+const PAUSE: u64 = 4000;
 
 /// The serial line as `embedded-cli` writes to it.
 struct Output;

@@ -3,6 +3,7 @@
 mod editor;
 mod hold;
 mod info;
+mod latency;
 mod power;
 pub mod sysctl;
 mod tlbinfo;
@@ -12,6 +13,7 @@ use crate::{
     history, print, println, test_vmalloc,
 };
 pub use hold::hold;
+pub use latency::latency;
 
 use alloc::{string::String, vec::Vec};
 use core::{
@@ -67,6 +69,12 @@ const COMMANDS: &[Command] = &[
     },
     Command { name: "tlbinfo", arguments: "[reset]", about: tlbinfo::ABOUT, run: tlbinfo::tlbinfo },
     Command { name: "history", arguments: "[NAME]", about: history::ABOUT, run: history::command },
+    Command {
+        name: "latency",
+        arguments: "[seconds=N] [load=CASES]",
+        about: latency::ABOUT,
+        run: latency::latency,
+    },
     Command { name: "hold", arguments: "COUNT", about: hold::ABOUT, run: hold::hold },
     Command {
         name: "cpus",

@@ -1,7 +1,7 @@
 //! Tunables: listed, read and set while the kernel runs, or set at boot as kernel parameters.
 
 use super::CommandError;
-use crate::{memory, println};
+use crate::{arch::sections, memory, println};
 use alloc::format;
 use core::{
     ops::RangeInclusive,
@@ -16,6 +16,12 @@ struct Tunable {
 }
 
 const TUNABLES: &[Tunable] = &[
+    Tunable {
+        name: "preempt.meter",
+        about: "1: how long preemption and interrupts are off is measured, for latency",
+        range: 0..=1,
+        cell: sections::switch,
+    },
     Tunable {
         name: "tlb.single_page_flush_ceiling",
         about: "pages flushed one by one; more are flushed all at once",

@@ -38,6 +38,7 @@ unsafe impl Platform for Machine {
     type Pin = Pin;
 
     #[inline]
+    #[track_caller]
     fn pin(&self) -> Pin {
         Pin::new()
     }

@@ -1,11 +1,10 @@
 //! A lock that turns interrupts off.
 
 use super::order::{Held, Order};
-use crate::arch::cpu::Pin;
+use crate::arch::{cpu::Pin, interrupt_flag::InterruptsOff};
 use core::ops::{Deref, DerefMut};
 use lockdep::Class;
 use spin::mutex::{SpinMutex, SpinMutexGuard};
-use x86_64::instructions::interrupts;
 
 /// A spinlock around a value that interrupts take too: they are off while it is held, and so is
 /// preemption. To be held for some hundred instructions at most.
@@ -67,28 +66,5 @@ impl<T> DerefMut for IrqLockGuard<'_, T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
         &mut self.inner
-    }
-}
-
-/// Keeps interrupts off; dropped, they are as they were before. Those made later go first.
-struct InterruptsOff {
-    were_on: bool,
-}
-
-impl InterruptsOff {
-    #[inline]
-    fn new() -> Self {
-        let were_on = interrupts::are_enabled();
-        interrupts::disable();
-        Self { were_on }
-    }
-}
-
-impl Drop for InterruptsOff {
-    #[inline]
-    fn drop(&mut self) {
-        if self.were_on {
-            interrupts::enable();
-        }
     }
 }

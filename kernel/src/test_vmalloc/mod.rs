@@ -1,6 +1,7 @@
 //! The benchmark driver: the cases, parameters and lines of Linux's `test_vmalloc` module.
 
 mod cases;
+mod load;
 mod parameters;
 
 use crate::{
@@ -13,6 +14,7 @@ use alloc::{format, sync::Arc, vec::Vec};
 use cases::{CASES, Case};
 use core::sync::atomic::{AtomicBool, Ordering};
 use fastrand::Rng;
+pub use load::Load;
 use parameters::Parameters;
 
 /// What `help test_vmalloc` says.

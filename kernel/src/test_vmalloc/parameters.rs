@@ -49,7 +49,7 @@ impl Parameters {
                 "test_loop_count" => parameters.test_loop_count = number,
                 "nr_pages" => parameters.nr_pages = number,
                 "use_huge" => parameters.use_huge = flag(word, number)?,
-                "run_test_mask" => parameters.run_test_mask = check_mask(number)?,
+                "run_test_mask" => parameters.run_test_mask = check_mask(name, number)?,
                 "nr_pcpu_objects" => parameters.nr_pcpu_objects = number,
                 _ => return Err(CommandError::new(format!("{name}: no such parameter"))),
             }
@@ -69,7 +69,7 @@ impl Parameters {
 }
 
 /// Decimal, or hexadecimal behind 0x.
-fn number(text: &str) -> Option<u64> {
+pub(super) fn number(text: &str) -> Option<u64> {
     match text.strip_prefix("0x") {
         Some(digits) => u64::from_str_radix(digits, 16).ok(),
         None => text.parse().ok(),
@@ -84,15 +84,16 @@ fn flag(word: &str, number: u64) -> Result<bool, CommandError> {
     }
 }
 
-fn check_mask(mask: u64) -> Result<u64, CommandError> {
+/// A sum of cases that are there; `name` is what the error calls it.
+pub(super) fn check_mask(name: &str, mask: u64) -> Result<u64, CommandError> {
     let known: u64 = CASES.iter().map(|case| case.bit).sum();
     if mask == 0 || mask & !known != 0 {
-        return Err(CommandError::new(format!("run_test_mask={mask}: not a sum of cases, 1 to {known}")));
+        return Err(CommandError::new(format!("{name}={mask}: not a sum of cases, 1 to {known}")));
     }
     match CASES.iter().find(|case| mask & case.bit != 0 && case.run.is_none()) {
         None => Ok(mask),
         Some(case) => Err(CommandError::new(format!(
-            "run_test_mask={mask}: case {} ({}) is not there yet",
+            "{name}={mask}: case {} ({}) is not there yet",
             case.bit, case.name
         ))),
     }

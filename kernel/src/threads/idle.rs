@@ -1,13 +1,13 @@
 //! What a CPU does when there is nothing to do.
 
 use super::{
-    HERTZ, scheduler,
+    scheduler,
     thread::{Affinity, Class, Thread, ThreadRef},
+    timer,
 };
-use crate::arch::{apic, cpu, stack::Stack, tlb};
+use crate::arch::{cpu, interrupt_flag, stack::Stack, tlb};
 use core::sync::atomic::Ordering;
 use vmalloc::{AllocError, MAX_CPUS};
-use x86_64::instructions::interrupts;
 
 /// They are in no line, and never end.
 static THREADS: [Thread; MAX_CPUS] = [const { Thread::new("idle", Class::Idle, Affinity::Any) }; MAX_CPUS];
@@ -38,7 +38,7 @@ pub fn run_cpu() -> ! {
     this.set_stack(&cpu::stack());
     this.cpu.store(cpu, Ordering::Relaxed);
     cpu::set_thread(this.pointer() as usize);
-    apic::start_tick(HERTZ);
+    timer::start();
     run();
 }
 
@@ -49,6 +49,6 @@ pub(super) fn run() -> ! {
     loop {
         scheduler::run_others();
         tlb::enter_idle();
-        interrupts::enable_and_hlt();
+        interrupt_flag::enable_and_halt();
     }
 }

@@ -6,6 +6,7 @@
 //! | `run_queue`, `scheduler`, `switch` | who runs where, and going from one to the other |
 //! | `spawn`, `reaper` | how threads begin and end |
 //! | `wait`, `sleep`, `idle` | waiting for something, for a time, for anything |
+//! | `timer` | ticks, and when sleepers wake |
 //! | `grace` | waiting for readers that take no lock |
 //!
 //! A new thread, or one that was woken, goes to the least busy CPU; a CPU that has nothing to do takes
@@ -23,14 +24,15 @@ mod sleep;
 mod spawn;
 mod switch;
 mod thread;
+mod timer;
 mod wait;
 
-use crate::arch::{apic, cpu};
+use crate::arch::{cpu, sections, tsc};
 use core::sync::atomic::Ordering;
 
 pub use idle::run_cpu;
 pub use reaper::{living, settle};
-pub use sleep::sleep;
+pub use sleep::{sleep, sleep_until};
 pub use spawn::{Builder, Handle, JoinHandle, STACK, SpawnError, current, park};
 pub use thread::{Affinity, Class, current_name};
 pub use wait::WaitQueue;
@@ -49,7 +51,7 @@ pub fn init() -> Result<(), SpawnError> {
     idle::init_boot_cpu().map_err(SpawnError::OutOfMemory)?;
     reaper::init()?;
     grace::init()?;
-    apic::start_tick(HERTZ);
+    timer::start();
     Ok(())
 }
 
@@ -86,15 +88,23 @@ pub fn preempt() {
     scheduler::preempt();
 }
 
-/// Called on every tick of a CPU's timer, with interrupts off and pinned.
-pub fn on_tick() {
+/// Called on every interrupt of a CPU's timer, with interrupts off and pinned.
+pub fn on_timer() {
     let Some(this) = thread::try_current() else { return };
-    let cpu = cpu::current();
+    let (cpu, now) = (cpu::current(), tsc::now());
+    sleep::wake_until(cpu, now);
+    if timer::take_tick(cpu, now) {
+        on_tick(cpu, this);
+    }
+    timer::set(cpu);
+}
+
+fn on_tick(cpu: usize, this: thread::ThreadRef) {
+    sections::follow_switch();
     // The one pin is the interrupt's.
     if cpu::pins() == 1 {
         grace::pass(cpu);
     }
-    sleep::on_tick();
     if this.class == Class::Normal {
         let left = this.slice.load(Ordering::Relaxed).saturating_sub(1);
         this.slice.store(left, Ordering::Relaxed);

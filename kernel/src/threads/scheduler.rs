@@ -13,7 +13,10 @@ use super::{
     switch,
     thread::{self, BLOCKED, Class, RUNNABLE, Thread, ThreadRef, WOKEN},
 };
-use crate::{arch::cpu, sync::order};
+use crate::{
+    arch::{cpu, interrupt_flag},
+    sync::order,
+};
 use core::{
     ptr::null_mut,
     sync::atomic::{AtomicPtr, AtomicU8, Ordering},
@@ -48,7 +51,7 @@ static LEAVING: [Leaving; MAX_CPUS] =
 /// Switches to another thread if one goes first and nothing forbids it: see
 /// [`preempt`](super::preempt).
 pub(super) fn preempt() {
-    interrupts::without_interrupts(|| {
+    interrupt_flag::without_interrupts(|| {
         if cpu::take_switch() && thread::try_current().is_some() {
             schedule(Leave::Ready);
         }
@@ -57,7 +60,7 @@ pub(super) fn preempt() {
 
 /// Gives the rest of the time slice to others of the same class, if there are any.
 pub(super) fn yield_now() {
-    interrupts::without_interrupts(|| {
+    interrupt_flag::without_interrupts(|| {
         thread::current().slice.store(0, Ordering::Relaxed);
         schedule(Leave::Ready);
     });
@@ -67,7 +70,7 @@ pub(super) fn yield_now() {
 /// return for no reason: callers look again at what they wait for.
 pub(super) fn block() {
     assert!(interrupts::are_enabled(), "a thread that has interrupts off cannot wait");
-    interrupts::without_interrupts(|| {
+    interrupt_flag::without_interrupts(|| {
         let this = thread::current();
         // Acquire, twice: what the waker did before is seen.
         let woken =
@@ -91,7 +94,7 @@ pub(super) fn wake(thread: ThreadRef) {
 
 /// Ends the running thread.
 pub(super) fn end() -> ! {
-    interrupts::disable();
+    interrupt_flag::disable();
     schedule(Leave::Ended);
     unreachable!("the thread has ended");
 }
@@ -99,7 +102,7 @@ pub(super) fn end() -> ! {
 /// What the idle thread does first: runs what there is to run. Returns, with interrupts off, when there
 /// is nothing.
 pub(super) fn run_others() {
-    interrupts::disable();
+    interrupt_flag::disable();
     schedule(Leave::Ready);
 }
 

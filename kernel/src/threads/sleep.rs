@@ -1,14 +1,11 @@
-//! Sleeping: each CPU wakes those who fell asleep on it, at its ticks.
+//! Sleeping: each CPU's timer wakes those who fell asleep on it.
 
 use super::{
     list::{List, WAITING},
-    scheduler, thread,
+    scheduler, thread, timer,
 };
 use crate::{
-    arch::{
-        cpu::{self, Pin},
-        tsc,
-    },
+    arch::{cpu::Pin, tsc},
     lock_class,
     sync::IrqLock,
 };
@@ -19,7 +16,7 @@ use vmalloc::{CpuPin, MAX_CPUS};
 #[repr(align(64))]
 struct Sleepers {
     list: IrqLock<List<WAITING>>,
-    /// When the first wakes; written under the lock, read by the CPU's tick.
+    /// When the first wakes; written under the lock, read by the CPU's timer interrupt.
     first: AtomicU64,
 }
 
@@ -36,18 +33,32 @@ impl Sleepers {
     }
 }
 
-/// Waits for at least this many microseconds; up to a tick more, and until the thread's turn comes.
-/// Called in a thread with nothing pinned.
+/// Waits for at least this many microseconds; then until the thread's turn comes. Called in a thread with
+/// nothing pinned.
 pub fn sleep(microseconds: u64) {
+    sleep_until(tsc::now().saturating_add(tsc::cycles(microseconds)));
+}
+
+/// Waits until the time stamp counter has got to `deadline`, in cycles; then until the thread's turn
+/// comes. Called in a thread with nothing pinned.
+pub fn sleep_until(deadline: u64) {
+    if tsc::now() >= deadline {
+        return;
+    }
     let this = thread::current();
-    let deadline = tsc::now().saturating_add(tsc::cycles(microseconds));
     this.deadline.store(deadline, Ordering::Relaxed);
-    let sleepers = &SLEEPERS[Pin::new().cpu()];
-    {
+    let sleepers = {
+        // The timer that is set belongs to the CPU whose list it is.
+        let pin = Pin::new();
+        let sleepers = &SLEEPERS[pin.cpu()];
         let mut list = sleepers.list.lock();
         list.insert_sorted(this, |other| other.deadline.load(Ordering::Relaxed) <= deadline);
-        sleepers.update(&list);
-    }
+        if list.first() == Some(this) {
+            sleepers.update(&list);
+            timer::set(pin.cpu());
+        }
+        sleepers
+    };
     loop {
         scheduler::block();
         // Under the lock: who took this thread off the list is done with it.
@@ -58,13 +69,14 @@ pub fn sleep(microseconds: u64) {
     }
 }
 
-/// Wakes those whose time has come. Called on every tick of the CPU, with interrupts off.
-pub(super) fn on_tick() {
-    let sleepers = &SLEEPERS[cpu::current()];
-    if sleepers.first.load(Ordering::Relaxed) == NEVER {
-        return;
-    }
-    let now = tsc::now();
+/// When the first of those who sleep on a CPU wakes, in cycles; never is later than all.
+pub(super) fn first(cpu: usize) -> u64 {
+    SLEEPERS[cpu].first.load(Ordering::Relaxed)
+}
+
+/// Wakes those whose time has come. Called on the CPU with interrupts off.
+pub(super) fn wake_until(cpu: usize, now: u64) {
+    let sleepers = &SLEEPERS[cpu];
     if sleepers.first.load(Ordering::Relaxed) > now {
         return;
     }

@@ -10,6 +10,7 @@ use super::{
 use crate::{
     arch::{
         cpu::{self, Pin},
+        interrupt_flag,
         stack::Stack,
     },
     lock_class,
@@ -18,7 +19,6 @@ use crate::{
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use core::{fmt, ops::Range, sync::atomic::Ordering};
 use vmalloc::{AllocError, PAGE_SIZE};
-use x86_64::instructions::interrupts;
 
 /// Bytes of a thread's stack unless it asks for others.
 pub const STACK: usize = 32 << 10;
@@ -143,7 +143,7 @@ extern "C" fn enter() -> ! {
     if this.class == Class::Idle {
         super::idle::run();
     }
-    interrupts::enable();
+    interrupt_flag::enable();
     // Makes up for a switch that was asked for meanwhile.
     drop(Pin::new());
     let start = this.start.lock().take();

@@ -90,6 +90,21 @@ fn wrong_arguments_of_hold_are_named_and_hold_nothing() {
 }
 
 #[test_case]
+fn wrong_arguments_of_latency_are_named() {
+    for (argument, line) in [
+        ("seconds", "seconds: not of the form name=value"),
+        ("seconds=0", "seconds=0: not a number from 1 to 86400"),
+        ("seconds=1s", "seconds=1s: not a number from 1 to 86400"),
+        ("load=x", "load=x: not a number"),
+        ("load=8192", "load=8192: not a sum of cases, 1 to 8191"),
+        ("load=128", "load=128: case 128 (pcpu_alloc_test) is not there yet"),
+        ("cpu=1", "cpu: no such parameter"),
+    ] {
+        assert_eq!(console::latency(&["seconds=1", argument]).expect_err("wrong").to_string(), line);
+    }
+}
+
+#[test_case]
 fn held_areas_stay_until_the_next_hold() {
     let areas = || memory::vmalloc().areas().count() - heap::usage().chunks;
     let before = areas();

@@ -14,6 +14,7 @@ mod cpus;
 mod frames;
 mod heap;
 mod isolated;
+mod latency;
 mod machine;
 mod refusals;
 mod shootdown;
