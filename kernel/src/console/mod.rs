@@ -6,12 +6,14 @@ mod info;
 mod power;
 pub mod sysctl;
 mod tlbinfo;
+mod trace;
 
 use crate::{
     drivers::{self, fw_cfg, serial},
     print, println, test_vmalloc,
 };
 pub use hold::hold;
+pub use trace::trace;
 
 use alloc::{string::String, vec::Vec};
 use core::{
@@ -66,6 +68,7 @@ const COMMANDS: &[Command] = &[
         run: info::meminfo,
     },
     Command { name: "tlbinfo", arguments: "[reset]", about: tlbinfo::ABOUT, run: tlbinfo::tlbinfo },
+    Command { name: "trace", arguments: "on|off|dump|clear", about: trace::ABOUT, run: trace::trace },
     Command { name: "hold", arguments: "COUNT", about: hold::ABOUT, run: hold::hold },
     Command {
         name: "cpus",

@@ -18,6 +18,7 @@ mod machine;
 mod refusals;
 mod shootdown;
 mod threads;
+mod trace;
 
 kernel::entry!(main);
 
