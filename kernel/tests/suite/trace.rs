@@ -95,6 +95,7 @@ fn what_is_done_is_in_the_dump_until_tracing_is_off() {
     let flush = index(|event| matches!(event, Event::Flush { .. })).expect("flushed");
     let end = index(|event| matches!(event, Event::PurgeEnd { .. })).expect("purged");
     assert!(flush < end, "the purge flushed");
+    command("dump");
     command("clear");
     assert_eq!(trace::dump().count(), 0);
 }
@@ -142,7 +143,6 @@ fn the_oldest_events_are_overwritten_and_counted() {
     let kept: Vec<Event> = dump.by_ref().map(|record| record.event).collect();
     assert!(kept.into_iter().eq((extra..RECORDS + extra).map(|pages| Event::PurgeEnd { pages })));
     assert_eq!(dump.overwritten(), extra as u64);
-    command("dump");
     command("clear");
     let mut dump = trace::dump();
     assert_eq!((dump.by_ref().count(), dump.overwritten()), (0, 0));
@@ -157,7 +157,8 @@ fn numbered(number: usize, caller: &'static Location<'static>) -> Event {
     }
 }
 
-/// The rings are read where they are just written: at their oldest records.
+/// The rings are read where they are just written: at their oldest records. Seen failing without the second
+/// look at the sequence number.
 #[test_case]
 fn what_others_overwrite_meanwhile_is_never_shown_torn() {
     const DUMPS: usize = 40;
@@ -195,7 +196,8 @@ fn what_others_overwrite_meanwhile_is_never_shown_torn() {
     command("clear");
 }
 
-/// Another CPU interrupts this one while it records, and the handler records too.
+/// Another CPU interrupts this one while it records, and the handler records too. Seen failing when records
+/// are written with interrupts on: of 200000 hundreds were lost.
 #[test_case]
 fn no_event_is_lost_to_an_interrupt_in_between() {
     const CALLS: usize = 2000;

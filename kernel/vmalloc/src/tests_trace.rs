@@ -38,7 +38,7 @@ fn here() -> &'static Location<'static> {
 }
 
 /// Seen failing for each way alone: small, run and foreign areas, `vm_map_ram`, without the call to
-/// `trace_free` there.
+/// `trace_free` there, and where a plain way is taken although the instance is traced.
 #[test]
 fn each_way_to_make_and_to_free_an_area_is_traced_once() {
     let machine = Machine::new(2, 8000);
@@ -89,7 +89,7 @@ fn each_way_to_make_and_to_free_an_area_is_traced_once() {
     }
 }
 
-/// Seen failing with the mark taken out of `unmark_last`, and out of `move_entries`.
+/// Seen failing for each of the three calls of `trace_old` alone.
 #[test]
 fn a_resized_area_is_freed_as_it_was_and_allocated_as_it_is() {
     let machine = Machine::new(1, 8000);
@@ -147,7 +147,8 @@ fn each_refusal_is_traced_once() {
     refused(vmalloc.ioremap(0, 0, Cache::Uncached).expect_err("nothing"), 0);
 }
 
-/// A purge says what waits and what became free, and each flush how much it flushes.
+/// A purge says what waits and what became free, and each flush how much it flushes. Seen failing without
+/// either of the calls of `trace_flush`.
 #[test]
 fn purges_and_flushes_are_traced_with_their_pages() {
     let machine = Machine::new(2, 2000);
