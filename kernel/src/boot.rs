@@ -43,7 +43,7 @@ pub static LOADER_CONFIG: BootloaderConfig = {
 };
 
 /// Bytes of the stack that the loader starts the kernel on.
-const LOADER_STACK: u64 = 256 << 10;
+const LOADER_STACK: u64 = 1 << 20;
 /// Bytes of the stack that `main` runs on.
 const MAIN_STACK: usize = 256 << 10;
 /// Usable memory, in bytes, below which nothing useful would be left.

@@ -21,6 +21,7 @@ pub mod sync;
 pub mod test_vmalloc;
 pub mod testing;
 pub mod threads;
+pub mod trace;
 
 #[cfg(test)]
 entry!(test_main);

@@ -7,6 +7,7 @@ mod latency;
 mod power;
 pub mod sysctl;
 mod tlbinfo;
+mod trace;
 
 use crate::{
     drivers::{self, fw_cfg, serial},
@@ -14,6 +15,7 @@ use crate::{
 };
 pub use hold::hold;
 pub use latency::latency;
+pub use trace::trace;
 
 use alloc::{string::String, vec::Vec};
 use core::{
@@ -75,6 +77,7 @@ const COMMANDS: &[Command] = &[
         about: latency::ABOUT,
         run: latency::latency,
     },
+    Command { name: "trace", arguments: "on|off|dump|clear", about: trace::ABOUT, run: trace::trace },
     Command { name: "hold", arguments: "COUNT", about: hold::ABOUT, run: hold::hold },
     Command {
         name: "cpus",

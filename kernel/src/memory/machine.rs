@@ -9,10 +9,10 @@ use crate::{
     },
     memory::purger,
     sync::Once,
-    threads,
+    threads, trace,
 };
 use core::ptr::NonNull;
-use vmalloc::{CpuSet, Flusher, Frame, NewError, Platform, Shootdown, Vmalloc};
+use vmalloc::{CpuSet, Event, Flusher, Frame, NewError, Platform, Shootdown, Vmalloc};
 
 /// This machine: its frames, its page tables, its CPUs.
 #[derive(Clone, Copy, Debug)]
@@ -98,6 +98,10 @@ unsafe impl Platform for Machine {
     #[inline]
     fn in_interrupt(&self) -> bool {
         cpu::in_interrupt()
+    }
+
+    fn trace(&self, event: Event) {
+        trace::record(event);
     }
 }
 

@@ -106,7 +106,7 @@ fn every_cpu_has_its_own_number_record_tables_and_stacks() {
     assert!(all_differ(stacks.iter()));
     for top in stacks {
         let area = memory::vmalloc().find_area(top as usize - 1).expect("from vmalloc");
-        assert_eq!(area.guard(), top as usize, "a stack ends where its area does");
+        assert_eq!(area.mapped_end(), top as usize, "a stack ends where its area does");
     }
 }
 

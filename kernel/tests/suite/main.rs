@@ -19,6 +19,7 @@ mod machine;
 mod refusals;
 mod shootdown;
 mod threads;
+mod trace;
 
 kernel::entry!(main);
 

@@ -170,7 +170,7 @@ fn tables_go_while_another_cpu_looks_at_them() {
             page = (page + 7) % (3 * BLOCK_SIZE / PAGE_SIZE);
             let address = start + page * PAGE_SIZE;
             if let Some(area) = theirs.find_area(address) {
-                assert!(area.caller.file().ends_with("shootdown.rs"), "{area}");
+                assert!(area.caller.expect("known").file().ends_with("shootdown.rs"), "{area}");
                 assert!((area.start..area.end()).contains(&address));
                 found += 1;
             }

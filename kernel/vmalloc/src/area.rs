@@ -76,8 +76,8 @@ impl<P: Platform> Vmalloc<P> {
         request: Request,
         caller: &'static Location<'static>,
     ) -> Result<NonNull<u8>, AllocError> {
-        let shape = self.check(request)?;
-        self.make(&shape, caller)
+        let made = self.check(request).and_then(|shape| self.make(&shape, caller));
+        self.traced(request.size(), caller, made)
     }
 
     /// Maps frames of the caller's, in their order, to contiguous addresses with a guard page behind.
@@ -88,12 +88,14 @@ impl<P: Platform> Vmalloc<P> {
     /// See [`AllocError`]; nothing has changed then.
     #[track_caller]
     pub fn vmap(&self, frames: &[Frame], protection: Protection) -> Result<NonNull<u8>, AllocError> {
-        if frames.is_empty() {
-            return Err(AllocError::NoFrames);
-        }
-        let (pages, _) = self.pages_for(frames.len().saturating_mul(PAGE_SIZE))?;
-        let shape = Self::foreign(pages, Kind::Vmap, protection, Cache::WriteBack, Backing::Frames(frames));
-        self.make(&shape, Location::caller())
+        let (size, caller) = (frames.len().saturating_mul(PAGE_SIZE), Location::caller());
+        let pages = if frames.is_empty() { Err(AllocError::NoFrames) } else { self.pages_for(size) };
+        let made = pages.and_then(|(pages, _)| {
+            let backing = Backing::Frames(frames);
+            let shape = Self::foreign(pages, Kind::Vmap, protection, Cache::WriteBack, backing);
+            self.make(&shape, caller)
+        });
+        self.traced(size, caller, made)
     }
 
     /// Maps `size` bytes of the physical address space from `physical` on: a device's registers or
@@ -103,6 +105,18 @@ impl<P: Platform> Vmalloc<P> {
     /// See [`AllocError`]; nothing has changed then.
     #[track_caller]
     pub fn ioremap(&self, physical: u64, size: usize, cache: Cache) -> Result<NonNull<u8>, AllocError> {
+        let caller = Location::caller();
+        let made = self.map_physical(physical, size, cache, caller);
+        self.traced(size, caller, made)
+    }
+
+    fn map_physical(
+        &self,
+        physical: u64,
+        size: usize,
+        cache: Cache,
+        caller: &'static Location<'static>,
+    ) -> Result<NonNull<u8>, AllocError> {
         let offset = physical as usize % PAGE_SIZE;
         let end = physical.checked_add(size as u64).filter(|&end| end <= 1 << PHYSICAL_BITS);
         if end.is_none() {
@@ -114,7 +128,7 @@ impl<P: Platform> Vmalloc<P> {
         let (pages, _) = self.pages_for(offset + size)?;
         let backing = Backing::Physical(Frame::new(physical >> PAGE_SHIFT));
         let shape = Self::foreign(pages, Kind::Ioremap, Protection::ReadWrite, cache, backing);
-        let area = self.make(&shape, Location::caller())?;
+        let area = self.make(&shape, caller)?;
         // SAFETY: the offset lies in the area's first page.
         Ok(unsafe { area.byte_add(offset) })
     }

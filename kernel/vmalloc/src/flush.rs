@@ -5,6 +5,7 @@
 //! before every CPU has forgotten them.
 
 use crate::{
+    Vmalloc,
     platform::{PAGE_SHIFT, PAGE_SIZE, Platform},
     shootdown::Reach,
 };
@@ -24,11 +25,15 @@ impl<T> Unflushed<T> {
         Self { content: Some(content), range }
     }
 
-    /// Makes every CPU forget the range: page by page up to `ceiling` pages, above it all at once.
-    pub fn flush<P: Platform>(mut self, platform: &P, ceiling: usize) -> T {
+    /// Makes every CPU forget the range: page by page up to the instance's ceiling, above it all at once.
+    pub fn flush<P: Platform>(mut self, vmalloc: &Vmalloc<P>) -> T {
+        let platform = vmalloc.platform();
+        let pages = self.range.len() >> PAGE_SHIFT;
+        let few = pages <= vmalloc.flush_ceiling();
+        vmalloc.trace_flush(few.then_some(pages));
         let _pin = platform.pin();
         let shootdown = platform.shootdown();
-        if self.range.len() >> PAGE_SHIFT <= ceiling {
+        if few {
             shootdown.flush_pages(platform, &[self.range.clone()]);
         } else {
             shootdown.round(platform, shootdown.stamp(), Reach::Everyone);
@@ -71,6 +76,11 @@ impl Ranges {
         self.count += 1;
     }
 
+    /// All of them.
+    pub fn pages(&self) -> usize {
+        self.pages
+    }
+
     /// Whether more need not be added: everything will be flushed.
     pub fn is_few(&self) -> bool {
         self.pages <= self.ceiling && self.count < Self::MOST
@@ -86,7 +96,8 @@ impl Ranges {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sim::Machine;
+    use crate::{sim::Machine, tests::instance};
+    use core::sync::atomic::Ordering;
 
     #[test]
     #[should_panic(expected = "dropped before it was flushed")]
@@ -97,9 +108,11 @@ mod tests {
     #[test]
     fn the_ceiling_decides_between_pages_and_all() {
         let machine = Machine::new(1, 16);
-        Unflushed::new((), 0x1000..0x3000).flush(&&machine, 2);
+        let vmalloc = instance(&machine, 1);
+        vmalloc.tunables().single_page_flush_ceiling.store(2, Ordering::Relaxed);
+        Unflushed::new((), 0x1000..0x3000).flush(&vmalloc);
         assert_eq!((machine.page_flushes(), machine.full_flushes()), (2, 0));
-        Unflushed::new((), 0x1000..0x4000).flush(&&machine, 2);
+        Unflushed::new((), 0x1000..0x4000).flush(&vmalloc);
         assert_eq!((machine.page_flushes(), machine.full_flushes()), (2, 1));
     }
 

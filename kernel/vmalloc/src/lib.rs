@@ -32,6 +32,7 @@
 //! | `lock` | spinlocks that are taken pinned |
 //! | `info` | what is allocated, and counters |
 //! | `policy` | what others did instead, to measure against |
+//! | `trace` | what is done, told as it happens |
 //!
 //! Locks, in their order: arena; a pool's; a block's. None is held while memory is taken from or
 //! given to the platform, or while CPUs are flushed.
@@ -83,12 +84,15 @@ mod tests_policy;
 mod tests_purge;
 #[cfg(test)]
 mod tests_ram;
+#[cfg(test)]
+mod tests_trace;
+mod trace;
 
 use block::BlockTable;
 use blocks::Reserve;
 use core::{
     ops::Range,
-    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
 };
 use deferred::Deferred;
 use lazy::{Lazy, LazySum};
@@ -109,6 +113,7 @@ pub use platform::{
 pub use policy::{GuardPolicy, OverflowPolicy, Policy, PurgePolicy, SearchPolicy};
 pub use request::Request;
 pub use shootdown::{Counters, Flusher, Reach, Shootdown, Stamp};
+pub use trace::Event;
 
 /// Bytes of the longest range an instance can have: 32 TiB.
 pub const MAX_RANGE: usize = arena::MAX_BLOCKS * BLOCK_SIZE;
@@ -123,6 +128,8 @@ pub struct Tunables {
     pub lazy_max_pages: AtomicUsize,
     /// Leaf tables, out of use and clean, that each CPU keeps; 16 at most.
     pub table_reserve: AtomicUsize,
+    /// Whether [`Platform::trace`] is told what is done.
+    pub trace: AtomicBool,
 }
 
 impl Tunables {
@@ -132,6 +139,7 @@ impl Tunables {
             single_page_flush_ceiling: AtomicUsize::new(33),
             lazy_max_pages: AtomicUsize::new(0),
             table_reserve: AtomicUsize::new(8),
+            trace: AtomicBool::new(false),
         }
     }
 }

@@ -1,6 +1,9 @@
 //! What the library asks of its machine, and the words both share.
 
-use crate::shootdown::{Flusher, Shootdown};
+use crate::{
+    Event,
+    shootdown::{Flusher, Shootdown},
+};
 use core::{ops::Deref, panic::Location, ptr::NonNull, sync::atomic::AtomicU64};
 
 /// log2 of [`PAGE_SIZE`].
@@ -192,5 +195,11 @@ pub unsafe trait Platform: Flusher {
     /// Whether an interrupt handler runs that may have interrupted the library.
     fn in_interrupt(&self) -> bool {
         false
+    }
+
+    /// Something happened, if the instance is [traced](crate::Tunables::trace). Called anywhere, pinned or
+    /// not, with a lock of the library held or not: it waits for nothing, and uses no instance.
+    fn trace(&self, event: Event) {
+        let _ = event;
     }
 }

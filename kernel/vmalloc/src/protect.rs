@@ -53,7 +53,7 @@ impl<P: Platform> Vmalloc<P> {
             slot.store(entry.protected(protection).0, Ordering::Relaxed);
             at += bytes;
         }
-        Unflushed::new((), start..end).flush(&self.platform, self.flush_ceiling());
+        Unflushed::new((), start..end).flush(self);
         Ok(())
     }
 

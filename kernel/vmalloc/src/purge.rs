@@ -118,6 +118,10 @@ impl<P: Platform> Vmalloc<P> {
 
     /// The caller has the turn.
     fn purge_now(&self, reach: Reach) -> usize {
+        if self.is_traced() { self.trace_purge(|| self.purge_lists(reach)) } else { self.purge_lists(reach) }
+    }
+
+    fn purge_lists(&self, reach: Reach) -> usize {
         let number = self.turn.begun.fetch_add(1, Ordering::SeqCst) + 1;
         let _unbroken = (self.policy.purge == PurgePolicy::Unbroken).then(|| self.platform.pin());
         self.free_deferred();
@@ -184,7 +188,9 @@ impl<P: Platform> Vmalloc<P> {
         let _pin = self.platform.pin();
         let shootdown = self.platform.shootdown();
         let considerate = reach == Reach::Considerate && shootdown.has_isolated();
-        match ranges.exact().filter(|_| !considerate) {
+        let exact = ranges.exact().filter(|_| !considerate);
+        self.trace_flush(exact.map(|_| ranges.pages()));
+        match exact {
             Some(ranges) => {
                 shootdown.flush_pages(&self.platform, ranges);
                 true

@@ -35,13 +35,20 @@ impl<P: Platform> Vmalloc<P> {
     pub fn vm_map_ram(&self, frames: &[Frame], protection: Protection) -> Result<NonNull<u8>, AllocError> {
         match self.map_ram_plainly(frames, Attributes::ram(protection)) {
             Some(start) => Ok(start),
-            None => self.map_ram_otherwise(frames, protection, Location::caller()),
+            None => {
+                let caller = Location::caller();
+                let made = self.map_ram_otherwise(frames, protection, caller);
+                self.traced(frames.len().saturating_mul(PAGE_SIZE), caller, made)
+            }
         }
     }
 
     /// In this CPU's current block, the way of nearly all.
     #[inline(never)]
     fn map_ram_plainly(&self, frames: &[Frame], attributes: Attributes) -> Option<NonNull<u8>> {
+        if self.is_traced() {
+            return None;
+        }
         let start = match frames {
             &[frame] => {
                 let run = self.take_current(&self.platform.pin(), Supply::Foreign, 1, 1)?;
@@ -164,6 +171,9 @@ impl<P: Platform> Vmalloc<P> {
             whole.iter().for_each(|slots| slots.iter().for_each(forget));
             rest.iter().for_each(forget);
         }
+        if self.is_traced() {
+            self.trace_free(block, first, count);
+        }
         self.retire_locked(&pin, pages, &SmallRun::at(block, first), count);
         self.count_retired(pin, count);
         true
@@ -208,6 +218,7 @@ impl<P: Platform> Vmalloc<P> {
     pub fn vm_unmap_aliases(&self) {
         if self.purge_reaching(Reach::Everyone).is_none() {
             // Another thread purges, and the caller must not wait for it.
+            self.trace_flush(None);
             let pin = self.platform.pin();
             let shootdown = self.platform.shootdown();
             shootdown.round(&self.platform, shootdown.stamp(), Reach::Everyone);

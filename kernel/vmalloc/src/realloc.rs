@@ -46,23 +46,34 @@ impl<P: Platform> Vmalloc<P> {
     pub unsafe fn vrealloc(&self, address: NonNull<u8>, size: usize) -> Result<NonNull<u8>, ReallocError> {
         let caller = Location::caller();
         let area = self.own_area(address.as_ptr() as usize, caller)?;
+        let now = self.resize_area(&area, size, caller);
+        Ok(self.traced(size, caller, now)?)
+    }
+
+    fn resize_area(
+        &self,
+        area: &AreaInfo,
+        size: usize,
+        caller: &'static Location<'static>,
+    ) -> Result<NonNull<u8>, AllocError> {
         let (pages, slack) = self.owned_pages_for(size)?;
         let guard = GuardInfo { slack, kind: Kind::Vmalloc, caller };
         let offset = area.start - self.range.start;
         let (number, first) = (offset >> BLOCK_SHIFT, offset >> PAGE_SHIFT & (BLOCK_PAGES - 1));
         let small = matches!(self.block(number).role(), Role::Small { .. });
         let place = Place { number, first, small };
-        if pages <= area.pages {
-            self.shrink(place, area.pages, pages, guard)?;
-            return Ok(address);
-        }
         let ticket = self.purge_ticket();
         let grow = || match self.grow_in_place(place, area.pages, pages, guard) {
             Err(AllocError::OutOfAddressSpace) => self.grow_elsewhere(place, area.pages, pages, guard),
             result => result.map(|()| area.start),
         };
-        let now = grow().or_else(|error| self.make_room(error, ticket, true, grow))?;
-        NonNull::new(now as *mut u8).ok_or(AllocError::OutOfAddressSpace.into())
+        let now = if pages <= area.pages {
+            self.shrink(place, area.pages, pages, guard)?;
+            area.start
+        } else {
+            grow().or_else(|error| self.make_room(error, ticket, true, grow))?
+        };
+        NonNull::new(now as *mut u8).ok_or(AllocError::OutOfAddressSpace)
     }
 
     fn own_area(&self, address: usize, caller: &'static Location<'static>) -> Result<AreaInfo, FreeError> {
@@ -88,14 +99,24 @@ impl<P: Platform> Vmalloc<P> {
         publish(self.page_entry(place, 0), self.page_entry(place, pages - 1));
     }
 
+    /// From here on nothing fails, and the area is another one.
     fn unmark_last(&self, place: Place, pages: usize) {
+        self.trace_old(place, pages);
         let last = self.page_entry(place, pages - 1);
         let entry = Entry(last.load(Ordering::Relaxed));
         last.store(entry.without_last().0, Ordering::Relaxed);
     }
 
+    /// The area as it was, of `pages` pages, is no more.
+    fn trace_old(&self, place: Place, pages: usize) {
+        if self.is_traced() {
+            self.trace_free(self.block(place.number), place.first, pages);
+        }
+    }
+
     fn shrink(&self, place: Place, old: usize, new: usize, guard: GuardInfo) -> Result<(), AllocError> {
         if new == old {
+            self.trace_old(place, old);
             self.set_end(place, new, guard);
             return Ok(());
         }
@@ -137,7 +158,7 @@ impl<P: Platform> Vmalloc<P> {
         });
         let start = self.address(place.number, place.first);
         let range = start + from * PAGE_SIZE..start + to * PAGE_SIZE;
-        let entries = Unflushed::new(entries(), range).flush(&self.platform, self.flush_ceiling());
+        let entries = Unflushed::new(entries(), range).flush(self);
         self.platform.give_frames(entries.filter_map(|slot| clear(slot).quarantined_frame()));
     }
 
@@ -278,6 +299,7 @@ impl<P: Platform> Vmalloc<P> {
 
     /// Moves the entries of `old` pages, and gives the old place back once no CPU can reach it.
     fn move_entries(&self, from: Place, old: usize, to: Place) {
+        self.trace_old(from, old);
         let mut page = 0;
         while page < old {
             let slot = self.page_entry(from, page);
@@ -294,13 +316,13 @@ impl<P: Platform> Vmalloc<P> {
         if from.small {
             let start = self.address(from.number, from.first);
             let range = start..start + old * PAGE_SIZE;
-            let from = Unflushed::new(from, range).flush(&self.platform, self.flush_ceiling());
+            let from = Unflushed::new(from, range).flush(self);
             self.release_place(from, old);
         } else {
             // The frames are in use at their new place, from where they may be given back before the
             // old one is flushed with what else waits.
             let start = self.address(from.number, 0);
-            Unflushed::new((), start..start + old * PAGE_SIZE).flush(&self.platform, self.flush_ceiling());
+            Unflushed::new((), start..start + old * PAGE_SIZE).flush(self);
             self.release_place(from, old);
         }
     }

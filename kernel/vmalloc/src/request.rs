@@ -22,6 +22,11 @@ pub struct Request {
 }
 
 impl Request {
+    /// Bytes asked for.
+    pub(crate) fn size(&self) -> usize {
+        self.size
+    }
+
     /// An area of `size` bytes, page-aligned, of 4 KiB pages, read and written, with undefined contents.
     #[inline]
     pub const fn new(size: usize) -> Self {

@@ -104,6 +104,9 @@ impl<P: Platform> Vmalloc<P> {
 
     /// Frees a run whose first entry is claimed.
     pub(crate) fn free_claimed_run(&self, first: usize, count: usize) {
+        if self.is_traced() {
+            self.trace_free_run(first, count);
+        }
         for number in first..first + count {
             self.block(number).set_role(Role::Unused);
         }

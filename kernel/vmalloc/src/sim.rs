@@ -8,6 +8,7 @@
 
 extern crate std;
 
+use crate::Event;
 use crate::cpus::CpuSet;
 use crate::platform::{
     BLOCK_PAGES, BLOCK_SHIFT, BLOCK_SIZE, CpuPin, Frame, PAGE_SHIFT, PAGE_SIZE, Platform, Table,
@@ -58,6 +59,7 @@ pub(crate) struct Machine {
     allowance: AtomicIsize,
     shootdown: Shootdown,
     in_interrupt: AtomicBool,
+    events: Mutex<Vec<Event>>,
 }
 
 // SAFETY: `memory` is only a base address; what lies there is shared under the platform's promises.
@@ -95,6 +97,7 @@ impl Machine {
             allowance: AtomicIsize::new(-1),
             shootdown: Shootdown::new(),
             in_interrupt: AtomicBool::new(false),
+            events: Mutex::new(Vec::new()),
         };
         for cpu in 0..cpus {
             machine.run_on(cpu);
@@ -128,6 +131,12 @@ impl Machine {
     /// The first `allocations` frame and table allocations that follow succeed, none after them.
     pub fn fail_after(&self, allocations: usize) {
         self.allowance.store(allocations as isize, Ordering::Relaxed);
+    }
+
+    /// What was traced since the last call.
+    pub fn take_events(&self) -> Vec<Event> {
+        let mut events = self.events.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        core::mem::take(&mut *events)
     }
 
     pub fn never_fail(&self) {
@@ -374,6 +383,10 @@ unsafe impl Platform for &Machine {
 
     fn in_interrupt(&self) -> bool {
         self.in_interrupt.load(Ordering::Relaxed)
+    }
+
+    fn trace(&self, event: Event) {
+        self.events.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(event);
     }
 }
 

@@ -35,7 +35,7 @@ impl<P: Platform> Vmalloc<P> {
         attributes: Attributes,
         caller: &'static Location<'static>,
     ) -> Option<NonNull<u8>> {
-        if size.wrapping_sub(1) >= MOST {
+        if self.is_traced() || size.wrapping_sub(1) >= MOST {
             return None;
         }
         let pages = size.div_ceil(PAGE_SIZE);
@@ -197,6 +197,9 @@ impl<P: Platform> Vmalloc<P> {
         let rest = &leaf[run.first + 1..];
         let more = if entry.is_last() { 0 } else { unmap_to_last(rest) };
         rest[more].store(Entry::UNUSED.0, Ordering::Relaxed);
+        if self.is_traced() {
+            self.trace_free(run.block, run.first, more + 1);
+        }
         self.retire_pages(run, more + 2);
     }
 
@@ -207,6 +210,9 @@ impl<P: Platform> Vmalloc<P> {
         let Some(pages) = slots.iter().position(is_guard) else { unreachable!("the area has a guard page") };
         for slot in &slots[..=pages] {
             slot.store(Entry::UNUSED.0, Ordering::Relaxed);
+        }
+        if self.is_traced() {
+            self.trace_free(run.block, run.first, pages);
         }
         let pin = self.platform.pin();
         self.retire_locked(&pin, run.block.pages.lock(&pin), run, pages + 1);

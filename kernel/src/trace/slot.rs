@@ -1,0 +1,146 @@
+//! Room for one record, written by one CPU and read by all without a lock.
+//!
+//! A sequence number tells which record the slot holds, and none while it is written. A reader looks at it
+//! before and after: if it is the same, what lies between was not written meanwhile.
+
+use core::{
+    panic::Location,
+    ptr,
+    sync::atomic::{AtomicPtr, AtomicU64, Ordering, fence},
+};
+use vmalloc::{AllocError, Event, Kind};
+
+/// A cache line.
+#[repr(align(64))]
+pub(super) struct Slot {
+    /// The record's number and one; 0 while there is none.
+    sequence: AtomicU64,
+    time: AtomicU64,
+    /// What kind of event, and three values of it: see [`encode`].
+    words: [AtomicU64; WORDS],
+    /// Null or a caller, nothing else ever.
+    caller: AtomicPtr<Location<'static>>,
+}
+
+const WORDS: usize = 4;
+const _: () = assert!(size_of::<Slot>() == 64);
+
+type Caller = Option<&'static Location<'static>>;
+
+impl Slot {
+    pub fn new() -> Self {
+        Self {
+            sequence: AtomicU64::new(0),
+            time: AtomicU64::new(0),
+            words: [const { AtomicU64::new(0) }; WORDS],
+            caller: AtomicPtr::new(ptr::null_mut()),
+        }
+    }
+
+    /// Called by one writer at a time.
+    pub fn write(&self, number: u64, time: u64, event: Event) {
+        let (words, caller) = encode(event);
+        self.sequence.store(0, Ordering::Relaxed);
+        // Who finds anything of what follows finds the sequence number changed: `read` has the other fence.
+        fence(Ordering::Release);
+        self.time.store(time, Ordering::Relaxed);
+        self.words.iter().zip(words).for_each(|(to, word)| to.store(word, Ordering::Relaxed));
+        let caller = caller.map_or(ptr::null(), ptr::from_ref);
+        self.caller.store(caller.cast_mut(), Ordering::Relaxed);
+        self.sequence.store(number + 1, Ordering::Release);
+    }
+
+    /// Time and event of record `number`; `None` if it is not there, or is just going.
+    pub fn read(&self, number: u64) -> Option<(u64, Event)> {
+        if self.sequence.load(Ordering::Acquire) != number + 1 {
+            return None;
+        }
+        let time = self.time.load(Ordering::Relaxed);
+        let words = self.words.each_ref().map(|word| word.load(Ordering::Relaxed));
+        let caller = self.caller.load(Ordering::Relaxed);
+        fence(Ordering::Acquire);
+        if self.sequence.load(Ordering::Relaxed) != number + 1 {
+            return None;
+        }
+        // SAFETY: only `write` stores here, null or a `&'static Location`, each in one store.
+        let caller = unsafe { caller.as_ref() };
+        decode(words, caller).map(|event| (time, event))
+    }
+}
+
+const ALLOCATE: u64 = 1;
+const ALLOCATE_FAILED: u64 = 2;
+const FREE: u64 = 3;
+const PURGE_BEGIN: u64 = 4;
+const PURGE_END: u64 = 5;
+const FLUSH: u64 = 6;
+const FLUSH_ALL: u64 = 7;
+/// Which error, above what kind of event.
+const ERROR_SHIFT: u32 = 8;
+
+fn encode(event: Event) -> ([u64; WORDS], Caller) {
+    match event {
+        Event::Allocate { address, pages, kind, caller } => {
+            ([ALLOCATE, address as u64, pages as u64, kind as u64], Some(caller))
+        }
+        Event::AllocateFailed { error, size, caller } => {
+            let (which, first, second) = encode_error(error);
+            ([ALLOCATE_FAILED | which << ERROR_SHIFT, size as u64, first, second], Some(caller))
+        }
+        Event::Free { address, pages } => ([FREE, address as u64, pages as u64, 0], None),
+        Event::PurgeBegin { pages } => ([PURGE_BEGIN, pages.cast_unsigned(), 0, 0], None),
+        Event::PurgeEnd { pages } => ([PURGE_END, pages as u64, 0, 0], None),
+        Event::Flush { pages: Some(pages) } => ([FLUSH, pages as u64, 0, 0], None),
+        Event::Flush { pages: None } => ([FLUSH_ALL, 0, 0, 0], None),
+    }
+}
+
+fn decode(words: [u64; WORDS], caller: Caller) -> Option<Event> {
+    let [tag, first, second, third] = words;
+    let number = first as usize;
+    Some(match tag & ((1 << ERROR_SHIFT) - 1) {
+        ALLOCATE => {
+            let kinds = [Kind::Vmalloc, Kind::Vmap, Kind::Ioremap, Kind::VmMapRam];
+            let kind = kinds.into_iter().find(|&kind| kind as u64 == third)?;
+            Event::Allocate { address: number, pages: second as usize, kind, caller: caller? }
+        }
+        ALLOCATE_FAILED => {
+            let error = decode_error(tag >> ERROR_SHIFT, second, third)?;
+            Event::AllocateFailed { error, size: number, caller: caller? }
+        }
+        FREE => Event::Free { address: number, pages: second as usize },
+        PURGE_BEGIN => Event::PurgeBegin { pages: first.cast_signed() },
+        PURGE_END => Event::PurgeEnd { pages: number },
+        FLUSH => Event::Flush { pages: Some(number) },
+        FLUSH_ALL => Event::Flush { pages: None },
+        _ => return None,
+    })
+}
+
+fn encode_error(error: AllocError) -> (u64, u64, u64) {
+    match error {
+        AllocError::ZeroSize => (0, 0, 0),
+        AllocError::TooLarge { size } => (1, size as u64, 0),
+        AllocError::BadAlignment { align } => (2, align as u64, 0),
+        AllocError::OutOfAddressSpace => (3, 0, 0),
+        AllocError::OutOfFrames => (4, 0, 0),
+        AllocError::BadRange { start, end } => (5, start as u64, end as u64),
+        AllocError::NoFrames => (6, 0, 0),
+        AllocError::BadPhysicalRange { start, size } => (7, start, size as u64),
+    }
+}
+
+fn decode_error(which: u64, first: u64, second: u64) -> Option<AllocError> {
+    let number = first as usize;
+    Some(match which {
+        0 => AllocError::ZeroSize,
+        1 => AllocError::TooLarge { size: number },
+        2 => AllocError::BadAlignment { align: number },
+        3 => AllocError::OutOfAddressSpace,
+        4 => AllocError::OutOfFrames,
+        5 => AllocError::BadRange { start: number, end: second as usize },
+        6 => AllocError::NoFrames,
+        7 => AllocError::BadPhysicalRange { start: first, size: second as usize },
+        _ => return None,
+    })
+}
