@@ -15,7 +15,7 @@ use crate::{
     AllocError, FreeError, Request, Vmalloc,
     block::{Block, Role},
     entry::{Cache, Entry, GuardInfo, Kind, Protection},
-    platform::{BLOCK_PAGES, BLOCK_SHIFT, Frame, PAGE_SHIFT, PAGE_SIZE, Platform},
+    platform::{BLOCK_PAGES, Frame, PAGE_SHIFT, PAGE_SIZE, Platform},
     policy::OverflowPolicy,
     pool::SmallRun,
     purge::Ticket,
@@ -308,11 +308,13 @@ impl<P: Platform> Vmalloc<P> {
     /// there.
     #[inline(always)]
     pub(crate) fn place(&self, address: usize) -> Option<(&Block, usize)> {
-        let offset = address.wrapping_sub(self.range.start);
-        if offset >= self.size || !offset.is_multiple_of(PAGE_SIZE) {
+        // One comparison refuses what is below the range, behind it, or inside a page: of that the lowest
+        // bits become the highest.
+        let page = address.wrapping_sub(self.range.start).rotate_right(PAGE_SHIFT);
+        if page >= self.pages {
             return None;
         }
-        Some((self.table.get(offset >> BLOCK_SHIFT)?, offset >> PAGE_SHIFT & (BLOCK_PAGES - 1)))
+        Some((self.table.get(page / BLOCK_PAGES)?, page % BLOCK_PAGES))
     }
 
     /// Frees an area that owns its frames, whose first entry, which was `entry`, is claimed.

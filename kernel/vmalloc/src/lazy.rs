@@ -4,7 +4,7 @@
 //! dirty; a run of freed blocks is there by its first.
 
 use crate::{
-    Vmalloc,
+    MAX_CPUS, Vmalloc,
     block::Block,
     list::{List, NONE},
     lock::Guard,
@@ -19,7 +19,7 @@ use core::{
 };
 
 /// Pages that a CPU counts for itself before it adds them to the sum.
-const SHARE: i64 = 64;
+const SHARE: i64 = 256;
 /// Pages for each doubling of the number of CPUs: 32 MiB, as Linux.
 const LAZY_PAGES: usize = (32 << 20) / crate::PAGE_SIZE;
 
@@ -95,7 +95,7 @@ impl<P: Platform> Vmalloc<P> {
     /// Counts pages that wait for a flush; whether they are too many now.
     #[inline(always)]
     pub(crate) fn count_lazy(&self, pin: &P::Pin, pages: usize) -> bool {
-        let share = &self.lazy[pin.cpu()].share;
+        let share = &self.lazy[pin.cpu() % MAX_CPUS].share;
         let now = share.load(Ordering::Relaxed) + pages as i64;
         if now < SHARE {
             share.store(now, Ordering::Relaxed);

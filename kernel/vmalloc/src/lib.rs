@@ -148,8 +148,8 @@ impl Tunables {
 pub struct Vmalloc<P: Platform> {
     platform: P,
     range: Range<usize>,
-    /// Bytes in the range.
-    size: usize,
+    /// Pages in the range.
+    pages: usize,
     arena: arena::Arena,
     table: BlockTable,
     pools: [Pool; pool::POOLS],
@@ -209,7 +209,7 @@ impl<P: Platform> Vmalloc<P> {
             policy,
             overflows: AtomicU64::new(0),
             platform,
-            size: range.len(),
+            pages: range.len() / PAGE_SIZE,
             range,
         })
     }
@@ -241,7 +241,7 @@ impl<P: Platform> Vmalloc<P> {
     }
 
     fn blocks(&self) -> usize {
-        self.size / BLOCK_SIZE
+        self.pages / BLOCK_PAGES
     }
 
     fn flush_ceiling(&self) -> usize {

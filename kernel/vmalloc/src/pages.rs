@@ -102,6 +102,9 @@ impl Pages {
     }
 
     fn take_anywhere(&mut self, count: usize, align: usize) -> Option<usize> {
+        if self.free() < count {
+            return None;
+        }
         let mut lowest = usize::from(self.lowest);
         while lowest < WORDS && (self.free_view().0)(lowest) == 0 {
             lowest += 1;

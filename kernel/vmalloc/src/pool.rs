@@ -49,7 +49,7 @@ impl Supply {
     /// The number of a CPU's pool.
     #[inline]
     fn pool(self, cpu: usize) -> usize {
-        cpu + if self == Self::Foreign { MAX_CPUS } else { 0 }
+        cpu % MAX_CPUS + if self == Self::Foreign { MAX_CPUS } else { 0 }
     }
 }
 

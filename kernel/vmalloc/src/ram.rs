@@ -102,7 +102,8 @@ impl<P: Platform> Vmalloc<P> {
     #[inline(always)]
     fn map_ram(&self, run: &SmallRun<'_>, frames: &[Frame], attributes: Attributes) -> usize {
         let count = frames.len();
-        let Some(slots) = self.small_leaf(run.block).get(run.first..run.first + count) else {
+        let Some(slots) = self.small_leaf(run.block).get(run.first..).and_then(|slots| slots.get(..count))
+        else {
             unreachable!("a run of pages ends in its block")
         };
         if run.keeps {
@@ -142,19 +143,23 @@ impl<P: Platform> Vmalloc<P> {
     #[track_caller]
     pub unsafe fn vm_unmap_ram(&self, address: NonNull<u8>, count: usize) -> Result<(), FreeError> {
         let address = address.as_ptr() as usize;
-        if self.unmap_ram(address, count) {
+        if self.unmap_ram_plainly(address, count) {
             Ok(())
         } else {
-            self.unmap_ram_run(address, count, Location::caller())
+            self.unmap_ram_otherwise(address, count, Location::caller())
         }
     }
 
-    /// `false`: nothing was done, because there is no such mapping, or it is a run.
+    /// In a block that is shared, the way of nearly all. `false`: nothing was done.
     #[inline(never)]
-    fn unmap_ram(&self, address: usize, count: usize) -> bool {
-        if self.platform.in_interrupt() {
-            return false;
-        }
+    fn unmap_ram_plainly(&self, address: usize, count: usize) -> bool {
+        !self.platform.in_interrupt() && !self.is_traced() && self.unmap_ram(address, count, |_, _| ())
+    }
+
+    /// `false`: nothing was done, because there is no such mapping, or it is a run. Tells `going` its place
+    /// before anybody else can have it.
+    #[inline(always)]
+    fn unmap_ram(&self, address: usize, count: usize, going: impl FnOnce(&Block, usize)) -> bool {
         let Some((block, first)) = self.place(address) else { return false };
         if !matches!(block.role(), Role::Small { .. }) {
             return false;
@@ -163,17 +168,11 @@ impl<P: Platform> Vmalloc<P> {
         // The lock decides between two calls for one mapping.
         let pages = block.pages.lock(&pin);
         let Some(slots) = self.ram_mapping(block, first, count) else { return false };
-        if count == 1 {
-            slots[0].store(Entry::UNUSED.0, Ordering::Relaxed);
-        } else {
-            let (whole, rest) = slots.as_chunks::<UNROLL>();
-            let forget = |slot: &AtomicU64| slot.store(Entry::UNUSED.0, Ordering::Relaxed);
-            whole.iter().for_each(|slots| slots.iter().for_each(forget));
-            rest.iter().for_each(forget);
-        }
-        if self.is_traced() {
-            self.trace_free(block, first, count);
-        }
+        let (whole, rest) = slots.as_chunks::<{ 2 * UNROLL }>();
+        let forget = |slot: &AtomicU64| slot.store(Entry::UNUSED.0, Ordering::Relaxed);
+        whole.iter().for_each(|slots| slots.iter().for_each(forget));
+        rest.iter().for_each(forget);
+        going(block, first);
         self.retire_locked(&pin, pages, &SmallRun::at(block, first), count);
         self.count_retired(pin, count);
         true
@@ -182,13 +181,15 @@ impl<P: Platform> Vmalloc<P> {
     /// The entries of the mapping of `count` pages that starts at page `first` of a block, if there is one.
     #[inline(always)]
     fn ram_mapping(&self, block: &Block, first: usize, count: usize) -> Option<&[AtomicU64]> {
-        let slots = block.leaf(&self.platform)?.get(first..first.checked_add(count)?)?;
-        let entry = |index: usize| slots.get(index).map(|slot| Entry(slot.load(Ordering::Acquire)));
-        entry(0)?.starts_ram(count, entry(1).unwrap_or(Entry::UNUSED)).then_some(slots)
+        let slots = block.leaf(&self.platform)?.get(first..)?.get(..count)?;
+        let entry = |slot: &AtomicU64| Entry(slot.load(Ordering::Acquire));
+        let (start, rest) = slots.split_first()?;
+        let second = rest.first().map_or(Entry::UNUSED, entry);
+        entry(start).starts_ram(count, second).then_some(slots)
     }
 
     #[inline(never)]
-    fn unmap_ram_run(
+    fn unmap_ram_otherwise(
         &self,
         address: usize,
         count: usize,
@@ -197,13 +198,21 @@ impl<P: Platform> Vmalloc<P> {
         if self.platform.in_interrupt() {
             return Err(FreeError::InInterrupt { address, caller });
         }
+        let trace = |block: &Block, first: usize| {
+            if self.is_traced() {
+                self.trace_free(block, first, count);
+            }
+        };
+        if self.unmap_ram(address, count, trace) {
+            return Ok(());
+        }
         match self.find_area(address) {
             Some(area) if area.start == address && area.kind == Kind::VmMapRam => {
                 if area.pages != count {
                     return Err(FreeError::WrongLength { pages: count, area, caller });
                 }
                 // Of two calls for one mapping, one finds it gone.
-                if count > BLOCK_PAGES && self.unmap_area(address, false) {
+                if self.unmap_area(address, false) {
                     return Ok(());
                 }
                 Err(FreeError::NotAllocated { address, caller })
