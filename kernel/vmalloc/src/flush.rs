@@ -70,8 +70,8 @@ impl Ranges {
     /// Adds `pages` pages from `start`.
     pub fn add(&mut self, start: usize, pages: usize) {
         self.pages = self.pages.saturating_add(pages);
-        if self.is_few() {
-            self.list[self.count] = start..start + pages * PAGE_SIZE;
+        if let Some(range) = self.list.get_mut(self.count) {
+            *range = start..start + pages.min(self.ceiling) * PAGE_SIZE;
         }
         self.count += 1;
     }
@@ -81,15 +81,15 @@ impl Ranges {
         self.pages
     }
 
-    /// Whether more need not be added: everything will be flushed.
-    pub fn is_few(&self) -> bool {
-        self.pages <= self.ceiling && self.count < Self::MOST
+    /// Whether each is known and they are to be flushed page by page. Once it is not so, more need not be
+    /// added: everything will be flushed.
+    pub fn are_few(&self) -> bool {
+        self.pages <= self.ceiling && self.count <= Self::MOST
     }
 
     /// The ranges; `None` if everything has to be flushed.
     pub fn exact(&self) -> Option<&[Range<usize>]> {
-        let few = self.pages <= self.ceiling && self.count <= Self::MOST;
-        if few { self.list.get(..self.count) } else { None }
+        if self.are_few() { self.list.get(..self.count) } else { None }
     }
 }
 
@@ -128,6 +128,7 @@ mod tests {
         let mut many = Ranges::new(100);
         (0..Ranges::MOST).for_each(|page| many.add(page * 0x2000, 1));
         assert_eq!(many.exact().map(<[_]>::len), Some(Ranges::MOST));
+        assert!(many.are_few(), "the next one must be added");
         many.add(0, 1);
         assert_eq!(many.exact(), None);
     }

@@ -172,7 +172,7 @@ impl<P: Platform> Vmalloc<P> {
             }
             _ => {
                 for (first, end) in pages.stale_runs() {
-                    if !ranges.is_few() {
+                    if !ranges.are_few() {
                         break;
                     }
                     ranges.add(self.address(number, first), end - first);

@@ -91,10 +91,10 @@ fn pages_of_a_block_in_use_come_back_when_they_are_flushed() {
     let vmalloc = instance(&machine, 1);
     let frames = take(&machine, 128);
     let quarters: Vec<_> = (0..4).map(|_| map_ram(&vmalloc, &frames).expect("room")).collect();
-    for turn in 0..4 {
-        unmap_ram(&vmalloc, quarters[turn], 128).expect("mapped");
+    for &quarter in &quarters {
+        unmap_ram(&vmalloc, quarter, 128).expect("mapped");
         assert_eq!(vmalloc.purge(), 128);
-        assert_eq!(map_ram(&vmalloc, &frames), Ok(quarters[turn]), "the one hole");
+        assert_eq!(map_ram(&vmalloc, &frames), Ok(quarter), "the one hole");
     }
     quarters.into_iter().for_each(|start| unmap_ram(&vmalloc, start, 128).expect("mapped"));
     assert_balanced(&machine, vmalloc, frames);
