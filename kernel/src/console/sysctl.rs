@@ -1,7 +1,11 @@
 //! Tunables: listed, read and set while the kernel runs, or set at boot as kernel parameters.
 
 use super::CommandError;
-use crate::{arch::sections, memory, println};
+use crate::{
+    arch::sections,
+    memory::{self, purger},
+    println,
+};
 use alloc::format;
 use core::{
     ops::RangeInclusive,
@@ -27,6 +31,12 @@ const TUNABLES: &[Tunable] = &[
         about: "pages flushed one by one; more are flushed all at once",
         range: 0..=512,
         cell: || &memory::vmalloc().tunables().single_page_flush_ceiling,
+    },
+    Tunable {
+        name: "vmalloc.drain",
+        about: "1: a thread purges; 0: whoever frees too much does",
+        range: 0..=1,
+        cell: || purger::KERNEL.drain(),
     },
     Tunable {
         name: "vmalloc.lazy_max_pages",

@@ -1,8 +1,8 @@
 //! Searching for address space while lazily freed areas pile up: the thread of 2010, in which each search
 //! began at the lowest address and walked all of them.
 
-use super::{failed, instance};
-use crate::{arch::tsc, console::CommandError, println};
+use super::failed;
+use crate::{arch::tsc, console::CommandError, memory::Experiment, println};
 use alloc::{format, vec::Vec};
 use core::{ptr::NonNull, sync::atomic::Ordering};
 use vmalloc::{BLOCK_SIZE, PAGE_SIZE, Policy, Request, SearchPolicy};
@@ -52,7 +52,7 @@ pub(super) fn run() -> Result<(), CommandError> {
 
 /// Allocates and frees areas of a block each, so that every one asks the arena, while none is purged.
 fn measure(pile: usize, policy: Policy) -> Result<Cost, CommandError> {
-    let vmalloc = instance(pile + 2 * MEASURED, policy)?;
+    let vmalloc = Experiment::new(pile + 2 * MEASURED, policy).map_err(failed)?;
     vmalloc.tunables().lazy_max_pages.store(usize::MAX >> 2, Ordering::Relaxed);
     let request = Request::new(PAGE_SIZE).align(BLOCK_SIZE);
     let mut areas: Vec<NonNull<u8>> = Vec::new();

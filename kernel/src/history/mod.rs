@@ -7,14 +7,9 @@ mod area_cache;
 mod overflow_race;
 mod vmap_exhaust;
 
-use crate::{
-    arch::layout,
-    console::CommandError,
-    memory::{self, Machine, frames},
-    println,
-};
-use alloc::{boxed::Box, format, vec::Vec};
-use vmalloc::{BLOCK_SIZE, Frame, Platform, Policy, Vmalloc};
+use crate::{console::CommandError, memory::frames, println};
+use alloc::{format, vec::Vec};
+use vmalloc::Frame;
 
 /// What `help history` says.
 pub const ABOUT: &str = "runs an experiment, or all: what went wrong elsewhere once, beside what is done here\n\
@@ -54,19 +49,6 @@ pub fn command(arguments: &[&str]) -> Result<(), CommandError> {
         (experiment.run)().map_err(|error| CommandError::new(format!("{}: {error}", experiment.name)))?;
     }
     Ok(())
-}
-
-/// An instance of `blocks` blocks in the part of the address space that is for experiments. One at a time.
-/// It is too large for many copies on a stack.
-#[inline(never)]
-fn instance(blocks: usize, policy: Policy) -> Result<Box<Vmalloc<Machine>>, CommandError> {
-    let start = layout::EXPERIMENTS.start + (1 << 37);
-    let machine = Machine::with_root(memory::vmalloc().platform().root());
-    // SAFETY: experiments have this part of the range, and the console runs one command at a time.
-    match unsafe { Vmalloc::with_policy(machine, start..start + blocks * BLOCK_SIZE, policy) } {
-        Ok(instance) => Ok(Box::new(instance)),
-        Err(error) => Err(failed(error)),
-    }
 }
 
 /// An experiment that could not be made.

@@ -2,21 +2,21 @@
 //! there, an allocation purges unless somebody else does, tries once more, and fails; but the other purge
 //! may have taken all that is to be purged and not yet freed it.
 
-use super::{Frames, failed, instance};
+use super::{Frames, failed};
 use crate::{
     arch::cpu,
     console::CommandError,
-    memory::Machine,
+    memory::Experiment,
     println,
     threads::{Builder, JoinHandle},
 };
-use alloc::{boxed::Box, format, sync::Arc, vec::Vec};
+use alloc::{format, sync::Arc, vec::Vec};
 use core::{
     ptr::NonNull,
     sync::atomic::{AtomicUsize, Ordering},
 };
 use fastrand::Rng;
-use vmalloc::{BLOCK_PAGES, Frame, OverflowPolicy, Policy, Protection, Vmalloc};
+use vmalloc::{BLOCK_PAGES, Frame, OverflowPolicy, Policy, Protection};
 
 const BLOCKS: usize = 4;
 /// Overflows after which it is enough.
@@ -28,7 +28,7 @@ const LIMIT: usize = 50_000_000;
 
 /// What the workers of one run share.
 struct Run {
-    vmalloc: Box<Vmalloc<Machine>>,
+    vmalloc: Experiment,
     /// Pages that each of them holds at most.
     share: usize,
     allocations: AtomicUsize,
@@ -54,7 +54,7 @@ pub(super) fn run() -> Result<(), CommandError> {
 fn race(name: &str, workers: usize, policy: Policy) -> Result<[u64; 2], CommandError> {
     let frames = Frames::take(1)?;
     let run = Arc::new(Run {
-        vmalloc: instance(BLOCKS, policy)?,
+        vmalloc: Experiment::new(BLOCKS, policy).map_err(failed)?,
         share: (BLOCKS * BLOCK_PAGES - ROOM) / workers,
         allocations: AtomicUsize::new(0),
         failures: AtomicUsize::new(0),

@@ -1,8 +1,12 @@
 //! Pages that a guard page behind each block costs: the thread of 2011, in which a file system could map
 //! no more buffers though half of the range was free.
 
-use super::{Frames, failed, instance};
-use crate::{console::CommandError, memory::direct_map, println};
+use super::{Frames, failed};
+use crate::{
+    console::CommandError,
+    memory::{Experiment, direct_map},
+    println,
+};
 use alloc::{format, vec::Vec};
 use core::ptr::NonNull;
 use vmalloc::{BLOCK_PAGES, GuardPolicy, PAGE_SIZE, Policy, Protection};
@@ -41,7 +45,7 @@ pub(super) fn run() -> Result<(), CommandError> {
 /// Maps single pages beside a longer mapping until there is no room, reads them back, unmaps them, and maps
 /// as many again without a purge asked for: how many in each case.
 fn fill(frames: &Frames, policy: Policy, longer: usize) -> Result<[usize; 3], CommandError> {
-    let vmalloc = instance(BLOCKS, policy)?;
+    let vmalloc = Experiment::new(BLOCKS, policy).map_err(failed)?;
     // All can be unmapped without a purge.
     vmalloc.tunables().lazy_max_pages.store(2 * BLOCKS * BLOCK_PAGES, core::sync::atomic::Ordering::Relaxed);
     let mut long_list = Vec::new();

@@ -7,7 +7,7 @@ use crate::{
         layout,
         tlb::{self, Cpus},
     },
-    memory::purger,
+    memory::purger::{self, Purger},
     sync::Once,
     threads, trace,
 };
@@ -15,17 +15,17 @@ use core::ptr::NonNull;
 use vmalloc::{CpuSet, Event, Flusher, Frame, NewError, Platform, Shootdown, Vmalloc};
 
 /// This machine: its frames, its page tables, its CPUs.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Machine {
     root: Frame,
-    /// Whether the kernel's purge thread serves the instance.
-    purged: bool,
+    /// The thread that purges the instance, if one does.
+    purger: Option<&'static Purger>,
 }
 
 impl Machine {
     /// The machine under page tables that other instances use too.
-    pub fn with_root(root: Frame) -> Self {
-        Self { root, purged: false }
+    pub(super) fn new(root: Frame, purger: Option<&'static Purger>) -> Self {
+        Self { root, purger }
     }
 }
 
@@ -84,7 +84,7 @@ unsafe impl Platform for Machine {
     }
 
     fn wake_purger(&self) -> bool {
-        self.purged && purger::wake()
+        self.purger.is_some_and(Purger::wake)
     }
 
     fn pause(&self) -> bool {
@@ -143,7 +143,8 @@ static VMALLOC: Once<Vmalloc<Machine>> = Once::new();
 /// [`NewError::OutOfFrames`].
 pub fn init_vmalloc(root: Frame) -> Result<&'static Vmalloc<Machine>, NewError> {
     // SAFETY: the address map gives the range to this instance; called once, by the boot sequence.
-    VMALLOC.try_call_once(|| unsafe { Vmalloc::new(Machine { root, purged: true }, layout::VMALLOC) })
+    VMALLOC
+        .try_call_once(|| unsafe { Vmalloc::new(Machine::new(root, Some(&purger::KERNEL)), layout::VMALLOC) })
 }
 
 /// The kernel's instance.

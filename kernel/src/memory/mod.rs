@@ -1,6 +1,7 @@
 //! Memory: frames, the direct map, the kernel's vmalloc instance, the heap.
 
 pub mod direct_map;
+mod experiment;
 pub mod frames;
 pub mod heap;
 mod machine;
@@ -9,6 +10,7 @@ pub mod purger;
 use crate::arch::paging;
 use ::vmalloc::{AreaInfo, Kind, PAGE_SIZE};
 
+pub use experiment::Experiment;
 pub use machine::{Machine, init_vmalloc, try_vmalloc, vmalloc};
 
 /// Who has the frames that are not free. Together with those they are all frames there are.

@@ -4,9 +4,9 @@ use alloc::vec::Vec;
 use core::ptr::NonNull;
 use kernel::{
     arch::{layout, paging},
-    memory::{self, Machine},
+    memory::{self, Experiment},
 };
-use vmalloc::{AllocError, BLOCK_PAGES, BLOCK_SIZE, PAGE_SIZE, Platform, Request, Vmalloc};
+use vmalloc::{AllocError, BLOCK_PAGES, BLOCK_SIZE, PAGE_SIZE, Policy, Request};
 use x86_64::structures::paging::PageTableFlags as Flags;
 
 fn allocate(request: Request) -> NonNull<u8> {
@@ -94,10 +94,7 @@ fn guard_pages_and_freed_pages_are_not_mapped() {
 /// Fails when a purge's flush is taken out (tried): the emulated TLB keeps the old translation.
 #[test_case]
 fn an_address_used_again_shows_its_new_frame() {
-    let start = layout::EXPERIMENTS.start;
-    let machine = Machine::with_root(memory::vmalloc().platform().root());
-    // SAFETY: the address map leaves the range to instances like this one.
-    let instance = unsafe { Vmalloc::new(machine, start..start + BLOCK_SIZE) }.expect("frames enough");
+    let instance = Experiment::new(1, Policy::default()).expect("frames enough");
     for pages in [1, 20, 40] {
         let allocate = || instance.vmalloc(pages * PAGE_SIZE).expect("room");
         // SAFETY: what was allocated is freed once, and used no more.
@@ -213,10 +210,7 @@ fn running_out_of_frames_is_an_error_and_loses_nothing() {
 #[test_case]
 fn a_small_instance_can_be_filled_to_its_last_page() {
     const RANGE: usize = 120 << 20;
-    let start = layout::EXPERIMENTS.start;
-    let machine = Machine::with_root(memory::vmalloc().platform().root());
-    // SAFETY: the address map leaves the range to instances like this one.
-    let instance = unsafe { Vmalloc::new(machine, start..start + RANGE) }.expect("frames enough");
+    let instance = Experiment::new(RANGE / BLOCK_SIZE, Policy::default()).expect("frames enough");
     let mut areas = Vec::new();
     let error = loop {
         match instance.vmalloc(PAGE_SIZE) {

@@ -9,20 +9,17 @@ use core::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 use kernel::{
-    arch::{cpu, layout, tlb},
-    memory::{self, Machine},
+    arch::{cpu, tlb},
+    memory::Experiment,
     threads::{self, Builder},
 };
-use vmalloc::{BLOCK_SIZE, PAGE_SIZE, Platform, Vmalloc};
+use vmalloc::{PAGE_SIZE, Policy};
 
-fn instance(blocks: usize) -> Vmalloc<Machine> {
-    let start = layout::EXPERIMENTS.start + (1 << 38);
-    let machine = Machine::with_root(memory::vmalloc().platform().root());
-    // SAFETY: the address map leaves the range to instances like this one, and tests run one at a time.
-    unsafe { Vmalloc::new(machine, start..start + blocks * BLOCK_SIZE) }.expect("frames enough")
+fn instance(blocks: usize) -> Experiment {
+    Experiment::new(blocks, Policy::default()).expect("frames enough")
 }
 
-fn free(instance: &Vmalloc<Machine>, area: NonNull<u8>) {
+fn free(instance: &Experiment, area: NonNull<u8>) {
     // SAFETY: tests free what they allocated, and use it no more.
     unsafe { instance.vfree(area) }.expect("allocated");
 }

@@ -12,21 +12,18 @@ use kernel::{
     arch::{
         apic, cpu,
         interrupts::{self, Vector},
-        layout, paging, tlb,
+        paging, tlb,
     },
-    memory::{self, Machine, frames},
+    memory::{self, Experiment, Machine, frames},
     threads::{self, Builder, JoinHandle},
 };
-use vmalloc::{AllocError, BLOCK_SIZE, Cache, Frame, PAGE_SIZE, Platform, Protection, Request, Vmalloc};
+use vmalloc::{AllocError, BLOCK_SIZE, Cache, Frame, PAGE_SIZE, Policy, Protection, Request, Vmalloc};
 
-type Instance = Arc<Vmalloc<Machine>>;
+type Instance = Arc<Experiment>;
 
 /// An instance of so many blocks, that no other test uses.
 fn instance(blocks: usize) -> Instance {
-    let start = layout::EXPERIMENTS.start + (1 << 39);
-    let machine = Machine::with_root(memory::vmalloc().platform().root());
-    // SAFETY: the address map leaves the range to instances like this one, and tests run one at a time.
-    Arc::new(unsafe { Vmalloc::new(machine, start..start + blocks * BLOCK_SIZE) }.expect("frames enough"))
+    Arc::new(Experiment::new(blocks, Policy::default()).expect("frames enough"))
 }
 
 /// The last CPU that is not isolated.
@@ -66,7 +63,7 @@ fn physical(area: NonNull<u8>) -> u64 {
 
 /// Frees an area of one page that maps some frame, and makes another one at the same address, with
 /// another frame.
-fn move_to_another_frame(instance: &Vmalloc<Machine>, area: NonNull<u8>) -> NonNull<u8> {
+fn move_to_another_frame(instance: &Experiment, area: NonNull<u8>) -> NonNull<u8> {
     let before = physical(area);
     free(instance, area);
     instance.trim();

@@ -23,8 +23,8 @@ pub(crate) const RESERVE_CAPACITY: usize = 16;
 /// Leaf tables out of use: all their entries are zero and no CPU has cached a way to them.
 pub(crate) struct Reserve(Lock<Tables>);
 
-/// The first of them, and how many there are.
-type Tables = ([Option<Frame>; RESERVE_CAPACITY], usize);
+/// The first of them count, as many as there are.
+type Tables = ([Frame; RESERVE_CAPACITY], usize);
 
 impl Locked for Tables {
     const CLASS: LockClass = LockClass::Reserve;
@@ -32,13 +32,13 @@ impl Locked for Tables {
 
 impl Reserve {
     pub const fn new() -> Self {
-        Self(Lock::new(([None; RESERVE_CAPACITY], 0)))
+        Self(Lock::new(([Frame::new(0); RESERVE_CAPACITY], 0)))
     }
 
     fn pop(&self, pin: &impl CpuPin) -> Option<Frame> {
         let (tables, len) = &mut *self.0.lock(pin);
         *len = len.checked_sub(1)?;
-        tables[*len].take()
+        Some(tables[*len])
     }
 
     /// Gives the table back to the caller if there are `limit` already.
@@ -47,7 +47,7 @@ impl Reserve {
         if *len >= limit.min(RESERVE_CAPACITY) {
             return Err(table);
         }
-        tables[*len] = Some(table);
+        tables[*len] = table;
         *len += 1;
         Ok(())
     }

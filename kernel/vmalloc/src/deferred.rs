@@ -14,7 +14,6 @@ use crate::{
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// The first area of a CPU's list; 0 for none.
-#[repr(align(64))]
 pub(crate) struct Deferred(AtomicUsize);
 
 impl Deferred {
@@ -35,7 +34,7 @@ impl<P: Platform> Vmalloc<P> {
         let Some((slot, entry)) = claimed else { return false };
         // The link is written by another mapping than this one.
         slot.store(entry.with_dirty().quarantined().0, Ordering::Relaxed);
-        let list = &self.deferred[self.platform.pin().cpu()].0;
+        let list = &self.lazy[self.platform.pin().cpu()].deferred.0;
         let mut first = list.load(Ordering::Relaxed);
         loop {
             self.link(entry).store(first as u64, Ordering::Relaxed);
@@ -51,7 +50,7 @@ impl<P: Platform> Vmalloc<P> {
 
     /// Frees what interrupt handlers noted, on all CPUs.
     pub(crate) fn free_deferred(&self) {
-        for list in self.deferred.iter().filter(|list| !list.is_empty()) {
+        for list in self.lazy.iter().map(|lazy| &lazy.deferred).filter(|list| !list.is_empty()) {
             let mut next = list.0.swap(0, Ordering::Acquire);
             while next != 0 {
                 let address = next;

@@ -6,6 +6,7 @@
 use crate::{
     MAX_CPUS, Vmalloc,
     block::Block,
+    deferred::Deferred,
     list::{List, NONE},
     lock::Guard,
     pages::Pages,
@@ -27,13 +28,16 @@ const LAZY_PAGES: usize = (32 << 20) / crate::PAGE_SIZE;
 #[repr(align(64))]
 pub(crate) struct Lazy {
     pub list: List,
+    /// What interrupt handlers freed on it.
+    pub deferred: Deferred,
     /// Pages not yet in the sum. Only its CPU changes it.
     share: AtomicI64,
 }
 
 impl Lazy {
     pub const fn new() -> Self {
-        Self { list: List::from_first(AtomicU32::new(NONE)), share: AtomicI64::new(0) }
+        let list = List::from_first(AtomicU32::new(NONE));
+        Self { list, deferred: Deferred::new(), share: AtomicI64::new(0) }
     }
 }
 

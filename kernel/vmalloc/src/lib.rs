@@ -94,7 +94,6 @@ use core::{
     ops::Range,
     sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
 };
-use deferred::Deferred;
 use lazy::{Lazy, LazySum};
 use pool::Pool;
 use purge::Turn;
@@ -156,7 +155,6 @@ pub struct Vmalloc<P: Platform> {
     lazy: [Lazy; MAX_CPUS],
     lazy_sum: LazySum,
     turn: Turn,
-    deferred: [Deferred; MAX_CPUS],
     reserves: [Reserve; MAX_CPUS],
     notifiers: notify::Notifiers,
     tunables: Tunables,
@@ -202,7 +200,6 @@ impl<P: Platform> Vmalloc<P> {
             lazy: [const { Lazy::new() }; MAX_CPUS],
             lazy_sum: LazySum::new(0),
             turn: Turn::new(),
-            deferred: [const { Deferred::new() }; MAX_CPUS],
             reserves: [const { Reserve::new() }; MAX_CPUS],
             notifiers: notify::Notifiers::new(),
             tunables: Tunables::new(),

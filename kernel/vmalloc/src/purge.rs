@@ -236,10 +236,7 @@ impl<P: Platform> Vmalloc<P> {
 
     /// Flushes everything that waits, whatever CPU it disturbs, until nothing does.
     pub(crate) fn purge_all(&self) {
-        let waits = || {
-            self.lazy.iter().any(|lazy| !lazy.list.is_empty())
-                || self.deferred.iter().any(|list| !list.is_empty())
-        };
+        let waits = || self.lazy.iter().any(|lazy| !lazy.list.is_empty() || !lazy.deferred.is_empty());
         while waits() {
             self.purge_reaching(Reach::Everyone);
         }
