@@ -76,7 +76,9 @@ pub fn broadcast(operands: impl IntoIterator<Item = Operands>) {
     unsafe { asm!("mfence", options(nostack, preserves_flags)) };
     for Operands { rax, ecx } in operands {
         // SAFETY: the CPU has the instruction. To forget translations changes what no program means.
-        unsafe { asm!("invlpgb", in("rax") rax, in("ecx") ecx, in("edx") EDX, options(nostack, preserves_flags)) };
+        unsafe {
+            asm!("invlpgb", in("rax") rax, in("ecx") ecx, in("edx") EDX, options(nostack, preserves_flags))
+        };
     }
     // SAFETY: as above.
     unsafe { asm!("tlbsync", options(nostack, preserves_flags)) };

@@ -15,7 +15,9 @@ const CPUS: usize = 4;
 const ISOLATED: usize = 2;
 const IDLE: usize = 3;
 
-/// Isolated and idle CPUs are flushed like all others, at once, and have nothing to catch up with.
+/// Isolated and idle CPUs are flushed like all others, at once, and have nothing to catch up with. Seen
+/// failing with only the broadcasting CPU flushed; with `flushed` not advanced; with exact ranges given
+/// up for isolated CPUs.
 #[test]
 fn a_broadcast_reaches_every_cpu_and_interrupts_none() {
     let machine = &Machine::broadcasting(CPUS, 500);
@@ -46,7 +48,8 @@ fn a_broadcast_reaches_every_cpu_and_interrupts_none() {
     assert_eq!(shootdown.counters(0).broadcasts.load(Ordering::Relaxed), 2);
 }
 
-/// A stamp is flushed when every CPU has flushed since, and only then.
+/// A stamp is flushed when every CPU has flushed since, and only then. Seen failing with `flushed` not
+/// advanced, and with a broadcast whether or not any CPU is behind.
 #[test]
 fn what_a_broadcast_flushed_is_not_flushed_again() {
     let machine = &Machine::broadcasting(2, 16);
@@ -60,18 +63,7 @@ fn what_a_broadcast_flushed_is_not_flushed_again() {
     let second = shootdown.stamp();
     assert!(!shootdown.is_flushed(second), "it is later than the broadcast");
     assert!(round(second) && shootdown.is_flushed(second));
-    // A CPU that flushed for itself needs none.
-    let third = shootdown.stamp();
-    for cpu in 0..2 {
-        machine.run_on(cpu);
-        // The first one moves the epoch.
-        if cpu == 0 {
-            assert!(round(third));
-        }
-        shootdown.flush_all_here(&machine);
-    }
-    assert!(round(third));
-    assert_eq!(machine.broadcasts(), (0, 3));
+    assert_eq!(machine.broadcasts(), (0, 2));
 }
 
 /// What must not wait: frames of somebody else, protections, entries that moved.

@@ -182,7 +182,8 @@ pub fn what_an_isolated_cpu_may_reach_waits_for_its_own_flush() {
 /// The machine broadcasts: a CPU that uses the page, goes idle or is isolated is never interrupted. It may
 /// broadcast itself meanwhile, and tell the first one that nothing is left to do. Four preemptions.
 ///
-/// TRIED
+/// Seen failing: with the epoch read after the broadcast; with only the broadcasting CPU flushed, by
+/// pages or by everything; without all three of the fences before a broadcast.
 pub fn a_broadcast_reaches_a_cpu_whatever_it_does() {
     for (exact, isolated) in [(false, false), (true, false), (false, true)] {
         explore(4, move || {
@@ -206,7 +207,8 @@ pub fn a_broadcast_reaches_a_cpu_whatever_it_does() {
 /// A CPU looks at a table by the direct map while another one unlinks it, flushes, and gives it away; also
 /// on a machine that broadcasts, which does not interrupt it. Four preemptions.
 ///
-/// TRIED
+/// Seen failing: with a broadcast not waiting for looks; with looks not counted; without the fence in
+/// `look`, or the one before a broadcast of pages.
 pub fn a_table_is_not_given_away_while_somebody_looks_at_it() {
     for (broadcasts, exact) in [(false, false), (false, true), (true, false), (true, true)] {
         explore(4, move || {
