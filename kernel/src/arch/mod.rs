@@ -14,6 +14,7 @@ pub mod gdt;
 pub mod idt;
 pub mod interrupt_flag;
 pub mod interrupts;
+pub mod invlpgb;
 pub mod layout;
 pub mod paging;
 pub mod sections;

@@ -133,24 +133,34 @@ pub fn firmware_ids() -> &'static [u32] {
 /// # Errors
 /// See [`StartError`]; what the CPU was to be given is free again, and should it come late it halts.
 pub fn start(apic_id: u32, limit: u64) -> Result<usize, StartError> {
-    let mut trampoline = TRAMPOLINE.lock();
-    let trampoline = trampoline.as_mut().ok_or(StartError::NoLowMemory)?;
-    let number = cpu::online().count();
-    if number == MAX_CPUS {
-        return Err(StartError::TooMany);
-    }
-    if apic_id > apic::largest_id() {
-        return Err(StartError::Unreachable);
-    }
-    let start = Box::into_raw(Box::new(Start {
-        number,
+    // Nothing is allocated under the trampoline's lock, nor given back.
+    let start = Box::new(Start {
+        number: 0,
         controls: Controls::of_this_cpu(),
         segments: Segments::new().map_err(StartError::OutOfMemory)?,
         stack: Stack::new(IDLE_STACK).map_err(StartError::OutOfMemory)?,
         arrived: AtomicBool::new(false),
-    }));
+    });
+    call(apic_id, limit, start).map_err(|(error, _unused)| error)
+}
+
+/// Calls a CPU to take `start`, which comes back if it did not.
+fn call(apic_id: u32, limit: u64, mut start: Box<Start>) -> Result<usize, (StartError, Box<Start>)> {
+    let mut trampoline = TRAMPOLINE.lock();
+    let Some(trampoline) = trampoline.as_mut() else {
+        return Err((StartError::NoLowMemory, start));
+    };
+    let number = cpu::online().count();
+    if number == MAX_CPUS {
+        return Err((StartError::TooMany, start));
+    }
+    if apic_id > apic::largest_id() {
+        return Err((StartError::Unreachable, start));
+    }
+    start.number = number;
+    let start = Box::into_raw(start);
     START.store(start, Ordering::Release);
-    // SAFETY: it was just leaked; it is freed below only, and used no more then.
+    // SAFETY: it was just leaked; it is a box again below only, and used no more then.
     let given = unsafe { &*start };
     let arrived = || given.arrived.load(Ordering::Acquire);
     let page = trampoline.offer(apic_id, given.stack.range().end);
@@ -159,8 +169,7 @@ pub fn start(apic_id: u32, limit: u64) -> Result<usize, StartError> {
         apic::send_start(apic_id, page);
         if !tsc::spin_until(limit, arrived) && trampoline.withdraw() {
             // SAFETY: it was made by a box, and no CPU knows of it: its stack was not taken.
-            drop(unsafe { Box::from_raw(start) });
-            return Err(StartError::NoAnswer);
+            return Err((StartError::NoAnswer, unsafe { Box::from_raw(start) }));
         }
     }
     // It has taken its stack: what is left of its way cannot fail.

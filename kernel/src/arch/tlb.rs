@@ -5,10 +5,11 @@ use super::{
     cpu::{self, Pin},
     interrupt_flag,
     interrupts::Vector,
-    tsc,
+    invlpgb, tsc,
 };
 use crate::sync::Once;
-use vmalloc::{CpuSet, Flusher, Shootdown};
+use core::sync::atomic::{AtomicU64, Ordering};
+use vmalloc::{Counters, CpuSet, Flusher, Scope, Shootdown};
 use x86_64::{VirtAddr, instructions, registers::control::Cr3};
 
 /// Microseconds after which a CPU that does not flush is broken. Under emulation on a busy computer a
@@ -26,9 +27,15 @@ pub fn shootdown() -> &'static Shootdown {
     }
 }
 
+/// The sum of one count over all CPUs.
+pub fn total(of: impl Fn(&Counters) -> &AtomicU64) -> u64 {
+    cpu::online().iter().map(|number| of(shootdown().counters(number)).load(Ordering::Relaxed)).sum()
+}
+
 /// Called once, on the boot CPU.
 #[inline(never)]
 pub fn init() {
+    invlpgb::init();
     SHOOTDOWN.call_once(Shootdown::new);
 }
 
@@ -70,6 +77,22 @@ impl Flusher for Cpus {
 
     fn uninterrupted(&self, serve: impl FnOnce()) {
         interrupt_flag::without_interrupts(serve);
+    }
+
+    #[inline]
+    fn broadcasts(&self) -> bool {
+        invlpgb::most_pages().is_some()
+    }
+
+    fn broadcast(&self, scope: Scope<'_>) {
+        let Some(most) = invlpgb::most_pages() else { unreachable!("asked before") };
+        match scope {
+            Scope::All => invlpgb::broadcast([invlpgb::EVERYTHING]),
+            Scope::Pages(ranges) => {
+                let operands = ranges.iter().flat_map(|range| invlpgb::operands(range.clone(), most));
+                invlpgb::broadcast(operands);
+            }
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::CommandError;
 use crate::{
-    arch::{cpu, tlb},
+    arch::{cpu, invlpgb, tlb},
     println,
 };
 use alloc::format;
@@ -17,10 +17,14 @@ pub(super) const ABOUT: &str = "counts flushes for each CPU, and interrupts for 
     elided   times it was not interrupted because it had flushed since\n\
     idle     times it was not interrupted because it was idle\n\
     spared   times it was left alone because it is isolated\n\
-    forced   times it was interrupted although it is isolated";
+    forced   times it was interrupted although it is isolated\n\
+    broadcasts  flushes of all CPUs at once, if the CPUs can do that: then none is interrupted";
 
 /// Which of a CPU's counts.
 type Count = fn(&Counters) -> &AtomicU64;
+
+/// Shown for all CPUs together.
+const BROADCASTS: Count = |counters| &counters.broadcasts;
 
 /// The columns.
 const COUNTS: [(&str, Count); 8] = [
@@ -51,11 +55,16 @@ fn print_counts() {
         let counts = COUNTS.map(|(_, of)| format!("{:>9}", of(counters).load(Ordering::Relaxed))).concat();
         println!("CPU {number:<2}{counts}");
     }
+    match invlpgb::most_pages() {
+        Some(_) => println!("broadcasts: {}", tlb::total(BROADCASTS)),
+        None => println!("broadcasts: none, the CPUs have no INVLPGB"),
+    }
 }
 
 fn each_counter(change: impl Fn(&AtomicU64)) {
     for number in cpu::online().iter() {
         let counters = tlb::shootdown().counters(number);
         COUNTS.iter().for_each(|(_, of)| change(of(counters)));
+        change(BROADCASTS(counters));
     }
 }

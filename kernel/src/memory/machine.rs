@@ -12,7 +12,7 @@ use crate::{
     threads, trace,
 };
 use core::ptr::NonNull;
-use vmalloc::{CpuSet, Event, Flusher, Frame, NewError, Platform, Shootdown, Vmalloc};
+use vmalloc::{CpuSet, Event, Flusher, Frame, NewError, Platform, Scope, Shootdown, Vmalloc};
 
 /// This machine: its frames, its page tables, its CPUs.
 #[derive(Clone, Copy)]
@@ -129,6 +129,15 @@ impl Flusher for Machine {
 
     fn uninterrupted(&self, serve: impl FnOnce()) {
         Cpus.uninterrupted(serve);
+    }
+
+    #[inline]
+    fn broadcasts(&self) -> bool {
+        Cpus.broadcasts()
+    }
+
+    fn broadcast(&self, scope: Scope<'_>) {
+        Cpus.broadcast(scope);
     }
 }
 

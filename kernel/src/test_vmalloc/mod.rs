@@ -1,6 +1,7 @@
 //! The benchmark driver: the cases, parameters and lines of Linux's `test_vmalloc` module.
 
 mod cases;
+mod flushes;
 mod load;
 mod parameters;
 
@@ -14,6 +15,7 @@ use alloc::{format, sync::Arc, vec::Vec};
 use cases::{CASES, Case};
 use core::sync::atomic::{AtomicBool, Ordering};
 use fastrand::Rng;
+use flushes::Flushes;
 pub use load::Load;
 use parameters::Parameters;
 
@@ -50,16 +52,20 @@ struct Report {
 /// The line names the parameter that is wrong, or says how many runs failed.
 pub fn command(arguments: &[&str]) -> core::result::Result<(), CommandError> {
     let parameters = Parameters::parse(arguments)?;
+    let before = Flushes::now();
     let reports = run_workers(&parameters)
         .map_err(|error| CommandError::new(format!("nr_threads={}: {error}", parameters.nr_threads)))?;
-    let mut failed = 0;
+    let flushes = Flushes::now().since(&before);
+    let (mut failed, mut runs) = (0, 0);
     for (worker, report) in reports.iter().enumerate() {
         for (case, result) in &report.results {
             print_summary(case, result, &parameters);
             failed += result.failed;
+            runs += result.passed + result.failed + result.expected_failures;
         }
         println!("All test took worker{worker}={} cycles", report.cycles);
     }
+    flushes.print(runs.saturating_mul(parameters.test_loop_count));
     match failed {
         0 => Ok(()),
         _ => Err(CommandError::new(format!("{failed} runs of cases failed"))),

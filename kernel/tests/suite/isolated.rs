@@ -61,7 +61,8 @@ fn wait_for(step: &AtomicUsize, wanted: usize) {
     }
 }
 
-/// Seen failing when a considerate round takes spared CPUs for flushed: the pages do not wait.
+/// Seen failing, because the pages do not wait, when a considerate round counts spared CPUs as done, and
+/// when `is_flushed` passes over isolated ones.
 #[test_case]
 fn pages_wait_for_an_isolated_cpus_own_flush() {
     let instance = instance(1);
@@ -97,7 +98,9 @@ fn pages_wait_for_an_isolated_cpus_own_flush() {
     [other, again].into_iter().for_each(|area| free(&instance, area));
 }
 
-/// Only when address space runs out the CPU is interrupted after all, and that is counted.
+/// Only when address space runs out the CPU is interrupted after all, and that is counted. Seen failing
+/// when isolated CPUs are spared whoever cannot wait, when a considerate round counts spared CPUs as done,
+/// and when `is_flushed` passes over isolated ones.
 #[test_case]
 fn an_isolated_cpu_is_interrupted_when_nothing_else_helps() {
     let instance = instance(1);

@@ -13,6 +13,7 @@ mod console;
 mod cpus;
 mod frames;
 mod heap;
+mod invlpgb;
 mod isolated;
 mod latency;
 mod machine;

@@ -130,11 +130,11 @@ impl<P: Platform> Vmalloc<P> {
     }
 
     /// Runs `look`, which follows a block's role to its leaf table, without interrupts: a table goes
-    /// back only after its block's role was taken away and every CPU has flushed, which this one does
-    /// not before it has looked.
+    /// back only after its block's role was taken away and every CPU has flushed, and no flush is over
+    /// before this CPU has looked.
     pub(crate) fn look<T>(&self, look: impl FnOnce() -> Option<T>) -> Option<T> {
         let mut found = None;
-        self.platform.uninterrupted(|| found = look());
+        self.platform.shootdown().look(&self.platform, || found = look());
         found
     }
 

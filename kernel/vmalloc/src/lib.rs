@@ -51,6 +51,7 @@ mod deferred;
 mod entry;
 mod error;
 mod flush;
+mod flusher;
 mod info;
 mod lazy;
 mod list;
@@ -74,6 +75,8 @@ mod small;
 mod tables;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_broadcast;
 #[cfg(test)]
 mod tests_calls;
 #[cfg(test)]
@@ -103,6 +106,7 @@ pub use allocator::{VBox, VVec};
 pub use cpus::{CpuSet, ListError, MAX_CPUS};
 pub use entry::{Cache, Kind, Protection};
 pub use error::{AllocError, FreeError, NewError, ProtectError, ReallocError};
+pub use flusher::{Flusher, Scope};
 pub use info::{AreaInfo, Stats, Tally};
 pub use notify::{MAX_NOTIFIERS, PurgeNotifier};
 pub use platform::{
@@ -111,7 +115,7 @@ pub use platform::{
 };
 pub use policy::{GuardPolicy, OverflowPolicy, Policy, PurgePolicy, SearchPolicy};
 pub use request::Request;
-pub use shootdown::{Counters, Flusher, Reach, Shootdown, Stamp};
+pub use shootdown::{Counters, Reach, Shootdown, Stamp};
 pub use trace::Event;
 
 /// Bytes of the longest range an instance can have: 32 TiB.

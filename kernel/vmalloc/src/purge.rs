@@ -187,7 +187,8 @@ impl<P: Platform> Vmalloc<P> {
     fn flush(&self, ranges: &Ranges, stamp: Stamp, reach: Reach) -> bool {
         let _pin = self.platform.pin();
         let shootdown = self.platform.shootdown();
-        let considerate = reach == Reach::Considerate && shootdown.has_isolated();
+        let disturbs = || shootdown.has_isolated() && !self.platform.broadcasts();
+        let considerate = reach == Reach::Considerate && disturbs();
         let exact = ranges.exact().filter(|_| !considerate);
         self.trace_flush(exact.map(|_| ranges.pages()));
         match exact {

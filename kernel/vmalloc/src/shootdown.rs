@@ -11,6 +11,11 @@
 //! A few pages go by mailbox: each CPU has some slots, each for a range of pages, and a count of the
 //! posts. Who finds no slot asks for everything.
 //!
+//! A machine that [broadcasts](Flusher::broadcasts) interrupts nobody. Once a broadcast is over, every
+//! CPU has flushed, whatever it was doing: its `flushed` becomes the epoch read before the broadcast.
+//! Programs that [look](Shootdown::look) at page tables do not notice a broadcast. They count their
+//! looks, and the broadcast waits for those it finds under way.
+//!
 //! Why nothing is missed: a CPU serves by reading the count, then emptying the slots, then flushing,
 //! then confirming the count it read. A range is in its slot before its post is counted. A CPU that
 //! leaves idleness first says so and then looks for posts and epochs; who flushes first posts or
@@ -20,6 +25,7 @@
 use crate::{
     atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence},
     cpus::{CpuSet, MAX_CPUS},
+    flusher::{Flusher, Scope},
 };
 use core::{ops::Range, sync::atomic::AtomicU64 as Count};
 
@@ -40,30 +46,6 @@ pub struct Stamp(u64);
 impl Stamp {
     /// Before everything: every CPU has flushed since.
     pub const NEVER: Self = Self(0);
-}
-
-/// How the machine flushes, interrupts and waits. All calls are made pinned. What has a default is
-/// right so on a machine with one CPU that never flushes in an interrupt.
-pub trait Flusher {
-    /// The CPU this runs on.
-    fn here(&self) -> usize;
-    /// Makes this CPU forget the page at `address`, and everything in its paging-structure caches.
-    fn flush_page(&self, address: usize);
-    /// Makes this CPU forget every translation that is not global.
-    fn flush_all(&self);
-    /// Interrupts these CPUs, each of which then calls [`Shootdown::serve`].
-    fn interrupt(&self, cpus: CpuSet) {
-        debug_assert!(cpus.is_empty(), "a machine of several CPUs interrupts them");
-    }
-    /// Returns when `done` says so. Meanwhile this CPU calls [`Shootdown::serve`] for itself if its
-    /// interrupts are off. May panic, naming `cpu`, when that takes too long.
-    fn wait(&self, cpu: usize, done: impl Fn() -> bool) {
-        debug_assert!(done(), "a machine of several CPUs waits for CPU {cpu}");
-    }
-    /// Calls `serve` while no interrupt can come between.
-    fn uninterrupted(&self, serve: impl FnOnce()) {
-        serve();
-    }
 }
 
 /// Whether CPUs that are isolated are interrupted.
@@ -94,6 +76,8 @@ pub struct Counters {
     pub spared: Count,
     /// Times the CPU was interrupted although it is isolated.
     pub forced: Count,
+    /// Broadcasts that this CPU made, of pages or of everything. They are in no other count.
+    pub broadcasts: Count,
 }
 
 /// What is to be done about a CPU that is behind.
@@ -114,6 +98,8 @@ struct Cpu {
     served: AtomicU64,
     slots: [AtomicU64; SLOTS],
     overflow: AtomicBool,
+    /// Beginnings and ends of looks: odd while the CPU looks. Only on a machine that broadcasts.
+    looks: AtomicU32,
     counters: Counters,
 }
 
@@ -143,6 +129,7 @@ impl Shootdown {
                 served: zero(),
                 slots: core::array::from_fn(|_| zero()),
                 overflow: AtomicBool::new(false),
+                looks: AtomicU32::new(0),
                 counters: Counters::default(),
             }),
         }
@@ -210,6 +197,13 @@ impl Shootdown {
         fence(Ordering::SeqCst);
         let here = flusher.here();
         let behind = |number: usize| self.cpus[number].flushed.load(Ordering::SeqCst) <= stamp.0;
+        if flusher.broadcasts() {
+            // Isolated CPUs do not notice it: none needs to be spared.
+            if self.online().iter().any(behind) {
+                self.broadcast_all(flusher);
+            }
+            return true;
+        }
         let (mut targets, mut spared) = (CpuSet::EMPTY, false);
         for number in self.online().iter().filter(|&number| number != here) {
             if behind(number) {
@@ -234,6 +228,12 @@ impl Shootdown {
     /// unmapped or changed.
     pub fn flush_pages(&self, flusher: &impl Flusher, ranges: &[Range<usize>]) {
         let here = flusher.here();
+        if flusher.broadcasts() {
+            // The entries are written before it begins.
+            fence(Ordering::SeqCst);
+            self.broadcast(flusher, Scope::Pages(ranges));
+            return;
+        }
         let others = || self.online().iter().filter(|&number| number != here);
         for number in others() {
             let cpu = &self.cpus[number];
@@ -309,6 +309,23 @@ impl Shootdown {
         }
     }
 
+    /// Runs `look`, which finds its way to what others unlink, flush and give away, without interrupts:
+    /// what it finds is not given away before it is over. It must not flush, nor look again.
+    pub fn look(&self, flusher: &impl Flusher, look: impl FnOnce()) {
+        flusher.uninterrupted(|| {
+            if !flusher.broadcasts() {
+                // The interrupt to flush comes afterwards.
+                return look();
+            }
+            let looks = &self.cpus[flusher.here()].looks;
+            looks.fetch_add(1, Ordering::Relaxed);
+            // Either a broadcast finds the look begun, or the look finds unlinked what was unlinked before.
+            fence(Ordering::SeqCst);
+            look();
+            looks.fetch_add(1, Ordering::Release);
+        });
+    }
+
     /// A full flush of this CPU, for whatever reason. Called with interrupts off.
     pub fn flush_all_here(&self, flusher: &impl Flusher) {
         let cpu = &self.cpus[flusher.here()];
@@ -318,6 +335,32 @@ impl Shootdown {
         flusher.flush_all();
         count(&cpu.counters.full, 1);
         cpu.flushed.fetch_max(epoch, Ordering::SeqCst);
+    }
+
+    /// A full flush of all CPUs at once.
+    fn broadcast_all(&self, flusher: &impl Flusher) {
+        // Both are read before the broadcast: the epoch for the reason `flush_all_here` has; and a CPU
+        // that takes part later flushes then. The broadcast is an access that only a fence orders.
+        let (online, epoch) = (self.online(), self.epoch.load(Ordering::SeqCst));
+        fence(Ordering::SeqCst);
+        self.broadcast(flusher, Scope::All);
+        for number in online.iter() {
+            self.cpus[number].flushed.fetch_max(epoch, Ordering::SeqCst);
+        }
+    }
+
+    /// After a fence: makes all CPUs forget, and waits until none looks at what was unlinked before.
+    fn broadcast(&self, flusher: &impl Flusher, scope: Scope<'_>) {
+        let here = flusher.here();
+        flusher.broadcast(scope);
+        count(&self.cpus[here].counters.broadcasts, 1);
+        for number in self.online().iter().filter(|&number| number != here) {
+            let looks = || self.cpus[number].looks.load(Ordering::SeqCst);
+            let begun = looks();
+            if begun % 2 == 1 {
+                flusher.wait(number, || looks() != begun);
+            }
+        }
     }
 
     /// What is to be done about a CPU that is behind; counts what is unusual.

@@ -8,12 +8,13 @@
 
 extern crate std;
 
+mod flusher;
+
 use crate::Event;
-use crate::cpus::CpuSet;
 use crate::platform::{
     BLOCK_PAGES, BLOCK_SHIFT, BLOCK_SIZE, CpuPin, Frame, PAGE_SHIFT, PAGE_SIZE, Platform, Table,
 };
-use crate::shootdown::{Flusher, Shootdown};
+use crate::shootdown::Shootdown;
 use core::{
     ops::Range,
     ptr::NonNull,
@@ -46,6 +47,9 @@ struct State {
     tlbs: Vec<Tlb>,
     page_flushes: usize,
     full_flushes: usize,
+    interrupts: usize,
+    /// Of pages, and of everything.
+    broadcasts: (usize, usize),
 }
 
 /// A machine of some frames and CPUs.
@@ -60,6 +64,7 @@ pub(crate) struct Machine {
     shootdown: Shootdown,
     in_interrupt: AtomicBool,
     events: Mutex<Vec<Event>>,
+    broadcasts: bool,
 }
 
 // SAFETY: `memory` is only a base address; what lies there is shared under the platform's promises.
@@ -87,6 +92,8 @@ impl Machine {
             tlbs: (0..cpus).map(|_| Tlb::default()).collect(),
             page_flushes: 0,
             full_flushes: 0,
+            interrupts: 0,
+            broadcasts: (0, 0),
         };
         let machine = Self {
             memory,
@@ -98,6 +105,7 @@ impl Machine {
             shootdown: Shootdown::new(),
             in_interrupt: AtomicBool::new(false),
             events: Mutex::new(Vec::new()),
+            broadcasts: false,
         };
         for cpu in 0..cpus {
             machine.run_on(cpu);
@@ -105,6 +113,13 @@ impl Machine {
         }
         machine.run_on(0);
         machine.state().full_flushes = 0;
+        machine
+    }
+
+    /// A machine that flushes all its CPUs by broadcast.
+    pub fn broadcasting(cpus: usize, frames: usize) -> Self {
+        let mut machine = Self::new(cpus, frames);
+        machine.broadcasts = true;
         machine
     }
 
@@ -387,39 +402,6 @@ unsafe impl Platform for &Machine {
 
     fn trace(&self, event: Event) {
         self.events.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(event);
-    }
-}
-
-impl Flusher for &Machine {
-    fn here(&self) -> usize {
-        self.cpu.load(Ordering::Relaxed)
-    }
-
-    fn flush_page(&self, address: usize) {
-        let mut state = self.state();
-        state.page_flushes += 1;
-        let tlb = &mut state.tlbs[self.here()];
-        tlb.pages.remove(&(address >> PAGE_SHIFT));
-        tlb.tables.clear();
-    }
-
-    fn flush_all(&self) {
-        let mut state = self.state();
-        state.full_flushes += 1;
-        state.tlbs[self.here()] = Tlb::default();
-    }
-
-    fn interrupt(&self, cpus: CpuSet) {
-        let before = self.here();
-        for cpu in cpus.iter() {
-            self.run_on(cpu);
-            self.shootdown.answer(self);
-        }
-        self.run_on(before);
-    }
-
-    fn wait(&self, cpu: usize, done: impl Fn() -> bool) {
-        assert!(done(), "CPU {cpu} did not flush in its interrupt");
     }
 }
 

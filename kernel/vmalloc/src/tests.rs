@@ -3,7 +3,7 @@
 extern crate std;
 
 use crate::{
-    AllocError, BLOCK_PAGES, BLOCK_SIZE, FreeError, NewError, PAGE_SIZE, Request, Vmalloc,
+    AllocError, BLOCK_PAGES, BLOCK_SIZE, FreeError, NewError, PAGE_SIZE, Platform, Request, Vmalloc,
     sim::{Machine, PageFault, Random},
 };
 use core::{ops::Range, ptr::NonNull};
@@ -326,48 +326,55 @@ fn leaf_tables_in_reserve_are_bounded_and_given_back() {
 #[test]
 fn random_work_keeps_every_area_intact() {
     for seed in 1..=6 {
-        let cpus = 1 + seed as usize % 3;
-        let machine = Machine::new(cpus, 6000);
-        let vmalloc = instance(&machine, 48);
-        let mut random = Random::new(seed);
-        let mut live: Vec<(NonNull<u8>, usize)> = Vec::new();
-        for step in 0..4000 {
-            machine.run_on(random.below(cpus));
-            if random.below(100) < 45 && !live.is_empty() {
-                let (area, pages) = live.swap_remove(random.below(live.len()));
-                for page in 0..pages {
-                    let word = address(area) + page * PAGE_SIZE;
-                    assert_eq!(machine.read(random.below(cpus), word), Ok(word as u64), "overwritten");
-                }
-                free(&vmalloc, area).expect("allocated");
-                continue;
-            }
-            let most = random.pick(&[2, 20, 200, 1500]);
-            let pages = 1 + random.below(most);
-            let mut request = Request::new(pages * PAGE_SIZE).align(1 << random.below(23));
-            if random.below(2) == 0 {
-                request = request.huge();
-            }
-            let Ok(area) = vmalloc.allocate(request) else { continue };
+        random_work(&Machine::new(1 + seed as usize % 3, 6000), seed);
+    }
+}
+
+/// Where its areas were, in the order of their allocation.
+pub(crate) fn random_work(machine: &Machine, seed: u64) -> Vec<usize> {
+    let cpus = Platform::shootdown(&machine).online().count();
+    let vmalloc = instance(machine, 48);
+    let mut random = Random::new(seed);
+    let mut placed = Vec::new();
+    let mut live: Vec<(NonNull<u8>, usize)> = Vec::new();
+    for step in 0..4000 {
+        machine.run_on(random.below(cpus));
+        if random.below(100) < 45 && !live.is_empty() {
+            let (area, pages) = live.swap_remove(random.below(live.len()));
             for page in 0..pages {
                 let word = address(area) + page * PAGE_SIZE;
-                machine.write(random.below(cpus), word, word as u64).expect("mapped");
+                assert_eq!(machine.read(random.below(cpus), word), Ok(word as u64), "overwritten");
             }
-            assert_eq!(machine.read(0, address(area) + pages * PAGE_SIZE), Err(PageFault), "guard");
-            live.push((area, pages));
-            if step % 500 == 0 {
-                machine.check();
-                let mut known: Vec<_> = live.iter().map(|&(area, pages)| (address(area), pages)).collect();
-                known.sort_unstable();
-                let found: Vec<_> = vmalloc.areas().map(|area| (area.start, area.pages)).collect();
-                assert_eq!(found, known);
-            }
+            free(&vmalloc, area).expect("allocated");
+            continue;
         }
-        live.into_iter().for_each(|(area, _)| free(&vmalloc, area).expect("allocated"));
-        machine.check();
-        vmalloc.trim();
-        assert_eq!(vmalloc.stats().free, vmalloc.stats().total);
-        drop(vmalloc);
-        machine.assert_all_frames_back();
+        let most = random.pick(&[2, 20, 200, 1500]);
+        let pages = 1 + random.below(most);
+        let mut request = Request::new(pages * PAGE_SIZE).align(1 << random.below(23));
+        if random.below(2) == 0 {
+            request = request.huge();
+        }
+        let Ok(area) = vmalloc.allocate(request) else { continue };
+        for page in 0..pages {
+            let word = address(area) + page * PAGE_SIZE;
+            machine.write(random.below(cpus), word, word as u64).expect("mapped");
+        }
+        assert_eq!(machine.read(0, address(area) + pages * PAGE_SIZE), Err(PageFault), "guard");
+        live.push((area, pages));
+        placed.push(address(area));
+        if step % 500 == 0 {
+            machine.check();
+            let mut known: Vec<_> = live.iter().map(|&(area, pages)| (address(area), pages)).collect();
+            known.sort_unstable();
+            let found: Vec<_> = vmalloc.areas().map(|area| (area.start, area.pages)).collect();
+            assert_eq!(found, known);
+        }
     }
+    live.into_iter().for_each(|(area, _)| free(&vmalloc, area).expect("allocated"));
+    machine.check();
+    vmalloc.trim();
+    assert_eq!(vmalloc.stats().free, vmalloc.stats().total);
+    drop(vmalloc);
+    machine.assert_all_frames_back();
+    placed
 }

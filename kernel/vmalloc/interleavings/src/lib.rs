@@ -26,6 +26,9 @@ mod cpus {
 #[allow(dead_code, reason = "the library's file; the models do not count")]
 mod shootdown;
 
+#[path = "../../src/flusher.rs"]
+mod flusher;
+
 #[path = "../../src/list.rs"]
 mod list;
 

@@ -3,9 +3,13 @@
 use crate::{
     atomic::{AtomicBool, Ordering},
     cpus::{CpuSet, MAX_CPUS},
-    shootdown::{Flusher, Shootdown},
+    flusher::{Flusher, Scope},
+    shootdown::Shootdown,
 };
-use loom::thread;
+use loom::{
+    sync::{Mutex, MutexGuard},
+    thread,
+};
 use std::sync::Arc;
 
 /// Address of the page.
@@ -27,6 +31,9 @@ pub(crate) struct Machine {
     asleep: [AtomicBool; MAX_CPUS],
     /// CPUs whose threads ended: they do nothing but take interrupts.
     ended: [AtomicBool; MAX_CPUS],
+    /// On a machine that broadcasts, held while the CPU uses the page: a broadcast is over when what was
+    /// under way is.
+    uses: Option<[Mutex<()>; MAX_CPUS]>,
 }
 
 /// One CPU of a machine.
@@ -41,6 +48,15 @@ pub(crate) struct Cpu {
 impl Machine {
     /// `cpus` CPUs online, the page mapped, and nothing cached.
     pub fn new(cpus: usize, isolated: CpuSet) -> Arc<Self> {
+        Self::with(cpus, isolated, None)
+    }
+
+    /// The same, and it broadcasts.
+    pub fn broadcasting(cpus: usize, isolated: CpuSet) -> Arc<Self> {
+        Self::with(cpus, isolated, Some(core::array::from_fn(|_| Mutex::new(()))))
+    }
+
+    fn with(cpus: usize, isolated: CpuSet, uses: Option<[Mutex<()>; MAX_CPUS]>) -> Arc<Self> {
         let flags = || core::array::from_fn(|_| AtomicBool::new(false));
         let machine = Arc::new(Self {
             shootdown: Shootdown::new(),
@@ -50,6 +66,7 @@ impl Machine {
             interrupts: flags(),
             asleep: flags(),
             ended: flags(),
+            uses,
         });
         for number in 0..cpus {
             machine.shootdown.set_online(&machine.cpu(number), isolated.contains(number));
@@ -60,6 +77,11 @@ impl Machine {
     /// The CPU of this number.
     pub fn cpu(self: &Arc<Self>, number: usize) -> Cpu {
         Cpu { machine: Arc::clone(self), number, patient: true }
+    }
+
+    /// Where the machine broadcasts, waits until the CPU does not use the page.
+    fn wait_for_use(&self, number: usize) -> Option<MutexGuard<'_, ()>> {
+        self.uses.as_ref().map(|uses| uses[number].lock().expect("no panic"))
     }
 
     /// Unmaps the page.
@@ -82,6 +104,7 @@ impl Cpu {
     /// The CPU reads the page, if it can, by its TLB or by a walk. It must never see another owner's
     /// frame. What comes between two uses may be an interrupt, but nothing comes into one.
     pub fn use_page(&self) {
+        let _use = self.machine.wait_for_use(self.number);
         let cached = &self.machine.cached[self.number];
         if !cached.load(Ordering::Relaxed) {
             if !self.machine.mapped.load(Ordering::Relaxed) {
@@ -98,6 +121,18 @@ impl Cpu {
             self.leave_idle();
             self.machine.shootdown.answer(self);
         }
+    }
+
+    /// A program reads the page, if it is mapped, by the direct map.
+    pub fn walk(&self) {
+        if self.machine.mapped.load(Ordering::Acquire) {
+            assert!(!self.machine.reused.load(Ordering::Relaxed), "CPU {} looks at another's", self.number);
+        }
+    }
+
+    /// Whether an interrupt waits.
+    pub fn is_interrupted(&self) -> bool {
+        self.machine.interrupts[self.number].load(Ordering::Relaxed)
     }
 
     /// The CPU has nothing to run.
@@ -167,6 +202,23 @@ impl Flusher for Cpu {
 
     fn uninterrupted(&self, serve: impl FnOnce()) {
         serve();
+    }
+
+    fn broadcasts(&self) -> bool {
+        self.machine.uses.is_some()
+    }
+
+    /// As after each flush, a CPU may have the translation again at once if the page is still mapped.
+    fn broadcast(&self, scope: Scope<'_>) {
+        let hit = match scope {
+            Scope::Pages(ranges) => ranges.iter().any(|range| range.contains(&PAGE)),
+            Scope::All => true,
+        };
+        for number in self.machine.shootdown.online().iter().filter(|_| hit) {
+            let _use = self.machine.wait_for_use(number);
+            let mapped = self.machine.mapped.load(Ordering::Relaxed);
+            self.machine.cached[number].store(mapped, Ordering::Relaxed);
+        }
     }
 }
 

@@ -33,6 +33,16 @@ fn what_an_isolated_cpu_may_reach_waits_for_its_own_flush() {
 }
 
 #[test]
+fn a_broadcast_reaches_a_cpu_whatever_it_does() {
+    shootdown_models::a_broadcast_reaches_a_cpu_whatever_it_does();
+}
+
+#[test]
+fn a_table_is_not_given_away_while_somebody_looks_at_it() {
+    shootdown_models::a_table_is_not_given_away_while_somebody_looks_at_it();
+}
+
+#[test]
 fn no_page_is_lost_and_none_comes_back_before_its_flush() {
     block_models::no_page_is_lost_and_none_comes_back_before_its_flush();
 }

@@ -1,0 +1,79 @@
+//! How the simulated machine's CPUs forget, each for itself, in interrupts, or all by a broadcast.
+
+use super::{Machine, Tlb};
+use crate::{
+    BLOCK_SHIFT, CpuSet, PAGE_SHIFT, PAGE_SIZE,
+    flusher::{Flusher, Scope},
+};
+use core::sync::atomic::Ordering;
+
+impl Machine {
+    /// Interrupts that CPUs took to flush.
+    pub fn interrupts(&self) -> usize {
+        self.state().interrupts
+    }
+
+    /// Broadcasts of pages, and of everything.
+    pub fn broadcasts(&self) -> (usize, usize) {
+        self.state().broadcasts
+    }
+}
+
+impl Flusher for &Machine {
+    fn here(&self) -> usize {
+        self.cpu.load(Ordering::Relaxed)
+    }
+
+    fn flush_page(&self, address: usize) {
+        let mut state = self.state();
+        state.page_flushes += 1;
+        let tlb = &mut state.tlbs[self.here()];
+        tlb.pages.remove(&(address >> PAGE_SHIFT));
+        tlb.tables.clear();
+    }
+
+    fn flush_all(&self) {
+        let mut state = self.state();
+        state.full_flushes += 1;
+        state.tlbs[self.here()] = Tlb::default();
+    }
+
+    fn interrupt(&self, cpus: CpuSet) {
+        let before = self.here();
+        self.state().interrupts += cpus.count();
+        for cpu in cpus.iter() {
+            self.run_on(cpu);
+            self.shootdown.answer(self);
+        }
+        self.run_on(before);
+    }
+
+    fn wait(&self, cpu: usize, done: impl Fn() -> bool) {
+        assert!(done(), "CPU {cpu} did not flush in its interrupt");
+    }
+
+    fn broadcasts(&self) -> bool {
+        self.broadcasts
+    }
+
+    /// Of pages: a CPU that has the way to another leaf table keeps it.
+    fn broadcast(&self, scope: Scope<'_>) {
+        assert!(self.broadcasts);
+        let mut state = self.state();
+        match scope {
+            Scope::Pages(_) => state.broadcasts.0 += 1,
+            Scope::All => state.broadcasts.1 += 1,
+        }
+        for tlb in &mut state.tlbs {
+            match scope {
+                Scope::All => *tlb = Tlb::default(),
+                Scope::Pages(ranges) => {
+                    for page in ranges.iter().flat_map(|range| range.clone().step_by(PAGE_SIZE)) {
+                        tlb.pages.remove(&(page >> PAGE_SHIFT));
+                        tlb.tables.remove(&(page >> BLOCK_SHIFT));
+                    }
+                }
+            }
+        }
+    }
+}
