@@ -5,6 +5,7 @@
 
 mod area_cache;
 mod overflow_race;
+mod purge_latency;
 mod vmap_exhaust;
 
 use crate::{console::CommandError, memory::frames, println};
@@ -15,7 +16,8 @@ use vmalloc::Frame;
 pub const ABOUT: &str = "runs an experiment, or all: what went wrong elsewhere once, beside what is done here\n\
     area-cache     cost of an allocation while areas that were freed lazily pile up\n\
     overflow-race  allocations that fail while another CPU makes room\n\
-    vmap-exhaust   pages lost to guard pages between blocks";
+    vmap-exhaust   pages lost to guard pages between blocks\n\
+    purge-latency  pages that wait, and how long a CPU is held up, while others free and a thread purges";
 
 struct Experiment {
     name: &'static str,
@@ -26,6 +28,7 @@ const EXPERIMENTS: &[Experiment] = &[
     Experiment { name: "area-cache", run: area_cache::run },
     Experiment { name: "overflow-race", run: overflow_race::run },
     Experiment { name: "vmap-exhaust", run: vmap_exhaust::run },
+    Experiment { name: "purge-latency", run: purge_latency::run },
 ];
 
 /// The console command.

@@ -1,7 +1,7 @@
 //! The physical frames: a buddy allocator for all, and for each CPU a magazine of single frames.
 //!
-//! A CPU takes and gives single frames at its magazine; when that is empty or full, half of it is
-//! exchanged with the buddy in bulk.
+//! A CPU takes and gives single frames at its magazine; when that is empty, half of it is filled from the
+//! buddy in bulk, and when it is full the frames that are there longest go back.
 //!
 //! Locks: a magazine's, then the buddy's; the last of the kernel's order.
 
@@ -19,8 +19,11 @@ use core::{
 use frames::{Buddy, Magazine};
 use vmalloc::{BLOCK_PAGES, CpuPin, Frame, MAX_CPUS, PAGE_SHIFT, PAGE_SIZE};
 
-/// Frames that a CPU keeps at most.
-const MAGAZINE: usize = 512;
+/// Frames that a CPU keeps at most; half as many come from the buddy in one section with preemption off.
+const MAGAZINE: usize = 256;
+/// Frames taken or given in one section with preemption off. Each may have to be cleared, or merged with its
+/// neighbours: some hundred instructions.
+const PIECE: usize = 32;
 /// log2 of the page frames in a huge frame.
 const HUGE_ORDER: usize = 9;
 
@@ -88,37 +91,39 @@ pub fn total() -> usize {
     TOTAL.load(Ordering::Relaxed)
 }
 
-/// Takes up to `count` single frames, gives each to `sink`, and returns how many there were.
+/// Takes up to `count` single frames, gives each to `sink`, and returns how many there were. Preemption is
+/// off for some frames at a time.
 #[inline]
 pub fn take(count: usize, mut sink: impl FnMut(Frame)) -> usize {
-    let pin = Pin::new();
-    let mut magazine = MAGAZINES[pin.cpu()].lock_pinned(&pin);
-    let mut taken = magazine.pop_many(count, |frame| sink(Frame::new(frame)));
+    let mut taken = 0;
     while taken < count {
-        let left = count - taken;
-        // What is more than half a magazine comes from the buddy directly.
-        if left > MAGAZINE / 2 {
-            taken += buddy().lock_pinned(&pin).allocate_bulk(left, |frame| sink(Frame::new(frame)));
+        let pin = Pin::new();
+        let mut magazine = MAGAZINES[pin.cpu()].lock_pinned(&pin);
+        let some = magazine.pop_many((count - taken).min(PIECE), |frame| sink(Frame::new(frame)));
+        if some == 0 && magazine.refill(&mut buddy().lock_pinned(&pin)) == 0 {
             break;
         }
-        if magazine.refill(&mut buddy().lock_pinned(&pin)) == 0 {
-            break;
-        }
-        taken += magazine.pop_many(left, |frame| sink(Frame::new(frame)));
+        taken += some;
     }
     taken
 }
 
-/// Gives single frames back.
+/// Gives single frames back. Preemption is off for some frames at a time.
 #[inline]
-pub fn give(frames: impl Iterator<Item = Frame>) {
-    let pin = Pin::new();
-    let mut magazine = MAGAZINES[pin.cpu()].lock_pinned(&pin);
-    for frame in frames {
-        if let Err(full) = magazine.push(frame.number()) {
-            returned(magazine.drain(&mut buddy().lock_pinned(&pin)));
-            let pushed = magazine.push(full.0);
-            debug_assert!(pushed.is_ok(), "half of the magazine was just emptied");
+pub fn give(mut frames: impl Iterator<Item = Frame>) {
+    loop {
+        let pin = Pin::new();
+        let mut magazine = MAGAZINES[pin.cpu()].lock_pinned(&pin);
+        if magazine.is_full() {
+            let rest = magazine.len() - PIECE;
+            returned(magazine.drain_to(rest, &mut buddy().lock_pinned(&pin)));
+        }
+        for _ in 0..PIECE {
+            let Some(frame) = frames.next() else { return };
+            if let Err(full) = magazine.push(frame.number()) {
+                returned(buddy().lock_pinned(&pin).free(full.0, 0));
+                break;
+            }
         }
     }
 }

@@ -142,10 +142,11 @@ impl<P: Platform> Vmalloc<P> {
         if self.policy.purge != PurgePolicy::Threshold {
             return;
         }
-        // Purging outranks allocating: who frees helps, or lets the one who does go on.
-        let far_too_many = self.lazy_sum.load(Ordering::Relaxed) > 2 * self.lazy_max() as i64;
-        if far_too_many && !self.try_purge() {
-            self.platform.pause();
+        // Purging outranks allocating: who frees purges too, or waits for the one who does.
+        while self.lazy_sum.load(Ordering::Relaxed) > 2 * self.lazy_max() as i64 {
+            if self.try_purge() || !self.platform.pause() {
+                break;
+            }
         }
     }
 }

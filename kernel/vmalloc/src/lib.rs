@@ -197,7 +197,14 @@ impl<P: Platform> Vmalloc<P> {
             return Err(NewError::BadRange(range));
         }
         tables::fill_root(&platform, range.start, range.end).ok_or(NewError::OutOfFrames)?;
-        Ok(Self {
+        Ok(Self::build(platform, range, policy))
+    }
+
+    /// Apart from the checks: LLVM's stack probe of a frame as large as this one's destroys R11, in which
+    /// code before a prologue that was moved behind it may keep something.
+    #[inline(never)]
+    fn build(platform: P, range: Range<usize>, policy: Policy) -> Self {
+        Self {
             arena: arena::Arena::new(range.len() / BLOCK_SIZE, policy.search),
             table: BlockTable::new(),
             pools: [const { Pool::new() }; pool::POOLS],
@@ -212,7 +219,7 @@ impl<P: Platform> Vmalloc<P> {
             platform,
             pages: range.len() / PAGE_SIZE,
             range,
-        })
+        }
     }
 
     /// The range of addresses the instance allocates from.

@@ -126,7 +126,7 @@ impl<P: Platform> Vmalloc<P> {
         let pin = self.platform.pin();
         match self.take_current(&pin, supply, count, align) {
             Some(run) => Ok(run),
-            None => self.take_pages_elsewhere(&pin, supply, count, align),
+            None => self.take_pages_elsewhere(pin, supply, count, align),
         }
     }
 
@@ -149,28 +149,37 @@ impl<P: Platform> Vmalloc<P> {
     #[cold]
     fn take_pages_elsewhere(
         &self,
-        pin: &P::Pin,
+        pin: P::Pin,
         supply: Supply,
         count: usize,
         align: usize,
     ) -> Result<SmallRun<'_>, AllocError> {
-        let pool = supply.pool(pin.cpu());
-        let room = count + align - 1;
-        let block = match self.take_fitting(pin, pool, pool, room) {
-            Some(block) => block,
-            None => match self.open_small_block(pin, pool) {
-                Ok(block) => block,
-                Err(AllocError::OutOfAddressSpace) => {
-                    return self.take_pages_from_others(pin, pool, count, align);
+        let own = supply.pool(pin.cpu());
+        let (pin, pool, block) = match self.take_fitting(&pin, own, own, count + align - 1) {
+            Some(block) => (pin, own, block),
+            None => {
+                // Frames are taken, and perhaps cleared: others may run meanwhile.
+                drop(pin);
+                let opened = self.open_small_block();
+                let pin = self.platform.pin();
+                let pool = supply.pool(pin.cpu());
+                match opened {
+                    Ok(block) => {
+                        block.set_role(Role::Small { pool: pool as u16 });
+                        (pin, pool, block)
+                    }
+                    Err(AllocError::OutOfAddressSpace) => {
+                        return self.take_pages_from_others(&pin, pool, count, align);
+                    }
+                    Err(error) => return Err(error),
                 }
-                Err(error) => return Err(error),
-            },
+            }
         };
-        self.make_current(pin, pool, block);
-        match SmallRun::take(block, pin, |pages| pages.take(count, align)) {
+        self.make_current(&pin, pool, block);
+        match SmallRun::take(block, &pin, |pages| pages.take(count, align)) {
             Some(run) => Ok(run),
             // Others allocate from it too when address space is short.
-            None => self.take_pages_from_others(pin, pool, count, align),
+            None => self.take_pages_from_others(&pin, pool, count, align),
         }
     }
 
@@ -265,19 +274,21 @@ impl<P: Platform> Vmalloc<P> {
         unreachable!("block {number} holds pages of small areas");
     }
 
-    /// Takes a free block from the arena, to be the current one of this pool.
-    fn open_small_block(&self, pin: &P::Pin, pool: usize) -> Result<&Block, AllocError> {
+    /// Takes a free block from the arena, to be the current one of the pool that its role is to name.
+    fn open_small_block(&self) -> Result<&Block, AllocError> {
         let blocks = self.shared_blocks() as usize;
         let number = self.open_blocks(blocks, blocks, None)?;
-        match self.link_leaf(number) {
+        let linked = self.link_leaf(number);
+        let pin = self.platform.pin();
+        match linked {
             Ok(block) => {
-                *block.pages.lock(pin) = Pages::new();
-                block.pages.lock(pin).listed = Listed::Current;
-                block.set_role(Role::Small { pool: pool as u16 });
+                let mut pages = block.pages.lock(&pin);
+                *pages = Pages::new();
+                pages.listed = Listed::Current;
                 Ok(block)
             }
             Err(error) => {
-                self.arena.free(pin, number, blocks);
+                self.arena.free(&pin, number, blocks);
                 Err(error)
             }
         }

@@ -1,0 +1,121 @@
+//! Who goes first, allocations or the purge: the threads of 2016 and 2019. A purge that nothing interrupts
+//! holds up the CPU; one that always lets others go first never gets to its end while they free, and what
+//! waits grows until memory is out.
+
+use super::failed;
+use crate::{
+    arch::{
+        cpu,
+        sections::{self, Kind},
+        tsc,
+    },
+    console::CommandError,
+    memory::{Experiment, purger::Purger},
+    println,
+    threads::{Builder, JoinHandle},
+};
+use alloc::{format, string::String, sync::Arc, vec::Vec};
+use core::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use fastrand::Rng;
+use vmalloc::{PAGE_SIZE, Policy, PurgePolicy, Request};
+
+/// 8 GiB of address space, more than can ever wait.
+const BLOCKS: usize = 4096;
+const LAZY_MAX: usize = 16_384;
+/// For each policy.
+const MICROSECONDS: u64 = 3_000_000;
+/// Times `LAZY_MAX`, in tenths: more must not wait, and when so much does it has run away.
+const LIMIT: i64 = 25;
+const RUN_AWAY: i64 = 60;
+/// Pages of an area, at most.
+const LARGEST: usize = 64;
+
+static PURGER: Purger = Purger::new();
+
+struct Run {
+    instance: Experiment,
+    stop: AtomicBool,
+    /// Pages that waited, at the most.
+    peak: AtomicI64,
+}
+
+pub(super) fn run() -> Result<(), CommandError> {
+    let cpus = cpu::online().count();
+    println!("{cpus} CPUs allocate and free up to {LARGEST} pages; lazy_max is {LAZY_MAX} pages");
+    println!("{:28} {:>16} {:>8}   longest with preemption off", "the purge", "peak / lazy_max", "purges");
+    let mut peaks = Vec::new();
+    for (name, policy) in [
+        ("never yields", PurgePolicy::Unbroken),
+        ("always yields", PurgePolicy::Yielding),
+        ("yields below twice lazy_max", PurgePolicy::Threshold),
+    ] {
+        peaks.push(stress(name, Policy { purge: policy, ..Policy::default() })?);
+    }
+    match peaks[..] {
+        [_, yielding, threshold] if threshold < LIMIT && yielding >= LIMIT => Ok(()),
+        _ => Err(CommandError::new(format!("peaks, in tenths of lazy_max, {peaks:?}: not as it has to be"))),
+    }
+}
+
+/// The most pages that waited, in tenths of `LAZY_MAX`.
+fn stress(name: &str, policy: Policy) -> Result<i64, CommandError> {
+    let instance = Experiment::with_purger(BLOCKS, policy, Some(&PURGER)).map_err(failed)?;
+    instance.tunables().lazy_max_pages.store(LAZY_MAX, Ordering::Relaxed);
+    let run = Arc::new(Run { instance, stop: AtomicBool::new(false), peak: AtomicI64::new(0) });
+    let metered = sections::switch().swap(1, Ordering::Relaxed);
+    sections::reset();
+    let drain = {
+        let run = Arc::clone(&run);
+        Builder::new("purge of the experiment").spawn(move || {
+            PURGER.serve(|| {
+                run.instance.purge();
+            });
+        })
+    };
+    let workers: Vec<_> = cpu::online()
+        .iter()
+        .map(|seed| {
+            let run = Arc::clone(&run);
+            Builder::new("purge latency").spawn(move || work(&run, seed as u64))
+        })
+        .collect();
+    let joined: Result<Vec<_>, _> = workers.into_iter().map(|worker| worker.map(JoinHandle::join)).collect();
+    let sections = cpu::online().iter().filter_map(|cpu| sections::longest(Kind::Preemption, cpu));
+    let longest = sections.max_by_key(|section| section.cycles);
+    sections::switch().store(metered, Ordering::Relaxed);
+    PURGER.stop();
+    drain.map(JoinHandle::join).map_err(failed)?;
+    let worked: Result<(), CommandError> = joined.map_err(failed)?.into_iter().collect();
+    let tenths = run.peak.load(Ordering::Relaxed) * 10 / LAZY_MAX as i64;
+    let ran_away = if tenths >= RUN_AWAY { ", stopped" } else { "" };
+    println!(
+        "{name:28} {:>16} {:>8}   {}",
+        format!("{}.{}{ran_away}", tenths / 10, tenths % 10),
+        run.instance.tally().purges,
+        longest.map_or_else(
+            || String::from("-"),
+            |section| format!("{} us, from {}", tsc::microseconds(section.cycles), section.began)
+        )
+    );
+    worked.map(|()| tenths)
+}
+
+/// Allocates and frees until the time is over, or until far too much waits.
+fn work(run: &Run, seed: u64) -> Result<(), CommandError> {
+    let mut random = Rng::with_seed(seed);
+    let end = tsc::now() + tsc::cycles(MICROSECONDS);
+    while tsc::now() < end && !run.stop.load(Ordering::Relaxed) {
+        for _ in 0..8 {
+            let request = Request::new(random.usize(1..=LARGEST) * PAGE_SIZE);
+            let area = run.instance.allocate(request).map_err(failed)?;
+            // SAFETY: nobody uses the area.
+            unsafe { run.instance.vfree(area) }.map_err(failed)?;
+        }
+        let waiting = run.instance.lazy_pages();
+        run.peak.fetch_max(waiting, Ordering::Relaxed);
+        if waiting * 10 >= RUN_AWAY * LAZY_MAX as i64 {
+            run.stop.store(true, Ordering::Relaxed);
+        }
+    }
+    Ok(())
+}
