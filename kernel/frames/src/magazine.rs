@@ -128,8 +128,14 @@ impl<const N: usize> Magazine<N> {
     /// adjacent leaf entries in the TLB find what they look for in an area that is mapped
     /// from such frames.
     pub fn refill(&mut self, buddy: &mut Buddy<'_>) -> usize {
+        self.refill_by(N, buddy)
+    }
+
+    /// As [`refill`](Self::refill), but by `most` frames at most, for callers that cannot take their
+    /// time.
+    pub fn refill_by(&mut self, most: usize, buddy: &mut Buddy<'_>) -> usize {
         let before = self.len;
-        let count = buddy.allocate_bulk(N.div_ceil(2).saturating_sub(before), |frame| {
+        let count = buddy.allocate_bulk(N.div_ceil(2).saturating_sub(before).min(most), |frame| {
             // There is room: no more than half is asked for.
             let pushed = self.push(frame);
             debug_assert!(pushed.is_ok(), "more frames came than were asked for");
@@ -182,6 +188,15 @@ mod tests {
         let mut buddy = Buddy::new(0..4096, vec![0; Buddy::storage_words(0..4096)].leak());
         buddy.add(0..4096).unwrap();
         buddy
+    }
+
+    #[test]
+    fn a_refill_by_a_few_is_no_more_than_half_full() {
+        let mut buddy = buddy();
+        let mut magazine = Magazine::<8>::new();
+        assert_eq!(magazine.refill_by(3, &mut buddy), 3);
+        assert_eq!(magazine.refill_by(3, &mut buddy), 1);
+        assert_eq!((magazine.refill_by(3, &mut buddy), magazine.len()), (0, 4));
     }
 
     #[test]

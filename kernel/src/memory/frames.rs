@@ -1,6 +1,6 @@
 //! The physical frames: a buddy allocator for all, and for each CPU a magazine of single frames.
 //!
-//! A CPU takes and gives single frames at its magazine; when that is empty, half of it is filled from the
+//! A CPU takes and gives single frames at its magazine; when that is empty, a part of it is filled from the
 //! buddy in bulk, and when it is full the frames that are there longest go back.
 //!
 //! Locks: a magazine's, then the buddy's; the last of the kernel's order.
@@ -19,11 +19,13 @@ use core::{
 use frames::{Buddy, Magazine};
 use vmalloc::{BLOCK_PAGES, CpuPin, Frame, MAX_CPUS, PAGE_SHIFT, PAGE_SIZE};
 
-/// Frames that a CPU keeps at most; half as many come from the buddy in one section with preemption off.
-const MAGAZINE: usize = 256;
+/// Frames that a CPU keeps at most.
+const MAGAZINE: usize = 512;
 /// Frames taken or given in one section with preemption off. Each may have to be cleared, or merged with its
 /// neighbours: some hundred instructions.
 const PIECE: usize = 32;
+/// Frames that come from the buddy in one such section.
+const REFILL: usize = 128;
 /// log2 of the page frames in a huge frame.
 const HUGE_ORDER: usize = 9;
 
@@ -100,7 +102,7 @@ pub fn take(count: usize, mut sink: impl FnMut(Frame)) -> usize {
         let pin = Pin::new();
         let mut magazine = MAGAZINES[pin.cpu()].lock_pinned(&pin);
         let some = magazine.pop_many((count - taken).min(PIECE), |frame| sink(Frame::new(frame)));
-        if some == 0 && magazine.refill(&mut buddy().lock_pinned(&pin)) == 0 {
+        if some == 0 && magazine.refill_by(REFILL, &mut buddy().lock_pinned(&pin)) == 0 {
             break;
         }
         taken += some;
