@@ -180,6 +180,7 @@ impl<P: Platform> Vmalloc<P> {
                 released = self.release_frames();
                 self.close_empty_blocks();
                 self.purge_reaching(Reach::Everyone);
+                released += self.release_directories();
             }
             let result = again();
             if result.is_ok() {

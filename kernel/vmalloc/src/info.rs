@@ -293,7 +293,7 @@ impl<P: Platform> Vmalloc<P> {
             let kept = small && pages.is_free(page);
             *(if kept { &mut stats.kept } else { &mut stats.quarantined }) += usize::from(waits(slot));
         }
-        if leaf.is_none() && self.block_entry(number).is_some_and(waits) {
+        if leaf.is_none() && self.look(|| self.block_entry(number).filter(|slot| waits(slot))).is_some() {
             stats.quarantined += BLOCK_PAGES;
         }
     }

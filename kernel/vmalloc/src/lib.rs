@@ -28,7 +28,7 @@
 //! | `block` | descriptors, and finding them |
 //! | `bitmap` | runs of pages in a block |
 //! | `entry`, `tables` | page table entries, and the tables above the leaves |
-//! | `flush` | unmapped, flushed, free: in that order, by type |
+//! | `flush`, `gather` | unmapped, flushed, free: in that order, by type |
 //! | `lock` | spinlocks that are taken pinned |
 //! | `info` | what is allocated, and counters |
 //! | `policy` | what others did instead, to measure against |
@@ -52,6 +52,7 @@ mod entry;
 mod error;
 mod flush;
 mod flusher;
+mod gather;
 mod info;
 mod lazy;
 mod list;
@@ -113,7 +114,7 @@ pub use platform::{
     BLOCK_PAGES, BLOCK_SHIFT, BLOCK_SIZE, CpuPin, Frame, LockClass, PAGE_SHIFT, PAGE_SIZE, Platform,
     SingleCpu, Table,
 };
-pub use policy::{GuardPolicy, OverflowPolicy, Policy, PurgePolicy, SearchPolicy};
+pub use policy::{GatherPolicy, GuardPolicy, OverflowPolicy, Policy, PurgePolicy, SearchPolicy};
 pub use request::Request;
 pub use shootdown::{Counters, Reach, Shootdown, Stamp};
 pub use trace::Event;
@@ -238,13 +239,14 @@ impl<P: Platform> Vmalloc<P> {
     }
 
     /// Flushes what waits, and gives back what is kept for speed: frames of free pages, empty blocks,
-    /// leaf tables in reserve. What other CPUs free meanwhile may stay.
+    /// leaf tables in reserve, directories of nothing. What other CPUs free meanwhile may stay.
     pub fn trim(&self) {
         self.purge_all();
         self.retire_current_blocks();
         self.release_frames();
         self.close_empty_blocks();
         self.purge_all();
+        self.release_directories();
         self.empty_reserves();
     }
 

@@ -12,6 +12,8 @@ pub struct Policy {
     pub overflow: OverflowPolicy,
     /// Who goes first when pages are freed faster than they are purged.
     pub purge: PurgePolicy,
+    /// How many directories are flushed at once before they are given back.
+    pub gather: GatherPolicy,
 }
 
 /// How an arena searches. The placements are the same.
@@ -56,4 +58,16 @@ pub enum PurgePolicy {
     Yielding,
     /// A purge is not interrupted by anybody, as in Linux before 2016.
     Unbroken,
+}
+
+/// How many directories are flushed at once before they are given back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum GatherPolicy {
+    /// 512 if a frame for their list is to be had, else as `Stack`.
+    #[default]
+    Page,
+    /// 8.
+    Stack,
+    /// 1.
+    One,
 }

@@ -28,6 +28,8 @@ pub(crate) struct Turn {
     finished: AtomicU64,
     /// Pages that purges made free or gave back to the arena, all in all.
     room: AtomicU64,
+    /// Blocks that went back to the arena since directories were looked at.
+    blocks: AtomicU64,
 }
 
 /// The number of the last purge that had begun at some moment.
@@ -41,6 +43,7 @@ impl Turn {
             begun: AtomicU64::new(0),
             finished: AtomicU64::new(0),
             room: AtomicU64::new(0),
+            blocks: AtomicU64::new(0),
         }
     }
 
@@ -151,6 +154,11 @@ impl<P: Platform> Vmalloc<P> {
         }
         self.uncount_lazy(pages);
         self.turn.finished.store(number, Ordering::SeqCst);
+        // As many as a directory maps: one may be empty now. Which CPUs are isolated is not asked later.
+        let blocks = self.turn.blocks.swap(0, Ordering::Relaxed);
+        if blocks >= BLOCK_PAGES as u64 && !self.platform.shootdown().has_isolated() {
+            self.release_directories();
+        }
         pages
     }
 
@@ -215,6 +223,7 @@ impl<P: Platform> Vmalloc<P> {
                     self.reclaim_blocks(number, blocks as usize, scattered);
                     let pages = blocks as usize * BLOCK_PAGES;
                     self.turn.room.fetch_add(pages as u64, Ordering::Relaxed);
+                    self.turn.blocks.fetch_add(blocks.into(), Ordering::Relaxed);
                     return if scattered { 0 } else { pages };
                 }
             }
@@ -238,8 +247,12 @@ impl<P: Platform> Vmalloc<P> {
     /// Flushes everything that waits, whatever CPU it disturbs, until nothing does.
     pub(crate) fn purge_all(&self) {
         let waits = || self.lazy.iter().any(|lazy| !lazy.list.is_empty() || !lazy.deferred.is_empty());
-        while waits() {
+        // Once in any case: what another thread's purge has taken is in no list.
+        loop {
             self.purge_reaching(Reach::Everyone);
+            if !waits() {
+                break;
+            }
         }
     }
 }

@@ -1,8 +1,9 @@
 //! The page tables above the leaves: finds and makes the directory entry of a block.
 //!
 //! Directories are shared by all that lies in their range, other instances included, so they are
-//! linked by compare-and-swap and no lock guards them. They stay once made: at most one frame for
-//! each GiB of address space ever used at once, and one for each 512 GiB of the range.
+//! linked by compare-and-swap and no lock guards them. Those right above the leaves, one for each GiB, go
+//! when nothing is mapped below (`gather.rs`); who follows them has a block below, or looks with
+//! interrupts off. Those above, one for each 512 GiB, stay.
 
 use crate::{
     entry::Entry,
@@ -38,13 +39,24 @@ pub(crate) fn block_entry<P: Platform>(platform: &P, address: usize) -> Option<&
         if !entry.is_present() {
             return None;
         }
-        // SAFETY: a present entry at this level links a directory, and directories stay.
+        // SAFETY: a present entry at this level links a directory; see the module's documentation.
         directory = unsafe { table(platform, entry.frame()) };
     }
     Some(&directory[index(address, BLOCK_SHIFT)])
 }
 
-/// The same, making the directories that are missing. `None`: no frame for one.
+/// The entry that links the directory of the blocks from `address` on, if there is one above.
+pub(crate) fn directory_slot<P: Platform>(platform: &P, address: usize) -> Option<&AtomicU64> {
+    let [top, below] = LEVELS_ABOVE_BLOCK;
+    // SAFETY: promise 4 of `Platform`.
+    let root = unsafe { table(platform, platform.root()) };
+    let entry = Entry(root[index(address, top)].load(Ordering::Acquire));
+    // SAFETY: directories at this level stay.
+    let upper = entry.is_present().then(|| unsafe { table(platform, entry.frame()) })?;
+    Some(&upper[index(address, below)])
+}
+
+/// As [`block_entry`], making the directories that are missing. `None`: no frame for one.
 pub(crate) fn make_block_entry<P: Platform>(platform: &P, address: usize) -> Option<&AtomicU64> {
     let [top, below] = LEVELS_ABOVE_BLOCK;
     // SAFETY: promise 4 of `Platform`.
@@ -78,7 +90,7 @@ fn make_directory<'a, P: Platform>(platform: &'a P, slot: &AtomicU64) -> Option<
             }
         }
     }
-    // SAFETY: a present entry at this level links a directory, and directories stay.
+    // SAFETY: a present entry at this level links a directory; see the module's documentation.
     Some(unsafe { table(platform, entry.frame()) })
 }
 

@@ -3,9 +3,10 @@
 extern crate std;
 
 use crate::{
-    AllocError, BLOCK_PAGES, BLOCK_SIZE, Cache, FreeError, PAGE_SIZE, Platform, Protection, Request,
+    AllocError, BLOCK_PAGES, BLOCK_SIZE, Cache, FreeError, GatherPolicy, PAGE_SIZE, Platform, Policy,
+    Protection, Request, Vmalloc,
     sim::{Machine, PageFault},
-    tests::{address, free, instance},
+    tests::{START, address, free, instance},
     tests_calls::{take, unmap},
     tests_ram::{map_ram, unmap_ram},
 };
@@ -148,5 +149,61 @@ fn pages_in_many_places_are_all_flushed() {
         Platform::give_frames(&&machine, frames.into_iter());
         drop(vmalloc);
         machine.assert_all_frames_back();
+    }
+}
+
+/// S9, B3: page tables go with what they mapped, whatever memory there is to write them down in. The
+/// oracle sees a table that is given back before every CPU has flushed.
+#[test]
+fn directories_of_nothing_are_given_back() {
+    const GIB: usize = 1 << 30;
+    const DIRECTORIES: usize = 20;
+    for gather in [GatherPolicy::Page, GatherPolicy::Stack, GatherPolicy::One] {
+        for short in [false, true] {
+            let machine = Machine::new(2, 300);
+            let policy = Policy { gather, ..Policy::default() };
+            let range = START..START + (DIRECTORIES + 2) * GIB;
+            // SAFETY: the machine's address space has nothing else in it.
+            let vmalloc = unsafe { Vmalloc::with_policy(&machine, range, policy) }.expect("frames enough");
+            let before = vmalloc.stats().table_frames();
+            let first = (START + GIB) & !(GIB - 1);
+            let area = |directory: usize| {
+                let start = first + directory * GIB;
+                vmalloc.allocate(Request::new(PAGE_SIZE).within(start, start + GIB)).expect("room")
+            };
+            let areas: Vec<_> = (0..DIRECTORIES).map(area).collect();
+            for &area in &areas {
+                assert!([0, 1].iter().all(|&cpu| machine.read(cpu, address(area)).is_ok()));
+            }
+            // One stays, and with it its tables.
+            let (kept, gone) = areas.split_first().expect("some");
+            gone.iter().for_each(|&area| free(&vmalloc, area).expect("allocated"));
+            if short {
+                machine.fail_after(0);
+            }
+            vmalloc.purge();
+            let flushes = machine.full_flushes();
+            assert_eq!(vmalloc.release_directories(), DIRECTORIES - 1);
+            let at_once = match gather {
+                GatherPolicy::Page if !short => 512,
+                GatherPolicy::Page | GatherPolicy::Stack => 8,
+                GatherPolicy::One => 1,
+            };
+            let rounds = (DIRECTORIES - 1).div_ceil(at_once);
+            assert_eq!(machine.full_flushes() - flushes, 2 * rounds, "{gather:?} on two CPUs");
+            machine.never_fail();
+            machine.check();
+            assert!(machine.read(1, address(*kept)).is_ok());
+            assert_eq!(vmalloc.release_directories(), 0);
+            free(&vmalloc, *kept).expect("allocated");
+            vmalloc.trim();
+            assert_eq!(vmalloc.stats().table_frames(), before);
+            // What was given back can be used again.
+            let again = area(3);
+            free(&vmalloc, again).expect("allocated");
+            drop(vmalloc);
+            machine.check();
+            machine.assert_all_frames_back();
+        }
     }
 }
