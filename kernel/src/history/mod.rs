@@ -5,6 +5,7 @@
 
 mod area_cache;
 mod overflow_race;
+mod pagetable_free;
 mod purge_latency;
 mod vmap_exhaust;
 
@@ -17,7 +18,8 @@ pub const ABOUT: &str = "runs an experiment, or all: what went wrong elsewhere o
     area-cache     cost of an allocation while areas that were freed lazily pile up\n\
     overflow-race  allocations that fail while another CPU makes room\n\
     vmap-exhaust   pages lost to guard pages between blocks\n\
-    purge-latency  pages that wait, and how long a CPU is held up, while others free and a thread purges";
+    purge-latency  pages that wait, and how long a CPU is held up, while others free and a thread purges\n\
+    pagetable-free how long a CPU is held up by freeing the page tables of a large range";
 
 struct Experiment {
     name: &'static str,
@@ -29,6 +31,7 @@ const EXPERIMENTS: &[Experiment] = &[
     Experiment { name: "overflow-race", run: overflow_race::run },
     Experiment { name: "vmap-exhaust", run: vmap_exhaust::run },
     Experiment { name: "purge-latency", run: purge_latency::run },
+    Experiment { name: "pagetable-free", run: pagetable_free::run },
 ];
 
 /// The console command.

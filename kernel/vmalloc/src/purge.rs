@@ -155,8 +155,9 @@ impl<P: Platform> Vmalloc<P> {
         self.uncount_lazy(pages);
         self.turn.finished.store(number, Ordering::SeqCst);
         // As many as a directory maps: one may be empty now. Which CPUs are isolated is not asked later.
-        let blocks = self.turn.blocks.swap(0, Ordering::Relaxed);
+        let blocks = self.turn.blocks.load(Ordering::Relaxed);
         if blocks >= BLOCK_PAGES as u64 && !self.platform.shootdown().has_isolated() {
+            self.turn.blocks.store(0, Ordering::Relaxed);
             self.release_directories();
         }
         pages
