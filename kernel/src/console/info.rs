@@ -7,6 +7,7 @@ use crate::{
     println,
 };
 use alloc::format;
+use vmalloc::PAGE_SIZE;
 
 pub(super) fn cpus(_: &[&str]) -> Result<(), CommandError> {
     for number in cpu::online().iter() {
@@ -30,6 +31,12 @@ pub(super) fn vmallocinfo(arguments: &[&str]) -> Result<(), CommandError> {
         }
         areas += 1;
         mapped += area.pages;
+    }
+    if list {
+        vmalloc.lazy_ranges(|range| {
+            let pages = range.len() / PAGE_SIZE;
+            println!("{:#018x}-{:#018x} {:>8} - pages={pages} lazy", range.start, range.end, range.len());
+        });
     }
     let stats = vmalloc.stats();
     // Hundredths of a percent of the free pages that no single allocation could have.

@@ -5,7 +5,7 @@
 
 use crate::{
     MAX_CPUS, Vmalloc,
-    block::Block,
+    block::{Block, Role},
     deferred::Deferred,
     list::{List, NONE},
     lock::Guard,
@@ -16,6 +16,7 @@ use crate::{
 };
 use core::{
     iter, mem,
+    ops::Range,
     sync::atomic::{AtomicI64, AtomicU32, Ordering},
 };
 
@@ -119,6 +120,29 @@ impl<P: Platform> Vmalloc<P> {
     pub fn lazy_pages(&self) -> i64 {
         let shares: i64 = self.lazy.iter().map(|lazy| lazy.share.load(Ordering::Relaxed)).sum();
         self.lazy_sum.load(Ordering::Relaxed) + shares
+    }
+
+    /// Tells `sink` what was freed and waits for a flush: ranges of addresses, the lowest first.
+    pub fn lazy_ranges(&self, mut sink: impl FnMut(Range<usize>)) {
+        for number in self.table.numbers() {
+            let mut from = 0;
+            while let Some((first, end)) = self.lazy_run(number, from) {
+                sink(self.address(number, first)..self.address(number, end));
+                from = end;
+            }
+        }
+    }
+
+    /// The first run of pages, at or above page `from` of a block, that waits.
+    fn lazy_run(&self, number: usize, from: usize) -> Option<(usize, usize)> {
+        let block = self.table.get(number)?;
+        let pin = self.platform.pin();
+        let pages = block.pages.lock(&pin);
+        match block.role() {
+            Role::Small { .. } => pages.stale_runs(from).next(),
+            Role::Freed { blocks, scattered: false } if from == 0 => Some((0, blocks as usize * BLOCK_PAGES)),
+            _ => None,
+        }
     }
 
     /// Pages that may wait for a flush before a purge is due.

@@ -188,9 +188,9 @@ impl Pages {
         self.stale_count.into()
     }
 
-    /// The runs of pages that are dirty or flushing.
-    pub fn stale_runs(&self) -> impl Iterator<Item = (usize, usize)> {
-        View(|index| self.stale.word(index)).runs(0)
+    /// The runs of pages, at or above page `from`, that are dirty or flushing.
+    pub fn stale_runs(&self, from: usize) -> impl Iterator<Item = (usize, usize)> {
+        View(|index| self.stale.word(index)).runs(from)
     }
 
     /// Free pages.

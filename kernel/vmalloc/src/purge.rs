@@ -180,7 +180,7 @@ impl<P: Platform> Vmalloc<P> {
                 ranges.add(self.address(number, 0), (blocks as usize).saturating_mul(BLOCK_PAGES));
             }
             _ => {
-                for (first, end) in pages.stale_runs() {
+                for (first, end) in pages.stale_runs(0) {
                     if !ranges.are_few() {
                         break;
                     }

@@ -207,3 +207,24 @@ fn directories_of_nothing_are_given_back() {
         }
     }
 }
+
+#[test]
+fn what_waits_is_listed_until_it_is_flushed() {
+    let machine = Machine::new(1, 3000);
+    let vmalloc = instance(&machine, 8);
+    let areas = [3, 1, 700, 5].map(|pages| vmalloc.vmalloc(pages * PAGE_SIZE).expect("room"));
+    let listed = || {
+        let mut list = Vec::new();
+        vmalloc.lazy_ranges(|range| list.push((range.start, range.len() / PAGE_SIZE)));
+        list
+    };
+    assert_eq!(listed(), []);
+    [0, 2, 3].iter().for_each(|&index| free(&vmalloc, areas[index]).expect("allocated"));
+    // With their guard pages, and a run with all of its blocks.
+    let small = address(areas[0]);
+    assert_eq!(listed(), [(small, 4), (address(areas[3]), 6), (address(areas[2]), 2 * BLOCK_PAGES)]);
+    assert_eq!(listed().iter().map(|&(_, pages)| pages).sum::<usize>(), vmalloc.stats().lazy);
+    vmalloc.purge();
+    assert_eq!(listed(), []);
+    free(&vmalloc, areas[1]).expect("allocated");
+}
