@@ -63,6 +63,8 @@ pub(crate) struct Machine {
     allowance: AtomicIsize,
     shootdown: Shootdown,
     in_interrupt: AtomicBool,
+    /// Whether there is a thread that purges, and never gets to.
+    starved_purger: AtomicBool,
     events: Mutex<Vec<Event>>,
     broadcasts: bool,
 }
@@ -104,6 +106,7 @@ impl Machine {
             allowance: AtomicIsize::new(-1),
             shootdown: Shootdown::new(),
             in_interrupt: AtomicBool::new(false),
+            starved_purger: AtomicBool::new(false),
             events: Mutex::new(Vec::new()),
             broadcasts: false,
         };
@@ -141,6 +144,11 @@ impl Machine {
     /// Whether the library's calls that follow are made in an interrupt handler.
     pub fn set_interrupt(&self, inside: bool) {
         self.in_interrupt.store(inside, Ordering::Relaxed);
+    }
+
+    /// Has what waits be purged by a thread that never runs.
+    pub fn starve_purger(&self) {
+        self.starved_purger.store(true, Ordering::Relaxed);
     }
 
     /// The first `allocations` frame and table allocations that follow succeed, none after them.
@@ -394,6 +402,10 @@ unsafe impl Platform for &Machine {
 
     fn shootdown(&self) -> &Shootdown {
         &self.shootdown
+    }
+
+    fn wake_purger(&self) -> bool {
+        self.starved_purger.load(Ordering::Relaxed)
     }
 
     fn in_interrupt(&self) -> bool {

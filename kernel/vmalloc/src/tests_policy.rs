@@ -77,3 +77,30 @@ fn searches_and_purges_of_any_policy_give_the_same_places() {
     assert!(places[0].len() > 300, "{}", places[0].len());
     assert!(places.iter().all(|others| *others == places[0]));
 }
+
+/// BUGS 5, S10: a purge thread that gets no time does not make what waits grow without end.
+#[test]
+fn who_frees_far_too_much_purges() {
+    const LAZY_MAX: usize = 1000;
+    let most = |purge| {
+        let machine = Machine::new(1, 20_000);
+        machine.starve_purger();
+        let vmalloc = with_policy(&machine, 64, Policy { purge, ..Policy::default() });
+        vmalloc.tunables().lazy_max_pages.store(LAZY_MAX, Ordering::Relaxed);
+        let mut most = 0;
+        for _ in 0..1200 {
+            let area = vmalloc.vmalloc(9 * PAGE_SIZE).expect("room");
+            free(&vmalloc, area).expect("allocated");
+            assert!(vmalloc.lazy_pages() >= 0);
+            most = most.max(vmalloc.lazy_pages());
+        }
+        vmalloc.purge();
+        assert_eq!(vmalloc.lazy_pages(), 0);
+        drop(vmalloc);
+        machine.assert_all_frames_back();
+        most as usize
+    };
+    let threshold = most(PurgePolicy::Threshold);
+    assert!(threshold < 5 * LAZY_MAX / 2, "{threshold} pages waited");
+    assert!(most(PurgePolicy::Yielding) > 10 * LAZY_MAX, "the purge outranked nobody before");
+}
