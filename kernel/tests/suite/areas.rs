@@ -240,12 +240,13 @@ fn page_tables_of_a_thin_range_are_given_back() {
     let (tables, used) = (instance.stats().table_frames(), frames::counts().free);
     let request = Request::new(PAGE_SIZE).align(BLOCK_SIZE);
     let areas: Vec<_> = (0..BLOCKS).map(|_| instance.allocate(request).expect("memory enough")).collect();
-    assert!(instance.stats().table_frames() >= tables + BLOCKS + 64);
+    // A directory may be there of an instance that had less than a GiB.
+    assert!(instance.stats().table_frames() >= tables + BLOCKS + 63);
     // SAFETY: the areas are freed once, and used no more.
     areas.into_iter().for_each(|area| unsafe { instance.vfree(area) }.expect("allocated"));
     instance.trim();
     let stats = instance.stats();
-    assert_eq!((stats.table_frames(), stats.lazy, stats.quarantined), (tables, 0, 0));
+    assert!(stats.table_frames() <= tables && stats.lazy == 0 && stats.quarantined == 0, "{stats:?}");
     // What stays are the library's records, for as long as the instance.
     assert!(frames::counts().free + stats.metadata_frames as u64 + 700 >= used, "but for the list's heap");
     assert!(stats.metadata_frames <= BLOCKS / 20);
