@@ -2,13 +2,13 @@
 
 use super::parameters::Parameters;
 use crate::{
-    arch::cpu,
+    arch::cpu::{self, Pin},
     memory::{self, frames},
 };
 use alloc::vec::Vec;
 use core::ptr::NonNull;
 use fastrand::Rng;
-use vmalloc::{AllocError, Frame, PAGE_SIZE, Protection, Request};
+use vmalloc::{AllocError, Frame, PAGE_SIZE, Protection, ReallocError, Request};
 
 /// All loops of one run of a case.
 type Run = fn(&Parameters, &mut Rng) -> Result<(), AllocError>;
@@ -43,8 +43,8 @@ pub(super) const CASES: &[Case] = &[
     missing(256, "kvfree_rcu_1_arg_vmalloc_test"),
     missing(512, "kvfree_rcu_2_arg_vmalloc_test"),
     case(1024, "vm_map_ram_test", vm_map_ram),
-    missing(2048, "no_block_alloc_test"),
-    missing(4096, "vrealloc_test"),
+    Case { may_fail: true, ..case(2048, "no_block_alloc_test", no_block) },
+    case(4096, "vrealloc_test", vrealloc),
 ];
 
 /// An area that is freed when dropped.
@@ -61,6 +61,16 @@ impl Area {
     #[inline]
     fn of_pages(pages: usize) -> Result<Self, AllocError> {
         Self::new(Request::new(pages.saturating_mul(PAGE_SIZE)))
+    }
+
+    fn resize(&mut self, size: usize) -> Result<(), AllocError> {
+        // SAFETY: the area is ours, and nobody else got its address.
+        match unsafe { memory::vmalloc().vrealloc(self.0, size) } {
+            Ok(area) => self.0 = area,
+            Err(ReallocError::Size(error)) => return Err(error),
+            Err(error) => panic!("an area that was allocated cannot be resized: {error}"),
+        }
+        Ok(())
     }
 
     /// Writes one byte, which must reach memory.
@@ -162,6 +172,34 @@ fn vm_map_ram(parameters: &Parameters, _: &mut Rng) -> Result<(), AllocError> {
         };
         if let Err(error) = unmapped {
             panic!("what was mapped cannot be unmapped: {error}");
+        }
+    }
+    Ok(())
+}
+
+/// Without waiting, because preemption is off, or because that is asked for too.
+fn no_block(parameters: &Parameters, random: &mut Rng) -> Result<(), AllocError> {
+    for _ in 0..parameters.test_loop_count {
+        let request = Request::new(PAGE_SIZE);
+        let request = if random.bool() { request.no_wait() } else { request };
+        let pin = Pin::new();
+        let area = Area::new(request);
+        drop(pin);
+        area?.touch();
+    }
+    Ok(())
+}
+
+fn vrealloc(parameters: &Parameters, _: &mut Rng) -> Result<(), AllocError> {
+    for _ in 0..parameters.test_loop_count {
+        let mut area = Area::of_pages(1)?;
+        // SAFETY: the area is ours.
+        unsafe { area.0.write_volatile(b'a') };
+        for size in [4 * PAGE_SIZE, PAGE_SIZE, PAGE_SIZE / 2, PAGE_SIZE] {
+            area.resize(size)?;
+            // SAFETY: the area is ours, and its first byte was written.
+            let byte = unsafe { area.0.read_volatile() };
+            assert!(byte == b'a', "vrealloc to {size} bytes lost what the area held");
         }
     }
     Ok(())
