@@ -1,4 +1,4 @@
-//! `cpus`, `meminfo` and `vmallocinfo`.
+//! `cpus`, `meminfo`, `trim` and `vmallocinfo`.
 
 use super::CommandError;
 use crate::{
@@ -50,6 +50,12 @@ pub(super) fn vmallocinfo(arguments: &[&str]) -> Result<(), CommandError> {
     println!("fragmentation    {:>9}.{:02} %", fragmentation / 100, fragmentation % 100);
     println!("metadata         {:>12} bytes", stats.metadata_bytes());
     println!("page tables      {:>12} pages", stats.table_frames());
+    Ok(())
+}
+
+pub(super) fn trim(_: &[&str]) -> Result<(), CommandError> {
+    memory::vmalloc().trim();
+    frames::drain_magazines();
     Ok(())
 }
 

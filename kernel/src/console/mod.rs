@@ -69,6 +69,12 @@ const COMMANDS: &[Command] = &[
         about: "counts frames: total, free, quarantined, page tables, records, heap",
         run: info::meminfo,
     },
+    Command {
+        name: "trim",
+        arguments: "",
+        about: "purges, and gives back what is kept for speed: frames, blocks, page tables",
+        run: info::trim,
+    },
     Command { name: "tlbinfo", arguments: "[reset]", about: tlbinfo::ABOUT, run: tlbinfo::tlbinfo },
     Command { name: "history", arguments: "[NAME]", about: history::ABOUT, run: history::command },
     Command {
