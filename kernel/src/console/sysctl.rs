@@ -45,6 +45,12 @@ const TUNABLES: &[Tunable] = &[
         cell: || &memory::vmalloc().tunables().lazy_max_pages,
     },
     Tunable {
+        name: "vmalloc.purge_priority",
+        about: "times lazy_max_pages, above which who frees purges, or waits for a purge",
+        range: 1..=1000,
+        cell: || &memory::vmalloc().tunables().purge_priority,
+    },
+    Tunable {
         name: "vmalloc.table_reserve",
         about: "clean leaf tables that each CPU keeps",
         range: 0..=16,

@@ -167,7 +167,9 @@ impl<P: Platform> Vmalloc<P> {
             return;
         }
         // Purging outranks allocating: who frees purges too, or waits for the one who does.
-        while self.lazy_sum.load(Ordering::Relaxed) > 2 * self.lazy_max() as i64 {
+        let times = self.tunables.purge_priority.load(Ordering::Relaxed);
+        let far_too_many = times.saturating_mul(self.lazy_max()) as i64;
+        while self.lazy_sum.load(Ordering::Relaxed) > far_too_many {
             if self.try_purge() || !self.platform.pause() {
                 break;
             }

@@ -82,11 +82,12 @@ fn searches_and_purges_of_any_policy_give_the_same_places() {
 #[test]
 fn who_frees_far_too_much_purges() {
     const LAZY_MAX: usize = 1000;
-    let most = |purge| {
+    let most = |purge, priority| {
         let machine = Machine::new(1, 20_000);
         machine.starve_purger();
         let vmalloc = with_policy(&machine, 64, Policy { purge, ..Policy::default() });
         vmalloc.tunables().lazy_max_pages.store(LAZY_MAX, Ordering::Relaxed);
+        vmalloc.tunables().purge_priority.store(priority, Ordering::Relaxed);
         let mut most = 0;
         for _ in 0..1200 {
             let area = vmalloc.vmalloc(9 * PAGE_SIZE).expect("room");
@@ -100,7 +101,9 @@ fn who_frees_far_too_much_purges() {
         machine.assert_all_frames_back();
         most as usize
     };
-    let threshold = most(PurgePolicy::Threshold);
-    assert!(threshold < 5 * LAZY_MAX / 2, "{threshold} pages waited");
-    assert!(most(PurgePolicy::Yielding) > 10 * LAZY_MAX, "the purge outranked nobody before");
+    for priority in [1, 2, 5] {
+        let pages = most(PurgePolicy::Threshold, priority);
+        assert!(pages > priority * LAZY_MAX && pages < priority * LAZY_MAX + LAZY_MAX / 2, "{pages} waited");
+    }
+    assert!(most(PurgePolicy::Yielding, 2) > 10 * LAZY_MAX, "the purge outranked nobody before");
 }
