@@ -9,8 +9,17 @@ mod pagetable_free;
 mod purge_latency;
 mod vmap_exhaust;
 
-use crate::{console::CommandError, memory::frames, println};
+use crate::{
+    arch::{
+        cpu,
+        sections::{self, Kind, Section},
+    },
+    console::CommandError,
+    memory::frames,
+    println,
+};
 use alloc::{format, vec::Vec};
+use core::sync::atomic::Ordering;
 use vmalloc::Frame;
 
 /// What `help history` says.
@@ -55,6 +64,17 @@ pub fn command(arguments: &[&str]) -> Result<(), CommandError> {
         (experiment.run)().map_err(|error| CommandError::new(format!("{}: {error}", experiment.name)))?;
     }
     Ok(())
+}
+
+/// Runs `body` with sections measured: what it gives, and the longest section of any CPU with preemption off.
+fn metered<T>(body: impl FnOnce() -> T) -> (T, Option<Section>) {
+    let before = sections::switch().swap(1, Ordering::Relaxed);
+    sections::reset();
+    let result = body();
+    let all = cpu::online().iter().filter_map(|cpu| sections::longest(Kind::Preemption, cpu));
+    let longest = all.max_by_key(|section| section.cycles);
+    sections::switch().store(before, Ordering::Relaxed);
+    (result, longest)
 }
 
 /// An experiment that could not be made.

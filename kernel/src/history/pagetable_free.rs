@@ -1,13 +1,9 @@
 //! Freeing the page tables of a large range that is no longer mapped: the thread of 2007, in which a list of
 //! all tables held up the machine, or found no memory for itself.
 
-use super::failed;
+use super::{failed, metered};
 use crate::{
-    arch::{
-        cpu,
-        sections::{self, Kind},
-        tlb, tsc,
-    },
+    arch::{cpu, tlb, tsc},
     console::CommandError,
     memory::{Experiment, direct_map, frames},
     println,
@@ -66,14 +62,9 @@ fn free(name: &str, policy: Policy, exhausted: bool) -> Result<u64, CommandError
     // SAFETY: nobody uses the areas.
     areas.drain(..).try_for_each(|area| unsafe { instance.vfree(area) }).map_err(failed)?;
     let hoard = exhausted.then(Hoard::take);
-    let metered = sections::switch().swap(1, Ordering::Relaxed);
-    sections::reset();
-    let flushes = full_flushes();
-    instance.purge();
-    let flushes = full_flushes() - flushes;
-    let sections = cpu::online().iter().filter_map(|cpu| sections::longest(Kind::Preemption, cpu));
-    let longest = sections.max_by_key(|section| section.cycles);
-    sections::switch().store(metered, Ordering::Relaxed);
+    let before_purge = full_flushes();
+    let (_, longest) = metered(|| instance.purge());
+    let flushes = full_flushes() - before_purge;
     drop(hoard);
     let cycles = longest.map_or(0, |section| section.cycles);
     println!("{name:34} {tables:>8} {flushes:>8} {:>17} cycles ({} us)", cycles, tsc::microseconds(cycles));

@@ -2,13 +2,9 @@
 //! holds up the CPU; one that always lets others go first never gets to its end while they free, and what
 //! waits grows until memory is out.
 
-use super::failed;
+use super::{failed, metered};
 use crate::{
-    arch::{
-        cpu,
-        sections::{self, Kind},
-        tsc,
-    },
+    arch::{cpu, tsc},
     console::CommandError,
     memory::{Experiment, purger::Purger},
     println,
@@ -62,8 +58,6 @@ fn stress(name: &str, policy: Policy) -> Result<i64, CommandError> {
     let instance = Experiment::with_purger(BLOCKS, policy, Some(&PURGER)).map_err(failed)?;
     instance.tunables().lazy_max_pages.store(LAZY_MAX, Ordering::Relaxed);
     let run = Arc::new(Run { instance, stop: AtomicBool::new(false), peak: AtomicI64::new(0) });
-    let metered = sections::switch().swap(1, Ordering::Relaxed);
-    sections::reset();
     let drain = {
         let run = Arc::clone(&run);
         Builder::new("purge of the experiment").spawn(move || {
@@ -72,17 +66,14 @@ fn stress(name: &str, policy: Policy) -> Result<i64, CommandError> {
             });
         })
     };
-    let workers: Vec<_> = cpu::online()
-        .iter()
-        .map(|seed| {
-            let run = Arc::clone(&run);
-            Builder::new("purge latency").spawn(move || work(&run, seed as u64))
-        })
-        .collect();
-    let joined: Result<Vec<_>, _> = workers.into_iter().map(|worker| worker.map(JoinHandle::join)).collect();
-    let sections = cpu::online().iter().filter_map(|cpu| sections::longest(Kind::Preemption, cpu));
-    let longest = sections.max_by_key(|section| section.cycles);
-    sections::switch().store(metered, Ordering::Relaxed);
+    let spawn = |seed| {
+        let run = Arc::clone(&run);
+        Builder::new("purge latency").spawn(move || work(&run, seed as u64))
+    };
+    let (joined, longest) = metered(|| {
+        let workers: Vec<_> = cpu::online().iter().map(spawn).collect();
+        workers.into_iter().map(|worker| worker.map(JoinHandle::join)).collect::<Result<Vec<_>, _>>()
+    });
     PURGER.stop();
     drain.map(JoinHandle::join).map_err(failed)?;
     let worked: Result<(), CommandError> = joined.map_err(failed)?.into_iter().collect();

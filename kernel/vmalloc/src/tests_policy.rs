@@ -79,6 +79,7 @@ fn searches_and_purges_of_any_policy_give_the_same_places() {
 }
 
 /// BUGS 5, S10: a purge thread that gets no time does not make what waits grow without end.
+/// Seen failing (12000 pages wait) without the help of those who free.
 #[test]
 fn who_frees_far_too_much_purges() {
     const LAZY_MAX: usize = 1000;

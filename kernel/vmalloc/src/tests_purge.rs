@@ -153,7 +153,7 @@ fn pages_in_many_places_are_all_flushed() {
 }
 
 /// S9, B3: page tables go with what they mapped, whatever memory there is to write them down in. The
-/// oracle sees a table that is given back before every CPU has flushed.
+/// oracle sees a table that is given back before every CPU has flushed. Seen failing without the flush.
 #[test]
 fn directories_of_nothing_are_given_back() {
     const GIB: usize = 1 << 30;

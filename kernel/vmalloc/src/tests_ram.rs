@@ -84,7 +84,7 @@ fn every_page_of_the_range_can_be_mapped() {
     assert_balanced(&machine, vmalloc, frames);
 }
 
-/// B5: Linux waits until nothing of the block is in use.
+/// B5: Linux waits until nothing of the block is in use. Seen not to end when a block did so here.
 #[test]
 fn pages_of_a_block_in_use_come_back_when_they_are_flushed() {
     let machine = Machine::new(1, 1000);
@@ -100,7 +100,8 @@ fn pages_of_a_block_in_use_come_back_when_they_are_flushed() {
     assert_balanced(&machine, vmalloc, frames);
 }
 
-/// S8, BUGS 10: whatever is not one whole mapping is refused, by the name of who asked, and stays.
+/// S8, BUGS 10: whatever is not one whole mapping is refused, by the name of who asked, and stays. Seen
+/// failing when the second entry's part of the length is not looked at.
 #[test]
 fn wrong_unmaps_are_refused_and_change_nothing() {
     let machine = Machine::new(1, 3000);
@@ -153,6 +154,7 @@ fn wrong_unmaps_are_refused_and_change_nothing() {
 }
 
 /// Pages whose last area owned its frames still have them: they are not lost when others' are shown there.
+/// Seen failing when `keeps` is not looked at.
 #[test]
 fn kept_frames_are_given_back_where_others_are_mapped() {
     let machine = Machine::new(1, 2000);
@@ -172,7 +174,7 @@ fn kept_frames_are_given_back_where_others_are_mapped() {
     assert_balanced(&machine, vmalloc, frames);
 }
 
-/// The oracle watches: a CPU that could reach a page's frame after the page was mapped anew fails the
+/// Seen failing when `vm_unmap_aliases` does nothing. The oracle watches: a CPU that could reach a page's frame after the page was mapped anew fails the
 /// test, and so does a frame given back too early.
 #[test]
 fn random_mappings_keep_showing_their_own_frames() {
