@@ -150,7 +150,7 @@ fn huge_areas_are_mapped_by_large_pages() {
     free(area);
 }
 
-/// BUGS: a huge request that fell back to small pages and was freed as huge, or the reverse. The
+/// A huge request that fell back to small pages and was freed as huge, or the reverse. The
 /// block that was huge is mapped by small pages next, at the same address.
 #[test_case]
 fn huge_and_small_pages_may_follow_each_other_at_an_address() {
@@ -231,7 +231,7 @@ fn a_small_instance_can_be_filled_to_its_last_page() {
     unsafe { instance.vfree(area) }.expect("allocated");
 }
 
-/// B3, S9: 64 GiB with a page in each block cost 32768 leaf tables and 64 directories, which go with it.
+/// 64 GiB with a page in each block cost 32768 leaf tables and 64 directories, which go with it.
 #[test_case]
 fn page_tables_of_a_thin_range_are_given_back() {
     const BLOCKS: usize = 64 << 9;

@@ -257,7 +257,7 @@ fn free_noted() {
     }
 }
 
-/// BUGS 13. The interrupted code often holds the block's lock: seen to hang when `vfree` does not ask
+/// The interrupted code often holds the block's lock: seen to hang when `vfree` does not ask
 /// whether it is in an interrupt.
 #[test_case]
 fn areas_are_freed_in_interrupts_of_who_allocates() {

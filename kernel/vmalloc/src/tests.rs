@@ -234,7 +234,7 @@ fn huge_pages_are_used_where_whole_and_had() {
     machine.assert_all_frames_back();
 }
 
-/// 15360 single pages with their guards fill 60 blocks exactly (BUGS: inclusive ends, lost pages).
+/// 15360 single pages with their guards fill 60 blocks exactly (inclusive ends, lost pages).
 #[test]
 fn the_range_can_be_filled_to_the_last_page() {
     const BLOCKS: usize = 60;

@@ -83,7 +83,7 @@ fn vmap_shows_the_callers_frames_in_their_order_and_leaves_them_alone() {
         machine.check();
         assert!(machine.free_frames() - held <= 2, "the frames are still the caller's");
         assert_eq!(machine.read(1, address(area)), Err(PageFault));
-        assert!(matches!(unmap(&vmalloc, area), Err(FreeError::NotAllocated { .. })), "BUGS: never mapped");
+        assert!(matches!(unmap(&vmalloc, area), Err(FreeError::NotAllocated { .. })), "never mapped");
         (&machine).give_frames(frames.into_iter());
         drop(vmalloc);
         machine.assert_all_frames_back();

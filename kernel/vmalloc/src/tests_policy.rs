@@ -19,7 +19,7 @@ fn with_policy(machine: &Machine, blocks: usize, policy: Policy) -> Vmalloc<&Mac
         .expect("frames enough")
 }
 
-/// BUGS 9: half of the range is lost, and nothing else.
+/// Half of the range is lost, and nothing else.
 #[test]
 fn guard_pages_behind_blocks_cost_every_second_block() {
     const BLOCKS: usize = 8;
@@ -78,7 +78,7 @@ fn searches_and_purges_of_any_policy_give_the_same_places() {
     assert!(places.iter().all(|others| *others == places[0]));
 }
 
-/// BUGS 5, S10: a purge thread that gets no time does not make what waits grow without end.
+/// A purge thread that gets no time does not make what waits grow without end.
 /// Seen failing (12000 pages wait) without the help of those who free.
 #[test]
 fn who_frees_far_too_much_purges() {

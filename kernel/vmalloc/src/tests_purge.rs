@@ -77,7 +77,7 @@ fn a_page_of_zeros_that_nobody_wrote_is_not_cleared_again() {
     machine.assert_all_frames_back();
 }
 
-/// BUGS 13: the interrupted code may hold any lock. The simulated one does: a second lock of the same
+/// The interrupted code may hold any lock. The simulated one does: a second lock of the same
 /// block would never be had.
 #[test]
 fn frees_in_interrupts_take_no_lock_and_are_done_by_the_next_purge() {
@@ -152,7 +152,7 @@ fn pages_in_many_places_are_all_flushed() {
     }
 }
 
-/// S9, B3: page tables go with what they mapped, whatever memory there is to write them down in. The
+/// Page tables go with what they mapped, whatever memory there is to write them down in. The
 /// oracle sees a table that is given back before every CPU has flushed. Seen failing without the flush.
 #[test]
 fn directories_of_nothing_are_given_back() {

@@ -62,7 +62,7 @@ fn frames_are_mapped_in_their_order_until_they_are_unmapped_and_flushed() {
     }
 }
 
-/// BUGS 9, S7: no page is lost to a guard, neither inside of a block nor between two.
+/// No page is lost to a guard, neither inside of a block nor between two.
 #[test]
 fn every_page_of_the_range_can_be_mapped() {
     const BLOCKS: usize = 4;
@@ -76,7 +76,7 @@ fn every_page_of_the_range_can_be_mapped() {
     sorted.sort_unstable();
     assert!(sorted.iter().copied().eq((START..START + BLOCKS * BLOCK_SIZE).step_by(PAGE_SIZE)));
     assert!(vmalloc.areas().map(|area| area.start).eq(sorted));
-    // S6: all of it is unmapped and nothing flushed; mapping makes room for itself.
+    // All of it is unmapped and nothing flushed; mapping makes room for itself.
     starts.into_iter().for_each(|start| unmap_ram(&vmalloc, start, 1).expect("mapped"));
     assert_eq!(vmalloc.lazy_pages(), (BLOCKS * BLOCK_PAGES) as i64);
     let start = map_ram(&vmalloc, &frames).expect("a purge makes room");
@@ -84,7 +84,7 @@ fn every_page_of_the_range_can_be_mapped() {
     assert_balanced(&machine, vmalloc, frames);
 }
 
-/// B5: Linux waits until nothing of the block is in use. Seen not to end when a block did so here.
+/// Linux waits until nothing of the block is in use. Seen not to end when a block did so here.
 #[test]
 fn pages_of_a_block_in_use_come_back_when_they_are_flushed() {
     let machine = Machine::new(1, 1000);
@@ -100,7 +100,7 @@ fn pages_of_a_block_in_use_come_back_when_they_are_flushed() {
     assert_balanced(&machine, vmalloc, frames);
 }
 
-/// S8, BUGS 10: whatever is not one whole mapping is refused, by the name of who asked, and stays. Seen
+/// Whatever is not one whole mapping is refused, by the name of who asked, and stays. Seen
 /// failing when the second entry's part of the length is not looked at.
 #[test]
 fn wrong_unmaps_are_refused_and_change_nothing() {

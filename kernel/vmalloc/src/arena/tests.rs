@@ -53,7 +53,7 @@ fn an_exact_fit_fits_and_one_more_does_not() {
     assert_eq!(arena.allocate(&&machine, 1, 1, 0, ALL), Ok(69));
 }
 
-/// BUGS 18: inclusive ends. Put back by `first_end >= end` in `State::find`: fails.
+/// Inclusive ends. Put back by `first_end >= end` in `State::find`: fails.
 #[test]
 fn exact_fits_at_the_ends_of_words_maps_ranges_and_the_arena() {
     let machine = Machine::new(1, 8);
@@ -74,7 +74,7 @@ fn exact_fits_at_the_ends_of_words_maps_ranges_and_the_arena() {
     machine.assert_all_frames_back();
 }
 
-/// BUGS 18: neighbours that are never merged.
+/// Neighbours that are never merged.
 #[test]
 fn neighbours_freed_in_any_order_are_one_run() {
     let machine = Machine::new(1, 8);
@@ -237,7 +237,7 @@ fn maps_in_use_are_not_given_back() {
     full(&machine, 1000, SearchPolicy::Cached).release(&&machine);
 }
 
-/// BUGS 2: a cache not invalidated by a lower start. Put back by raising `search_start` for every
+/// A cache not invalidated by a lower start. Put back by raising `search_start` for every
 /// search of one block: fails.
 #[test]
 fn a_search_above_the_cached_start_does_not_raise_it() {
@@ -250,7 +250,7 @@ fn a_search_above_the_cached_start_does_not_raise_it() {
     assert_eq!(arena.allocate(&&machine, 1, 1, 0, ALL), Ok(1));
 }
 
-/// BUGS 2: a cache not invalidated by a smaller alignment or a shorter run. Put back by raising
+/// A cache not invalidated by a smaller alignment or a shorter run. Put back by raising
 /// `search_start` to the aligned block, and for any count: fails.
 #[test]
 fn what_is_too_short_or_not_aligned_is_found_by_the_next() {
@@ -272,7 +272,7 @@ fn what_is_too_short_or_not_aligned_is_found_by_the_next() {
     assert_eq!(arena.allocate(&&machine, 1, 1, 0, ALL), Ok(0));
 }
 
-/// BUGS 2: alignment of more than a unit, forgotten when a hole is compared; off by one.
+/// Alignment of more than a unit, forgotten when a hole is compared; off by one.
 #[test]
 fn an_aligned_run_needs_its_padding_too() {
     for align in [2, 4, 64, 128, 256, 4096] {
@@ -294,7 +294,7 @@ fn an_aligned_run_needs_its_padding_too() {
     }
 }
 
-/// BUGS 3: sizes, alignments and ranges that overflow, wrap or are empty.
+/// Sizes, alignments and ranges that overflow, wrap or are empty.
 #[test]
 fn impossible_requests_are_refused_and_change_nothing() {
     let machine = Machine::new(1, 8);
