@@ -14,7 +14,7 @@
 //! | `request` | what an area is asked to be |
 //! | `small`, `run` | areas inside a block, and areas of whole blocks |
 //! | `ram` | `vm_map_ram` |
-//! | `realloc` | shrinking and growing; growth moves entries, not bytes |
+//! | `realloc`, `resize` | shrinking and growing; growth moves entries, not bytes |
 //! | `protect` | changing protections |
 //! | `read` | reading what may vanish |
 //! | `allocator` | `VBox` and `VVec`, with the feature `collections` |
@@ -68,6 +68,7 @@ mod ram;
 mod read;
 mod realloc;
 mod request;
+mod resize;
 mod run;
 mod shootdown;
 #[cfg(test)]
@@ -88,6 +89,8 @@ mod tests_policy;
 mod tests_purge;
 #[cfg(test)]
 mod tests_ram;
+#[cfg(test)]
+mod tests_resize;
 #[cfg(test)]
 mod tests_trace;
 mod trace;

@@ -42,6 +42,8 @@ pub(crate) struct Pages {
     pub lazy: bool,
     /// Whether free pages may keep frames: areas that own theirs were freed here.
     pub keeps: bool,
+    /// Whether the page before a run of stale ones may have to be flushed with it.
+    pub cut: bool,
 }
 
 impl Pages {
@@ -56,6 +58,7 @@ impl Pages {
             listed: Listed::No,
             lazy: false,
             keeps: false,
+            cut: false,
         }
     }
 
@@ -174,6 +177,7 @@ impl Pages {
         let pages = self.stale_count - dirty;
         self.free += pages;
         self.stale_count = dirty;
+        self.cut &= dirty != 0;
         self.lowest = 0;
         pages.into()
     }

@@ -155,28 +155,28 @@ impl<P: Platform> Vmalloc<P> {
         align: usize,
     ) -> Result<SmallRun<'_>, AllocError> {
         let own = supply.pool(pin.cpu());
-        let (pin, pool, block) = match self.take_fitting(&pin, own, own, count + align - 1) {
-            Some(block) => (pin, own, block),
-            None => {
-                // Frames are taken, and perhaps cleared: others may run meanwhile.
-                drop(pin);
-                let opened = self.open_small_block();
-                let pin = self.platform.pin();
-                let pool = supply.pool(pin.cpu());
-                match opened {
-                    Ok(block) => {
-                        block.set_role(Role::Small { pool: pool as u16 });
-                        (pin, pool, block)
-                    }
-                    Err(AllocError::OutOfAddressSpace) => {
-                        return self.take_pages_from_others(&pin, pool, count, align);
-                    }
-                    Err(error) => return Err(error),
-                }
+        // Areas that grew may have left a block less room than its bin says.
+        while let Some(block) = self.take_fitting(&pin, own, own, count + align - 1) {
+            self.make_current(&pin, own, block);
+            if let Some(run) = SmallRun::take(block, &pin, |pages| pages.take(count, align)) {
+                return Ok(run);
             }
+        }
+        // Frames are taken, and perhaps cleared: others may run meanwhile.
+        drop(pin);
+        let opened = self.open_small_block();
+        let pin = self.platform.pin();
+        let pool = supply.pool(pin.cpu());
+        let taken = match opened {
+            Ok(block) => {
+                block.set_role(Role::Small { pool: pool as u16 });
+                self.make_current(&pin, pool, block);
+                SmallRun::take(block, &pin, |pages| pages.take(count, align))
+            }
+            Err(AllocError::OutOfAddressSpace) => None,
+            Err(error) => return Err(error),
         };
-        self.make_current(&pin, pool, block);
-        match SmallRun::take(block, &pin, |pages| pages.take(count, align)) {
+        match taken {
             Some(run) => Ok(run),
             // Others allocate from it too when address space is short.
             None => self.take_pages_from_others(&pin, pool, count, align),

@@ -184,6 +184,7 @@ impl<P: Platform> Vmalloc<P> {
                     if !ranges.are_few() {
                         break;
                     }
+                    let first = first.saturating_sub(pages.cut.into());
                     ranges.add(self.address(number, first), end - first);
                 }
             }

@@ -45,8 +45,12 @@ impl<P: Platform> Vmalloc<P> {
     #[track_caller]
     pub unsafe fn vrealloc(&self, address: NonNull<u8>, size: usize) -> Result<NonNull<u8>, ReallocError> {
         let caller = Location::caller();
-        let area = self.own_area(address.as_ptr() as usize, caller)?;
-        let now = self.resize_area(&area, size, caller);
+        let now = if self.resize_in_place(address.as_ptr() as usize, size, caller) {
+            Ok(address)
+        } else {
+            let area = self.own_area(address.as_ptr() as usize, caller)?;
+            self.resize_area(&area, size, caller)
+        };
         Ok(self.traced(size, caller, now)?)
     }
 
@@ -63,12 +67,18 @@ impl<P: Platform> Vmalloc<P> {
         let small = matches!(self.block(number).role(), Role::Small { .. });
         let place = Place { number, first, small };
         let ticket = self.purge_ticket();
-        let grow = || match self.grow_in_place(place, area.pages, pages, guard) {
+        let grow_in_place = || match small {
+            false => self.grow_run(place, area.pages, pages, guard),
+            true if self.resize_in_place(area.start, size, caller) => Ok(()),
+            true => Err(AllocError::OutOfAddressSpace),
+        };
+        let grow = || match grow_in_place() {
             Err(AllocError::OutOfAddressSpace) => self.grow_elsewhere(place, area.pages, pages, guard),
             result => result.map(|()| area.start),
         };
         let now = if pages <= area.pages {
-            self.shrink(place, area.pages, pages, guard)?;
+            debug_assert!(!small, "nothing stands in the way of cutting a small area");
+            self.shrink_run(place, area.pages, pages, guard)?;
             area.start
         } else {
             grow().or_else(|error| self.make_room(error, ticket, true, grow))?
@@ -114,18 +124,10 @@ impl<P: Platform> Vmalloc<P> {
         }
     }
 
-    fn shrink(&self, place: Place, old: usize, new: usize, guard: GuardInfo) -> Result<(), AllocError> {
+    fn shrink_run(&self, place: Place, old: usize, new: usize, guard: GuardInfo) -> Result<(), AllocError> {
         if new == old {
             self.trace_old(place, old);
             self.set_end(place, new, guard);
-            return Ok(());
-        }
-        if place.small {
-            self.unmark_last(place, old);
-            self.drop_pages(place, new, old);
-            self.page_entry(place, old).store(Entry::UNUSED.0, Ordering::Relaxed);
-            self.set_end(place, new, guard);
-            self.give_pages(&self.small_run(place, new + 1), old - new);
             return Ok(());
         }
         let (count, kept) = (blocks_for(old), blocks_for(new));
@@ -163,45 +165,24 @@ impl<P: Platform> Vmalloc<P> {
     }
 
     /// [`AllocError::OutOfAddressSpace`] if what lies behind the area is not free.
-    fn grow_in_place(
-        &self,
-        place: Place,
-        old: usize,
-        new: usize,
-        guard: GuardInfo,
-    ) -> Result<(), AllocError> {
-        let extra = new - old;
-        if place.small {
-            let behind = place.first + old + 1;
-            let block = self.block(place.number);
-            let taken = behind + extra <= BLOCK_PAGES
-                && block.pages.lock(&self.platform.pin()).take_at(behind, extra);
-            if !taken {
-                return Err(AllocError::OutOfAddressSpace);
-            }
-            if let Err(error) = self.fill_behind(place, old, new) {
-                self.give_pages(&self.small_run(place, old + 1), extra);
-                return Err(error);
-            }
-        } else {
-            let (count, wanted) = (blocks_for(old), blocks_for(new));
-            let end = place.number + count;
-            if wanted > count {
-                self.arena.allocate_at(&self.platform, end, wanted - count)?;
-            }
-            if let Err(error) =
-                self.link_blocks(end, wanted - count).and_then(|()| self.fill_behind(place, old, new))
-            {
-                if wanted > count {
-                    self.free_blocks(end, wanted - count, place.number + wanted);
-                }
-                return Err(error);
-            }
-            for index in count..wanted {
-                self.block(place.number + index).set_role(Role::Tail { behind: index as u32 });
-            }
-            self.set_head(place.number, wanted);
+    fn grow_run(&self, place: Place, old: usize, new: usize, guard: GuardInfo) -> Result<(), AllocError> {
+        let (count, wanted) = (blocks_for(old), blocks_for(new));
+        let end = place.number + count;
+        if wanted > count {
+            self.arena.allocate_at(&self.platform, end, wanted - count)?;
         }
+        if let Err(error) =
+            self.link_blocks(end, wanted - count).and_then(|()| self.fill_behind(place, old, new))
+        {
+            if wanted > count {
+                self.free_blocks(end, wanted - count, place.number + wanted);
+            }
+            return Err(error);
+        }
+        for index in count..wanted {
+            self.block(place.number + index).set_role(Role::Tail { behind: index as u32 });
+        }
+        self.set_head(place.number, wanted);
         self.unmark_last(place, old);
         self.set_end(place, new, guard);
         Ok(())

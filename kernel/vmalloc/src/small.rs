@@ -23,7 +23,7 @@ use core::{
 };
 
 /// Bytes of the longest area that fits a block with its guard page.
-const MOST: usize = (BLOCK_PAGES - 1) * PAGE_SIZE;
+pub(crate) const MOST: usize = (BLOCK_PAGES - 1) * PAGE_SIZE;
 
 impl<P: Platform> Vmalloc<P> {
     /// An area of its own frames, aligned to a page, from this CPU's current block: the way of nearly all.

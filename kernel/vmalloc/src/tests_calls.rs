@@ -162,6 +162,7 @@ fn realloc_keeps_the_contents_at_every_change_of_size() {
             machine.check();
             assert_marks(&machine, 1, address(area), 0..old.min(pages), 77);
             mark(&machine, address(area), 0..pages, 77);
+            vmalloc.purge();
             assert_eq!(machine.read(0, address(area) + pages * PAGE_SIZE), Err(PageFault), "the guard page");
             let info = vmalloc.find_area(address(area)).expect("allocated");
             assert_eq!((info.start, info.pages, info.requested), (address(area), pages, pages * PAGE_SIZE));

@@ -1,0 +1,127 @@
+//! Resizing a small area where it is: the way of nearly all calls of `vrealloc`.
+//!
+//! What is cut off waits for a flush like what is freed: nothing is flushed for it. The guard page moves
+//! forward, to where a page was, and takes that page's entry; so the frame waits in the entry of the old
+//! guard page, a few pages behind. It is flushed in time all the same: both pages lie next to or in the run
+//! of pages that became dirty with them, and a block remembers that a run of its dirty pages may have
+//! something to flush one page before it.
+//!
+//! Growth takes the pages behind the area if they are free. They kept frames, too.
+
+use crate::{
+    Vmalloc,
+    block::{Block, Role},
+    entry::{Attributes, Cache, Entry, GuardInfo, Kind, Protection},
+    platform::{CpuPin, PAGE_SIZE, Platform},
+    pool::SmallRun,
+    small::MOST,
+};
+use core::{
+    cmp::Ordering::{Equal, Greater, Less},
+    panic::Location,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+impl<P: Platform> Vmalloc<P> {
+    /// Makes the small area of its own frames that starts at `address` `size` bytes long, where it is.
+    /// `false`: nothing has changed; there is no such area, or no room behind it, or no frames.
+    #[inline(never)]
+    pub(crate) fn resize_in_place(
+        &self,
+        address: usize,
+        size: usize,
+        caller: &'static Location<'static>,
+    ) -> bool {
+        let Some((block, first)) = self.place(address) else { return false };
+        if size.wrapping_sub(1) >= MOST || !matches!(block.role(), Role::Small { .. }) {
+            return false;
+        }
+        let Some(leaf) = block.leaf(&self.platform) else { return false };
+        let slots = &leaf[first..];
+        if !load(&slots[0]).is_start(true) {
+            return false;
+        }
+        let Some(last) = slots.iter().position(|slot| load(slot).is_last()) else { return false };
+        let (old, new) = (last + 1, size.div_ceil(PAGE_SIZE));
+        let guard = Entry::guard(GuardInfo { slack: new * PAGE_SIZE - size, kind: Kind::Vmalloc, caller });
+        match new.cmp(&old) {
+            Less => {
+                self.trace_resized(block, first, old);
+                self.cut(block, first, &slots[..=old], new, guard);
+                set_last(&slots[new - 1]);
+            }
+            Equal => {
+                self.trace_resized(block, first, old);
+                slots[old].store(guard.0, Ordering::Relaxed);
+            }
+            Greater => {
+                if !self.extend(block, first, slots, old, new) {
+                    return false;
+                }
+                self.trace_resized(block, first, old);
+                // The guard first, as when an area is made. Whoever looks meanwhile finds no area.
+                slots[new].store(guard.0, Ordering::Relaxed);
+                set_last(&slots[new - 1]);
+                slots[old - 1].store(load(&slots[old - 1]).without_last().0, Ordering::Release);
+            }
+        }
+        true
+    }
+
+    /// The pages of an area from `new` on, up to its guard, which is the last of `slots`, go, and wait for a
+    /// flush. `guard` is the entry of the guard page that is to be behind the rest.
+    fn cut(&self, block: &Block, first: usize, slots: &[AtomicU64], new: usize, guard: Entry) {
+        let [next, rest @ .., end] = &slots[new..] else { unreachable!("one page goes, and a guard") };
+        end.store(hidden(next).0, Ordering::Relaxed);
+        next.store(guard.0, Ordering::Relaxed);
+        rest.iter().for_each(|slot| slot.store(hidden(slot).0, Ordering::Relaxed));
+        let pin = self.platform.pin();
+        let mut pages = block.pages.lock(&pin);
+        (pages.keeps, pages.cut) = (true, true);
+        let count = rest.len() + 1;
+        self.retire_locked(&pin, pages, &SmallRun::at(block, first + new + 1), count);
+        self.count_retired(pin, count);
+    }
+
+    /// Maps frames behind an area of `old` pages, its guard page first, so that there are `new` pages, and
+    /// keeps room for a guard behind; `false`: there is no room, or no frames.
+    fn extend(&self, block: &Block, first: usize, slots: &[AtomicU64], old: usize, new: usize) -> bool {
+        let pin = self.platform.pin();
+        let cpu = pin.cpu();
+        let taken = block.pages.lock(&pin).take_at(first + old + 1, new - old);
+        drop(pin);
+        if !taken {
+            return false;
+        }
+        // What the page of the new guard kept serves that of the old one.
+        let guard = load(&slots[old]);
+        slots[old].store(load(&slots[new]).0, Ordering::Relaxed);
+        let attributes = Attributes::new(Protection::ReadWrite, Cache::WriteBack, true);
+        if self.refill(&slots[old..new], attributes, cpu) {
+            return true;
+        }
+        // Nobody was told of the pages, but a CPU may have speculated on them.
+        self.cut(block, first, &slots[..=new], old, guard);
+        false
+    }
+
+    fn trace_resized(&self, block: &Block, first: usize, old: usize) {
+        if self.is_traced() {
+            self.trace_free(block, first, old);
+        }
+    }
+}
+
+fn load(slot: &AtomicU64) -> Entry {
+    Entry(slot.load(Ordering::Acquire))
+}
+
+/// What the entry of a page is to be once that is no longer mapped.
+fn hidden(slot: &AtomicU64) -> Entry {
+    let entry = load(slot);
+    if entry.is_present() { entry.quarantined().unmarked() } else { entry }
+}
+
+fn set_last(slot: &AtomicU64) {
+    slot.store(load(slot).with_last().0, Ordering::Release);
+}
