@@ -4,6 +4,8 @@
 //! It is a library so that the console kernel (`main.rs`) and the test kernels (`tests/`) share
 //! everything but what they do once booted: see [`entry`].
 #![no_std]
+// What is hardly ever called keeps the registers of who calls it: fast ways need not save theirs for it.
+#![feature(rust_cold_cc)]
 // `cargo test NAME` builds the library and the binary as test kernels too; neither has tests.
 #![cfg_attr(test, no_main, feature(custom_test_frameworks))]
 #![cfg_attr(test, test_runner(crate::testing::run), reexport_test_harness_main = "run_tests")]

@@ -224,7 +224,7 @@ impl Drop for Pin {
 /// A pin was made at `place`, perhaps the first, while the CPU was not quiet.
 #[cold]
 #[inline(never)]
-fn pinned(place: &'static Location<'static>) {
+extern "rust-cold" fn pinned(place: &'static Location<'static>) {
     sections::begin(Kind::Preemption, place);
 }
 
@@ -232,7 +232,7 @@ fn pinned(place: &'static Location<'static>) {
 /// made, but with interrupts off it stays put off, until the next pin or interrupt ends with them on.
 #[cold]
 #[inline(never)]
-fn last_pin_gone(place: usize) {
+extern "rust-cold" fn last_pin_gone(place: usize) {
     // An interrupt that came between the decrement and here has ended the section itself.
     interrupts::without_interrupts(|| sections::end(Kind::Preemption, place));
     if this().switch_wanted.load(Ordering::Relaxed) && interrupts::are_enabled() {

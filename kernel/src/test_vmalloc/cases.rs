@@ -163,12 +163,13 @@ fn align_shift(_: &Parameters, _: &mut Rng) -> Result<(), AllocError> {
 
 fn vm_map_ram(parameters: &Parameters, _: &mut Rng) -> Result<(), AllocError> {
     let frames = Frames::take(parameters.pages())?;
+    let vmalloc = memory::vmalloc();
     for _ in 0..parameters.test_loop_count {
-        let start = memory::vmalloc().vm_map_ram(&frames.0, Protection::ReadWrite)?;
+        let start = vmalloc.vm_map_ram(&frames.0, Protection::ReadWrite)?;
         // SAFETY: the mapping is ours; so are the frames. Nobody uses it after it is unmapped.
         let unmapped = unsafe {
             start.write_volatile(1);
-            memory::vmalloc().vm_unmap_ram(start, frames.0.len())
+            vmalloc.vm_unmap_ram(start, frames.0.len())
         };
         if let Err(error) = unmapped {
             panic!("what was mapped cannot be unmapped: {error}");

@@ -17,7 +17,7 @@ use crate::{
     entry::{Cache, Entry, GuardInfo, Kind, Protection},
     platform::{BLOCK_PAGES, Frame, PAGE_SHIFT, PAGE_SIZE, Platform},
     policy::OverflowPolicy,
-    pool::SmallRun,
+    pool::Supply,
     purge::Ticket,
     request::{Backing, Shape},
     shootdown::Reach,
@@ -255,10 +255,16 @@ impl<P: Platform> Vmalloc<P> {
     /// Frees a small area that owns its frames, the way of nearly all; `false`: nothing was done.
     #[inline(never)]
     fn free_plainly(&self, address: usize) -> bool {
-        !self.platform.in_interrupt()
-            && self.place(address).is_some_and(|(block, page)| {
-                matches!(block.role(), Role::Small { .. }) && self.free_small(block, page, true)
-            })
+        let Some(page) = self.page(address) else { return false };
+        if self.platform.in_interrupt() {
+            return false;
+        }
+        let pin = self.platform.pin();
+        let (number, first) = (page / BLOCK_PAGES, page % BLOCK_PAGES);
+        // Mostly it was allocated on this CPU, not long ago.
+        let near = self.near(&pin, Supply::Owned, number);
+        let Some(block) = near.or_else(|| self.table.get(number)) else { return false };
+        matches!(block.role(), Role::Small { .. }) && self.free_small(pin, block, first, true)
     }
 
     #[inline(never)]
@@ -299,7 +305,7 @@ impl<P: Platform> Vmalloc<P> {
     pub(crate) fn unmap_area(&self, address: usize, owned: bool) -> bool {
         let Some((block, page)) = self.place(address) else { return false };
         match block.role() {
-            Role::Small { .. } => self.free_small(block, page, owned),
+            Role::Small { .. } => self.free_small(self.platform.pin(), block, page, owned),
             Role::Head { blocks, .. } if page == 0 => self.free_run(block.number(), blocks as usize, owned),
             _ => false,
         }
@@ -309,13 +315,17 @@ impl<P: Platform> Vmalloc<P> {
     /// there.
     #[inline(always)]
     pub(crate) fn place(&self, address: usize) -> Option<(&Block, usize)> {
+        let page = self.page(address)?;
+        Some((self.table.get(page / BLOCK_PAGES)?, page % BLOCK_PAGES))
+    }
+
+    /// The number of the page that starts at an address, if one does.
+    #[inline(always)]
+    pub(crate) fn page(&self, address: usize) -> Option<usize> {
         // One comparison refuses what is below the range, behind it, or inside a page: of that the lowest
         // bits become the highest.
         let page = address.wrapping_sub(self.range.start).rotate_right(PAGE_SHIFT);
-        if page >= self.pages {
-            return None;
-        }
-        Some((self.table.get(page / BLOCK_PAGES)?, page % BLOCK_PAGES))
+        (page < self.pages).then_some(page)
     }
 
     /// Frees an area that owns its frames, whose first entry, which was `entry`, is claimed.
@@ -323,7 +333,7 @@ impl<P: Platform> Vmalloc<P> {
         let Some((block, first)) = self.place(address) else { unreachable!("{address:#x} is an area") };
         match block.role() {
             Role::Head { blocks, .. } => self.free_claimed_run(block.number(), blocks as usize),
-            _ => self.free_claimed(&SmallRun::at(block, first), self.small_leaf(block), entry),
+            _ => self.free_claimed(self.platform.pin(), block, first, self.small_leaf(block), entry),
         }
     }
 

@@ -26,7 +26,7 @@ impl Bitmap {
     }
 
     /// Sets `count` bits from `first`.
-    #[inline]
+    #[inline(always)]
     pub fn set(&mut self, first: usize, count: usize) {
         self.for_each_word(first, count, |word, mask| {
             debug_assert_eq!(*word & mask, 0, "bits set twice");
@@ -43,7 +43,7 @@ impl Bitmap {
         });
     }
 
-    #[inline]
+    #[inline(always)]
     fn for_each_word(&mut self, first: usize, count: usize, mut change: impl FnMut(&mut u64, u64)) {
         each_word(first, count, |index, mask| {
             change(&mut self.0[index % WORDS], mask);
@@ -54,7 +54,7 @@ impl Bitmap {
 
 /// The words that `count` bits from `first` lie in, and which of their bits those are, as long as
 /// `go_on` says so: whether it always did.
-#[inline]
+#[inline(always)]
 fn each_word(first: usize, count: usize, mut go_on: impl FnMut(usize, u64) -> bool) -> bool {
     debug_assert!(count > 0 && first + count <= BLOCK_PAGES);
     // `bits` is 1..=64, so the shifts are in range.
@@ -121,6 +121,12 @@ impl<W: Fn(usize) -> u64> View<W> {
             from = self.next(start, |word| !word).unwrap_or(BLOCK_PAGES);
             Some((start, from))
         })
+    }
+
+    /// How many bits from `from` on are set without a gap.
+    #[inline]
+    pub fn run_from(self, from: usize) -> usize {
+        self.next(from, |word| !word).unwrap_or(BLOCK_PAGES) - from
     }
 
     /// The first bit at or above `from` that is set in `map` of its word.

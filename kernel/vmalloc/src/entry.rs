@@ -129,6 +129,12 @@ impl Attributes {
         Self(Self::new(protection, Cache::WriteBack, false).0 | RAM)
     }
 
+    /// Of the one page of such a mapping, marked as its first and its last.
+    #[inline]
+    pub fn of_ram_page(self) -> Self {
+        Self(Entry(self.0).with_ram_start(1).with_last().0)
+    }
+
     #[inline]
     pub fn new(protection: Protection, cache: Cache, owned: bool) -> Self {
         let cache = match cache {

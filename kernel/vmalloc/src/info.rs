@@ -255,6 +255,8 @@ impl<P: Platform> Vmalloc<P> {
 
     /// Counts. Walks all that was ever used: not for hot paths.
     pub fn stats(&self) -> Stats {
+        // So that what nobody has is free.
+        self.give_all_ahead();
         let arena = self.arena.stats(&self.platform.pin());
         let mut stats = Stats {
             total: self.blocks() * BLOCK_PAGES,

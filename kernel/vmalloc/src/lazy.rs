@@ -12,7 +12,6 @@ use crate::{
     pages::Pages,
     platform::{BLOCK_PAGES, CpuPin, Platform},
     policy::PurgePolicy,
-    pool::SmallRun,
 };
 use core::{
     iter, mem,
@@ -45,11 +44,10 @@ impl Lazy {
 impl<P: Platform> Vmalloc<P> {
     /// `count` pages of an area that owned its frames were unmapped: they wait for a flush.
     #[inline(always)]
-    pub(crate) fn retire_pages(&self, run: &SmallRun<'_>, count: usize) {
-        let pin = self.platform.pin();
-        let mut pages = run.block.pages.lock(&pin);
+    pub(crate) fn retire_pages(&self, pin: P::Pin, block: &Block, first: usize, count: usize) {
+        let mut pages = block.pages.lock(&pin);
         pages.keeps = true;
-        self.retire_locked(&pin, pages, run, count);
+        self.retire_locked(&pin, pages, block.number(), first, count);
         self.count_retired(pin, count);
     }
 
@@ -59,23 +57,23 @@ impl<P: Platform> Vmalloc<P> {
         &self,
         pin: &P::Pin,
         mut pages: Guard<'_, Pages, P::Pin>,
-        run: &SmallRun<'_>,
+        number: usize,
+        first: usize,
         count: usize,
     ) {
-        pages.retire(run.first, count);
+        pages.retire(first, count);
         let listed = mem::replace(&mut pages.lazy, true);
         drop(pages);
         if !listed {
-            self.push_lazy(pin, run.block.number());
+            self.push_lazy(pin, number);
         }
     }
 
     /// Counts pages that were retired, and sees to it that they do not become too many.
     #[inline(always)]
     pub(crate) fn count_retired(&self, pin: P::Pin, count: usize) {
-        let too_many = self.count_lazy(&pin, count);
-        drop(pin);
-        if too_many {
+        if self.count_lazy(&pin, count) {
+            drop(pin);
             self.relieve();
         }
     }

@@ -19,7 +19,7 @@
 //! | `read` | reading what may vanish |
 //! | `allocator` | `VBox` and `VVec`, with the feature `collections` |
 //! | `notify` | asking others to give back |
-//! | `pool`, `pages` | a CPU's supply of pages in blocks of small areas, and what each page is |
+//! | `pool`, `ahead`, `pages` | a CPU's supply of pages in blocks of small areas, and what each page is |
 //! | `deferred` | frees in interrupt handlers |
 //! | `lazy`, `list`, `purge` | what waits for a flush, and flushing it |
 //! | `shootdown` | which CPUs must flush, by epochs, and making them |
@@ -38,6 +38,7 @@
 //! given to the platform, or while CPUs are flushed.
 #![no_std]
 
+mod ahead;
 #[cfg(feature = "collections")]
 mod allocator;
 mod area;

@@ -126,6 +126,34 @@ impl Pages {
         if self.listed == Listed::Current { self.take(count, align) } else { None }
     }
 
+    /// Takes the lowest free run of at least `count` pages, and what is free behind these: the page it starts
+    /// at, and how many were taken behind.
+    #[inline(always)]
+    pub fn take_all_of_run(&mut self, count: usize) -> Option<(usize, usize)> {
+        let index = usize::from(self.lowest) % WORDS;
+        let free = self.open.word(index) & !self.stale.word(index);
+        let bit = free.trailing_zeros() as usize;
+        // Where there are holes alone, the lowest one often fits.
+        if free != 0 && (!(free >> bit)).trailing_zeros() as usize == count && bit + count < 64 {
+            self.take_in_word(index, bit, count);
+            return Some((index * 64 + bit, 0));
+        }
+        self.take_long(count)
+    }
+
+    #[inline(never)]
+    fn take_long(&mut self, count: usize) -> Option<(usize, usize)> {
+        let first = self.take(count, 1)?;
+        let next = first + count;
+        if next >= BLOCK_PAGES || !self.is_free(next) {
+            return Some((first, 0));
+        }
+        let behind = self.free_view().run_from(next);
+        self.open.clear(next, behind);
+        self.free -= behind as u16;
+        Some((first, behind))
+    }
+
     /// Takes `count` pages from `first` if all of them are free.
     pub fn take_at(&mut self, first: usize, count: usize) -> bool {
         let fits = first + count <= BLOCK_PAGES && self.free_view().all(first, count);
@@ -203,6 +231,7 @@ impl Pages {
     }
 
     /// Whether the page is free.
+    #[inline]
     pub fn is_free(&self, page: usize) -> bool {
         (self.free_view().0)(page / 64) >> (page % 64) & 1 != 0
     }

@@ -9,16 +9,20 @@
 //! limit. A block in which nothing is free is in no bin; the purge that makes room in it lists it.
 //! When neither the pool nor the arena has anything, it takes blocks from other pools.
 //!
-//! Locks: the block's for each allocation and free; the pool's, before it, only when a block is listed.
+//! From the current block the CPU takes pages ahead (`ahead`), which it then hands out without a lock.
+//!
+//! Locks: the block's for what is not there, and for each free; the pool's, before it, only when a block is
+//! listed.
 
 use crate::{
     AllocError, Vmalloc,
+    ahead::Ahead,
     block::{Block, BlockSlot, Role},
     cpus::MAX_CPUS,
     list::NONE,
     lock::{Lock, Locked},
     pages::{Listed, Pages},
-    platform::{BLOCK_PAGES, CpuPin, Frame, LockClass, PAGE_SIZE, Platform},
+    platform::{BLOCK_PAGES, CpuPin, Frame, LockClass, PAGE_SIZE, Platform, Table},
     policy::GuardPolicy,
     tables::page_address,
 };
@@ -58,6 +62,8 @@ impl Supply {
 pub(crate) struct Pool {
     /// The current block. A new one is put there only by the pool's own CPU, pinned.
     current: BlockSlot,
+    /// Pages of the current block, mostly, that the CPU has taken ahead.
+    pub ahead: Ahead,
     /// Number of the frame that the page of the last guard page had kept; the next page that has none
     /// gets it. 0: none.
     spare: AtomicU64,
@@ -79,6 +85,7 @@ impl Pool {
     pub const fn new() -> Self {
         Self {
             current: BlockSlot::new(),
+            ahead: Ahead::new(),
             spare: AtomicU64::new(0),
             bins: Lock::new(Bins { first: [NONE; BINS], empty: 0 }),
         }
@@ -88,30 +95,12 @@ impl Pool {
 /// Pages of a block that belong to the caller.
 #[derive(Clone, Copy)]
 pub(crate) struct SmallRun<'a> {
-    pub block: &'a Block,
-    /// First page in the block.
-    pub first: usize,
-    /// Whether the pages may keep frames from their last use.
+    /// The number of the first in the range.
+    pub page: usize,
+    /// The block's leaf table.
+    pub leaf: &'a Table,
+    /// Whether the pages may keep frames from their last use, though they are to show frames of others.
     pub keeps: bool,
-}
-
-impl<'a> SmallRun<'a> {
-    /// Pages of an area that starts at page `first`.
-    #[inline]
-    pub fn at(block: &'a Block, first: usize) -> Self {
-        Self { block, first, keeps: true }
-    }
-
-    /// Takes a run from a block.
-    fn take(
-        block: &'a Block,
-        pin: &impl CpuPin,
-        take: impl FnOnce(&mut Pages) -> Option<usize>,
-    ) -> Option<Self> {
-        let mut pages = block.pages.lock(pin);
-        let first = take(&mut pages)?;
-        Some(Self { block, first, keeps: pages.keeps })
-    }
 }
 
 impl<P: Platform> Vmalloc<P> {
@@ -130,7 +119,7 @@ impl<P: Platform> Vmalloc<P> {
         }
     }
 
-    /// The same if the current block has such a run.
+    /// The same from what the CPU has taken ahead, or from the current block.
     #[inline(always)]
     pub(crate) fn take_current(
         &self,
@@ -139,10 +128,63 @@ impl<P: Platform> Vmalloc<P> {
         count: usize,
         align: usize,
     ) -> Option<SmallRun<'_>> {
-        let block = self.pools[supply.pool(pin.cpu())].current.get()?;
+        if align == 1
+            && let Some((page, leaf)) = self.pool(pin, supply).ahead.take(count)
+        {
+            return Some(SmallRun { page, leaf, keeps: false });
+        }
+        self.take_locked(pin, supply, count, align)
+    }
+
+    /// A pool of the CPU's.
+    #[inline(always)]
+    pub(crate) fn pool(&self, pin: &P::Pin, supply: Supply) -> &Pool {
+        &self.pools[supply.pool(pin.cpu())]
+    }
+
+    /// The CPU's current block, if that is block `number`.
+    #[inline(always)]
+    pub(crate) fn near(&self, pin: &P::Pin, supply: Supply, number: usize) -> Option<&Block> {
+        self.pool(pin, supply).current.get().filter(|block| block.number() == number)
+    }
+
+    /// Takes a run from the current block, and what is free behind it ahead.
+    #[inline(always)]
+    fn take_locked(&self, pin: &P::Pin, supply: Supply, count: usize, align: usize) -> Option<SmallRun<'_>> {
+        let pool = self.pool(pin, supply);
+        if !pool.ahead.is_empty() {
+            self.give_ahead(pin, &pool.ahead);
+        }
+        let block = pool.current.get()?;
         let mut pages = block.pages.lock(pin);
-        let first = pages.take_current(count, align)?;
-        Some(SmallRun { block, first, keeps: pages.keeps })
+        // It may have stopped to be the current one before it was locked, and be out of use.
+        if pages.listed != Listed::Current {
+            return None;
+        }
+        // What is taken ahead is not looked at for kept frames; nor does it serve who aligns.
+        let keeps = supply == Supply::Foreign && pages.keeps;
+        let (first, behind) = match align {
+            1 if !keeps => pages.take_all_of_run(count)?,
+            _ => (pages.take(count, align)?, 0),
+        };
+        drop(pages);
+        let (leaf, page) = (self.small_leaf(block), block.number() * BLOCK_PAGES + first);
+        if behind > 0 {
+            pool.ahead.put(page + count, behind, leaf);
+        }
+        Some(SmallRun { page, leaf, keeps })
+    }
+
+    /// Takes a run from a block that may be another CPU's.
+    fn take_from<'a>(
+        &'a self,
+        block: &'a Block,
+        pin: &P::Pin,
+        take: impl FnOnce(&mut Pages) -> Option<usize>,
+    ) -> Option<SmallRun<'a>> {
+        let first = take(&mut block.pages.lock(pin))?;
+        let page = block.number() * BLOCK_PAGES + first;
+        Some(SmallRun { page, leaf: self.small_leaf(block), keeps: true })
     }
 
     /// The current block has no such run: makes another one current.
@@ -158,7 +200,7 @@ impl<P: Platform> Vmalloc<P> {
         // Areas that grew may have left a block less room than its bin says.
         while let Some(block) = self.take_fitting(&pin, own, own, count + align - 1) {
             self.make_current(&pin, own, block);
-            if let Some(run) = SmallRun::take(block, &pin, |pages| pages.take(count, align)) {
+            if let Some(run) = self.take_locked(&pin, supply, count, align) {
                 return Ok(run);
             }
         }
@@ -171,7 +213,7 @@ impl<P: Platform> Vmalloc<P> {
             Ok(block) => {
                 block.set_role(Role::Small { pool: pool as u16 });
                 self.make_current(&pin, pool, block);
-                SmallRun::take(block, &pin, |pages| pages.take(count, align))
+                self.take_locked(&pin, supply, count, align)
             }
             Err(AllocError::OutOfAddressSpace) => None,
             Err(error) => return Err(error),
@@ -191,10 +233,11 @@ impl<P: Platform> Vmalloc<P> {
         count: usize,
         align: usize,
     ) -> Result<SmallRun<'_>, AllocError> {
+        self.give_all_ahead();
         for pool in 0..self.pools.len() {
             while let Some(block) = self.take_fitting(pin, pool, own, count) {
                 self.make_current(pin, own, block);
-                if let Some(run) = SmallRun::take(block, pin, |pages| pages.take(count, align)) {
+                if let Some(run) = self.take_from(block, pin, |pages| pages.take(count, align)) {
                     return Ok(run);
                 }
                 // It is in this CPU's pool now, and its runs are not aligned well enough.
@@ -204,7 +247,7 @@ impl<P: Platform> Vmalloc<P> {
             }
         }
         for block in self.pools.iter().filter_map(|pool| pool.current.get()) {
-            if let Some(run) = SmallRun::take(block, pin, |pages| pages.take_current(count, align)) {
+            if let Some(run) = self.take_from(block, pin, |pages| pages.take_current(count, align)) {
                 return Ok(run);
             }
         }
@@ -233,10 +276,10 @@ impl<P: Platform> Vmalloc<P> {
         }
     }
 
-    /// Gives back `count` pages from `first` that every CPU has flushed.
-    pub(crate) fn give_pages(&self, run: &SmallRun<'_>, count: usize) {
+    /// Gives back `count` pages of a block, from its page `first`, that every CPU has flushed.
+    pub(crate) fn give_pages(&self, number: usize, first: usize, count: usize) {
         let pin = self.platform.pin();
-        self.settle(&pin, run.block.number(), |pages| pages.give(run.first, count));
+        self.settle(&pin, number, |pages| pages.give(first, count));
     }
 
     /// Changes a block of small areas so that pages may become free, then puts it where its longest
@@ -330,6 +373,7 @@ impl<P: Platform> Vmalloc<P> {
     pub(crate) fn retire_current_blocks(&self) {
         let pin = self.platform.pin();
         for pool in &self.pools {
+            self.give_ahead(&pin, &pool.ahead);
             if let Some(block) = pool.current.swap(None) {
                 self.settle(&pin, block.number(), |pages| pages.listed = Listed::No);
             }
@@ -359,6 +403,12 @@ impl<P: Platform> Vmalloc<P> {
     /// Blocks, entirely free, that a pool keeps: its part of what a purge makes free at most.
     fn empty_limit(&self) -> usize {
         2 * self.lazy_max() / BLOCK_PAGES / self.platform.shootdown().online_count()
+    }
+
+    /// First address of a page of the range.
+    #[inline]
+    pub(crate) fn page_address(&self, page: usize) -> usize {
+        self.range.start + page * PAGE_SIZE
     }
 
     /// First address of page `page` of block `number`.

@@ -6,7 +6,7 @@
 
 use crate::{
     AllocError, FreeError, Vmalloc,
-    block::{Block, Role},
+    block::Block,
     entry::{Attributes, Cache, Entry, Kind, Protection},
     platform::{BLOCK_PAGES, Frame, PAGE_SIZE, Platform},
     pool::{SmallRun, Supply},
@@ -16,7 +16,6 @@ use crate::{
 use core::{
     panic::Location,
     ptr::NonNull,
-    slice,
     sync::atomic::{AtomicU64, Ordering},
 };
 
@@ -33,34 +32,42 @@ impl<P: Platform> Vmalloc<P> {
     #[inline]
     #[track_caller]
     pub fn vm_map_ram(&self, frames: &[Frame], protection: Protection) -> Result<NonNull<u8>, AllocError> {
-        match self.map_ram_plainly(frames, Attributes::ram(protection)) {
-            Some(start) => Ok(start),
-            None => {
-                let caller = Location::caller();
-                let made = self.map_ram_otherwise(frames, protection, caller);
-                self.traced(frames.len().saturating_mul(PAGE_SIZE), caller, made)
-            }
+        let attributes = Attributes::ram(protection);
+        let made = match frames {
+            &[frame] => self.map_ram_page_plainly(frame, attributes.of_ram_page()),
+            _ => self.map_ram_plainly(frames, attributes),
+        };
+        if let Some(start) = made {
+            return Ok(start);
         }
+        let caller = Location::caller();
+        let made = self.map_ram_otherwise(frames, protection, caller);
+        self.traced(frames.len().saturating_mul(PAGE_SIZE), caller, made)
     }
 
-    /// In this CPU's current block, the way of nearly all.
+    /// In what this CPU has taken ahead, the way of nearly all. `None`: there is not enough of that.
     #[inline(never)]
     fn map_ram_plainly(&self, frames: &[Frame], attributes: Attributes) -> Option<NonNull<u8>> {
+        let run = self.take_ahead_for_ram(frames.len())?;
+        NonNull::new(self.map_ram(&run, frames, attributes) as *mut u8)
+    }
+
+    /// The same of one page.
+    #[inline(never)]
+    fn map_ram_page_plainly(&self, frame: Frame, attributes: Attributes) -> Option<NonNull<u8>> {
+        let SmallRun { page, leaf, .. } = self.take_ahead_for_ram(1)?;
+        leaf[page % BLOCK_PAGES].store(Entry::page(frame, attributes).0, Ordering::Release);
+        NonNull::new(self.page_address(page) as *mut u8)
+    }
+
+    #[inline(always)]
+    fn take_ahead_for_ram(&self, count: usize) -> Option<SmallRun<'_>> {
         if self.is_traced() {
             return None;
         }
-        let start = match frames {
-            &[frame] => {
-                let run = self.take_current(&self.platform.pin(), Supply::Foreign, 1, 1)?;
-                self.map_ram_page(&run, frame, attributes)
-            }
-            _ if frames.is_empty() || frames.len() > BLOCK_PAGES => return None,
-            _ => {
-                let run = self.take_current(&self.platform.pin(), Supply::Foreign, frames.len(), 1)?;
-                self.map_ram(&run, frames, attributes)
-            }
-        };
-        NonNull::new(start as *mut u8)
+        let pin = self.platform.pin();
+        let (page, leaf) = self.pool(&pin, Supply::Foreign).ahead.take(count)?;
+        Some(SmallRun { page, leaf, keeps: false })
     }
 
     #[inline(never)]
@@ -86,24 +93,11 @@ impl<P: Platform> Vmalloc<P> {
         NonNull::new(start as *mut u8).ok_or(AllocError::OutOfAddressSpace)
     }
 
-    /// Writes the entry of a mapping of one page: its address.
-    #[inline(always)]
-    fn map_ram_page(&self, run: &SmallRun<'_>, frame: Frame, attributes: Attributes) -> usize {
-        let slot = &self.small_leaf(run.block)[run.first];
-        if run.keeps {
-            self.give_kept_frames(slice::from_ref(slot));
-        }
-        let entry = Entry::page(frame, attributes).with_ram_start(1).with_last();
-        slot.store(entry.0, Ordering::Release);
-        self.address(run.block.number(), run.first)
-    }
-
     /// Writes the entries of a mapping: its address.
     #[inline(always)]
     fn map_ram(&self, run: &SmallRun<'_>, frames: &[Frame], attributes: Attributes) -> usize {
         let count = frames.len();
-        let Some(slots) = self.small_leaf(run.block).get(run.first..).and_then(|slots| slots.get(..count))
-        else {
+        let Some(slots) = run.leaf.get(run.page % BLOCK_PAGES..).and_then(|slots| slots.get(..count)) else {
             unreachable!("a run of pages ends in its block")
         };
         if run.keeps {
@@ -127,7 +121,7 @@ impl<P: Platform> Vmalloc<P> {
             // Last: it makes the mapping known.
             first.store(entry(first).with_ram_start(count).0, Ordering::Release);
         }
-        self.address(run.block.number(), run.first)
+        self.page_address(run.page)
     }
 
     /// Unmaps the `count` pages of the mapping, made by [`vm_map_ram`](Self::vm_map_ram), that starts at
@@ -143,11 +137,11 @@ impl<P: Platform> Vmalloc<P> {
     #[track_caller]
     pub unsafe fn vm_unmap_ram(&self, address: NonNull<u8>, count: usize) -> Result<(), FreeError> {
         let address = address.as_ptr() as usize;
-        if self.unmap_ram_plainly(address, count) {
-            Ok(())
-        } else {
-            self.unmap_ram_otherwise(address, count, Location::caller())
-        }
+        let unmapped = match count {
+            1 => self.unmap_ram_page_plainly(address),
+            _ => self.unmap_ram_plainly(address, count),
+        };
+        if unmapped { Ok(()) } else { self.unmap_ram_otherwise(address, count, Location::caller()) }
     }
 
     /// In a block that is shared, the way of nearly all. `false`: nothing was done.
@@ -156,29 +150,41 @@ impl<P: Platform> Vmalloc<P> {
         !self.platform.in_interrupt() && !self.is_traced() && self.unmap_ram(address, count, |_, _| ())
     }
 
+    /// The same of one page.
+    #[inline(never)]
+    fn unmap_ram_page_plainly(&self, address: usize) -> bool {
+        !self.platform.in_interrupt() && !self.is_traced() && self.unmap_ram(address, 1, |_, _| ())
+    }
+
     /// `false`: nothing was done, because there is no such mapping, or it is a run. Tells `going` its place
     /// before anybody else can have it.
     #[inline(always)]
     fn unmap_ram(&self, address: usize, count: usize, going: impl FnOnce(&Block, usize)) -> bool {
-        let Some((block, first)) = self.place(address) else { return false };
-        if !matches!(block.role(), Role::Small { .. }) {
-            return false;
-        }
+        let Some(page) = self.page(address) else { return false };
         let pin = self.platform.pin();
+        let (number, first) = (page / BLOCK_PAGES, page % BLOCK_PAGES);
+        // Mostly it was mapped on this CPU, not long ago.
+        let near = self.near(&pin, Supply::Foreign, number);
+        let Some(block) = near.or_else(|| self.table.get(number)) else { return false };
         // The lock decides between two calls for one mapping.
         let pages = block.pages.lock(&pin);
         let Some(slots) = self.ram_mapping(block, first, count) else { return false };
-        let (whole, rest) = slots.as_chunks::<{ 2 * UNROLL }>();
         let forget = |slot: &AtomicU64| slot.store(Entry::UNUSED.0, Ordering::Relaxed);
-        whole.iter().for_each(|slots| slots.iter().for_each(forget));
-        rest.iter().for_each(forget);
+        if let [slot] = slots {
+            forget(slot);
+        } else {
+            let (whole, rest) = slots.as_chunks::<{ 2 * UNROLL }>();
+            whole.iter().for_each(|slots| slots.iter().for_each(forget));
+            rest.iter().for_each(forget);
+        }
         going(block, first);
-        self.retire_locked(&pin, pages, &SmallRun::at(block, first), count);
+        self.retire_locked(&pin, pages, block.number(), first, count);
         self.count_retired(pin, count);
         true
     }
 
-    /// The entries of the mapping of `count` pages that starts at page `first` of a block, if there is one.
+    /// The entries of the mapping of `count` pages that starts at page `first` of a block, if there is one. Only
+    /// blocks that are shared have such entries.
     #[inline(always)]
     fn ram_mapping(&self, block: &Block, first: usize, count: usize) -> Option<&[AtomicU64]> {
         let slots = block.leaf(&self.platform)?.get(first..)?.get(..count)?;

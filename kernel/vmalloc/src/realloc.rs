@@ -12,7 +12,7 @@ use crate::{
     flush::Unflushed,
     info::AreaInfo,
     platform::{BLOCK_PAGES, BLOCK_SHIFT, CpuPin, PAGE_SHIFT, PAGE_SIZE, Platform},
-    pool::{SmallRun, Supply},
+    pool::Supply,
     request::{Backing, Shape},
     run::blocks_for,
 };
@@ -96,11 +96,6 @@ impl<P: Platform> Vmalloc<P> {
     /// The entry of page `page` of an area.
     fn page_entry(&self, place: Place, page: usize) -> &AtomicU64 {
         self.run_entry(place.number, place.first + page)
-    }
-
-    /// Page `page` of a small area and what follows.
-    fn small_run(&self, place: Place, page: usize) -> SmallRun<'_> {
-        SmallRun::at(self.block(place.number), place.first + page)
     }
 
     /// Writes the guard and marks the last page of an area whose first page is marked.
@@ -234,7 +229,7 @@ impl<P: Platform> Vmalloc<P> {
         };
         let to = if shape.is_small() {
             let run = self.take_pages(Supply::Owned, new + 1, 1)?;
-            Place { number: run.block.number(), first: run.first, small: true }
+            Place { number: run.page / BLOCK_PAGES, first: run.page % BLOCK_PAGES, small: true }
         } else {
             let count = blocks_for(new);
             let number = self.open_blocks(count, 1, None)?;
@@ -312,7 +307,7 @@ impl<P: Platform> Vmalloc<P> {
     /// of a small one were flushed.
     fn release_place(&self, place: Place, pages: usize) {
         if place.small {
-            self.give_pages(&self.small_run(place, 0), pages + 1);
+            self.give_pages(place.number, place.first, pages + 1);
             return;
         }
         let count = blocks_for(pages);

@@ -12,8 +12,8 @@ use crate::{
     Vmalloc,
     block::{Block, Role},
     entry::{Attributes, Cache, Entry, GuardInfo, Kind, Protection},
-    platform::{CpuPin, PAGE_SIZE, Platform},
-    pool::SmallRun,
+    platform::{BLOCK_PAGES, CpuPin, PAGE_SIZE, Platform},
+    pool::Supply,
     small::MOST,
 };
 use core::{
@@ -79,7 +79,7 @@ impl<P: Platform> Vmalloc<P> {
         let mut pages = block.pages.lock(&pin);
         (pages.keeps, pages.cut) = (true, true);
         let count = rest.len() + 1;
-        self.retire_locked(&pin, pages, &SmallRun::at(block, first + new + 1), count);
+        self.retire_locked(&pin, pages, block.number(), first + new + 1, count);
         self.count_retired(pin, count);
     }
 
@@ -88,7 +88,10 @@ impl<P: Platform> Vmalloc<P> {
     fn extend(&self, block: &Block, first: usize, slots: &[AtomicU64], old: usize, new: usize) -> bool {
         let pin = self.platform.pin();
         let cpu = pin.cpu();
-        let taken = block.pages.lock(&pin).take_at(first + old + 1, new - old);
+        let (behind, count) = (first + old + 1, new - old);
+        let taken =
+            self.pool(&pin, Supply::Owned).ahead.take_at(block.number() * BLOCK_PAGES + behind, count)
+                || block.pages.lock(&pin).take_at(behind, count);
         drop(pin);
         if !taken {
             return false;

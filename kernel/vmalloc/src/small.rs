@@ -76,8 +76,9 @@ impl<P: Platform> Vmalloc<P> {
 
     /// The entries of an area's pages, and that of the guard page behind.
     #[inline(always)]
-    fn small_slots(&self, run: &SmallRun<'_>, pages: usize) -> (&[AtomicU64], &AtomicU64) {
-        let slots = self.small_leaf(run.block).get(run.first..run.first + pages + 1);
+    fn small_slots<'a>(&self, run: &SmallRun<'a>, pages: usize) -> (&'a [AtomicU64], &'a AtomicU64) {
+        let first = run.page % BLOCK_PAGES;
+        let slots = run.leaf.get(first..first + pages + 1);
         match slots.and_then(<[AtomicU64]>::split_last) {
             Some((end, pages)) => (pages, end),
             None => unreachable!("a small area ends in its block"),
@@ -101,7 +102,7 @@ impl<P: Platform> Vmalloc<P> {
         end.store(Entry::guard(guard).0, Ordering::Relaxed);
         let (Some(first), Some(last)) = (pages.first(), pages.last()) else { unreachable!("it has pages") };
         publish(first, last);
-        self.address(run.block.number(), run.first)
+        self.page_address(run.page)
     }
 
     /// Maps pages again to the frames they kept, and new frames where they kept none. `false`: frames
@@ -174,53 +175,54 @@ impl<P: Platform> Vmalloc<P> {
         for slot in pages.iter().filter(|slot| Entry(slot.load(Ordering::Relaxed)).is_present()) {
             unmap(slot);
         }
-        self.retire_pages(run, pages.len() + 1);
+        let block = self.block(run.page / BLOCK_PAGES);
+        self.retire_pages(self.platform.pin(), block, run.page % BLOCK_PAGES, pages.len() + 1);
     }
 
     /// Frees the area that starts at page `first`; `false` if there is none of this kind.
     #[inline(always)]
-    pub(crate) fn free_small(&self, block: &Block, first: usize, owned: bool) -> bool {
+    pub(crate) fn free_small(&self, pin: P::Pin, block: &Block, first: usize, owned: bool) -> bool {
         let Some(leaf) = block.leaf(&self.platform) else { return false };
         let Some(entry) = claim(&leaf[first], owned) else { return false };
-        let run = SmallRun::at(block, first);
         if owned {
-            self.free_claimed(&run, leaf, entry)
+            self.free_claimed(pin, block, first, leaf, entry)
         } else {
-            self.free_foreign(&run, leaf)
+            self.free_foreign(pin, block, first, leaf)
         }
         true
     }
 
     /// Frees a small area that owns its frames, whose first entry, which was `entry`, is claimed.
     #[inline(always)]
-    pub(crate) fn free_claimed(&self, run: &SmallRun<'_>, leaf: &Table, entry: Entry) {
-        let rest = &leaf[run.first + 1..];
+    pub(crate) fn free_claimed(&self, pin: P::Pin, block: &Block, first: usize, leaf: &Table, entry: Entry) {
+        let rest = &leaf[first + 1..];
         let more = if entry.is_last() { 0 } else { unmap_to_last(rest) };
         rest[more].store(Entry::UNUSED.0, Ordering::Relaxed);
         if self.is_traced() {
-            self.trace_free(run.block, run.first, more + 1);
+            self.trace_free(block, first, more + 1);
         }
-        self.retire_pages(run, more + 2);
+        self.retire_pages(pin, block, first, more + 2);
     }
 
     /// The same of one whose frames are somebody's: the entries keep nothing.
-    fn free_foreign(&self, run: &SmallRun<'_>, leaf: &Table) {
-        let slots = &leaf[run.first..];
+    fn free_foreign(&self, pin: P::Pin, block: &Block, first: usize, leaf: &Table) {
+        let slots = &leaf[first..];
         let is_guard = |slot: &AtomicU64| Entry(slot.load(Ordering::Relaxed)).is_guard();
         let Some(pages) = slots.iter().position(is_guard) else { unreachable!("the area has a guard page") };
         for slot in &slots[..=pages] {
             slot.store(Entry::UNUSED.0, Ordering::Relaxed);
         }
         if self.is_traced() {
-            self.trace_free(run.block, run.first, pages);
+            self.trace_free(block, first, pages);
         }
-        let pin = self.platform.pin();
-        self.retire_locked(&pin, run.block.pages.lock(&pin), run, pages + 1);
+        self.retire_locked(&pin, block.pages.lock(&pin), block.number(), first, pages + 1);
         self.count_retired(pin, pages + 1);
     }
 
     /// Gives the machine all frames that free pages kept: how many.
     pub(crate) fn release_frames(&self) -> usize {
+        // Their pages may keep frames.
+        self.give_all_ahead();
         let mut released = 0;
         for frame in (0..MAX_CPUS).filter_map(|cpu| self.take_spare(cpu)) {
             self.platform.give_frames(iter::once(frame));
