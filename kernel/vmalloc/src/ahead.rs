@@ -7,13 +7,10 @@
 //! short.
 
 use crate::{
-    Vmalloc,
-    platform::{BLOCK_PAGES, Platform, Table},
+    atomic::{AtomicPtr, AtomicU64, Ordering},
+    platform::{BLOCK_PAGES, Table},
 };
-use core::{
-    ptr::{self, NonNull},
-    sync::atomic::{AtomicPtr, AtomicU64, Ordering},
-};
+use core::ptr::{self, NonNull};
 
 /// Bits of the count of pages.
 const COUNT_BITS: u32 = 10;
@@ -30,8 +27,10 @@ pub(crate) struct Ahead {
 }
 
 impl Ahead {
-    pub const fn new() -> Self {
-        Self { pages: AtomicU64::new(0), leaf: AtomicPtr::new(ptr::null_mut()) }
+    /// Of 0, and a pointer to nothing: no pages.
+    // Loom's atomics cannot be made in a constant.
+    pub const fn from_parts(pages: AtomicU64, leaf: AtomicPtr<Table>) -> Self {
+        Self { pages, leaf }
     }
 
     /// Takes the first `count` pages, if there are as many and that is not zero: the number of the first, and
@@ -65,9 +64,9 @@ impl Ahead {
     /// `count` pages from page `page` on, of a block with this leaf table, belong to this CPU, which has none
     /// here.
     pub fn put(&self, page: usize, count: usize, leaf: &Table) {
-        debug_assert!(self.is_empty());
         self.leaf.store(ptr::from_ref(leaf).cast_mut(), Ordering::Relaxed);
-        self.pages.store((page as u64) << COUNT_BITS | count as u64, Ordering::Release);
+        let before = self.pages.swap((page as u64) << COUNT_BITS | count as u64, Ordering::AcqRel);
+        debug_assert_eq!(before & COUNT, 0, "pages taken ahead are lost");
     }
 
     /// Takes all of them away: the number of the first, and how many.
@@ -78,21 +77,5 @@ impl Ahead {
         let pages = self.pages.swap(0, Ordering::AcqRel);
         let count = (pages & COUNT) as usize;
         (count > 0).then_some(((pages >> COUNT_BITS) as usize, count))
-    }
-}
-
-impl<P: Platform> Vmalloc<P> {
-    /// Gives the pages taken ahead here back to their block.
-    #[cold]
-    pub(crate) fn give_ahead(&self, pin: &P::Pin, ahead: &Ahead) {
-        if let Some((page, count)) = ahead.take_all() {
-            self.settle(pin, page / BLOCK_PAGES, |pages| pages.give(page % BLOCK_PAGES, count));
-        }
-    }
-
-    /// The same on all CPUs.
-    pub(crate) fn give_all_ahead(&self) {
-        let pin = self.platform.pin();
-        self.pools.iter().for_each(|pool| self.give_ahead(&pin, &pool.ahead));
     }
 }

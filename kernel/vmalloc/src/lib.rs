@@ -19,7 +19,7 @@
 //! | `read` | reading what may vanish |
 //! | `allocator` | `VBox` and `VVec`, with the feature `collections` |
 //! | `notify` | asking others to give back |
-//! | `pool`, `ahead`, `pages` | a CPU's supply of pages in blocks of small areas, and what each page is |
+//! | `pool`, `bins`, `ahead`, `pages` | a CPU's supply of pages in blocks of small areas, and what each page is |
 //! | `deferred` | frees in interrupt handlers |
 //! | `lazy`, `list`, `purge` | what waits for a flush, and flushing it |
 //! | `shootdown` | which CPUs must flush, by epochs, and making them |
@@ -44,6 +44,7 @@ mod allocator;
 mod area;
 mod arena;
 mod atomic;
+mod bins;
 mod bitmap;
 mod block;
 mod blocks;

@@ -5,8 +5,8 @@
 //! either take from the other.
 //!
 //! A pool has one current block, which its CPU allocates from, and bins of blocks with free pages, by
-//! the log2 of their longest free run; those that are entirely free are in the last one, up to a
-//! limit. A block in which nothing is free is in no bin; the purge that makes room in it lists it.
+//! their longest free run (`bins`). A block in which nothing is free is in no bin; the purge that makes room in
+//! it lists it.
 //! When neither the pool nor the arena has anything, it takes blocks from other pools.
 //!
 //! From the current block the CPU takes pages ahead (`ahead`), which it then hands out without a lock.
@@ -17,25 +17,19 @@
 use crate::{
     AllocError, Vmalloc,
     ahead::Ahead,
+    bins::Bins,
     block::{Block, BlockSlot, Role},
     cpus::MAX_CPUS,
-    list::NONE,
-    lock::{Lock, Locked},
+    lock::Lock,
     pages::{Listed, Pages},
-    platform::{BLOCK_PAGES, CpuPin, Frame, LockClass, PAGE_SIZE, Platform, Table},
+    platform::{BLOCK_PAGES, CpuPin, Frame, PAGE_SIZE, Platform, Table},
     policy::GuardPolicy,
     tables::page_address,
 };
 use core::{
-    iter,
-    sync::atomic::{AtomicU64, Ordering},
+    iter, ptr,
+    sync::atomic::{AtomicPtr, AtomicU64, Ordering},
 };
-
-/// log2 of the longest free run: 0 to 9.
-const BINS: usize = 10;
-/// Bin of the blocks that are entirely free.
-const EMPTY: u8 = 9;
-const _: () = assert!(BLOCK_PAGES == 1 << EMPTY && BINS == EMPTY as usize + 1);
 
 /// Whose frames an area's pages show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,33 +55,22 @@ impl Supply {
 #[repr(align(64))]
 pub(crate) struct Pool {
     /// The current block. A new one is put there only by the pool's own CPU, pinned.
-    current: BlockSlot,
+    pub current: BlockSlot,
     /// Pages of the current block, mostly, that the CPU has taken ahead.
     pub ahead: Ahead,
     /// Number of the frame that the page of the last guard page had kept; the next page that has none
     /// gets it. 0: none.
     spare: AtomicU64,
-    bins: Lock<Bins>,
-}
-
-struct Bins {
-    /// First block of each bin.
-    first: [u32; BINS],
-    /// Blocks in the last bin.
-    empty: usize,
-}
-
-impl Locked for Bins {
-    const CLASS: LockClass = LockClass::Pool;
+    pub bins: Lock<Bins>,
 }
 
 impl Pool {
     pub const fn new() -> Self {
         Self {
             current: BlockSlot::new(),
-            ahead: Ahead::new(),
+            ahead: Ahead::from_parts(AtomicU64::new(0), AtomicPtr::new(ptr::null_mut())),
             spare: AtomicU64::new(0),
-            bins: Lock::new(Bins { first: [NONE; BINS], empty: 0 }),
+            bins: Lock::new(Bins::new()),
         }
     }
 }
@@ -258,10 +241,7 @@ impl<P: Platform> Vmalloc<P> {
     /// current one of pool `to`, one of this CPU.
     fn take_fitting(&self, pin: &P::Pin, from: usize, to: usize, room: usize) -> Option<&Block> {
         let mut bins = self.pools[from].bins.lock(pin);
-        let lowest = room.next_power_of_two().ilog2() as usize;
-        let bin = (lowest..BINS).find(|&bin| bins.first[bin] != NONE)?;
-        let number = bins.first[bin] as usize;
-        bins.unlink(self, number, bin as u8);
+        let number = bins.take_fitting(self, room)?;
         // Said under the pool's lock, so that nobody lists it meanwhile.
         let block = self.block(number);
         block.pages.lock(pin).listed = Listed::Current;
@@ -274,47 +254,6 @@ impl<P: Platform> Vmalloc<P> {
         if let Some(before) = before.filter(|before| before.number() != block.number()) {
             self.settle(pin, before.number(), |pages| pages.listed = Listed::No);
         }
-    }
-
-    /// Gives back `count` pages of a block, from its page `first`, that every CPU has flushed.
-    pub(crate) fn give_pages(&self, number: usize, first: usize, count: usize) {
-        let pin = self.platform.pin();
-        self.settle(&pin, number, |pages| pages.give(first, count));
-    }
-
-    /// Changes a block of small areas so that pages may become free, then puts it where its longest
-    /// free run says: into a bin, or out of use if all of it is free and there are such blocks enough.
-    pub(crate) fn settle(&self, pin: &P::Pin, number: usize, change: impl FnOnce(&mut Pages)) {
-        let block = self.block(number);
-        let mut change = Some(change);
-        while let Role::Small { pool } = block.role() {
-            let mut bins = self.pools[usize::from(pool)].bins.lock(pin);
-            // Under its pool's lock the block stays there; it may just have gone to another.
-            if block.role() != (Role::Small { pool }) {
-                continue;
-            }
-            let mut pages = block.pages.lock(pin);
-            if let Some(change) = change.take() {
-                change(&mut pages);
-            }
-            if pages.listed == Listed::Current {
-                return;
-            }
-            if let Listed::Bin(bin) = pages.listed {
-                bins.unlink(self, number, bin);
-            }
-            pages.listed = Listed::No;
-            let Some(bin) = pages.longest_run().checked_ilog2() else { return };
-            if bin as u8 == EMPTY && bins.empty >= self.empty_limit() {
-                block.set_role(Role::Freed { blocks: self.shared_blocks(), scattered: true });
-                drop((pages, bins));
-                return self.close_block(pin, number);
-            }
-            bins.link(self, number, bin as u8);
-            pages.listed = Listed::Bin(bin as u8);
-            return;
-        }
-        unreachable!("block {number} holds pages of small areas");
     }
 
     /// Takes a free block from the arena, to be the current one of the pool that its role is to name.
@@ -362,47 +301,11 @@ impl<P: Platform> Vmalloc<P> {
     }
 
     /// Blocks that a shared block takes from the arena.
-    fn shared_blocks(&self) -> u32 {
+    pub(crate) fn shared_blocks(&self) -> u32 {
         match self.policy.guards {
             GuardPolicy::BehindAreas => 1,
             GuardPolicy::BehindBlocks => 2,
         }
-    }
-
-    /// Makes the pools let go of their current blocks.
-    pub(crate) fn retire_current_blocks(&self) {
-        let pin = self.platform.pin();
-        for pool in &self.pools {
-            self.give_ahead(&pin, &pool.ahead);
-            if let Some(block) = pool.current.swap(None) {
-                self.settle(&pin, block.number(), |pages| pages.listed = Listed::No);
-            }
-        }
-    }
-
-    /// Takes blocks that are entirely free out of use.
-    pub(crate) fn close_empty_blocks(&self) {
-        for pool in &self.pools {
-            loop {
-                let pin = self.platform.pin();
-                let mut bins = pool.bins.lock(&pin);
-                let number = bins.first[usize::from(EMPTY)];
-                if number == NONE {
-                    break;
-                }
-                bins.unlink(self, number as usize, EMPTY);
-                let block = self.block(number as usize);
-                block.pages.lock(&pin).listed = Listed::No;
-                block.set_role(Role::Freed { blocks: self.shared_blocks(), scattered: true });
-                drop(bins);
-                self.close_block(&pin, number as usize);
-            }
-        }
-    }
-
-    /// Blocks, entirely free, that a pool keeps: its part of what a purge makes free at most.
-    fn empty_limit(&self) -> usize {
-        2 * self.lazy_max() / BLOCK_PAGES / self.platform.shootdown().online_count()
     }
 
     /// First address of a page of the range.
@@ -415,32 +318,5 @@ impl<P: Platform> Vmalloc<P> {
     #[inline]
     pub(crate) fn address(&self, number: usize, page: usize) -> usize {
         page_address(self.range.start + number * (BLOCK_PAGES * PAGE_SIZE), page)
-    }
-}
-
-impl Bins {
-    fn link<P: Platform>(&mut self, vmalloc: &Vmalloc<P>, number: usize, bin: u8) {
-        let head = &mut self.first[usize::from(bin)];
-        let block = vmalloc.block(number);
-        block.previous.store(NONE, Ordering::Relaxed);
-        block.next.store(*head, Ordering::Relaxed);
-        if *head != NONE {
-            vmalloc.block(*head as usize).previous.store(number as u32, Ordering::Relaxed);
-        }
-        *head = number as u32;
-        self.empty += usize::from(bin == EMPTY);
-    }
-
-    fn unlink<P: Platform>(&mut self, vmalloc: &Vmalloc<P>, number: usize, bin: u8) {
-        let block = vmalloc.block(number);
-        let (previous, next) = (block.previous.load(Ordering::Relaxed), block.next.load(Ordering::Relaxed));
-        match previous {
-            NONE => self.first[usize::from(bin)] = next,
-            _ => vmalloc.block(previous as usize).next.store(next, Ordering::Relaxed),
-        }
-        if next != NONE {
-            vmalloc.block(next as usize).previous.store(previous, Ordering::Relaxed);
-        }
-        self.empty -= usize::from(bin == EMPTY);
     }
 }

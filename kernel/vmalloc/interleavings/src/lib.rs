@@ -8,7 +8,7 @@
 #![cfg(not(test))]
 
 mod atomic {
-    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
+    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering, fence};
 }
 
 #[path = "../../src/cpus.rs"]
@@ -26,6 +26,10 @@ mod cpus {
 #[allow(dead_code, reason = "the library's file; the models do not count")]
 mod shootdown;
 
+#[path = "../../src/ahead.rs"]
+#[allow(dead_code, reason = "the library's file; the models use some of it")]
+mod ahead;
+
 #[path = "../../src/flusher.rs"]
 mod flusher;
 
@@ -42,6 +46,9 @@ mod pages;
 
 mod platform {
     pub(crate) const BLOCK_PAGES: usize = 512;
+
+    /// The models look at no entry.
+    pub(crate) struct Table;
 }
 
 pub mod block_models;

@@ -51,3 +51,8 @@ fn no_page_is_lost_and_none_comes_back_before_its_flush() {
 fn who_takes_a_list_finds_all_of_it() {
     block_models::who_takes_a_list_finds_all_of_it();
 }
+
+#[test]
+fn each_page_taken_ahead_goes_to_one_cpu() {
+    block_models::each_page_taken_ahead_goes_to_one_cpu();
+}

@@ -1,0 +1,166 @@
+//! Where blocks of small areas stand with their pool: in bins, by the log2 of the longest run of free pages.
+//! Those that are entirely free are in the last one, up to a limit.
+
+use crate::{
+    Vmalloc,
+    ahead::Ahead,
+    block::Role,
+    list::NONE,
+    lock::Locked,
+    pages::{Listed, Pages},
+    platform::{BLOCK_PAGES, LockClass, Platform},
+};
+use core::sync::atomic::Ordering;
+
+/// log2 of the longest free run: 0 to 9.
+const BINS: usize = 10;
+/// Bin of the blocks that are entirely free.
+const EMPTY: u8 = 9;
+const _: () = assert!(BLOCK_PAGES == 1 << EMPTY && BINS == EMPTY as usize + 1);
+
+/// The blocks of a pool with free pages, but the current one.
+pub(crate) struct Bins {
+    /// First block of each bin.
+    first: [u32; BINS],
+    /// Blocks in the last bin.
+    empty: usize,
+}
+
+impl Bins {
+    pub const fn new() -> Self {
+        Self { first: [NONE; BINS], empty: 0 }
+    }
+}
+
+impl Locked for Bins {
+    const CLASS: LockClass = LockClass::Pool;
+}
+
+impl<P: Platform> Vmalloc<P> {
+    /// Gives back `count` pages of a block, from its page `first`, that every CPU has flushed.
+    pub(crate) fn give_pages(&self, number: usize, first: usize, count: usize) {
+        let pin = self.platform.pin();
+        self.settle(&pin, number, |pages| pages.give(first, count));
+    }
+
+    /// Changes a block of small areas so that pages may become free, then puts it where its longest
+    /// free run says: into a bin, or out of use if all of it is free and there are such blocks enough.
+    pub(crate) fn settle(&self, pin: &P::Pin, number: usize, change: impl FnOnce(&mut Pages)) {
+        let block = self.block(number);
+        let mut change = Some(change);
+        while let Role::Small { pool } = block.role() {
+            let mut bins = self.pools[usize::from(pool)].bins.lock(pin);
+            // Under its pool's lock the block stays there; it may just have gone to another.
+            if block.role() != (Role::Small { pool }) {
+                continue;
+            }
+            let mut pages = block.pages.lock(pin);
+            if let Some(change) = change.take() {
+                change(&mut pages);
+            }
+            if pages.listed == Listed::Current {
+                return;
+            }
+            if let Listed::Bin(bin) = pages.listed {
+                bins.unlink(self, number, bin);
+            }
+            pages.listed = Listed::No;
+            let Some(bin) = pages.longest_run().checked_ilog2() else { return };
+            if bin as u8 == EMPTY && bins.empty >= self.empty_limit() {
+                block.set_role(Role::Freed { blocks: self.shared_blocks(), scattered: true });
+                drop((pages, bins));
+                return self.close_block(pin, number);
+            }
+            bins.link(self, number, bin as u8);
+            pages.listed = Listed::Bin(bin as u8);
+            return;
+        }
+        unreachable!("block {number} holds pages of small areas");
+    }
+
+    /// Gives the pages taken ahead here back to their block.
+    #[cold]
+    pub(crate) fn give_ahead(&self, pin: &P::Pin, ahead: &Ahead) {
+        if let Some((page, count)) = ahead.take_all() {
+            self.settle(pin, page / BLOCK_PAGES, |pages| pages.give(page % BLOCK_PAGES, count));
+        }
+    }
+
+    /// The same on all CPUs.
+    pub(crate) fn give_all_ahead(&self) {
+        let pin = self.platform.pin();
+        self.pools.iter().for_each(|pool| self.give_ahead(&pin, &pool.ahead));
+    }
+
+    /// Makes the pools let go of their current blocks.
+    pub(crate) fn retire_current_blocks(&self) {
+        let pin = self.platform.pin();
+        for pool in &self.pools {
+            self.give_ahead(&pin, &pool.ahead);
+            if let Some(block) = pool.current.swap(None) {
+                self.settle(&pin, block.number(), |pages| pages.listed = Listed::No);
+            }
+        }
+    }
+
+    /// Takes blocks that are entirely free out of use.
+    pub(crate) fn close_empty_blocks(&self) {
+        for pool in &self.pools {
+            loop {
+                let pin = self.platform.pin();
+                let mut bins = pool.bins.lock(&pin);
+                let number = bins.first[usize::from(EMPTY)];
+                if number == NONE {
+                    break;
+                }
+                bins.unlink(self, number as usize, EMPTY);
+                let block = self.block(number as usize);
+                block.pages.lock(&pin).listed = Listed::No;
+                block.set_role(Role::Freed { blocks: self.shared_blocks(), scattered: true });
+                drop(bins);
+                self.close_block(&pin, number as usize);
+            }
+        }
+    }
+
+    /// Blocks, entirely free, that a pool keeps: its part of what a purge makes free at most.
+    fn empty_limit(&self) -> usize {
+        2 * self.lazy_max() / BLOCK_PAGES / self.platform.shootdown().online_count()
+    }
+}
+
+impl Bins {
+    /// Takes a block out that has, as far as is known, a free run of `room` pages.
+    pub fn take_fitting<P: Platform>(&mut self, vmalloc: &Vmalloc<P>, room: usize) -> Option<usize> {
+        let lowest = room.next_power_of_two().ilog2() as usize;
+        let bin = (lowest..BINS).find(|&bin| self.first[bin] != NONE)?;
+        let number = self.first[bin] as usize;
+        self.unlink(vmalloc, number, bin as u8);
+        Some(number)
+    }
+
+    fn link<P: Platform>(&mut self, vmalloc: &Vmalloc<P>, number: usize, bin: u8) {
+        let head = &mut self.first[usize::from(bin)];
+        let block = vmalloc.block(number);
+        block.previous.store(NONE, Ordering::Relaxed);
+        block.next.store(*head, Ordering::Relaxed);
+        if *head != NONE {
+            vmalloc.block(*head as usize).previous.store(number as u32, Ordering::Relaxed);
+        }
+        *head = number as u32;
+        self.empty += usize::from(bin == EMPTY);
+    }
+
+    fn unlink<P: Platform>(&mut self, vmalloc: &Vmalloc<P>, number: usize, bin: u8) {
+        let block = vmalloc.block(number);
+        let (previous, next) = (block.previous.load(Ordering::Relaxed), block.next.load(Ordering::Relaxed));
+        match previous {
+            NONE => self.first[usize::from(bin)] = next,
+            _ => vmalloc.block(previous as usize).next.store(next, Ordering::Relaxed),
+        }
+        if next != NONE {
+            vmalloc.block(next as usize).previous.store(previous, Ordering::Relaxed);
+        }
+        self.empty -= usize::from(bin == EMPTY);
+    }
+}
