@@ -88,6 +88,9 @@ dpkg-deb --fsys-tarfile "${deb[0]}" | tar -xO --wildcards './usr/src/*.tar.xz' |
 
 # --- the kernel ---------------------------------------------------------------------------------
 
+# Up to 6.12 the test wants to be a module, though it needs nothing of one; a module would need a disk.
+sed -i '/^config TEST_VMALLOC$/,/^config/{/depends on m$/d}' "$source/lib/Kconfig.debug"
+
 linux() { env -u MAKEFLAGS make -C "$source" ARCH=x86_64 "$@"; }
 
 linux KCONFIG_ALLCONFIG="$PWD/bench/linux/config" allnoconfig >>"$log" 2>&1 || failed "$package could not be configured"
@@ -98,7 +101,10 @@ while read -r line; do
             option=${line#\# }
             ! grep -q "^${option%% *}=" "$source/.config"
             ;;
-    esac || failed "$package does not take $line"
+    esac || {
+        say "$package does not take $line, which bench/linux/config asks for"
+        exit 1
+    }
 done <bench/linux/config
 
 say "compiling $package, 4 minutes on two idle cores"
