@@ -107,7 +107,7 @@ while read -r line; do
     }
 done <bench/linux/config
 
-say "compiling $package, 4 minutes on two idle cores"
+say "compiling $package, about 6 minutes of one core"
 linux -j"$(nproc)" bzImage >>"$log" 2>&1 || failed "$package could not be compiled"
 
 cp "$source/arch/x86/boot/bzImage" "$folder/bzImage"
