@@ -30,7 +30,7 @@ pub(super) fn vmallocinfo(arguments: &[&str]) -> Result<(), CommandError> {
             println!("{area}");
         }
         areas += 1;
-        mapped += area.pages;
+        mapped += area.populated;
     }
     if list {
         vmalloc.lazy_ranges(|range| {

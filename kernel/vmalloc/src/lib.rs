@@ -14,6 +14,7 @@
 //! | `request` | what an area is asked to be |
 //! | `small`, `run` | areas inside a block, and areas of whole blocks |
 //! | `ram` | `vm_map_ram` |
+//! | `congruent` | several areas at set distances, whose pages come and go |
 //! | `realloc`, `resize` | shrinking and growing; growth moves entries, not bytes |
 //! | `protect` | changing protections |
 //! | `read` | reading what may vanish |
@@ -46,6 +47,7 @@ mod atomic;
 mod bitmap;
 mod block;
 mod blocks;
+mod congruent;
 mod cpus;
 mod deferred;
 mod entry;
@@ -82,6 +84,8 @@ mod tests_broadcast;
 #[cfg(test)]
 mod tests_calls;
 #[cfg(test)]
+mod tests_congruent;
+#[cfg(test)]
 mod tests_failures;
 #[cfg(test)]
 mod tests_policy;
@@ -107,9 +111,10 @@ use purge::Turn;
 
 #[cfg(feature = "collections")]
 pub use allocator::{VBox, VVec};
+pub use congruent::{CongruentArea, CongruentSet, MAX_CONGRUENT};
 pub use cpus::{CpuSet, ListError, MAX_CPUS};
 pub use entry::{Cache, Kind, Protection};
-pub use error::{AllocError, FreeError, NewError, ProtectError, ReallocError};
+pub use error::{AllocError, CongruentError, FreeError, NewError, PopulateError, ProtectError, ReallocError};
 pub use flusher::{Flusher, Scope};
 pub use info::{AreaInfo, Stats, Tally};
 pub use notify::{MAX_NOTIFIERS, PurgeNotifier};

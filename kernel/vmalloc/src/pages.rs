@@ -150,6 +150,29 @@ impl Pages {
         self.stale_count += count as u16;
     }
 
+    /// Pages of which none is live become so, whether or not they wait for a flush: how many did. `None`:
+    /// one is live.
+    pub fn revive(&mut self, first: usize, count: usize) -> Option<usize> {
+        if !View(|index| self.open.word(index) | self.stale.word(index)).all(first, count) {
+            return None;
+        }
+        let mut waited = 0;
+        for page in first..first + count {
+            let (index, bit) = (page / 64, 1 << (page % 64));
+            waited += usize::from(self.stale.word(index) & bit != 0);
+            self.open.set_word(index, self.open.word(index) & !bit);
+            self.stale.set_word(index, self.stale.word(index) & !bit);
+        }
+        self.stale_count -= waited as u16;
+        self.free -= (count - waited) as u16;
+        Some(waited)
+    }
+
+    /// Whether these pages are live.
+    pub fn are_live(&self, first: usize, count: usize) -> bool {
+        View(|index| !(self.open.word(index) | self.stale.word(index))).all(first, count)
+    }
+
     /// Dirty pages become flushing; how many are now.
     pub fn begin_flush(&mut self, stamp: Stamp) -> usize {
         for index in 0..WORDS {
