@@ -14,7 +14,7 @@
 //! | `request` | what an area is asked to be |
 //! | `small`, `run` | areas inside a block, and areas of whole blocks |
 //! | `ram` | `vm_map_ram` |
-//! | `congruent` | several areas at set distances, whose pages come and go |
+//! | `congruent`, `populate` | several areas at set distances, whose pages come and go |
 //! | `realloc`, `resize` | shrinking and growing; growth moves entries, not bytes |
 //! | `protect` | changing protections |
 //! | `read` | reading what may vanish |
@@ -64,6 +64,7 @@ mod pages;
 mod platform;
 mod policy;
 mod pool;
+mod populate;
 mod protect;
 mod purge;
 mod ram;

@@ -256,7 +256,7 @@ mod tests {
 
         /// Takes, retirements and flushes in any order, against an array of states.
         #[test]
-        fn two_bits_say_what_every_page_is(steps in prop::collection::vec((0u8..8, 1usize..90, 0u32..6, any::<prop::sample::Index>()), 1..300)) {
+        fn two_bits_say_what_every_page_is(steps in prop::collection::vec((0u8..9, 1usize..90, 0u32..6, any::<prop::sample::Index>()), 1..300)) {
             let mut pages = Pages::new();
             let mut model = [Is::Free; BLOCK_PAGES];
             let mut live: Vec<(usize, usize)> = Vec::new();
@@ -282,6 +282,19 @@ mod tests {
                             pages.give(first, count);
                             model[first..first + count].fill(Is::Free);
                         }
+                    }
+                    8 => {
+                        let first = index.index(BLOCK_PAGES + 1 - count);
+                        let range = &mut model[first..first + count];
+                        let expected = range.iter().all(|is| !matches!(is, Is::Live(_))).then(|| {
+                            range.iter().filter(|is| matches!(is, Is::Dirty | Is::Flushing)).count()
+                        });
+                        prop_assert_eq!(pages.revive(first, count), expected);
+                        if expected.is_some() {
+                            range.fill(Is::Live(serial as u32));
+                            live.push((first, count));
+                        }
+                        prop_assert!(pages.are_live(first, count) || expected.is_none());
                     }
                     6 => {
                         pages.begin_flush(Shootdown::new().stamp());
