@@ -44,12 +44,27 @@ impl<C> Chunk<C> {
         self.used_count == PAGES
     }
 
-    /// The lowest run of `count` pages that are not used; of single ones, one with a frame if there is any.
-    pub(crate) fn find(&self, count: usize) -> Option<Range<usize>> {
-        let ready = if count == 1 { self.populated.without(&self.used).next_set(0) } else { PageBits::LEN };
+    /// The lowest page that is not used: one with a frame if there is any, else with those behind it that
+    /// are not used either, up to `ahead`.
+    pub(crate) fn find_one(&self, ahead: usize) -> Option<Range<usize>> {
+        let ready = self.populated.without(&self.used).next_set(0);
         if ready < PageBits::LEN {
             return Some(ready..ready + 1);
         }
+        let start = self.used.next_clear(0);
+        (start < PageBits::LEN).then(|| start..self.used.next_set(start).min(start + ahead))
+    }
+
+    /// The run of pages around `page`, at most `most`, that have frames and of which it alone is used.
+    pub(crate) fn idle_around(&self, page: usize, most: usize) -> Range<usize> {
+        let is_idle = |page: &usize| self.populated.has(*page) && !self.used.has(*page);
+        let below = (0..page).rev().take(most - 1).take_while(is_idle).count();
+        let above = (page + 1..PAGES).take(most - 1 - below).take_while(is_idle).count();
+        page - below..page + above + 1
+    }
+
+    /// The lowest run of `count` pages that are not used.
+    pub(crate) fn find(&self, count: usize) -> Option<Range<usize>> {
         let mut from = 0;
         loop {
             let start = self.used.next_clear(from);

@@ -16,6 +16,8 @@ pub(crate) const GRANULES: usize = PAGE_SIZE / GRANULE;
 pub(crate) struct Row {
     used: Bits<{ GRANULES / 64 }>,
     longest: u16,
+    /// Its bin; 0 is none.
+    pub bin: u8,
     /// Neighbours in the bin.
     pub next: u32,
     pub previous: u32,
@@ -23,7 +25,8 @@ pub(crate) struct Row {
 
 impl Row {
     /// A page of which nothing is used.
-    pub const EMPTY: Self = Self { used: Bits::NONE, longest: GRANULES as u16, next: NONE, previous: NONE };
+    pub const EMPTY: Self =
+        Self { used: Bits::NONE, longest: GRANULES as u16, bin: 0, next: NONE, previous: NONE };
 
     /// Length of the longest free run.
     #[inline]

@@ -13,6 +13,8 @@ use core::ops::Range;
 const TRIES: usize = 2;
 /// Pages that keep their frames though nobody uses them, in all chunks together.
 const SPARE_PAGES: usize = 32;
+/// Pages that are populated together, and depopulated, where it can be so.
+const AT_ONCE: usize = 8;
 
 /// See the crate's documentation. `C` names a chunk to its owner.
 #[derive(Debug)]
@@ -113,17 +115,18 @@ impl<C: Copy> Space<C> {
 
     /// Takes room for an object.
     pub fn take(&mut self, size: Size) -> Taken<C> {
-        let count = match size.0 {
+        let found = match size.0 {
             Room::Granules { count, align } => {
                 if let Some((row, first)) = self.take_in_row(count, align) {
                     let (chunk, page) = place(row);
                     return self.taken(chunk, page, first * GRANULE);
                 }
-                1
+                let ahead = if self.spare <= SPARE_PAGES - AT_ONCE { AT_ONCE } else { 1 };
+                self.find_pages(|chunk| chunk.find_one(ahead))
             }
-            Room::Pages(count) => count,
+            Room::Pages(count) => self.find_pages(|chunk| chunk.find(count)),
         };
-        let Some((index, pages)) = self.find_pages(count) else { return Taken::Full };
+        let Some((index, pages)) = found else { return Taken::Full };
         let chunk = self.chunk(index);
         let (name, empty, missing) = (chunk.name, chunk.is_empty(), chunk.missing(&pages));
         chunk.mark_used(&pages);
@@ -153,21 +156,22 @@ impl<C: Copy> Space<C> {
     }
 
     fn try_row(&mut self, id: u32, count: usize, align: usize) -> Option<usize> {
-        let row = self.row(id);
-        let before = row.longest();
-        let first = row.take(count, align)?;
-        self.list(id, before);
+        let first = self.row(id).take(count, align)?;
+        self.list(id);
         Some(first)
     }
 
     /// Pages in the lowest chunk that has them.
-    fn find_pages(&mut self, count: usize) -> Option<(usize, Range<usize>)> {
+    fn find_pages(
+        &mut self,
+        find: impl Fn(&Chunk<C>) -> Option<Range<usize>>,
+    ) -> Option<(usize, Range<usize>)> {
         let is_full = |chunk: &Option<Chunk<C>>| chunk.as_ref().is_none_or(Chunk::is_full);
         while self.full_below < self.end && is_full(&self.chunks[self.full_below]) {
             self.full_below += 1;
         }
         let chunks = self.chunks[..self.end].iter().enumerate().skip(self.full_below);
-        chunks.filter_map(|(index, chunk)| Some((index, chunk.as_ref()?.find(count)?))).next()
+        chunks.filter_map(|(index, chunk)| Some((index, find(chunk.as_ref()?)?))).next()
     }
 
     /// The pages that were reserved for an object of this size have frames now: where it is.
@@ -176,11 +180,16 @@ impl<C: Copy> Space<C> {
         self.chunk(index).set_populated(&reserved.pages, true);
         let mut first = 0;
         if let Room::Granules { count, align } = size.0 {
+            // The others were populated for those who come next.
+            let others = page + 1..reserved.pages.end;
+            self.spare += others.len();
+            self.chunk(index).mark_free(&others);
+            self.full_below = self.full_below.min(index);
             let row = self.row(id(index, page));
             *row = Row::EMPTY;
             // An empty page has an aligned place for any object.
             first = row.take(count, align).unwrap_or(0);
-            self.list(id(index, page), 0);
+            self.list(id(index, page));
         }
         Place { chunk: index as u32, offset: (page * PAGE_SIZE + first * GRANULE) as u32 }
     }
@@ -207,13 +216,12 @@ impl<C: Copy> Space<C> {
             Room::Granules { count, .. } => {
                 let id = id(index, page);
                 let row = self.row(id);
-                let before = row.longest();
                 row.give(at.offset() % PAGE_SIZE / GRANULE, count);
                 if row.longest() < GRANULES {
-                    self.list(id, before);
+                    self.list(id);
                     return Given::Kept;
                 }
-                self.unlink(id, before);
+                self.unlink(id);
                 page..page + 1
             }
             Room::Pages(count) => page..page + count,
@@ -222,8 +230,15 @@ impl<C: Copy> Space<C> {
             self.spare += pages.len();
             return self.free_pages(index, &pages);
         }
-        let name = self.chunk(index).name;
-        Given::Reserved(Reserved { name, chunk: index, pages, missing: PageBits::NONE })
+        let chunk = self.chunk(index);
+        let (name, mut idle) = (chunk.name, pages.clone());
+        if pages.len() == 1 {
+            idle = chunk.idle_around(page, AT_ONCE);
+            chunk.mark_used(&(idle.start..page));
+            chunk.mark_used(&(page + 1..idle.end));
+            self.spare -= idle.len() - 1;
+        }
+        Given::Reserved(Reserved { name, chunk: index, pages: idle, missing: PageBits::NONE })
     }
 
     fn free_pages(&mut self, index: usize, pages: &Range<usize>) -> Given<C> {
@@ -279,39 +294,39 @@ impl<C: Copy> Space<C> {
         &mut self.chunk(chunk).rows[page]
     }
 
-    /// Puts a row, whose longest free run had this length when it was put into a bin, into the right one.
+    /// Puts a row into the bin of its longest free run; one of which nothing is free into none.
     #[inline]
-    fn list(&mut self, id: u32, before: usize) {
-        let now = self.row(id).longest();
-        if bin_of(now) != bin_of(before) {
-            self.unlink(id, before);
-            self.link(id, now);
+    fn list(&mut self, id: u32) {
+        let row = self.row(id);
+        let bin = bin_of(row.longest());
+        if bin != usize::from(row.bin) {
+            self.unlink(id);
+            self.link(id, bin);
         }
     }
 
-    fn link(&mut self, id: u32, longest: usize) {
-        if longest == 0 {
-            return;
-        }
-        let next = self.bins.set_first(bin_of(longest), id);
+    #[inline]
+    fn link(&mut self, id: u32, bin: usize) {
+        let next = if bin == 0 { NONE } else { self.bins.set_first(bin, id) };
         let row = self.row(id);
-        (row.previous, row.next) = (NONE, next);
+        (row.bin, row.previous, row.next) = (bin as u8, NONE, next);
         if next != NONE {
             self.row(next).previous = id;
         }
     }
 
-    fn unlink(&mut self, id: u32, longest: usize) {
-        if longest == 0 {
+    #[inline]
+    fn unlink(&mut self, id: u32) {
+        let row = self.row(id);
+        let (bin, previous, next) = (usize::from(row.bin), row.previous, row.next);
+        if bin == 0 {
             return;
         }
-        let row = self.row(id);
-        let (previous, next) = (row.previous, row.next);
         if next != NONE {
             self.row(next).previous = previous;
         }
         if previous == NONE {
-            self.bins.set_first(bin_of(longest), next);
+            self.bins.set_first(bin, next);
         } else {
             self.row(previous).next = next;
         }
@@ -343,7 +358,7 @@ impl<C: Copy> Space<C> {
             while next != NONE {
                 let (chunk, page) = place(next);
                 let row = &self.chunks[chunk].as_ref().expect("listed").rows[page];
-                assert_eq!((row.previous, bin_of(row.longest())), (previous, bin));
+                assert_eq!((row.previous, bin_of(row.longest()), usize::from(row.bin)), (previous, bin, bin));
                 assert!(0 < row.longest() && row.longest() < GRANULES);
                 assert_eq!(row.longest(), row.measure());
                 (previous, next) = (next, row.next);

@@ -113,7 +113,7 @@ impl PerCpuMemory {
             unreachable!("a chunk is in the vmalloc range")
         };
         let memory = Self { first, place, layout };
-        for cpu in 0..units() {
+        for cpu in cpu::online().iter() {
             // SAFETY: the room is this object's, populated, in whole granules of 16 bytes.
             unsafe { memory.copy_of(cpu).cast::<u64>().write_bytes(0, layout.size().div_ceil(8)) };
         }
@@ -127,7 +127,7 @@ impl PerCpuMemory {
     #[inline]
     #[must_use]
     pub fn of(&self, cpu: usize) -> NonNull<u8> {
-        assert!(cpu < units(), "CPU {cpu} has no copy: it is not online");
+        assert!(cpu::online().contains(cpu), "CPU {cpu} has no copy: it is not online");
         self.copy_of(cpu)
     }
 
