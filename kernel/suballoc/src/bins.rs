@@ -1,9 +1,15 @@
 //! Bins of rows by the length of their longest free run: four bins for each power of two.
+//!
+//! A row is put into the right bin when a page is opened, when it would be missed where it is, and when a
+//! search finds it too high; not each time that the length changes.
 
 use crate::{NONE, row::GRANULES};
 
 /// Lengths up to all granules of a page.
 pub(crate) const BINS: usize = bin_of(GRANULES) + 1;
+
+/// Bins for each power of two.
+pub(crate) const BIN_PARTS: usize = 4;
 
 /// The bin of rows whose longest free run has this length, at least 1.
 #[inline]
@@ -12,10 +18,11 @@ pub(crate) const fn bin_of(length: usize) -> usize {
         return length;
     }
     let log = length.ilog2() as usize;
-    4 * (log - 1) + (length >> (log - 2)) % 4
+    BIN_PARTS * (log - 1) + (length >> (log - 2)) % BIN_PARTS
 }
 
-/// The lowest bin in which all rows have a free run of `length`, at least 1.
+/// The lowest bin whose rows all have a free run of `length`, at least 1, unless something was taken of them
+/// since they were put there.
 #[inline]
 pub(crate) const fn sure_bin(length: usize) -> usize {
     bin_of(length - 1) + 1

@@ -2,13 +2,15 @@
 
 use crate::{
     CHUNKS, Chunk, GRANULE, NONE, PAGE_SIZE, PAGES, Size,
-    bins::{Bins, bin_of, sure_bin},
+    bins::{BIN_PARTS, Bins, bin_of, sure_bin},
     chunk::{PageBits, id, place},
     row::{GRANULES, Row},
     size::Room,
 };
 use core::ops::Range;
 
+/// Rows that are found to be in too high a bin, and put right, before a page is opened instead.
+const CORRECTIONS: usize = 8;
 /// Rows that are tried though it is not sure that they have an aligned place.
 const TRIES: usize = 2;
 /// Pages that keep their frames though nobody uses them, in all chunks together.
@@ -147,18 +149,18 @@ impl<C: Copy> Space<C> {
 
     /// Takes granules of a page that others share: its row, and the first granule.
     fn take_in_row(&mut self, count: usize, align: usize) -> Option<(u32, usize)> {
-        let sure = sure_bin(count + align - 1);
-        if let Some(row) = self.bins.at_least(sure) {
-            return self.try_row(row, count, align).map(|first| (row, first));
+        let need = count + align - 1;
+        let sure = sure_bin(need);
+        for _ in 0..CORRECTIONS {
+            let Some(id) = self.bins.at_least(sure) else { break };
+            let row = self.row(id);
+            if row.longest() >= need {
+                return row.take(count, align).map(|first| (id, first));
+            }
+            self.list(id);
         }
         let mut others = self.bins.between(bin_of(count), sure).take(TRIES);
-        others.find_map(|row| Some((row, self.try_row(row, count, align)?)))
-    }
-
-    fn try_row(&mut self, id: u32, count: usize, align: usize) -> Option<usize> {
-        let first = self.row(id).take(count, align)?;
-        self.list(id);
-        Some(first)
+        others.find_map(|id| Some((id, self.row(id).take(count, align)?)))
     }
 
     /// Pages in the lowest chunk that has them.
@@ -218,7 +220,10 @@ impl<C: Copy> Space<C> {
                 let row = self.row(id);
                 row.give(at.offset() % PAGE_SIZE / GRANULE, count);
                 if row.longest() < GRANULES {
-                    self.list(id);
+                    // Its bin may be too high, or lower than it could be by less than a power of two.
+                    if row.bin == 0 || bin_of(row.longest()) >= usize::from(row.bin) + BIN_PARTS {
+                        self.list(id);
+                    }
                     return Given::Kept;
                 }
                 self.unlink(id);
@@ -358,8 +363,8 @@ impl<C: Copy> Space<C> {
             while next != NONE {
                 let (chunk, page) = place(next);
                 let row = &self.chunks[chunk].as_ref().expect("listed").rows[page];
-                assert_eq!((row.previous, bin_of(row.longest()), usize::from(row.bin)), (previous, bin, bin));
-                assert!(0 < row.longest() && row.longest() < GRANULES);
+                assert_eq!((row.previous, usize::from(row.bin)), (previous, bin));
+                assert!(row.longest() < GRANULES && bin_of(row.longest()) < bin + BIN_PARTS);
                 assert_eq!(row.longest(), row.measure());
                 (previous, next) = (next, row.next);
             }
