@@ -92,7 +92,7 @@ fn values_are_dropped_once_each() {
     assert_eq!(nothing.iter().count(), cpu::online().count());
 }
 
-/// Seen failing when copies are not cleared, and when one CPU's copy is.
+/// Seen failing when the copy of CPU 0 alone is cleared.
 #[test_case]
 fn memory_is_zeroed_aligned_and_nobody_elses() {
     let mut random = fastrand::Rng::with_seed(4);
@@ -148,7 +148,7 @@ fn cpus_allocate_and_free_at_once() {
     workers.into_iter().for_each(threads::JoinHandle::join);
 }
 
-/// Seen failing when no page is depopulated, and when no chunk is freed.
+/// Seen failing when no page is depopulated.
 #[test_case]
 fn frames_and_chunks_come_back() {
     let cpus = cpu::online().count();
