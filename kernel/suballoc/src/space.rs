@@ -262,6 +262,7 @@ impl<C: Copy> Space<C> {
     ///
     /// # Errors
     /// The chunk, which is not added.
+    #[expect(clippy::result_large_err, reason = "the chunk comes back to its owner, who frees it")]
     pub fn add(&mut self, chunk: Chunk<C>) -> Result<(), Chunk<C>> {
         let Some(index) = self.chunks.iter().position(Option::is_none) else { return Err(chunk) };
         self.chunks[index] = Some(chunk);
