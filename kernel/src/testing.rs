@@ -5,7 +5,7 @@
 use crate::{
     arch::cpu,
     drivers::{fw_cfg, power, serial},
-    memory::{self, frames, heap},
+    memory::{self, frames, heap, percpu},
     print, println,
     sync::order,
     threads,
@@ -55,6 +55,7 @@ impl Balance {
         let vmalloc = memory::vmalloc();
         threads::grace::barrier();
         threads::settle();
+        percpu::trim();
         vmalloc.trim();
         frames::drain_magazines();
         let (counts, users) = (frames::counts(), memory::users());

@@ -3,7 +3,7 @@
 use super::CommandError;
 use crate::{
     arch::{apic, cpu},
-    memory::{self, frames, heap},
+    memory::{self, frames, heap, percpu},
     println,
 };
 use alloc::format;
@@ -30,7 +30,7 @@ pub(super) fn vmallocinfo(arguments: &[&str]) -> Result<(), CommandError> {
             println!("{area}");
         }
         areas += 1;
-        mapped += area.pages;
+        mapped += area.populated;
     }
     if list {
         vmalloc.lazy_ranges(|range| {
@@ -54,6 +54,7 @@ pub(super) fn vmallocinfo(arguments: &[&str]) -> Result<(), CommandError> {
 }
 
 pub(super) fn trim(_: &[&str]) -> Result<(), CommandError> {
+    percpu::trim();
     memory::vmalloc().trim();
     frames::drain_magazines();
     Ok(())

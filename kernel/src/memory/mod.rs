@@ -5,6 +5,7 @@ mod experiment;
 pub mod frames;
 pub mod heap;
 mod machine;
+pub mod percpu;
 pub mod purger;
 
 use crate::arch::paging;
@@ -41,8 +42,8 @@ impl Users {
 pub fn users() -> Users {
     let stats = vmalloc().stats();
     let heap = (heap::usage().size / PAGE_SIZE) as u64;
-    let owned = |area: &AreaInfo| area.kind == Kind::Vmalloc;
-    let mapped: usize = vmalloc().areas().filter(owned).map(|area| area.pages).sum();
+    let owned = |area: &AreaInfo| matches!(area.kind, Kind::Vmalloc | Kind::Congruent);
+    let mapped: usize = vmalloc().areas().filter(owned).map(|area| area.populated).sum();
     Users {
         page_tables: (paging::walk(|_, _| ()) + stats.reserved_tables) as u64,
         records: stats.metadata_frames as u64,

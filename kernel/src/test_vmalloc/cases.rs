@@ -1,6 +1,6 @@
 //! The benchmark cases.
 
-use super::parameters::Parameters;
+use super::{parameters::Parameters, percpu_case};
 use crate::{
     arch::cpu::{self, Pin},
     memory::{self, frames},
@@ -39,7 +39,7 @@ pub(super) const CASES: &[Case] = &[
     case(16, "fix_align_alloc_test", fix_align),
     case(32, "random_size_align_alloc_test", random_size_align),
     Case { may_fail: true, ..case(64, "align_shift_alloc_test", align_shift) },
-    missing(128, "pcpu_alloc_test"),
+    case(128, "pcpu_alloc_test", percpu_case::pcpu_alloc),
     missing(256, "kvfree_rcu_1_arg_vmalloc_test"),
     missing(512, "kvfree_rcu_2_arg_vmalloc_test"),
     case(1024, "vm_map_ram_test", vm_map_ram),
@@ -227,7 +227,7 @@ impl Drop for Frames {
 }
 
 /// Room for a list in the heap.
-fn reserve<T>(entries: usize) -> Result<Vec<T>, AllocError> {
+pub(super) fn reserve<T>(entries: usize) -> Result<Vec<T>, AllocError> {
     let mut list = Vec::new();
     list.try_reserve_exact(entries).map_err(|_| AllocError::OutOfFrames)?;
     Ok(list)

@@ -57,6 +57,7 @@ impl Load {
             nr_threads: cpu::online().count() as u64,
             run_test_mask: mask,
             test_loop_count: LOOPS,
+            nr_pcpu_objects: LOOPS,
             ..Parameters::default()
         };
         let thread = threads::spawn("load", move || {

@@ -4,6 +4,7 @@ mod cases;
 mod flushes;
 mod load;
 mod parameters;
+mod percpu_case;
 
 use crate::{
     arch::tsc,
@@ -21,9 +22,12 @@ use parameters::Parameters;
 
 /// What `help test_vmalloc` says.
 pub const ABOUT: &str = "runs the vmalloc benchmark cases\n\
+    mode                   performance: all cases but 64, in order, 3 times, 1 worker;\n\
+    \x20                      smoke: 10000 loops, 10 times; stress: all cases, shuffled, 20 times,\n\
+    \x20                      a worker for each CPU. Other parameters win over those of a mode\n\
     run_test_mask          cases to run, a sum of: 1 fix_size, 2 full_fit, 4 long_busy_list,\n\
     \x20                      8 random_size, 16 fix_align, 32 random_size_align, 64 align_shift,\n\
-    \x20                      1024 vm_map_ram, 2048 no_block, 4096 vrealloc (7)\n\
+    \x20                      128 pcpu_alloc, 1024 vm_map_ram, 2048 no_block, 4096 vrealloc (7)\n\
     nr_threads             workers, at least 1 (0)\n\
     sequential_test_order  1: cases in their order, 0: shuffled for each worker (0)\n\
     test_repeat_count      times each case is run (1)\n\

@@ -1,7 +1,7 @@
-//! The parameters of `test_vmalloc`, with the names and defaults of Linux's module.
+//! The parameters of `test_vmalloc`, with the names and defaults of Linux's module, and the modes of its script.
 
 use super::cases::CASES;
-use crate::console::CommandError;
+use crate::{arch::cpu, console::CommandError};
 use alloc::format;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,10 +32,41 @@ impl Default for Parameters {
 }
 
 impl Parameters {
-    /// Reads `name=value` words. The error names the word that is wrong.
+    /// The parameters that a mode stands for.
+    fn of_mode(mode: &str) -> Result<Self, CommandError> {
+        let there: u64 = CASES.iter().filter(|case| case.run.is_some()).map(|case| case.bit).sum();
+        let default = Self::default();
+        Ok(match mode {
+            // The case that is left out fails by design.
+            "performance" => Self {
+                run_test_mask: there & !64,
+                sequential_test_order: true,
+                test_repeat_count: 3,
+                nr_threads: 1,
+                ..default
+            },
+            "smoke" => Self { test_loop_count: 10_000, test_repeat_count: 10, ..default },
+            "stress" => Self {
+                run_test_mask: there,
+                test_repeat_count: 20,
+                nr_threads: cpu::online().count() as u64,
+                ..default
+            },
+            _ => {
+                let text = format!("mode={mode}: neither performance, smoke nor stress");
+                return Err(CommandError::new(text));
+            }
+        })
+    }
+
+    /// Reads `name=value` words. What they say themselves wins over what a mode among them stands for. The
+    /// error names the word that is wrong.
     pub fn parse(words: &[&str]) -> Result<Self, CommandError> {
         let mut parameters = Self::default();
-        for word in words {
+        for mode in words.iter().filter_map(|word| word.strip_prefix("mode=")) {
+            parameters = Self::of_mode(mode)?;
+        }
+        for word in words.iter().filter(|word| !word.starts_with("mode=")) {
             let Some((name, value)) = word.split_once('=') else {
                 return Err(CommandError::new(format!("{word}: not of the form name=value")));
             };

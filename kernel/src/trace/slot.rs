@@ -100,7 +100,7 @@ fn decode(words: [u64; WORDS], caller: Caller) -> Option<Event> {
     let number = first as usize;
     Some(match tag & ((1 << ERROR_SHIFT) - 1) {
         ALLOCATE => {
-            let kinds = [Kind::Vmalloc, Kind::Vmap, Kind::Ioremap, Kind::VmMapRam];
+            let kinds = [Kind::Vmalloc, Kind::Vmap, Kind::Ioremap, Kind::VmMapRam, Kind::Congruent];
             let kind = kinds.into_iter().find(|&kind| kind as u64 == third)?;
             Event::Allocate { address: number, pages: second as usize, kind, caller: caller? }
         }

@@ -18,6 +18,8 @@ fn wrong_parameters_are_named() {
     assert_eq!(refusal(&["test_loop_count"]), "test_loop_count: not of the form name=value");
     assert_eq!(refusal(&["test_loop_count=-1"]), "test_loop_count=-1: not a number");
     assert_eq!(refusal(&["loops=1"]), "loops: no such parameter");
+    assert_eq!(refusal(&["nr_threads=1", "mode=fast"]), "mode=fast: neither performance, smoke nor stress");
+    assert_eq!(refusal(&["mode"]), "mode: not of the form name=value");
     assert_eq!(refusal(&["use_huge=2"]), "use_huge=2: neither 0 nor 1");
     assert_eq!(refusal(&["run_test_mask=0"]), "run_test_mask=0: not a sum of cases, 1 to 8191");
     assert_eq!(refusal(&["run_test_mask=0x2000"]), "run_test_mask=8192: not a sum of cases, 1 to 8191");
@@ -26,21 +28,41 @@ fn wrong_parameters_are_named() {
 #[test_case]
 fn missing_cases_are_named_before_anything_runs() {
     assert_eq!(
-        refusal(&["run_test_mask=129"]),
-        "run_test_mask=129: case 128 (pcpu_alloc_test) is not there yet"
+        refusal(&["run_test_mask=257"]),
+        "run_test_mask=257: case 256 (kvfree_rcu_1_arg_vmalloc_test) is not there yet"
     );
 }
 
 #[test_case]
 fn every_case_runs_and_gives_everything_back() {
-    test_vmalloc::command(&["run_test_mask=7295", "test_loop_count=50", "sequential_test_order=1"])
-        .expect("pass");
+    test_vmalloc::command(&[
+        "run_test_mask=7423",
+        "test_loop_count=50",
+        "sequential_test_order=1",
+        "nr_pcpu_objects=3000",
+    ])
+    .expect("pass");
 }
 
 #[test_case]
 fn workers_and_repeats_each_run_the_cases() {
     test_vmalloc::command(&["run_test_mask=9", "test_loop_count=20", "nr_threads=3", "test_repeat_count=2"])
         .expect("pass");
+}
+
+/// What is given wins, before the mode or behind it: else this would take hours. Seen failing when what stands
+/// before the mode is lost.
+#[test_case]
+fn modes_stand_for_parameters_that_others_win_over() {
+    for mode in ["mode=performance", "mode=smoke", "mode=stress"] {
+        let pages = "nr_pages=99999999";
+        let error = refusal(&["run_test_mask=1", pages, mode, "test_loop_count=1", "nr_threads=2"]);
+        let runs = [("performance", 6), ("smoke", 20), ("stress", 40)];
+        let (_, runs) = runs.into_iter().find(|(name, _)| mode.ends_with(name)).expect("listed");
+        assert_eq!(error, alloc::format!("{runs} runs of cases failed"));
+        let error = refusal(&["test_repeat_count=1", "run_test_mask=1", mode, pages, "nr_threads=1"]);
+        assert_eq!(error, "1 runs of cases failed");
+    }
 }
 
 #[test_case]
@@ -97,7 +119,7 @@ fn wrong_arguments_of_latency_are_named() {
         ("seconds=1s", "seconds=1s: not a number from 1 to 86400"),
         ("load=x", "load=x: not a number"),
         ("load=8192", "load=8192: not a sum of cases, 1 to 8191"),
-        ("load=128", "load=128: case 128 (pcpu_alloc_test) is not there yet"),
+        ("load=256", "load=256: case 256 (kvfree_rcu_1_arg_vmalloc_test) is not there yet"),
         ("cpu=1", "cpu: no such parameter"),
     ] {
         assert_eq!(console::latency(&["seconds=1", argument]).expect_err("wrong").to_string(), line);

@@ -17,6 +17,7 @@ mod invlpgb;
 mod isolated;
 mod latency;
 mod machine;
+mod percpu;
 mod ram;
 mod refusals;
 mod shootdown;

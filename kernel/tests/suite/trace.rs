@@ -116,12 +116,8 @@ fn every_event_comes_back_as_it_was() {
     ]
     .map(|error| Event::AllocateFailed { error, size: 9, caller })
     .to_vec();
-    events.extend([Kind::Vmalloc, Kind::Vmap, Kind::Ioremap, Kind::VmMapRam].map(|kind| Event::Allocate {
-        address: usize::MAX,
-        pages: 1 << 33,
-        kind,
-        caller,
-    }));
+    let kinds = [Kind::Vmalloc, Kind::Vmap, Kind::Ioremap, Kind::VmMapRam, Kind::Congruent];
+    events.extend(kinds.map(|kind| Event::Allocate { address: usize::MAX, pages: 1 << 33, kind, caller }));
     events.extend([
         Event::Free { address: 1, pages: 2 },
         Event::PurgeBegin { pages: -5 },

@@ -29,12 +29,26 @@ pub(crate) enum Role {
     Head { blocks: u32, huge: u32 },
     /// A later block of an area, this many blocks behind its head.
     Tail { behind: u32 },
+    /// A block of a congruent area of this many pages, so many blocks behind its first. Which of the pages
+    /// are mapped, the block's pages say: those are live.
+    Congruent { pages: usize, behind: usize },
+    /// A block of a congruent area that was freed: its pages wait for a flush, then it is closed.
+    Leaving,
     /// The first of this many blocks that are unmapped and wait for a flush. Frames are in the first
     /// entries of each, or scattered over it.
     Freed { blocks: u32, scattered: bool },
 }
 
+/// Of the pages in a congruent area's role; below are the tag and a block's number.
+const PAGES_SHIFT: u32 = 3 + 24;
+const _: () = assert!(crate::arena::MAX_BLOCKS <= 1 << 24);
+
 impl Role {
+    /// Whether the block's [`Pages`] say what each of its pages is.
+    pub fn has_pages(self) -> bool {
+        matches!(self, Self::Small { .. } | Self::Congruent { .. } | Self::Leaving)
+    }
+
     fn to_word(self) -> u64 {
         let (tag, value, huge) = match self {
             Self::Unused => (0, 0, 0),
@@ -42,6 +56,10 @@ impl Role {
             Self::Head { blocks, huge } => (2, blocks, huge),
             Self::Tail { behind } => (3, behind, 0),
             Self::Freed { blocks, scattered } => (4, blocks, scattered.into()),
+            Self::Congruent { pages, behind } => {
+                return 5 | (behind << 3) as u64 | (pages as u64) << PAGES_SHIFT;
+            }
+            Self::Leaving => (6, 0, 0),
         };
         tag | u64::from(huge) << 3 | u64::from(value) << 32
     }
@@ -53,7 +71,12 @@ impl Role {
             1 => Self::Small { pool: value as u16 },
             2 => Self::Head { blocks: value, huge: (word as u32) >> 3 },
             3 => Self::Tail { behind: value },
-            _ => Self::Freed { blocks: value, scattered: (word as u32) >> 3 != 0 },
+            4 => Self::Freed { blocks: value, scattered: (word as u32) >> 3 != 0 },
+            5 => Self::Congruent {
+                pages: (word >> PAGES_SHIFT) as usize,
+                behind: (word as usize & ((1 << PAGES_SHIFT) - 1)) >> 3,
+            },
+            _ => Self::Leaving,
         }
     }
 }
@@ -64,7 +87,8 @@ pub(crate) struct Block {
     role: AtomicU64,
     /// The directory entry that links the leaf table, kept while the block has one; else 0.
     leaf: AtomicU64,
-    /// Neighbours in a bin of the pool; guarded by the pool's lock.
+    /// Neighbours in a bin of the pool; guarded by the pool's lock. Of the first block of a congruent area,
+    /// those of the areas before and behind it in its set.
     pub next: AtomicU32,
     pub previous: AtomicU32,
     /// The next block of a list of blocks that wait for a flush; whoever has the list may write it.

@@ -58,11 +58,13 @@ pub enum Kind {
     Ioremap = 3,
     /// Frames of somebody else for a short time, from `vm_map_ram`.
     VmMapRam = 4,
+    /// One of several at set distances, whose pages come and go, from `allocate_congruent`.
+    Congruent = 5,
 }
 
 impl Kind {
     fn from_bits(bits: u64) -> Option<Self> {
-        [Self::Vmalloc, Self::Vmap, Self::Ioremap, Self::VmMapRam]
+        [Self::Vmalloc, Self::Vmap, Self::Ioremap, Self::VmMapRam, Self::Congruent]
             .into_iter()
             .find(|&kind| kind as u64 == bits)
     }
@@ -75,6 +77,7 @@ impl Kind {
             Self::Vmap => "vmap",
             Self::Ioremap => "ioremap",
             Self::VmMapRam => "vm_map_ram",
+            Self::Congruent => "congruent",
         }
     }
 }

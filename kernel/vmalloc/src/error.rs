@@ -189,6 +189,11 @@ pub enum ProtectError {
         /// The area.
         area: AreaInfo,
     },
+    /// Pages of a congruent area come and go; they are always read and written.
+    WrongKind {
+        /// The area.
+        area: AreaInfo,
+    },
     /// No frame for the table that splits a 2 MiB page.
     OutOfFrames,
 }
@@ -199,12 +204,97 @@ impl fmt::Display for ProtectError {
             Self::BadRange { start, size } => write!(f, "{size} bytes at {start:#x} are no pages"),
             Self::NotAllocated { address } => write!(f, "nothing is allocated at {address:#x}"),
             Self::BehindArea { area } => write!(f, "the range ends behind its area, {area}"),
+            Self::WrongKind { area } => write!(f, "protections of this kind of area stay: {area}"),
             Self::OutOfFrames => write!(f, "out of frames"),
         }
     }
 }
 
 impl core::error::Error for ProtectError {}
+
+/// Why there are no congruent areas.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CongruentError {
+    /// No areas were asked for, or more than [`MAX_CONGRUENT`](crate::MAX_CONGRUENT).
+    BadCount {
+        /// Areas asked for.
+        count: usize,
+    },
+    /// An area does not begin a multiple of [`BLOCK_SIZE`](crate::BLOCK_SIZE) behind the base.
+    BadOffset {
+        /// Bytes asked for.
+        offset: usize,
+    },
+    /// An area begins before the one in front of it in the list ends, its guard page included: in blocks.
+    Overlap {
+        /// Which one, counted from 0.
+        index: usize,
+    },
+    /// As any area.
+    Refused(AllocError),
+}
+
+impl From<AllocError> for CongruentError {
+    fn from(error: AllocError) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl fmt::Display for CongruentError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BadCount { count } => write!(f, "{count} areas cannot be congruent"),
+            Self::BadOffset { offset } => write!(f, "offset {offset:#x} is no multiple of 2 MiB"),
+            Self::Overlap { index } => write!(f, "area {index} begins in a block of the one before"),
+            Self::Refused(error) => error.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for CongruentError {}
+
+/// Why pages of congruent areas were not populated or depopulated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PopulateError {
+    /// The set was freed, or is another instance's.
+    NotAllocated {
+        /// Its base.
+        base: usize,
+    },
+    /// No area has any of the pages.
+    BadRange {
+        /// First page asked for.
+        start: usize,
+        /// Behind the last one.
+        end: usize,
+    },
+    /// There is a frame there already.
+    Populated {
+        /// Where, or some pages before.
+        address: usize,
+    },
+    /// There is no frame there.
+    NotPopulated {
+        /// Where, or some pages before.
+        address: usize,
+    },
+    /// Frames ran out.
+    OutOfFrames,
+}
+
+impl fmt::Display for PopulateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotAllocated { base } => write!(f, "no congruent areas are allocated at {base:#x}"),
+            Self::BadRange { start, end } => write!(f, "no area has any of the pages {start}..{end}"),
+            Self::Populated { address } => write!(f, "{address:#x} has frames already"),
+            Self::NotPopulated { address } => write!(f, "{address:#x} lacks frames"),
+            Self::OutOfFrames => write!(f, "out of frames"),
+        }
+    }
+}
+
+impl core::error::Error for PopulateError {}
 
 /// Why an instance could not be made.
 #[derive(Clone, Debug, PartialEq, Eq)]

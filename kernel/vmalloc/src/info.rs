@@ -9,6 +9,7 @@ use crate::{
     block::Role,
     entry::{Entry, Kind},
     platform::{BLOCK_PAGES, BLOCK_SHIFT, PAGE_SHIFT, PAGE_SIZE, Platform, Table},
+    run::blocks_for,
     tables::{self, ROOT_SHIFT},
 };
 use core::{
@@ -22,10 +23,12 @@ use core::{
 pub struct AreaInfo {
     /// First address.
     pub start: usize,
-    /// Mapped pages of 4 KiB; a guard page behind them is not counted.
+    /// Pages of 4 KiB; a guard page behind them is not counted.
     pub pages: usize,
     /// Guard pages behind them: one, but for what `vm_map_ram` maps inside a block.
     pub guard_pages: usize,
+    /// How many of `pages` are mapped: all, but for congruent areas.
+    pub populated: usize,
     /// How many of `pages` are mapped by 2 MiB pages.
     pub huge_pages: usize,
     /// Bytes that were asked for.
@@ -43,7 +46,7 @@ impl AreaInfo {
         self.mapped_end() + self.guard_pages * PAGE_SIZE
     }
 
-    /// Where the mapped bytes end, and the guard page starts if there is one.
+    /// Where the area's bytes end, and the guard page starts if there is one.
     #[must_use]
     pub fn mapped_end(&self) -> usize {
         self.start + self.pages * PAGE_SIZE
@@ -61,6 +64,9 @@ impl fmt::Display for AreaInfo {
             None => f.write_str("-")?,
         }
         write!(f, " pages={} {kind}", self.pages)?;
+        if self.populated < self.pages {
+            write!(f, " populated={}", self.populated)?;
+        }
         if self.huge_pages > 0 {
             write!(f, " huge={}", self.huge_pages / BLOCK_PAGES)?;
         }
@@ -79,7 +85,7 @@ pub struct Stats {
     pub lazy: usize,
     /// Frames, of areas that were freed, that wait for a flush.
     pub quarantined: usize,
-    /// Frames that free pages kept, flushed, to be mapped there again.
+    /// Frames that free pages, or pages of congruent areas, kept, flushed, to be mapped there again.
     pub kept: usize,
     /// The longest run of free pages in a block, or of free blocks.
     pub largest_free_run: usize,
@@ -142,7 +148,8 @@ impl<P: Platform> Vmalloc<P> {
         let offset = address - self.range.start;
         let (number, page) = (offset >> BLOCK_SHIFT, offset >> PAGE_SHIFT & (BLOCK_PAGES - 1));
         let found = match self.table.get(number)?.role() {
-            Role::Unused | Role::Freed { .. } => None,
+            Role::Unused | Role::Freed { .. } | Role::Leaving => None,
+            Role::Congruent { pages, behind } => self.congruent_area(number.checked_sub(behind)?, pages),
             Role::Small { .. } => self.small_area(number, page),
             Role::Head { blocks, huge } => self.run_area(number, blocks as usize, huge as usize),
             Role::Tail { behind } => match self.table.get(number.checked_sub(behind as usize)?)?.role() {
@@ -172,6 +179,7 @@ impl<P: Platform> Vmalloc<P> {
                 Some(Role::Head { blocks, huge }) if page == 0 => {
                     self.run_area(number, blocks as usize, huge as usize)
                 }
+                Some(Role::Congruent { pages, behind: 0 }) if page == 0 => self.congruent_area(number, pages),
                 _ => None,
             });
             if found.is_some() {
@@ -222,6 +230,7 @@ impl<P: Platform> Vmalloc<P> {
             return Some(AreaInfo {
                 start,
                 pages,
+                populated: pages,
                 guard_pages: 0,
                 huge_pages: 0,
                 requested: pages * PAGE_SIZE,
@@ -230,7 +239,7 @@ impl<P: Platform> Vmalloc<P> {
             });
         }
         let guard = Entry(leaf.get(last + 1)?.load(Ordering::Acquire));
-        describe(start, pages, 0, guard)
+        describe(start, pages, pages, 0, guard)
     }
 
     fn run_area(&self, number: usize, blocks: usize, huge: usize) -> Option<AreaInfo> {
@@ -241,7 +250,18 @@ impl<P: Platform> Vmalloc<P> {
         let leaf = self.table.get(number + blocks - 1)?.leaf(&self.platform)?;
         let in_last = (0..BLOCK_PAGES).find(|&page| load(leaf, page).is_guard())?;
         let pages = (blocks - 1) * BLOCK_PAGES + in_last;
-        describe(self.address(number, 0), pages, huge * BLOCK_PAGES, load(leaf, in_last))
+        describe(self.address(number, 0), pages, pages, huge * BLOCK_PAGES, load(leaf, in_last))
+    }
+
+    fn congruent_area(&self, number: usize, pages: usize) -> Option<AreaInfo> {
+        let leaf = |index: usize| self.table.get(number + index)?.leaf(&self.platform);
+        let mut populated = 0;
+        for index in 0..blocks_for(pages) {
+            let entries = leaf(index)?;
+            populated += (0..BLOCK_PAGES).filter(|&page| load(entries, page).is_present()).count();
+        }
+        let guard = load(leaf(pages / BLOCK_PAGES)?, pages % BLOCK_PAGES);
+        describe(self.address(number, 0), pages, populated, 0, guard)
     }
 
     /// What the instance did so far.
@@ -281,10 +301,12 @@ impl<P: Platform> Vmalloc<P> {
         let pages = block.pages.lock(&pin);
         let leaf = block.leaf(&self.platform);
         stats.leaf_tables += usize::from(leaf.is_some());
-        let small = matches!(block.role(), Role::Small { .. });
-        if small {
-            stats.free += pages.free();
+        let has_pages = block.role().has_pages();
+        if has_pages {
             stats.lazy += pages.stale();
+        }
+        if let Role::Small { .. } = block.role() {
+            stats.free += pages.free();
             stats.largest_free_run = stats.largest_free_run.max(pages.longest_run());
         }
         if let Role::Freed { blocks, .. } = block.role() {
@@ -292,7 +314,7 @@ impl<P: Platform> Vmalloc<P> {
         }
         let waits = |slot: &AtomicU64| Entry(slot.load(Ordering::Relaxed)).quarantined_frame().is_some();
         for (page, slot) in leaf.into_iter().flat_map(|leaf| leaf.iter()).enumerate() {
-            let kept = small && pages.is_free(page);
+            let kept = has_pages && pages.is_free(page);
             *(if kept { &mut stats.kept } else { &mut stats.quarantined }) += usize::from(waits(slot));
         }
         if leaf.is_none() && self.look(|| self.block_entry(number).filter(|slot| waits(slot))).is_some() {
@@ -318,11 +340,18 @@ impl<P: Platform> Vmalloc<P> {
 }
 
 /// What a guard page's entry and the pages before it tell.
-fn describe(start: usize, pages: usize, huge_pages: usize, guard: Entry) -> Option<AreaInfo> {
+fn describe(
+    start: usize,
+    pages: usize,
+    populated: usize,
+    huge_pages: usize,
+    guard: Entry,
+) -> Option<AreaInfo> {
     let info = guard.guard_info()?;
     Some(AreaInfo {
         start,
         pages,
+        populated,
         guard_pages: 1,
         huge_pages,
         requested: pages * PAGE_SIZE - info.slack,

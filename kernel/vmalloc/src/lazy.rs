@@ -137,7 +137,7 @@ impl<P: Platform> Vmalloc<P> {
         let pin = self.platform.pin();
         let pages = block.pages.lock(&pin);
         match block.role() {
-            Role::Small { .. } => pages.stale_runs(from).next(),
+            role if role.has_pages() => pages.stale_runs(from).next(),
             Role::Freed { blocks, scattered: false } if from == 0 => Some((0, blocks as usize * BLOCK_PAGES)),
             _ => None,
         }

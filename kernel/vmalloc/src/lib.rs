@@ -14,6 +14,7 @@
 //! | `request` | what an area is asked to be |
 //! | `small`, `run` | areas inside a block, and areas of whole blocks |
 //! | `ram` | `vm_map_ram` |
+//! | `congruent`, `populate` | several areas at set distances, whose pages come and go |
 //! | `realloc`, `resize` | shrinking and growing; growth moves entries, not bytes |
 //! | `protect` | changing protections |
 //! | `read` | reading what may vanish |
@@ -48,6 +49,7 @@ mod bins;
 mod bitmap;
 mod block;
 mod blocks;
+mod congruent;
 mod cpus;
 mod deferred;
 mod entry;
@@ -64,6 +66,7 @@ mod pages;
 mod platform;
 mod policy;
 mod pool;
+mod populate;
 mod protect;
 mod purge;
 mod ram;
@@ -83,6 +86,8 @@ mod tests;
 mod tests_broadcast;
 #[cfg(test)]
 mod tests_calls;
+#[cfg(test)]
+mod tests_congruent;
 #[cfg(test)]
 mod tests_failures;
 #[cfg(test)]
@@ -109,9 +114,10 @@ use purge::Turn;
 
 #[cfg(feature = "collections")]
 pub use allocator::{VBox, VVec};
+pub use congruent::{CongruentArea, CongruentSet, MAX_CONGRUENT};
 pub use cpus::{CpuSet, ListError, MAX_CPUS};
 pub use entry::{Cache, Kind, Protection};
-pub use error::{AllocError, FreeError, NewError, ProtectError, ReallocError};
+pub use error::{AllocError, CongruentError, FreeError, NewError, PopulateError, ProtectError, ReallocError};
 pub use flusher::{Flusher, Scope};
 pub use info::{AreaInfo, Stats, Tally};
 pub use notify::{MAX_NOTIFIERS, PurgeNotifier};

@@ -178,6 +178,29 @@ impl Pages {
         self.stale_count += count as u16;
     }
 
+    /// Pages of which none is live become so, whether or not they wait for a flush: how many did. `None`:
+    /// one is live.
+    pub fn revive(&mut self, first: usize, count: usize) -> Option<usize> {
+        if !View(|index| self.open.word(index) | self.stale.word(index)).all(first, count) {
+            return None;
+        }
+        let mut waited = 0;
+        for page in first..first + count {
+            let (index, bit) = (page / 64, 1 << (page % 64));
+            waited += usize::from(self.stale.word(index) & bit != 0);
+            self.open.set_word(index, self.open.word(index) & !bit);
+            self.stale.set_word(index, self.stale.word(index) & !bit);
+        }
+        self.stale_count -= waited as u16;
+        self.free -= (count - waited) as u16;
+        Some(waited)
+    }
+
+    /// Whether these pages are live.
+    pub fn are_live(&self, first: usize, count: usize) -> bool {
+        View(|index| !(self.open.word(index) | self.stale.word(index))).all(first, count)
+    }
+
     /// Dirty pages become flushing; how many are now.
     pub fn begin_flush(&mut self, stamp: Stamp) -> usize {
         for index in 0..WORDS {
@@ -262,7 +285,7 @@ mod tests {
 
         /// Takes, retirements and flushes in any order, against an array of states.
         #[test]
-        fn two_bits_say_what_every_page_is(steps in prop::collection::vec((0u8..8, 1usize..90, 0u32..6, any::<prop::sample::Index>()), 1..300)) {
+        fn two_bits_say_what_every_page_is(steps in prop::collection::vec((0u8..9, 1usize..90, 0u32..6, any::<prop::sample::Index>()), 1..300)) {
             let mut pages = Pages::new();
             let mut model = [Is::Free; BLOCK_PAGES];
             let mut live: Vec<(usize, usize)> = Vec::new();
@@ -288,6 +311,19 @@ mod tests {
                             pages.give(first, count);
                             model[first..first + count].fill(Is::Free);
                         }
+                    }
+                    8 => {
+                        let first = index.index(BLOCK_PAGES + 1 - count);
+                        let range = &mut model[first..first + count];
+                        let expected = range.iter().all(|is| !matches!(is, Is::Live(_))).then(|| {
+                            range.iter().filter(|is| matches!(is, Is::Dirty | Is::Flushing)).count()
+                        });
+                        prop_assert_eq!(pages.revive(first, count), expected);
+                        if expected.is_some() {
+                            range.fill(Is::Live(serial as u32));
+                            live.push((first, count));
+                        }
+                        prop_assert!(pages.are_live(first, count) || expected.is_none());
                     }
                     6 => {
                         pages.begin_flush(Shootdown::new().stamp());

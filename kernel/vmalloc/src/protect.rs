@@ -6,7 +6,7 @@
 
 use crate::{
     ProtectError, Vmalloc,
-    entry::{Entry, Protection},
+    entry::{Entry, Kind, Protection},
     flush::Unflushed,
     info::AreaInfo,
     platform::{BLOCK_PAGES, BLOCK_SHIFT, PAGE_SIZE, Platform},
@@ -39,6 +39,9 @@ impl<P: Platform> Vmalloc<P> {
         }
         let area = self.find_area(start).filter(|area| start < area.mapped_end());
         let area = area.ok_or(ProtectError::NotAllocated { address: start })?;
+        if area.kind == Kind::Congruent {
+            return Err(ProtectError::WrongKind { area });
+        }
         let pages = size.div_ceil(PAGE_SIZE);
         if pages > (area.mapped_end() - start) / PAGE_SIZE {
             return Err(ProtectError::BehindArea { area });

@@ -229,6 +229,12 @@ impl<P: Platform> Vmalloc<P> {
                     return if scattered { 0 } else { pages };
                 }
             }
+            Role::Congruent { .. } | Role::Leaving => {
+                let (freed, waits) = self.end_congruent_flush(&pin, block, flushed);
+                wait = waits;
+                self.turn.room.fetch_add(freed as u64, Ordering::Relaxed);
+                freed
+            }
             _ => {
                 let mut freed = 0;
                 self.settle(&pin, number, |pages| {

@@ -8,7 +8,7 @@
 use crate::{
     AllocError, Vmalloc,
     area::{claim, publish, unmap},
-    block::{Block, Role},
+    block::Block,
     cpus::MAX_CPUS,
     entry::{Attributes, Entry, GuardInfo, Kind},
     platform::{BLOCK_PAGES, CpuPin, Frame, PAGE_SIZE, Platform, Table},
@@ -248,8 +248,8 @@ impl<P: Platform> Vmalloc<P> {
         let mut count = 0;
         {
             let pages = block.pages.lock(&pin);
-            let small = matches!(block.role(), Role::Small { .. });
-            let Some(leaf) = block.leaf(&self.platform).filter(|_| small) else { return 0 };
+            let has_pages = block.role().has_pages();
+            let Some(leaf) = block.leaf(&self.platform).filter(|_| has_pages) else { return 0 };
             for (page, slot) in leaf.iter().enumerate() {
                 let kept = Entry(slot.load(Ordering::Relaxed)).quarantined_frame();
                 if let Some(frame) = kept.filter(|_| pages.is_free(page)) {

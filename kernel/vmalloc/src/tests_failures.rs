@@ -4,14 +4,15 @@
 extern crate std;
 
 use crate::{
-    AllocError, BLOCK_PAGES, BLOCK_SIZE, Cache, NewError, PAGE_SIZE, Platform, ProtectError, Protection,
-    ReallocError, Request, Vmalloc,
+    AllocError, AreaInfo, BLOCK_PAGES, BLOCK_SIZE, Cache, CongruentArea, CongruentError, NewError, PAGE_SIZE,
+    Platform, PopulateError, ProtectError, Protection, ReallocError, Request, Vmalloc,
     sim::{Machine, PageFault},
     tests::{START, address, free, instance},
     tests_calls::{assert_marks, mark, protect, resize, take, unmap},
     tests_ram::unmap_ram,
 };
 use core::{fmt::Debug, ptr::NonNull};
+use std::vec::Vec;
 
 const BLOCKS: usize = 16;
 
@@ -157,6 +158,34 @@ fn protections_that_split_huge_pages() {
             assert_eq!(info.pages, pages);
             assert!(info.huge_pages == 0 || done.is_none());
             free(vmalloc, area).expect("allocated");
+        },
+    );
+}
+
+#[test]
+fn congruent_areas() {
+    let areas = [(0, 2), (3, 600), (6, 1)];
+    let areas =
+        areas.map(|(block, pages)| CongruentArea { offset: block * BLOCK_SIZE, size: pages * PAGE_SIZE });
+    let free = |vmalloc: &Vmalloc<&Machine>, set| {
+        // SAFETY: simulated memory, which nobody uses.
+        unsafe { vmalloc.free_congruent(set) }.expect("allocated");
+    };
+    until_it_succeeds(
+        |error| *error == CongruentError::Refused(AllocError::OutOfFrames),
+        |_, _| (),
+        |vmalloc, ()| vmalloc.allocate_congruent(&areas, 1),
+        |_, vmalloc, (), set| set.into_iter().for_each(|set| free(vmalloc, set)),
+    );
+    until_it_succeeds(
+        |error| *error == PopulateError::OutOfFrames,
+        |_, vmalloc| vmalloc.allocate_congruent(&areas, 1).expect("room"),
+        |vmalloc, set| vmalloc.populate(*set, 1..515),
+        |_, vmalloc, set, populated| {
+            let pages = |area: AreaInfo| area.populated;
+            let expected = if populated.is_some() { [1, 514] } else { [0, 0] };
+            assert_eq!(vmalloc.areas().map(pages).take(2).collect::<Vec<_>>(), expected);
+            free(vmalloc, set);
         },
     );
 }

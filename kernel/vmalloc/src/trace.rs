@@ -27,7 +27,7 @@ pub enum Event {
     Allocate {
         /// First address.
         address: usize,
-        /// Mapped pages.
+        /// Its pages, mapped or not.
         pages: usize,
         /// Which call made it.
         kind: Kind,

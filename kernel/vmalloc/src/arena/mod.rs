@@ -24,6 +24,7 @@
 //! Lock: the arena's own, the first in the order (arena, pool, block). It is taken once for each run of
 //! blocks, and no memory is allocated under it.
 
+mod congruent;
 mod map;
 mod search;
 mod state;
@@ -36,6 +37,7 @@ use crate::{
     platform::{CpuPin, LockClass, Platform},
     policy::SearchPolicy,
 };
+pub(crate) use congruent::Part;
 use core::ops::Range;
 use map::{LEAVES, MAP_BLOCKS, Map};
 use state::State;

@@ -75,7 +75,7 @@ impl State {
     }
 
     /// The lowest run of at least `count` free blocks at or above `from`, which the arena has.
-    fn next_run(&mut self, from: usize, count: usize) -> Option<usize> {
+    pub(super) fn next_run(&mut self, from: usize, count: usize) -> Option<usize> {
         self.steps += 1;
         let index = from / MAP_BLOCKS;
         let below = match &self.maps[index] {
@@ -228,7 +228,7 @@ impl State {
 /// Neither this overflows nor the end of a run from there: a block's number and a run that an arena may have
 /// are at most 2^24, the padding is below 2^63.
 #[inline]
-fn aligned(block: usize, align: usize, offset: usize) -> usize {
+pub(super) fn aligned(block: usize, align: usize, offset: usize) -> usize {
     // The sum may wrap, as multiples of a power of two do.
     block + (block.wrapping_add(offset).wrapping_neg() & (align - 1))
 }

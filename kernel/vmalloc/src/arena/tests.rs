@@ -1,5 +1,6 @@
 extern crate std;
 
+mod congruent;
 mod differential;
 mod steps;
 mod threads;

@@ -1,0 +1,222 @@
+//! Spaces against a naive model, and their bounds.
+
+extern crate std;
+
+use super::*;
+use core::alloc::Layout;
+use fastrand::Rng;
+use std::{collections::BTreeMap, vec, vec::Vec};
+
+/// The owner of a space: chunks are numbered, and which pages have frames is remembered.
+struct Owner {
+    space: Space<usize>,
+    populated: BTreeMap<usize, Vec<bool>>,
+    next: usize,
+    /// Populating that is still to succeed, then fails.
+    allowance: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Object {
+    chunk: usize,
+    place: Place,
+    layout: Layout,
+}
+
+fn layout(size: usize, align: usize) -> Layout {
+    Layout::from_size_align(size, align).expect("small")
+}
+
+impl Owner {
+    fn new() -> Self {
+        Self { space: Space::new(), populated: BTreeMap::new(), next: 0, allowance: usize::MAX }
+    }
+
+    fn take(&mut self, layout: Layout) -> Option<Object> {
+        let size = Size::of(layout).expect("small");
+        loop {
+            match self.space.take(size) {
+                Taken::At(chunk, place) => return Some(Object { chunk, place, layout }),
+                Taken::Reserved(reserved) => {
+                    let chunk = reserved.name;
+                    let frames = self.populated.get_mut(&chunk).expect("a chunk");
+                    if self.allowance == 0 {
+                        let given = self.space.give_up(&reserved);
+                        self.settle(given);
+                        return None;
+                    }
+                    self.allowance -= 1;
+                    for page in reserved.missing().flatten() {
+                        assert!(!frames[page], "page {page} has a frame");
+                        frames[page] = true;
+                    }
+                    assert!(frames[reserved.pages()].iter().all(|&frame| frame));
+                    let place = self.space.commit(&reserved, size);
+                    return Some(Object { chunk, place, layout });
+                }
+                Taken::Full => {
+                    self.space.add(Chunk::new(self.next).expect("memory enough")).ok()?;
+                    self.populated.insert(self.next, vec![false; PAGES]);
+                    self.next += 1;
+                }
+            }
+        }
+    }
+
+    fn give(&mut self, object: Object) {
+        let given = self.space.give(object.place, Size::of(object.layout).expect("small"));
+        self.settle(given);
+    }
+
+    fn settle(&mut self, given: Given<usize>) {
+        match given {
+            Given::Kept => {}
+            Given::Chunk(chunk) => drop(self.populated.remove(chunk.name()).expect("a chunk")),
+            Given::Reserved(reserved) => {
+                let frames = &mut self.populated.get_mut(&reserved.name).expect("a chunk")[reserved.pages()];
+                assert!(frames.iter().all(|&frame| frame));
+                frames.fill(false);
+                let given = self.space.depopulated(&reserved);
+                self.settle(given);
+            }
+        }
+    }
+
+    fn frames(&self) -> usize {
+        self.populated.values().flatten().filter(|&&frame| frame).count()
+    }
+
+    /// What the space counts is what can be counted.
+    fn check(&self, objects: usize) {
+        self.space.check();
+        assert!(objects > 0 || self.populated.len() <= 1, "one empty chunk is kept");
+        assert!(objects > 0 || self.frames() <= 32, "{} frames are kept", self.frames());
+    }
+}
+
+/// Bytes that objects have, each by one.
+#[derive(Default)]
+struct Model(BTreeMap<(usize, usize), usize>);
+
+impl Model {
+    fn take(&mut self, object: Object, owner: &Owner) {
+        let (start, end) = (object.place.offset(), object.place.offset() + object.layout.size());
+        assert!(start.is_multiple_of(object.layout.align()) && end <= UNIT_SIZE, "{object:?}");
+        let below = self.0.range(..(object.chunk, end)).next_back();
+        assert!(
+            below.is_none_or(|(&(chunk, _), &other)| chunk < object.chunk || other <= start),
+            "{object:?}"
+        );
+        let pages = start / PAGE_SIZE..end.div_ceil(PAGE_SIZE);
+        assert!(owner.populated[&object.chunk][pages].iter().all(|&frame| frame), "{object:?} lacks frames");
+        self.0.insert((object.chunk, start), end);
+    }
+
+    fn give(&mut self, object: Object) {
+        self.0.remove(&(object.chunk, object.place.offset())).expect("taken");
+    }
+}
+
+/// Objects of all sizes come and go; now and then there is no frame. Seen failing when a row leaves the
+/// alignment out, when the longest run is measured wrong after taking or giving, when pages that were given
+/// up count as spare, when those that were populated do not, and when no empty chunk is removed.
+#[test]
+fn objects_have_bytes_of_their_own_and_give_them_back() {
+    for seed in 0..4 {
+        let (mut random, mut owner, mut model) = (Rng::with_seed(seed), Owner::new(), Model::default());
+        let mut objects: Vec<Object> = Vec::new();
+        let (mut largest, mut taken, mut refused) = (64, 0, 0);
+        for round in 0..40_000 {
+            if round % 1000 == 0 {
+                largest = [24, 200, 1024, 4096, 40_000][random.usize(..5)];
+                owner.allowance = if random.u8(..4) == 0 { random.usize(..40) } else { usize::MAX };
+            }
+            if random.u8(..100) < [70, 50, 30, 5][round / 2500 % 4] {
+                let layout = layout(random.usize(1..=largest), 1 << random.u8(0..=12));
+                match owner.take(layout) {
+                    Some(object) => {
+                        model.take(object, &owner);
+                        objects.push(object);
+                        taken += 1;
+                    }
+                    None => refused += 1,
+                }
+            } else if !objects.is_empty() {
+                let object = objects.swap_remove(random.usize(..objects.len()));
+                owner.give(object);
+                model.give(object);
+            }
+            if round % 1000 == 999 {
+                owner.check(objects.len());
+            }
+        }
+        for object in objects.drain(..) {
+            owner.give(object);
+        }
+        owner.check(0);
+        assert!(taken > 10_000 && refused > 10, "{taken} {refused}");
+        while let Some(chunk) = owner.space.trim() {
+            owner.populated.remove(chunk.name()).expect("a chunk");
+        }
+        assert!(owner.populated.is_empty());
+    }
+}
+
+/// Those of the benchmark: 9 % more than their bytes were seen.
+#[test]
+fn objects_of_many_sizes_are_packed() {
+    let (mut random, mut owner) = (Rng::with_seed(1), Owner::new());
+    let layouts = (0..35_000).map(|_| layout(random.usize(1..=1024), 1 << random.u8(1..=11)));
+    let objects: Vec<_> = layouts.map(|layout| owner.take(layout).expect("chunks enough")).collect();
+    let bytes: usize = objects.iter().map(|object| object.layout.size()).sum();
+    let taken = owner.frames() * PAGE_SIZE;
+    assert!(taken * 100 < bytes * 112, "{taken} bytes for {bytes}");
+    objects.into_iter().for_each(|object| owner.give(object));
+    owner.check(0);
+}
+
+#[test]
+fn pages_with_frames_are_used_before_others() {
+    let mut owner = Owner::new();
+    let objects: Vec<_> = (0..20).map(|_| owner.take(layout(4096, 4096)).expect("room")).collect();
+    objects.iter().skip(5).for_each(|&object| owner.give(object));
+    assert_eq!(owner.frames(), 24, "eight at a time, and they are kept");
+    owner.allowance = 0;
+    for _ in 0..19 {
+        owner.take(layout(4096, 1)).expect("a frame is there");
+    }
+    assert!(owner.take(layout(1, 1)).is_none());
+    owner.allowance = 1;
+    // Of ten pages.
+    assert_eq!(owner.take(layout(40_000, 1)).expect("a frame").place.offset(), 24 * PAGE_SIZE);
+}
+
+#[test]
+fn what_does_not_fit_a_unit_is_refused() {
+    assert_eq!(Size::of(layout(0, 1)), Err(SizeError::Zero));
+    assert_eq!(Size::of(layout(UNIT_SIZE + 1, 1)), Err(SizeError::TooLarge { size: UNIT_SIZE + 1 }));
+    assert_eq!(Size::of(layout(1, 8192)), Err(SizeError::BadAlignment { align: 8192 }));
+    let mut owner = Owner::new();
+    let objects = [UNIT_SIZE; 3].map(|size| owner.take(layout(size, 4096)).expect("room"));
+    assert_eq!(objects.map(|object| object.chunk), [0, 1, 2]);
+    objects.into_iter().for_each(|object| owner.give(object));
+    owner.check(0);
+}
+
+#[test]
+fn there_are_so_many_chunks_and_no_more() {
+    let mut owner = Owner::new();
+    let objects: Vec<_> = (0..CHUNKS).map(|_| owner.take(layout(UNIT_SIZE, 1)).expect("room")).collect();
+    assert!(owner.take(layout(1, 1)).is_none());
+    owner.give(objects[100]);
+    assert_eq!(owner.take(layout(1, 1)).expect("room").chunk, 100);
+}
+
+#[test]
+#[should_panic(expected = "what is free was given back")]
+fn what_was_given_back_cannot_be_given_again() {
+    let mut owner = Owner::new();
+    let objects = [(); 2].map(|()| owner.take(layout(100, 8)).expect("room"));
+    owner.give(objects[0]);
+    owner.give(objects[0]);
+}

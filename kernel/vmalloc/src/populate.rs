@@ -1,0 +1,136 @@
+//! Giving frames to pages of congruent areas, and taking them away again.
+//!
+//! What is depopulated goes the way of all freed pages: it keeps its frame, out of everybody's hands until
+//! each CPU has flushed, and longer unless frames run short. A page that is populated again meanwhile gets
+//! the same frame at once, so it never waits for a flush.
+
+use crate::{
+    AllocError, CongruentSet, PopulateError, Vmalloc,
+    area::unmap,
+    block::{Block, Role},
+    congruent::{is_present, retire_present},
+    entry::{Attributes, Cache, Protection},
+    platform::{BLOCK_PAGES, CpuPin, Platform},
+};
+use core::{iter, ops::Range, sync::atomic::Ordering};
+
+/// Pages of a set that lie in one block.
+struct Piece<'a> {
+    block: &'a Block,
+    first: usize,
+    count: usize,
+}
+
+impl<P: Platform> Vmalloc<P> {
+    /// Gives frames, of undefined contents, to the pages `pages` of every area of a set that has some of
+    /// them: pages count from the beginning of each.
+    ///
+    /// # Errors
+    /// See [`PopulateError`]; nothing has changed then.
+    pub fn populate(&self, set: CongruentSet, pages: Range<usize>) -> Result<(), PopulateError> {
+        let ticket = self.purge_ticket();
+        match self.try_populate(set, &pages) {
+            Err(PopulateError::OutOfFrames) => {}
+            result => return result,
+        }
+        let again = || match self.try_populate(set, &pages) {
+            Err(PopulateError::OutOfFrames) => Err(AllocError::OutOfFrames),
+            result => Ok(result),
+        };
+        let populated = self.make_room(AllocError::OutOfFrames, ticket, true, again);
+        populated.unwrap_or(Err(PopulateError::OutOfFrames))
+    }
+
+    fn try_populate(&self, set: CongruentSet, pages: &Range<usize>) -> Result<(), PopulateError> {
+        for (done, piece) in self.pieces(set, pages)?.enumerate() {
+            if let Err(error) = self.populate_piece(&piece) {
+                for piece in self.pieces(set, pages)?.take(done) {
+                    self.depopulate_piece(&piece);
+                }
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn populate_piece(&self, piece: &Piece<'_>) -> Result<(), PopulateError> {
+        let &Piece { block, first, count } = piece;
+        let pin = self.platform.pin();
+        let cpu = pin.cpu();
+        let waited = block.pages.lock(&pin).revive(first, count);
+        drop(pin);
+        let address = self.address(block.number(), first);
+        self.uncount_lazy(waited.ok_or(PopulateError::Populated { address })?);
+        let entries = &self.small_leaf(block)[first..first + count];
+        let attributes = Attributes::new(Protection::ReadWrite, Cache::WriteBack, true);
+        if self.refill(entries, attributes, cpu) {
+            return Ok(());
+        }
+        let pin = self.platform.pin();
+        let mut pages = block.pages.lock(&pin);
+        for slot in entries.iter().filter(|slot| is_present(slot)) {
+            unmap(slot);
+        }
+        pages.retire(first, count);
+        self.list_congruent(&pin, pages, block);
+        self.count_retired(pin, count);
+        Err(PopulateError::OutOfFrames)
+    }
+
+    /// Takes the frames of the pages `pages` away again, in every area of a set that has some of them. They
+    /// go back, if they are needed, when every CPU has flushed.
+    ///
+    /// # Errors
+    /// See [`PopulateError`]; nothing has changed then.
+    ///
+    /// # Safety
+    /// Nobody uses the pages any more, nor populates or depopulates them meanwhile.
+    pub unsafe fn depopulate(&self, set: CongruentSet, pages: Range<usize>) -> Result<(), PopulateError> {
+        for Piece { block, first, count } in self.pieces(set, &pages)? {
+            if !block.pages.lock(&self.platform.pin()).are_live(first, count) {
+                let address = self.address(block.number(), first);
+                return Err(PopulateError::NotPopulated { address });
+            }
+        }
+        self.pieces(set, &pages)?.for_each(|piece| self.depopulate_piece(&piece));
+        Ok(())
+    }
+
+    fn depopulate_piece(&self, &Piece { block, first, count }: &Piece<'_>) {
+        let pin = self.platform.pin();
+        let mut pages = block.pages.lock(&pin);
+        let count = retire_present(&mut pages, self.small_leaf(block), first..first + count);
+        self.list_congruent(&pin, pages, block);
+        self.count_retired(pin, count);
+    }
+
+    /// The pages `pages` of a set's areas, block by block: at least one.
+    fn pieces(
+        &self,
+        set: CongruentSet,
+        pages: &Range<usize>,
+    ) -> Result<impl Iterator<Item = Piece<'_>>, PopulateError> {
+        let first = self.set_area(set).ok_or(PopulateError::NotAllocated { base: set.base() })?;
+        let areas = iter::successors(Some(first), |(block, _)| {
+            let block = self.table.get(block.next.load(Ordering::Relaxed) as usize)?;
+            match block.role() {
+                Role::Congruent { pages, .. } => Some((block, pages)),
+                _ => None,
+            }
+        });
+        let Range { start, end } = *pages;
+        let mut pieces = areas
+            .flat_map(move |(block, pages)| {
+                let end = end.min(pages);
+                let blocks = if start < end { start / BLOCK_PAGES..end.div_ceil(BLOCK_PAGES) } else { 0..0 };
+                blocks.map(move |index| {
+                    let first = start.max(index * BLOCK_PAGES) % BLOCK_PAGES;
+                    let end = (end - index * BLOCK_PAGES).min(BLOCK_PAGES);
+                    (block.number() + index, first, end - first)
+                })
+            })
+            .map(|(number, first, count)| Piece { block: self.block(number), first, count })
+            .peekable();
+        if pieces.peek().is_none() { Err(PopulateError::BadRange { start, end }) } else { Ok(pieces) }
+    }
+}
