@@ -23,7 +23,8 @@ use parameters::Parameters;
 pub const ABOUT: &str = "runs the vmalloc benchmark cases\n\
     run_test_mask          cases to run, a sum of: 1 fix_size, 2 full_fit, 4 long_busy_list,\n\
     \x20                      8 random_size, 16 fix_align, 32 random_size_align, 64 align_shift,\n\
-    \x20                      1024 vm_map_ram, 2048 no_block, 4096 vrealloc (7)\n\
+    \x20                      256 kvfree_rcu_1_arg, 512 kvfree_rcu_2_arg, 1024 vm_map_ram,\n\
+    \x20                      2048 no_block, 4096 vrealloc (7)\n\
     nr_threads             workers, at least 1 (0)\n\
     sequential_test_order  1: cases in their order, 0: shuffled for each worker (0)\n\
     test_repeat_count      times each case is run (1)\n\
