@@ -10,8 +10,9 @@
 //! CPU: who defers faster than it is freed pays for that alone. So a list is used on one CPU only, never while
 //! the thread is in between, and needs no lock; what interrupts push comes and goes whole.
 //!
-//! The thread takes a batch when it is full, or some ticks old, and starts a grace period for it; when it
-//! takes the next one it frees it: mostly the grace period is over then, and nobody was interrupted for it.
+//! The thread takes a batch when it is full, or at a tick, and starts a grace period for it. When that is over,
+//! mostly when the next one is full, it frees the batch and takes the next; nobody is interrupted for it, unless
+//! somebody waits or much does.
 
 use super::{direct_map, frames, vmalloc};
 use crate::{
@@ -30,6 +31,8 @@ use core::{
 
 /// Heads that make a batch full.
 const BATCH: usize = 256;
+/// Areas that wait on a CPU before others are interrupted to end a grace period.
+const PATIENCE: usize = 16 * BATCH;
 /// Areas freed before others of the thread's class get their turn.
 const PIECE: usize = 64;
 
@@ -219,6 +222,9 @@ impl Waiting {
                 wish = self.wish.swap(NOTHING, Ordering::Acquire);
                 wish != NOTHING
             });
+            if wish == NEXT && self.now() < PATIENCE && !period.is_over() {
+                continue;
+            }
             let newer = Batch {
                 heads: self.heads.swap(null_mut(), Ordering::Relaxed),
                 pages: self.pages.swap(null_mut(), Ordering::Relaxed),

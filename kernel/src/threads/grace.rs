@@ -76,14 +76,20 @@ impl GracePeriod {
         }
     }
 
-    /// Waits until it is over. Called in a thread with nothing pinned.
+    /// Whether it is over. It will be without anybody's doing: each CPU passes at its next tick or switch, if
+    /// nothing is pinned then.
+    pub fn is_over(&self) -> bool {
+        let over = self.late().next().is_none();
+        fence(Ordering::SeqCst);
+        over
+    }
+
+    /// Waits until it is over, and interrupts those for whom it is not. Called in a thread with nothing pinned.
     pub fn wait(&self) {
-        let is_late = |cpu: usize| PASSED[cpu].0.load(Ordering::Acquire) == self.before[cpu];
-        let late = || self.others.iter().filter(|&cpu| is_late(cpu));
-        late().for_each(|cpu| apic::send(cpu, Vector::Reschedule));
+        self.late().for_each(|cpu| apic::send(cpu, Vector::Reschedule));
         let mut looks = 0;
-        for cpu in late() {
-            while is_late(cpu) {
+        for cpu in self.late() {
+            while self.is_late(cpu) {
                 match looks {
                     LOOKS => sleep(PATIENCE),
                     _ => {
@@ -94,6 +100,15 @@ impl GracePeriod {
             }
         }
         fence(Ordering::SeqCst);
+    }
+
+    fn is_late(&self, cpu: usize) -> bool {
+        PASSED[cpu].0.load(Ordering::Acquire) == self.before[cpu]
+    }
+
+    /// The CPUs that have not passed since it started.
+    fn late(&self) -> impl Iterator<Item = usize> {
+        self.others.iter().filter(|&cpu| self.is_late(cpu))
     }
 }
 
