@@ -18,6 +18,7 @@ mod isolated;
 mod latency;
 mod machine;
 mod ram;
+mod rcu;
 mod refusals;
 mod shootdown;
 mod threads;
