@@ -256,7 +256,7 @@ fn without_frames_the_caller_waits_and_frees() {
     assert_eq!(rcu::waiting(), (0, 0), "nothing was noted");
 }
 
-/// Seen failing without the notifier; and without the purge after it.
+/// Seen failing without the notifier.
 #[test_case]
 fn an_allocation_waits_for_what_is_deferred() {
     const PAGES: usize = 2000;
@@ -270,7 +270,7 @@ fn an_allocation_waits_for_what_is_deferred() {
             on_cpu(last_cpu(), move || {
                 let _pin = Pin::new();
                 while !stop.load(Ordering::Acquire) {}
-                tsc::spin_until(100_000, || false);
+                tsc::spin_until(1_000_000, || false);
             })
         });
         let none = AllFrames::take();
