@@ -54,6 +54,7 @@ impl Balance {
     fn now() -> Self {
         let vmalloc = memory::vmalloc();
         threads::grace::barrier();
+        memory::rcu::vfree_rcu_barrier();
         threads::settle();
         percpu::trim();
         vmalloc.trim();

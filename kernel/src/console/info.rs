@@ -3,7 +3,7 @@
 use super::CommandError;
 use crate::{
     arch::{apic, cpu},
-    memory::{self, frames, heap, percpu},
+    memory::{self, frames, heap, percpu, rcu},
     println,
 };
 use alloc::format;
@@ -45,6 +45,7 @@ pub(super) fn vmallocinfo(arguments: &[&str]) -> Result<(), CommandError> {
     println!("mapped           {mapped:>12} pages");
     println!("used             {:>12} pages of address space", stats.total - stats.free - stats.lazy);
     println!("lazy             {:>12} pages of address space", stats.lazy);
+    println!("deferred         {:>12} areas, until a grace period is over", rcu::waiting().0);
     println!("free             {:>12} pages of address space", stats.free);
     println!("largest free run {:>12} pages of address space", stats.largest_free_run);
     println!("fragmentation    {:>9}.{:02} %", fragmentation / 100, fragmentation % 100);
@@ -72,6 +73,7 @@ pub(super) fn meminfo(_: &[&str]) -> Result<(), CommandError> {
     line("kept", users.kept);
     line("page tables", users.page_tables);
     line("records", users.records);
+    line("deferred", users.deferred);
     line("heap", users.heap);
     line("vmalloc", users.areas);
     println!("heap in use  {:>10} bytes in {} chunks", heap.used, heap.chunks);

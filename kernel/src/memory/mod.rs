@@ -7,6 +7,7 @@ pub mod heap;
 mod machine;
 pub mod percpu;
 pub mod purger;
+pub mod rcu;
 
 use crate::arch::paging;
 use ::vmalloc::{AreaInfo, Kind, PAGE_SIZE};
@@ -25,6 +26,8 @@ pub struct Users {
     pub quarantined: u64,
     /// Free pages of vmalloc that kept their frames, to be mapped again.
     pub kept: u64,
+    /// Pages in which areas are noted that wait for a grace period.
+    pub deferred: u64,
     /// The heap's chunks.
     pub heap: u64,
     /// Areas from vmalloc, but for the heap's chunks, and for those that map frames of others.
@@ -34,7 +37,13 @@ pub struct Users {
 impl Users {
     /// All of them.
     pub fn all(&self) -> u64 {
-        self.page_tables + self.records + self.quarantined + self.kept + self.heap + self.areas
+        self.page_tables
+            + self.records
+            + self.quarantined
+            + self.kept
+            + self.deferred
+            + self.heap
+            + self.areas
     }
 }
 
@@ -49,6 +58,7 @@ pub fn users() -> Users {
         records: stats.metadata_frames as u64,
         quarantined: stats.quarantined as u64,
         kept: stats.kept as u64,
+        deferred: rcu::waiting().1 as u64,
         heap,
         areas: mapped as u64 - heap,
     }

@@ -3,10 +3,10 @@
 use super::{parameters::Parameters, percpu_case};
 use crate::{
     arch::cpu::{self, Pin},
-    memory::{self, frames},
+    memory::{self, frames, rcu},
 };
 use alloc::vec::Vec;
-use core::ptr::NonNull;
+use core::{mem::ManuallyDrop, ptr::NonNull};
 use fastrand::Rng;
 use vmalloc::{AllocError, Frame, PAGE_SIZE, Protection, ReallocError, Request};
 
@@ -17,18 +17,13 @@ pub(super) struct Case {
     /// In `run_test_mask`.
     pub bit: u64,
     pub name: &'static str,
-    /// `None`: not there yet.
-    pub run: Option<Run>,
+    pub run: Run,
     /// The case goes on until it fails; that is no fault.
     pub may_fail: bool,
 }
 
 const fn case(bit: u64, name: &'static str, run: Run) -> Case {
-    Case { bit, name, run: Some(run), may_fail: false }
-}
-
-const fn missing(bit: u64, name: &'static str) -> Case {
-    Case { bit, name, run: None, may_fail: false }
+    Case { bit, name, run, may_fail: false }
 }
 
 pub(super) const CASES: &[Case] = &[
@@ -40,8 +35,8 @@ pub(super) const CASES: &[Case] = &[
     case(32, "random_size_align_alloc_test", random_size_align),
     Case { may_fail: true, ..case(64, "align_shift_alloc_test", align_shift) },
     case(128, "pcpu_alloc_test", percpu_case::pcpu_alloc),
-    missing(256, "kvfree_rcu_1_arg_vmalloc_test"),
-    missing(512, "kvfree_rcu_2_arg_vmalloc_test"),
+    case(256, "kvfree_rcu_1_arg_vmalloc_test", kvfree_rcu_1_arg),
+    case(512, "kvfree_rcu_2_arg_vmalloc_test", kvfree_rcu_2_arg),
     case(1024, "vm_map_ram_test", vm_map_ram),
     Case { may_fail: true, ..case(2048, "no_block_alloc_test", no_block) },
     case(4096, "vrealloc_test", vrealloc),
@@ -159,6 +154,43 @@ fn random_size_align(parameters: &Parameters, random: &mut Rng) -> Result<(), Al
 
 fn align_shift(_: &Parameters, _: &mut Rng) -> Result<(), AllocError> {
     (0..usize::BITS).try_for_each(|shift| Area::new(Request::new(PAGE_SIZE).align(1 << shift)).map(drop))
+}
+
+/// An area whose first byte was written, for the deferred free that the caller makes.
+#[track_caller]
+#[inline]
+fn written_page() -> Result<NonNull<u8>, AllocError> {
+    let area = Area::of_pages(1)?;
+    area.touch();
+    Ok(ManuallyDrop::new(area).0)
+}
+
+fn kvfree_rcu_1_arg(parameters: &Parameters, _: &mut Rng) -> Result<(), AllocError> {
+    after_a_grace_period(|| {
+        for _ in 0..parameters.test_loop_count {
+            // SAFETY: nobody else got the address.
+            unsafe { rcu::vfree_rcu_mightsleep(written_page()?) };
+        }
+        Ok(())
+    })
+}
+
+fn kvfree_rcu_2_arg(parameters: &Parameters, _: &mut Rng) -> Result<(), AllocError> {
+    after_a_grace_period(|| {
+        for _ in 0..parameters.test_loop_count {
+            let area = written_page()?;
+            // SAFETY: nobody else got the address; the page has room for the head behind the byte.
+            unsafe { rcu::vfree_rcu(area, area.cast::<rcu::Head>().add(1)) };
+        }
+        Ok(())
+    })
+}
+
+/// Runs loops that defer, then waits until all is freed, so that nothing is left for the next case.
+fn after_a_grace_period(loops: impl FnOnce() -> Result<(), AllocError>) -> Result<(), AllocError> {
+    let result = loops();
+    rcu::vfree_rcu_barrier();
+    result
 }
 
 fn vm_map_ram(parameters: &Parameters, _: &mut Rng) -> Result<(), AllocError> {

@@ -36,7 +36,7 @@ impl Load {
     /// it by `name`.
     ///
     /// # Errors
-    /// It is no number, or no sum of cases that are there.
+    /// It is no number, or no sum of cases.
     pub fn parse_mask(name: &str, value: &str) -> Result<u64, CommandError> {
         match parameters::number(value) {
             Some(0) => Ok(0),

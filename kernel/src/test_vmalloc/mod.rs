@@ -27,7 +27,8 @@ pub const ABOUT: &str = "runs the vmalloc benchmark cases\n\
     \x20                      a worker for each CPU. Other parameters win over those of a mode\n\
     run_test_mask          cases to run, a sum of: 1 fix_size, 2 full_fit, 4 long_busy_list,\n\
     \x20                      8 random_size, 16 fix_align, 32 random_size_align, 64 align_shift,\n\
-    \x20                      128 pcpu_alloc, 1024 vm_map_ram, 2048 no_block, 4096 vrealloc (7)\n\
+    \x20                      128 pcpu_alloc, 256 kvfree_rcu_1_arg, 512 kvfree_rcu_2_arg,\n\
+    \x20                      1024 vm_map_ram, 2048 no_block, 4096 vrealloc (7)\n\
     nr_threads             workers, at least 1 (0)\n\
     sequential_test_order  1: cases in their order, 0: shuffled for each worker (0)\n\
     test_repeat_count      times each case is run (1)\n\
@@ -125,10 +126,9 @@ fn run_worker(worker: usize, parameters: &Parameters) -> Report {
 
 fn run_case(case: &Case, parameters: &Parameters, random: &mut Rng) -> Result {
     let mut result = Result::default();
-    let Some(run) = case.run else { unreachable!("the parameters were checked") };
     let start = tsc::now();
     for _ in 0..parameters.test_repeat_count {
-        match run(parameters, random) {
+        match (case.run)(parameters, random) {
             Ok(()) => result.passed += 1,
             Err(_) if case.may_fail => result.expected_failures += 1,
             Err(_) => result.failed += 1,

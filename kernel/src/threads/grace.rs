@@ -44,28 +44,78 @@ const LOOKS: usize = 100;
 /// What was done before the call is seen by all readers that begin after it returns. Called in a thread
 /// with nothing pinned.
 pub fn synchronize() {
-    // Together with that of `pass`: a reader that is not waited for sees what was done before.
-    fence(Ordering::SeqCst);
-    // There is no reader on this CPU while this thread runs there.
-    let others = cpu::online().without(CpuSet::from_bits(1 << Pin::new().cpu()));
-    let mut before = [0; MAX_CPUS];
-    for cpu in others.iter() {
-        before[cpu] = PASSED[cpu].0.load(Ordering::Relaxed);
+    let mut period = GracePeriod::new();
+    period.start();
+    period.wait();
+}
+
+/// A grace period that is waited for later: what is done meanwhile is often longer than it takes.
+#[derive(Debug)]
+pub struct GracePeriod {
+    others: CpuSet,
+    /// What [`PASSED`] was when it started, of the others.
+    before: [u64; MAX_CPUS],
+}
+
+impl GracePeriod {
+    /// One that is over.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { others: CpuSet::EMPTY, before: [0; MAX_CPUS] }
     }
-    others.iter().for_each(|cpu| apic::send(cpu, Vector::Reschedule));
-    let mut looks = 0;
-    for cpu in others.iter() {
-        while PASSED[cpu].0.load(Ordering::Acquire) == before[cpu] {
-            match looks {
-                LOOKS => sleep(PATIENCE),
-                _ => {
-                    looks += 1;
-                    scheduler::yield_now();
+
+    /// Starts it anew: [`wait`](Self::wait) waits for the readers that have begun by now. Called in a thread
+    /// with nothing pinned.
+    pub fn start(&mut self) {
+        // Together with that of `pass`: a reader that is not waited for sees what was done before.
+        fence(Ordering::SeqCst);
+        // There is no reader on this CPU while this thread runs there.
+        self.others = cpu::online().without(CpuSet::from_bits(1 << Pin::new().cpu()));
+        for cpu in self.others.iter() {
+            self.before[cpu] = PASSED[cpu].0.load(Ordering::Relaxed);
+        }
+    }
+
+    /// Whether it is over. It will be without anybody's doing: each CPU passes at its next tick or switch, if
+    /// nothing is pinned then.
+    pub fn is_over(&self) -> bool {
+        let over = self.late().next().is_none();
+        fence(Ordering::SeqCst);
+        over
+    }
+
+    /// Waits until it is over, and interrupts those for whom it is not. Called in a thread with nothing pinned.
+    pub fn wait(&self) {
+        self.late().for_each(|cpu| apic::send(cpu, Vector::Reschedule));
+        let mut looks = 0;
+        for cpu in self.late() {
+            while self.is_late(cpu) {
+                match looks {
+                    LOOKS => sleep(PATIENCE),
+                    _ => {
+                        looks += 1;
+                        scheduler::yield_now();
+                    }
                 }
             }
         }
+        fence(Ordering::SeqCst);
     }
-    fence(Ordering::SeqCst);
+
+    fn is_late(&self, cpu: usize) -> bool {
+        PASSED[cpu].0.load(Ordering::Acquire) == self.before[cpu]
+    }
+
+    /// The CPUs that have not passed since it started.
+    fn late(&self) -> impl Iterator<Item = usize> {
+        self.others.iter().filter(|&cpu| self.is_late(cpu))
+    }
+}
+
+impl Default for GracePeriod {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 /// What is to be called after a grace period; to be embedded in what is freed then.

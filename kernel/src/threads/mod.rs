@@ -27,7 +27,10 @@ mod thread;
 mod timer;
 mod wait;
 
-use crate::arch::{cpu, sections, tsc};
+use crate::{
+    arch::{cpu, sections, tsc},
+    memory::rcu,
+};
 use core::sync::atomic::Ordering;
 
 pub use idle::run_cpu;
@@ -105,6 +108,7 @@ fn on_tick(cpu: usize, this: thread::ThreadRef) {
     if cpu::pins() == 1 {
         grace::pass(cpu);
     }
+    rcu::on_tick(cpu);
     if this.class == Class::Normal {
         let left = this.slice.load(Ordering::Relaxed).saturating_sub(1);
         this.slice.store(left, Ordering::Relaxed);

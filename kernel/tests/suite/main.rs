@@ -19,6 +19,7 @@ mod latency;
 mod machine;
 mod percpu;
 mod ram;
+mod rcu;
 mod refusals;
 mod shootdown;
 mod threads;

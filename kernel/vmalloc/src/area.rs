@@ -176,11 +176,7 @@ impl<P: Platform> Vmalloc<P> {
             if round == 0 {
                 self.purge_since(ticket, Reach::Considerate);
             } else {
-                // Blocks that a purge emptied are closed, which needs another flush.
-                released = self.release_frames();
-                self.close_empty_blocks();
-                self.purge_reaching(Reach::Everyone);
-                released += self.release_directories();
+                released = self.purge_thoroughly();
             }
             let result = again();
             if result.is_ok() {
@@ -190,7 +186,22 @@ impl<P: Platform> Vmalloc<P> {
                 break;
             }
         }
-        if self.notify(error) { again() } else { Err(error) }
+        if !self.notify(error) {
+            return Err(error);
+        }
+        // What they freed waits for a flush.
+        self.purge_all();
+        self.purge_thoroughly();
+        again()
+    }
+
+    /// Flushes, and gives back kept frames and empty blocks: how many frames.
+    fn purge_thoroughly(&self) -> usize {
+        let frames = self.release_frames();
+        // Blocks that a purge emptied are closed, which needs another flush.
+        self.close_empty_blocks();
+        self.purge_reaching(Reach::Everyone);
+        frames + self.release_directories()
     }
 
     #[inline]

@@ -144,7 +144,7 @@ impl<P: Platform> Vmalloc<P> {
     }
 
     /// Pages that may wait for a flush before a purge is due.
-    pub(crate) fn lazy_max(&self) -> usize {
+    pub fn lazy_max(&self) -> usize {
         match self.tunables.lazy_max_pages.load(Ordering::Relaxed) {
             0 => {
                 let cpus = self.platform.shootdown().online_count();

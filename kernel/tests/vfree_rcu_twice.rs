@@ -1,0 +1,19 @@
+//! An area that is deferred twice ends the machine when it is freed again, and the report names who deferred it.
+#![no_std]
+#![no_main]
+
+use kernel::memory::{self, rcu};
+
+kernel::entry!(main);
+
+fn main() -> ! {
+    let text = "kernel/tests/vfree_rcu_twice.rs:15:18 deferred the free of what is no area";
+    kernel::testing::expect_panic("what_is_deferred_twice_names_the_caller", text);
+    let Ok(area) = memory::vmalloc().vmalloc(1) else { panic!("out of memory") };
+    for _ in 0..2 {
+        // SAFETY: wrong on purpose: the second is found out.
+        unsafe { rcu::vfree_rcu_mightsleep(area) };
+        rcu::vfree_rcu_barrier();
+    }
+    kernel::drivers::power::exit(protocol::Exit::Failure);
+}
