@@ -39,6 +39,8 @@ pub struct Orders {
 pub struct Machine {
     options: cli::Machine,
     accelerator: Accelerator,
+    /// Why not the other one; empty if the user said so.
+    reason: String,
     firmware: Firmware,
     image: PathBuf,
     /// Pairs of a fw_cfg name and the file that holds its content.
@@ -47,7 +49,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Chooses the accelerator (and says which), finds the firmware and writes the orders.
+    /// Chooses the accelerator, finds the firmware and writes the orders.
     ///
     /// # Errors
     /// If the computer lacks something, or the temporary folder cannot be written.
@@ -67,22 +69,28 @@ impl Machine {
                 files.push((name, path));
             }
         }
-        let machine = Self {
+        Ok(Self {
             options: options.clone(),
             accelerator: choice.accelerator,
+            reason: choice.reason,
             firmware: firmware::find()?,
             image,
             orders: files,
             _folder: folder,
-        };
-        eprintln!("boot: {}", machine.summary(&choice.reason));
-        if options.verbose {
-            eprintln!("boot: {}", machine.shown());
+        })
+    }
+
+    /// Tells the user on standard error what machine it is.
+    #[must_use]
+    pub fn announced(self) -> Self {
+        eprintln!("boot: {}", self.summary());
+        if self.options.verbose {
+            eprintln!("boot: {}", self.shown());
         }
-        if options.gdb {
+        if self.options.gdb {
             eprintln!("boot: waiting for gdb: gdb KERNEL -ex 'target remote :1234'");
         }
-        Ok(machine)
+        self
     }
 
     /// The command that starts the machine, without its standard streams.
@@ -105,12 +113,12 @@ impl Machine {
         self.options.timeout
     }
 
-    fn summary(&self, reason: &str) -> String {
+    fn summary(&self) -> String {
         let accelerator = match self.accelerator {
             Accelerator::Kvm => "KVM",
             Accelerator::Tcg => "TCG",
         };
-        let reason = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
+        let reason = if self.reason.is_empty() { String::new() } else { format!(" ({})", self.reason) };
         let cpus = self.options.cpus();
         let plural = if cpus == 1 { "" } else { "s" };
         format!("QEMU with {accelerator}{reason}, {cpus} CPU{plural}, {} memory", self.options.memory)
