@@ -86,6 +86,15 @@ pub struct Bench {
     /// Run only these parts [default: all]
     #[arg(value_enum)]
     parts: Vec<Part>,
+    /// Write all figures to this file too
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Measure Linux too, on the same machines; it is built first, in some minutes
+    #[arg(long)]
+    pub linux: bool,
+    /// Compare with what was recorded of Linux, and do not build it
+    #[arg(long)]
+    pub recorded: bool,
     /// What runs the guest's instructions where they are timed, not counted
     #[arg(long, value_name = "WHAT", value_enum, default_value_t = Accel::Auto)]
     pub accel: Accel,

@@ -127,16 +127,9 @@ impl Machine {
     fn arguments(&self) -> Vec<OsString> {
         let options = &self.options;
         let mut arguments: Vec<OsString> = Vec::new();
+        arguments.extend(bare_machine(options, self.accelerator).map(OsString::from));
         let mut add = |words: &[&str]| arguments.extend(words.iter().map(OsString::from));
-        add(&["-machine", "q35", "-nodefaults", "-no-reboot"]);
-        add(&["-display", "none", "-vga", "none", "-net", "none", "-monitor", "none", "-serial", "stdio"]);
-        add(&accelerator_arguments(self.accelerator, options.icount).each_ref().map(String::as_str));
-        add(&["-smp", &options.cpus().to_string(), "-m", &options.memory.to_string()]);
         add(&EXIT_DEVICE);
-        if let Some(shift) = options.icount {
-            // Nothing of the computer's own time may reach the guest.
-            add(&["-icount", &format!("shift={shift},sleep=off"), "-rtc", "base=2026-01-01,clock=vm"]);
-        }
         if options.gdb {
             add(&["-s", "-S"]);
         }
@@ -172,6 +165,21 @@ impl Machine {
         let words: Vec<String> = self.arguments().iter().map(quote).collect();
         format!("{PROGRAM} {}", words.join(" "))
     }
+}
+
+/// What makes a machine of nothing but CPUs, memory and a serial line, for whatever kernel.
+pub fn bare_machine(options: &cli::Machine, accelerator: Accelerator) -> impl Iterator<Item = String> {
+    const DEVICES: &str = "-machine q35 -nodefaults -no-reboot \
+        -display none -vga none -net none -monitor none -serial stdio";
+    let size = format!("-smp {} -m {}", options.cpus(), options.memory);
+    // Nothing of the computer's own time may reach the guest.
+    let count =
+        options.icount.map(|shift| format!("-icount shift={shift},sleep=off -rtc base=2026-01-01,clock=vm"));
+    let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let accelerator = accelerator_arguments(accelerator, options.icount);
+    [words(DEVICES), accelerator.to_vec(), words(&size), words(&count.unwrap_or_default())]
+        .into_iter()
+        .flatten()
 }
 
 /// What tells QEMU which accelerator and which CPU model to use.

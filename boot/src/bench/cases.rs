@@ -2,6 +2,16 @@
 
 use serde::Serialize;
 
+/// The cases that are timed, and the loops of a worker: about a second's work for all of them on 4 CPUs.
+pub const TIMED: [(u64, u64); 6] =
+    [(FIX_SIZE, 200_000), (2, 200_000), (4, 20_000), (8, 20_000), (VM_MAP_RAM, 200_000), (4096, 10_000)];
+
+/// CPUs of the machines that are timed, with a worker for each.
+pub const TIMED_CPUS: [u16; 3] = [1, 2, 4];
+
+/// Times that each timed case is run; the median counts.
+pub const ROUNDS: usize = 3;
+
 /// Loops of the two runs whose difference is counted, so that set-up cancels.
 pub const COUNTED_LOOPS: [u64; 2] = [10_000, 20_000];
 
@@ -94,10 +104,23 @@ impl Subject {
         !self.zeroed && Self::new(self.case).zeroed
     }
 
+    /// Whether Linux's driver can do the same.
+    #[must_use]
+    pub fn is_linuxs(&self) -> bool {
+        self.live_areas == 0 && !self.is_without_zeroing()
+    }
+
     /// What the instructions of the case are counted for.
     #[must_use]
     pub fn unit(&self) -> &'static str {
         if self.case == PCPU { "instructions an object" } else { "instructions a loop" }
+    }
+
+    /// The console command that does the least work of this size, so many times.
+    #[must_use]
+    pub fn floor_command(&self, loops: u64) -> String {
+        let owned = u8::from(self.case != VM_MAP_RAM);
+        format!("floor nr_pages={} loops={loops} frames={owned}", self.nr_pages)
     }
 
     /// The driver's parameters for so many units of work by so many workers.

@@ -1,31 +1,73 @@
 //! Instructions a loop: exact, and the same in every run and beside whatever else the computer does.
 
+use std::fs;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use crate::cli::Memory;
+use crate::cli::{self, Memory};
 use crate::status::Result;
 
 use super::cases::{COUNTED_LOOPS, Subject};
 use super::figure::{Figure, Outcome, Part, System};
-use super::ours::{self, ICOUNT_SHIFT, Machines, Reply};
+use super::linux::Linux;
+use super::ours::{self, MEMORY, Machines, Reply};
 use super::summary;
 
-/// The machine of all but the largest number of live areas.
-pub const MEMORY: Memory = Memory { mebibytes: 2048 };
+/// From so many live areas on more memory is needed.
+const MANY_AREAS: u64 = 200_000;
+/// Then the machine has this much.
+const MUCH_MEMORY: Memory = Memory { mebibytes: 8192 };
 
-/// Counts what each subject takes, as many at once as this computer has CPUs.
+/// One figure to be had.
+struct Job {
+    system: System,
+    subject: Subject,
+}
+
+/// Counts what each subject takes, as many at once as this computer has CPUs: here, on Linux if it is
+/// there, and the floor where there is one.
 ///
 /// # Errors
 /// A machine could not be started, or a signal wants this program to end.
-pub fn run(machines: &Machines, part: Part, subjects: Vec<Subject>) -> Result<Vec<Figure>> {
-    at_once(&subjects, |subject| {
-        let options = Machines::counted(MEMORY);
-        let outcome = measure(subject, |count| machines.run(&options, subject.commands(count, 1)))?;
+pub fn run(
+    machines: &Machines,
+    linux: Option<&Linux>,
+    part: Part,
+    subjects: Vec<Subject>,
+) -> Result<Vec<Figure>> {
+    let mut jobs = Vec::new();
+    for subject in subjects {
+        let mut add = |system| jobs.push(Job { system, subject: subject.clone() });
+        add(System::Here);
+        if part == Part::Sizes {
+            add(System::Floor);
+        }
+        if linux.is_some() && subject.is_linuxs() {
+            add(System::Linux);
+        }
+    }
+    at_once(&jobs, |Job { system, subject }| {
+        let options = options(*system, subject);
+        let outcome = match (spare_memory(), system, linux) {
+            (Some(spare), ..) if spare < options.memory && options.memory != MEMORY => {
+                let left_out = format!("needs {} of free memory, {spare} are there", options.memory);
+                Outcome::Left { left_out }
+            }
+            (_, System::Here, _) => {
+                measure(subject.name, &options, |count| machines.run(&options, subject.commands(count, 1)))?
+            }
+            (_, System::Floor, _) => {
+                measure("floor", &options, |count| machines.run(&options, subject.floor_command(count)))?
+            }
+            (_, System::Linux, Some(linux)) => measure(subject.name, &options, |count| {
+                linux.run(&options, &subject.parameters(count, 1), &[subject.name])
+            })?,
+            (_, System::Linux, None) => unreachable!("no such job was made"),
+        };
         let figure = Figure {
             part,
-            system: System::Here,
+            system: *system,
             subject: subject.clone(),
             conditions: ours::conditions(&options, 1),
             loops: COUNTED_LOOPS.to_vec(),
@@ -34,13 +76,28 @@ pub fn run(machines: &Machines, part: Part, subjects: Vec<Subject>) -> Result<Ve
             recorded: false,
             outcome,
         };
-        eprintln!("bench: {subject}: {}", figure.told());
+        eprintln!("bench: {system}{subject}: {}", figure.told());
         Ok(figure)
     })
 }
 
-/// Runs the subject for each count of loops on a machine of its own; the difference of the two.
-fn measure(subject: &Subject, run: impl Fn(u64) -> Result<Reply>) -> Result<Outcome> {
+/// The machine that a subject is counted on.
+fn options(system: System, subject: &Subject) -> cli::Machine {
+    let memory = if subject.live_areas < MANY_AREAS { MEMORY } else { MUCH_MEMORY };
+    let shift = if system == System::Linux { Linux::ICOUNT_SHIFT } else { ours::ICOUNT_SHIFT };
+    ours::counted(shift, memory)
+}
+
+/// Memory that this computer can spare, if it says so.
+fn spare_memory() -> Option<Memory> {
+    let text = fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kibibytes: u64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(Memory { mebibytes: u32::try_from(kibibytes / 1024).ok()? })
+}
+
+/// Has it run for each count of loops on a machine of its own; the difference of the two.
+fn measure(name: &str, options: &cli::Machine, run: impl Fn(u64) -> Result<Reply>) -> Result<Outcome> {
     let mut usec = [0; COUNTED_LOOPS.len()];
     for (usec, count) in usec.iter_mut().zip(COUNTED_LOOPS) {
         let text = match run(count)? {
@@ -48,13 +105,13 @@ fn measure(subject: &Subject, run: impl Fn(u64) -> Result<Reply>) -> Result<Outc
             Reply::Missing => return Ok(Outcome::Left { left_out: "not there yet".into() }),
             Reply::Failed(failed) => return Ok(Outcome::Failed { failed }),
         };
-        match summary::runs(&text).first().map_or(Err("printed nothing".into()), |run| run.usec(subject.name))
-        {
+        match summary::runs(&text).first().map_or(Err("printed nothing".into()), |run| run.usec(name)) {
             Ok(taken) => *usec = taken,
             Err(failed) => return Ok(Outcome::Failed { failed }),
         }
     }
-    Ok(Outcome::Measured { value: per_loop(usec, COUNTED_LOOPS, ICOUNT_SHIFT) })
+    let shift = options.icount.unwrap_or_default();
+    Ok(Outcome::Measured { value: per_loop(usec, COUNTED_LOOPS, shift) })
 }
 
 /// Instructions for each loop more, where one takes 2^`shift` ns.
@@ -69,10 +126,9 @@ fn at_once<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> Result<R> + Sync)
     let next = AtomicUsize::new(0);
     let results = Mutex::new(Vec::new());
     let take = || {
-        while let Some((index, item)) = {
+        loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
-            items.get(index).map(|item| (index, item))
-        } {
+            let Some(item) = items.get(index) else { return };
             let result = work(item);
             if result.is_err() {
                 // Nothing more is begun.
@@ -106,19 +162,29 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_no_failure_and_what_fails_is_one() {
-        let subject = Subject::new(1);
+        let options = options(System::Here, &Subject::new(1));
         let line = |failed, usec| {
-            format!(
-                "Summary: {} passed: 1 failed: {failed} xfailed: 0 repeat: 1 loops: 1 avg: {usec} usec\n",
-                subject.name
-            )
+            format!("Summary: x passed: 1 failed: {failed} xfailed: 0 repeat: 1 loops: 1 avg: {usec} usec\n")
         };
-        let outcome = |reply: &dyn Fn(u64) -> Reply| measure(&subject, |count| Ok(reply(count))).unwrap();
+        let outcome =
+            |reply: &dyn Fn(u64) -> Reply| measure("x", &options, |count| Ok(reply(count))).unwrap();
         let good = outcome(&|count| Reply::Done(line(0, count * 64)));
         assert_eq!(good, Outcome::Measured { value: 1000.0 });
         assert!(matches!(outcome(&|_| Reply::Missing), Outcome::Left { .. }));
         for reply in [Reply::Failed("x".into()), Reply::Done(line(1, 1)), Reply::Done(String::new())] {
             assert!(matches!(outcome(&|_| reply.clone()), Outcome::Failed { .. }), "{reply:?}");
+        }
+    }
+
+    #[test]
+    fn instructions_are_counted_by_the_shift_of_the_machine() {
+        let reply = |count| {
+            let summary = "Summary: x passed: 1 failed: 0 xfailed: 0 repeat: 1 loops: 1";
+            Ok(Reply::Done(format!("{summary} avg: {count} usec")))
+        };
+        for (system, value) in [(System::Here, 1000.0 / 64.0), (System::Linux, 1000.0)] {
+            let options = options(system, &Subject::new(1));
+            assert_eq!(measure("x", &options, reply).unwrap(), Outcome::Measured { value });
         }
     }
 

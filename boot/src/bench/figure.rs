@@ -33,6 +33,17 @@ pub enum System {
     Linux,
 }
 
+/// Before the name of what it ran; nothing for this kernel.
+impl fmt::Display for System {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Here => "",
+            Self::Floor => "floor of ",
+            Self::Linux => "Linux: ",
+        })
+    }
+}
+
 /// The machine, and what was built how.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Conditions {

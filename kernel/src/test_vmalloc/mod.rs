@@ -1,7 +1,8 @@
 //! The benchmark driver: the cases, parameters and lines of Linux's `test_vmalloc` module.
 
 mod cases;
-mod flushes;
+mod costs;
+pub mod floor;
 mod load;
 mod parameters;
 mod percpu_case;
@@ -15,8 +16,8 @@ use crate::{
 use alloc::{format, sync::Arc, vec::Vec};
 use cases::{CASES, Case};
 use core::sync::atomic::{AtomicBool, Ordering};
+use costs::Costs;
 use fastrand::Rng;
-use flushes::Flushes;
 pub use load::Load;
 use parameters::Parameters;
 
@@ -58,10 +59,10 @@ struct Report {
 /// The line names the parameter that is wrong, or says how many runs failed.
 pub fn command(arguments: &[&str]) -> core::result::Result<(), CommandError> {
     let parameters = Parameters::parse(arguments)?;
-    let before = Flushes::now();
+    let before = Costs::now();
     let reports = run_workers(&parameters)
         .map_err(|error| CommandError::new(format!("nr_threads={}: {error}", parameters.nr_threads)))?;
-    let flushes = Flushes::now().since(&before);
+    let costs = Costs::now().since(&before);
     let (mut failed, mut runs) = (0, 0);
     for (worker, report) in reports.iter().enumerate() {
         for (case, result) in &report.results {
@@ -71,7 +72,7 @@ pub fn command(arguments: &[&str]) -> core::result::Result<(), CommandError> {
         }
         println!("All test took worker{worker}={} cycles", report.cycles);
     }
-    flushes.print(runs.saturating_mul(parameters.test_loop_count));
+    costs.print(runs.saturating_mul(parameters.test_loop_count));
     match failed {
         0 => Ok(()),
         _ => Err(CommandError::new(format!("{failed} runs of cases failed"))),

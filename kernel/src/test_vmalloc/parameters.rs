@@ -111,7 +111,7 @@ pub(super) fn number(text: &str) -> Option<u64> {
     }
 }
 
-fn flag(word: &str, number: u64) -> Result<bool, CommandError> {
+pub(super) fn flag(word: &str, number: u64) -> Result<bool, CommandError> {
     match number {
         0 => Ok(false),
         1 => Ok(true),
