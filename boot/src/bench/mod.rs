@@ -60,7 +60,7 @@ pub fn run(options: &cli::Bench) -> Result<Status> {
     let version = linux.map(|linux| linux.version).or(recorded.map(|recorded| recorded.version));
     let mut text = table::all(&figures);
     if let Some(version) = &version {
-        text += &format!("\nLinux is {version}\n");
+        text += &format!("\nLinux: {version}\n");
     }
     std::io::stdout().write_all(text.as_bytes()).doing("write to standard output")?;
     if let Some(report) = report {
