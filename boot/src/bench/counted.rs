@@ -176,6 +176,7 @@ mod tests {
         }
     }
 
+    /// Seen failing with nanoseconds taken for instructions.
     #[test]
     fn instructions_are_counted_by_the_shift_of_the_machine() {
         let reply = |count| {
@@ -188,6 +189,7 @@ mod tests {
         }
     }
 
+    /// Seen failing with the results in another order.
     #[test]
     fn results_come_in_order_and_an_error_ends_it() {
         let items: Vec<u32> = (0..100).collect();

@@ -117,6 +117,7 @@ mod tests {
     const GOOD: &str = "[    0.2] Summary: vrealloc_test passed: 1 failed: 0 xfailed: 0 repeat: 1 loops: 9 \
         avg: 24 usec\n[    0.2] Kernel panic - not syncing: VFS: Unable to mount root fs\n";
 
+    /// Seen failing with every such end a good one.
     #[test]
     fn the_panic_for_want_of_a_root_is_the_good_end() {
         let judge = |text: &str, how| judged(text.to_owned(), how, &["vrealloc_test"]);
@@ -129,6 +130,7 @@ mod tests {
         }
     }
 
+    /// Seen failing with no look at the cases.
     #[test]
     fn every_case_asked_for_must_be_there() {
         let names = ["vrealloc_test", "fix_size_alloc_test"];

@@ -113,6 +113,7 @@ mod tests {
         }
     }
 
+    /// Seen failing with sizes not told apart.
     #[test]
     fn recorded_figures_stand_beside_what_they_are_of() {
         let recorded: Recorded = serde_json::from_str(TEXT).unwrap();

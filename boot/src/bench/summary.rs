@@ -109,6 +109,7 @@ mod tests {
         Summary: vrealloc_test passed: 1 failed: 0 xfailed: 0 repeat: 1 loops: 5 avg: 7 usec\n\
         TLB: 1 interrupts, 2 full flushes, 3 pages flushed one by one; 2650 interrupts per million loops\n";
 
+    /// Seen failing with the time of the fastest worker.
     #[test]
     fn our_runs_end_with_the_line_on_flushes() {
         let runs = runs(OURS);
