@@ -8,7 +8,7 @@
 //! |---|---|
 //! | [`cli`] | what the user types |
 //! | [`actions`] | `boot`, `exec` and cargo's runner |
-//! | [`bench`] | the benchmark suite |
+//! | [`mod@bench`] | the benchmark suite |
 //! | [`suites`] | `test`: all host tests, all test kernels |
 //! | [`host_tests`] | one host test program and what it reports |
 //! | [`cargo`] | builds through cargo and learns what it made |

@@ -11,6 +11,9 @@ use super::timed::{FLUSHES, INTERRUPTS, RATE, WAITS};
 const ZEROING: &str = "Linux zeroes each time: about 20500 of the 26694 instructions of fix_align_alloc_test in \
     Linux 7.2.13. Here pages that were not written since are not zeroed again.";
 
+/// How tables with two systems are to be read.
+const RATIO: &str = "A ratio is the number here to the one before it.\n";
+
 /// All figures, a table for each part that has some.
 #[must_use]
 pub fn all(figures: &Figures) -> String {
@@ -33,6 +36,9 @@ fn counted(figures: &Figures, part: Part) -> String {
         }
     }
     let beside = others(figures, part);
+    if !beside.is_empty() {
+        text += RATIO;
+    }
     let mut table = vec![vec!["case".to_owned(), String::new(), "here".to_owned()]];
     table[0].extend(beside.iter().flat_map(|system| [title(*system).to_owned(), "ratio".to_owned()]));
     for figure in rows {
@@ -52,7 +58,7 @@ fn timed(figures: &Figures) -> String {
     let Some(first) = rows.first() else { return String::new() };
     let mut text = format!(
         "Loops a second of all workers together, one for each CPU; medians of {} rounds. {}, {} memory, {} \
-         build; this computer has {}.\nA million loops: interrupts that made CPUs flush, flushes, waits for \
+         build; this computer has {} CPUs.\nA million loops: interrupts that made CPUs flush, flushes, waits for \
          a lock.\n",
         first.rounds,
         first.conditions.accelerator,
@@ -64,6 +70,9 @@ fn timed(figures: &Figures) -> String {
         let _ = writeln!(text, "Linux: on the same machines{}.", recorded(linux));
     }
     let beside = others(figures, Part::Timed);
+    if !beside.is_empty() {
+        text += RATIO;
+    }
     let titles = ["case", "", "CPUs", "loops", "loops/s", "scaled", "interrupts", "flushes", "lock waits"];
     let mut table = vec![titles.map(str::to_owned).to_vec()];
     table[0].extend(beside.iter().flat_map(|system| [title(*system).to_owned(), "ratio".to_owned()]));
