@@ -25,7 +25,7 @@ pub fn all(figures: &Figures) -> String {
 /// The table of a part whose figures are instructions a loop.
 fn counted(figures: &Figures, part: Part) -> String {
     let rows: Vec<&Figure> = figures.of(part, System::Here).collect();
-    let Some(first) = rows.first() else { return String::new() };
+    let Some(&first) = rows.first() else { return String::new() };
     let loops = first.loops.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ");
     let mut text = format!("Instructions a loop: the difference of {loops} loops. {}.\n", ran_on(first));
     if let Some(linux) = figures.of(part, System::Linux).next() {
@@ -43,7 +43,12 @@ fn counted(figures: &Figures, part: Part) -> String {
     table[0].extend(beside.iter().flat_map(|system| [title(*system).to_owned(), "ratio".to_owned()]));
     for figure in rows {
         let unit = if figure.subject.case == PCPU { ", an object" } else { "" };
-        let name = format!("{}{unit}", figure.subject);
+        let memory = &figure.conditions.memory;
+        let other_memory = match *memory == first.conditions.memory {
+            true => String::new(),
+            false => format!(", {memory} memory"),
+        };
+        let name = format!("{}{unit}{other_memory}", figure.subject);
         let mut row = vec![figure.subject.case.to_string(), name, figure.outcome.shown()];
         row.extend(beside.iter().flat_map(|system| compared(figure, figures.beside(figure, *system))));
         table.push(row);
@@ -55,7 +60,7 @@ fn counted(figures: &Figures, part: Part) -> String {
 fn timed(figures: &Figures) -> String {
     let rows: Vec<&Figure> =
         figures.of(Part::Timed, System::Here).filter(|figure| figure.unit == RATE).collect();
-    let Some(first) = rows.first() else { return String::new() };
+    let Some(&first) = rows.first() else { return String::new() };
     let mut text = format!(
         "Loops a second of all workers together, one for each CPU; medians of {} rounds. {}, {} memory, {} \
          build; this computer has {} CPUs.\nA million loops: interrupts that made CPUs flush, flushes, waits for \

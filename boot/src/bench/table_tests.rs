@@ -44,6 +44,17 @@ fn a_row_has_both_systems_and_the_ratio() {
 }
 
 #[test]
+fn a_row_from_another_machine_says_so() {
+    let mut large = count(System::Here, 2, 1.0);
+    large.conditions.memory = "8G".into();
+    let table = all(&Figures(vec![count(System::Here, 1, 1.0), large]));
+    assert!(
+        table.contains("full_fit_alloc_test, 8G memory") && !table.contains("fix_size_alloc_test,"),
+        "{table}"
+    );
+}
+
+#[test]
 fn nothing_is_compared_with_what_is_missing() {
     let mut missing = count(System::Here, 128, 0.0);
     missing.outcome = Outcome::Left { left_out: "not there yet".into() };

@@ -36,6 +36,7 @@ fn waits_for(hold: impl FnOnce(&dyn Fn()), wait: impl FnOnce() + Send + 'static)
     waiter.join();
 }
 
+/// Seen failing with a `SpinLock` that waits without a word.
 #[test_case]
 fn waits_for_locks_are_counted() {
     static SPIN: SpinLock<()> = SpinLock::new(lock_class!("test"), ());
