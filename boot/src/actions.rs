@@ -16,7 +16,7 @@ use crate::session::{self, How};
 use crate::status::{Error, Result, Status};
 use crate::terminal::{self, Input, RawMode};
 use crate::witness::Witness;
-use crate::{cargo, image, suites, test_kernel};
+use crate::{bench, cargo, image, suites, test_kernel};
 
 /// Does what the words after the program's name say.
 #[must_use]
@@ -35,7 +35,7 @@ fn act(action: Action) -> Result<Status> {
         Action::Boot(machine) => console(&cargo::kernel()?, &machine),
         Action::Exec { commands, machine } => exec(&cargo::kernel()?, commands, &machine),
         Action::Test { filter, machine } => suites::run(&machine, filter.as_deref()),
-        Action::Bench => Err(Error::failed("bench: not there yet")),
+        Action::Bench(options) => bench::run(&options),
         Action::Report => Err(Error::failed("report: not there yet")),
         Action::Setup => Err(Error::usage("setup: is done by ./run.sh")),
         Action::RunElf { elf, arguments } => run_elf(&elf, arguments),
@@ -57,7 +57,7 @@ fn run_elf(elf: &Path, arguments: Vec<OsString>) -> Result<Status> {
 fn console(elf: &Path, options: &cli::Machine) -> Result<Status> {
     let image = image::of(elf, &cargo::target_folder("images")?)?;
     let orders = Orders { parameters: options.append.clone(), ..Orders::default() };
-    let machine = Machine::new(options, image, &orders)?;
+    let machine = Machine::new(options, image, &orders)?.announced();
     if terminal::is_interactive() {
         eprintln!("boot: Ctrl-] ends the machine");
     }
@@ -97,7 +97,7 @@ fn console(elf: &Path, options: &cli::Machine) -> Result<Status> {
 fn exec(elf: &Path, commands: String, options: &cli::Machine) -> Result<Status> {
     let image = image::of(elf, &cargo::target_folder("images")?)?;
     let orders = Orders { parameters: options.append.clone(), commands: Some(commands), filter: None };
-    let machine = Machine::new(options, image, &orders)?;
+    let machine = Machine::new(options, image, &orders)?.announced();
     let mut witness = Witness::new(Purpose::Commands)?;
     let mut place = Place::Log;
     let start = Instant::now();

@@ -13,6 +13,7 @@ use clap::builder::ValueParser;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::bench::figure::Part;
 use crate::status::{Error, Result};
 
 /// Time limit of `exec` and of each test kernel, if the user names none.
@@ -61,8 +62,8 @@ pub enum Action {
         #[command(flatten)]
         machine: Machine,
     },
-    /// Run the benchmark suite
-    Bench,
+    /// Run the benchmark suite and print tables
+    Bench(Bench),
     /// Draw the figures
     Report,
     /// Install what is missing, so that plain `cargo run` and `cargo test` work
@@ -77,6 +78,35 @@ pub enum Action {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+}
+
+/// What to measure.
+#[derive(Args, Clone, Debug)]
+pub struct Bench {
+    /// Run only these parts [default: all]
+    #[arg(value_enum)]
+    parts: Vec<Part>,
+    /// Write all figures to this file too
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Measure Linux too, on the same machines; it is built first, in some minutes
+    #[arg(long)]
+    pub linux: bool,
+    /// Compare with what was recorded of Linux, and do not build it
+    #[arg(long)]
+    pub recorded: bool,
+    /// What runs the guest's instructions where they are timed, not counted
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t = Accel::Auto)]
+    pub accel: Accel,
+}
+
+impl Bench {
+    /// The parts to run, each once, in their order.
+    #[must_use]
+    pub fn parts(&self) -> Vec<Part> {
+        let all = Part::value_variants().iter().copied();
+        all.filter(|part| self.parts.is_empty() || self.parts.contains(part)).collect()
+    }
 }
 
 /// What may follow `cargo run --`.
@@ -249,7 +279,7 @@ pub fn parse(mut words: Vec<OsString>) -> Result<Cli> {
         Action::Boot(machine) | Action::Exec { machine, .. } | Action::Test { machine, .. } => {
             machine.check()?
         }
-        Action::Bench | Action::Report | Action::Setup | Action::RunElf { .. } => {}
+        Action::Bench(_) | Action::Report | Action::Setup | Action::RunElf { .. } => {}
     }
     Ok(cli)
 }

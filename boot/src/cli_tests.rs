@@ -79,6 +79,9 @@ fn each_wrong_input_is_named_in_one_line() {
         (&["boot", "--icount", "--cpus", "2"], "--cpus 2"),
         (&["boot", "--icount", "--accel", "kvm"], "--accel kvm"),
         (&["boot", "--accel", "xen"], "xen"),
+        (&["bench", "nosuch"], "nosuch"),
+        (&["bench", "--json"], "--json"),
+        (&["bench", "--cpus", "2"], "--cpus"),
         (&["boot", "--timeout", "0"], "0"),
         (&["boot", "--timeout", "soon"], "soon"),
         (&["boot", "--timeout", "-1"], "-1"),
@@ -87,6 +90,19 @@ fn each_wrong_input_is_named_in_one_line() {
         let message = complaint(words);
         assert!(message.contains(named), "{words:?}: {message}");
     }
+}
+
+#[test]
+fn the_parts_of_the_suite_are_run_once_and_in_order() {
+    use crate::bench::figure::Part;
+    let bench = |words: &[&str]| match cli(words).unwrap().action {
+        Action::Bench(bench) => bench,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(bench(&["bench"]).parts(), [Part::Cases, Part::Sizes, Part::Live, Part::Timed]);
+    let words = ["bench", "timed", "cases", "timed", "--json", "x.json", "--linux"];
+    assert_eq!(bench(&words).parts(), [Part::Cases, Part::Timed]);
+    assert_eq!(bench(&words).json, Some(PathBuf::from("x.json")));
 }
 
 #[test]

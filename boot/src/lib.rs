@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`cli`] | what the user types |
 //! | [`actions`] | `boot`, `exec` and cargo's runner |
+//! | [`mod@bench`] | the benchmark suite |
 //! | [`suites`] | `test`: all host tests, all test kernels |
 //! | [`host_tests`] | one host test program and what it reports |
 //! | [`cargo`] | builds through cargo and learns what it made |
@@ -27,6 +28,7 @@
 
 pub mod accel;
 pub mod actions;
+pub mod bench;
 pub mod cargo;
 pub mod cli;
 pub mod firmware;

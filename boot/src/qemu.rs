@@ -39,6 +39,8 @@ pub struct Orders {
 pub struct Machine {
     options: cli::Machine,
     accelerator: Accelerator,
+    /// Why not the other one; empty if the user said so.
+    reason: String,
     firmware: Firmware,
     image: PathBuf,
     /// Pairs of a fw_cfg name and the file that holds its content.
@@ -47,7 +49,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Chooses the accelerator (and says which), finds the firmware and writes the orders.
+    /// Chooses the accelerator, finds the firmware and writes the orders.
     ///
     /// # Errors
     /// If the computer lacks something, or the temporary folder cannot be written.
@@ -67,22 +69,28 @@ impl Machine {
                 files.push((name, path));
             }
         }
-        let machine = Self {
+        Ok(Self {
             options: options.clone(),
             accelerator: choice.accelerator,
+            reason: choice.reason,
             firmware: firmware::find()?,
             image,
             orders: files,
             _folder: folder,
-        };
-        eprintln!("boot: {}", machine.summary(&choice.reason));
-        if options.verbose {
-            eprintln!("boot: {}", machine.shown());
+        })
+    }
+
+    /// Tells the user on standard error what machine it is.
+    #[must_use]
+    pub fn announced(self) -> Self {
+        eprintln!("boot: {}", self.summary());
+        if self.options.verbose {
+            eprintln!("boot: {}", self.shown());
         }
-        if options.gdb {
+        if self.options.gdb {
             eprintln!("boot: waiting for gdb: gdb KERNEL -ex 'target remote :1234'");
         }
-        Ok(machine)
+        self
     }
 
     /// The command that starts the machine, without its standard streams.
@@ -105,12 +113,12 @@ impl Machine {
         self.options.timeout
     }
 
-    fn summary(&self, reason: &str) -> String {
+    fn summary(&self) -> String {
         let accelerator = match self.accelerator {
             Accelerator::Kvm => "KVM",
             Accelerator::Tcg => "TCG",
         };
-        let reason = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
+        let reason = if self.reason.is_empty() { String::new() } else { format!(" ({})", self.reason) };
         let cpus = self.options.cpus();
         let plural = if cpus == 1 { "" } else { "s" };
         format!("QEMU with {accelerator}{reason}, {cpus} CPU{plural}, {} memory", self.options.memory)
@@ -119,16 +127,9 @@ impl Machine {
     fn arguments(&self) -> Vec<OsString> {
         let options = &self.options;
         let mut arguments: Vec<OsString> = Vec::new();
+        arguments.extend(bare_machine(options, self.accelerator).map(OsString::from));
         let mut add = |words: &[&str]| arguments.extend(words.iter().map(OsString::from));
-        add(&["-machine", "q35", "-nodefaults", "-no-reboot"]);
-        add(&["-display", "none", "-vga", "none", "-net", "none", "-monitor", "none", "-serial", "stdio"]);
-        add(&accelerator_arguments(self.accelerator, options.icount).each_ref().map(String::as_str));
-        add(&["-smp", &options.cpus().to_string(), "-m", &options.memory.to_string()]);
         add(&EXIT_DEVICE);
-        if let Some(shift) = options.icount {
-            // Nothing of the computer's own time may reach the guest.
-            add(&["-icount", &format!("shift={shift},sleep=off"), "-rtc", "base=2026-01-01,clock=vm"]);
-        }
         if options.gdb {
             add(&["-s", "-S"]);
         }
@@ -164,6 +165,21 @@ impl Machine {
         let words: Vec<String> = self.arguments().iter().map(quote).collect();
         format!("{PROGRAM} {}", words.join(" "))
     }
+}
+
+/// What makes a machine of nothing but CPUs, memory and a serial line, for whatever kernel.
+pub fn bare_machine(options: &cli::Machine, accelerator: Accelerator) -> impl Iterator<Item = String> {
+    const DEVICES: &str = "-machine q35 -nodefaults -no-reboot \
+        -display none -vga none -net none -monitor none -serial stdio";
+    let size = format!("-smp {} -m {}", options.cpus(), options.memory);
+    // Nothing of the computer's own time may reach the guest.
+    let count =
+        options.icount.map(|shift| format!("-icount shift={shift},sleep=off -rtc base=2026-01-01,clock=vm"));
+    let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let accelerator = accelerator_arguments(accelerator, options.icount);
+    [words(DEVICES), accelerator.to_vec(), words(&size), words(&count.unwrap_or_default())]
+        .into_iter()
+        .flatten()
 }
 
 /// What tells QEMU which accelerator and which CPU model to use.

@@ -74,15 +74,26 @@ impl Witness {
         Vec::new()
     }
 
-    /// Judges, prints on standard error what is wrong, and keeps the log only then.
-    pub fn close(mut self, end: &End) -> Verdict {
+    /// Judges, without a word.
+    #[must_use]
+    pub fn verdict(&mut self, end: &End) -> Verdict {
         let judge = &mut self.judge;
         self.lines.finish(&mut |line| judge.line(line));
         self.note(end.stderr.as_bytes());
-        let verdict = self.judge.verdict(end.how);
-        if verdict.status == Status::Ok {
-            return verdict;
+        self.judge.verdict(end.how)
+    }
+
+    /// Judges, prints on standard error what is wrong, and keeps the log only then.
+    pub fn close(mut self, end: &End) -> Verdict {
+        let verdict = self.verdict(end);
+        if verdict.status != Status::Ok {
+            self.complain(&verdict, end);
         }
+        verdict
+    }
+
+    /// Prints on standard error what is wrong, and keeps the log.
+    pub fn complain(mut self, verdict: &Verdict, end: &End) {
         self.keep = true;
         eprint!("{}", end.stderr);
         for complaint in &verdict.complaints {
@@ -90,7 +101,6 @@ impl Witness {
         }
         let path = env::current_dir().ok().and_then(|here| self.path.strip_prefix(here).ok());
         eprintln!("boot: all that the machine said is in {}", path.unwrap_or(&self.path).display());
-        verdict
     }
 
     /// A log that cannot be written must not end the machine it tells of.

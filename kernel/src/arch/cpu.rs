@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     lock_class,
-    sync::{Class, Once, order},
+    sync::{Class, Once, order, waits},
     threads,
 };
 use core::{
@@ -249,6 +249,11 @@ impl CpuPin for Pin {
     #[inline]
     fn acquiring(&self, class: LockClass, place: &'static Location<'static>) {
         order::acquired(library_lock(class), place);
+    }
+
+    #[inline]
+    fn waiting(&self, _: LockClass) {
+        waits::note();
     }
 
     #[inline]

@@ -58,6 +58,12 @@ const COMMANDS: &[Command] = &[
         run: test_vmalloc::command,
     },
     Command {
+        name: "floor",
+        arguments: "[name=value ...]",
+        about: test_vmalloc::floor::ABOUT,
+        run: test_vmalloc::floor::command,
+    },
+    Command {
         name: "vmallocinfo",
         arguments: "[totals]",
         about: "lists the allocated areas, then address space, metadata and page tables in total",

@@ -1,6 +1,9 @@
 //! A lock that turns interrupts off.
 
-use super::order::{Held, Order};
+use super::{
+    order::{Held, Order},
+    waits,
+};
 use crate::arch::{cpu::Pin, interrupt_flag::InterruptsOff};
 use core::ops::{Deref, DerefMut};
 use lockdep::Class;
@@ -27,7 +30,7 @@ impl<T> IrqLock<T> {
         let pin = Pin::new();
         let off = InterruptsOff::new();
         let order = self.order.acquire();
-        IrqLockGuard { inner: self.inner.lock(), _order: order, _off: off, _pin: pin }
+        IrqLockGuard { inner: waits::lock(&self.inner), _order: order, _off: off, _pin: pin }
     }
 
     /// Opens the lock, whoever holds it.

@@ -11,6 +11,7 @@
 mod irq_lock;
 pub mod order;
 mod spin_lock;
+pub mod waits;
 
 pub use irq_lock::{IrqLock, IrqLockGuard};
 pub use lockdep::Class;

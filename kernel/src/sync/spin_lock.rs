@@ -1,6 +1,6 @@
 //! A lock that turns preemption off.
 
-use super::order::Order;
+use super::{order::Order, waits};
 use crate::arch::cpu::Pin;
 use core::ops::{Deref, DerefMut};
 use lockdep::Class;
@@ -26,7 +26,7 @@ impl<T> SpinLock<T> {
     pub fn lock(&self) -> SpinLockGuard<'_, T> {
         let pin = Pin::new();
         let order = self.order.acquire();
-        SpinLockGuard { inner: self.inner.lock(), _order: order, _pin: pin }
+        SpinLockGuard { inner: waits::lock(&self.inner), _order: order, _pin: pin }
     }
 
     /// Waits for the lock, as who has a pin already, which covers the lock.
@@ -34,7 +34,7 @@ impl<T> SpinLock<T> {
     #[track_caller]
     pub fn lock_pinned<'a>(&'a self, pin: &'a Pin) -> SpinLockGuard<'a, T, &'a Pin> {
         let order = self.order.acquire();
-        SpinLockGuard { inner: self.inner.lock(), _order: order, _pin: pin }
+        SpinLockGuard { inner: waits::lock(&self.inner), _order: order, _pin: pin }
     }
 
     /// The value; nobody else can have the lock.

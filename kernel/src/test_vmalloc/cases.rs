@@ -138,7 +138,7 @@ fn random_size(parameters: &Parameters, random: &mut Rng) -> Result<(), AllocErr
 
 fn fix_align(parameters: &Parameters, _: &mut Rng) -> Result<(), AllocError> {
     for _ in 0..parameters.test_loop_count {
-        Area::new(Request::new(5 * PAGE_SIZE).align(32 << 10).zeroed())?;
+        Area::new(aligned(5, 32 << 10, parameters))?;
     }
     Ok(())
 }
@@ -147,9 +147,14 @@ fn random_size_align(parameters: &Parameters, random: &mut Rng) -> Result<(), Al
     for _ in 0..parameters.test_loop_count {
         let byte = usize::from(random.u8(..));
         let pages = byte % 10 + 1;
-        Area::new(Request::new(pages * PAGE_SIZE).align(1 << (byte % 23)).zeroed())?;
+        Area::new(aligned(pages, 1 << (byte % 23), parameters))?;
     }
     Ok(())
+}
+
+fn aligned(pages: usize, align: usize, parameters: &Parameters) -> Request {
+    let request = Request::new(pages * PAGE_SIZE).align(align);
+    if parameters.zero { request.zeroed() } else { request }
 }
 
 fn align_shift(_: &Parameters, _: &mut Rng) -> Result<(), AllocError> {

@@ -1,7 +1,8 @@
 //! The benchmark driver: the cases, parameters and lines of Linux's `test_vmalloc` module.
 
 mod cases;
-mod flushes;
+mod costs;
+pub mod floor;
 mod load;
 mod parameters;
 mod percpu_case;
@@ -15,8 +16,8 @@ use crate::{
 use alloc::{format, sync::Arc, vec::Vec};
 use cases::{CASES, Case};
 use core::sync::atomic::{AtomicBool, Ordering};
+use costs::Costs;
 use fastrand::Rng;
-use flushes::Flushes;
 pub use load::Load;
 use parameters::Parameters;
 
@@ -35,7 +36,8 @@ pub const ABOUT: &str = "runs the vmalloc benchmark cases\n\
     test_loop_count        loops of a run (1000000)\n\
     nr_pages               pages that cases 1 and 1024 take, 0 means 1 (0)\n\
     use_huge               1: case 1 asks for 2 MiB pages (0)\n\
-    nr_pcpu_objects        objects of case 128 (35000)";
+    nr_pcpu_objects        objects of case 128 (35000)\n\
+    zero                   1: cases 16 and 32 ask for memory full of zeros, as Linux's do (1)";
 
 /// What came of a case, in runs.
 #[derive(Clone, Copy, Default)]
@@ -58,10 +60,10 @@ struct Report {
 /// The line names the parameter that is wrong, or says how many runs failed.
 pub fn command(arguments: &[&str]) -> core::result::Result<(), CommandError> {
     let parameters = Parameters::parse(arguments)?;
-    let before = Flushes::now();
+    let before = Costs::now();
     let reports = run_workers(&parameters)
         .map_err(|error| CommandError::new(format!("nr_threads={}: {error}", parameters.nr_threads)))?;
-    let flushes = Flushes::now().since(&before);
+    let costs = Costs::now().since(&before);
     let (mut failed, mut runs) = (0, 0);
     for (worker, report) in reports.iter().enumerate() {
         for (case, result) in &report.results {
@@ -71,7 +73,7 @@ pub fn command(arguments: &[&str]) -> core::result::Result<(), CommandError> {
         }
         println!("All test took worker{worker}={} cycles", report.cycles);
     }
-    flushes.print(runs.saturating_mul(parameters.test_loop_count));
+    costs.print(runs.saturating_mul(parameters.test_loop_count));
     match failed {
         0 => Ok(()),
         _ => Err(CommandError::new(format!("{failed} runs of cases failed"))),

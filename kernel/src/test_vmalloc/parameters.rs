@@ -14,6 +14,8 @@ pub(super) struct Parameters {
     pub use_huge: bool,
     pub run_test_mask: u64,
     pub nr_pcpu_objects: u64,
+    /// The aligned cases ask for memory full of zeros.
+    pub zero: bool,
 }
 
 impl Default for Parameters {
@@ -27,6 +29,7 @@ impl Default for Parameters {
             use_huge: false,
             run_test_mask: 7,
             nr_pcpu_objects: 35_000,
+            zero: true,
         }
     }
 }
@@ -82,6 +85,7 @@ impl Parameters {
                 "use_huge" => parameters.use_huge = flag(word, number)?,
                 "run_test_mask" => parameters.run_test_mask = check_mask(name, number)?,
                 "nr_pcpu_objects" => parameters.nr_pcpu_objects = number,
+                "zero" => parameters.zero = flag(word, number)?,
                 _ => return Err(CommandError::new(format!("{name}: no such parameter"))),
             }
         }
@@ -107,7 +111,7 @@ pub(super) fn number(text: &str) -> Option<u64> {
     }
 }
 
-fn flag(word: &str, number: u64) -> Result<bool, CommandError> {
+pub(super) fn flag(word: &str, number: u64) -> Result<bool, CommandError> {
     match number {
         0 => Ok(false),
         1 => Ok(true),

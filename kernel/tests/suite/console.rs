@@ -21,6 +21,7 @@ fn wrong_parameters_are_named() {
     assert_eq!(refusal(&["nr_threads=1", "mode=fast"]), "mode=fast: neither performance, smoke nor stress");
     assert_eq!(refusal(&["mode"]), "mode: not of the form name=value");
     assert_eq!(refusal(&["use_huge=2"]), "use_huge=2: neither 0 nor 1");
+    assert_eq!(refusal(&["zero=2"]), "zero=2: neither 0 nor 1");
     assert_eq!(refusal(&["run_test_mask=0"]), "run_test_mask=0: not a sum of cases, 1 to 8191");
     assert_eq!(refusal(&["run_test_mask=0x2000"]), "run_test_mask=8192: not a sum of cases, 1 to 8191");
 }
@@ -34,6 +35,28 @@ fn every_case_runs_and_gives_everything_back() {
         "nr_pcpu_objects=3000",
     ])
     .expect("pass");
+}
+
+#[test_case]
+fn aligned_cases_run_without_zeroing() {
+    test_vmalloc::command(&["run_test_mask=48", "test_loop_count=50", "zero=0"]).expect("pass");
+}
+
+#[test_case]
+fn wrong_arguments_of_floor_are_named() {
+    for (argument, line) in [
+        ("nr_pages=0", "nr_pages=0: not a number from 1 to 512"),
+        ("nr_pages=513", "nr_pages=513: not a number from 1 to 512"),
+        ("loops", "loops: not of the form name=value"),
+        ("loops=x", "loops=x: not a number"),
+        ("frames=2", "frames=2: neither 0 nor 1"),
+        ("pages=1", "pages: no such parameter"),
+    ] {
+        assert_eq!(test_vmalloc::floor::command(&[argument]).expect_err("wrong").to_string(), line);
+    }
+    for arguments in [&["loops=3", "nr_pages=512"][..], &["loops=3", "frames=0"]] {
+        test_vmalloc::floor::command(arguments).expect("right");
+    }
 }
 
 #[test_case]

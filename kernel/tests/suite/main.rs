@@ -10,6 +10,7 @@ extern crate alloc;
 mod areas;
 mod calls;
 mod console;
+mod costs;
 mod cpus;
 mod frames;
 mod heap;

@@ -40,7 +40,18 @@ impl<T: Locked> Lock<T> {
     #[track_caller]
     pub fn lock<'a, P: CpuPin>(&'a self, pin: &'a P) -> Guard<'a, T, P> {
         pin.acquiring(T::CLASS, Location::caller());
-        Guard { data: self.0.lock(), _taken: Taken { pin, class: T::CLASS } }
+        let data = match self.0.try_lock() {
+            Some(data) => data,
+            None => self.wait(pin),
+        };
+        Guard { data, _taken: Taken { pin, class: T::CLASS } }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn wait<P: CpuPin>(&self, pin: &P) -> SpinMutexGuard<'_, T> {
+        pin.waiting(T::CLASS);
+        self.0.lock()
     }
 
     pub fn get_mut(&mut self) -> &mut T {
@@ -68,5 +79,50 @@ impl<T: Locked, P: CpuPin> DerefMut for Guard<'_, T, P> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
         &mut self.data
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use super::*;
+    use core::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::{Duration, Instant};
+
+    struct Data;
+
+    impl Locked for Data {
+        const CLASS: LockClass = LockClass::Arena;
+    }
+
+    #[derive(Default)]
+    struct Pin(AtomicUsize);
+
+    impl CpuPin for Pin {
+        fn cpu(&self) -> usize {
+            0
+        }
+
+        fn waiting(&self, _: LockClass) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Seen failing with no word to the pin.
+    #[test]
+    fn who_finds_the_lock_taken_says_so_once() {
+        let (lock, holder, waiter) = (Lock::new(Data), Pin::default(), Pin::default());
+        std::thread::scope(|scope| {
+            let guard = lock.lock(&holder);
+            scope.spawn(|| drop(lock.lock(&waiter)));
+            let start = Instant::now();
+            while waiter.0.load(Ordering::Relaxed) == 0 && start.elapsed() < Duration::from_secs(20) {
+                std::thread::yield_now();
+            }
+            drop(guard);
+        });
+        drop(lock.lock(&holder));
+        assert_eq!((holder.0.into_inner(), waiter.0.into_inner()), (0, 1));
     }
 }

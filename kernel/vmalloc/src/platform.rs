@@ -70,6 +70,12 @@ pub trait CpuPin {
         let _ = (class, place);
     }
 
+    /// The lock that the library is about to take is taken: it begins to wait.
+    #[inline]
+    fn waiting(&self, class: LockClass) {
+        let _ = class;
+    }
+
     /// The library opened one of its locks.
     #[inline]
     fn released(&self, class: LockClass) {

@@ -1,0 +1,146 @@
+//! Linux with its own `test_vmalloc`, on the same machines.
+
+use std::fs;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use crate::accel::Accelerator;
+use crate::cargo;
+use crate::cli::{self, Accel};
+use crate::qemu;
+use crate::serial::{Output, Plain};
+use crate::session::{self, How};
+use crate::status::{Doing, Error, Result};
+
+use super::ours::Reply;
+use super::summary;
+
+/// What builds it, and the status by which that says that this computer cannot.
+const BUILD: &str = "bench/linux/build.sh";
+const UNFIT: i32 = 4;
+
+/// What Linux is told besides the test's parameters. Four levels of page tables, as here.
+const PARAMETERS: &str = "console=ttyS0 mitigations=off no5lvl panic=-1";
+/// What it is told where instructions are counted: it would measure that timer for 14 seconds of ours.
+const COUNTED: &str = "nolapic_timer";
+
+/// A Linux that was built.
+#[derive(Debug)]
+pub struct Linux {
+    image: PathBuf,
+    /// One line: Linux's version, and what it was built from and with.
+    pub version: String,
+}
+
+impl Linux {
+    /// An instruction takes 1 ns, by which Linux prints exact numbers.
+    pub const ICOUNT_SHIFT: u8 = 0;
+
+    /// Builds it, unless that has been done; `None` if this computer cannot, which has been said.
+    ///
+    /// # Errors
+    /// It could not be built.
+    pub fn build() -> Result<Option<Self>> {
+        let folder = cargo::target_folder("linux")?;
+        let mut command = Command::new(cargo::root().join(BUILD));
+        command.arg(&folder).stdin(Stdio::null()).stdout(Stdio::null());
+        let status = command.status().doing(format_args!("run {BUILD}"))?;
+        match status.code() {
+            Some(0) => {}
+            Some(UNFIT) => return Ok(None),
+            _ => return Err(Error::failed(format!("{BUILD} failed"))),
+        }
+        let version = fs::read_to_string(folder.join("version")).doing("read Linux's version")?;
+        Ok(Some(Self { image: folder.join("bzImage"), version: version.trim().to_owned() }))
+    }
+
+    /// Boots it, with these parameters of its test; `names` are the cases that must come of it.
+    ///
+    /// # Errors
+    /// The machine could not be started, or a signal wants this program to end.
+    pub fn run(&self, options: &cli::Machine, parameters: &[(&str, u64)], names: &[&str]) -> Result<Reply> {
+        let accelerator = match options.accel {
+            Accel::Kvm => Accelerator::Kvm,
+            Accel::Auto | Accel::Tcg => Accelerator::Tcg,
+        };
+        let mut command = Command::new(qemu::PROGRAM);
+        command.args(qemu::bare_machine(options, accelerator)).stdin(Stdio::null());
+        // The seed is that of the random numbers of the cases.
+        command.args(["-seed", "1"]).arg("-kernel").arg(&self.image);
+        command.arg("-append").arg(command_line(options.icount.is_some(), parameters));
+        let (mut plain, mut text) = (Plain::default(), Vec::new());
+        let end = session::run(command, None, options.limit(), &mut |output| {
+            if let Output::Text(piece) = output {
+                text.extend_from_slice(&plain.push(piece));
+            }
+            ControlFlow::Continue(())
+        })?;
+        let text = String::from_utf8_lossy(&text).into_owned();
+        Ok(judged(text, end.how, names))
+    }
+}
+
+/// All that Linux is told.
+fn command_line(counted: bool, parameters: &[(&str, u64)]) -> String {
+    let mut line = PARAMETERS.to_owned();
+    if counted {
+        line += " ";
+        line += COUNTED;
+    }
+    for (name, value) in parameters {
+        line += &format!(" test_vmalloc.{name}={value}");
+    }
+    line
+}
+
+/// The test runs while Linux starts; then Linux panics for want of a root, and the machine ends.
+fn judged(text: String, how: How, names: &[&str]) -> Reply {
+    let runs = summary::runs(&text);
+    let has = |name: &&str| runs.iter().any(|run| run.summaries.iter().any(|summary| summary.name == **name));
+    let last =
+        || text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("Linux said nothing").to_owned();
+    match how {
+        How::Exited(0) if names.iter().all(has) => Reply::Done(text),
+        How::Exited(0) => Reply::Failed(last()),
+        How::TimedOut => Reply::Failed("timed out".into()),
+        How::Exited(_) | How::Signalled(_) | How::EndedByUser => {
+            Reply::Failed(format!("QEMU failed: {}", last()))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "[    0.2] Summary: vrealloc_test passed: 1 failed: 0 xfailed: 0 repeat: 1 loops: 9 \
+        avg: 24 usec\n[    0.2] Kernel panic - not syncing: VFS: Unable to mount root fs\n";
+
+    /// Seen failing with every such end a good one.
+    #[test]
+    fn the_panic_for_want_of_a_root_is_the_good_end() {
+        let judge = |text: &str, how| judged(text.to_owned(), how, &["vrealloc_test"]);
+        assert_eq!(judge(GOOD, How::Exited(0)), Reply::Done(GOOD.to_owned()));
+        let early = "[ 0.1] Kernel panic - not syncing: early\n";
+        assert_eq!(judge(early, How::Exited(0)), Reply::Failed(early.trim().to_owned()));
+        assert_eq!(judge("", How::Exited(0)), Reply::Failed("Linux said nothing".into()));
+        for how in [How::TimedOut, How::Exited(1), How::Signalled(9)] {
+            assert!(matches!(judge(GOOD, how), Reply::Failed(_)), "{how:?}");
+        }
+    }
+
+    /// Seen failing with no look at the cases.
+    #[test]
+    fn every_case_asked_for_must_be_there() {
+        let names = ["vrealloc_test", "fix_size_alloc_test"];
+        assert!(matches!(judged(GOOD.to_owned(), How::Exited(0), &names), Reply::Failed(_)));
+    }
+
+    #[test]
+    fn the_tests_parameters_are_the_kernels() {
+        let line = command_line(false, &[("run_test_mask", 9)]);
+        assert_eq!(line, format!("{PARAMETERS} test_vmalloc.run_test_mask=9"));
+        assert!(command_line(true, &[]).ends_with(COUNTED));
+    }
+}

@@ -1,0 +1,133 @@
+//! Runs console commands on a machine of this kernel's, without a word unless it goes wrong.
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+use protocol::Record;
+
+use crate::accel::{self, Accelerator};
+use crate::cli::{self, Accel, Memory};
+use crate::judge::Purpose;
+use crate::qemu::{Machine, Orders};
+use crate::serial::Output;
+use crate::session;
+use crate::status::{Result, Status};
+use crate::witness::Witness;
+use crate::{cargo, image};
+
+use super::figure::Conditions;
+
+/// An instruction takes 2^6 ns: time in the guest passes fast enough to boot.
+pub const ICOUNT_SHIFT: u8 = 6;
+
+/// The memory of a machine, unless its areas need more.
+pub const MEMORY: Memory = Memory { mebibytes: 2048 };
+
+/// What the machines of the suite have in common.
+#[derive(Debug)]
+pub struct Machines {
+    image: PathBuf,
+    accelerator: Accelerator,
+}
+
+/// What came of commands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// What they printed.
+    Done(String),
+    /// Something asked for is not there yet.
+    Missing,
+    /// The line that says how they failed.
+    Failed(String),
+}
+
+impl Machines {
+    /// Builds the kernel and chooses the accelerator of timed machines.
+    ///
+    /// # Errors
+    /// It does not build, or the user's accelerator does not work here.
+    pub fn new(accel: Accel) -> Result<Self> {
+        let accelerator = accel::choose(accel, false)?.accelerator;
+        let image = image::of(&cargo::kernel()?, &cargo::target_folder("images")?)?;
+        Ok(Self { image, accelerator })
+    }
+
+    /// A machine on which time is measured.
+    #[must_use]
+    pub fn timed(&self, cpus: u16, memory: Memory) -> cli::Machine {
+        let accel = match self.accelerator {
+            Accelerator::Kvm => Accel::Kvm,
+            Accelerator::Tcg => Accel::Tcg,
+        };
+        cli::Machine { accel, ..plain(cpus, memory) }
+    }
+
+    /// Boots, runs the commands, powers off.
+    ///
+    /// # Errors
+    /// The machine could not be started, or a signal wants this program to end.
+    pub fn run(&self, options: &cli::Machine, commands: String) -> Result<Reply> {
+        let orders = Orders { commands: Some(commands), ..Orders::default() };
+        let machine = Machine::new(options, self.image.clone(), &orders)?;
+        let mut witness = Witness::new(Purpose::Commands)?;
+        let mut text = Vec::new();
+        let mut listening = false;
+        let end = session::run(machine.command(), None, machine.limit(), &mut |output| {
+            let piece = witness.see(output);
+            match output {
+                Output::Record(Record::Console) => listening = true,
+                Output::Record(Record::CommandsDone { .. }) => listening = false,
+                _ if listening => text.extend_from_slice(&piece),
+                _ => {}
+            }
+            ControlFlow::Continue(())
+        })?;
+        let text = String::from_utf8_lossy(&text).into_owned();
+        let verdict = witness.verdict(&end);
+        Ok(match verdict.status {
+            Status::Ok => Reply::Done(text),
+            _ if is_missing(&text) => Reply::Missing,
+            _ => {
+                witness.complain(&verdict, &end);
+                let last = verdict.complaints.first().map(String::as_str);
+                Reply::Failed(last.or(text.lines().last()).unwrap_or("failed").to_owned())
+            }
+        })
+    }
+}
+
+/// A machine on which instructions are counted, each as 2^`shift` ns.
+#[must_use]
+pub fn counted(shift: u8, memory: Memory) -> cli::Machine {
+    cli::Machine { icount: Some(shift), accel: Accel::Tcg, ..plain(1, memory) }
+}
+
+fn plain(cpus: u16, memory: Memory) -> cli::Machine {
+    cli::Machine {
+        cpus: Some(cpus),
+        memory,
+        icount: None,
+        accel: Accel::Auto,
+        timeout: None,
+        append: String::new(),
+        gdb: false,
+        verbose: false,
+    }
+}
+
+/// Whether the last command said that what it was asked for is not there yet.
+fn is_missing(text: &str) -> bool {
+    text.lines().last().is_some_and(|line| line.ends_with("is not there yet"))
+}
+
+/// What is to be said of figures from this machine.
+#[must_use]
+pub fn conditions(options: &cli::Machine, workers: u16) -> Conditions {
+    let accelerator = match (options.icount, options.accel) {
+        (Some(shift), _) => format!("tcg, icount shift {shift}"),
+        (None, Accel::Kvm) => "kvm".into(),
+        (None, _) => "tcg, thread=multi".into(),
+    };
+    let memory = options.memory.to_string();
+    Conditions { accelerator, cpus: options.cpus(), workers, memory, profile: "release" }
+}

@@ -1,0 +1,91 @@
+//! `floor`: a loop that no allocator of mapped memory can beat, to compare the cases with.
+//!
+//! It takes frames from the top of a stack, an array; writes the page table entries that map them; clears
+//! the entries, and puts the frames back. The table is linked nowhere: nothing is mapped. There is no search
+//! for address space, no lock, no mark of where an area ends, no flush, no check of what is freed, and
+//! the first entry is always the same.
+//!
+//! Entries are atomic, as a CPU may walk them at any time: so the compiler leaves none out and writes each
+//! by itself. It makes two plain loops, a little unrolled (looked at): to map a page is a load, an OR, a
+//! store; to unmap it a load, an AND, and two stores, or one where the frames stay the caller's.
+
+use super::parameters::{flag, number};
+use crate::{arch::tsc, console::CommandError, println};
+use alloc::{format, vec::Vec};
+use core::{
+    hint::black_box,
+    sync::atomic::{AtomicU64, Ordering},
+};
+use vmalloc::{BLOCK_PAGES, PAGE_SHIFT};
+
+/// What `help floor` says.
+pub const ABOUT: &str = "runs the least that mapping and unmapping takes, to compare test_vmalloc with\n\
+    nr_pages  page table entries of a loop, 1 to 512 (1)\n\
+    loops     loops (1000000)\n\
+    frames    1: each frame is popped from a stack and pushed back, 0: they stay the caller's (1)";
+
+/// Present, writable, accessed, dirty, not executable.
+const ATTRIBUTES: u64 = 1 << 63 | 0x63;
+const FRAME_MASK: u64 = 0x000f_ffff_ffff_f000;
+
+/// The console command.
+///
+/// # Errors
+/// The line names the argument that is wrong.
+pub fn command(arguments: &[&str]) -> Result<(), CommandError> {
+    let (mut pages, mut loops, mut owned) = (1, 1_000_000, true);
+    for word in arguments {
+        let (name, value) = word
+            .split_once('=')
+            .ok_or_else(|| CommandError::new(format!("{word}: not of the form name=value")))?;
+        let value = number(value).ok_or_else(|| CommandError::new(format!("{word}: not a number")))?;
+        match name {
+            "nr_pages" if (1..=BLOCK_PAGES as u64).contains(&value) => pages = value as usize,
+            "nr_pages" => {
+                return Err(CommandError::new(format!("{word}: not a number from 1 to {BLOCK_PAGES}")));
+            }
+            "loops" => loops = value,
+            "frames" => owned = flag(word, value)?,
+            _ => return Err(CommandError::new(format!("{name}: no such parameter"))),
+        }
+    }
+    let table: Vec<AtomicU64> = (0..pages).map(|_| AtomicU64::new(0)).collect();
+    // Their addresses, not in order, as they come after some use.
+    let mut frames: Vec<u64> = (0..pages as u64).rev().map(|frame| (frame + 1) << PAGE_SHIFT).collect();
+    // Nothing is known of them at compile time.
+    let (table, frames) = (black_box(&table[..]), black_box(&mut frames[..]));
+    let start = tsc::now();
+    for _ in 0..loops {
+        map(table, frames);
+        if owned {
+            unmap(table, frames);
+        } else {
+            clear(table);
+        }
+    }
+    let usec = tsc::microseconds(tsc::now() - start);
+    println!("Summary: floor passed: 1 failed: 0 xfailed: 0 repeat: 1 loops: {loops} avg: {usec} usec");
+    Ok(())
+}
+
+#[inline(always)]
+fn map(table: &[AtomicU64], frames: &[u64]) {
+    for (entry, frame) in table.iter().zip(frames) {
+        entry.store(frame | ATTRIBUTES, Ordering::Relaxed);
+    }
+}
+
+#[inline(always)]
+fn unmap(table: &[AtomicU64], frames: &mut [u64]) {
+    for (entry, frame) in table.iter().zip(frames) {
+        *frame = entry.load(Ordering::Relaxed) & FRAME_MASK;
+        entry.store(0, Ordering::Relaxed);
+    }
+}
+
+#[inline(always)]
+fn clear(table: &[AtomicU64]) {
+    for entry in table {
+        entry.store(0, Ordering::Relaxed);
+    }
+}
