@@ -8,7 +8,7 @@ use super::figure::{Figure, Figures, Part, System};
 use super::timed::{FLUSHES, INTERRUPTS, RATE, WAITS};
 
 /// What Linux's zeroed cases are to be read with.
-const ZEROING: &str = "Linux zeroes each time: about 20500 of the 26694 instructions of fix_align_alloc_test in \
+const ZEROING: &str = "Linux zeroes each time: about 20500 instructions of fix_align_alloc_test in \
     Linux 7.2.13. Here pages that were not written since are not zeroed again.";
 
 /// How tables with two systems are to be read.
