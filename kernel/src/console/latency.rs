@@ -1,6 +1,9 @@
 //! `latency`: how late threads of the highest class are woken, and what kept others waiting.
 
-use super::CommandError;
+use super::{
+    CommandError,
+    freeing::{Freed, Freeing},
+};
 use crate::{
     arch::{
         cpu,
@@ -18,6 +21,8 @@ use histogram::Histogram;
 pub(super) const ABOUT: &str = "measures how late real-time threads, one on each CPU, are woken each millisecond\n\
     seconds  how long (10)\n\
     load     test_vmalloc cases that run meanwhile on all CPUs, a sum as for run_test_mask; 0: none (0)\n\
+    free     what is freed meanwhile, and purged, over and over: lazy (64 MiB in pages), area (1 GiB),\n\
+    \x20        sparse (1 TiB without frames but with page tables, which take 2 GiB)\n\
     Medians and the like are at most a sixteenth too long; the least and the longest are exact. Then each\n\
     CPU's longest section with preemption off, and with interrupts off: where it began, and the address,\n\
     for addr2line, where it ended. Under --icount=SHIFT an instruction takes 2^SHIFT ns and as many cycles.";
@@ -36,11 +41,12 @@ const LONGEST: u64 = 86_400;
 struct Parameters {
     seconds: u64,
     load: u64,
+    free: Option<Freed>,
 }
 
 impl Parameters {
     fn parse(words: &[&str]) -> Result<Self, CommandError> {
-        let mut parameters = Self { seconds: 10, load: 0 };
+        let mut parameters = Self { seconds: 10, load: 0, free: None };
         for word in words {
             match word.split_once('=') {
                 Some(("seconds", value)) => {
@@ -49,6 +55,7 @@ impl Parameters {
                     parameters.seconds = seconds.ok_or_else(wrong)?;
                 }
                 Some((name @ "load", value)) => parameters.load = Load::parse_mask(name, value)?,
+                Some(("free", value)) => parameters.free = Some(Freed::parse(value)?),
                 Some((name, _)) => return Err(CommandError::new(format!("{name}: no such parameter"))),
                 None => return Err(CommandError::new(format!("{word}: not of the form name=value"))),
             }
@@ -68,6 +75,7 @@ pub fn latency(arguments: &[&str]) -> Result<(), CommandError> {
         0 => None,
         mask => Some(Load::start(mask).map_err(no_thread)?),
     };
+    let freeing = parameters.free.map(Freed::start).transpose();
     let before = sections::switch().swap(1, Ordering::Relaxed);
     sections::reset();
     let measured = measure_all(parameters.seconds * 1_000_000 / INTERVAL);
@@ -75,6 +83,7 @@ pub fn latency(arguments: &[&str]) -> Result<(), CommandError> {
     let longest = [Kind::Preemption, Kind::Interrupts].map(longest_lines);
     sections::switch().store(before, Ordering::Relaxed);
     let load = load.map(Load::stop);
+    let freeing = freeing.map(|freeing| freeing.map(Freeing::stop)).map_err(no_thread)?;
     let measured = measured.map_err(no_thread)?;
     print_delays(&measured);
     for (name, lines) in ["preemption", "interrupts"].into_iter().zip(longest) {
@@ -85,6 +94,11 @@ pub fn latency(arguments: &[&str]) -> Result<(), CommandError> {
     if let Some(runs) = load {
         let runs = runs.map_err(no_thread)?;
         println!("load: {} runs of cases, {} failed", runs.all, runs.failed);
+    }
+    match freeing {
+        None => {}
+        Some(Ok(rounds)) => println!("freed and purged {rounds} times"),
+        Some(Err(error)) => return Err(CommandError::new(format!("free: {error}"))),
     }
     Ok(())
 }

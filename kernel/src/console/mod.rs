@@ -1,6 +1,7 @@
 //! The console on the serial line: commands typed by a person, or handed over by the host runner.
 
 mod editor;
+mod freeing;
 mod hold;
 mod info;
 mod latency;

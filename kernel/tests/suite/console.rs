@@ -134,6 +134,7 @@ fn wrong_arguments_of_latency_are_named() {
         ("seconds=1s", "seconds=1s: not a number from 1 to 86400"),
         ("load=x", "load=x: not a number"),
         ("load=8192", "load=8192: not a sum of cases, 1 to 8191"),
+        ("free=all", "free=all: neither lazy, area nor sparse"),
         ("cpu=1", "cpu: no such parameter"),
     ] {
         assert_eq!(console::latency(&["seconds=1", argument]).expect_err("wrong").to_string(), line);

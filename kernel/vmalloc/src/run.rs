@@ -122,7 +122,7 @@ impl<P: Platform> Vmalloc<P> {
         let blocks = end - first;
         if self.table.get(first).is_none() {
             // Not even its descriptor could be made, so nothing was mapped.
-            return self.arena.free(&self.platform.pin(), first, blocks);
+            return self.arena.free_run(&self.platform, first, blocks);
         }
         self.block(first).set_role(Role::Freed { blocks: blocks as u32, scattered: false });
         let pin = self.platform.pin();
@@ -140,7 +140,7 @@ impl<P: Platform> Vmalloc<P> {
             self.reclaim_block(number, scattered);
         }
         self.block(first).set_role(Role::Unused);
-        self.arena.free(&self.platform.pin(), first, count);
+        self.arena.free_run(&self.platform, first, count);
     }
 
     /// Quarantines what a block of a run maps, and unlinks its leaf table.

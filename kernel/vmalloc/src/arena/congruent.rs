@@ -86,8 +86,12 @@ impl Arena {
                 Search::Nothing => break Err(ArenaError::NoRun),
             };
             let Some(missing) = state.missing_map_of(base, parts) else {
-                parts.iter().for_each(|part| state.mark_used(base + part.offset, part.count));
-                break Ok(base);
+                drop(state);
+                drop(pin);
+                if self.claim(platform, parts.iter().map(|part| (base + part.offset, part.count))) {
+                    break Ok(base);
+                }
+                continue;
             };
             if let Some(map) = spare.take() {
                 state.install(missing, map);

@@ -38,7 +38,7 @@ use crate::{
     policy::SearchPolicy,
 };
 pub(crate) use congruent::Part;
-use core::ops::Range;
+use core::{iter, ops::Range};
 use map::{LEAVES, MAP_BLOCKS, Map};
 use state::State;
 
@@ -125,8 +125,16 @@ impl Arena {
                 break Err(ArenaError::NoRun);
             };
             let Some(missing) = state.missing_map(first, count) else {
-                state.mark_used(first, count);
-                break Ok(first);
+                if first % MAP_BLOCKS + count <= MAP_BLOCKS {
+                    state.mark_used(first, count);
+                    break Ok(first);
+                }
+                drop(state);
+                drop(pin);
+                if self.claim(platform, iter::once((first, count))) {
+                    break Ok(first);
+                }
+                continue;
             };
             if let Some(map) = spare.take() {
                 state.install(missing, map);
@@ -144,9 +152,32 @@ impl Arena {
         result
     }
 
+    /// Takes runs of blocks that were just found free, and whose maps exist, one map at a time: the lock is
+    /// not held for longer. `false`: others were faster to take some of it, and nothing is taken.
+    fn claim<P: Platform>(&self, platform: &P, runs: impl Iterator<Item = (usize, usize)> + Clone) -> bool {
+        let all = runs.flat_map(|(first, count)| pieces(first, count));
+        for (done, (first, count)) in all.clone().enumerate() {
+            let pin = platform.pin();
+            let mut state = self.state.lock(&pin);
+            if !state.is_free(first, count) {
+                drop(state);
+                drop(pin);
+                all.take(done).for_each(|(first, count)| self.free(&platform.pin(), first, count));
+                return false;
+            }
+            state.mark_used(first, count);
+        }
+        true
+    }
+
     /// Gives back `count` blocks from `first`, all of them used.
     pub fn free(&self, pin: &impl CpuPin, first: usize, count: usize) {
         self.state.lock(pin).mark_free(first, count);
+    }
+
+    /// The same of any number, one map at a time.
+    pub fn free_run<P: Platform>(&self, platform: &P, first: usize, count: usize) {
+        pieces(first, count).for_each(|(first, count)| self.free(&platform.pin(), first, count));
     }
 
     /// Counts what is free.
@@ -163,4 +194,12 @@ impl Arena {
     pub fn release<P: Platform>(&mut self, platform: &P) {
         self.state.get_mut().take_maps(|map| platform.give_table(map.into_frame(platform)));
     }
+}
+
+/// A run of blocks, cut where maps end: first blocks and counts.
+fn pieces(first: usize, count: usize) -> impl Iterator<Item = (usize, usize)> + Clone {
+    let end = first + count;
+    let next = move |from: usize| ((from + 1).next_multiple_of(MAP_BLOCKS)).min(end);
+    iter::successors(Some(first), move |&from| Some(next(from)).filter(|&next| next < end))
+        .map(move |from| (from, next(from) - from))
 }
