@@ -326,10 +326,10 @@ impl Entry {
     /// All of these as [`mapped_as`](Self::mapped_as) would have them, if it would have each.
     #[inline(always)]
     pub fn all_mapped_as<const N: usize>(entries: [Self; N], attributes: Attributes) -> Option<[Self; N]> {
-        let mapped = entries.map(|entry| Self(entry.0 ^ (FRAME_MASK | PRESENT)));
-        let (some, every) =
-            mapped.iter().fold((0, u64::MAX), |(some, every), entry| (some | entry.0, every & entry.0));
-        (some & !FRAME_MASK == attributes.0 && every & !FRAME_MASK == attributes.0).then_some(mapped)
+        // Nothing but the frames is left of those that would.
+        let frames = entries.map(|entry| entry.0 ^ (FRAME_MASK | PRESENT) ^ attributes.0);
+        let some = frames.iter().fold(0, |some, frame| some | frame);
+        (some & !FRAME_MASK == 0).then(|| frames.map(|frame| Self(frame | attributes.0)))
     }
 
     /// All of these [`quarantined`](Self::quarantined), if none is the last of its area.

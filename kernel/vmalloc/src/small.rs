@@ -270,7 +270,7 @@ impl<P: Platform> Vmalloc<P> {
 /// Frames given back in one go.
 const AT_ONCE: usize = 64;
 /// Entries looked at in one go of a loop.
-const UNROLL: usize = 4;
+const UNROLL: usize = 8;
 
 /// Maps pages again to the frames they kept, as long as these were mapped with the same attributes: how
 /// many pages.
