@@ -62,10 +62,16 @@ impl<P: Platform> Vmalloc<P> {
     #[inline]
     pub fn allocate(&self, request: Request) -> Result<NonNull<u8>, AllocError> {
         let caller = Location::caller();
-        if let Some(size) = request.plain_size()
-            && let Some(area) = self.allocate_plainly(size, request.attributes(), caller)
-        {
-            return Ok(area);
+        if let Some(size) = request.plain_size() {
+            let attributes = request.attributes();
+            if (1..=PAGE_SIZE).contains(&size)
+                && let Some(area) = self.allocate_page_plainly(size, attributes, caller)
+            {
+                return Ok(area);
+            }
+            if let Some(area) = self.allocate_plainly(size, attributes, caller) {
+                return Ok(area);
+            }
         }
         self.allocate_otherwise(request, caller)
     }

@@ -43,13 +43,78 @@ impl<P: Platform> Vmalloc<P> {
         let cpu = pin.cpu();
         let run = self.take_current(&pin, Supply::Owned, pages + 1, 1)?;
         drop(pin);
-        let (pages, end) = self.small_slots(&run, pages);
+        self.allocate_taken(&run, size, attributes, caller, cpu)
+    }
+
+    /// The same of one page, which kept its frame.
+    #[inline(never)]
+    pub(crate) fn allocate_page_plainly(
+        &self,
+        size: usize,
+        attributes: Attributes,
+        caller: &'static Location<'static>,
+    ) -> Option<NonNull<u8>> {
+        debug_assert!((1..=PAGE_SIZE).contains(&size));
+        if self.is_traced() {
+            return None;
+        }
+        let pin = self.platform.pin();
+        let cpu = pin.cpu();
+        let (page, leaf) = match self.pool(&pin, Supply::Owned).ahead.take(2) {
+            Some(taken) => taken,
+            None => self.take_page(&pin)?,
+        };
+        drop(pin);
+        let first = page % BLOCK_PAGES;
+        let (slot, end) = (&leaf[first], &leaf[first + 1]);
+        let kept = Entry(slot.load(Ordering::Relaxed)).mapped_as(attributes);
+        let Some(entry) = kept.filter(|_| Entry(end.load(Ordering::Relaxed)).is_unused()) else {
+            return self.allocate_taken_page(page, leaf, size, attributes, caller, cpu);
+        };
+        let guard = GuardInfo { slack: PAGE_SIZE - size, kind: Kind::Vmalloc, caller };
+        // The guard first, as in `finish_small`.
+        end.store(Entry::guard(guard).0, Ordering::Relaxed);
+        slot.store(entry.with_first().with_last().0, Ordering::Release);
+        NonNull::new(self.page_address(page) as *mut u8)
+    }
+
+    /// A page and its guard page from the current block, and their leaf table.
+    #[inline(never)]
+    fn take_page(&self, pin: &P::Pin) -> Option<(usize, &Table)> {
+        self.take_current(pin, Supply::Owned, 2, 1).map(|run| (run.page, run.leaf))
+    }
+
+    /// Makes an area in pages that were taken for it. `None`: frames ran out.
+    #[inline(always)]
+    fn allocate_taken(
+        &self,
+        run: &SmallRun<'_>,
+        size: usize,
+        attributes: Attributes,
+        caller: &'static Location<'static>,
+        cpu: usize,
+    ) -> Option<NonNull<u8>> {
+        let (pages, end) = self.small_slots(run, size.div_ceil(PAGE_SIZE));
         if !self.refill(pages, attributes, cpu) {
-            self.undo_small(&run, pages);
+            self.undo_small(run, pages);
             return None;
         }
         let guard = GuardInfo { slack: pages.len() * PAGE_SIZE - size, kind: Kind::Vmalloc, caller };
-        NonNull::new(self.finish_small(&run, pages, end, guard, cpu) as *mut u8)
+        NonNull::new(self.finish_small(run, pages, end, guard, cpu) as *mut u8)
+    }
+
+    /// The same where a page and its guard page have to be looked at.
+    #[inline(never)]
+    fn allocate_taken_page(
+        &self,
+        page: usize,
+        leaf: &Table,
+        size: usize,
+        attributes: Attributes,
+        caller: &'static Location<'static>,
+        cpu: usize,
+    ) -> Option<NonNull<u8>> {
+        self.allocate_taken(&SmallRun { page, leaf, keeps: false }, size, attributes, caller, cpu)
     }
 
     pub(crate) fn allocate_small(&self, shape: &Shape<'_>, guard: GuardInfo) -> Result<usize, AllocError> {
@@ -195,6 +260,16 @@ impl<P: Platform> Vmalloc<P> {
     /// Frees a small area that owns its frames, whose first entry, which was `entry`, is claimed.
     #[inline(always)]
     pub(crate) fn free_claimed(&self, pin: P::Pin, block: &Block, first: usize, leaf: &Table, entry: Entry) {
+        if !entry.is_last() || self.is_traced() {
+            return self.free_claimed_long(pin, block, first, leaf, entry);
+        }
+        leaf[first + 1].store(Entry::UNUSED.0, Ordering::Relaxed);
+        self.retire_pages(pin, block, first, 2);
+    }
+
+    /// The same of one of any length.
+    #[inline(never)]
+    fn free_claimed_long(&self, pin: P::Pin, block: &Block, first: usize, leaf: &Table, entry: Entry) {
         let rest = &leaf[first + 1..];
         let more = if entry.is_last() { 0 } else { unmap_to_last(rest) };
         rest[more].store(Entry::UNUSED.0, Ordering::Relaxed);
