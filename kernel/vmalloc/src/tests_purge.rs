@@ -229,3 +229,29 @@ fn what_waits_is_listed_until_it_is_flushed() {
     assert_eq!(listed(), []);
     free(&vmalloc, areas[1]).expect("allocated");
 }
+
+/// Frames that are never neighbours, in areas of a block, of more and of less. Seen failing when the last frame of a
+/// block is passed over.
+#[test]
+fn no_frame_of_a_scattered_area_is_lost() {
+    let machine = Machine::new(1, 4000);
+    let mut frames = take(&machine, 3600);
+    let (even, odd): (Vec<_>, Vec<_>) = frames.drain(..).partition(|frame| frame.number() % 2 == 0);
+    (&machine).give_frames(even.into_iter());
+    let vmalloc = instance(&machine, 8);
+    // Makes the records, which stay.
+    let area = vmalloc.vmalloc(2 * BLOCK_PAGES * PAGE_SIZE).expect("room");
+    free(&vmalloc, area).expect("allocated");
+    vmalloc.trim();
+    let before = machine.free_frames();
+    for pages in [1, 2, BLOCK_PAGES - 1, BLOCK_PAGES, BLOCK_PAGES + 1, 2 * BLOCK_PAGES - 1, 2 * BLOCK_PAGES] {
+        let area = vmalloc.vmalloc(pages * PAGE_SIZE).expect("room");
+        assert!(machine.free_frames() <= before - pages);
+        free(&vmalloc, area).expect("allocated");
+        vmalloc.trim();
+        assert_eq!(machine.free_frames(), before, "{pages} pages");
+    }
+    drop(vmalloc);
+    (&machine).give_frames(odd.into_iter());
+    machine.assert_all_frames_back();
+}
