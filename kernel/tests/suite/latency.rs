@@ -1,6 +1,5 @@
 //! How long others are kept waiting is measured; sleepers are woken by the timer, not by luck of the tick.
 
-use alloc::string::ToString;
 use core::sync::atomic::Ordering;
 use kernel::{
     arch::{
@@ -184,6 +183,4 @@ fn latency_measures_with_and_without_load() {
     console::latency(&["seconds=1"]).expect("memory enough");
     console::latency(&["seconds=1", "load=9"]).expect("memory enough");
     console::latency(&["seconds=1", "free=lazy"]).expect("memory enough");
-    let error = console::latency(&["seconds=1", "free=sparse"]).expect_err("tables for it take 2 GiB");
-    assert_eq!(error.to_string(), "free: out of frames");
 }
