@@ -11,8 +11,10 @@ static KILOHERTZ: Once<u64> = Once::new();
 const PIT_HERTZ: u64 = 1_193_182;
 /// Ticks that one measurement waits for: about 5 ms.
 const PIT_TICKS: u64 = PIT_HERTZ / 200;
-/// Measurements of a counter.
-const MEASUREMENTS: usize = 3;
+/// Measurements of a counter, at most.
+const MEASUREMENTS: usize = 64;
+/// Measurements that have to agree.
+const AGREEING: usize = 3;
 
 /// The counter now, in cycles. Earlier instructions are done; later ones may have started.
 #[inline]
@@ -29,11 +31,32 @@ pub fn calibrate() {
     KILOHERTZ.call_once(|| (hertz_of(now) / 1000).max(1));
 }
 
-/// How fast a counter runs, in counts a second, against the interval timer. What disturbs a measurement
-/// (an emulator that had to wait for its host) makes it larger: the least is the best.
+/// How fast a counter runs, in counts a second, against the interval timer.
 pub(super) fn hertz_of(counter: impl Fn() -> u64) -> u64 {
     let measurements = (0..MEASUREMENTS).map(|_| counts_in_pit_ticks(&counter));
-    measurements.min().unwrap_or(0) * PIT_HERTZ / PIT_TICKS
+    undisturbed(measurements) * PIT_HERTZ / PIT_TICKS
+}
+
+/// The least of some measurements. What disturbs one (an emulator that had to wait for its host) makes it larger,
+/// so the least is the best; and when three agree with it to a 256th, there need be no more.
+#[must_use]
+pub fn undisturbed(measurements: impl Iterator<Item = u64>) -> u64 {
+    let (mut least, mut agreeing) = (u64::MAX, 0);
+    for counts in measurements {
+        let agrees = counts.abs_diff(least) <= least / 256;
+        agreeing = if agrees {
+            agreeing + 1
+        } else if counts < least {
+            1
+        } else {
+            agreeing
+        };
+        least = least.min(counts);
+        if agreeing == AGREEING {
+            break;
+        }
+    }
+    least
 }
 
 /// How far a counter comes in [`PIT_TICKS`] of channel 2 of the interval timer.

@@ -206,6 +206,7 @@ impl<P: Platform> Vmalloc<P> {
         let frames = self.release_frames();
         // Blocks that a purge emptied are closed, which needs another flush.
         self.close_empty_blocks();
+        self.close_kept_runs();
         self.purge_reaching(Reach::Everyone);
         frames + self.release_directories()
     }
@@ -213,7 +214,13 @@ impl<P: Platform> Vmalloc<P> {
     #[inline]
     fn try_make(&self, shape: &Shape<'_>, caller: &'static Location<'static>) -> Result<usize, AllocError> {
         let guard = GuardInfo { slack: shape.slack, kind: shape.kind, caller };
-        if shape.is_small() { self.allocate_small(shape, guard) } else { self.allocate_run(shape, guard) }
+        if shape.is_small() {
+            return self.allocate_small(shape, guard);
+        }
+        match self.allocate_run(shape, guard) {
+            Err(AllocError::OutOfAddressSpace) if shape.fits_block() => self.allocate_small(shape, guard),
+            made => made,
+        }
     }
 
     /// Maps pages `from..` of an area in these entries, until frames run out: how many.
@@ -323,7 +330,9 @@ impl<P: Platform> Vmalloc<P> {
         let Some((block, page)) = self.place(address) else { return false };
         match block.role() {
             Role::Small { .. } => self.free_small(self.platform.pin(), block, page, owned),
-            Role::Head { blocks, .. } if page == 0 => self.free_run(block.number(), blocks as usize, owned),
+            Role::Head { blocks, huge } if page == 0 => {
+                self.free_run(block.number(), blocks as usize, huge, owned)
+            }
             _ => false,
         }
     }
@@ -349,7 +358,7 @@ impl<P: Platform> Vmalloc<P> {
     pub(crate) fn finish_free(&self, address: usize, entry: Entry) {
         let Some((block, first)) = self.place(address) else { unreachable!("{address:#x} is an area") };
         match block.role() {
-            Role::Head { blocks, .. } => self.free_claimed_run(block.number(), blocks as usize),
+            Role::Head { blocks, huge } => self.free_claimed_run(block.number(), blocks as usize, huge, true),
             _ => self.free_claimed(self.platform.pin(), block, first, self.small_leaf(block), entry),
         }
     }

@@ -66,7 +66,7 @@ impl<P: Platform> Vmalloc<P> {
             }
             pages.listed = Listed::No;
             let Some(bin) = pages.longest_run().checked_ilog2() else { return };
-            if bin as u8 == EMPTY && bins.empty >= self.empty_limit() {
+            if bin as u8 == EMPTY && bins.empty >= self.kept_limit() {
                 block.set_role(Role::Freed { blocks: self.shared_blocks(), scattered: true });
                 drop((pages, bins));
                 return self.close_block(pin, number);
@@ -82,6 +82,11 @@ impl<P: Platform> Vmalloc<P> {
     #[cold]
     pub(crate) fn give_ahead(&self, pin: &P::Pin, ahead: &Ahead) {
         if let Some((page, count)) = ahead.take_all() {
+            let mut pages = self.block(page / BLOCK_PAGES).pages.lock(pin);
+            if pages.listed == Listed::Current {
+                return pages.give(page % BLOCK_PAGES, count);
+            }
+            drop(pages);
             self.settle(pin, page / BLOCK_PAGES, |pages| pages.give(page % BLOCK_PAGES, count));
         }
     }
@@ -121,11 +126,6 @@ impl<P: Platform> Vmalloc<P> {
                 self.close_block(&pin, number as usize);
             }
         }
-    }
-
-    /// Blocks, entirely free, that a pool keeps: its part of what a purge makes free at most.
-    fn empty_limit(&self) -> usize {
-        2 * self.lazy_max() / BLOCK_PAGES / self.platform.shootdown().online_count()
     }
 }
 

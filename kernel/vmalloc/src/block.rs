@@ -34,6 +34,9 @@ pub(crate) enum Role {
     Congruent { pages: usize, behind: usize },
     /// A block of a congruent area that was freed: its pages wait for a flush, then it is closed.
     Leaving,
+    /// A block of an area that was freed and is kept for another, of whose pages this many are in the block
+    /// or behind. It goes, once `flushed`, or is, to be found at this CPU.
+    Kept { pages: usize, cpu: usize, flushed: bool },
     /// The first of this many blocks that are unmapped and wait for a flush. Frames are in the first
     /// entries of each, or scattered over it.
     Freed { blocks: u32, scattered: bool },
@@ -60,6 +63,7 @@ impl Role {
                 return 5 | (behind << 3) as u64 | (pages as u64) << PAGES_SHIFT;
             }
             Self::Leaving => (6, 0, 0),
+            Self::Kept { pages, cpu, flushed } => (7, pages as u32, (cpu as u32) << 1 | u32::from(flushed)),
         };
         tag | u64::from(huge) << 3 | u64::from(value) << 32
     }
@@ -76,7 +80,11 @@ impl Role {
                 pages: (word >> PAGES_SHIFT) as usize,
                 behind: (word as usize & ((1 << PAGES_SHIFT) - 1)) >> 3,
             },
-            _ => Self::Leaving,
+            6 => Self::Leaving,
+            _ => {
+                let place = (word as u32) >> 3;
+                Self::Kept { pages: value as usize, cpu: place as usize >> 1, flushed: place & 1 != 0 }
+            }
         }
     }
 }
@@ -87,7 +95,7 @@ pub(crate) struct Block {
     role: AtomicU64,
     /// The directory entry that links the leaf table, kept while the block has one; else 0.
     leaf: AtomicU64,
-    /// Neighbours in a bin of the pool; guarded by the pool's lock. Of the first block of a congruent area,
+    /// Neighbours in a bin of the pool; guarded by the pool's lock. Of a kept run, `next` is the one before it. Of the first block of a congruent area,
     /// those of the areas before and behind it in its set.
     pub next: AtomicU32,
     pub previous: AtomicU32,

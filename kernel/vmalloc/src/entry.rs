@@ -126,6 +126,12 @@ impl Attributes {
         self.0 & DIRTY == 0
     }
 
+    /// What pages that kept their frames have of them.
+    #[inline(always)]
+    pub fn unmapped(self) -> u64 {
+        self.0 & !PRESENT
+    }
+
     /// Of pages of a `vm_map_ram` mapping that shares a block.
     #[inline]
     pub fn ram(protection: Protection) -> Self {
@@ -320,24 +326,14 @@ impl Entry {
     /// What a quarantined entry of an area's frame was, if it had no marks and these attributes.
     #[inline]
     pub fn mapped_as(self, attributes: Attributes) -> Option<Self> {
-        (self.0 & !FRAME_MASK == attributes.0 & !PRESENT).then(|| self.mapped())
+        Self::are_mapped_as(self.0 ^ attributes.unmapped()).then(|| self.mapped())
     }
 
-    /// All of these as [`mapped_as`](Self::mapped_as) would have them, if it would have each.
+    /// Whether [`mapped_as`](Self::mapped_as) would have each of some entries; `unlike` are the bits in which
+    /// any of them is unlike [`Attributes::unmapped`].
     #[inline(always)]
-    pub fn all_mapped_as<const N: usize>(entries: [Self; N], attributes: Attributes) -> Option<[Self; N]> {
-        // Nothing but the frames is left of those that would.
-        let frames = entries.map(|entry| entry.0 ^ (FRAME_MASK | PRESENT) ^ attributes.0);
-        let some = frames.iter().fold(0, |some, frame| some | frame);
-        (some & !FRAME_MASK == 0).then(|| frames.map(|frame| Self(frame | attributes.0)))
-    }
-
-    /// All of these [`quarantined`](Self::quarantined), if none is the last of its area.
-    #[inline(always)]
-    pub fn all_quarantined<const N: usize>(entries: [Self; N]) -> Option<[Self; N]> {
-        let quarantined = entries.map(|entry| Self(entry.0 ^ (FRAME_MASK | PRESENT)));
-        let some = quarantined.iter().fold(0, |some, entry| some | entry.0);
-        (some & (PRESENT | LAST) == 0).then_some(quarantined)
+    pub fn are_mapped_as(unlike: u64) -> bool {
+        unlike & !FRAME_MASK == 0
     }
 
     /// Without the marks of an area's ends.

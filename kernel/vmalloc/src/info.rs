@@ -148,7 +148,7 @@ impl<P: Platform> Vmalloc<P> {
         let offset = address - self.range.start;
         let (number, page) = (offset >> BLOCK_SHIFT, offset >> PAGE_SHIFT & (BLOCK_PAGES - 1));
         let found = match self.table.get(number)?.role() {
-            Role::Unused | Role::Freed { .. } | Role::Leaving => None,
+            Role::Unused | Role::Freed { .. } | Role::Kept { .. } | Role::Leaving => None,
             Role::Congruent { pages, behind } => self.congruent_area(number.checked_sub(behind)?, pages),
             Role::Small { .. } => self.small_area(number, page),
             Role::Head { blocks, huge } => self.run_area(number, blocks as usize, huge as usize),
@@ -312,9 +312,16 @@ impl<P: Platform> Vmalloc<P> {
         if let Role::Freed { blocks, .. } = block.role() {
             stats.lazy += blocks as usize * BLOCK_PAGES;
         }
+        let mut keeps = false;
+        if let Role::Kept { pages, flushed, .. } = block.role() {
+            *(if flushed { &mut stats.free } else { &mut stats.lazy }) += BLOCK_PAGES;
+            stats.largest_free_run =
+                stats.largest_free_run.max(if flushed { blocks_for(pages) * BLOCK_PAGES } else { 0 });
+            keeps = flushed;
+        }
         let waits = |slot: &AtomicU64| Entry(slot.load(Ordering::Relaxed)).quarantined_frame().is_some();
         for (page, slot) in leaf.into_iter().flat_map(|leaf| leaf.iter()).enumerate() {
-            let kept = has_pages && pages.is_free(page);
+            let kept = keeps || has_pages && pages.is_free(page);
             *(if kept { &mut stats.kept } else { &mut stats.quarantined }) += usize::from(waits(slot));
         }
         if leaf.is_none() && self.look(|| self.block_entry(number).filter(|slot| waits(slot))).is_some() {

@@ -138,6 +138,7 @@ impl<P: Platform> Vmalloc<P> {
         let pages = block.pages.lock(&pin);
         match block.role() {
             role if role.has_pages() => pages.stale_runs(from).next(),
+            Role::Kept { flushed: false, .. } if from == 0 => Some((0, BLOCK_PAGES)),
             Role::Freed { blocks, scattered: false } if from == 0 => Some((0, blocks as usize * BLOCK_PAGES)),
             _ => None,
         }

@@ -13,6 +13,7 @@
 //! | `area` | `vmalloc` and its relatives, `vmap`, `ioremap`, `vfree`, `vunmap` |
 //! | `request` | what an area is asked to be |
 //! | `small`, `run` | areas inside a block, and areas of whole blocks |
+//! | `kept` | such blocks, freed, kept for the next one |
 //! | `ram` | `vm_map_ram` |
 //! | `congruent`, `populate` | several areas at set distances, whose pages come and go |
 //! | `realloc`, `resize` | shrinking and growing; growth moves entries, not bytes |
@@ -28,7 +29,7 @@
 //! | `arena` | which blocks are free |
 //! | `block` | descriptors, and finding them |
 //! | `bitmap` | runs of pages in a block |
-//! | `entry`, `tables` | page table entries, and the tables above the leaves |
+//! | `entry`, `slots`, `tables` | page table entries, many at a time, and the tables above the leaves |
 //! | `flush`, `gather` | unmapped, flushed, free: in that order, by type |
 //! | `lock` | spinlocks that are taken pinned |
 //! | `info` | what is allocated, and counters |
@@ -58,6 +59,7 @@ mod flush;
 mod flusher;
 mod gather;
 mod info;
+mod kept;
 mod lazy;
 mod list;
 mod lock;
@@ -78,6 +80,7 @@ mod run;
 mod shootdown;
 #[cfg(test)]
 mod sim;
+mod slots;
 mod small;
 mod tables;
 #[cfg(test)]
@@ -90,6 +93,8 @@ mod tests_calls;
 mod tests_congruent;
 #[cfg(test)]
 mod tests_failures;
+#[cfg(test)]
+mod tests_kept;
 #[cfg(test)]
 mod tests_policy;
 #[cfg(test)]
@@ -108,6 +113,7 @@ use core::{
     ops::Range,
     sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
 };
+use kept::KeptRuns;
 use lazy::{Lazy, LazySum};
 use pool::Pool;
 use purge::Turn;
@@ -176,6 +182,7 @@ pub struct Vmalloc<P: Platform> {
     lazy_sum: LazySum,
     turn: Turn,
     reserves: [Reserve; MAX_CPUS],
+    kept_runs: [KeptRuns; MAX_CPUS],
     notifiers: notify::Notifiers,
     tunables: Tunables,
     policy: Policy,
@@ -228,6 +235,7 @@ impl<P: Platform> Vmalloc<P> {
             lazy_sum: LazySum::new(0),
             turn: Turn::new(),
             reserves: [const { Reserve::new() }; MAX_CPUS],
+            kept_runs: [const { KeptRuns::new() }; MAX_CPUS],
             notifiers: notify::Notifiers::new(),
             tunables: Tunables::new(),
             policy,
@@ -260,6 +268,7 @@ impl<P: Platform> Vmalloc<P> {
         self.retire_current_blocks();
         self.release_frames();
         self.close_empty_blocks();
+        self.close_kept_runs();
         self.purge_all();
         self.release_directories();
         self.empty_reserves();

@@ -143,6 +143,11 @@ impl Pages {
 
     #[inline(never)]
     fn take_long(&mut self, count: usize) -> Option<(usize, usize)> {
+        if self.free() == BLOCK_PAGES {
+            self.open = Bitmap::EMPTY;
+            self.free = 0;
+            return Some((0, BLOCK_PAGES - count));
+        }
         let first = self.take(count, 1)?;
         let next = first + count;
         if next >= BLOCK_PAGES || !self.is_free(next) {

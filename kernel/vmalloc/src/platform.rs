@@ -94,6 +94,8 @@ pub enum LockClass {
     Arena,
     /// A CPU's leaf tables out of use.
     Reserve,
+    /// Runs of blocks that a CPU keeps.
+    Runs,
     /// The purge notifiers.
     Notifiers,
 }

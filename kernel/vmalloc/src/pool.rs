@@ -170,7 +170,28 @@ impl<P: Platform> Vmalloc<P> {
         Some(SmallRun { page, leaf: self.small_leaf(block), keeps: true })
     }
 
-    /// The current block has no such run: makes another one current.
+    /// The current block has no such run: makes one of the pool's others current.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn take_listed(
+        &self,
+        pin: &P::Pin,
+        supply: Supply,
+        count: usize,
+        align: usize,
+    ) -> Option<SmallRun<'_>> {
+        let own = supply.pool(pin.cpu());
+        // Areas that grew may have left a block less room than its bin says.
+        while let Some(block) = self.take_fitting(pin, own, own, count + align - 1) {
+            self.make_current(pin, own, block);
+            if let Some(run) = self.take_locked(pin, supply, count, align) {
+                return Some(run);
+            }
+        }
+        None
+    }
+
+    /// The same, or opens a block, or takes the pages from other pools.
     #[cold]
     fn take_pages_elsewhere(
         &self,
@@ -179,13 +200,8 @@ impl<P: Platform> Vmalloc<P> {
         count: usize,
         align: usize,
     ) -> Result<SmallRun<'_>, AllocError> {
-        let own = supply.pool(pin.cpu());
-        // Areas that grew may have left a block less room than its bin says.
-        while let Some(block) = self.take_fitting(&pin, own, own, count + align - 1) {
-            self.make_current(&pin, own, block);
-            if let Some(run) = self.take_locked(&pin, supply, count, align) {
-                return Ok(run);
-            }
+        if let Some(run) = self.take_listed(&pin, supply, count, align) {
+            return Ok(run);
         }
         // Frames are taken, and perhaps cleared: others may run meanwhile.
         drop(pin);

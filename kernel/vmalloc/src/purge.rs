@@ -179,6 +179,7 @@ impl<P: Platform> Vmalloc<P> {
             Role::Freed { blocks, .. } => {
                 ranges.add(self.address(number, 0), (blocks as usize).saturating_mul(BLOCK_PAGES));
             }
+            Role::Kept { pages, .. } => ranges.add(self.address(number, 0), pages),
             _ => {
                 for (first, end) in pages.stale_runs(0) {
                     if !ranges.are_few() {
@@ -228,6 +229,12 @@ impl<P: Platform> Vmalloc<P> {
                     self.turn.blocks.fetch_add(blocks.into(), Ordering::Relaxed);
                     return if scattered { 0 } else { pages };
                 }
+            }
+            Role::Kept { pages, cpu, .. } => {
+                wait = !flushed(block.pages.lock(&pin).flushing_since());
+                let blocks = if wait { 0 } else { self.keep_flushed(&pin, block, pages, cpu) };
+                self.turn.room.fetch_add((blocks * BLOCK_PAGES) as u64, Ordering::Relaxed);
+                blocks * BLOCK_PAGES
             }
             Role::Congruent { .. } | Role::Leaving => {
                 let (freed, waits) = self.end_congruent_flush(&pin, block, flushed);

@@ -47,7 +47,7 @@ impl<P: Platform> Vmalloc<P> {
         }
         let page = address >> PAGE_SHIFT & (BLOCK_PAGES - 1);
         let number = (address - self.range.start) >> BLOCK_SHIFT;
-        if matches!(self.table.get(number)?.role(), Role::Unused | Role::Freed { .. }) {
+        if matches!(self.table.get(number)?.role(), Role::Unused | Role::Freed { .. } | Role::Kept { .. }) {
             return None;
         }
         if let Some(leaf) = self.table.get(number)?.leaf(&self.platform) {

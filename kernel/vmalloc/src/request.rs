@@ -118,10 +118,18 @@ pub(crate) struct Shape<'a> {
 }
 
 impl Shape<'_> {
-    /// Whether the area shares a block with others.
+    /// Whether the area can share a block with others.
+    #[inline]
+    pub fn fits_block(&self) -> bool {
+        self.pages < BLOCK_PAGES && self.align <= BLOCK_PAGES / 2 && self.within.is_none()
+    }
+
+    /// Whether it is to. Where two do not fit, sharing gains nothing, and a whole block is kept for the next
+    /// area if the frames are its own.
     #[inline]
     pub fn is_small(&self) -> bool {
-        self.pages < BLOCK_PAGES && self.align <= BLOCK_PAGES / 2 && self.within.is_none()
+        let owned = matches!(self.backing, Backing::Owned { .. });
+        self.fits_block() && (self.pages < BLOCK_PAGES / 2 || !owned)
     }
 }
 

@@ -17,6 +17,9 @@ pub(crate) fn blocks_for(pages: usize) -> usize {
 
 impl<P: Platform> Vmalloc<P> {
     pub(crate) fn allocate_run(&self, shape: &Shape<'_>, guard: GuardInfo) -> Result<usize, AllocError> {
+        if let Some(made) = self.allocate_kept(shape, guard) {
+            return made;
+        }
         let count = blocks_for(shape.pages);
         let align = (shape.align / BLOCK_PAGES).max(1);
         let first = self.open_blocks(count, align, shape.within.clone())?;
@@ -94,18 +97,21 @@ impl<P: Platform> Vmalloc<P> {
     }
 
     /// Frees the run that starts at a block; `false` if it is none of this kind.
-    pub(crate) fn free_run(&self, first: usize, count: usize, owned: bool) -> bool {
+    pub(crate) fn free_run(&self, first: usize, count: usize, huge: u32, owned: bool) -> bool {
         if claim(self.run_entry(first, 0), owned).is_none() {
             return false;
         }
-        self.free_claimed_run(first, count);
+        self.free_claimed_run(first, count, huge, owned);
         true
     }
 
     /// Frees a run whose first entry is claimed.
-    pub(crate) fn free_claimed_run(&self, first: usize, count: usize) {
+    pub(crate) fn free_claimed_run(&self, first: usize, count: usize, huge: u32, owned: bool) {
         if self.is_traced() {
             self.trace_free_run(first, count);
+        }
+        if owned && self.keep_run(first, count, huge) {
+            return;
         }
         for number in first..first + count {
             self.block(number).set_role(Role::Unused);
@@ -125,13 +131,14 @@ impl<P: Platform> Vmalloc<P> {
             return self.arena.free_run(&self.platform, first, blocks);
         }
         self.block(first).set_role(Role::Freed { blocks: blocks as u32, scattered: false });
+        self.retire_run(first, blocks);
+    }
+
+    /// A run of `count` blocks was unmapped: it waits for a flush.
+    pub(crate) fn retire_run(&self, first: usize, count: usize) {
         let pin = self.platform.pin();
         self.push_lazy(&pin, first);
-        let too_many = self.count_lazy(&pin, blocks * BLOCK_PAGES);
-        drop(pin);
-        if too_many {
-            self.relieve();
-        }
+        self.count_retired(pin, count * BLOCK_PAGES);
     }
 
     /// Gives back freed blocks that were flushed.

@@ -14,6 +14,7 @@ use crate::{
     platform::{BLOCK_PAGES, CpuPin, Frame, PAGE_SIZE, Platform, Table},
     pool::{SmallRun, Supply},
     request::{Backing, Shape},
+    slots::{remap, unmap_to_last},
 };
 use core::{
     iter,
@@ -22,8 +23,12 @@ use core::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-/// Bytes of the longest area that fits a block with its guard page.
+/// Bytes of the longest area that, with its guard page, fits a block.
 pub(crate) const MOST: usize = (BLOCK_PAGES - 1) * PAGE_SIZE;
+
+/// Bytes of the longest area that shares a block if it can have one of its own: where two do not fit, sharing
+/// gains nothing.
+const MOST_PLAIN: usize = (BLOCK_PAGES / 2 - 1) * PAGE_SIZE;
 
 impl<P: Platform> Vmalloc<P> {
     /// An area of its own frames, aligned to a page, from this CPU's current block: the way of nearly all.
@@ -35,13 +40,14 @@ impl<P: Platform> Vmalloc<P> {
         attributes: Attributes,
         caller: &'static Location<'static>,
     ) -> Option<NonNull<u8>> {
-        if self.is_traced() || size.wrapping_sub(1) >= MOST {
+        if self.is_traced() || size.wrapping_sub(1) >= MOST_PLAIN {
             return None;
         }
         let pages = size.div_ceil(PAGE_SIZE);
         let pin = self.platform.pin();
         let cpu = pin.cpu();
-        let run = self.take_current(&pin, Supply::Owned, pages + 1, 1)?;
+        let run = self.take_current(&pin, Supply::Owned, pages + 1, 1);
+        let run = run.or_else(|| self.take_listed(&pin, Supply::Owned, pages + 1, 1))?;
         drop(pin);
         self.allocate_taken(&run, size, attributes, caller, cpu)
     }
@@ -344,48 +350,3 @@ impl<P: Platform> Vmalloc<P> {
 
 /// Frames given back in one go.
 const AT_ONCE: usize = 64;
-/// Entries looked at in one go of a loop.
-const UNROLL: usize = 8;
-
-/// Maps pages again to the frames they kept, as long as these were mapped with the same attributes: how
-/// many pages.
-#[inline(always)]
-fn remap(pages: &[AtomicU64], attributes: Attributes) -> usize {
-    let mut done = 0;
-    for slots in pages.as_chunks::<UNROLL>().0 {
-        let entries = slots.each_ref().map(|slot| Entry(slot.load(Ordering::Relaxed)));
-        let Some(mapped) = Entry::all_mapped_as(entries, attributes) else { break };
-        slots.iter().zip(mapped).for_each(|(slot, entry)| slot.store(entry.0, Ordering::Relaxed));
-        done += UNROLL;
-    }
-    for slot in &pages[done..] {
-        match Entry(slot.load(Ordering::Relaxed)).mapped_as(attributes) {
-            Some(entry) => slot.store(entry.0, Ordering::Relaxed),
-            None => break,
-        }
-        done += 1;
-    }
-    done
-}
-
-/// Unmaps the pages of an area up to its last one: how many.
-#[inline(always)]
-fn unmap_to_last(pages: &[AtomicU64]) -> usize {
-    let mut done = 0;
-    for slots in pages.as_chunks::<UNROLL>().0 {
-        let entries = slots.each_ref().map(|slot| Entry(slot.load(Ordering::Relaxed)));
-        let Some(quarantined) = Entry::all_quarantined(entries) else { break };
-        slots.iter().zip(quarantined).for_each(|(slot, entry)| slot.store(entry.0, Ordering::Relaxed));
-        done += UNROLL;
-    }
-    for slot in &pages[done..] {
-        let entry = unmap(slot);
-        done += 1;
-        if entry.is_last() {
-            // Its mark goes, so that it can be mapped again as it is.
-            slot.store(entry.quarantined().unmarked().0, Ordering::Relaxed);
-            break;
-        }
-    }
-    done
-}

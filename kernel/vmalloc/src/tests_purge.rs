@@ -42,7 +42,7 @@ fn an_allocation_without_frames_takes_those_that_wait_and_those_that_are_kept() 
     let vmalloc = instance(&machine, 16);
     let many = |pages: usize| vmalloc.vmalloc(pages * PAGE_SIZE);
     for _ in 0..5 {
-        // Small areas keep their frames, runs do not.
+        // Small areas keep their frames, and so do runs.
         let areas: Vec<_> = core::iter::from_fn(|| many(200).ok()).collect();
         assert!(areas.len() >= 5, "{} areas of 200 pages in 1300 frames", areas.len());
         areas.into_iter().for_each(|area| free(&vmalloc, area).expect("allocated"));
@@ -222,8 +222,9 @@ fn what_waits_is_listed_until_it_is_flushed() {
     assert_eq!(listed(), []);
     [0, 2, 3].iter().for_each(|&index| free(&vmalloc, areas[index]).expect("allocated"));
     // With their guard pages, and a run with all of its blocks.
-    let small = address(areas[0]);
-    assert_eq!(listed(), [(small, 4), (address(areas[3]), 6), (address(areas[2]), 2 * BLOCK_PAGES)]);
+    let (small, run) = (address(areas[0]), address(areas[2]));
+    let blocks = [(run, BLOCK_PAGES), (run + BLOCK_SIZE, BLOCK_PAGES)];
+    assert_eq!(listed(), [(small, 4), (address(areas[3]), 6), blocks[0], blocks[1]]);
     assert_eq!(listed().iter().map(|&(_, pages)| pages).sum::<usize>(), vmalloc.stats().lazy);
     vmalloc.purge();
     assert_eq!(listed(), []);
