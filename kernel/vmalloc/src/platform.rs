@@ -14,32 +14,33 @@ pub const BLOCK_SIZE: usize = 1 << BLOCK_SHIFT;
 /// Pages in a vmap block.
 pub const BLOCK_PAGES: usize = BLOCK_SIZE / PAGE_SIZE;
 
-/// Number of a page frame: its physical address divided by [`PAGE_SIZE`].
+/// A page frame: [`PAGE_SIZE`] bytes of physical memory, aligned to their size.
+// Kept as the address, which is what page table entries have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
 pub struct Frame(u64);
 
 impl Frame {
-    /// The frame of this number. x86-64 has 40 bits of them; higher bits are a caller's bug.
+    /// The frame of this number, its physical address divided by [`PAGE_SIZE`]. x86-64 has 40 bits of them; higher bits are a caller's bug.
     #[must_use]
     #[inline]
     pub const fn new(number: u64) -> Self {
         debug_assert!(number < 1 << 40);
-        Self(number)
+        Self(number << PAGE_SHIFT)
     }
 
     /// The frame's number.
     #[must_use]
     #[inline]
     pub const fn number(self) -> u64 {
-        self.0
+        self.0 >> PAGE_SHIFT
     }
 
     /// Physical address of the frame's first byte.
     #[must_use]
     #[inline]
     pub const fn address(self) -> u64 {
-        self.0 << PAGE_SHIFT
+        self.0
     }
 }
 
