@@ -26,7 +26,7 @@
 //! | `shootdown` | which CPUs must flush, by epochs, and making them |
 //! | `blocks` | whole blocks and their leaf tables |
 //! | `arena` | which blocks are free |
-//! | `block` | descriptors, and finding them |
+//! | `block`, `block_table` | descriptors, and finding them |
 //! | `bitmap` | runs of pages in a block |
 //! | `entry`, `tables` | page table entries, and the tables above the leaves |
 //! | `flush`, `gather` | unmapped, flushed, free: in that order, by type |
@@ -48,6 +48,7 @@ mod atomic;
 mod bins;
 mod bitmap;
 mod block;
+mod block_table;
 mod blocks;
 mod congruent;
 mod cpus;
@@ -102,7 +103,7 @@ mod tests_resize;
 mod tests_trace;
 mod trace;
 
-use block::BlockTable;
+use block_table::BlockTable;
 use blocks::Reserve;
 use core::{
     ops::Range,
