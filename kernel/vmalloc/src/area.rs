@@ -287,9 +287,7 @@ impl<P: Platform> Vmalloc<P> {
         }
         let pin = self.platform.pin();
         let (number, first) = (page / BLOCK_PAGES, page % BLOCK_PAGES);
-        // Mostly it was allocated on this CPU, not long ago.
-        let near = self.near(&pin, Supply::Owned, number);
-        let Some(block) = near.or_else(|| self.table.get(number, &pin)) else { return false };
+        let Some(block) = self.near(&pin, Supply::Owned, number) else { return false };
         if !matches!(block.role(), Role::Small { .. }) {
             return false;
         }

@@ -4,7 +4,7 @@
 use crate::{
     Vmalloc,
     ahead::Ahead,
-    block::Role,
+    block::{Block, Role},
     list::NONE,
     lock::Locked,
     pages::{Listed, Pages},
@@ -40,13 +40,12 @@ impl<P: Platform> Vmalloc<P> {
     /// Gives back `count` pages of a block, from its page `first`, that every CPU has flushed.
     pub(crate) fn give_pages(&self, number: usize, first: usize, count: usize) {
         let pin = self.platform.pin();
-        self.settle(&pin, number, |pages| pages.give(first, count));
+        self.settle(&pin, self.block(number), |pages| pages.give(first, count));
     }
 
     /// Changes a block of small areas so that pages may become free, then puts it where its longest
     /// free run says: into a bin, or out of use if all of it is free and there are such blocks enough.
-    pub(crate) fn settle(&self, pin: &P::Pin, number: usize, change: impl FnOnce(&mut Pages)) {
-        let block = self.block(number);
+    pub(crate) fn settle(&self, pin: &P::Pin, block: &Block, change: impl FnOnce(&mut Pages)) {
         let mut change = Some(change);
         while let Role::Small { pool } = block.role() {
             let mut bins = self.pools[usize::from(pool)].bins.lock(pin);
@@ -62,32 +61,33 @@ impl<P: Platform> Vmalloc<P> {
                 return;
             }
             if let Listed::Bin(bin) = pages.listed {
-                bins.unlink(self, number, bin);
+                bins.unlink(self, block, bin);
             }
             pages.listed = Listed::No;
             let Some(bin) = pages.longest_run().checked_ilog2() else { return };
             if bin as u8 == EMPTY && bins.empty >= self.kept_limit() {
                 block.set_role(Role::Freed { blocks: self.shared_blocks(), scattered: true });
                 drop((pages, bins));
-                return self.close_block(pin, number);
+                return self.close_block(pin, block.number());
             }
-            bins.link(self, number, bin as u8);
+            bins.link(self, block, bin as u8);
             pages.listed = Listed::Bin(bin as u8);
             return;
         }
-        unreachable!("block {number} holds pages of small areas");
+        unreachable!("block {} holds pages of small areas", block.number());
     }
 
     /// Gives the pages taken ahead here back to their block.
     #[cold]
     pub(crate) fn give_ahead(&self, pin: &P::Pin, ahead: &Ahead) {
         if let Some((page, count)) = ahead.take_all() {
-            let mut pages = self.block(page / BLOCK_PAGES).pages.lock(pin);
+            let block = self.block(page / BLOCK_PAGES);
+            let mut pages = block.pages.lock(pin);
             if pages.listed == Listed::Current {
                 return pages.give(page % BLOCK_PAGES, count);
             }
             drop(pages);
-            self.settle(pin, page / BLOCK_PAGES, |pages| pages.give(page % BLOCK_PAGES, count));
+            self.settle(pin, block, |pages| pages.give(page % BLOCK_PAGES, count));
         }
     }
 
@@ -103,7 +103,7 @@ impl<P: Platform> Vmalloc<P> {
         for pool in &self.pools {
             self.give_ahead(&pin, &pool.ahead);
             if let Some(block) = pool.current.swap(None) {
-                self.settle(&pin, block.number(), |pages| pages.listed = Listed::No);
+                self.settle(&pin, block, |pages| pages.listed = Listed::No);
             }
         }
     }
@@ -118,8 +118,8 @@ impl<P: Platform> Vmalloc<P> {
                 if number == NONE {
                     break;
                 }
-                bins.unlink(self, number as usize, EMPTY);
                 let block = self.block(number as usize);
+                bins.unlink(self, block, EMPTY);
                 block.pages.lock(&pin).listed = Listed::No;
                 block.set_role(Role::Freed { blocks: self.shared_blocks(), scattered: true });
                 drop(bins);
@@ -131,28 +131,30 @@ impl<P: Platform> Vmalloc<P> {
 
 impl Bins {
     /// Takes a block out that has, as far as is known, a free run of `room` pages.
-    pub fn take_fitting<P: Platform>(&mut self, vmalloc: &Vmalloc<P>, room: usize) -> Option<usize> {
+    pub fn take_fitting<'a, P: Platform>(
+        &mut self,
+        vmalloc: &'a Vmalloc<P>,
+        room: usize,
+    ) -> Option<&'a Block> {
         let lowest = room.next_power_of_two().ilog2() as usize;
         let bin = (lowest..BINS).find(|&bin| self.first[bin] != NONE)?;
-        let number = self.first[bin] as usize;
-        self.unlink(vmalloc, number, bin as u8);
-        Some(number)
+        let block = vmalloc.block(self.first[bin] as usize);
+        self.unlink(vmalloc, block, bin as u8);
+        Some(block)
     }
 
-    fn link<P: Platform>(&mut self, vmalloc: &Vmalloc<P>, number: usize, bin: u8) {
+    fn link<P: Platform>(&mut self, vmalloc: &Vmalloc<P>, block: &Block, bin: u8) {
         let head = &mut self.first[usize::from(bin)];
-        let block = vmalloc.block(number);
         block.previous.store(NONE, Ordering::Relaxed);
         block.next.store(*head, Ordering::Relaxed);
         if *head != NONE {
-            vmalloc.block(*head as usize).previous.store(number as u32, Ordering::Relaxed);
+            vmalloc.block(*head as usize).previous.store(block.number() as u32, Ordering::Relaxed);
         }
-        *head = number as u32;
+        *head = block.number() as u32;
         self.empty += usize::from(bin == EMPTY);
     }
 
-    fn unlink<P: Platform>(&mut self, vmalloc: &Vmalloc<P>, number: usize, bin: u8) {
-        let block = vmalloc.block(number);
+    fn unlink<P: Platform>(&mut self, vmalloc: &Vmalloc<P>, block: &Block, bin: u8) {
         let (previous, next) = (block.previous.load(Ordering::Relaxed), block.next.load(Ordering::Relaxed));
         match previous {
             NONE => self.first[usize::from(bin)] = next,

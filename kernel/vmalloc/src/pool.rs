@@ -125,10 +125,12 @@ impl<P: Platform> Vmalloc<P> {
         &self.pools[supply.pool(pin.cpu())]
     }
 
-    /// The CPU's current block, if that is block `number`.
+    /// As [`BlockTable::get`](crate::block_table::BlockTable::get), by who expects block `number` to be the CPU's
+    /// current one: mostly what is given back was taken on this CPU, not long ago.
     #[inline(always)]
     pub(crate) fn near<'a>(&'a self, pin: &'a P::Pin, supply: Supply, number: usize) -> Option<&'a Block> {
-        self.pool(pin, supply).current.get(pin).filter(|block| block.number() == number)
+        let current = self.pool(pin, supply).current.get(pin).filter(|block| block.number() == number);
+        current.or_else(|| self.table.get(number, pin))
     }
 
     /// Takes a run from the current block, and what is free behind it ahead.
@@ -252,9 +254,8 @@ impl<P: Platform> Vmalloc<P> {
     /// current one of pool `to`, one of this CPU.
     fn take_fitting<'a>(&'a self, pin: &'a P::Pin, from: usize, to: usize, room: usize) -> Option<&'a Block> {
         let mut bins = self.pools[from].bins.lock(pin);
-        let number = bins.take_fitting(self, room)?;
+        let block = bins.take_fitting(self, room)?;
         // Said under the pool's lock, so that nobody lists it meanwhile.
-        let block = self.block(number);
         block.pages.lock(pin).listed = Listed::Current;
         block.set_role(Role::Small { pool: to as u16 });
         Some(block)
@@ -263,7 +264,7 @@ impl<P: Platform> Vmalloc<P> {
     fn make_current(&self, pin: &P::Pin, pool: usize, block: &Block) {
         let before = self.pools[pool].current.swap(Some(block));
         if let Some(before) = before.filter(|before| before.number() != block.number()) {
-            self.settle(pin, before.number(), |pages| pages.listed = Listed::No);
+            self.settle(pin, before, |pages| pages.listed = Listed::No);
         }
     }
 

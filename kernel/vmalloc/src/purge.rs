@@ -285,7 +285,7 @@ impl<P: Platform> Vmalloc<P> {
             }
             _ => {
                 let mut freed = 0;
-                self.settle(&pin, number, |pages| {
+                self.settle(&pin, block, |pages| {
                     freed = pages.end_flush(flushed);
                     wait = pages.stale() > 0;
                     pages.lazy = wait;

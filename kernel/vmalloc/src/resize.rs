@@ -32,8 +32,10 @@ impl<P: Platform> Vmalloc<P> {
         size: usize,
         caller: &'static Location<'static>,
     ) -> bool {
+        let Some(page) = self.page(address) else { return false };
         let pin = self.platform.pin();
-        let Some((block, first)) = self.place(address, &pin) else { return false };
+        let (number, first) = (page / BLOCK_PAGES, page % BLOCK_PAGES);
+        let Some(block) = self.near(&pin, Supply::Owned, number) else { return false };
         if size.wrapping_sub(1) >= MOST || !matches!(block.role(), Role::Small { .. }) {
             return false;
         }
@@ -51,7 +53,7 @@ impl<P: Platform> Vmalloc<P> {
         match new.cmp(&old) {
             Less => {
                 self.trace_resized(block, first, old);
-                self.cut(block, first, &slots[..=old], new, guard);
+                self.cut(block, first, &slots[..old + 1], new, guard);
                 set_last(&slots[new - 1]);
             }
             Equal => {
@@ -112,6 +114,7 @@ impl<P: Platform> Vmalloc<P> {
         false
     }
 
+    #[inline(always)]
     fn trace_resized(&self, block: &Block, first: usize, old: usize) {
         if self.is_traced() {
             self.trace_free(block, first, old);
