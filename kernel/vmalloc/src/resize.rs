@@ -17,7 +17,6 @@ use crate::{
     small::MOST,
 };
 use core::{
-    cmp::Ordering::{Equal, Greater, Less},
     panic::Location,
     sync::atomic::{AtomicU64, Ordering},
 };
@@ -41,41 +40,57 @@ impl<P: Platform> Vmalloc<P> {
         }
         let Some(leaf) = block.leaf(&self.platform) else { return false };
         let slots = &leaf[first..];
-        if !load(&slots[0]).is_start(true) {
+        let entry = load(&slots[0]);
+        if !entry.is_start(true) {
             return false;
         }
         // SAFETY: the area is the caller's alone.
         let block = unsafe { block.kept() };
         drop(pin);
-        let Some(last) = slots.iter().position(|slot| load(slot).is_last()) else { return false };
-        let (old, new) = (last + 1, size.div_ceil(PAGE_SIZE));
-        let guard = Entry::guard(GuardInfo { slack: new * PAGE_SIZE - size, kind: Kind::Vmalloc, caller });
-        match new.cmp(&old) {
-            Less => {
-                self.trace_resized(block, first, old);
-                self.cut(block, first, &slots[..old + 1], new, guard);
-                set_last(&slots[new - 1]);
-            }
-            Equal => {
-                self.trace_resized(block, first, old);
-                slots[old].store(guard.0, Ordering::Relaxed);
-            }
-            Greater => {
-                if !self.extend(block, first, slots, old, new) {
-                    return false;
-                }
-                self.trace_resized(block, first, old);
-                // The guard first, as when an area is made. Whoever looks meanwhile finds no area.
-                slots[new].store(guard.0, Ordering::Relaxed);
-                set_last(&slots[new - 1]);
-                slots[old - 1].store(load(&slots[old - 1]).without_last().0, Ordering::Release);
-            }
+        let mut old = 1;
+        if !entry.is_last() {
+            let Some(behind) = slots[1..].iter().position(|slot| load(slot).is_last()) else { return false };
+            old += behind + 1;
         }
+        let new = size.div_ceil(PAGE_SIZE);
+        let guard = Entry::guard(GuardInfo { slack: new * PAGE_SIZE - size, kind: Kind::Vmalloc, caller });
+        if new != old || self.is_traced() {
+            return self.resize_pages(block, first, old, new, guard);
+        }
+        slots[old].store(guard.0, Ordering::Relaxed);
+        true
+    }
+
+    /// Makes an area of `old` pages one of `new`.
+    // Apart, so that less need be saved where the number of pages stays.
+    #[inline(never)]
+    fn resize_pages(&self, block: &Block, first: usize, old: usize, new: usize, guard: Entry) -> bool {
+        let slots = &self.small_leaf(block)[first..];
+        if new == old {
+            self.trace_resized(block, first, old);
+            slots[old].store(guard.0, Ordering::Relaxed);
+            return true;
+        }
+        if new < old {
+            self.trace_resized(block, first, old);
+            self.cut(block, first, &slots[..old + 1], new, guard);
+            set_last(&slots[new - 1]);
+            return true;
+        }
+        if !self.extend(block, first, slots, old, new) {
+            return false;
+        }
+        self.trace_resized(block, first, old);
+        // The guard first, as when an area is made. Whoever looks meanwhile finds no area.
+        slots[new].store(guard.0, Ordering::Relaxed);
+        set_last(&slots[new - 1]);
+        slots[old - 1].store(load(&slots[old - 1]).without_last().0, Ordering::Release);
         true
     }
 
     /// The pages of an area from `new` on, up to its guard, which is the last of `slots`, go, and wait for a
     /// flush. `guard` is the entry of the guard page that is to be behind the rest.
+    #[inline(always)]
     fn cut(&self, block: &Block, first: usize, slots: &[AtomicU64], new: usize, guard: Entry) {
         let [next, rest @ .., end] = &slots[new..] else { unreachable!("one page goes, and a guard") };
         end.store(hidden(next).0, Ordering::Relaxed);
