@@ -8,7 +8,7 @@
 //! ```
 //!
 //! A map that is missing means that all its blocks are free, so an instance of 32 TiB costs one
-//! frame for each 32 GiB it has used. Runs may cross maps.
+//! frame for each 32 GiB in which it uses something. Runs may cross maps.
 //!
 //! The search starts at a cached block below which all are used (the idea of the 2010 thread
 //! "cache last free vmap_area to avoid restarting beginning"); what piles up there is not walked
@@ -152,14 +152,14 @@ impl Arena {
         result
     }
 
-    /// Takes runs of blocks that were just found free, and whose maps exist, one map at a time: the lock is
-    /// not held for longer. `false`: others were faster to take some of it, and nothing is taken.
+    /// Takes runs of blocks that were just found free, and whose maps existed, one map at a time: the lock is
+    /// not held for longer. `false`: others were faster to take some of it, or a map, and nothing is taken.
     fn claim<P: Platform>(&self, platform: &P, runs: impl Iterator<Item = (usize, usize)> + Clone) -> bool {
         let all = runs.flat_map(|(first, count)| pieces(first, count));
         for (done, (first, count)) in all.clone().enumerate() {
             let pin = platform.pin();
             let mut state = self.state.lock(&pin);
-            if !state.is_free(first, count) {
+            if state.missing_map(first, count).is_some() || !state.is_free(first, count) {
                 drop(state);
                 drop(pin);
                 all.take(done).for_each(|(first, count)| self.free(&platform.pin(), first, count));
@@ -188,6 +188,12 @@ impl Arena {
     /// The first used block at or above `from`.
     pub fn next_used(&self, pin: &impl CpuPin, from: usize) -> Option<usize> {
         self.state.lock(pin).next_used(from)
+    }
+
+    /// Gives back the maps all of whose blocks are free, one at a time: how many.
+    pub fn release_free_maps<P: Platform>(&self, platform: &P) -> usize {
+        let maps = (0..MAPS).filter_map(|index| self.state.lock(&platform.pin()).take_free_map(index));
+        maps.map(|map| platform.give_table(map.into_frame(platform))).count()
     }
 
     /// Gives the maps back. All blocks must be free.

@@ -50,8 +50,13 @@ impl State {
     pub(super) fn root(&self, map: usize) -> Node {
         match &self.maps[map] {
             Some(map) => map.root(),
-            None => Node::free_below(self.blocks_of(map), MAP_BLOCKS),
+            None => self.free_root(map),
         }
+    }
+
+    /// The root of a map none of whose blocks is used.
+    fn free_root(&self, map: usize) -> Node {
+        Node::free_below(self.blocks_of(map), MAP_BLOCKS)
     }
 
     #[inline]
@@ -173,6 +178,13 @@ impl State {
         }
         let maps = self.maps.iter().flatten().count();
         ArenaStats { free: self.free, longest_run, maps, steps: self.steps }
+    }
+
+    /// Takes a map all of whose blocks are free: nothing changes when it is missing.
+    pub fn take_free_map(&mut self, index: usize) -> Option<Map> {
+        self.settle();
+        let free = index < self.map_count() && self.root(index) == self.free_root(index);
+        if free { self.maps[index].take() } else { None }
     }
 
     /// Gives each map to `sink`. All blocks must be free.

@@ -198,6 +198,30 @@ fn every_way_to_want_a_frame_balances() {
     arena.state.get_mut().check();
 }
 
+/// Seen failing when one used block is enough for a map to go, and when the trees are not made right before.
+#[test]
+fn maps_go_with_their_last_block_and_come_again() {
+    let machine = Machine::new(1, 8);
+    let frames = machine.free_frames();
+    let blocks = 3 * MAP_BLOCKS + 100;
+    let mut arena = full(&machine, blocks, SearchPolicy::Cached);
+    assert_eq!(arena.release_free_maps(&&machine), 0);
+    let lowest = [3 * MAP_BLOCKS + 99, 2 * MAP_BLOCKS, MAP_BLOCKS, 7];
+    for (gone, kept) in lowest.into_iter().enumerate() {
+        let first = kept / MAP_BLOCKS * MAP_BLOCKS;
+        let end = (first + MAP_BLOCKS).min(blocks);
+        arena.free(&SingleCpu, first, kept - first);
+        arena.free_run(&&machine, kept + 1, end - kept - 1);
+        assert_eq!(arena.release_free_maps(&&machine), 0, "block {kept} is used");
+        arena.free(&SingleCpu, kept, 1);
+        assert_eq!(arena.release_free_maps(&&machine), 1);
+        assert_eq!(frames - machine.free_frames(), lowest.len() - gone - 1);
+        arena.state.get_mut().check();
+    }
+    assert_eq!(arena.stats(&SingleCpu).longest_run, blocks);
+    assert_eq!(arena.allocate(&&machine, blocks, 1, 0, ALL), Ok(0));
+}
+
 #[test]
 #[should_panic(expected = "got a block back twice")]
 fn a_double_free_is_a_broken_invariant() {

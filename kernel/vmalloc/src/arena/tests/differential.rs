@@ -1,5 +1,5 @@
 //! Every placement equals that of a plain linear first fit that caches nothing: 2 million
-//! requests, half as many frees, in arenas of all sorts.
+//! requests, half as many frees, in arenas of all sorts, whose free maps come and go.
 
 use super::*;
 
@@ -35,6 +35,8 @@ struct Pair {
     random: Random,
     placed: usize,
     refused: usize,
+    /// Maps that were given back.
+    gone: usize,
 }
 
 impl Pair {
@@ -47,6 +49,7 @@ impl Pair {
             random: Random::new(seed),
             placed: 0,
             refused: 0,
+            gone: 0,
         }
     }
 
@@ -106,6 +109,10 @@ impl Pair {
     }
 
     fn check(&mut self) {
+        let maps = self.arena.stats(&SingleCpu).maps;
+        let gone = self.arena.release_free_maps(&&self.machine);
+        assert_eq!(self.arena.stats(&SingleCpu).maps, maps - gone);
+        self.gone += gone;
         self.arena.state.get_mut().check();
         let stats = self.arena.stats(&SingleCpu);
         let longest = self.used.split(|&used| used).map(<[bool]>::len).max();
@@ -130,6 +137,11 @@ impl Pair {
             }
             for _ in 0..freed / 100 + usize::from(self.random.below(100) < freed % 100) {
                 self.free();
+            }
+            if round % (16 * check_every) == 0 {
+                while !self.live.is_empty() {
+                    self.free();
+                }
             }
             if round % check_every == 0 {
                 self.check();
@@ -158,7 +170,9 @@ fn arenas_of_some_thousand_blocks() {
 fn around_the_boundaries_of_maps() {
     for (seed, boundary) in [MAP_BLOCKS, 2 * MAP_BLOCKS].into_iter().enumerate() {
         let around = boundary - 400..boundary + 400;
-        Pair::new(3 * MAP_BLOCKS, SearchPolicy::Cached, seed as u64 + 20).run(120_000, around, 0, 4000);
+        let mut pair = Pair::new(3 * MAP_BLOCKS, SearchPolicy::Cached, seed as u64 + 20);
+        pair.run(120_000, around, 0, 4000);
+        assert!(pair.gone >= 2, "no map ever went");
     }
 }
 
