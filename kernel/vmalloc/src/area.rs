@@ -14,6 +14,7 @@
 use crate::{
     AllocError, FreeError, Request, Vmalloc,
     block::{Block, Role},
+    block_table::Reader,
     entry::{Cache, Entry, GuardInfo, Kind, Protection},
     platform::{BLOCK_PAGES, Frame, PAGE_SHIFT, PAGE_SIZE, Platform},
     policy::OverflowPolicy,
@@ -21,6 +22,7 @@ use crate::{
     purge::Ticket,
     request::{Backing, Shape},
     shootdown::Reach,
+    small::Claimed,
 };
 use core::{
     panic::Location,
@@ -287,8 +289,13 @@ impl<P: Platform> Vmalloc<P> {
         let (number, first) = (page / BLOCK_PAGES, page % BLOCK_PAGES);
         // Mostly it was allocated on this CPU, not long ago.
         let near = self.near(&pin, Supply::Owned, number);
-        let Some(block) = near.or_else(|| self.table.get(number)) else { return false };
-        matches!(block.role(), Role::Small { .. }) && self.free_small(pin, block, first, true)
+        let Some(block) = near.or_else(|| self.table.get(number, &pin)) else { return false };
+        if !matches!(block.role(), Role::Small { .. }) {
+            return false;
+        }
+        let Some(claimed) = self.claim_small(block, first, true) else { return false };
+        self.free_claimed(pin, claimed);
+        true
     }
 
     #[inline(never)]
@@ -327,22 +334,32 @@ impl<P: Platform> Vmalloc<P> {
 
     /// Unmaps an area that owns its frames, or that does not; `false`: none starts there.
     pub(crate) fn unmap_area(&self, address: usize, owned: bool) -> bool {
-        let Some((block, page)) = self.place(address) else { return false };
+        let pin = self.platform.pin();
+        let Some((block, page)) = self.place(address, &pin) else { return false };
         match block.role() {
-            Role::Small { .. } => self.free_small(self.platform.pin(), block, page, owned),
+            Role::Small { .. } => {
+                let Some(claimed) = self.claim_small(block, page, owned) else { return false };
+                if owned { self.free_claimed(pin, claimed) } else { self.free_foreign(pin, claimed) }
+                true
+            }
             Role::Head { blocks, huge } if page == 0 => {
-                self.free_run(block.number(), blocks as usize, huge, owned)
+                let first = block.number();
+                drop(pin);
+                self.free_run(first, blocks as usize, huge, owned)
             }
             _ => false,
         }
     }
 
-    /// The block that a page-aligned address lies in, and its page there. `None`: no area ever started
-    /// there.
+    /// The block that a page-aligned address lies in, and its page there. `None`: no area starts there.
     #[inline(always)]
-    pub(crate) fn place(&self, address: usize) -> Option<(&Block, usize)> {
+    pub(crate) fn place<'a>(
+        &'a self,
+        address: usize,
+        reader: &'a impl Reader,
+    ) -> Option<(&'a Block, usize)> {
         let page = self.page(address)?;
-        Some((self.table.get(page / BLOCK_PAGES)?, page % BLOCK_PAGES))
+        Some((self.table.get(page / BLOCK_PAGES, reader)?, page % BLOCK_PAGES))
     }
 
     /// The number of the page that starts at an address, if one does.
@@ -356,10 +373,15 @@ impl<P: Platform> Vmalloc<P> {
 
     /// Frees an area that owns its frames, whose first entry, which was `entry`, is claimed.
     pub(crate) fn finish_free(&self, address: usize, entry: Entry) {
-        let Some((block, first)) = self.place(address) else { unreachable!("{address:#x} is an area") };
+        let Some(page) = self.page(address) else { unreachable!("{address:#x} is an area") };
+        let block = self.block(page / BLOCK_PAGES);
         match block.role() {
             Role::Head { blocks, huge } => self.free_claimed_run(block.number(), blocks as usize, huge, true),
-            _ => self.free_claimed(self.platform.pin(), block, first, self.small_leaf(block), entry),
+            _ => {
+                let leaf = self.small_leaf(block);
+                let claimed = Claimed { block, first: page % BLOCK_PAGES, leaf, entry };
+                self.free_claimed(self.platform.pin(), claimed);
+            }
         }
     }
 

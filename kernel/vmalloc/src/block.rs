@@ -1,20 +1,20 @@
 //! The vmap block: 2 MiB of address space, one leaf page table and one descriptor.
 //!
 //! A descriptor is 192 bytes, and that is all the library remembers of a block, however many areas
-//! lie in it. Descriptors stand in frames of [`PER_FRAME`], found by the block's number through one
-//! directory: look-up is two loads, without a lock, from any context. A descriptor frame, once
-//! made, stays for as long as the instance.
+//! lie in it. It is made when the block is opened, found through `block_table`, and stays for as long as the
+//! block is not free; `records` may give it back then.
 
 use crate::{
+    block_table::Reader,
     entry::Entry,
     list::NONE,
     lock::{Lock, Locked},
     pages::Pages,
-    platform::{Frame, LockClass, PAGE_SIZE, Platform, Table},
+    platform::{Frame, LockClass, Platform, Table},
     tables,
 };
 use core::{
-    ptr::{self, NonNull},
+    ptr,
     sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering},
 };
 
@@ -109,12 +109,10 @@ impl Locked for Pages {
     const CLASS: LockClass = LockClass::Block;
 }
 
-/// Descriptors in one frame.
-const PER_FRAME: usize = PAGE_SIZE / size_of::<Block>();
 const _: () = assert!(size_of::<Block>() == 192, "less than a byte for each small area it can hold");
 
 impl Block {
-    fn new(number: usize) -> Self {
+    pub fn new(number: usize) -> Self {
         Self {
             number: number as u32,
             role: AtomicU64::new(Role::Unused.to_word()),
@@ -124,6 +122,17 @@ impl Block {
             next_lazy: AtomicU32::new(NONE),
             pages: Lock::new(Pages::new()),
         }
+    }
+
+    /// The same descriptor, no longer bound to the reader who found it.
+    ///
+    /// # Safety
+    /// The caller has pages of the block, so that it is not free, and uses the result while he has them, or is
+    /// still pinned since.
+    #[inline]
+    pub unsafe fn kept<'a>(&self) -> &'a Self {
+        // SAFETY: descriptors go when their blocks are free, and a grace period has passed.
+        unsafe { &*ptr::from_ref(self) }
     }
 
     /// Its place in the range, in blocks.
@@ -169,145 +178,18 @@ impl BlockSlot {
         Self(AtomicPtr::new(ptr::null_mut()))
     }
 
+    /// The block here. Another CPU may have taken it out of here already.
     #[inline]
-    pub fn get(&self) -> Option<&Block> {
-        // SAFETY: only `swap` puts pointers here, and descriptors of the instance live as long as it.
+    pub fn get<'a>(&'a self, _: &'a impl Reader) -> Option<&'a Block> {
+        // SAFETY: only `swap` puts pointers here, to blocks that are not free. One that was taken out goes after
+        // a grace period, so not before the reader is done.
         unsafe { self.0.load(Ordering::Relaxed).as_ref() }
     }
 
-    /// Puts a block here; the one before.
+    /// Puts a block, which is not free, here; the one before is the caller's to settle.
     pub fn swap(&self, block: Option<&Block>) -> Option<&Block> {
         let block = block.map_or(ptr::null_mut(), |block| ptr::from_ref(block).cast_mut());
-        // SAFETY: as in `get`.
+        // SAFETY: as in `get`; it is not free before the caller has settled it.
         unsafe { self.0.swap(block, Ordering::Relaxed).as_ref() }
     }
-}
-
-type Descriptors = [Block; PER_FRAME];
-
-/// Entries of the directory: one for each frame of descriptors of the largest instance.
-const DIRECTORY_ENTRIES: usize = PAGE_SIZE / size_of::<usize>();
-
-/// Finds the descriptor of a block by its number.
-pub(crate) struct BlockTable {
-    /// Frames of pointers to frames of descriptors.
-    directories: [AtomicPtr<Directory>; Self::DIRECTORIES],
-}
-
-type Directory = [AtomicPtr<Descriptors>; DIRECTORY_ENTRIES];
-
-impl BlockTable {
-    const BLOCKS_PER_DIRECTORY: usize = PER_FRAME * DIRECTORY_ENTRIES;
-    const DIRECTORIES: usize = crate::arena::MAX_BLOCKS.div_ceil(Self::BLOCKS_PER_DIRECTORY);
-
-    pub fn new() -> Self {
-        Self { directories: [const { AtomicPtr::new(ptr::null_mut()) }; Self::DIRECTORIES] }
-    }
-
-    /// The descriptor of block `number`; `None` if the block was never used.
-    #[inline]
-    pub fn get(&self, number: usize) -> Option<&Block> {
-        let (frame, place) = split(number);
-        let directory = self.directories.get(frame / DIRECTORY_ENTRIES)?.load(Ordering::Acquire);
-        // SAFETY: a pointer in the table is null or that of an initialised record that lives as
-        // long as `self` (see `make`).
-        let directory = unsafe { directory.as_ref() }?;
-        let frame = directory[frame % DIRECTORY_ENTRIES].load(Ordering::Acquire);
-        // SAFETY: as above.
-        unsafe { frame.as_ref() }?.get(place)
-    }
-
-    /// The descriptor of block `number`, made if it is missing. `None`: no frame for it.
-    pub fn make<P: Platform>(&self, platform: &P, number: usize) -> Option<&Block> {
-        let (frame, place) = split(number);
-        let directory = self.directories.get(frame / DIRECTORY_ENTRIES)?;
-        let directory =
-            publish(platform, directory, || [const { AtomicPtr::new(ptr::null_mut()) }; DIRECTORY_ENTRIES])?;
-        let slot = &directory[frame % DIRECTORY_ENTRIES];
-        let first = frame * PER_FRAME;
-        publish(platform, slot, || core::array::from_fn(|place| Block::new(first + place)))?.get(place)
-    }
-
-    /// Frames that the table's records take.
-    pub fn frames(&self) -> usize {
-        self.directories().map(|directory| 1 + directory.iter().filter(|slot| !is_null(slot)).count()).sum()
-    }
-
-    /// Numbers of the blocks that have a descriptor, whole frames of them.
-    pub fn numbers(&self) -> impl Iterator<Item = usize> {
-        (0..Self::DIRECTORIES).flat_map(move |index| {
-            // SAFETY: see `get`.
-            let directory = unsafe { self.directories[index].load(Ordering::Acquire).as_ref() };
-            directory.into_iter().flat_map(move |directory| {
-                directory.iter().enumerate().filter(|(_, slot)| !is_null(slot)).flat_map(move |(slot, _)| {
-                    let first = index * Self::BLOCKS_PER_DIRECTORY + slot * PER_FRAME;
-                    first..first + PER_FRAME
-                })
-            })
-        })
-    }
-
-    /// Gives all records back.
-    pub fn release<P: Platform>(&mut self, platform: &P) {
-        for slot in &mut self.directories {
-            let directory = core::mem::replace(slot.get_mut(), ptr::null_mut());
-            // SAFETY: see `get`; `&mut self` means that nobody holds a reference.
-            let Some(records) = (unsafe { directory.as_ref() }) else { continue };
-            for frame in records {
-                if let Some(frame) = NonNull::new(frame.load(Ordering::Relaxed)) {
-                    platform.give_table(platform.frame_of(frame.cast()));
-                }
-            }
-            if let Some(directory) = NonNull::new(directory) {
-                platform.give_table(platform.frame_of(directory.cast()));
-            }
-        }
-    }
-
-    fn directories(&self) -> impl Iterator<Item = &Directory> {
-        // SAFETY: see `get`.
-        self.directories.iter().filter_map(|slot| unsafe { slot.load(Ordering::Acquire).as_ref() })
-    }
-}
-
-/// Which frame of descriptors block `number` has its descriptor in, and its place there. A division by
-/// 21, in one multiplication that is exact for all numbers of blocks.
-#[inline]
-fn split(number: usize) -> (usize, usize) {
-    const RECIPROCAL: u64 = (1u64 << 32).div_ceil(PER_FRAME as u64);
-    const { assert!((RECIPROCAL * PER_FRAME as u64 - (1 << 32)) * (crate::arena::MAX_BLOCKS as u64) < 1 << 32) };
-    let frame = ((number as u64 * RECIPROCAL) >> 32) as usize;
-    (frame, number - frame * PER_FRAME)
-}
-
-fn is_null<T>(slot: &AtomicPtr<T>) -> bool {
-    slot.load(Ordering::Acquire).is_null()
-}
-
-/// What `slot` points to, after putting a new record there if there is none: initialised first,
-/// then published by compare-and-swap, so that no other CPU finds it half made.
-fn publish<'a, T, P: Platform>(
-    platform: &P,
-    slot: &'a AtomicPtr<T>,
-    new: impl FnOnce() -> T,
-) -> Option<&'a T> {
-    const { assert!(size_of::<T>() <= PAGE_SIZE && align_of::<T>() <= PAGE_SIZE) };
-    let mut found = slot.load(Ordering::Acquire);
-    if found.is_null() {
-        let frame = platform.take_table()?;
-        let record = platform.direct_map(frame).cast::<T>();
-        // SAFETY: promises 1 and 2 of `Platform`: the frame is ours alone and mapped; it is large
-        // enough and aligned (asserted above).
-        unsafe { record.write(new()) };
-        match slot.compare_exchange(ptr::null_mut(), record.as_ptr(), Ordering::AcqRel, Ordering::Acquire) {
-            Ok(_) => found = record.as_ptr(),
-            Err(other) => {
-                platform.give_table(frame);
-                found = other;
-            }
-        }
-    }
-    // SAFETY: not null, and published records are initialised and stay until `release`, which
-    // takes the table by `&mut`.
-    Some(unsafe { &*found })
 }

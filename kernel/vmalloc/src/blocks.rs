@@ -13,6 +13,7 @@ use crate::{
     tables,
 };
 use core::{
+    iter,
     ops::Range,
     sync::atomic::{AtomicU64, Ordering},
 };
@@ -81,13 +82,23 @@ impl<P: Platform> Vmalloc<P> {
         Ok(self.arena.allocate(&self.platform, count, align, offset & (align - 1), within)?)
     }
 
-    /// The descriptor of a block that was opened before.
+    /// The descriptor of a block that the caller has, and whose descriptor was made.
     #[inline]
     pub(crate) fn block(&self, number: usize) -> &Block {
-        match self.table.get(number) {
+        match self.table.get_owned(number) {
             Some(block) => block,
             None => unreachable!("block {number} was opened and has a descriptor"),
         }
+    }
+
+    /// The blocks that have descriptors, from the lowest up. They may lose them at any time.
+    pub(crate) fn known_blocks(&self) -> impl Iterator<Item = usize> {
+        let mut from = 0;
+        iter::from_fn(move || {
+            let number = self.table.next(from, &self.platform.pin())?;
+            from = number + 1;
+            Some(number).filter(|&number| number < self.blocks())
+        })
     }
 
     /// The directory entry of a block that had its directories made.

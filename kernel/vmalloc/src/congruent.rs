@@ -193,7 +193,7 @@ impl<P: Platform> Vmalloc<P> {
         if self.platform.in_interrupt() {
             return Err(FreeError::InInterrupt { address, caller });
         }
-        if self.set_area(set).is_none() {
+        if self.set_pages(set).is_none() {
             return Err(FreeError::NotAllocated { address, caller });
         }
         let mut next = set.first as u32;
@@ -252,14 +252,20 @@ impl<P: Platform> Vmalloc<P> {
         (freed, waits)
     }
 
-    /// The first block of a set, and how many pages its area has, if the set is allocated.
-    pub(crate) fn set_area(&self, set: CongruentSet) -> Option<(&Block, usize)> {
-        let block = self.table.get(set.first)?;
+    /// How many pages a set's first area has, if the set is allocated.
+    pub(crate) fn set_pages(&self, set: CongruentSet) -> Option<usize> {
+        let pin = self.platform.pin();
+        let block = self.table.get(set.first, &pin)?;
         let is_first = block.previous.load(Ordering::Relaxed) == NONE;
         match block.role() {
-            Role::Congruent { pages, behind: 0 } if is_first => Some((block, pages)),
+            Role::Congruent { pages, behind: 0 } if is_first => Some(pages),
             _ => None,
         }
+    }
+
+    /// The first block of a set that is allocated.
+    pub(crate) fn first_block(&self, set: CongruentSet) -> &Block {
+        self.block(set.first)
     }
 }
 

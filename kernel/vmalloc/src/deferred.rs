@@ -71,10 +71,11 @@ impl<P: Platform> Vmalloc<P> {
 
     /// The entry of the page at `address`, if an area may start there.
     fn first_slot(&self, address: usize) -> Option<&AtomicU64> {
-        let (block, page) = self.place(address)?;
+        let pin = self.platform.pin();
+        let (block, page) = self.place(address, &pin)?;
         match block.role() {
             Role::Small { .. } => block.leaf(&self.platform).map(|leaf| &leaf[page]),
-            Role::Head { .. } if page == 0 => Some(self.run_entry(block.number(), 0)),
+            Role::Head { .. } if page == 0 => self.run_start(block),
             _ => None,
         }
     }

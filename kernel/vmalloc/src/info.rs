@@ -7,6 +7,7 @@
 use crate::{
     Vmalloc,
     block::Role,
+    block_table::{BlockTable, Reader},
     entry::{Entry, Kind},
     platform::{BLOCK_PAGES, BLOCK_SHIFT, PAGE_SHIFT, PAGE_SIZE, Platform, Table},
     run::blocks_for,
@@ -74,6 +75,11 @@ impl fmt::Display for AreaInfo {
     }
 }
 
+/// That interrupts are off while a look at page tables lasts.
+pub(crate) struct Look(());
+
+impl Reader for Look {}
+
 /// Counters of an instance. Pages are of 4 KiB, of address space unless said otherwise.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
@@ -132,29 +138,31 @@ impl<P: Platform> Vmalloc<P> {
         if !self.range.contains(&address) {
             return None;
         }
-        self.look(|| self.area_at(address))
+        self.look(|look| self.area_at(address, look))
     }
 
     /// Runs `look`, which follows a block's role to its leaf table, without interrupts: a table goes
     /// back only after its block's role was taken away and every CPU has flushed, and no flush is over
-    /// before this CPU has looked.
-    pub(crate) fn look<T>(&self, look: impl FnOnce() -> Option<T>) -> Option<T> {
+    /// before this CPU has looked. Nor is a grace period.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&Look) -> Option<T>) -> Option<T> {
         let mut found = None;
-        self.platform.shootdown().look(&self.platform, || found = look());
+        self.platform.shootdown().look(&self.platform, || found = look(&Look(())));
         found
     }
 
-    pub(crate) fn area_at(&self, address: usize) -> Option<AreaInfo> {
+    pub(crate) fn area_at(&self, address: usize, look: &Look) -> Option<AreaInfo> {
         let offset = address - self.range.start;
         let (number, page) = (offset >> BLOCK_SHIFT, offset >> PAGE_SHIFT & (BLOCK_PAGES - 1));
-        let found = match self.table.get(number)?.role() {
+        let found = match self.table.get(number, look)?.role() {
             Role::Unused | Role::Freed { .. } | Role::Kept { .. } | Role::Leaving => None,
-            Role::Congruent { pages, behind } => self.congruent_area(number.checked_sub(behind)?, pages),
-            Role::Small { .. } => self.small_area(number, page),
-            Role::Head { blocks, huge } => self.run_area(number, blocks as usize, huge as usize),
-            Role::Tail { behind } => match self.table.get(number.checked_sub(behind as usize)?)?.role() {
+            Role::Congruent { pages, behind } => {
+                self.congruent_area(number.checked_sub(behind)?, pages, look)
+            }
+            Role::Small { .. } => self.small_area(number, page, look),
+            Role::Head { blocks, huge } => self.run_area(number, blocks as usize, huge as usize, look),
+            Role::Tail { behind } => match self.table.get(number.checked_sub(behind as usize)?, look)?.role() {
                 Role::Head { blocks, huge } => {
-                    self.run_area(number - behind as usize, blocks as usize, huge as usize)
+                    self.run_area(number - behind as usize, blocks as usize, huge as usize, look)
                 }
                 _ => None,
             },
@@ -174,12 +182,14 @@ impl<P: Platform> Vmalloc<P> {
             if used != number {
                 (number, page) = (used, 0);
             }
-            let found = self.look(|| match self.table.get(number).map(|block| block.role()) {
-                Some(Role::Small { .. }) => self.next_small_area(number, page),
+            let found = self.look(|look| match self.table.get(number, look).map(|block| block.role()) {
+                Some(Role::Small { .. }) => self.next_small_area(number, page, look),
                 Some(Role::Head { blocks, huge }) if page == 0 => {
-                    self.run_area(number, blocks as usize, huge as usize)
+                    self.run_area(number, blocks as usize, huge as usize, look)
                 }
-                Some(Role::Congruent { pages, behind: 0 }) if page == 0 => self.congruent_area(number, pages),
+                Some(Role::Congruent { pages, behind: 0 }) if page == 0 => {
+                    self.congruent_area(number, pages, look)
+                }
                 _ => None,
             });
             if found.is_some() {
@@ -199,15 +209,15 @@ impl<P: Platform> Vmalloc<P> {
         })
     }
 
-    fn next_small_area(&self, number: usize, page: usize) -> Option<AreaInfo> {
-        let leaf = self.table.get(number)?.leaf(&self.platform)?;
+    fn next_small_area(&self, number: usize, page: usize, look: &Look) -> Option<AreaInfo> {
+        let leaf = self.table.get(number, look)?.leaf(&self.platform)?;
         (page..BLOCK_PAGES)
             .filter(|&page| load(leaf, page).is_first())
-            .find_map(|page| self.small_area(number, page))
+            .find_map(|page| self.small_area(number, page, look))
     }
 
-    fn small_area(&self, number: usize, page: usize) -> Option<AreaInfo> {
-        let leaf = self.table.get(number)?.leaf(&self.platform)?;
+    fn small_area(&self, number: usize, page: usize, look: &Look) -> Option<AreaInfo> {
+        let leaf = self.table.get(number, look)?.leaf(&self.platform)?;
         let mut first = page;
         if load(leaf, page).is_guard() {
             first = page.checked_sub(1)?;
@@ -242,19 +252,20 @@ impl<P: Platform> Vmalloc<P> {
         describe(start, pages, pages, 0, guard)
     }
 
-    fn run_area(&self, number: usize, blocks: usize, huge: usize) -> Option<AreaInfo> {
-        if !Entry(self.run_entry(number, 0).load(Ordering::Acquire)).is_first() {
+    fn run_area(&self, number: usize, blocks: usize, huge: usize, look: &Look) -> Option<AreaInfo> {
+        let start = self.run_start(self.table.get(number, look)?)?;
+        if !Entry(start.load(Ordering::Acquire)).is_first() {
             // It was just freed, or is not complete.
             return None;
         }
-        let leaf = self.table.get(number + blocks - 1)?.leaf(&self.platform)?;
+        let leaf = self.table.get(number + blocks - 1, look)?.leaf(&self.platform)?;
         let in_last = (0..BLOCK_PAGES).find(|&page| load(leaf, page).is_guard())?;
         let pages = (blocks - 1) * BLOCK_PAGES + in_last;
         describe(self.address(number, 0), pages, pages, huge * BLOCK_PAGES, load(leaf, in_last))
     }
 
-    fn congruent_area(&self, number: usize, pages: usize) -> Option<AreaInfo> {
-        let leaf = |index: usize| self.table.get(number + index)?.leaf(&self.platform);
+    fn congruent_area(&self, number: usize, pages: usize, look: &Look) -> Option<AreaInfo> {
+        let leaf = |index: usize| self.table.get(number + index, look)?.leaf(&self.platform);
         let mut populated = 0;
         for index in 0..blocks_for(pages) {
             let entries = leaf(index)?;
@@ -282,22 +293,22 @@ impl<P: Platform> Vmalloc<P> {
             total: self.blocks() * BLOCK_PAGES,
             free: arena.free * BLOCK_PAGES,
             largest_free_run: arena.longest_run * BLOCK_PAGES,
-            metadata_frames: self.table.frames() + arena.maps,
+            metadata_frames: self.table_frames() + arena.maps,
             instance_bytes: size_of::<Self>(),
             reserved_tables: self.reserves.iter().map(|reserve| reserve.len(&self.platform.pin())).sum(),
             directories: self.count_directories(),
             kept: self.spares(),
             ..Stats::default()
         };
-        for number in self.table.numbers() {
+        for number in self.known_blocks() {
             self.count_block(number, &mut stats);
         }
         stats
     }
 
     fn count_block(&self, number: usize, stats: &mut Stats) {
-        let Some(block) = self.table.get(number) else { return };
         let pin = self.platform.pin();
+        let Some(block) = self.table.get(number, &pin) else { return };
         let pages = block.pages.lock(&pin);
         let leaf = block.leaf(&self.platform);
         stats.leaf_tables += usize::from(leaf.is_some());
@@ -324,9 +335,14 @@ impl<P: Platform> Vmalloc<P> {
             let kept = keeps || has_pages && pages.is_free(page);
             *(if kept { &mut stats.kept } else { &mut stats.quarantined }) += usize::from(waits(slot));
         }
-        if leaf.is_none() && self.look(|| self.block_entry(number).filter(|slot| waits(slot))).is_some() {
+        if leaf.is_none() && self.look(|_| self.block_entry(number).filter(|slot| waits(slot))).is_some() {
             stats.quarantined += BLOCK_PAGES;
         }
+    }
+
+    /// Frames of descriptors, and of pointers to them.
+    fn table_frames(&self) -> usize {
+        (0..BlockTable::DIRECTORIES).map(|index| self.table.frames(index, &self.platform.pin())).sum()
     }
 
     fn count_directories(&self) -> usize {

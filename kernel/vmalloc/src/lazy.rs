@@ -122,7 +122,7 @@ impl<P: Platform> Vmalloc<P> {
 
     /// Tells `sink` what was freed and waits for a flush: ranges of addresses, the lowest first.
     pub fn lazy_ranges(&self, mut sink: impl FnMut(Range<usize>)) {
-        for number in self.table.numbers() {
+        for number in self.known_blocks() {
             let mut from = 0;
             while let Some((first, end)) = self.lazy_run(number, from) {
                 sink(self.address(number, first)..self.address(number, end));
@@ -133,8 +133,8 @@ impl<P: Platform> Vmalloc<P> {
 
     /// The first run of pages, at or above page `from` of a block, that waits.
     fn lazy_run(&self, number: usize, from: usize) -> Option<(usize, usize)> {
-        let block = self.table.get(number)?;
         let pin = self.platform.pin();
+        let block = self.table.get(number, &pin)?;
         let pages = block.pages.lock(&pin);
         match block.role() {
             role if role.has_pages() => pages.stale_runs(from).next(),

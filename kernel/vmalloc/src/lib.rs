@@ -27,7 +27,7 @@
 //! | `shootdown` | which CPUs must flush, by epochs, and making them |
 //! | `blocks` | whole blocks and their leaf tables |
 //! | `arena` | which blocks are free |
-//! | `block` | descriptors, and finding them |
+//! | `block`, `block_table` | descriptors, and finding them |
 //! | `bitmap` | runs of pages in a block |
 //! | `entry`, `slots`, `tables` | page table entries, many at a time, and the tables above the leaves |
 //! | `flush`, `gather` | unmapped, flushed, free: in that order, by type |
@@ -49,6 +49,7 @@ mod atomic;
 mod bins;
 mod bitmap;
 mod block;
+mod block_table;
 mod blocks;
 mod congruent;
 mod cpus;
@@ -107,7 +108,7 @@ mod tests_resize;
 mod tests_trace;
 mod trace;
 
-use block::BlockTable;
+use block_table::BlockTable;
 use blocks::Reserve;
 use core::{
     ops::Range,

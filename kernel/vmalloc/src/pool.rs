@@ -127,8 +127,8 @@ impl<P: Platform> Vmalloc<P> {
 
     /// The CPU's current block, if that is block `number`.
     #[inline(always)]
-    pub(crate) fn near(&self, pin: &P::Pin, supply: Supply, number: usize) -> Option<&Block> {
-        self.pool(pin, supply).current.get().filter(|block| block.number() == number)
+    pub(crate) fn near<'a>(&'a self, pin: &'a P::Pin, supply: Supply, number: usize) -> Option<&'a Block> {
+        self.pool(pin, supply).current.get(pin).filter(|block| block.number() == number)
     }
 
     /// Takes a run from the current block, and what is free behind it ahead.
@@ -138,7 +138,7 @@ impl<P: Platform> Vmalloc<P> {
         if !pool.ahead.is_empty() {
             self.give_ahead(pin, &pool.ahead);
         }
-        let block = pool.current.get()?;
+        let block = pool.current.get(pin)?;
         let mut pages = block.pages.lock(pin);
         // It may have stopped to be the current one before it was locked, and be out of use.
         if pages.listed != Listed::Current {
@@ -159,13 +159,8 @@ impl<P: Platform> Vmalloc<P> {
     }
 
     /// Takes a run from a block that may be another CPU's.
-    fn take_from<'a>(
-        &'a self,
-        block: &'a Block,
-        pin: &P::Pin,
-        take: impl FnOnce(&mut Pages) -> Option<usize>,
-    ) -> Option<SmallRun<'a>> {
-        let first = take(&mut block.pages.lock(pin))?;
+    fn take_from(&self, block: &Block, pin: &P::Pin, count: usize, align: usize) -> Option<SmallRun<'_>> {
+        let first = block.pages.lock(pin).take_current(count, align)?;
         let page = block.number() * BLOCK_PAGES + first;
         Some(SmallRun { page, leaf: self.small_leaf(block), keeps: true })
     }
@@ -236,7 +231,7 @@ impl<P: Platform> Vmalloc<P> {
         for pool in 0..self.pools.len() {
             while let Some(block) = self.take_fitting(pin, pool, own, count) {
                 self.make_current(pin, own, block);
-                if let Some(run) = self.take_from(block, pin, |pages| pages.take(count, align)) {
+                if let Some(run) = self.take_from(block, pin, count, align) {
                     return Ok(run);
                 }
                 // It is in this CPU's pool now, and its runs are not aligned well enough.
@@ -245,8 +240,8 @@ impl<P: Platform> Vmalloc<P> {
                 }
             }
         }
-        for block in self.pools.iter().filter_map(|pool| pool.current.get()) {
-            if let Some(run) = self.take_from(block, pin, |pages| pages.take_current(count, align)) {
+        for block in self.pools.iter().filter_map(|pool| pool.current.get(pin)) {
+            if let Some(run) = self.take_from(block, pin, count, align) {
                 return Ok(run);
             }
         }
@@ -255,7 +250,13 @@ impl<P: Platform> Vmalloc<P> {
 
     /// Takes a block that has a free run of `room` pages out of the bins of pool `from`, to be the
     /// current one of pool `to`, one of this CPU.
-    fn take_fitting(&self, pin: &P::Pin, from: usize, to: usize, room: usize) -> Option<&Block> {
+    fn take_fitting<'a>(
+        &'a self,
+        pin: &'a P::Pin,
+        from: usize,
+        to: usize,
+        room: usize,
+    ) -> Option<&'a Block> {
         let mut bins = self.pools[from].bins.lock(pin);
         let number = bins.take_fitting(self, room)?;
         // Said under the pool's lock, so that nobody lists it meanwhile.

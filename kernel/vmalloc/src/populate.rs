@@ -110,9 +110,9 @@ impl<P: Platform> Vmalloc<P> {
         set: CongruentSet,
         pages: &Range<usize>,
     ) -> Result<impl Iterator<Item = Piece<'_>>, PopulateError> {
-        let first = self.set_area(set).ok_or(PopulateError::NotAllocated { base: set.base() })?;
-        let areas = iter::successors(Some(first), |(block, _)| {
-            let block = self.table.get(block.next.load(Ordering::Relaxed) as usize)?;
+        let first_pages = self.set_pages(set).ok_or(PopulateError::NotAllocated { base: set.base() })?;
+        let areas = iter::successors(Some((self.first_block(set), first_pages)), |(block, _)| {
+            let block = self.table.get_owned(block.next.load(Ordering::Relaxed) as usize)?;
             match block.role() {
                 Role::Congruent { pages, .. } => Some((block, pages)),
                 _ => None,

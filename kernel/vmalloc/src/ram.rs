@@ -165,7 +165,7 @@ impl<P: Platform> Vmalloc<P> {
         let (number, first) = (page / BLOCK_PAGES, page % BLOCK_PAGES);
         // Mostly it was mapped on this CPU, not long ago.
         let near = self.near(&pin, Supply::Foreign, number);
-        let Some(block) = near.or_else(|| self.table.get(number)) else { return false };
+        let Some(block) = near.or_else(|| self.table.get(number, &pin)) else { return false };
         // The lock decides between two calls for one mapping.
         let pages = block.pages.lock(&pin);
         let Some(slots) = self.ram_mapping(block, first, count) else { return false };

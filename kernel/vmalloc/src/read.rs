@@ -8,6 +8,7 @@ use crate::{
     Vmalloc,
     block::Role,
     entry::{Entry, Kind},
+    info::Look,
     platform::{BLOCK_PAGES, BLOCK_SHIFT, Frame, PAGE_SHIFT, PAGE_SIZE, Platform},
     tables,
 };
@@ -24,11 +25,11 @@ impl<P: Platform> Vmalloc<P> {
     /// The frame mapped at an address of the range; `None` if nothing is mapped there.
     #[must_use]
     pub fn frame_at(&self, address: usize) -> Option<Frame> {
-        self.look(|| self.frame_there(address))
+        self.look(|look| self.frame_there(address, look))
     }
 
-    fn frame_there(&self, address: usize) -> Option<Frame> {
-        let (slot, page) = self.slot_at(address)?;
+    fn frame_there(&self, address: usize, look: &Look) -> Option<Frame> {
+        let (slot, page) = self.slot_at(address, look)?;
         let mut entry = Entry(slot.load(Ordering::Acquire));
         // Who knows the frame may write it by another mapping: it does not count as never written.
         while entry.is_owned() && entry.is_known_zero() {
@@ -41,16 +42,17 @@ impl<P: Platform> Vmalloc<P> {
     }
 
     /// The entry that maps an address, and for a 2 MiB page which of its frames.
-    fn slot_at(&self, address: usize) -> Option<(&AtomicU64, u64)> {
+    fn slot_at(&self, address: usize, look: &Look) -> Option<(&AtomicU64, u64)> {
         if !self.contains(address) {
             return None;
         }
         let page = address >> PAGE_SHIFT & (BLOCK_PAGES - 1);
         let number = (address - self.range.start) >> BLOCK_SHIFT;
-        if matches!(self.table.get(number)?.role(), Role::Unused | Role::Freed { .. } | Role::Kept { .. }) {
+        let block = self.table.get(number, look)?;
+        if matches!(block.role(), Role::Unused | Role::Freed { .. } | Role::Kept { .. }) {
             return None;
         }
-        if let Some(leaf) = self.table.get(number)?.leaf(&self.platform) {
+        if let Some(leaf) = block.leaf(&self.platform) {
             return Some((&leaf[page], 0));
         }
         let slot = tables::block_entry(&self.platform, address)?;
@@ -65,7 +67,7 @@ impl<P: Platform> Vmalloc<P> {
         while !rest.is_empty() {
             let in_page = (PAGE_SIZE - at % PAGE_SIZE).min(rest.len());
             let (now, later) = rest.split_at_mut(in_page);
-            if self.look(|| self.read_page(at, now).then_some(())).is_some() {
+            if self.look(|look| self.read_page(at, now, look).then_some(())).is_some() {
                 mapped += in_page;
             } else {
                 now.fill(0);
@@ -77,10 +79,10 @@ impl<P: Platform> Vmalloc<P> {
     }
 
     /// Reads bytes of one page; `false` if it is not, or did not stay, mapped.
-    fn read_page(&self, address: usize, buffer: &mut [u8]) -> bool {
-        let Some((slot, page)) = self.slot_at(address) else { return false };
+    fn read_page(&self, address: usize, buffer: &mut [u8], look: &Look) -> bool {
+        let Some((slot, page)) = self.slot_at(address, look) else { return false };
         let entry = Entry(slot.load(Ordering::Acquire));
-        if !entry.is_present() || self.area_at(address).is_none_or(|area| area.kind == Kind::Ioremap) {
+        if !entry.is_present() || self.area_at(address, look).is_none_or(|area| area.kind == Kind::Ioremap) {
             return false;
         }
         let frame = Frame::new(entry.frame().number() + page);

@@ -32,7 +32,8 @@ impl<P: Platform> Vmalloc<P> {
         size: usize,
         caller: &'static Location<'static>,
     ) -> bool {
-        let Some((block, first)) = self.place(address) else { return false };
+        let pin = self.platform.pin();
+        let Some((block, first)) = self.place(address, &pin) else { return false };
         if size.wrapping_sub(1) >= MOST || !matches!(block.role(), Role::Small { .. }) {
             return false;
         }
@@ -41,6 +42,9 @@ impl<P: Platform> Vmalloc<P> {
         if !load(&slots[0]).is_start(true) {
             return false;
         }
+        // SAFETY: the area is the caller's alone.
+        let block = unsafe { block.kept() };
+        drop(pin);
         let Some(last) = slots.iter().position(|slot| load(slot).is_last()) else { return false };
         let (old, new) = (last + 1, size.div_ceil(PAGE_SIZE));
         let guard = Entry::guard(GuardInfo { slack: new * PAGE_SIZE - size, kind: Kind::Vmalloc, caller });

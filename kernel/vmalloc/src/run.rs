@@ -3,7 +3,7 @@
 use crate::{
     AllocError, Vmalloc,
     area::{claim, clear, publish, unmap},
-    block::Role,
+    block::{Block, Role},
     entry::{Entry, GuardInfo},
     platform::{BLOCK_PAGES, Frame, Platform},
     request::{Backing, Shape},
@@ -96,9 +96,22 @@ impl<P: Platform> Vmalloc<P> {
         }
     }
 
+    /// The entry of the first page of the run that starts at a block, if one does.
+    pub(crate) fn run_start(&self, block: &Block) -> Option<&AtomicU64> {
+        let entry = block.leaf(&self.platform).map(|leaf| &leaf[0]);
+        entry.or_else(|| self.block_entry(block.number()))
+    }
+
+    /// Claims the run that starts at a block, so that it is the caller's alone; `false` if none of this kind does.
+    fn claim_run(&self, first: usize, owned: bool) -> bool {
+        let pin = self.platform.pin();
+        let slot = self.table.get(first, &pin).and_then(|block| self.run_start(block));
+        slot.and_then(|slot| claim(slot, owned)).is_some()
+    }
+
     /// Frees the run that starts at a block; `false` if it is none of this kind.
     pub(crate) fn free_run(&self, first: usize, count: usize, huge: u32, owned: bool) -> bool {
-        if claim(self.run_entry(first, 0), owned).is_none() {
+        if !self.claim_run(first, owned) {
             return false;
         }
         self.free_claimed_run(first, count, huge, owned);
@@ -126,7 +139,7 @@ impl<P: Platform> Vmalloc<P> {
             self.unmap_block(number);
         }
         let blocks = end - first;
-        if self.table.get(first).is_none() {
+        if self.table.get_owned(first).is_none() {
             // Not even its descriptor could be made, so nothing was mapped.
             return self.arena.free_run(&self.platform, first, blocks);
         }
@@ -153,7 +166,7 @@ impl<P: Platform> Vmalloc<P> {
     /// Quarantines what a block of a run maps, and unlinks its leaf table.
     fn unmap_block(&self, number: usize) {
         let Some(link) = self.block_entry(number) else { return };
-        match self.table.get(number).and_then(|block| block.leaf(&self.platform)) {
+        match self.table.get_owned(number).and_then(|block| block.leaf(&self.platform)) {
             Some(leaf) => {
                 // The head's first page is quarantined already if it was claimed.
                 let rest = usize::from(!Entry(leaf[0].load(Ordering::Relaxed)).is_present());
@@ -174,7 +187,7 @@ impl<P: Platform> Vmalloc<P> {
 
     /// Gives back the frames and the leaf table of a block that was unmapped and flushed.
     fn reclaim_block(&self, number: usize, scattered: bool) {
-        let Some(leaf) = self.table.get(number).and_then(|block| block.leaf(&self.platform)) else {
+        let Some(leaf) = self.table.get_owned(number).and_then(|block| block.leaf(&self.platform)) else {
             if let Some(frame) = self.block_entry(number).and_then(|slot| clear(slot).quarantined_frame()) {
                 self.platform.give_huge_frame(frame);
             }

@@ -23,6 +23,17 @@ use core::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
+/// A small area that is being freed: its first entry is claimed, so it is the caller's alone.
+pub(crate) struct Claimed<'a> {
+    pub block: &'a Block,
+    /// Its first page in the block.
+    pub first: usize,
+    /// The block's leaf table.
+    pub leaf: &'a Table,
+    /// What its first entry was.
+    pub entry: Entry,
+}
+
 /// Bytes of the longest area that, with its guard page, fits a block.
 pub(crate) const MOST: usize = (BLOCK_PAGES - 1) * PAGE_SIZE;
 
@@ -250,22 +261,20 @@ impl<P: Platform> Vmalloc<P> {
         self.retire_pages(self.platform.pin(), block, run.page % BLOCK_PAGES, pages.len() + 1);
     }
 
-    /// Frees the area that starts at page `first`; `false` if there is none of this kind.
+    /// Claims the area that starts at page `first`; `None` if there is none of this kind.
     #[inline(always)]
-    pub(crate) fn free_small(&self, pin: P::Pin, block: &Block, first: usize, owned: bool) -> bool {
-        let Some(leaf) = block.leaf(&self.platform) else { return false };
-        let Some(entry) = claim(&leaf[first], owned) else { return false };
-        if owned {
-            self.free_claimed(pin, block, first, leaf, entry)
-        } else {
-            self.free_foreign(pin, block, first, leaf)
-        }
-        true
+    pub(crate) fn claim_small(&self, block: &Block, first: usize, owned: bool) -> Option<Claimed<'_>> {
+        let leaf = block.leaf(&self.platform)?;
+        let entry = claim(&leaf[first], owned)?;
+        // SAFETY: the area is the caller's alone, who frees it pinned.
+        let block = unsafe { block.kept() };
+        Some(Claimed { block, first, leaf, entry })
     }
 
-    /// Frees a small area that owns its frames, whose first entry, which was `entry`, is claimed.
+    /// Frees a small area that owns its frames.
     #[inline(always)]
-    pub(crate) fn free_claimed(&self, pin: P::Pin, block: &Block, first: usize, leaf: &Table, entry: Entry) {
+    pub(crate) fn free_claimed(&self, pin: P::Pin, claimed: Claimed<'_>) {
+        let Claimed { block, first, leaf, entry } = claimed;
         if !entry.is_last() || self.is_traced() {
             return self.free_claimed_long(pin, block, first, leaf, entry);
         }
@@ -286,7 +295,8 @@ impl<P: Platform> Vmalloc<P> {
     }
 
     /// The same of one whose frames are somebody's: the entries keep nothing.
-    fn free_foreign(&self, pin: P::Pin, block: &Block, first: usize, leaf: &Table) {
+    pub(crate) fn free_foreign(&self, pin: P::Pin, claimed: Claimed<'_>) {
+        let Claimed { block, first, leaf, .. } = claimed;
         let slots = &leaf[first..];
         let is_guard = |slot: &AtomicU64| Entry(slot.load(Ordering::Relaxed)).is_guard();
         let Some(pages) = slots.iter().position(is_guard) else { unreachable!("the area has a guard page") };
@@ -309,7 +319,7 @@ impl<P: Platform> Vmalloc<P> {
             self.platform.give_frames(iter::once(frame));
             released += 1;
         }
-        for number in self.table.numbers() {
+        for number in self.known_blocks() {
             loop {
                 let some = self.release_some(number);
                 released += some;
@@ -323,8 +333,8 @@ impl<P: Platform> Vmalloc<P> {
 
     /// Gives back up to `AT_ONCE` of the frames that free pages of a block kept: how many.
     fn release_some(&self, number: usize) -> usize {
-        let Some(block) = self.table.get(number) else { return 0 };
         let pin = self.platform.pin();
+        let Some(block) = self.table.get(number, &pin) else { return 0 };
         let mut frames = [Frame::new(0); AT_ONCE];
         let mut count = 0;
         {
