@@ -33,7 +33,7 @@ impl Machine {
 // ever. 3. `take_zeroed` clears. 4. one page table root serves all CPUs, and outside of the image and
 // the direct map only the library changes it. 5. `Cpus` flushes by INVLPG and
 // CR3, and the boot sequence lets each CPU take part before it uses what may change. 6. threads are
-// switched only when no pin is left.
+// switched only when no pin is left. 7. a grace period is that.
 unsafe impl Platform for Machine {
     type Pin = Pin;
 
@@ -91,6 +91,14 @@ unsafe impl Platform for Machine {
         let may = threads::may_block();
         if may {
             threads::sleep(PAUSE);
+        }
+        may
+    }
+
+    fn synchronize(&self) -> bool {
+        let may = threads::may_block();
+        if may {
+            threads::grace::synchronize();
         }
         may
     }

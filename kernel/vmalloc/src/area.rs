@@ -186,7 +186,7 @@ impl<P: Platform> Vmalloc<P> {
             } else {
                 released = self.purge_thoroughly();
             }
-            let result = again();
+            let result = self.undisturbed(&again);
             if result.is_ok() {
                 return result;
             }
@@ -200,17 +200,17 @@ impl<P: Platform> Vmalloc<P> {
         // What they freed waits for a flush.
         self.purge_all();
         self.purge_thoroughly();
-        again()
+        self.undisturbed(again)
     }
 
-    /// Flushes, and gives back kept frames and empty blocks: how many frames.
+    /// Flushes, and gives back kept frames, empty blocks, and tables and records of nothing: how many frames.
     fn purge_thoroughly(&self) -> usize {
         let frames = self.release_frames();
         // Blocks that a purge emptied are closed, which needs another flush.
         self.close_empty_blocks();
         self.close_kept_runs();
         self.purge_reaching(Reach::Everyone);
-        frames + self.release_directories()
+        frames + self.in_turn(|| self.release_directories()).unwrap_or(0) + self.release_records()
     }
 
     #[inline]

@@ -36,8 +36,9 @@ struct Gather<'a, P: Platform> {
 struct Flushed<'a, 'b, P: Platform>(&'b mut Gather<'a, P>);
 
 impl<P: Platform> Vmalloc<P> {
-    /// Gives back the directories below which nothing is mapped: how many.
+    /// Gives back the directories below which nothing is mapped: how many. The caller has the turn.
     pub(crate) fn release_directories(&self) -> usize {
+        let _hold = self.hold();
         let mut gather = Gather::new(self);
         let mut released = 0;
         let end = self.range.end & !(DIRECTORY_BLOCKS * BLOCK_SIZE - 1);

@@ -95,7 +95,8 @@ pub struct Stats {
     pub kept: usize,
     /// The longest run of free pages in a block, or of free blocks.
     pub largest_free_run: usize,
-    /// Frames of the library's own records: descriptors, their directories, the arena's maps.
+    /// Frames of the library's own records: descriptors, their directories, the arena's maps. Those of free
+    /// blocks go when memory runs short, and by [`trim`](Vmalloc::trim).
     pub metadata_frames: usize,
     /// Bytes of the instance itself.
     pub instance_bytes: usize,

@@ -31,6 +31,7 @@
 //! | `bitmap` | runs of pages in a block |
 //! | `entry`, `slots`, `tables` | page table entries, many at a time, and the tables above the leaves |
 //! | `flush`, `gather` | unmapped, flushed, free: in that order, by type |
+//! | `records` | giving back the records of free blocks |
 //! | `lock` | spinlocks that are taken pinned |
 //! | `info` | what is allocated, and counters |
 //! | `policy` | what others did instead, to measure against |
@@ -75,6 +76,7 @@ mod purge;
 mod ram;
 mod read;
 mod realloc;
+mod records;
 mod request;
 mod resize;
 mod run;
@@ -102,6 +104,8 @@ mod tests_policy;
 mod tests_purge;
 #[cfg(test)]
 mod tests_ram;
+#[cfg(test)]
+mod tests_records;
 #[cfg(test)]
 mod tests_resize;
 #[cfg(test)]
@@ -263,15 +267,21 @@ impl<P: Platform> Vmalloc<P> {
     }
 
     /// Flushes what waits, and gives back what is kept for speed: frames of free pages, empty blocks,
-    /// leaf tables in reserve, directories of nothing. What other CPUs free meanwhile may stay.
+    /// leaf tables in reserve, directories and records of nothing. What other CPUs free meanwhile may stay, and
+    /// records do where the caller may not wait for a [grace period](Platform::synchronize).
     pub fn trim(&self) {
+        self.trim_mappings();
+        self.release_records();
+    }
+
+    fn trim_mappings(&self) {
         self.purge_all();
         self.retire_current_blocks();
         self.release_frames();
         self.close_empty_blocks();
         self.close_kept_runs();
         self.purge_all();
-        self.release_directories();
+        self.in_turn(|| self.release_directories());
         self.empty_reserves();
     }
 
@@ -287,7 +297,7 @@ impl<P: Platform> Vmalloc<P> {
 impl<P: Platform> Drop for Vmalloc<P> {
     /// Gives the records back. Areas that are still allocated keep everything: they are leaked.
     fn drop(&mut self) {
-        self.trim();
+        self.trim_mappings();
         if self.arena.stats(&self.platform.pin()).free == self.blocks() {
             self.arena.release(&self.platform);
             self.table.release(&self.platform);

@@ -127,6 +127,7 @@ impl CpuPin for SingleCpu {
 ///    included, and every CPU that uses an instance is [online](Shootdown::set_online) in
 ///    [`shootdown`](Self::shootdown), which is one and the same for all instances under one root.
 /// 6. A [`Pin`](Self::Pin) that lives keeps every other thread off its CPU.
+/// 7. [`synchronize`](Self::synchronize) says `true` only when what it waits for has come to pass.
 pub unsafe trait Platform: Flusher {
     /// See [`pin`](Self::pin).
     type Pin: CpuPin;
@@ -196,6 +197,14 @@ pub unsafe trait Platform: Flusher {
     fn pause(&self) -> bool {
         core::hint::spin_loop();
         true
+    }
+
+    /// Waits until every CPU has had, since the call, a moment without a [`Pin`](Self::Pin) and with interrupts on:
+    /// whoever found before what is unlinked by now is done with it. Called without a pin of the library, by the one
+    /// purge at a time. `false` at once if the caller may not wait, or the machine cannot tell; then frames of
+    /// records stay until the instance is dropped.
+    fn synchronize(&self) -> bool {
+        false
     }
 
     /// Whether an interrupt handler runs that may have interrupted the library.

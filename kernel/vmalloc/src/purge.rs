@@ -9,6 +9,9 @@
 //! last one that had begun: a later one, whoever ran it, has flushed what was unmapped before the
 //! failure. So nobody gives up while a purge that may help is under way, and nobody repeats what
 //! another one did.
+//!
+//! Who gives back directories or records takes the turn too, and holds free address space for a while. What
+//! fails for want of address space meanwhile is tried again.
 
 use crate::{
     Vmalloc,
@@ -21,7 +24,7 @@ use crate::{
 };
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// Whose turn it is to purge.
+/// Whose turn it is to purge, or to give back directories and records.
 pub(crate) struct Turn {
     busy: AtomicBool,
     begun: AtomicU64,
@@ -30,6 +33,18 @@ pub(crate) struct Turn {
     room: AtomicU64,
     /// Blocks that went back to the arena since directories were looked at.
     blocks: AtomicU64,
+    /// How often somebody began, or ended, to hold free address space: odd while somebody does.
+    holds: AtomicU64,
+}
+
+/// Free address space may be held, by who has the turn, until this is dropped.
+#[must_use]
+pub(crate) struct Hold<'a>(&'a Turn);
+
+impl Drop for Hold<'_> {
+    fn drop(&mut self) {
+        self.0.holds.fetch_add(1, Ordering::SeqCst);
+    }
 }
 
 /// The number of the last purge that had begun at some moment.
@@ -44,6 +59,7 @@ impl Turn {
             finished: AtomicU64::new(0),
             room: AtomicU64::new(0),
             blocks: AtomicU64::new(0),
+            holds: AtomicU64::new(0),
         }
     }
 
@@ -66,14 +82,39 @@ impl<P: Platform> Vmalloc<P> {
 
     /// `None`: another thread purges, and the caller must not wait for it.
     pub(crate) fn purge_reaching(&self, reach: Reach) -> Option<usize> {
+        self.in_turn(|| self.purge_now(reach))
+    }
+
+    /// Calls `work` when nobody else has the turn. `None`: somebody has, and the caller must not wait for it.
+    pub(crate) fn in_turn<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
         while !self.turn.take() {
             if !self.platform.pause() {
                 return None;
             }
         }
-        let pages = self.purge_now(reach);
+        let done = work();
         self.turn.give();
-        Some(pages)
+        Some(done)
+    }
+
+    /// The caller, who has the turn, is about to hold free address space.
+    pub(crate) fn hold(&self) -> Hold<'_> {
+        self.turn.holds.fetch_add(1, Ordering::SeqCst);
+        Hold(&self.turn)
+    }
+
+    /// Makes an attempt to allocate, again if it failed while somebody held free address space. If the caller may
+    /// not wait the first failure counts.
+    pub(crate) fn undisturbed<T, E>(&self, attempt: impl Fn() -> Result<T, E>) -> Result<T, E> {
+        let holds = || self.turn.holds.load(Ordering::SeqCst);
+        loop {
+            let before = holds();
+            let result = attempt();
+            let disturbed = !before.is_multiple_of(2) || before != holds();
+            if result.is_ok() || !disturbed || !self.platform.pause() {
+                return result;
+            }
+        }
     }
 
     /// Purges unless somebody does; whether it did.

@@ -9,12 +9,14 @@
 extern crate std;
 
 mod flusher;
+mod readers;
 
 use crate::Event;
 use crate::platform::{
     BLOCK_PAGES, BLOCK_SHIFT, BLOCK_SIZE, CpuPin, Frame, PAGE_SHIFT, PAGE_SIZE, Platform, Table,
 };
 use crate::shootdown::Shootdown;
+use readers::{Readers, Reading};
 use core::{
     ops::Range,
     ptr::NonNull,
@@ -67,6 +69,7 @@ pub(crate) struct Machine {
     starved_purger: AtomicBool,
     events: Mutex<Vec<Event>>,
     broadcasts: bool,
+    readers: Readers,
 }
 
 // SAFETY: `memory` is only a base address; what lies there is shared under the platform's promises.
@@ -76,9 +79,9 @@ unsafe impl Sync for Machine {}
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct PageFault;
 
-pub(crate) struct Pin(usize);
+pub(crate) struct Pin<'m>(usize, #[expect(dead_code, reason = "it counts")] Reading<'m>);
 
-impl CpuPin for Pin {
+impl CpuPin for Pin<'_> {
     fn cpu(&self) -> usize {
         self.0
     }
@@ -109,6 +112,7 @@ impl Machine {
             starved_purger: AtomicBool::new(false),
             events: Mutex::new(Vec::new()),
             broadcasts: false,
+            readers: Readers::new(),
         };
         for cpu in 0..cpus {
             machine.run_on(cpu);
@@ -315,6 +319,9 @@ impl Machine {
                 let reached = tlb.pages.values().chain(tlb.tables.values()).any(|&known| known == frame);
                 assert!(!reached, "frame {frame:#x} was given back while CPU {cpu} can reach it");
             }
+            // Who still reads it finds this.
+            // SAFETY: the frame is inside `memory`, and nobody's.
+            unsafe { self.direct_map(Frame::new(frame)).write_bytes(0xa5, PAGE_SIZE) };
             assert!(state.free.insert(frame), "frame {frame:#x} was given back twice");
         }
     }
@@ -329,12 +336,13 @@ impl Drop for Machine {
 
 // SAFETY: 1. `free` holds each frame at most once, and gives it out once. 2. `memory` lives as long as
 // the machine. 3. `take_table` clears. 4. nobody else writes the tables. 5. `flush` clears all CPUs'
-// memory under the lock that every access takes. 6. simulated CPUs only switch by `run_on`.
-unsafe impl Platform for &Machine {
-    type Pin = Pin;
+// memory under the lock that every access takes. 6. simulated CPUs only switch by `run_on`. 7. `Readers`
+// counts pins, and what runs without interrupts.
+unsafe impl<'m> Platform for &'m Machine {
+    type Pin = Pin<'m>;
 
-    fn pin(&self) -> Pin {
-        Pin(self.cpu.load(Ordering::Relaxed))
+    fn pin(&self) -> Pin<'m> {
+        Pin(self.cpu.load(Ordering::Relaxed), self.readers.read())
     }
 
     fn root(&self) -> Frame {
@@ -406,6 +414,10 @@ unsafe impl Platform for &Machine {
 
     fn wake_purger(&self) -> bool {
         self.starved_purger.load(Ordering::Relaxed)
+    }
+
+    fn synchronize(&self) -> bool {
+        self.readers.synchronize()
     }
 
     fn in_interrupt(&self) -> bool {

@@ -52,6 +52,11 @@ impl Flusher for &Machine {
         assert!(done(), "CPU {cpu} did not flush in its interrupt");
     }
 
+    fn uninterrupted(&self, serve: impl FnOnce()) {
+        let _reading = self.readers.read();
+        serve();
+    }
+
     fn broadcasts(&self) -> bool {
         self.broadcasts
     }
