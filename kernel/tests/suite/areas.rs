@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::ptr::NonNull;
 use kernel::{
     arch::{layout, paging},
-    memory::{self, Experiment, frames},
+    memory::{self, Experiment},
 };
 use vmalloc::{AllocError, BLOCK_PAGES, BLOCK_SIZE, PAGE_SIZE, Policy, Request};
 use x86_64::structures::paging::PageTableFlags as Flags;
@@ -229,25 +229,4 @@ fn a_small_instance_can_be_filled_to_its_last_page() {
     let area = instance.vmalloc(all - PAGE_SIZE).expect("all but the current block");
     // SAFETY: allocated above, and used no more.
     unsafe { instance.vfree(area) }.expect("allocated");
-}
-
-/// 64 GiB with a page in each block cost 32768 leaf tables and 64 directories, which go with it.
-#[test_case]
-fn page_tables_of_a_thin_range_are_given_back() {
-    const BLOCKS: usize = 64 << 9;
-    // The range need not start where a directory does.
-    let instance = Experiment::new(BLOCKS + 1024, Policy::default()).expect("frames enough");
-    let (tables, used) = (instance.stats().table_frames(), frames::counts().free);
-    let request = Request::new(PAGE_SIZE).align(BLOCK_SIZE);
-    let areas: Vec<_> = (0..BLOCKS).map(|_| instance.allocate(request).expect("memory enough")).collect();
-    // A directory may be there of an instance that had less than a GiB.
-    assert!(instance.stats().table_frames() >= tables + BLOCKS + 63);
-    // SAFETY: the areas are freed once, and used no more.
-    areas.into_iter().for_each(|area| unsafe { instance.vfree(area) }.expect("allocated"));
-    instance.trim();
-    let stats = instance.stats();
-    assert!(stats.table_frames() <= tables && stats.lazy == 0 && stats.quarantined == 0, "{stats:?}");
-    // What stays are the library's records, for as long as the instance.
-    assert!(frames::counts().free + stats.metadata_frames as u64 + 700 >= used, "but for the list's heap");
-    assert!(stats.metadata_frames <= BLOCKS / 20);
 }

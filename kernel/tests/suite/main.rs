@@ -21,6 +21,7 @@ mod machine;
 mod percpu;
 mod ram;
 mod rcu;
+mod records;
 mod refusals;
 mod shootdown;
 mod threads;

@@ -339,7 +339,11 @@ impl<P: Platform> Vmalloc<P> {
         match block.role() {
             Role::Small { .. } => {
                 let Some(claimed) = self.claim_small(block, page, owned) else { return false };
-                if owned { self.free_claimed(pin, claimed) } else { self.free_foreign(pin, claimed) }
+                if owned {
+                    self.free_claimed(pin, claimed)
+                } else {
+                    self.free_foreign(pin, claimed)
+                }
                 true
             }
             Role::Head { blocks, huge } if page == 0 => {
@@ -353,11 +357,7 @@ impl<P: Platform> Vmalloc<P> {
 
     /// The block that a page-aligned address lies in, and its page there. `None`: no area starts there.
     #[inline(always)]
-    pub(crate) fn place<'a>(
-        &'a self,
-        address: usize,
-        reader: &'a impl Reader,
-    ) -> Option<(&'a Block, usize)> {
+    pub(crate) fn place<'a>(&'a self, address: usize, reader: &'a impl Reader) -> Option<(&'a Block, usize)> {
         let page = self.page(address)?;
         Some((self.table.get(page / BLOCK_PAGES, reader)?, page % BLOCK_PAGES))
     }

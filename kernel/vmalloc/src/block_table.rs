@@ -68,7 +68,8 @@ impl BlockTable {
     pub fn make<P: Platform>(&self, platform: &P, number: usize) -> Option<&Block> {
         let (frame, place) = split(number);
         let directory = self.directories.get(frame / ENTRIES)?;
-        let directory = publish(platform, directory, || [const { AtomicPtr::new(ptr::null_mut()) }; ENTRIES])?;
+        let directory =
+            publish(platform, directory, || [const { AtomicPtr::new(ptr::null_mut()) }; ENTRIES])?;
         let first = frame * PER_FRAME;
         let new = || core::array::from_fn(|place| Block::new(first + place));
         publish(platform, &directory[frame % ENTRIES], new)?.get(place)

@@ -161,7 +161,8 @@ impl<P: Platform> Vmalloc<P> {
             }
             Role::Small { .. } => self.small_area(number, page, look),
             Role::Head { blocks, huge } => self.run_area(number, blocks as usize, huge as usize, look),
-            Role::Tail { behind } => match self.table.get(number.checked_sub(behind as usize)?, look)?.role() {
+            Role::Tail { behind } => match self.table.get(number.checked_sub(behind as usize)?, look)?.role()
+            {
                 Role::Head { blocks, huge } => {
                     self.run_area(number - behind as usize, blocks as usize, huge as usize, look)
                 }

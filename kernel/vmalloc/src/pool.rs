@@ -250,13 +250,7 @@ impl<P: Platform> Vmalloc<P> {
 
     /// Takes a block that has a free run of `room` pages out of the bins of pool `from`, to be the
     /// current one of pool `to`, one of this CPU.
-    fn take_fitting<'a>(
-        &'a self,
-        pin: &'a P::Pin,
-        from: usize,
-        to: usize,
-        room: usize,
-    ) -> Option<&'a Block> {
+    fn take_fitting<'a>(&'a self, pin: &'a P::Pin, from: usize, to: usize, room: usize) -> Option<&'a Block> {
         let mut bins = self.pools[from].bins.lock(pin);
         let number = bins.take_fitting(self, room)?;
         // Said under the pool's lock, so that nobody lists it meanwhile.

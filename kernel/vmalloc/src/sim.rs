@@ -16,12 +16,12 @@ use crate::platform::{
     BLOCK_PAGES, BLOCK_SHIFT, BLOCK_SIZE, CpuPin, Frame, PAGE_SHIFT, PAGE_SIZE, Platform, Table,
 };
 use crate::shootdown::Shootdown;
-use readers::{Readers, Reading};
 use core::{
     ops::Range,
     ptr::NonNull,
     sync::atomic::{AtomicBool, AtomicIsize, AtomicUsize, Ordering},
 };
+use readers::{Readers, Reading};
 use std::{
     alloc::Layout,
     collections::{BTreeSet, HashMap},
