@@ -240,7 +240,7 @@ fn no_frame_of_a_scattered_area_is_lost() {
     let (even, odd): (Vec<_>, Vec<_>) = frames.drain(..).partition(|frame| frame.number() % 2 == 0);
     (&machine).give_frames(even.into_iter());
     let vmalloc = instance(&machine, 8);
-    // Makes the records, which stay.
+    // Makes the directory, which reaches beyond the range and stays.
     let area = vmalloc.vmalloc(2 * BLOCK_PAGES * PAGE_SIZE).expect("room");
     free(&vmalloc, area).expect("allocated");
     vmalloc.trim();

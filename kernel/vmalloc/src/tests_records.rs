@@ -161,8 +161,8 @@ fn what_is_looked_for_while_records_go_is_not_there() {
     let before = machine.free_frames();
     let area = allocate(&vmalloc, 7);
     free(&vmalloc, area).expect("allocated");
-    machine.hold_grace(true);
     thread::scope(|scope| {
+        let held = machine.hold_grace();
         let trim = scope.spawn(|| vmalloc.trim());
         while !machine.is_waiting() && !trim.is_finished() {
             thread::yield_now();
@@ -180,7 +180,7 @@ fn what_is_looked_for_while_records_go_is_not_there() {
         free(&vmalloc, other).expect("allocated");
         // Who may wait does, and gets it.
         let waits = scope.spawn(|| address(allocate(&vmalloc, 7)));
-        machine.hold_grace(false);
+        drop(held);
         trim.join().expect("no panic");
         assert_eq!(waits.join().expect("no panic"), address(area));
     });
