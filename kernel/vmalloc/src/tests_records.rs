@@ -47,7 +47,7 @@ const EDGES: [usize; 9] = [
 ];
 
 /// Whatever stays allocated, its record alone stays. Seen failing when the frames of descriptors stay, when the
-/// maps stay, and when a record goes of which one block is used.
+/// maps stay, when a record goes of which one block is used, and when the last record counts as full.
 #[test]
 fn records_go_with_their_last_area() {
     let machine = Machine::new(2, 6000);
@@ -71,7 +71,7 @@ fn records_go_with_their_last_area() {
     machine.assert_all_frames_back();
 }
 
-/// A grace period for each 64 frames, or for a directory: no more, and none for nothing.
+/// A grace period for each 64 frames, or for a directory, and none for nothing. Seen failing with one for each frame.
 #[test]
 fn many_records_share_a_grace_period() {
     let machine = Machine::new(1, 6000);
