@@ -254,6 +254,8 @@ impl<P: Platform> Vmalloc<P> {
     }
 
     fn congruent_area(&self, number: usize, pages: usize) -> Option<AreaInfo> {
+        // It goes first when the area is freed.
+        let Role::Congruent { behind: 0, .. } = self.table.get(number)?.role() else { return None };
         let leaf = |index: usize| self.table.get(number + index)?.leaf(&self.platform);
         let mut populated = 0;
         for index in 0..blocks_for(pages) {
