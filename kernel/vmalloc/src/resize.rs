@@ -47,8 +47,9 @@ impl<P: Platform> Vmalloc<P> {
         match new.cmp(&old) {
             Less => {
                 self.trace_resized(block, first, old);
-                self.cut(block, first, &slots[..=old], new, guard);
+                // First: what is cut off is purged by whoever finds that too much waits, perhaps this thread.
                 set_last(&slots[new - 1]);
+                self.cut(block, first, &slots[..=old], new, guard);
             }
             Equal => {
                 self.trace_resized(block, first, old);
