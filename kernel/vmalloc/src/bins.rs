@@ -93,14 +93,13 @@ impl<P: Platform> Vmalloc<P> {
 
     /// The same on all CPUs.
     pub(crate) fn give_all_ahead(&self) {
-        let pin = self.platform.pin();
-        self.pools.iter().for_each(|pool| self.give_ahead(&pin, &pool.ahead));
+        self.pools.iter().for_each(|pool| self.give_ahead(&self.platform.pin(), &pool.ahead));
     }
 
     /// Makes the pools let go of their current blocks.
     pub(crate) fn retire_current_blocks(&self) {
-        let pin = self.platform.pin();
         for pool in &self.pools {
+            let pin = self.platform.pin();
             self.give_ahead(&pin, &pool.ahead);
             if let Some(block) = pool.current.swap(None) {
                 self.settle(&pin, block.number(), |pages| pages.listed = Listed::No);
