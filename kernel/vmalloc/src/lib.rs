@@ -3,7 +3,7 @@
 //!
 //! One idea carries it: a **vmap block** is 2 MiB of address space, one leaf page table and one
 //! descriptor of 192 bytes. What Linux keeps in trees of objects is kept here in the descriptor's
-//! bitmap and in the page table entries themselves. Nothing is allocated when memory is freed.
+//! bitmaps and in the page table entries themselves. Nothing is allocated when memory is freed.
 //!
 //! The library knows its machine only through [`Platform`]; it runs in a kernel and, on a
 //! simulated machine of several CPUs, in host tests.
@@ -37,7 +37,7 @@
 //! | `trace` | what is done, told as it happens |
 //!
 //! Locks, in their order: arena; a pool's; a block's. None is held while memory is taken from or
-//! given to the platform, or while CPUs are flushed.
+//! given to the platform, or while CPUs are flushed. Most allocations take none, most frees the block's.
 #![no_std]
 
 mod ahead;
