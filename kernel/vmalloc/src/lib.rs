@@ -24,7 +24,7 @@
 //! | `pool`, `bins`, `ahead`, `pages` | a CPU's supply of pages in blocks of small areas, and what each page is |
 //! | `deferred` | frees in interrupt handlers |
 //! | `lazy`, `list`, `purge` | what waits for a flush, and flushing it |
-//! | `shootdown` | which CPUs must flush, by epochs, and making them |
+//! | `shootdown`, `mailbox` | which CPUs must flush, by epochs, and making them |
 //! | `blocks` | whole blocks and their leaf tables |
 //! | `arena` | which blocks are free |
 //! | `block` | descriptors, and finding them |
@@ -63,6 +63,7 @@ mod kept;
 mod lazy;
 mod list;
 mod lock;
+mod mailbox;
 mod notify;
 mod pages;
 mod platform;
