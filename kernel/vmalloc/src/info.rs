@@ -1,8 +1,10 @@
 //! Looking at what is allocated: the area at an address, all areas, the counters.
 //!
-//! Everything here reads page table entries and descriptors without a lock, so it may be called
-//! from any context, from a fault's report too. An area that comes or goes meanwhile is either
-//! seen whole or not at all. Each look at a block is made with interrupts off.
+//! What lies at an address is read from page table entries and descriptors without a lock, so that may
+//! be asked in any context, in a fault's report too. Who lists areas takes the arena's lock for the
+//! next block in use; who counts takes those of all blocks: neither may be done in an interrupt handler.
+//! An area that comes or goes meanwhile is either seen whole or not at all. Each look at a block is made
+//! with interrupts off.
 
 use crate::{
     Vmalloc,
