@@ -66,6 +66,10 @@ impl<P: Platform> Vmalloc<P> {
             }
             pages.listed = Listed::No;
             let Some(bin) = pages.longest_run().checked_ilog2() else { return };
+            if bin as u8 == EMPTY && pages.lazy {
+                // A purge has it, though nothing waits there any more, and lists it when it is done.
+                return;
+            }
             if bin as u8 == EMPTY && bins.empty >= self.kept_limit() {
                 block.set_role(Role::Freed { blocks: self.shared_blocks(), scattered: true });
                 drop((pages, bins));

@@ -95,6 +95,8 @@ mod tests_congruent;
 #[cfg(test)]
 mod tests_failures;
 #[cfg(test)]
+mod tests_isolated;
+#[cfg(test)]
 mod tests_kept;
 #[cfg(test)]
 mod tests_policy;
