@@ -102,7 +102,6 @@ fn measure(name: &str, options: &cli::Machine, run: impl Fn(u64) -> Result<Reply
     for (usec, count) in usec.iter_mut().zip(COUNTED_LOOPS) {
         let text = match run(count)? {
             Reply::Done(text) => text,
-            Reply::Missing => return Ok(Outcome::Left { left_out: "not there yet".into() }),
             Reply::Failed(failed) => return Ok(Outcome::Failed { failed }),
         };
         match summary::runs(&text).first().map_or(Err("printed nothing".into()), |run| run.usec(name)) {
@@ -161,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_no_failure_and_what_fails_is_one() {
+    fn what_fails_and_what_says_nothing_are_failures() {
         let options = options(System::Here, &Subject::new(1));
         let line = |failed, usec| {
             format!("Summary: x passed: 1 failed: {failed} xfailed: 0 repeat: 1 loops: 1 avg: {usec} usec\n")
@@ -170,7 +169,6 @@ mod tests {
             |reply: &dyn Fn(u64) -> Reply| measure("x", &options, |count| Ok(reply(count))).unwrap();
         let good = outcome(&|count| Reply::Done(line(0, count * 64)));
         assert_eq!(good, Outcome::Measured { value: 1000.0 });
-        assert!(matches!(outcome(&|_| Reply::Missing), Outcome::Left { .. }));
         for reply in [Reply::Failed("x".into()), Reply::Done(line(1, 1)), Reply::Done(String::new())] {
             assert!(matches!(outcome(&|_| reply.clone()), Outcome::Failed { .. }), "{reply:?}");
         }

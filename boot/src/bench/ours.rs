@@ -35,8 +35,6 @@ pub struct Machines {
 pub enum Reply {
     /// What they printed.
     Done(String),
-    /// Something asked for is not there yet.
-    Missing,
     /// The line that says how they failed.
     Failed(String),
 }
@@ -86,7 +84,6 @@ impl Machines {
         let verdict = witness.verdict(&end);
         Ok(match verdict.status {
             Status::Ok => Reply::Done(text),
-            _ if is_missing(&text) => Reply::Missing,
             _ => {
                 witness.complain(&verdict, &end);
                 let last = verdict.complaints.first().map(String::as_str);
@@ -113,11 +110,6 @@ fn plain(cpus: u16, memory: Memory) -> cli::Machine {
         gdb: false,
         verbose: false,
     }
-}
-
-/// Whether the last command said that what it was asked for is not there yet.
-fn is_missing(text: &str) -> bool {
-    text.lines().last().is_some_and(|line| line.ends_with("is not there yet"))
 }
 
 /// What is to be said of figures from this machine.

@@ -57,9 +57,9 @@ fn a_row_from_another_machine_says_so() {
 #[test]
 fn nothing_is_compared_with_what_is_missing() {
     let mut missing = count(System::Here, 128, 0.0);
-    missing.outcome = Outcome::Left { left_out: "not there yet".into() };
+    missing.outcome = Outcome::Left { left_out: "needs 8G".into() };
     let table = all(&Figures(vec![missing, count(System::Linux, 128, 19_600.0)]));
-    assert!(table.ends_with("128   pcpu_alloc_test, an object  not there yet  19600\n"), "{table}");
+    assert!(table.ends_with("128   pcpu_alloc_test, an object  needs 8G  19600\n"), "{table}");
     assert_eq!(all(&Figures::default()), "");
 }
 

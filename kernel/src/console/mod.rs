@@ -84,12 +84,7 @@ const COMMANDS: &[Command] = &[
     },
     Command { name: "tlbinfo", arguments: "[reset]", about: tlbinfo::ABOUT, run: tlbinfo::tlbinfo },
     Command { name: "history", arguments: "[NAME]", about: history::ABOUT, run: history::command },
-    Command {
-        name: "latency",
-        arguments: "[seconds=N] [load=CASES]",
-        about: latency::ABOUT,
-        run: latency::latency,
-    },
+    Command { name: "latency", arguments: "[name=value ...]", about: latency::ABOUT, run: latency::latency },
     Command { name: "trace", arguments: "on|off|dump|clear", about: trace::ABOUT, run: trace::trace },
     Command { name: "hold", arguments: "COUNT", about: hold::ABOUT, run: hold::hold },
     Command {

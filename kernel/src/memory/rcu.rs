@@ -164,12 +164,13 @@ fn note_in_new_page(entry: Entry) {
         FREED.wait_until(|| waiting.now() <= vmalloc().lazy_max());
     }
     let mut frame = None;
-    while frames::take(1, |taken| frame = Some(taken)) == 1 {
-        frame.take().into_iter().for_each(add_page);
-        // Others may have filled it by now.
-        if note(entry) {
-            return;
-        }
+    frames::take(1, |taken| frame = Some(taken));
+    if let Some(frame) = frame {
+        // So that nobody fills it meanwhile, and nothing stays without an area in it.
+        let _pin = Pin::new();
+        add_page(frame);
+        assert!(note(entry), "a new page has room");
+        return;
     }
     threads::grace::synchronize();
     free(entry.area, entry.caller);

@@ -65,6 +65,10 @@ impl<P: Platform> Vmalloc<P> {
             }
             pages.listed = Listed::No;
             let Some(bin) = pages.longest_run().checked_ilog2() else { return };
+            if bin as u8 == EMPTY && pages.lazy {
+                // A purge has it, though nothing waits there any more, and lists it when it is done.
+                return;
+            }
             if bin as u8 == EMPTY && bins.empty >= self.kept_limit() {
                 block.set_role(Role::Freed { blocks: self.shared_blocks(), scattered: true });
                 drop((pages, bins));
@@ -93,14 +97,13 @@ impl<P: Platform> Vmalloc<P> {
 
     /// The same on all CPUs.
     pub(crate) fn give_all_ahead(&self) {
-        let pin = self.platform.pin();
-        self.pools.iter().for_each(|pool| self.give_ahead(&pin, &pool.ahead));
+        self.pools.iter().for_each(|pool| self.give_ahead(&self.platform.pin(), &pool.ahead));
     }
 
     /// Makes the pools let go of their current blocks.
     pub(crate) fn retire_current_blocks(&self) {
-        let pin = self.platform.pin();
         for pool in &self.pools {
+            let pin = self.platform.pin();
             self.give_ahead(&pin, &pool.ahead);
             if let Some(block) = pool.current.swap(None) {
                 self.settle(&pin, block, |pages| pages.listed = Listed::No);

@@ -1,8 +1,10 @@
 //! Looking at what is allocated: the area at an address, all areas, the counters.
 //!
-//! Everything here reads page table entries and descriptors without a lock, so it may be called
-//! from any context, from a fault's report too. An area that comes or goes meanwhile is either
-//! seen whole or not at all. Each look at a block is made with interrupts off.
+//! What lies at an address is read from page table entries and descriptors without a lock, so that may
+//! be asked in any context, in a fault's report too. Who lists areas takes the arena's lock for the
+//! next block in use; who counts takes those of all blocks: neither may be done in an interrupt handler.
+//! An area that comes or goes meanwhile is either seen whole or not at all. Each look at a block is made
+//! with interrupts off.
 
 use crate::{
     Vmalloc,
@@ -267,6 +269,8 @@ impl<P: Platform> Vmalloc<P> {
     }
 
     fn congruent_area(&self, number: usize, pages: usize, look: &Look) -> Option<AreaInfo> {
+        // It goes first when the area is freed.
+        let Role::Congruent { behind: 0, .. } = self.table.get(number, look)?.role() else { return None };
         let leaf = |index: usize| self.table.get(number + index, look)?.leaf(&self.platform);
         let mut populated = 0;
         for index in 0..blocks_for(pages) {

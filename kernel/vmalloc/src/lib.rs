@@ -3,7 +3,7 @@
 //!
 //! One idea carries it: a **vmap block** is 2 MiB of address space, one leaf page table and one
 //! descriptor of 192 bytes. What Linux keeps in trees of objects is kept here in the descriptor's
-//! bitmap and in the page table entries themselves. Nothing is allocated when memory is freed.
+//! bitmaps and in the page table entries themselves. Nothing is allocated when memory is freed.
 //!
 //! The library knows its machine only through [`Platform`]; it runs in a kernel and, on a
 //! simulated machine of several CPUs, in host tests.
@@ -24,7 +24,7 @@
 //! | `pool`, `bins`, `ahead`, `pages` | a CPU's supply of pages in blocks of small areas, and what each page is |
 //! | `deferred` | frees in interrupt handlers |
 //! | `lazy`, `list`, `purge` | what waits for a flush, and flushing it |
-//! | `shootdown` | which CPUs must flush, by epochs, and making them |
+//! | `shootdown`, `mailbox` | which CPUs must flush, by epochs, and making them |
 //! | `blocks` | whole blocks and their leaf tables |
 //! | `arena` | which blocks are free |
 //! | `block`, `block_table` | descriptors, and finding them |
@@ -38,7 +38,7 @@
 //! | `trace` | what is done, told as it happens |
 //!
 //! Locks, in their order: arena; a pool's; a block's. None is held while memory is taken from or
-//! given to the platform, or while CPUs are flushed.
+//! given to the platform, or while CPUs are flushed. Most allocations take none, most frees the block's.
 #![no_std]
 
 mod ahead;
@@ -65,6 +65,7 @@ mod kept;
 mod lazy;
 mod list;
 mod lock;
+mod mailbox;
 mod notify;
 mod pages;
 mod platform;
@@ -96,6 +97,8 @@ mod tests_calls;
 mod tests_congruent;
 #[cfg(test)]
 mod tests_failures;
+#[cfg(test)]
+mod tests_isolated;
 #[cfg(test)]
 mod tests_kept;
 #[cfg(test)]

@@ -51,9 +51,9 @@ impl<P: Platform> Vmalloc<P> {
         let mut at = start;
         while at < end {
             let (slot, bytes) = self.entry_at(&area, at);
-            // Only this call changes the entry but for accessed and dirty bits, which are set.
-            let entry = Entry(slot.load(Ordering::Relaxed));
-            slot.store(entry.protected(protection).0, Ordering::Relaxed);
+            // In one step: a CPU that writes, or `frame_at`, may mark a page of zeros dirty meanwhile.
+            let protected = |entry| Some(Entry(entry).protected(protection).0);
+            let _ = slot.fetch_update(Ordering::Relaxed, Ordering::Relaxed, protected);
             at += bytes;
         }
         Unflushed::new((), start..end).flush(self);

@@ -291,7 +291,8 @@ impl<P: Platform> Vmalloc<P> {
         self.page_entry(from, old).store(Entry::UNUSED.0, Ordering::Relaxed);
         if from.small {
             let start = self.address(from.number, from.first);
-            let range = start..start + old * PAGE_SIZE;
+            // The guard too: a page was there if the area was cut, and nobody may have flushed it since.
+            let range = start..start + (old + 1) * PAGE_SIZE;
             let from = Unflushed::new(from, range).flush(self);
             self.release_place(from, old);
         } else {

@@ -73,8 +73,9 @@ impl<P: Platform> Vmalloc<P> {
         }
         if new < old {
             self.trace_resized(block, first, old);
-            self.cut(block, first, &slots[..old + 1], new, guard);
+            // First: what is cut off is purged by whoever finds that too much waits, perhaps this thread.
             set_last(&slots[new - 1]);
+            self.cut(block, first, &slots[..old + 1], new, guard);
             return true;
         }
         if !self.extend(block, first, slots, old, new) {

@@ -8,33 +8,27 @@
 //! disturbed; nor is an idle one, which catches up before it runs anything again; nor an isolated
 //! one, unless it must be.
 //!
-//! A few pages go by mailbox: each CPU has some slots, each for a range of pages, and a count of the
-//! posts. Who finds no slot asks for everything.
+//! A few pages go by mailbox (`mailbox.rs`).
 //!
 //! A machine that [broadcasts](Flusher::broadcasts) interrupts nobody. Once a broadcast is over, every
 //! CPU has flushed, whatever it was doing: its `flushed` becomes the epoch read before the broadcast.
 //! Programs that [look](Shootdown::look) at page tables do not notice a broadcast. They count their
 //! looks, and the broadcast waits for those it finds under way.
 //!
-//! Why nothing is missed: a CPU serves by reading the count, then emptying the slots, then flushing,
-//! then confirming the count it read. A range is in its slot before its post is counted. A CPU that
+//! Why nothing is missed: a post is confirmed only when its pages are flushed. A CPU that
 //! leaves idleness first says so and then looks for posts and epochs; who flushes first posts or
 //! advances and then looks who is idle. These pairs are sequentially consistent, so one of the two
 //! sees the other. `interleavings/` explores them all.
 
 use crate::{
-    atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence},
+    atomic::{AtomicU32, AtomicU64, Ordering, fence},
     cpus::{CpuSet, MAX_CPUS},
     flusher::{Flusher, Scope},
+    mailbox::Mailbox,
 };
 use core::{ops::Range, sync::atomic::AtomicU64 as Count};
 
-/// Ranges that a CPU can be asked to flush at once.
-const SLOTS: usize = 4;
-/// A slot holds the first page's number above this, and the number of pages below.
-const COUNT_BITS: u32 = 12;
 const PAGE_SHIFT: u32 = 12;
-const _: () = assert!(64 - PAGE_SHIFT + COUNT_BITS <= 64);
 
 const IDLE: u32 = 1;
 const ISOLATED: u32 = 2;
@@ -94,10 +88,7 @@ enum Duty {
 struct Cpu {
     flushed: AtomicU64,
     state: AtomicU32,
-    posted: AtomicU64,
-    served: AtomicU64,
-    slots: [AtomicU64; SLOTS],
-    overflow: AtomicBool,
+    mailbox: Mailbox,
     /// Beginnings and ends of looks: odd while the CPU looks. Only on a machine that broadcasts.
     looks: AtomicU32,
     counters: Counters,
@@ -125,10 +116,7 @@ impl Shootdown {
             cpus: core::array::from_fn(|_| Cpu {
                 flushed: zero(),
                 state: AtomicU32::new(0),
-                posted: zero(),
-                served: zero(),
-                slots: core::array::from_fn(|_| zero()),
-                overflow: AtomicBool::new(false),
+                mailbox: Mailbox::new(),
                 looks: AtomicU32::new(0),
                 counters: Counters::default(),
             }),
@@ -235,11 +223,7 @@ impl Shootdown {
             return;
         }
         let others = || self.online().iter().filter(|&number| number != here);
-        for number in others() {
-            let cpu = &self.cpus[number];
-            ranges.iter().for_each(|range| cpu.put(range));
-            cpu.posted.fetch_add(1, Ordering::SeqCst);
-        }
+        others().for_each(|number| self.cpus[number].mailbox.post(ranges));
         // Posted before it is looked who is idle; see `leave_idle`.
         fence(Ordering::SeqCst);
         let mut targets = CpuSet::EMPTY;
@@ -252,34 +236,27 @@ impl Shootdown {
             count(&self.cpus[here].counters.pages, (range.len() >> PAGE_SHIFT) as u64);
         }
         for number in targets.iter() {
-            let cpu = &self.cpus[number];
+            let mailbox = &self.cpus[number].mailbox;
             // This post, and perhaps later ones.
-            let posted = cpu.posted.load(Ordering::Relaxed);
-            flusher.wait(number, || cpu.served.load(Ordering::Acquire) >= posted);
+            let posts = mailbox.posts();
+            flusher.wait(number, || mailbox.has_confirmed(posts));
         }
     }
 
     /// Does what others asked of this CPU. Called with interrupts off.
     pub fn serve(&self, flusher: &impl Flusher) {
         let cpu = &self.cpus[flusher.here()];
-        let posted = cpu.posted.load(Ordering::SeqCst);
-        let overflow = cpu.overflow.swap(false, Ordering::SeqCst);
-        if overflow || cpu.flushed.load(Ordering::Relaxed) < self.epoch.load(Ordering::SeqCst) {
-            // Whatever is in a slot was unmapped before it was put there. Swapped, not stored: this CPU
-            // sees the unmapping of what it takes out.
-            cpu.slots.iter().for_each(|slot| {
-                slot.swap(0, Ordering::SeqCst);
-            });
+        let (posts, everything) = cpu.mailbox.open();
+        if everything || cpu.flushed.load(Ordering::Relaxed) < self.epoch.load(Ordering::SeqCst) {
+            cpu.mailbox.empty(|_| ());
             self.flush_all_here(flusher);
         } else {
-            for slot in &cpu.slots {
-                let range = slot.swap(0, Ordering::SeqCst);
-                let (first, pages) = (range >> COUNT_BITS, range & ((1 << COUNT_BITS) - 1));
-                (first..first + pages).for_each(|page| flusher.flush_page((page << PAGE_SHIFT) as usize));
-                count(&cpu.counters.pages, pages);
-            }
+            cpu.mailbox.empty(|pages| {
+                count(&cpu.counters.pages, pages.end - pages.start);
+                pages.for_each(|page| flusher.flush_page((page << PAGE_SHIFT) as usize));
+            });
         }
-        cpu.served.fetch_max(posted, Ordering::Release);
+        cpu.mailbox.confirm(posts);
     }
 
     /// As [`serve`](Self::serve), for a CPU that was interrupted for it.
@@ -303,8 +280,7 @@ impl Shootdown {
         }
         cpu.state.fetch_and(!IDLE, Ordering::SeqCst);
         fence(Ordering::SeqCst);
-        let asked = cpu.posted.load(Ordering::SeqCst) != cpu.served.load(Ordering::Relaxed);
-        if asked || cpu.flushed.load(Ordering::Relaxed) < self.epoch.load(Ordering::SeqCst) {
+        if cpu.mailbox.is_asked() || cpu.flushed.load(Ordering::Relaxed) < self.epoch.load(Ordering::SeqCst) {
             self.serve(flusher);
         }
     }
@@ -388,20 +364,6 @@ impl Shootdown {
 impl Default for Shootdown {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-impl Cpu {
-    /// Asks the CPU to flush a range, or everything if there is no slot for it.
-    fn put(&self, range: &Range<usize>) {
-        let pages = (range.len() >> PAGE_SHIFT) as u64;
-        let value = (range.start as u64 >> PAGE_SHIFT) << COUNT_BITS | pages;
-        let fits = pages < 1 << COUNT_BITS;
-        let put =
-            |slot: &AtomicU64| slot.compare_exchange(0, value, Ordering::SeqCst, Ordering::Relaxed).is_ok();
-        if !fits || !self.slots.iter().any(put) {
-            self.overflow.store(true, Ordering::SeqCst);
-        }
     }
 }
 

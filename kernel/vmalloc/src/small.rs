@@ -353,6 +353,7 @@ impl<P: Platform> Vmalloc<P> {
                 }
             }
         }
+        drop(pin);
         self.platform.give_frames(frames[..count].iter().copied());
         count
     }

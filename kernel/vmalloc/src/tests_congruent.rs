@@ -5,6 +5,7 @@ extern crate std;
 use crate::{
     AllocError, BLOCK_PAGES, BLOCK_SIZE, CongruentArea, CongruentError, CongruentSet, FreeError, Kind,
     MAX_CONGRUENT, PAGE_SIZE, PopulateError, ProtectError, Protection, ReallocError, Vmalloc,
+    block::Role,
     sim::{Machine, PageFault},
     tests::{START, address, at, free, instance},
     tests_calls::{protect, resize, unmap},
@@ -131,6 +132,23 @@ fn pages_are_populated_again_without_a_flush() {
         vmalloc.populate(set, 3..5).expect("frames enough");
         assert_eq!(vmalloc.lazy_pages(), 0);
     }
+    free_set(&vmalloc, set).expect("allocated");
+    assert_balance(&machine, vmalloc);
+}
+
+/// Seen failing when who looks asks the block alone that it looks into.
+#[test]
+fn an_area_is_gone_with_its_first_block() {
+    let machine = Machine::new(1, 4000);
+    let vmalloc = instance(&machine, BLOCKS);
+    let set = vmalloc.allocate_congruent(&[area(0, BLOCK_PAGES + 5)], 1).expect("room");
+    let found = || vmalloc.find_area(START + BLOCK_SIZE).is_some();
+    assert!(found());
+    // What another CPU finds that looks while the set is freed.
+    let role = vmalloc.block(0).role();
+    vmalloc.block(0).set_role(Role::Leaving);
+    assert!(!found());
+    vmalloc.block(0).set_role(role);
     free_set(&vmalloc, set).expect("allocated");
     assert_balance(&machine, vmalloc);
 }

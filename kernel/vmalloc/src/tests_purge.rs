@@ -7,10 +7,13 @@ use crate::{
     Protection, Request, Vmalloc,
     sim::{Machine, PageFault},
     tests::{START, address, free, instance},
-    tests_calls::{take, unmap},
+    tests_calls::{protect, take, unmap},
     tests_ram::{map_ram, unmap_ram},
 };
-use std::{sync::atomic::Ordering, vec::Vec};
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    vec::Vec,
+};
 
 /// A run of blocks that only a purge, and closing the blocks it emptied, can make room for.
 #[test]
@@ -51,6 +54,42 @@ fn an_allocation_without_frames_takes_those_that_wait_and_those_that_are_kept() 
     }
     drop(vmalloc);
     machine.assert_all_frames_back();
+}
+
+/// Seen failing with a new protection written by a load and, some instructions later, a store: what `frame_at`
+/// marked in between was lost.
+#[test]
+fn a_page_that_is_protected_and_looked_up_at_once_is_cleared_again() {
+    let machine = Machine::new(1, 200);
+    let vmalloc = instance(&machine, 4);
+    for round in 0..200 {
+        vmalloc.give_all_ahead();
+        let zeroed = |_| vmalloc.allocate(Request::new(PAGE_SIZE).zeroed()).expect("room");
+        let areas: Vec<_> = (0..64).map(zeroed).collect();
+        let pages: Vec<_> = areas.iter().map(|&area| address(area)).collect();
+        assert!(pages.iter().all(|&page| machine.read(0, page) == Ok(0)), "round {round}");
+        let turn = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for (index, &page) in pages.iter().enumerate() {
+                    while turn.load(Ordering::Acquire) <= index {
+                        core::hint::spin_loop();
+                    }
+                    // Sooner or later in the other call.
+                    (0..(round * 64 + index) % 100).for_each(|_| core::hint::spin_loop());
+                    vmalloc.frame_at(page).expect("mapped");
+                }
+            });
+            for &page in &pages {
+                turn.fetch_add(1, Ordering::Release);
+                protect(&vmalloc, page, 1, Protection::ReadWrite).expect("allocated");
+            }
+        });
+        // By the mapping that the other thread knows; the simulated CPU marks nothing.
+        pages.iter().for_each(|&page| machine.write(0, page, 7).expect("mapped"));
+        areas.into_iter().for_each(|area| free(&vmalloc, area).expect("allocated"));
+        vmalloc.purge();
+    }
 }
 
 #[test]

@@ -33,6 +33,9 @@ mod ahead;
 #[path = "../../src/flusher.rs"]
 mod flusher;
 
+#[path = "../../src/mailbox.rs"]
+mod mailbox;
+
 #[path = "../../src/list.rs"]
 mod list;
 

@@ -16,7 +16,7 @@ pub(crate) struct Part {
     pub count: usize,
 }
 
-/// Bases that are looked at under one lock.
+/// Looks under one lock, before the base is moved to where it will be looked at under the next one.
 const AT_ONCE: usize = 32;
 
 /// What came of a search.
@@ -33,7 +33,7 @@ impl State {
     fn find_congruent(&mut self, parts: &[Part], align: usize, offset: usize, from: usize) -> Search {
         let span = parts.iter().map(|part| part.offset + part.count).max().unwrap_or(0);
         let mut base = aligned(from, align, offset);
-        let (mut fitting, mut moves) = (0, 0);
+        let (mut fitting, mut looks) = (0, 0);
         for part in parts.iter().cycle() {
             if base + span > self.blocks {
                 break;
@@ -41,6 +41,7 @@ impl State {
             if fitting == parts.len() {
                 return Search::Found(base);
             }
+            looks += 1;
             let first = base + part.offset;
             let Some(run) = self.next_run(first, part.count) else { break };
             let lowest = aligned(run - part.offset, align, offset);
@@ -48,9 +49,8 @@ impl State {
                 fitting += 1;
                 continue;
             }
-            moves += 1;
             (base, fitting) = (lowest, 0);
-            if moves == AT_ONCE {
+            if looks >= AT_ONCE {
                 return Search::Onward(base);
             }
         }

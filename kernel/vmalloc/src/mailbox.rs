@@ -1,0 +1,89 @@
+//! The pages that others ask a CPU to flush: some slots, each for a range, and a count of the posts.
+//!
+//! A range is in its slot before its post is counted. The CPU reads the count, then empties the slots, then
+//! flushes, then confirms the count it read: so a post is confirmed only when its pages are flushed. Who
+//! finds no slot asks for everything.
+
+use crate::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::ops::Range;
+
+/// Ranges that a CPU can be asked to flush at once.
+const SLOTS: usize = 4;
+/// A slot holds the first page's number above this, and the number of pages below.
+const COUNT_BITS: u32 = 12;
+const PAGE_SHIFT: u32 = 12;
+const _: () = assert!(64 - PAGE_SHIFT + COUNT_BITS <= 64);
+
+/// See the module's documentation. Anybody posts; its own CPU does the rest, with interrupts off.
+pub(crate) struct Mailbox {
+    posted: AtomicU64,
+    served: AtomicU64,
+    slots: [AtomicU64; SLOTS],
+    overflow: AtomicBool,
+}
+
+impl Mailbox {
+    pub fn new() -> Self {
+        let zero = || AtomicU64::new(0);
+        Self {
+            posted: zero(),
+            served: zero(),
+            slots: core::array::from_fn(|_| zero()),
+            overflow: AtomicBool::new(false),
+        }
+    }
+
+    /// Asks for page-aligned ranges to be flushed.
+    pub fn post(&self, ranges: &[Range<usize>]) {
+        ranges.iter().for_each(|range| self.put(range));
+        self.posted.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Asks for a range, or for everything if there is no slot for it.
+    fn put(&self, range: &Range<usize>) {
+        let pages = (range.len() >> PAGE_SHIFT) as u64;
+        let value = (range.start as u64 >> PAGE_SHIFT) << COUNT_BITS | pages;
+        let fits = pages < 1 << COUNT_BITS;
+        let put =
+            |slot: &AtomicU64| slot.compare_exchange(0, value, Ordering::SeqCst, Ordering::Relaxed).is_ok();
+        if !fits || !self.slots.iter().any(put) {
+            self.overflow.store(true, Ordering::SeqCst);
+        }
+    }
+
+    /// Posts so far: for who has posted, and waits until these are [confirmed](Self::has_confirmed).
+    pub fn posts(&self) -> u64 {
+        self.posted.load(Ordering::Relaxed)
+    }
+
+    /// Whether so many posts are confirmed.
+    pub fn has_confirmed(&self, posts: u64) -> bool {
+        self.served.load(Ordering::Acquire) >= posts
+    }
+
+    /// Whether there are posts that are not confirmed.
+    pub fn is_asked(&self) -> bool {
+        self.posted.load(Ordering::SeqCst) != self.served.load(Ordering::Relaxed)
+    }
+
+    /// Begins to serve: how many posts are served, and whether everything is to be flushed.
+    pub fn open(&self) -> (u64, bool) {
+        (self.posted.load(Ordering::SeqCst), self.overflow.swap(false, Ordering::SeqCst))
+    }
+
+    /// Empties the slots, and tells `sink` what was asked for: numbers of pages. Whatever is in a slot was
+    /// unmapped before it was put there.
+    pub fn empty(&self, mut sink: impl FnMut(Range<u64>)) {
+        for slot in &self.slots {
+            // Swapped, not stored: this CPU sees the unmapping of what it takes out.
+            let range = slot.swap(0, Ordering::SeqCst);
+            let (first, pages) = (range >> COUNT_BITS, range & ((1 << COUNT_BITS) - 1));
+            sink(first..first + pages);
+        }
+    }
+
+    /// So many posts are served: their pages were flushed.
+    pub fn confirm(&self, posts: u64) {
+        self.served.fetch_max(posts, Ordering::Release);
+    }
+}

@@ -1,0 +1,72 @@
+//! Purges where an isolated CPU is not interrupted, on the simulated machine.
+
+extern crate std;
+
+use crate::{
+    PAGE_SIZE, Platform,
+    block::Role,
+    sim::{Machine, PageFault},
+    tests::{address, free, instance},
+};
+
+/// A machine whose last CPU is isolated.
+fn machine(cpus: usize, frames: usize) -> Machine {
+    let machine = Machine::new(cpus, frames);
+    machine.run_on(cpus - 1);
+    Platform::shootdown(&&machine).set_online(&&machine, true);
+    machine.run_on(0);
+    machine
+}
+
+/// Has a CPU flush for a reason of its own.
+fn flush(machine: &Machine, cpu: usize) {
+    machine.run_on(cpu);
+    Platform::shootdown(&machine).flush_all_here(&machine);
+    machine.run_on(0);
+}
+
+/// Seen failing when a purge does not ask who has flushed.
+#[test]
+fn what_it_may_reach_waits_until_it_has_flushed() {
+    for pages in [1, 40] {
+        let machine = machine(2, 4000);
+        let vmalloc = instance(&machine, 8);
+        let area = vmalloc.vmalloc(pages * PAGE_SIZE).expect("room");
+        machine.write(1, address(area), 1).expect("mapped");
+        free(&vmalloc, area).expect("allocated");
+        vmalloc.purge();
+        assert_eq!(machine.read(1, address(area)), Ok(1), "{pages} pages: it was disturbed");
+        machine.check();
+        assert!(vmalloc.stats().lazy > 0);
+        flush(&machine, 1);
+        vmalloc.purge();
+        assert_eq!(machine.read(1, address(area)), Err(PageFault));
+        assert_eq!(vmalloc.stats().lazy, 0, "{pages} pages");
+        drop(vmalloc);
+        machine.assert_all_frames_back();
+    }
+}
+
+/// A purge that begins makes free what the isolated CPU has flushed by now, and has the block until it ends. Seen
+/// hanging when others, who give back what they took ahead, close it meanwhile: it was in two lists.
+#[test]
+fn a_block_that_a_purge_has_is_closed_by_nobody_else() {
+    let machine = machine(2, 4000);
+    let vmalloc = instance(&machine, 8);
+    let area = vmalloc.vmalloc(PAGE_SIZE).expect("room");
+    machine.write(1, address(area), 1).expect("mapped");
+    free(&vmalloc, area).expect("allocated");
+    vmalloc.purge();
+    let block = vmalloc.block(0);
+    // The purge begins, and another CPU trims.
+    assert_eq!(block.pages.lock(&(&machine).pin()).end_flush(|_| true), 2);
+    flush(&machine, 1);
+    vmalloc.retire_current_blocks();
+    vmalloc.close_empty_blocks();
+    assert!(matches!(block.role(), Role::Small { .. }), "{:?}", block.role());
+    vmalloc.purge();
+    vmalloc.trim();
+    assert_eq!(vmalloc.stats().leaf_tables, 0);
+    drop(vmalloc);
+    machine.assert_all_frames_back();
+}
