@@ -133,6 +133,7 @@ impl<P: Platform> Vmalloc<P> {
         }
         // All pages were flushed when they were freed. What is left is the way to the table in the
         // paging-structure caches.
+        self.block(number).pages.lock(pin).retire_all();
         self.push_lazy(pin, number);
     }
 

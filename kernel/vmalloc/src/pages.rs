@@ -238,6 +238,11 @@ impl Pages {
         pages.into()
     }
 
+    /// The block was unmapped as a whole, just now.
+    pub fn retire_all(&mut self) {
+        self.flushing_since = Stamp::NEVER;
+    }
+
     /// When the pages that are flushing were unmapped, at the latest.
     pub fn flushing_since(&self) -> Stamp {
         self.flushing_since

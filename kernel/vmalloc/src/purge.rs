@@ -210,8 +210,13 @@ impl<P: Platform> Vmalloc<P> {
         let pin = self.platform.pin();
         let shootdown = self.platform.shootdown();
         let mut pages = block.pages.lock(&pin);
+        let is_flushed = |stamp| shootdown.is_flushed(stamp);
         // Freed runs have no pages to count; their stamp is kept here all the same.
-        let freed = pages.end_flush(|stamp| shootdown.is_flushed(stamp));
+        let since = pages.flushing_since();
+        if !block.role().has_pages() && since != Stamp::NEVER && is_flushed(since) {
+            return (Stamp::NEVER, 0);
+        }
+        let freed = pages.end_flush(is_flushed);
         // Taken under the lock: all that is dirty was unmapped before.
         let stamp = shootdown.stamp();
         pages.begin_flush(stamp);

@@ -152,6 +152,7 @@ impl<P: Platform> Vmalloc<P> {
     /// A run of `count` blocks was unmapped: it waits for a flush.
     pub(crate) fn retire_run(&self, first: usize, count: usize) {
         let pin = self.platform.pin();
+        self.block(first).pages.lock(&pin).retire_all();
         self.push_lazy(&pin, first);
         self.count_retired(pin, count * BLOCK_PAGES);
     }
