@@ -17,11 +17,8 @@ use crate::{
     block_table::Reader,
     entry::{Cache, Entry, GuardInfo, Kind, Protection},
     platform::{BLOCK_PAGES, Frame, PAGE_SHIFT, PAGE_SIZE, Platform},
-    policy::OverflowPolicy,
     pool::Supply,
-    purge::Ticket,
     request::{Backing, Shape},
-    shootdown::Reach,
     small::Claimed,
 };
 use core::{
@@ -30,8 +27,6 @@ use core::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-/// Purges that an allocation makes, or waits for, while each makes room that others take.
-const ROUNDS: usize = 64;
 /// Bits of a physical address, at most.
 const PHYSICAL_BITS: u32 = 52;
 
@@ -156,61 +151,6 @@ impl<P: Platform> Vmalloc<P> {
             Some(address) => Ok(address),
             None => unreachable!("the range does not start at zero"),
         }
-    }
-
-    /// Tries again what failed with `error` after each of the things that may help, the cheapest
-    /// first. It fails only if a purge that began after the last failure made no room: others may have
-    /// been faster to take what earlier ones made.
-    #[cold]
-    pub(crate) fn make_room<T>(
-        &self,
-        error: AllocError,
-        ticket: Ticket,
-        wait: bool,
-        again: impl Fn() -> Result<T, AllocError>,
-    ) -> Result<T, AllocError> {
-        let may_help = matches!(error, AllocError::OutOfAddressSpace | AllocError::OutOfFrames);
-        if !may_help || !wait {
-            return Err(error);
-        }
-        self.overflows.fetch_add(1, Ordering::Relaxed);
-        if self.policy.overflow == OverflowPolicy::OnePurge {
-            self.try_purge();
-            return again();
-        }
-        for round in 0..ROUNDS {
-            let made = self.room_made();
-            let mut released = 0;
-            if round == 0 {
-                self.purge_since(ticket, Reach::Considerate);
-            } else {
-                released = self.purge_thoroughly();
-            }
-            let result = self.undisturbed(&again);
-            if result.is_ok() {
-                return result;
-            }
-            if round > 0 && released == 0 && made == self.room_made() {
-                break;
-            }
-        }
-        if !self.notify(error) {
-            return Err(error);
-        }
-        // What they freed waits for a flush.
-        self.purge_all();
-        self.purge_thoroughly();
-        self.undisturbed(again)
-    }
-
-    /// Flushes, and gives back kept frames, empty blocks, and tables and records of nothing: how many frames.
-    fn purge_thoroughly(&self) -> usize {
-        let frames = self.release_frames();
-        // Blocks that a purge emptied are closed, which needs another flush.
-        self.close_empty_blocks();
-        self.close_kept_runs();
-        self.purge_reaching(Reach::Everyone);
-        frames + self.in_turn(|| self.release_directories()).unwrap_or(0) + self.release_records()
     }
 
     #[inline]

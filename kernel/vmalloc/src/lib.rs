@@ -12,6 +12,7 @@
 //! |---|---|
 //! | `area` | `vmalloc` and its relatives, `vmap`, `ioremap`, `vfree`, `vunmap` |
 //! | `request` | what an area is asked to be |
+//! | `room` | what is done when there is none |
 //! | `small`, `run` | areas inside a block, and areas of whole blocks |
 //! | `kept` | such blocks, freed, kept for the next one |
 //! | `ram` | `vm_map_ram` |
@@ -80,6 +81,7 @@ mod realloc;
 mod records;
 mod request;
 mod resize;
+mod room;
 mod run;
 mod shootdown;
 #[cfg(test)]

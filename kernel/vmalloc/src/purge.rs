@@ -103,18 +103,9 @@ impl<P: Platform> Vmalloc<P> {
         Hold(&self.turn)
     }
 
-    /// Makes an attempt to allocate, again if it failed while somebody held free address space. If the caller may
-    /// not wait the first failure counts.
-    pub(crate) fn undisturbed<T, E>(&self, attempt: impl Fn() -> Result<T, E>) -> Result<T, E> {
-        let holds = || self.turn.holds.load(Ordering::SeqCst);
-        loop {
-            let before = holds();
-            let result = attempt();
-            let disturbed = !before.is_multiple_of(2) || before != holds();
-            if result.is_ok() || !disturbed || !self.platform.pause() {
-                return result;
-            }
-        }
+    /// How often somebody began, or ended, to hold free address space.
+    pub(crate) fn holds(&self) -> u64 {
+        self.turn.holds.load(Ordering::SeqCst)
     }
 
     /// Purges unless somebody does; whether it did.

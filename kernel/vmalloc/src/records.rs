@@ -22,7 +22,8 @@ const AT_ONCE: usize = 64;
 struct Refused;
 
 impl<P: Platform> Vmalloc<P> {
-    /// Gives back the records of free blocks: how many frames. Descriptors stay if the caller may not wait.
+    /// Gives back the records of free blocks: how many frames, but for maps. Descriptors stay if the caller may not
+    /// wait; then a map that was made to take their blocks comes and goes each time, so maps do not count.
     pub(crate) fn release_records(&self) -> usize {
         let mut released = 0;
         for index in 0..BlockTable::DIRECTORIES {
@@ -33,7 +34,8 @@ impl<P: Platform> Vmalloc<P> {
                 }
             }
         }
-        released + self.arena.release_free_maps(&self.platform)
+        self.arena.release_free_maps(&self.platform);
+        released
     }
 
     /// Those of one directory of the table. The caller has the turn: nobody else unlinks records.
