@@ -144,6 +144,9 @@ pub struct Machine {
     /// Memory, with suffix M or G
     #[arg(long, value_name = "SIZE", default_value_t = Memory { mebibytes: 1024 })]
     pub memory: Memory,
+    /// Have the computer give the machine all its memory before it starts: for who measures time
+    #[arg(long)]
+    pub prealloc: bool,
     /// Count instructions instead of time: 2^SHIFT ns each, on one CPU, the same in every run [default shift: 6]
     #[arg(long, value_name = "SHIFT", num_args = 0..=1, require_equals = true, default_missing_value = "6",
         value_parser = clap::value_parser!(u8).range(0..=10))]

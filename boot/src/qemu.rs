@@ -175,9 +175,10 @@ pub fn bare_machine(options: &cli::Machine, accelerator: Accelerator) -> impl It
     // Nothing of the computer's own time may reach the guest.
     let count =
         options.icount.map(|shift| format!("-icount shift={shift},sleep=off -rtc base=2026-01-01,clock=vm"));
+    let memory = if options.prealloc { "-mem-prealloc" } else { "" };
     let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
     let accelerator = accelerator_arguments(accelerator, options.icount);
-    [words(DEVICES), accelerator.to_vec(), words(&size), words(&count.unwrap_or_default())]
+    [words(DEVICES), accelerator.to_vec(), words(&size), words(memory), words(&count.unwrap_or_default())]
         .into_iter()
         .flatten()
 }

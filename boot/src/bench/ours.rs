@@ -50,14 +50,14 @@ impl Machines {
         Ok(Self { image, accelerator })
     }
 
-    /// A machine on which time is measured.
+    /// A machine on which time is measured. The first touch of its memory is no part of that.
     #[must_use]
     pub fn timed(&self, cpus: u16, memory: Memory) -> cli::Machine {
         let accel = match self.accelerator {
             Accelerator::Kvm => Accel::Kvm,
             Accelerator::Tcg => Accel::Tcg,
         };
-        cli::Machine { accel, ..plain(cpus, memory) }
+        cli::Machine { accel, prealloc: true, ..plain(cpus, memory) }
     }
 
     /// Boots, runs the commands, powers off.
@@ -103,6 +103,7 @@ fn plain(cpus: u16, memory: Memory) -> cli::Machine {
     cli::Machine {
         cpus: Some(cpus),
         memory,
+        prealloc: false,
         icount: None,
         accel: Accel::Auto,
         timeout: None,
