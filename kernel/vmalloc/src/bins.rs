@@ -1,5 +1,5 @@
 //! Where blocks of small areas stand with their pool: in bins, by the log2 of the longest run of free pages.
-//! Those that are entirely free are in the last one, up to a limit.
+//! Those that are entirely free are in the last one, up to a limit ([`may_keep`](Vmalloc::may_keep)).
 
 use crate::{
     Vmalloc,
@@ -69,7 +69,7 @@ impl<P: Platform> Vmalloc<P> {
                 // A purge has it, though nothing waits there any more, and lists it when it is done.
                 return;
             }
-            if bin as u8 == EMPTY && bins.empty >= self.kept_limit() {
+            if bin as u8 == EMPTY && !self.may_keep(bins.empty, &self.empty_blocks) {
                 block.set_role(Role::Freed { blocks: self.shared_blocks(), scattered: true });
                 drop((pages, bins));
                 return self.close_block(pin, block.number());
@@ -154,7 +154,10 @@ impl Bins {
             vmalloc.block(*head as usize).previous.store(block.number() as u32, Ordering::Relaxed);
         }
         *head = block.number() as u32;
-        self.empty += usize::from(bin == EMPTY);
+        if bin == EMPTY {
+            self.empty += 1;
+            vmalloc.empty_blocks.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     fn unlink<P: Platform>(&mut self, vmalloc: &Vmalloc<P>, block: &Block, bin: u8) {
@@ -166,6 +169,9 @@ impl Bins {
         if next != NONE {
             vmalloc.block(next as usize).previous.store(previous, Ordering::Relaxed);
         }
-        self.empty -= usize::from(bin == EMPTY);
+        if bin == EMPTY {
+            self.empty -= 1;
+            vmalloc.empty_blocks.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }

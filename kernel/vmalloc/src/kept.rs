@@ -2,8 +2,8 @@
 //!
 //! A run that comes and goes would give hundreds of frames to the machine and take them again each time, and
 //! clear its tables twice. Kept, it is mapped again as small areas are: one store a page. Each CPU keeps runs
-//! that were freed on it, up to as many blocks as a purge makes free for it. The place is booked before the run
-//! waits for its flush, so that its tables need not be unlinked, which would take another one.
+//! that were freed on it. The place is booked before the run waits for its flush, so that its tables need not be
+//! unlinked, which would take another one.
 //!
 //! In a kept run, frames are in the entries of its first pages, as many as the area had, and nothing behind.
 
@@ -42,15 +42,6 @@ impl KeptRuns {
     pub const fn new() -> Self {
         Self { runs: Lock::new(Runs([NONE; LONGEST])), booked: AtomicUsize::new(0) }
     }
-
-    fn book(&self, blocks: usize, limit: usize) -> bool {
-        // The run that makes too many wait, so that they are purged, is kept too.
-        let fits = self.booked.fetch_add(blocks, Ordering::Relaxed) <= limit;
-        if !fits {
-            self.booked.fetch_sub(blocks, Ordering::Relaxed);
-        }
-        fits
-    }
 }
 
 impl<P: Platform> Vmalloc<P> {
@@ -63,7 +54,7 @@ impl<P: Platform> Vmalloc<P> {
             return false;
         }
         let cpu = self.platform.pin().cpu() % MAX_CPUS;
-        if !self.kept_runs[cpu].book(count, self.kept_limit()) {
+        if !self.book(&self.kept_runs[cpu], count) {
             return false;
         }
         let pages = self.unmap_run(first, count);
@@ -112,6 +103,7 @@ impl<P: Platform> Vmalloc<P> {
         let block = self.block(*first as usize);
         *first = block.next.load(Ordering::Relaxed);
         kept.booked.fetch_sub(count, Ordering::Relaxed);
+        self.run_blocks.fetch_sub(count, Ordering::Relaxed);
         Some(block)
     }
 
@@ -172,10 +164,27 @@ impl<P: Platform> Vmalloc<P> {
         }
     }
 
-    /// Blocks of areas that were freed that a CPU keeps with all they need to be used again: its part of what
-    /// a purge makes free at most.
+    fn book(&self, kept: &KeptRuns, count: usize) -> bool {
+        let fits = self.may_keep(kept.booked.load(Ordering::Relaxed), &self.run_blocks);
+        if fits {
+            kept.booked.fetch_add(count, Ordering::Relaxed);
+            self.run_blocks.fetch_add(count, Ordering::Relaxed);
+        }
+        fits
+    }
+
+    /// Whether a CPU may keep more blocks, with all they need to be used again, than the `here` that it keeps of
+    /// `all` CPUs'. Each may keep its part of the limit in any case.
+    pub(crate) fn may_keep(&self, here: usize, all: &AtomicUsize) -> bool {
+        let limit = self.kept_limit();
+        // The one that makes too many wait, so that they are purged, is kept too.
+        all.load(Ordering::Relaxed) <= limit || here <= limit / self.platform.shootdown().online_count()
+    }
+
+    /// Blocks that all CPUs keep: twice what is free when as much as may waits for a flush is purged, because
+    /// blocks are seldom full, and CPUs not all as fast; but not more than an eighth of the memory.
     pub(crate) fn kept_limit(&self) -> usize {
-        2 * self.lazy_max() / BLOCK_PAGES / self.platform.shootdown().online_count()
+        self.lazy_max().saturating_mul(4).min(self.platform.total_frames() / 8) / BLOCK_PAGES
     }
 
     fn run_leaf(&self, number: usize) -> &Table {

@@ -193,6 +193,10 @@ pub struct Vmalloc<P: Platform> {
     turn: Turn,
     reserves: [Reserve; MAX_CPUS],
     kept_runs: [KeptRuns; MAX_CPUS],
+    /// Blocks of kept runs, on all CPUs.
+    run_blocks: AtomicUsize,
+    /// Blocks in the pools' bins that are entirely free.
+    empty_blocks: AtomicUsize,
     notifiers: notify::Notifiers,
     tunables: Tunables,
     policy: Policy,
@@ -246,6 +250,8 @@ impl<P: Platform> Vmalloc<P> {
             turn: Turn::new(),
             reserves: [const { Reserve::new() }; MAX_CPUS],
             kept_runs: [const { KeptRuns::new() }; MAX_CPUS],
+            run_blocks: AtomicUsize::new(0),
+            empty_blocks: AtomicUsize::new(0),
             notifiers: notify::Notifiers::new(),
             tunables: Tunables::new(),
             policy,

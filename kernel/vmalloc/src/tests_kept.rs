@@ -10,7 +10,10 @@ use crate::{
 use core::ptr::NonNull;
 use std::{sync::atomic::Ordering, vec::Vec};
 
-const LIMIT: usize = 32;
+/// Frames of a machine that has more than enough of them for all that is kept.
+const PLENTY: usize = 8 * 4 * 2 * (32 << 20) / PAGE_SIZE;
+/// Blocks that one CPU keeps there.
+const LIMIT: usize = 64;
 
 fn area(vmalloc: &Vmalloc<&Machine>, pages: usize) -> NonNull<u8> {
     vmalloc.vmalloc(pages * PAGE_SIZE).expect("room")
@@ -28,7 +31,7 @@ fn use_pages(machine: &Machine, area: NonNull<u8>, pages: usize) {
 #[test]
 fn a_run_is_kept_with_its_frames_and_tables_once_it_is_flushed() {
     for pages in [256, 511, 512, 513, 1023, 1024, 5000] {
-        let machine = Machine::new(2, 12_000);
+        let machine = Machine::new(2, PLENTY);
         let vmalloc = instance(&machine, 40);
         let first = area(&vmalloc, pages);
         use_pages(&machine, first, pages);
@@ -63,7 +66,7 @@ fn a_run_is_kept_with_its_frames_and_tables_once_it_is_flushed() {
 /// Seen failing when the frames behind the new area's end stay where they are.
 #[test]
 fn a_kept_run_serves_areas_that_are_longer_or_shorter() {
-    let machine = Machine::new(2, 3000);
+    let machine = Machine::new(2, PLENTY);
     let vmalloc = instance(&machine, 16);
     let mut before = None;
     for pages in [700, 1023, 513, 514, 512, 1000, 600, 300, 511, 256, 400] {
@@ -89,10 +92,10 @@ fn a_kept_run_serves_areas_that_are_longer_or_shorter() {
 
 #[test]
 fn no_more_is_kept_than_a_purge_makes_free() {
-    let machine = Machine::new(1, 30_000);
-    let vmalloc = instance(&machine, 100);
+    let machine = Machine::new(1, PLENTY);
+    let vmalloc = instance(&machine, 200);
     assert_eq!(vmalloc.kept_limit(), LIMIT);
-    let areas: Vec<_> = (0..25).map(|_| area(&vmalloc, 1000)).collect();
+    let areas: Vec<_> = (0..50).map(|_| area(&vmalloc, 1000)).collect();
     areas.into_iter().for_each(|area| free(&vmalloc, area).expect("allocated"));
     vmalloc.purge();
     let stats = vmalloc.stats();
@@ -107,6 +110,47 @@ fn no_more_is_kept_than_a_purge_makes_free() {
     assert_eq!(vmalloc.stats().kept, stats.kept);
     drop(vmalloc);
     machine.assert_all_frames_back();
+}
+
+/// A CPU may keep what others do not, and each its part in any case.
+#[test]
+fn what_one_cpu_keeps_leaves_the_others_their_part() {
+    const AT_TWO_CPUS: usize = 2 * LIMIT;
+    for pages in [1000, 511] {
+        let machine = Machine::new(2, PLENTY);
+        let vmalloc = instance(&machine, 600);
+        assert_eq!(vmalloc.kept_limit(), AT_TWO_CPUS);
+        let blocks = if pages > BLOCK_PAGES { 2 } else { 1 };
+        let free_many = |cpu: usize| {
+            machine.run_on(cpu);
+            // Of 85 pages, so that a block of small areas is full.
+            let of_pages = |pages: usize| if pages == 511 { 85 } else { pages };
+            let count = 140 * if blocks == 1 { 6 } else { 1 };
+            let areas: Vec<_> = (0..count).map(|_| area(&vmalloc, of_pages(pages))).collect();
+            areas.into_iter().for_each(|area| free(&vmalloc, area).expect("allocated"));
+            vmalloc.purge();
+        };
+        let kept = || match blocks {
+            1 => vmalloc.empty_blocks.load(Ordering::Relaxed),
+            _ => vmalloc.run_blocks.load(Ordering::Relaxed),
+        };
+        free_many(0);
+        assert_eq!(kept(), AT_TWO_CPUS + blocks);
+        free_many(1);
+        let part = AT_TWO_CPUS / 2;
+        assert!((part..=part + 2 * blocks).contains(&(kept() - AT_TWO_CPUS)), "{} blocks", kept());
+        vmalloc.trim();
+        assert_eq!(kept(), 0);
+        drop(vmalloc);
+        machine.assert_all_frames_back();
+    }
+}
+
+#[test]
+fn no_more_is_kept_than_an_eighth_of_the_memory() {
+    let machine = Machine::new(1, 8 * 10 * BLOCK_PAGES);
+    let vmalloc = instance(&machine, 100);
+    assert_eq!(vmalloc.kept_limit(), 10);
 }
 
 /// What is kept is given back when frames, or address space, are short; a long area that finds no block of its
