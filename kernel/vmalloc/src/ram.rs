@@ -171,7 +171,7 @@ impl<P: Platform> Vmalloc<P> {
         if let [slot] = slots {
             forget(slot);
         } else {
-            let (whole, rest) = slots.as_chunks::<{ 2 * UNROLL }>();
+            let (whole, rest) = slots.as_chunks::<UNROLL>();
             whole.iter().for_each(|slots| slots.iter().for_each(forget));
             rest.iter().for_each(forget);
         }
