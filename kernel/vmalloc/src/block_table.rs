@@ -75,19 +75,18 @@ impl BlockTable {
         publish(platform, &directory[frame % ENTRIES], new)?.get(place)
     }
 
-    /// The first block at or above `from` that has a descriptor.
-    pub fn next(&self, from: usize, _: &impl Reader) -> Option<usize> {
-        let mut frame = split(from).0;
-        while let Some(directory) = self.directories.get(frame / ENTRIES) {
-            // SAFETY: as in `get_owned`.
-            let directory = unsafe { directory.load(Ordering::Acquire).as_ref() };
-            let found = directory.and_then(|slots| slots[frame % ENTRIES..].iter().position(is_linked));
-            if let Some(behind) = found {
-                return Some(((frame + behind) * PER_FRAME).max(from));
-            }
-            frame = (frame / ENTRIES + 1) * ENTRIES;
+    /// The first block at or above `from` that has a descriptor, if its directory has one; else where the next
+    /// directory begins.
+    pub fn next(&self, from: usize, _: &impl Reader) -> Result<usize, usize> {
+        let frame = split(from).0;
+        let directory = self.directories.get(frame / ENTRIES).map(|slot| slot.load(Ordering::Acquire));
+        // SAFETY: as in `get_owned`.
+        let directory = directory.and_then(|directory| unsafe { directory.as_ref() });
+        let found = directory.and_then(|slots| slots[frame % ENTRIES..].iter().position(is_linked));
+        match found {
+            Some(behind) => Ok(((frame + behind) * PER_FRAME).max(from)),
+            None => Err((frame / ENTRIES + 1) * Directory::BLOCKS),
         }
-        None
     }
 
     /// Frames that directory `index` and the descriptors below it take.

@@ -95,9 +95,17 @@ impl<P: Platform> Vmalloc<P> {
     pub(crate) fn known_blocks(&self) -> impl Iterator<Item = usize> {
         let mut from = 0;
         iter::from_fn(move || {
-            let number = self.table.next(from, &self.platform.pin())?;
-            from = number + 1;
-            Some(number).filter(|&number| number < self.blocks())
+            // A pin for each look at a directory: an instance may have many.
+            while from < self.blocks() {
+                match self.table.next(from, &self.platform.pin()) {
+                    Ok(number) => {
+                        from = number + 1;
+                        return Some(number).filter(|&number| number < self.blocks());
+                    }
+                    Err(next) => from = next,
+                }
+            }
+            None
         })
     }
 
