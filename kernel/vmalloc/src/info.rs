@@ -141,7 +141,7 @@ impl<P: Platform> Vmalloc<P> {
         if !self.range.contains(&address) {
             return None;
         }
-        self.look(|look| self.area_at(address, look))
+        self.look(|look| self.area_at(address, look)).map(|area| self.counted(area))
     }
 
     /// Runs `look`, which follows a block's role to its leaf table, without interrupts: a table goes
@@ -153,6 +153,7 @@ impl<P: Platform> Vmalloc<P> {
         found
     }
 
+    /// As [`find_area`](Self::find_area), but that the pages of congruent areas are not counted.
     pub(crate) fn area_at(&self, address: usize, look: &Look) -> Option<AreaInfo> {
         let offset = address - self.range.start;
         let (number, page) = (offset >> BLOCK_SHIFT, offset >> PAGE_SHIFT & (BLOCK_PAGES - 1));
@@ -197,7 +198,7 @@ impl<P: Platform> Vmalloc<P> {
                 _ => None,
             });
             if found.is_some() {
-                return found;
+                return found.map(|area| self.counted(area));
             }
             (number, page) = (number + 1, 0);
         }
@@ -271,14 +272,23 @@ impl<P: Platform> Vmalloc<P> {
     fn congruent_area(&self, number: usize, pages: usize, look: &Look) -> Option<AreaInfo> {
         // It goes first when the area is freed.
         let Role::Congruent { behind: 0, .. } = self.table.get(number, look)?.role() else { return None };
-        let leaf = |index: usize| self.table.get(number + index, look)?.leaf(&self.platform);
-        let mut populated = 0;
-        for index in 0..blocks_for(pages) {
-            let entries = leaf(index)?;
-            populated += (0..BLOCK_PAGES).filter(|&page| load(entries, page).is_present()).count();
+        let last = self.table.get(number + pages / BLOCK_PAGES, look)?.leaf(&self.platform)?;
+        describe(self.address(number, 0), pages, 0, 0, load(last, pages % BLOCK_PAGES))
+    }
+
+    /// The area with its populated pages: of a congruent one they are counted block by block, each in a look of
+    /// its own, as there may be many.
+    fn counted(&self, area: AreaInfo) -> AreaInfo {
+        if area.kind != Kind::Congruent {
+            return area;
         }
-        let guard = load(leaf(pages / BLOCK_PAGES)?, pages % BLOCK_PAGES);
-        describe(self.address(number, 0), pages, populated, 0, guard)
+        let first = (area.start - self.range.start) >> BLOCK_SHIFT;
+        let present = |leaf: &Table| (0..BLOCK_PAGES).filter(|&page| load(leaf, page).is_present()).count();
+        let in_block = |number: usize| {
+            self.look(|look| self.table.get(number, look)?.leaf(&self.platform).map(present)).unwrap_or(0)
+        };
+        let populated = (first..first + blocks_for(area.pages)).map(in_block).sum();
+        AreaInfo { populated, ..area }
     }
 
     /// What the instance did so far.
