@@ -147,7 +147,9 @@ impl<P: Platform> Vmalloc<P> {
 
     pub(crate) fn take_leaf(&self) -> Option<Frame> {
         let pin = self.platform.pin();
-        self.reserves[pin.cpu()].pop(&pin).or_else(|| self.platform.take_table())
+        let kept = self.reserves[pin.cpu()].pop(&pin);
+        drop(pin);
+        kept.or_else(|| self.platform.take_table())
     }
 
     /// Takes back a leaf table, unlinked and flushed, whose entries are all zero.
