@@ -2,7 +2,7 @@
 //!
 //! A run that comes and goes would give hundreds of frames to the machine and take them again each time, and
 //! clear its tables twice. Kept, it is mapped again as small areas are: one store a page. Each CPU keeps runs
-//! that were freed on it. The place is booked before the run waits for its flush, so that its tables need not be
+//! that were freed on it, and takes those of others when it has none. The place is booked before the run waits for its flush, so that its tables need not be
 //! unlinked, which would take another one.
 //!
 //! In a kept run, frames are in the entries of its first pages, as many as the area had, and nothing behind.
@@ -107,7 +107,17 @@ impl<P: Platform> Vmalloc<P> {
         Some(block)
     }
 
-    /// Makes an area of a kept run of this CPU's, if there is one that it may have.
+    /// The same of this CPU's, or else of another's: who frees need not be who allocates.
+    fn take_any_kept(&self, pin: &P::Pin, count: usize) -> Option<&Block> {
+        let own = pin.cpu();
+        self.take_kept(pin, own, count).or_else(|| {
+            let others = (0..MAX_CPUS).filter(|&cpu| cpu != own);
+            let has_some = |cpu: &usize| self.kept_runs[*cpu].booked.load(Ordering::Relaxed) >= count;
+            others.filter(has_some).find_map(|cpu| self.take_kept(pin, cpu, count))
+        })
+    }
+
+    /// Makes an area of a kept run, if there is one that it may have.
     pub(crate) fn allocate_kept(
         &self,
         shape: &Shape<'_>,
@@ -119,7 +129,7 @@ impl<P: Platform> Vmalloc<P> {
         }
         let pin = self.platform.pin();
         let cpu = pin.cpu();
-        let block = self.take_kept(&pin, cpu, blocks_for(shape.pages))?;
+        let block = self.take_any_kept(&pin, blocks_for(shape.pages))?;
         drop(pin);
         Some(self.refill_run(block, shape, guard, cpu))
     }

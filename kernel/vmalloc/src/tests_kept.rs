@@ -121,12 +121,15 @@ fn what_one_cpu_keeps_leaves_the_others_their_part() {
         let vmalloc = instance(&machine, 600);
         assert_eq!(vmalloc.kept_limit(), AT_TWO_CPUS);
         let blocks = if pages > BLOCK_PAGES { 2 } else { 1 };
-        let free_many = |cpu: usize| {
+        // Of 85 pages, so that a block of small areas is full.
+        let of_pages = if blocks == 1 { 85 } else { pages };
+        let count = 140 * if blocks == 1 { 6 } else { 1 };
+        let allocate = |cpu: usize| -> Vec<_> {
             machine.run_on(cpu);
-            // Of 85 pages, so that a block of small areas is full.
-            let of_pages = |pages: usize| if pages == 511 { 85 } else { pages };
-            let count = 140 * if blocks == 1 { 6 } else { 1 };
-            let areas: Vec<_> = (0..count).map(|_| area(&vmalloc, of_pages(pages))).collect();
+            (0..count).map(|_| area(&vmalloc, of_pages)).collect()
+        };
+        let free_all = |cpu: usize, areas: Vec<_>| {
+            machine.run_on(cpu);
             areas.into_iter().for_each(|area| free(&vmalloc, area).expect("allocated"));
             vmalloc.purge();
         };
@@ -134,9 +137,10 @@ fn what_one_cpu_keeps_leaves_the_others_their_part() {
             1 => vmalloc.empty_blocks.load(Ordering::Relaxed),
             _ => vmalloc.run_blocks.load(Ordering::Relaxed),
         };
-        free_many(0);
+        let [first, second] = [0, 1].map(allocate);
+        free_all(0, first);
         assert_eq!(kept(), AT_TWO_CPUS + blocks);
-        free_many(1);
+        free_all(1, second);
         let part = AT_TWO_CPUS / 2;
         assert!((part..=part + 2 * blocks).contains(&(kept() - AT_TWO_CPUS)), "{} blocks", kept());
         vmalloc.trim();
@@ -144,6 +148,28 @@ fn what_one_cpu_keeps_leaves_the_others_their_part() {
         drop(vmalloc);
         machine.assert_all_frames_back();
     }
+}
+
+/// One CPU allocates, another frees.
+#[test]
+fn a_run_that_another_cpu_keeps_is_taken() {
+    let machine = Machine::new(3, PLENTY);
+    let vmalloc = instance(&machine, 100);
+    let mut placed = Vec::new();
+    for _ in 0..20 {
+        machine.run_on(0);
+        let run = area(&vmalloc, 600);
+        use_pages(&machine, run, 600);
+        placed.push(address(run));
+        machine.run_on(2);
+        free(&vmalloc, run).expect("allocated");
+        vmalloc.purge();
+        machine.check();
+    }
+    placed.dedup();
+    assert_eq!((placed.len(), vmalloc.stats().kept), (1, 600));
+    drop(vmalloc);
+    machine.assert_all_frames_back();
 }
 
 #[test]
