@@ -5,24 +5,36 @@
 //! for address space, no lock, no mark of where an area ends, no flush, no check of what is freed, and
 //! the first entry is always the same.
 //!
+//! With `touch` each loop also writes a byte to a page that the TLB does not have, as all cases do to what they have
+//! mapped: for time, of which an emulator takes most there. The pages are those of an area, mapped all along; after
+//! as many loops as it has pages the CPU flushes.
+//!
 //! Entries are atomic, as a CPU may walk them at any time: so the compiler leaves none out and writes each
 //! by itself. It makes two plain loops, a little unrolled (looked at): to map a page is a load, an OR, a
 //! store; to unmap it a load, an AND, and two stores, or one where the frames stay the caller's.
 
 use super::parameters::{flag, number};
-use crate::{arch::tsc, console::CommandError, println};
-use alloc::{format, vec::Vec};
+use crate::{
+    arch::{tlb, tsc},
+    console::CommandError,
+    println,
+};
+use alloc::{format, vec, vec::Vec};
 use core::{
     hint::black_box,
     sync::atomic::{AtomicU64, Ordering},
 };
-use vmalloc::{BLOCK_PAGES, PAGE_SHIFT};
+use vmalloc::{BLOCK_PAGES, PAGE_SHIFT, PAGE_SIZE};
 
 /// What `help floor` says.
 pub const ABOUT: &str = "runs the least that mapping and unmapping takes, to compare test_vmalloc with\n\
     nr_pages  page table entries of a loop, 1 to 512 (1)\n\
     loops     loops (1000000)\n\
-    frames    1: each frame is popped from a stack and pushed back, 0: they stay the caller's (1)";
+    frames    1: each frame is popped from a stack and pushed back, 0: they stay the caller's (1)\n\
+    touch     1: each loop writes to a page that is not in the TLB (0)";
+
+/// Pages that are touched one after the other.
+const TOUCHED: usize = 4096;
 
 /// Present, writable, accessed, dirty, not executable.
 const ATTRIBUTES: u64 = 1 << 63 | 0x63;
@@ -33,7 +45,7 @@ const FRAME_MASK: u64 = 0x000f_ffff_ffff_f000;
 /// # Errors
 /// The line names the argument that is wrong.
 pub fn command(arguments: &[&str]) -> Result<(), CommandError> {
-    let (mut pages, mut loops, mut owned) = (1, 1_000_000, true);
+    let (mut pages, mut loops, mut owned, mut touch) = (1, 1_000_000, true, false);
     for word in arguments {
         let (name, value) = word
             .split_once('=')
@@ -46,6 +58,7 @@ pub fn command(arguments: &[&str]) -> Result<(), CommandError> {
             }
             "loops" => loops = value,
             "frames" => owned = flag(word, value)?,
+            "touch" => touch = flag(word, value)?,
             _ => return Err(CommandError::new(format!("{name}: no such parameter"))),
         }
     }
@@ -54,14 +67,26 @@ pub fn command(arguments: &[&str]) -> Result<(), CommandError> {
     let mut frames: Vec<u64> = (0..pages as u64).rev().map(|frame| (frame + 1) << PAGE_SHIFT).collect();
     // Nothing is known of them at compile time.
     let (table, frames) = (black_box(&table[..]), black_box(&mut frames[..]));
-    let start = tsc::now();
-    for _ in 0..loops {
+    let mut touched = vec![0u8; if touch { TOUCHED * PAGE_SIZE } else { 0 }];
+    let mut one = || {
         map(table, frames);
         if owned {
             unmap(table, frames);
         } else {
             clear(table);
         }
+    };
+    let start = tsc::now();
+    if touch {
+        for count in 0..loops as usize {
+            if count % TOUCHED == 0 {
+                tlb::flush_here();
+            }
+            *black_box(&mut touched[count % TOUCHED * PAGE_SIZE]) = 1;
+            one();
+        }
+    } else {
+        (0..loops).for_each(|_| one());
     }
     let usec = tsc::microseconds(tsc::now() - start);
     println!("Summary: floor passed: 1 failed: 0 xfailed: 0 repeat: 1 loops: {loops} avg: {usec} usec");

@@ -50,11 +50,13 @@ fn wrong_arguments_of_floor_are_named() {
         ("loops", "loops: not of the form name=value"),
         ("loops=x", "loops=x: not a number"),
         ("frames=2", "frames=2: neither 0 nor 1"),
+        ("touch=2", "touch=2: neither 0 nor 1"),
         ("pages=1", "pages: no such parameter"),
     ] {
         assert_eq!(test_vmalloc::floor::command(&[argument]).expect_err("wrong").to_string(), line);
     }
-    for arguments in [&["loops=3", "nr_pages=512"][..], &["loops=3", "frames=0"]] {
+    for arguments in [&["loops=3", "nr_pages=512"][..], &["loops=3", "frames=0"], &["loops=5000", "touch=1"]]
+    {
         test_vmalloc::floor::command(arguments).expect("right");
     }
 }

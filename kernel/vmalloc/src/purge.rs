@@ -2,7 +2,7 @@
 //!
 //! A purge takes the lists of all CPUs. Each block's dirty pages become *flushing*; one flush, of exact
 //! ranges if they are few, of everything else; then the flushing pages become free, and freed runs of
-//! blocks go back to the arena with their frames and tables. What is unmapped meanwhile waits for
+//! blocks are kept, or go back to the arena, their frames and tables to the machine. What is unmapped meanwhile waits for
 //! the next purge.
 //!
 //! One purge runs at a time. They are numbered, and who fails to allocate notes the number of the
