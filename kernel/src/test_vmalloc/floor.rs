@@ -6,8 +6,8 @@
 //! the first entry is always the same.
 //!
 //! With `touch` each loop also writes a byte to a page that the TLB does not have, as all cases do to what they have
-//! mapped: for time, of which an emulator takes most there. The pages are those of an area, mapped all along; after
-//! as many loops as it has pages the CPU flushes.
+//! mapped: for time, of which an emulator takes most there. The pages are mapped all along, to one frame, which
+//! stays in the caches; after as many loops as there are pages the CPU flushes.
 //!
 //! Entries are atomic, as a CPU may walk them at any time: so the compiler leaves none out and writes each
 //! by itself. It makes two plain loops, a little unrolled (looked at): to map a page is a load, an OR, a
@@ -17,14 +17,17 @@ use super::parameters::{flag, number};
 use crate::{
     arch::{tlb, tsc},
     console::CommandError,
+    memory::{self, frames},
     println,
 };
 use alloc::{format, vec, vec::Vec};
 use core::{
     hint::black_box,
+    iter,
+    ptr::NonNull,
     sync::atomic::{AtomicU64, Ordering},
 };
-use vmalloc::{BLOCK_PAGES, PAGE_SHIFT, PAGE_SIZE};
+use vmalloc::{AllocError, BLOCK_PAGES, Frame, PAGE_SHIFT, PAGE_SIZE, Protection};
 
 /// What `help floor` says.
 pub const ABOUT: &str = "runs the least that mapping and unmapping takes, to compare test_vmalloc with\n\
@@ -33,8 +36,8 @@ pub const ABOUT: &str = "runs the least that mapping and unmapping takes, to com
     frames    1: each frame is popped from a stack and pushed back, 0: they stay the caller's (1)\n\
     touch     1: each loop writes to a page that is not in the TLB (0)";
 
-/// Pages that are touched one after the other.
-const TOUCHED: usize = 4096;
+/// Pages that are touched one after the other: as many as benchmark cases free before all is flushed, about.
+const TOUCHED: usize = 16384;
 
 /// Present, writable, accessed, dirty, not executable.
 const ATTRIBUTES: u64 = 1 << 63 | 0x63;
@@ -67,7 +70,8 @@ pub fn command(arguments: &[&str]) -> Result<(), CommandError> {
     let mut frames: Vec<u64> = (0..pages as u64).rev().map(|frame| (frame + 1) << PAGE_SHIFT).collect();
     // Nothing is known of them at compile time.
     let (table, frames) = (black_box(&table[..]), black_box(&mut frames[..]));
-    let mut touched = vec![0u8; if touch { TOUCHED * PAGE_SIZE } else { 0 }];
+    let window = touch.then(Window::new).transpose();
+    let window = window.map_err(|error| CommandError::new(format!("touch=1: {error}")))?;
     let mut one = || {
         map(table, frames);
         if owned {
@@ -77,20 +81,53 @@ pub fn command(arguments: &[&str]) -> Result<(), CommandError> {
         }
     };
     let start = tsc::now();
-    if touch {
-        for count in 0..loops as usize {
-            if count % TOUCHED == 0 {
-                tlb::flush_here();
-            }
-            *black_box(&mut touched[count % TOUCHED * PAGE_SIZE]) = 1;
+    match window {
+        Some(window) => (0..loops as usize).for_each(|count| {
+            window.touch(count);
             one();
-        }
-    } else {
-        (0..loops).for_each(|_| one());
+        }),
+        None => (0..loops).for_each(|_| one()),
     }
     let usec = tsc::microseconds(tsc::now() - start);
     println!("Summary: floor passed: 1 failed: 0 xfailed: 0 repeat: 1 loops: {loops} avg: {usec} usec");
     Ok(())
+}
+
+/// One frame, mapped to many pages.
+struct Window {
+    frame: Frame,
+    pages: NonNull<u8>,
+}
+
+impl Window {
+    fn new() -> Result<Self, AllocError> {
+        let frame = frames::take_zeroed().ok_or(AllocError::OutOfFrames)?;
+        let pages = memory::vmalloc().vmap(&vec![frame; TOUCHED], Protection::ReadWrite);
+        Ok(Self { frame, pages: pages.inspect_err(|_| frames::give(iter::once(frame)))? })
+    }
+
+    /// Writes to the next page.
+    #[inline(always)]
+    fn touch(&self, count: usize) {
+        let page = count % TOUCHED;
+        if page == 0 {
+            tlb::flush_here();
+        }
+        // SAFETY: the page is one of the window's, and the frame belongs to it.
+        unsafe { self.pages.byte_add(page * PAGE_SIZE).write_volatile(1) };
+    }
+}
+
+impl Drop for Window {
+    fn drop(&mut self) {
+        // SAFETY: nobody uses the pages any more.
+        let unmapped = unsafe { memory::vmalloc().vunmap(self.pages) };
+        if let Err(error) = unmapped {
+            panic!("what was mapped cannot be unmapped: {error}");
+        }
+        memory::vmalloc().vm_unmap_aliases();
+        frames::give(iter::once(self.frame));
+    }
 }
 
 #[inline(always)]
