@@ -1,11 +1,11 @@
 //! Areas: `vmalloc` and its relatives, `vmap`, `ioremap`, and giving them back.
 //!
-//! An area that fits a block with its guard page behind it is *small* (`small.rs`): a run of pages of
+//! An area that fits half a block with its guard page behind it is *small* (`small.rs`): a run of pages of
 //! a block it shares with others. A larger one, or one aligned to more than half a block, is a *run*
-//! of blocks of its own (`run.rs`), whose tables come and go with it.
+//! of blocks of its own (`run.rs`), with its own tables.
 //!
 //! ```text
-//! free ──take──▶ mapped ──unmap──▶ quarantined ──purge: flush──▶ free, a small area's frames still there
+//! free ──take──▶ mapped ──unmap──▶ quarantined ──purge: flush──▶ free, mostly with its frames
 //! ```
 //! Each page of address space has one owner in each of these states, so entries are written
 //! without a lock. The first entry is written last, and cleared first by compare-and-swap: it

@@ -69,7 +69,9 @@ impl<P: Platform> Vmalloc<P> {
                 // A purge has it, though nothing waits there any more, and lists it when it is done.
                 return;
             }
-            if bin as u8 == EMPTY && !self.may_keep(bins.empty, &self.empty_blocks) {
+            if bin as u8 == EMPTY
+                && !self.may_keep(bins.empty + 1, self.empty_blocks.load(Ordering::Relaxed) + 1)
+            {
                 block.set_role(Role::Freed { blocks: self.shared_blocks(), scattered: true });
                 drop((pages, bins));
                 return self.close_block(pin, block.number());

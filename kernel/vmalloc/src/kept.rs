@@ -102,8 +102,7 @@ impl<P: Platform> Vmalloc<P> {
         let first = runs.get_mut(count - 1).filter(|first| **first != NONE)?;
         let block = self.block(*first as usize);
         *first = block.next.load(Ordering::Relaxed);
-        kept.booked.fetch_sub(count, Ordering::Relaxed);
-        self.run_blocks.fetch_sub(count, Ordering::Relaxed);
+        self.unbook(kept, count);
         Some(block)
     }
 
@@ -124,12 +123,13 @@ impl<P: Platform> Vmalloc<P> {
         guard: GuardInfo,
     ) -> Option<Result<usize, AllocError>> {
         let plain = matches!(shape.backing, Backing::Owned { huge: false });
-        if !plain || shape.align > BLOCK_PAGES || shape.within.is_some() {
+        let count = blocks_for(shape.pages);
+        if !plain || shape.align > BLOCK_PAGES || shape.within.is_some() || count > LONGEST {
             return None;
         }
         let pin = self.platform.pin();
         let cpu = pin.cpu();
-        let block = self.take_any_kept(&pin, blocks_for(shape.pages))?;
+        let block = self.take_any_kept(&pin, count)?;
         drop(pin);
         Some(self.refill_run(block, shape, guard, cpu))
     }
@@ -175,20 +175,25 @@ impl<P: Platform> Vmalloc<P> {
     }
 
     fn book(&self, kept: &KeptRuns, count: usize) -> bool {
-        let fits = self.may_keep(kept.booked.load(Ordering::Relaxed), &self.run_blocks);
-        if fits {
-            kept.booked.fetch_add(count, Ordering::Relaxed);
-            self.run_blocks.fetch_add(count, Ordering::Relaxed);
+        let here = kept.booked.fetch_add(count, Ordering::Relaxed) + count;
+        let all = self.run_blocks.fetch_add(count, Ordering::Relaxed) + count;
+        let fits = self.may_keep(here, all);
+        if !fits {
+            self.unbook(kept, count);
         }
         fits
     }
 
-    /// Whether a CPU may keep more blocks, with all they need to be used again, than the `here` that it keeps of
-    /// `all` CPUs'. Each may keep its part of the limit in any case.
-    pub(crate) fn may_keep(&self, here: usize, all: &AtomicUsize) -> bool {
+    fn unbook(&self, kept: &KeptRuns, count: usize) {
+        kept.booked.fetch_sub(count, Ordering::Relaxed);
+        self.run_blocks.fetch_sub(count, Ordering::Relaxed);
+    }
+
+    /// Whether a CPU may keep `here` blocks, with all they need to be used again, and all CPUs together `all`. Each
+    /// may keep its part of the limit in any case; so all of them keep less than twice as many.
+    pub(crate) fn may_keep(&self, here: usize, all: usize) -> bool {
         let limit = self.kept_limit();
-        // The one that makes too many wait, so that they are purged, is kept too.
-        all.load(Ordering::Relaxed) <= limit || here <= limit / self.platform.shootdown().online_count()
+        all <= limit || here <= limit / self.platform.shootdown().online_count()
     }
 
     /// Blocks that all CPUs keep: twice what is free when as much as may waits for a flush is purged, because

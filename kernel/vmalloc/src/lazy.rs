@@ -113,7 +113,8 @@ impl<P: Platform> Vmalloc<P> {
         self.lazy_sum.fetch_sub(pages as i64, Ordering::Relaxed);
     }
 
-    /// Pages that wait for a flush: what [`Stats::lazy`](crate::Stats::lazy) is, without a walk. While other
+    /// Pages that wait for a flush: what [`Stats::lazy`](crate::Stats::lazy) is, without a walk, but for blocks
+    /// in which nothing was allocated any more and whose tables wait. While other
     /// CPUs free or purge it may be a little off, even negative.
     pub fn lazy_pages(&self) -> i64 {
         let shares: i64 = self.lazy.iter().map(|lazy| lazy.share.load(Ordering::Relaxed)).sum();
@@ -158,6 +159,9 @@ impl<P: Platform> Vmalloc<P> {
     /// Too many pages wait for a flush.
     #[cold]
     pub(crate) fn relieve(&self) {
+        if self.is_purge_freeing() {
+            return;
+        }
         if !self.platform.wake_purger() {
             self.try_purge();
             return;

@@ -38,7 +38,7 @@
 //! | `policy` | what others did instead, to measure against |
 //! | `trace` | what is done, told as it happens |
 //!
-//! Locks, in their order: arena; a pool's; a block's. None is held while memory is taken from or
+//! Locks, in their order: arena; a pool's, or a CPU's kept runs or tables in reserve; a block's. None is held while memory is taken from or
 //! given to the platform, or while CPUs are flushed. Most allocations take none, most frees the block's.
 #![no_std]
 
@@ -193,7 +193,7 @@ pub struct Vmalloc<P: Platform> {
     turn: Turn,
     reserves: [Reserve; MAX_CPUS],
     kept_runs: [KeptRuns; MAX_CPUS],
-    /// Blocks of kept runs, on all CPUs.
+    /// Blocks of runs that all CPUs keep, or will when they are flushed.
     run_blocks: AtomicUsize,
     /// Blocks in the pools' bins that are entirely free.
     empty_blocks: AtomicUsize,
@@ -278,7 +278,7 @@ impl<P: Platform> Vmalloc<P> {
     }
 
     /// Flushes what waits, and gives back what is kept for speed: frames of free pages, empty blocks,
-    /// leaf tables in reserve, directories and records of nothing. What other CPUs free meanwhile may stay, and
+    /// runs, leaf tables in reserve, directories and records of nothing. What other CPUs free meanwhile may stay, and
     /// records do where the caller may not wait for a [grace period](Platform::synchronize).
     pub fn trim(&self) {
         self.trim_mappings();

@@ -35,6 +35,8 @@ pub(crate) struct Turn {
     blocks: AtomicU64,
     /// How often somebody began, or ended, to hold free address space: odd while somebody does.
     holds: AtomicU64,
+    /// Whether a purge frees what interrupt handlers noted.
+    frees: AtomicBool,
 }
 
 /// Free address space may be held, by who has the turn, until this is dropped.
@@ -60,6 +62,7 @@ impl Turn {
             room: AtomicU64::new(0),
             blocks: AtomicU64::new(0),
             holds: AtomicU64::new(0),
+            frees: AtomicBool::new(false),
         }
     }
 
@@ -118,6 +121,11 @@ impl<P: Platform> Vmalloc<P> {
         turn
     }
 
+    /// Whether a purge is about to take what waits, and perhaps adds to it itself: nobody need purge because of that.
+    pub(crate) fn is_purge_freeing(&self) -> bool {
+        self.turn.frees.load(Ordering::Relaxed)
+    }
+
     /// Grows when a purge makes room.
     pub(crate) fn room_made(&self) -> u64 {
         self.turn.room.load(Ordering::Relaxed)
@@ -159,7 +167,9 @@ impl<P: Platform> Vmalloc<P> {
     fn purge_lists(&self, reach: Reach) -> usize {
         let number = self.turn.begun.fetch_add(1, Ordering::SeqCst) + 1;
         let _unbroken = (self.policy.purge == PurgePolicy::Unbroken).then(|| self.platform.pin());
+        self.turn.frees.store(true, Ordering::Relaxed);
         self.free_deferred();
+        self.turn.frees.store(false, Ordering::Relaxed);
         let mut lists = [NONE; crate::MAX_CPUS];
         let mut ranges = Ranges::new(self.flush_ceiling());
         let mut last = Stamp::NEVER;

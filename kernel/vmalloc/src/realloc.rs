@@ -227,20 +227,19 @@ impl<P: Platform> Vmalloc<P> {
             within: None,
             wait: true,
         };
-        let to = if shape.is_small() {
+        let in_shared = || -> Result<Place, AllocError> {
             let run = self.take_pages(Supply::Owned, new + 1, 1)?;
-            Place { number: run.page / BLOCK_PAGES, first: run.page % BLOCK_PAGES, small: true }
-        } else {
-            let count = blocks_for(new);
-            let number = self.open_blocks(count, 1, None)?;
-            let to = Place { number, first: 0, small: false };
-            if let Err(error) = self.link_moved_blocks(from, old, to, count) {
-                self.free_blocks(number, count, number + count);
-                return Err(error);
-            }
-            to
+            Ok(Place { number: run.page / BLOCK_PAGES, first: run.page % BLOCK_PAGES, small: true })
         };
-        // Pages of a run keep no frames.
+        let to = if shape.is_small() {
+            in_shared()?
+        } else {
+            match self.open_for_move(from, old, new) {
+                Err(AllocError::OutOfAddressSpace) if shape.fits_block() => in_shared()?,
+                opened => opened?,
+            }
+        };
+        // Pages of blocks that were just opened keep no frames.
         for page in 0..if to.small { old } else { 0 } {
             self.give_kept_frames(core::slice::from_ref(self.page_entry(to, page)));
         }
@@ -255,6 +254,18 @@ impl<P: Platform> Vmalloc<P> {
             self.finish_run(to.number, new, guard);
         }
         Ok(self.address(to.number, to.first))
+    }
+
+    /// Opens the blocks that an area is to be moved to as a run of `new` pages.
+    fn open_for_move(&self, from: Place, old: usize, new: usize) -> Result<Place, AllocError> {
+        let count = blocks_for(new);
+        let number = self.open_blocks(count, 1, None)?;
+        let to = Place { number, first: 0, small: false };
+        if let Err(error) = self.link_moved_blocks(from, old, to, count) {
+            self.free_blocks(number, count, number + count);
+            return Err(error);
+        }
+        Ok(to)
     }
 
     /// Gives the blocks of a run that is to be moved to leaf tables, but those that will be mapped by

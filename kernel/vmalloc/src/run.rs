@@ -41,8 +41,8 @@ impl<P: Platform> Vmalloc<P> {
         for index in 1..count {
             self.block(first + index).set_role(Role::Tail { behind: index as u32 });
         }
-        publish(self.run_entry(first, 0), self.run_entry(first, pages - 1));
         self.set_head(first, count);
+        publish(self.run_entry(first, 0), self.run_entry(first, pages - 1));
     }
 
     /// Writes down at a run's first block how long it is, and how many of its blocks are mapped by

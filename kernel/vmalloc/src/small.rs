@@ -234,11 +234,13 @@ impl<P: Platform> Vmalloc<P> {
     /// Gives back the frames that free pages kept, and leaves their entries unused.
     #[inline]
     pub(crate) fn give_kept_frames(&self, pages: &[AtomicU64]) {
-        for slot in pages {
-            if let Some(frame) = Entry(slot.load(Ordering::Relaxed)).quarantined_frame() {
+        let kept = |slot: &AtomicU64| Entry(slot.load(Ordering::Relaxed)).quarantined_frame();
+        if pages.iter().any(|slot| kept(slot).is_some()) {
+            self.platform.give_frames(pages.iter().filter_map(|slot| {
+                let frame = kept(slot)?;
                 slot.store(Entry::UNUSED.0, Ordering::Relaxed);
-                self.platform.give_frames(iter::once(frame));
-            }
+                Some(frame)
+            }));
         }
     }
 

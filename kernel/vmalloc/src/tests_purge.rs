@@ -117,6 +117,28 @@ fn a_page_of_zeros_that_nobody_wrote_is_not_cleared_again() {
     machine.assert_all_frames_back();
 }
 
+/// A purge frees what interrupt handlers noted, and that may be far too much, before it takes what waits. Seen hanging
+/// when it then waits for a purge.
+#[test]
+fn a_purge_does_not_wait_for_itself() {
+    let machine = Machine::new(1, 9000);
+    let vmalloc = instance(&machine, 40);
+    vmalloc.tunables().lazy_max_pages.store(1000, Ordering::Relaxed);
+    machine.starve_purger();
+    for pages in [400, 20, 17 * BLOCK_PAGES / 4] {
+        let count = 8000 / (pages + 1);
+        let areas: Vec<_> = (0..count).map(|_| vmalloc.vmalloc(pages * PAGE_SIZE).expect("room")).collect();
+        machine.set_interrupt(true);
+        areas.into_iter().for_each(|area| free(&vmalloc, area).expect("allocated"));
+        machine.set_interrupt(false);
+        vmalloc.purge();
+        assert_eq!(vmalloc.lazy_pages(), 0);
+        vmalloc.trim();
+    }
+    drop(vmalloc);
+    machine.assert_all_frames_back();
+}
+
 /// The interrupted code may hold any lock. The simulated one does: a second lock of the same
 /// block would never be had.
 #[test]
@@ -250,7 +272,7 @@ fn directories_of_nothing_are_given_back() {
 
 #[test]
 fn what_waits_is_listed_until_it_is_flushed() {
-    let machine = Machine::new(1, 3000);
+    let machine = Machine::new(1, 9000);
     let vmalloc = instance(&machine, 8);
     let areas = [3, 1, 700, 5].map(|pages| vmalloc.vmalloc(pages * PAGE_SIZE).expect("room"));
     let listed = || {
