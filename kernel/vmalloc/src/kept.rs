@@ -199,7 +199,7 @@ impl<P: Platform> Vmalloc<P> {
     /// Blocks that all CPUs keep: twice what is free when as much as may waits for a flush is purged, because
     /// blocks are seldom full, and CPUs not all as fast; but not more than an eighth of the memory.
     pub(crate) fn kept_limit(&self) -> usize {
-        self.lazy_max().saturating_mul(4).min(self.platform.total_frames() / 8) / BLOCK_PAGES
+        4 * self.lazy_max().min(self.platform.total_frames() / 32) / BLOCK_PAGES
     }
 
     fn run_leaf(&self, number: usize) -> &Table {

@@ -143,10 +143,14 @@ impl Pages {
 
     #[inline(never)]
     fn take_long(&mut self, count: usize) -> Option<(usize, usize)> {
-        if self.free() == BLOCK_PAGES {
-            self.open = Bitmap::EMPTY;
-            self.free = 0;
-            return Some((0, BLOCK_PAGES - count));
+        match self.free() {
+            BLOCK_PAGES => {
+                self.open = Bitmap::EMPTY;
+                self.free = 0;
+                return Some((0, BLOCK_PAGES - count));
+            }
+            free if free < count => return None,
+            _ => {}
         }
         let first = self.take(count, 1)?;
         let next = first + count;
@@ -270,7 +274,10 @@ impl Pages {
     }
 
     pub fn longest_run(&self) -> usize {
-        if self.free() == BLOCK_PAGES { BLOCK_PAGES } else { self.free_view().longest_run() }
+        match self.free() {
+            all_or_none @ (0 | BLOCK_PAGES) => all_or_none,
+            _ => self.free_view().longest_run(),
+        }
     }
 }
 

@@ -135,7 +135,13 @@ impl<P: Platform> Vmalloc<P> {
 
     /// Takes a run from the current block, and what is free behind it ahead.
     #[inline(always)]
-    fn take_locked(&self, pin: &P::Pin, supply: Supply, count: usize, align: usize) -> Option<SmallRun<'_>> {
+    pub(crate) fn take_locked(
+        &self,
+        pin: &P::Pin,
+        supply: Supply,
+        count: usize,
+        align: usize,
+    ) -> Option<SmallRun<'_>> {
         let pool = self.pool(pin, supply);
         if !pool.ahead.is_empty() {
             self.give_ahead(pin, &pool.ahead);

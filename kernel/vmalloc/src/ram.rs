@@ -48,7 +48,24 @@ impl<P: Platform> Vmalloc<P> {
     /// In what this CPU has taken ahead, the way of nearly all. `None`: there is not enough of that.
     #[inline(never)]
     fn map_ram_plainly(&self, frames: &[Frame], attributes: Attributes) -> Option<NonNull<u8>> {
-        let run = self.take_ahead_for_ram(frames.len())?;
+        let Some(run) = self.take_ahead_for_ram(frames.len()) else {
+            return self.map_ram_listed(frames, attributes);
+        };
+        NonNull::new(self.map_ram(&run, frames, attributes) as *mut u8)
+    }
+
+    /// The same in what the CPU's current block has, or one of its other blocks.
+    #[cold]
+    #[inline(never)]
+    fn map_ram_listed(&self, frames: &[Frame], attributes: Attributes) -> Option<NonNull<u8>> {
+        let count = frames.len();
+        if self.is_traced() || count.wrapping_sub(1) >= BLOCK_PAGES {
+            return None;
+        }
+        let pin = self.platform.pin();
+        let run = self.take_locked(&pin, Supply::Foreign, count, 1);
+        let run = run.or_else(|| self.take_listed(&pin, Supply::Foreign, count, 1))?;
+        drop(pin);
         NonNull::new(self.map_ram(&run, frames, attributes) as *mut u8)
     }
 
