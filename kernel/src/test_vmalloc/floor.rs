@@ -72,25 +72,28 @@ pub fn command(arguments: &[&str]) -> Result<(), CommandError> {
     let (table, frames) = (black_box(&table[..]), black_box(&mut frames[..]));
     let window = touch.then(Window::new).transpose();
     let window = window.map_err(|error| CommandError::new(format!("touch=1: {error}")))?;
-    let mut one = || {
+    let start = tsc::now();
+    match window {
+        Some(window) => run(table, frames, loops, owned, |count| window.touch(count)),
+        None => run(table, frames, loops, owned, |_| ()),
+    }
+    let usec = tsc::microseconds(tsc::now() - start);
+    println!("Summary: floor passed: 1 failed: 0 xfailed: 0 repeat: 1 loops: {loops} avg: {usec} usec");
+    Ok(())
+}
+
+/// The loops, each after a `touch` that is told its number.
+#[inline(always)]
+fn run(table: &[AtomicU64], frames: &mut [u64], loops: u64, owned: bool, touch: impl Fn(u64)) {
+    for count in 0..loops {
+        touch(count);
         map(table, frames);
         if owned {
             unmap(table, frames);
         } else {
             clear(table);
         }
-    };
-    let start = tsc::now();
-    match window {
-        Some(window) => (0..loops as usize).for_each(|count| {
-            window.touch(count);
-            one();
-        }),
-        None => (0..loops).for_each(|_| one()),
     }
-    let usec = tsc::microseconds(tsc::now() - start);
-    println!("Summary: floor passed: 1 failed: 0 xfailed: 0 repeat: 1 loops: {loops} avg: {usec} usec");
-    Ok(())
 }
 
 /// One frame, mapped to many pages.
@@ -108,8 +111,8 @@ impl Window {
 
     /// Writes to the next page.
     #[inline(always)]
-    fn touch(&self, count: usize) {
-        let page = count % TOUCHED;
+    fn touch(&self, count: u64) {
+        let page = count as usize % TOUCHED;
         if page == 0 {
             tlb::flush_here();
         }
