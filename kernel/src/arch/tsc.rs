@@ -43,14 +43,11 @@ pub(super) fn hertz_of(counter: impl Fn() -> u64) -> u64 {
 pub fn undisturbed(measurements: impl Iterator<Item = u64>) -> u64 {
     let (mut least, mut agreeing) = (u64::MAX, 0);
     for counts in measurements {
-        let agrees = counts.abs_diff(least) <= least / 256;
-        agreeing = if agrees {
-            agreeing + 1
+        if counts.abs_diff(least) <= least / 256 {
+            agreeing += 1;
         } else if counts < least {
-            1
-        } else {
-            agreeing
-        };
+            agreeing = 1;
+        }
         least = least.min(counts);
         if agreeing == AGREEING {
             break;

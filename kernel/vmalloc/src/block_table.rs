@@ -57,7 +57,7 @@ impl BlockTable {
         let (frame, place) = split(number);
         let directory = self.directories.get(frame / ENTRIES)?.load(Ordering::Acquire);
         // SAFETY: a pointer in the table is null or that of an initialised record, which goes when its blocks are
-        // free and a grace period has passed since it was unlinked (see the module's documentation).
+        // free and a grace period has passed since it was unlinked; the caller has one of them, or is a reader.
         let directory = unsafe { directory.as_ref() }?;
         let frame = directory[frame % ENTRIES].load(Ordering::Acquire);
         // SAFETY: as above.
@@ -125,13 +125,16 @@ pub(crate) trait Record {
     const BLOCKS: usize;
 
     /// Gives the frames of other records that it links back: how many.
-    fn free_below<P: Platform>(&self, platform: &P) -> usize;
+    ///
+    /// # Safety
+    /// As [`Unlinked::free`].
+    unsafe fn free_below<P: Platform>(&self, platform: &P) -> usize;
 }
 
 impl Record for Descriptors {
     const BLOCKS: usize = PER_FRAME;
 
-    fn free_below<P: Platform>(&self, _: &P) -> usize {
+    unsafe fn free_below<P: Platform>(&self, _: &P) -> usize {
         0
     }
 }
@@ -139,9 +142,9 @@ impl Record for Descriptors {
 impl Record for Directory {
     const BLOCKS: usize = PER_FRAME * ENTRIES;
 
-    fn free_below<P: Platform>(&self, platform: &P) -> usize {
+    unsafe fn free_below<P: Platform>(&self, platform: &P) -> usize {
         let frames = self.iter().filter_map(Unlinked::take);
-        // SAFETY: who frees a directory promises that nobody holds what it links.
+        // SAFETY: the caller's promise: nobody holds what the directory links.
         frames.map(|frame| unsafe { frame.free(platform) }).sum()
     }
 }
@@ -172,8 +175,8 @@ impl<'a, T: Record> Unlinked<'a, T> {
     /// Nobody holds a reference to any of them: a grace period has passed since it was unlinked, and nobody has
     /// one of its blocks but the caller.
     pub unsafe fn free<P: Platform>(self, platform: &P) -> usize {
-        // SAFETY: published records are initialised; the caller's promise.
-        let below = unsafe { self.record.as_ref() }.free_below(platform);
+        // SAFETY: published records are initialised; the caller promises that nobody holds this one or what it links.
+        let below = unsafe { self.record.as_ref().free_below(platform) };
         platform.give_table(platform.frame_of(self.record.cast()));
         below + 1
     }

@@ -34,7 +34,7 @@
 //! | `flush`, `gather` | unmapped, flushed, free: in that order, by type |
 //! | `records` | giving back the records of free blocks |
 //! | `lock` | spinlocks that are taken pinned |
-//! | `info` | what is allocated, and counters |
+//! | `info`, `stats` | what is allocated, and counters |
 //! | `policy` | what others did instead, to measure against |
 //! | `trace` | what is done, told as it happens |
 //!
@@ -88,6 +88,7 @@ mod shootdown;
 mod sim;
 mod slots;
 mod small;
+mod stats;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -135,7 +136,7 @@ pub use cpus::{CpuSet, ListError, MAX_CPUS};
 pub use entry::{Cache, Kind, Protection};
 pub use error::{AllocError, CongruentError, FreeError, NewError, PopulateError, ProtectError, ReallocError};
 pub use flusher::{Flusher, Scope};
-pub use info::{AreaInfo, Stats, Tally};
+pub use info::AreaInfo;
 pub use notify::{MAX_NOTIFIERS, PurgeNotifier};
 pub use platform::{
     BLOCK_PAGES, BLOCK_SHIFT, BLOCK_SIZE, CpuPin, Frame, LockClass, PAGE_SHIFT, PAGE_SIZE, Platform,
@@ -144,6 +145,7 @@ pub use platform::{
 pub use policy::{GatherPolicy, GuardPolicy, OverflowPolicy, Policy, PurgePolicy, SearchPolicy};
 pub use request::Request;
 pub use shootdown::{Counters, Reach, Shootdown, Stamp};
+pub use stats::{Stats, Tally};
 pub use trace::Event;
 
 /// Bytes of the longest range an instance can have: 32 TiB.
