@@ -28,6 +28,7 @@ fn use_pages(machine: &Machine, area: NonNull<u8>, pages: usize) {
     assert_eq!(machine.read(1, address(area) + pages * PAGE_SIZE), Err(PageFault), "the guard page");
 }
 
+/// Seen failing when no run is kept.
 #[test]
 fn a_run_is_kept_with_its_frames_and_tables_once_it_is_flushed() {
     for pages in [256, 511, 512, 513, 1023, 1024, 5000] {
@@ -90,6 +91,7 @@ fn a_kept_run_serves_areas_that_are_longer_or_shorter() {
     machine.assert_all_frames_back();
 }
 
+/// Seen failing without a limit.
 #[test]
 fn no_more_is_kept_than_a_purge_makes_free() {
     let machine = Machine::new(1, PLENTY);
@@ -113,6 +115,7 @@ fn no_more_is_kept_than_a_purge_makes_free() {
 }
 
 /// A CPU may keep what others do not, and each its part in any case.
+/// Seen failing without a limit, and when each CPU has its part alone.
 #[test]
 fn what_one_cpu_keeps_leaves_the_others_their_part() {
     const AT_TWO_CPUS: usize = 2 * LIMIT;
@@ -150,6 +153,7 @@ fn what_one_cpu_keeps_leaves_the_others_their_part() {
 }
 
 /// One CPU allocates, another frees.
+/// Seen failing when only the own ones are.
 #[test]
 fn a_run_that_another_cpu_keeps_is_taken() {
     let machine = Machine::new(3, PLENTY);
@@ -171,6 +175,7 @@ fn a_run_that_another_cpu_keeps_is_taken() {
     machine.assert_all_frames_back();
 }
 
+/// Seen failing without a limit, and when nothing is kept.
 #[test]
 fn no_more_is_kept_than_an_eighth_of_the_memory() {
     let machine = Machine::new(1, 8 * 10 * BLOCK_PAGES);
@@ -182,20 +187,31 @@ fn no_more_is_kept_than_an_eighth_of_the_memory() {
     assert_eq!(vmalloc.run_blocks.load(Ordering::Relaxed), 9);
 }
 
-/// What is kept is given back when frames, or address space, are short; a long area that finds no block of its
-/// own shares one.
+/// What is kept is given back when frames, or address space, are short. Seen failing when it is not.
 #[test]
 fn what_is_kept_does_not_stand_in_the_way() {
+    const FRAMES: usize = 8 * 4 * BLOCK_PAGES;
+    // As many frames, or as many blocks, as there are only if nothing is kept.
+    for (blocks, pages) in [(40, FRAMES - 500), (8, 8 * BLOCK_PAGES - 1)] {
+        let machine = Machine::new(1, FRAMES);
+        let vmalloc = instance(&machine, blocks);
+        let run = area(&vmalloc, 1000);
+        free(&vmalloc, run).expect("allocated");
+        vmalloc.purge();
+        assert_eq!(vmalloc.stats().kept, 1000);
+        let other = area(&vmalloc, pages);
+        assert_eq!(vmalloc.stats().kept, 0);
+        free(&vmalloc, other).expect("allocated");
+        drop(vmalloc);
+        machine.assert_all_frames_back();
+    }
+}
+
+/// Seen failing when `vrealloc` shares no block.
+#[test]
+fn a_long_area_shares_a_block_if_it_finds_none_of_its_own() {
     let machine = Machine::new(1, 2100);
     let vmalloc = instance(&machine, 5);
-    let run = area(&vmalloc, 1000);
-    free(&vmalloc, run).expect("allocated");
-    vmalloc.purge();
-    // As many frames, and then as many blocks, as there are only if nothing is kept.
-    let other = area(&vmalloc, 1900);
-    assert_eq!(vmalloc.stats().kept, 0);
-    free(&vmalloc, other).expect("allocated");
-    vmalloc.purge();
     let small = area(&vmalloc, 1);
     let blocks: Vec<_> = (0..4).map(|_| area(&vmalloc, 300)).collect();
     let shared = area(&vmalloc, 400);
