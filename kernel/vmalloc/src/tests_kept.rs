@@ -12,7 +12,9 @@ use std::{sync::atomic::Ordering, vec::Vec};
 
 /// Frames of a machine that has more than enough of them for all that is kept.
 const PLENTY: usize = 8 * 4 * 2 * (32 << 20) / PAGE_SIZE;
-/// Blocks that one CPU keeps there.
+/// Frames of one that keeps four blocks.
+const FEW: usize = 8 * 4 * BLOCK_PAGES;
+/// Blocks that one CPU keeps where there are plenty.
 const LIMIT: usize = 64;
 
 fn area(vmalloc: &Vmalloc<&Machine>, pages: usize) -> NonNull<u8> {
@@ -190,10 +192,9 @@ fn no_more_is_kept_than_an_eighth_of_the_memory() {
 /// What is kept is given back when frames, or address space, are short. Seen failing when it is not.
 #[test]
 fn what_is_kept_does_not_stand_in_the_way() {
-    const FRAMES: usize = 8 * 4 * BLOCK_PAGES;
     // As many frames, or as many blocks, as there are only if nothing is kept.
-    for (blocks, pages) in [(40, FRAMES - 500), (8, 8 * BLOCK_PAGES - 1)] {
-        let machine = Machine::new(1, FRAMES);
+    for (blocks, pages) in [(40, FEW - 500), (8, 8 * BLOCK_PAGES - 1)] {
+        let machine = Machine::new(1, FEW);
         let vmalloc = instance(&machine, blocks);
         let run = area(&vmalloc, 1000);
         free(&vmalloc, run).expect("allocated");
@@ -235,17 +236,19 @@ fn a_long_area_shares_a_block_if_it_finds_none_of_its_own() {
 #[test]
 fn without_frames_for_the_rest_a_kept_run_is_lost_to_nobody() {
     for taken in 0..10 {
-        let machine = Machine::new(2, 3000);
+        let machine = Machine::new(2, FEW);
         let vmalloc = instance(&machine, 16);
         let run = area(&vmalloc, 600);
         free(&vmalloc, run).expect("allocated");
         vmalloc.purge();
+        assert_eq!(vmalloc.stats().kept, 600);
         machine.fail_after(taken);
         let longer = vmalloc.allocate(Request::new(900 * PAGE_SIZE).no_wait());
         assert_eq!(longer, Err(AllocError::OutOfFrames), "with {taken} frames more");
         machine.never_fail();
         machine.check();
-        vmalloc.trim();
+        // The records are still there to be counted.
+        vmalloc.purge();
         assert_eq!(vmalloc.stats().free, 16 * BLOCK_PAGES);
         drop(vmalloc);
         machine.assert_all_frames_back();
@@ -255,7 +258,7 @@ fn without_frames_for_the_rest_a_kept_run_is_lost_to_nobody() {
 /// A run that an isolated CPU may still reach is nobody's; then it goes to the CPU it was freed on.
 #[test]
 fn a_run_waits_for_isolated_cpus() {
-    let machine = Machine::new(2, 3000);
+    let machine = Machine::new(2, FEW);
     let vmalloc = instance(&machine, 16);
     let run = area(&vmalloc, 600);
     use_pages(&machine, run, 600);
