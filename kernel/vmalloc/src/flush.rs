@@ -7,7 +7,7 @@
 use crate::{
     Vmalloc,
     platform::{PAGE_SHIFT, PAGE_SIZE, Platform},
-    shootdown::Reach,
+    shootdown::{Reach, Stale},
 };
 use core::ops::Range;
 
@@ -17,12 +17,18 @@ pub(crate) struct Unflushed<T> {
     /// Taken only by `flush`.
     content: Option<T>,
     range: Range<usize>,
+    stale: Stale,
 }
 
 impl<T> Unflushed<T> {
     /// `content` was just made unreachable for new walks of `range`, which is page-aligned.
     pub fn new(content: T, range: Range<usize>) -> Self {
-        Self { content: Some(content), range }
+        Self { content: Some(content), range, stale: Stale::Translations }
+    }
+
+    /// `content` has page tables of `range`, just unlinked, that are to be given back.
+    pub fn tables(content: T, range: Range<usize>) -> Self {
+        Self { content: Some(content), range, stale: Stale::Tables }
     }
 
     /// Makes every CPU forget the range: page by page up to the instance's ceiling, above it all at once.
@@ -34,9 +40,9 @@ impl<T> Unflushed<T> {
         let _pin = platform.pin();
         let shootdown = platform.shootdown();
         if few {
-            shootdown.flush_pages(platform, &[self.range.clone()]);
+            shootdown.flush_pages(platform, &[self.range.clone()], self.stale);
         } else {
-            shootdown.round(platform, shootdown.stamp(), Reach::Everyone);
+            shootdown.round(platform, shootdown.stamp(), Reach::Everyone, self.stale);
         }
         match self.content.take() {
             Some(content) => content,
@@ -57,6 +63,7 @@ pub(crate) struct Ranges {
     count: usize,
     pages: usize,
     ceiling: usize,
+    stale: Stale,
 }
 
 impl Ranges {
@@ -64,7 +71,7 @@ impl Ranges {
 
     /// No ranges; up to `ceiling` pages are flushed one by one.
     pub fn new(ceiling: usize) -> Self {
-        Self { list: [const { 0..0 }; Self::MOST], count: 0, pages: 0, ceiling }
+        Self { list: [const { 0..0 }; Self::MOST], count: 0, pages: 0, ceiling, stale: Stale::Translations }
     }
 
     /// Adds `pages` pages from `start`.
@@ -74,6 +81,16 @@ impl Ranges {
             *range = start..start + pages.min(self.ceiling) * PAGE_SIZE;
         }
         self.count += 1;
+    }
+
+    /// Page tables of a range that was added are to be given back.
+    pub fn with_tables(&mut self) {
+        self.stale = Stale::Tables;
+    }
+
+    /// What CPUs may still use of the ranges.
+    pub fn stale(&self) -> Stale {
+        self.stale
     }
 
     /// All of them.

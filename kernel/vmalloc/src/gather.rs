@@ -104,7 +104,7 @@ impl<'a, P: Platform> Gather<'a, P> {
     fn flush(&mut self) -> Flushed<'a, '_, P> {
         if self.count > 0 {
             // More than are flushed one by one: the paging-structure caches are emptied with everything.
-            Unflushed::new((), self.vmalloc.range.clone()).flush(self.vmalloc);
+            Unflushed::tables((), self.vmalloc.range.clone()).flush(self.vmalloc);
         }
         Flushed(self)
     }

@@ -20,7 +20,7 @@ use crate::{
     list::NONE,
     platform::{BLOCK_PAGES, Platform},
     policy::PurgePolicy,
-    shootdown::{Reach, Stamp},
+    shootdown::{Reach, Stale, Stamp},
 };
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -211,13 +211,16 @@ impl<P: Platform> Vmalloc<P> {
         let pin = self.platform.pin();
         let shootdown = self.platform.shootdown();
         let mut pages = block.pages.lock(&pin);
-        let is_flushed = |stamp| shootdown.is_flushed(stamp);
+        let stale = stale_in(block.role());
         // Freed runs have no pages to count; their stamp is kept here all the same.
         let since = pages.flushing_since();
-        if !block.role().has_pages() && since != Stamp::NEVER && is_flushed(since) {
+        if !block.role().has_pages() && since != Stamp::NEVER && shootdown.is_flushed(since, stale) {
             return (Stamp::NEVER, 0);
         }
-        let freed = pages.end_flush(is_flushed);
+        let freed = pages.end_flush(|stamp| shootdown.is_flushed(stamp, stale));
+        if stale == Stale::Tables {
+            ranges.with_tables();
+        }
         // Taken under the lock: all that is dirty was unmapped before.
         let stamp = shootdown.stamp();
         pages.begin_flush(stamp);
@@ -250,18 +253,19 @@ impl<P: Platform> Vmalloc<P> {
         let exact = ranges.exact().filter(|_| !considerate);
         self.trace_flush(exact.map(|_| ranges.pages()));
         match exact {
-            Some(ranges) => {
-                shootdown.flush_pages(&self.platform, ranges);
+            Some(exact) => {
+                shootdown.flush_pages(&self.platform, exact, ranges.stale());
                 true
             }
-            None => shootdown.round(&self.platform, stamp, reach),
+            None => shootdown.round(&self.platform, stamp, reach, ranges.stale()),
         }
     }
 
     /// What is flushed in a block becomes free: how many pages did. The rest waits on.
     fn end_flush(&self, number: usize, block: &Block, all: bool) -> usize {
         let pin = self.platform.pin();
-        let flushed = |stamp| all || self.platform.shootdown().is_flushed(stamp);
+        let stale = stale_in(block.role());
+        let flushed = |stamp| all || self.platform.shootdown().is_flushed(stamp, stale);
         let mut wait = false;
         let pages = match block.role() {
             Role::Freed { blocks, scattered } => {
@@ -316,5 +320,13 @@ impl<P: Platform> Vmalloc<P> {
                 break;
             }
         }
+    }
+}
+
+/// What CPUs may still use of a block that waits for a flush. Only freed runs give page tables back.
+fn stale_in(role: Role) -> Stale {
+    match role {
+        Role::Freed { .. } => Stale::Tables,
+        _ => Stale::Translations,
     }
 }

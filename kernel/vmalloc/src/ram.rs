@@ -11,7 +11,7 @@ use crate::{
     platform::{BLOCK_PAGES, Frame, PAGE_SIZE, Platform},
     pool::{SmallRun, Supply},
     request::Backing,
-    shootdown::Reach,
+    shootdown::{Reach, Stale},
 };
 use core::{
     panic::Location,
@@ -251,7 +251,7 @@ impl<P: Platform> Vmalloc<P> {
             self.trace_flush(None);
             let pin = self.platform.pin();
             let shootdown = self.platform.shootdown();
-            shootdown.round(&self.platform, shootdown.stamp(), Reach::Everyone);
+            shootdown.round(&self.platform, shootdown.stamp(), Reach::Everyone, Stale::Translations);
             drop(pin);
         }
     }

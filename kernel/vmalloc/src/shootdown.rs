@@ -5,8 +5,8 @@
 //! forgotten by every CPU whose `flushed` is above the stamp: the epoch was advanced after the stamp,
 //! and the CPU read the new one before it flushed. A [`round`](Shootdown::round) advances the epoch
 //! and interrupts only CPUs that are behind. One that flushed since, whoever asked for it, is not
-//! disturbed; nor is an idle one, which catches up before it runs anything again; nor an isolated
-//! one, unless it must be.
+//! disturbed; nor is an idle one, which catches up before it runs anything again, unless page tables are about
+//! to be given back, through which it could still walk; nor an isolated one, unless it must be.
 //!
 //! A few pages go by mailbox (`mailbox.rs`).
 //!
@@ -17,8 +17,9 @@
 //!
 //! Why nothing is missed: a post is confirmed only when its pages are flushed. A CPU that
 //! leaves idleness first says so and then looks for posts and epochs; who flushes first posts or
-//! advances and then looks who is idle. These pairs are sequentially consistent, so one of the two
-//! sees the other. `interleavings/` explores them all.
+//! advances and then looks who is idle. A CPU that comes online first says so and then flushes; who flushes
+//! first changes entries and then looks who is online. These pairs are sequentially consistent, so one of the
+//! two sees the other. `interleavings/` explores them all.
 
 use crate::{
     atomic::{AtomicU32, AtomicU64, Ordering, fence},
@@ -49,6 +50,18 @@ pub enum Reach {
     Considerate,
     /// All CPUs: somebody cannot wait.
     Everyone,
+}
+
+/// What CPUs may still use of what was unmapped. It decides whether idle CPUs have to be woken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stale {
+    /// Translations alone. An idle CPU uses none before it runs again, and flushes first.
+    Translations,
+    /// Page tables, too, that are about to be given back. A CPU may walk through a table that its
+    /// paging-structure caches still have while it only speculates, so also between waking up and flushing,
+    /// and set accessed bits in what is somebody's data by then (Intel SDM 3A, 4.10.2.3 and 4.10.3.1). So
+    /// idle CPUs are interrupted for them, as Linux does for its `freed_tables`.
+    Tables,
 }
 
 /// What a CPU did and was spared, since it was last reset.
@@ -134,7 +147,12 @@ impl Shootdown {
         self.count.load(Ordering::Relaxed).max(1) as usize
     }
 
-    /// Lets a CPU take part from now on. Called on it, before it uses a translation that may change.
+    /// Lets a CPU take part from now on. Called on it, before it uses a translation that may change, and when it
+    /// can be interrupted.
+    ///
+    /// From the moment that the CPU's CR3 has tables with an instance's range until this returns, no page table
+    /// of an instance may be given back, because nobody makes the CPU forget its ways through them: so nothing
+    /// is purged or trimmed meanwhile, or the CPU starts on tables without the range.
     pub fn set_online(&self, flusher: &impl Flusher, isolated: bool) {
         let cpu = &self.cpus[flusher.here()];
         cpu.state.store(if isolated { ISOLATED } else { 0 }, Ordering::SeqCst);
@@ -164,23 +182,26 @@ impl Shootdown {
         Stamp(self.epoch.load(Ordering::SeqCst))
     }
 
-    /// Whether no CPU can use anything any more that was unmapped before the stamp.
-    pub fn is_flushed(&self, stamp: Stamp) -> bool {
+    /// Whether no CPU can use anything of this kind any more that was unmapped before the stamp.
+    pub fn is_flushed(&self, stamp: Stamp, stale: Stale) -> bool {
         if self.epoch.load(Ordering::SeqCst) <= stamp.0 {
             return false;
         }
         // An idle CPU will see an epoch above its own before it runs anything.
+        let sleeps = |cpu: &Cpu| {
+            stale == Stale::Translations && cpu.state.load(Ordering::SeqCst) & IDLE != 0
+        };
         self.online().iter().all(|number| {
             let cpu = &self.cpus[number];
-            cpu.flushed.load(Ordering::SeqCst) > stamp.0 || cpu.state.load(Ordering::SeqCst) & IDLE != 0
+            cpu.flushed.load(Ordering::SeqCst) > stamp.0 || sleeps(cpu)
         })
     }
 
     /// Makes every CPU forget what was unmapped before `stamp`, but for isolated ones if `reach` is
-    /// considerate; whether none of those was spared. Then nothing can be used any more that was
-    /// unmapped before, even if [`is_flushed`](Self::is_flushed) cannot tell for a moment, while a CPU
+    /// considerate; whether none of those was spared. Then nothing of the kind `stale` can be used any more that
+    /// was unmapped before, even if [`is_flushed`](Self::is_flushed) cannot tell for a moment, while a CPU
     /// that was idle catches up. Called pinned.
-    pub fn round(&self, flusher: &impl Flusher, stamp: Stamp, reach: Reach) -> bool {
+    pub fn round(&self, flusher: &impl Flusher, stamp: Stamp, reach: Reach, stale: Stale) -> bool {
         let _ = self.epoch.compare_exchange(stamp.0, stamp.0 + 1, Ordering::SeqCst, Ordering::SeqCst);
         fence(Ordering::SeqCst);
         let here = flusher.here();
@@ -195,7 +216,7 @@ impl Shootdown {
         let (mut targets, mut spared) = (CpuSet::EMPTY, false);
         for number in self.online().iter().filter(|&number| number != here) {
             if behind(number) {
-                let duty = self.duty(number, reach);
+                let duty = self.duty(number, reach, stale);
                 targets = targets.with_if(number, duty == Duty::Interrupt);
                 spared |= duty == Duty::Spare;
             } else {
@@ -212,23 +233,25 @@ impl Shootdown {
         !spared
     }
 
-    /// Makes every CPU forget the pages of these page-aligned ranges. Called pinned, after they were
-    /// unmapped or changed.
-    pub fn flush_pages(&self, flusher: &impl Flusher, ranges: &[Range<usize>]) {
+    /// Makes every CPU forget the pages of these page-aligned ranges, and of the kind `stale` what else they
+    /// may use there. Called pinned, after they were unmapped or changed.
+    pub fn flush_pages(&self, flusher: &impl Flusher, ranges: &[Range<usize>], stale: Stale) {
         let here = flusher.here();
+        // The entries are written before a broadcast begins; and before it is looked, once, who is online: a CPU
+        // that is not found there says so later, and flushes after that, see `set_online`.
+        fence(Ordering::SeqCst);
         if flusher.broadcasts() {
-            // The entries are written before it begins.
-            fence(Ordering::SeqCst);
             self.broadcast(flusher, Scope::Pages(ranges));
             return;
         }
-        let others = || self.online().iter().filter(|&number| number != here);
-        others().for_each(|number| self.cpus[number].mailbox.post(ranges));
+        let others = self.online().without(CpuSet::EMPTY.with_if(here, true));
+        others.iter().for_each(|number| self.cpus[number].mailbox.post(ranges));
         // Posted before it is looked who is idle; see `leave_idle`.
         fence(Ordering::SeqCst);
         let mut targets = CpuSet::EMPTY;
-        for number in others() {
-            targets = targets.with_if(number, self.duty(number, Reach::Everyone) == Duty::Interrupt);
+        for number in others.iter() {
+            let duty = self.duty(number, Reach::Everyone, stale);
+            targets = targets.with_if(number, duty == Duty::Interrupt);
         }
         self.interrupt(flusher, targets);
         for range in ranges {
@@ -265,7 +288,7 @@ impl Shootdown {
         self.serve(flusher);
     }
 
-    /// This CPU has nothing to run: nobody interrupts it. Called with interrupts off; until
+    /// This CPU has nothing to run: nobody interrupts it but to give page tables back. Called with interrupts off; until
     /// [`leave_idle`](Self::leave_idle) the CPU touches nothing that may be unmapped.
     pub fn enter_idle(&self, flusher: &impl Flusher) {
         self.cpus[flusher.here()].state.fetch_or(IDLE, Ordering::SeqCst);
@@ -340,11 +363,11 @@ impl Shootdown {
     }
 
     /// What is to be done about a CPU that is behind; counts what is unusual.
-    fn duty(&self, number: usize, reach: Reach) -> Duty {
+    fn duty(&self, number: usize, reach: Reach, stale: Stale) -> Duty {
         let cpu = &self.cpus[number];
         let state = cpu.state.load(Ordering::SeqCst);
         let (duty, counter) = match reach {
-            _ if state & IDLE != 0 => (Duty::Idle, &cpu.counters.idle),
+            _ if state & IDLE != 0 && stale == Stale::Translations => (Duty::Idle, &cpu.counters.idle),
             _ if state & ISOLATED == 0 => return Duty::Interrupt,
             Reach::Considerate => (Duty::Spare, &cpu.counters.spared),
             Reach::Everyone => (Duty::Interrupt, &cpu.counters.forced),

@@ -4,7 +4,7 @@
 extern crate std;
 
 use crate::{
-    BLOCK_SIZE, Cache, PAGE_SIZE, Platform, Protection, Reach, Stamp,
+    BLOCK_SIZE, Cache, PAGE_SIZE, Platform, Protection, Reach, Stale, Stamp,
     sim::{Machine, PageFault},
     tests::{address, free, instance, random_work},
     tests_calls::unmap,
@@ -54,15 +54,15 @@ fn a_broadcast_reaches_every_cpu_and_interrupts_none() {
 fn what_a_broadcast_flushed_is_not_flushed_again() {
     let machine = &Machine::broadcasting(2, 16);
     let shootdown = machine.shootdown();
-    let round = |stamp: Stamp| shootdown.round(&machine, stamp, Reach::Considerate);
+    let round = |stamp: Stamp| shootdown.round(&machine, stamp, Reach::Considerate, Stale::Translations);
     let first = shootdown.stamp();
-    assert!(!shootdown.is_flushed(first));
-    assert!(round(first) && shootdown.is_flushed(first));
+    assert!(!shootdown.is_flushed(first, Stale::Translations));
+    assert!(round(first) && shootdown.is_flushed(first, Stale::Translations));
     assert!(round(first));
     assert_eq!(machine.broadcasts(), (0, 1));
     let second = shootdown.stamp();
-    assert!(!shootdown.is_flushed(second), "it is later than the broadcast");
-    assert!(round(second) && shootdown.is_flushed(second));
+    assert!(!shootdown.is_flushed(second, Stale::Translations), "it is later than the broadcast");
+    assert!(round(second) && shootdown.is_flushed(second, Stale::Translations));
     assert_eq!(machine.broadcasts(), (0, 2));
 }
 

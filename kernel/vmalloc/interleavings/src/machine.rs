@@ -4,7 +4,7 @@ use crate::{
     atomic::{AtomicBool, Ordering},
     cpus::{CpuSet, MAX_CPUS},
     flusher::{Flusher, Scope},
-    shootdown::Shootdown,
+    shootdown::{Shootdown, Stale},
 };
 use loom::{
     sync::{Mutex, MutexGuard},
@@ -20,14 +20,16 @@ pub(crate) struct Machine {
     pub shootdown: Shootdown,
     /// Whether the page tables map the page.
     mapped: AtomicBool,
-    /// Whether the page's frame belongs to somebody else now.
+    /// What the page's frame, or the page table that a CPU finds it by, was given to somebody else for.
     reused: AtomicBool,
-    /// Whether each CPU has the translation in its TLB. Only its own thread, or who takes an interrupt
-    /// for it after its thread ended, uses it.
+    /// Whether what is reused is a page table: then a CPU that has a way through it must not even speculate.
+    is_table: bool,
+    /// Whether each CPU has the translation in its TLB, or the way in its paging-structure caches. Only its own
+    /// thread, or who takes an interrupt for it after its thread ended, uses it.
     cached: [AtomicBool; MAX_CPUS],
     /// Interrupts not yet taken.
     interrupts: [AtomicBool; MAX_CPUS],
-    /// CPUs that run nothing: not even what is on its way into their interrupt handler uses the page.
+    /// CPUs that run no program: what is on its way into their interrupt handler uses no page, but speculates.
     asleep: [AtomicBool; MAX_CPUS],
     /// CPUs whose threads ended: they do nothing but take interrupts.
     ended: [AtomicBool; MAX_CPUS],
@@ -48,20 +50,31 @@ pub(crate) struct Cpu {
 impl Machine {
     /// `cpus` CPUs online, the page mapped, and nothing cached.
     pub fn new(cpus: usize, isolated: CpuSet) -> Arc<Self> {
-        Self::with(cpus, isolated, None)
+        Self::with(cpus, isolated, None, false)
     }
 
-    /// The same, and it broadcasts.
+    /// A machine as [`new`](Self::new) makes it, that broadcasts.
     pub fn broadcasting(cpus: usize, isolated: CpuSet) -> Arc<Self> {
-        Self::with(cpus, isolated, Some(core::array::from_fn(|_| Mutex::new(()))))
+        Self::with(cpus, isolated, Some(core::array::from_fn(|_| Mutex::new(()))), false)
     }
 
-    fn with(cpus: usize, isolated: CpuSet, uses: Option<[Mutex<()>; MAX_CPUS]>) -> Arc<Self> {
+    /// A machine as [`new`](Self::new) makes it, on which a page table is what is unlinked and given away.
+    pub fn of_table(cpus: usize, isolated: CpuSet) -> Arc<Self> {
+        Self::with(cpus, isolated, None, true)
+    }
+
+    fn with(
+        cpus: usize,
+        isolated: CpuSet,
+        uses: Option<[Mutex<()>; MAX_CPUS]>,
+        is_table: bool,
+    ) -> Arc<Self> {
         let flags = || core::array::from_fn(|_| AtomicBool::new(false));
         let machine = Arc::new(Self {
             shootdown: Shootdown::new(),
             mapped: AtomicBool::new(true),
             reused: AtomicBool::new(false),
+            is_table,
             cached: flags(),
             interrupts: flags(),
             asleep: flags(),
@@ -115,6 +128,30 @@ impl Cpu {
         assert!(!self.machine.reused.load(Ordering::Relaxed), "CPU {} reads another's frame", self.number);
     }
 
+    /// The CPU speculates: it loads the translation if there is one, and walks by the ways that it has.
+    pub fn speculate(&self) {
+        let _use = self.machine.wait_for_use(self.number);
+        let cached = &self.machine.cached[self.number];
+        if cached.load(Ordering::Relaxed) {
+            let reused = self.machine.is_table && self.machine.reused.load(Ordering::Relaxed);
+            assert!(!reused, "CPU {} walks through another's data", self.number);
+        } else if self.machine.mapped.load(Ordering::Relaxed) {
+            cached.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// The CPU starts, on page tables that map the page, and is not online yet: no program runs there.
+    pub fn start(&self) {
+        self.machine.asleep[self.number].store(true, Ordering::Relaxed);
+        self.speculate();
+    }
+
+    /// The CPU, which has [started](Self::start), is online: programs may run.
+    pub fn come_online(&self, isolated: bool) {
+        self.machine.shootdown.set_online(self, isolated);
+        self.machine.asleep[self.number].store(false, Ordering::Relaxed);
+    }
+
     /// Takes the interrupt that waits, if there is one.
     pub fn take_interrupt(&self) {
         if self.machine.interrupts[self.number].swap(false, Ordering::AcqRel) {
@@ -141,8 +178,9 @@ impl Cpu {
         self.machine.asleep[self.number].store(true, Ordering::Relaxed);
     }
 
-    /// The CPU wakes.
+    /// The CPU wakes. What comes first of its interrupt handler speculates on anything.
     pub fn leave_idle(&self) {
+        self.speculate();
         self.machine.shootdown.leave_idle(self);
         self.machine.asleep[self.number].store(false, Ordering::Relaxed);
     }
@@ -150,11 +188,20 @@ impl Cpu {
     /// Up to the moment of a flush the CPU may use the page, and at once afterwards it may speculate on
     /// it, and have the translation again.
     fn flush(&self) {
-        if !self.machine.asleep[self.number].load(Ordering::Relaxed) {
+        if self.machine.asleep[self.number].load(Ordering::Relaxed) {
+            self.speculate();
+        } else {
             self.use_page();
         }
+        // What a broadcast that is over has unmapped is seen to be unmapped.
+        let _use = self.machine.wait_for_use(self.number);
         let mapped = self.machine.mapped.load(Ordering::Relaxed);
         self.machine.cached[self.number].store(mapped, Ordering::Relaxed);
+    }
+
+    /// What is given away.
+    pub fn stale(&self) -> Stale {
+        if self.machine.is_table { Stale::Tables } else { Stale::Translations }
     }
 
     /// The last of the CPU's thread.

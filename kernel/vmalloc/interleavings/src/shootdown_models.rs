@@ -4,7 +4,7 @@ use crate::{
     cpus::CpuSet,
     flusher::Flusher,
     machine::{Cpu, Machine, PAGE, explore},
-    shootdown::Reach,
+    shootdown::{Reach, Stale},
 };
 use loom::thread;
 
@@ -28,10 +28,10 @@ fn unmap_and_reuse(cpu: &Cpu, exact: bool) {
     cpu.machine.unmap();
     let shootdown = &cpu.machine.shootdown;
     if exact {
-        shootdown.flush_pages(cpu, &[range(0)]);
+        shootdown.flush_pages(cpu, &[range(0)], cpu.stale());
     } else {
         let stamp = shootdown.stamp();
-        assert!(shootdown.round(cpu, stamp, Reach::Everyone));
+        assert!(shootdown.round(cpu, stamp, Reach::Everyone, cpu.stale()));
     }
     cpu.machine.reuse();
 }
@@ -49,7 +49,7 @@ pub fn a_round_reaches_a_cpu_that_uses_the_page() {
                 cpu.use_page();
                 if flushes_itself {
                     let stamp = cpu.machine.shootdown.stamp();
-                    cpu.machine.shootdown.round(cpu, stamp, Reach::Everyone);
+                    cpu.machine.shootdown.round(cpu, stamp, Reach::Everyone, Stale::Translations);
                     cpu.use_page();
                 }
                 cpu.take_interrupt();
@@ -109,9 +109,9 @@ pub fn two_cpus_flush_each_other() {
             let flush = move |cpu: &Cpu| {
                 let shootdown = &cpu.machine.shootdown;
                 if exact {
-                    shootdown.flush_pages(cpu, &[range(0)]);
+                    shootdown.flush_pages(cpu, &[range(0)], Stale::Translations);
                 } else {
-                    shootdown.round(cpu, shootdown.stamp(), Reach::Everyone);
+                    shootdown.round(cpu, shootdown.stamp(), Reach::Everyone, Stale::Translations);
                 }
             };
             let other = run(machine.cpu(1), flush);
@@ -138,12 +138,12 @@ pub fn nobody_is_confirmed_before_its_range_was_flushed() {
             });
             // It does not matter what the second one flushes, nor whether it waits: it confuses the first.
             let second = run(machine.cpu(1).impatient(), |cpu| {
-                cpu.machine.shootdown.flush_pages(cpu, &[range(1)]);
+                cpu.machine.shootdown.flush_pages(cpu, &[range(1)], Stale::Translations);
             });
             let this = machine.cpu(0);
             machine.unmap();
             let list: Vec<_> = (0..ranges).rev().map(range).collect();
-            machine.shootdown.flush_pages(&this, &list);
+            machine.shootdown.flush_pages(&this, &list, Stale::Translations);
             machine.reuse();
             this.end();
             [target, second].into_iter().for_each(|thread| thread.join().expect("no stale use"));
@@ -167,14 +167,14 @@ pub fn what_an_isolated_cpu_may_reach_waits_for_its_own_flush() {
         let this = machine.cpu(0);
         machine.unmap();
         let stamp = machine.shootdown.stamp();
-        let complete = machine.shootdown.round(&this, stamp, Reach::Considerate);
-        if complete || machine.shootdown.is_flushed(stamp) {
+        let complete = machine.shootdown.round(&this, stamp, Reach::Considerate, Stale::Translations);
+        if complete || machine.shootdown.is_flushed(stamp, Stale::Translations) {
             machine.reuse();
         }
         other.join().expect("no stale use");
-        if !machine.shootdown.is_flushed(stamp) {
+        if !machine.shootdown.is_flushed(stamp, Stale::Translations) {
             machine.cpu(1).uninterrupted(|| machine.shootdown.flush_all_here(&machine.cpu(1)));
-            assert!(machine.shootdown.is_flushed(stamp) && !machine.cpu(1).has_cached());
+            assert!(machine.shootdown.is_flushed(stamp, Stale::Translations) && !machine.cpu(1).has_cached());
         }
     });
 }
@@ -191,7 +191,7 @@ pub fn a_broadcast_reaches_a_cpu_whatever_it_does() {
             let other = run(machine.cpu(1), move |cpu| {
                 cpu.use_page();
                 let shootdown = &cpu.machine.shootdown;
-                assert!(shootdown.round(cpu, shootdown.stamp(), Reach::Considerate));
+                assert!(shootdown.round(cpu, shootdown.stamp(), Reach::Considerate, Stale::Translations));
                 cpu.use_page();
                 cpu.enter_idle();
                 cpu.leave_idle();
@@ -222,6 +222,69 @@ pub fn a_table_is_not_given_away_while_somebody_looks_at_it() {
             });
             unmap_and_reuse(&machine.cpu(0), exact);
             other.join().expect("no stale look");
+        });
+    }
+}
+
+/// A CPU that has a way through a page table goes idle, or is isolated too, and speculates when it wakes, before
+/// it catches up: it must not walk through what is somebody's data by then. Four preemptions.
+///
+/// Seen failing: with idle CPUs not interrupted, by rounds and by ranges; with an idle CPU counted as flushed.
+pub fn a_table_is_not_given_away_while_an_idle_cpu_may_walk_through_it() {
+    for (exact, isolated) in [(false, false), (true, false), (false, true)] {
+        explore(4, move || {
+            let machine = Machine::of_table(2, NOBODY.with_if(1, isolated));
+            let other = run(machine.cpu(1), |cpu| {
+                cpu.speculate();
+                cpu.take_interrupt();
+                cpu.enter_idle();
+                cpu.leave_idle();
+                cpu.take_interrupt();
+                cpu.speculate();
+            });
+            unmap_and_reuse(&machine.cpu(0), exact);
+            other.join().expect("no walk");
+        });
+    }
+    explore(4, || {
+        let machine = Machine::of_table(2, NOBODY.with_if(1, true));
+        let other = run(machine.cpu(1), |cpu| {
+            cpu.speculate();
+            cpu.enter_idle();
+            cpu.leave_idle();
+            cpu.speculate();
+        });
+        let this = machine.cpu(0);
+        machine.unmap();
+        let stamp = machine.shootdown.stamp();
+        let complete = machine.shootdown.round(&this, stamp, Reach::Considerate, Stale::Tables);
+        if complete || machine.shootdown.is_flushed(stamp, Stale::Tables) {
+            machine.reuse();
+        }
+        other.join().expect("no walk");
+    });
+}
+
+/// A CPU that has loaded the translation, on tables that map the page, comes online while another one flushes:
+/// either is it told, or it flushes afterwards. Four preemptions.
+///
+/// Seen failing: with `set_online` not flushing; by ranges, with ranges posted to the CPUs that are online before
+/// the fence in `flush_pages`, and those interrupted that are online behind it. (Loom changes threads at accesses,
+/// not at fences: for that one it needs a load of `online`, whatever it loads, right before the fence.)
+pub fn a_cpu_that_comes_online_has_nothing_stale() {
+    for (broadcasts, exact) in [(false, false), (false, true), (true, false), (true, true)] {
+        explore(4, move || {
+            let new = if broadcasts { Machine::broadcasting } else { Machine::new };
+            let machine = new(1, NOBODY);
+            let other = run(machine.cpu(1), |cpu| {
+                cpu.start();
+                cpu.come_online(false);
+                cpu.speculate();
+                cpu.take_interrupt();
+                cpu.use_page();
+            });
+            unmap_and_reuse(&machine.cpu(0), exact);
+            other.join().expect("no stale use");
         });
     }
 }

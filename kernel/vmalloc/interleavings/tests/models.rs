@@ -43,6 +43,16 @@ fn a_table_is_not_given_away_while_somebody_looks_at_it() {
 }
 
 #[test]
+fn a_table_is_not_given_away_while_an_idle_cpu_may_walk_through_it() {
+    shootdown_models::a_table_is_not_given_away_while_an_idle_cpu_may_walk_through_it();
+}
+
+#[test]
+fn a_cpu_that_comes_online_has_nothing_stale() {
+    shootdown_models::a_cpu_that_comes_online_has_nothing_stale();
+}
+
+#[test]
 fn no_page_is_lost_and_none_comes_back_before_its_flush() {
     block_models::no_page_is_lost_and_none_comes_back_before_its_flush();
 }
