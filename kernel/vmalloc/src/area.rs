@@ -338,9 +338,23 @@ impl<P: Platform> Vmalloc<P> {
 /// Marks the ends of an area that is complete, the first page last: it makes the area known.
 #[inline]
 pub(crate) fn publish(first: &AtomicU64, last: &AtomicU64) {
-    // Nobody else writes these entries, but a CPU may set accessed and dirty bits: they are set.
+    // Nobody else writes these entries: nobody knows the address, so no CPU marks one dirty, and they are marked
+    // accessed.
     last.store(Entry(last.load(Ordering::Relaxed)).with_last().0, Ordering::Relaxed);
     first.store(Entry(first.load(Ordering::Relaxed)).with_first().0, Ordering::Release);
+}
+
+/// Marks the last page of an area that is known and may be in use: in one step, as CPUs, and `frame_at`, may mark
+/// the entry dirty meanwhile.
+#[inline]
+pub(crate) fn mark_last(slot: &AtomicU64) {
+    slot.fetch_or(Entry::LAST_MARK, Ordering::Release);
+}
+
+/// Takes the mark of the last page of an area away, as [`mark_last`] sets it.
+#[inline]
+pub(crate) fn unmark_last(slot: &AtomicU64) {
+    slot.fetch_and(!Entry::LAST_MARK, Ordering::Release);
 }
 
 /// Unmaps the first page of an area that owns its frames, or that does not, if there is one and no
@@ -358,7 +372,8 @@ pub(crate) fn claim(slot: &AtomicU64, owned: bool) -> Option<Entry> {
     None
 }
 
-/// Unmaps a page of an area that was claimed: the entry before.
+/// Unmaps a page of an area that was claimed: the entry before. Nobody uses the area any more, so no CPU marks
+/// the entry meanwhile.
 #[inline]
 pub(crate) fn unmap(slot: &AtomicU64) -> Entry {
     let entry = Entry(slot.load(Ordering::Relaxed));

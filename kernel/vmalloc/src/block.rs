@@ -162,6 +162,21 @@ impl Block {
         link.is_present().then(|| unsafe { tables::table(platform, link.frame()) })
     }
 
+    /// Remembers the leaf table that `link` links, unless the block has one; whether it had none.
+    pub fn set_split_leaf(&self, link: Entry) -> bool {
+        self.leaf.compare_exchange(0, link.0, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    /// One 2 MiB page less is in the run that starts here.
+    pub fn count_split(&self) {
+        let less = |word| match Role::from_word(word) {
+            Role::Head { blocks, huge } => Some(Role::Head { blocks, huge: huge.checked_sub(1)? }.to_word()),
+            _ => None,
+        };
+        // Several blocks of a run may be split at once. A run that is only made is counted when it is known.
+        let _ = self.role.fetch_update(Ordering::AcqRel, Ordering::Acquire, less);
+    }
+
     /// Remembers the leaf table, or with `None` forgets it; returns the one before.
     pub fn set_leaf(&self, frame: Option<Frame>) -> Option<Frame> {
         let link = frame.map_or(0, |frame| Entry::table(frame).0);

@@ -183,6 +183,8 @@ pub(crate) struct GuardInfo {
 
 impl Entry {
     pub const UNUSED: Self = Self(0);
+    /// The mark of an area's last page.
+    pub const LAST_MARK: u64 = LAST;
 
     /// Maps a 4 KiB frame. Never global, so that a CR3 write drops it.
     #[inline]

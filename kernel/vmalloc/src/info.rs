@@ -13,6 +13,7 @@ use crate::{
     entry::{Entry, Kind},
     platform::{BLOCK_PAGES, BLOCK_SHIFT, PAGE_SHIFT, PAGE_SIZE, Platform, Table},
     run::blocks_for,
+    split::Mapping,
 };
 use core::{fmt, panic::Location, sync::atomic::Ordering};
 
@@ -200,8 +201,11 @@ impl<P: Platform> Vmalloc<P> {
     }
 
     fn run_area(&self, number: usize, blocks: usize, huge: usize, look: &Look) -> Option<AreaInfo> {
-        let start = self.run_start(self.table.get(number, look)?)?;
-        if !Entry(start.load(Ordering::Acquire)).is_first() {
+        let first = match self.mapping(self.table.get(number, look)?)? {
+            Mapping::Small(leaf) | Mapping::Unflushed(leaf, _) => load(leaf, 0),
+            Mapping::Huge(_, entry) => entry,
+        };
+        if !first.is_first() {
             // It was just freed, or is not complete.
             return None;
         }

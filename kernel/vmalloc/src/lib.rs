@@ -18,7 +18,7 @@
 //! | `ram` | `vm_map_ram` |
 //! | `congruent`, `populate` | several areas at set distances, whose pages come and go |
 //! | `realloc`, `resize` | shrinking and growing; growth moves entries, not bytes |
-//! | `protect` | changing protections |
+//! | `protect`, `split` | changing protections, and splitting 2 MiB pages for it |
 //! | `read` | reading what may vanish |
 //! | `allocator` | `VBox` and `VVec`, with the feature `collections` |
 //! | `notify` | asking others to give back |
@@ -88,6 +88,7 @@ mod shootdown;
 mod sim;
 mod slots;
 mod small;
+mod split;
 mod stats;
 mod tables;
 #[cfg(test)]
@@ -114,6 +115,8 @@ mod tests_ram;
 mod tests_records;
 #[cfg(test)]
 mod tests_resize;
+#[cfg(test)]
+mod tests_split;
 #[cfg(test)]
 mod tests_trace;
 mod trace;

@@ -9,13 +9,10 @@ use crate::{
     entry::{Entry, Kind, Protection},
     flush::Unflushed,
     info::AreaInfo,
-    platform::{BLOCK_PAGES, BLOCK_SHIFT, PAGE_SIZE, Platform},
-    run::blocks_for,
+    platform::{BLOCK_PAGES, BLOCK_SHIFT, BLOCK_SIZE, PAGE_SIZE, Platform},
+    split::Mapping,
 };
-use core::{
-    ptr::NonNull,
-    sync::atomic::{AtomicU64, Ordering},
-};
+use core::{ptr::NonNull, sync::atomic::Ordering};
 
 impl<P: Platform> Vmalloc<P> {
     /// Changes the protection of the pages of `size` bytes from `start`, which is page-aligned, all in
@@ -25,8 +22,8 @@ impl<P: Platform> Vmalloc<P> {
     /// See [`ProtectError`]; nothing has changed then.
     ///
     /// # Safety
-    /// Nobody counts on the protection the pages had, and nobody frees the area meanwhile. What is
-    /// made executable is code.
+    /// Nobody counts on the protection the pages had, and nobody frees or resizes the area meanwhile. What is
+    /// made executable is code. Several CPUs may protect parts of one area at once.
     pub unsafe fn set_protection(
         &self,
         start: NonNull<u8>,
@@ -50,11 +47,7 @@ impl<P: Platform> Vmalloc<P> {
         self.split_ends(&area, start, end)?;
         let mut at = start;
         while at < end {
-            let (slot, bytes) = self.entry_at(&area, at);
-            // In one step: a CPU that writes, or `frame_at`, may mark a page of zeros dirty meanwhile.
-            let protected = |entry| Some(Entry(entry).protected(protection).0);
-            let _ = slot.fetch_update(Ordering::Relaxed, Ordering::Relaxed, protected);
-            at += bytes;
+            at = self.protect_block(at, end, protection);
         }
         Unflushed::new((), start..end).flush(self);
         Ok(())
@@ -67,19 +60,42 @@ impl<P: Platform> Vmalloc<P> {
             if area.huge_pages > 0 && inside_block && edge < area.mapped_end() {
                 let number = (edge - self.range.start) >> BLOCK_SHIFT;
                 self.split_huge(number).map_err(|_| ProtectError::OutOfFrames)?;
-                let first = (area.start - self.range.start) >> BLOCK_SHIFT;
-                self.set_head(first, blocks_for(area.pages));
             }
         }
         Ok(())
     }
 
-    /// The entry that maps an address of an area, and how many bytes from there on it maps.
-    fn entry_at(&self, area: &AreaInfo, address: usize) -> (&AtomicU64, usize) {
-        let number = (area.start - self.range.start) >> BLOCK_SHIFT;
-        let first = (area.start - self.range.start) / PAGE_SIZE % BLOCK_PAGES;
-        let slot = self.run_entry(number, first + (address - area.start) / PAGE_SIZE);
-        let huge = Entry(slot.load(Ordering::Relaxed)).is_huge();
-        (slot, if huge { BLOCK_PAGES * PAGE_SIZE } else { PAGE_SIZE })
+    /// Changes the protection of the pages from `start` on that are in one block: the first address behind.
+    ///
+    /// Each entry is changed in one step: a CPU that writes, or `frame_at`, may mark it dirty meanwhile.
+    fn protect_block(&self, start: usize, end: usize, protection: Protection) -> usize {
+        let number = (start - self.range.start) >> BLOCK_SHIFT;
+        let end = end.min(self.address(number + 1, 0));
+        let block = self.block(number);
+        // Ends: another CPU may split the block once, or protect all of it, each time it goes around.
+        loop {
+            match self.mapping(block) {
+                Some(Mapping::Small(leaf)) => {
+                    let first = start / PAGE_SIZE % BLOCK_PAGES;
+                    for slot in &leaf[first..first + (end - start) / PAGE_SIZE] {
+                        let protected = |entry| Some(Entry(entry).protected(protection).0);
+                        let _ = slot.fetch_update(Ordering::Relaxed, Ordering::Relaxed, protected);
+                    }
+                    return end;
+                }
+                // Rights differ from those of the 2 MiB page from here on.
+                Some(Mapping::Unflushed(_, link)) => self.finish_split(block, link),
+                Some(Mapping::Huge(slot, entry)) if entry.is_present() => {
+                    debug_assert_eq!(end - start, BLOCK_SIZE, "what is covered in part was split");
+                    let protected = entry.protected(protection).0;
+                    let changed =
+                        slot.compare_exchange(entry.0, protected, Ordering::Relaxed, Ordering::Relaxed);
+                    if changed.is_ok() {
+                        return end;
+                    }
+                }
+                _ => unreachable!("block {number} of the area is mapped"),
+            }
+        }
     }
 }

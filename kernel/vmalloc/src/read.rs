@@ -1,7 +1,7 @@
 //! Reading what may vanish at any time: for debuggers, dumps and `/dev/kmem`-like users.
 //!
 //! Nothing here dereferences an address of the range. Each page is read through the direct map, and
-//! counts only if its entry is still the same afterwards; frames may be somebody else's by then, but
+//! counts only if it has the same frame afterwards; frames may be somebody else's by then, but
 //! what was read of them is thrown away.
 
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
     entry::{Entry, Kind},
     info::Look,
     platform::{BLOCK_PAGES, BLOCK_SHIFT, Frame, PAGE_SHIFT, PAGE_SIZE, Platform},
-    tables,
+    split::Mapping,
 };
 use core::sync::atomic::{AtomicU64, Ordering, fence};
 
@@ -29,20 +29,21 @@ impl<P: Platform> Vmalloc<P> {
     }
 
     fn frame_there(&self, address: usize, look: &Look) -> Option<Frame> {
-        let (slot, page) = self.slot_at(address, look)?;
-        let mut entry = Entry(slot.load(Ordering::Acquire));
-        // Who knows the frame may write it by another mapping: it does not count as never written.
-        while entry.is_owned() && entry.is_known_zero() {
-            match slot.compare_exchange(entry.0, entry.with_dirty().0, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => break,
-                Err(now) => entry = Entry(now),
+        // Who knows the frame may write it by another mapping: it does not count as never written. Ends: an entry
+        // that changed meanwhile was marked, protected, freed, or its 2 MiB page was split.
+        loop {
+            let (slot, entry, frame) = self.slot_at(address, look)?;
+            let is_marked = !(entry.is_owned() && entry.is_known_zero());
+            let mark =
+                || slot.compare_exchange(entry.0, entry.with_dirty().0, Ordering::AcqRel, Ordering::Relaxed);
+            if is_marked || mark().is_ok() {
+                return Some(frame);
             }
         }
-        entry.is_present().then(|| Frame::new(entry.frame().number() + page))
     }
 
-    /// The entry that maps an address, and for a 2 MiB page which of its frames.
-    fn slot_at(&self, address: usize, look: &Look) -> Option<(&AtomicU64, u64)> {
+    /// The present entry that maps an address, where it is, and the frame that it maps there.
+    fn slot_at(&self, address: usize, look: &Look) -> Option<(&AtomicU64, Entry, Frame)> {
         if !self.contains(address) {
             return None;
         }
@@ -52,11 +53,16 @@ impl<P: Platform> Vmalloc<P> {
         if matches!(block.role(), Role::Unused | Role::Freed { .. } | Role::Kept { .. }) {
             return None;
         }
-        if let Some(leaf) = block.leaf(&self.platform) {
-            return Some((&leaf[page], 0));
+        match self.mapping(block)? {
+            Mapping::Small(leaf) | Mapping::Unflushed(leaf, _) => {
+                let entry = Entry(leaf[page].load(Ordering::Acquire));
+                entry.is_present().then(|| (&leaf[page], entry, entry.frame()))
+            }
+            Mapping::Huge(slot, entry) => {
+                let frame = || Frame::new(entry.frame().number() + page as u64);
+                entry.is_present().then(|| (slot, entry, frame()))
+            }
         }
-        let slot = tables::block_entry(&self.platform, address)?;
-        Entry(slot.load(Ordering::Acquire)).is_huge().then_some((slot, page as u64))
     }
 
     /// Reads memory from `address` on into `buffer`, and returns how many bytes of it were mapped.
@@ -80,20 +86,19 @@ impl<P: Platform> Vmalloc<P> {
 
     /// Reads bytes of one page; `false` if it is not, or did not stay, mapped.
     fn read_page(&self, address: usize, buffer: &mut [u8], look: &Look) -> bool {
-        let Some((slot, page)) = self.slot_at(address, look) else { return false };
-        let entry = Entry(slot.load(Ordering::Acquire));
-        if !entry.is_present() || self.area_at(address, look).is_none_or(|area| area.kind == Kind::Ioremap) {
+        let Some((.., frame)) = self.slot_at(address, look) else { return false };
+        if self.area_at(address, look).is_none_or(|area| area.kind == Kind::Ioremap) {
             return false;
         }
-        let frame = Frame::new(entry.frame().number() + page);
         let bytes = self.platform.direct_map(frame).as_ptr().wrapping_add(address % PAGE_SIZE);
         for (offset, byte) in buffer.iter_mut().enumerate() {
             // SAFETY: promise 2 of `Platform`: the direct map shows every frame for ever; the offset
             // stays inside it. Others may write meanwhile: each byte is read once, as it is.
             *byte = unsafe { bytes.add(offset).read_volatile() };
         }
-        // The bytes were read before the entry is looked at again.
+        // The bytes were read before the entry is looked at again. The page may have been marked, protected or
+        // split meanwhile. It was not freed and mapped anew to the same frame: no flush is over before this look.
         fence(Ordering::Acquire);
-        slot.load(Ordering::Relaxed) == entry.0
+        self.slot_at(address, look).is_some_and(|(.., now)| now == frame)
     }
 }

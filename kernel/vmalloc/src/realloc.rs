@@ -6,7 +6,7 @@
 
 use crate::{
     AllocError, FreeError, ReallocError, Vmalloc,
-    area::{clear, publish, unmap},
+    area::{clear, mark_last, unmap, unmark_last},
     block::Role,
     entry::{Attributes, Cache, Entry, GuardInfo, Kind, Protection},
     flush::Unflushed,
@@ -101,15 +101,13 @@ impl<P: Platform> Vmalloc<P> {
     /// Writes the guard and marks the last page of an area whose first page is marked.
     fn set_end(&self, place: Place, pages: usize, guard: GuardInfo) {
         self.page_entry(place, pages).store(Entry::guard(guard).0, Ordering::Relaxed);
-        publish(self.page_entry(place, 0), self.page_entry(place, pages - 1));
+        mark_last(self.page_entry(place, pages - 1));
     }
 
     /// From here on nothing fails, and the area is another one.
     fn unmark_last(&self, place: Place, pages: usize) {
         self.trace_old(place, pages);
-        let last = self.page_entry(place, pages - 1);
-        let entry = Entry(last.load(Ordering::Relaxed));
-        last.store(entry.without_last().0, Ordering::Relaxed);
+        unmark_last(self.page_entry(place, pages - 1));
     }
 
     /// The area as it was, of `pages` pages, is no more.
@@ -289,8 +287,8 @@ impl<P: Platform> Vmalloc<P> {
         self.trace_old(from, old);
         let mut page = 0;
         while page < old {
-            let slot = self.page_entry(from, page);
-            let entry = clear(slot);
+            // In one step: who knows the frame may have the entry marked dirty meanwhile.
+            let entry = Entry(self.page_entry(from, page).swap(Entry::UNUSED.0, Ordering::Relaxed));
             let moved = if page + if entry.is_huge() { BLOCK_PAGES } else { 1 } >= old {
                 entry.without_last()
             } else {

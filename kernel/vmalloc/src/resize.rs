@@ -10,6 +10,7 @@
 
 use crate::{
     Vmalloc,
+    area::{mark_last, unmark_last},
     block::{Block, Role},
     entry::{Attributes, Cache, Entry, GuardInfo, Kind, Protection},
     platform::{BLOCK_PAGES, CpuPin, PAGE_SIZE, Platform},
@@ -74,7 +75,7 @@ impl<P: Platform> Vmalloc<P> {
         if new < old {
             self.trace_resized(block, first, old);
             // First: what is cut off is purged by whoever finds that too much waits, perhaps this thread.
-            set_last(&slots[new - 1]);
+            mark_last(&slots[new - 1]);
             self.cut(block, first, &slots[..old + 1], new, guard);
             return true;
         }
@@ -84,8 +85,8 @@ impl<P: Platform> Vmalloc<P> {
         self.trace_resized(block, first, old);
         // The guard first, as when an area is made. Whoever looks meanwhile finds no area.
         slots[new].store(guard.0, Ordering::Relaxed);
-        set_last(&slots[new - 1]);
-        slots[old - 1].store(load(&slots[old - 1]).without_last().0, Ordering::Release);
+        mark_last(&slots[new - 1]);
+        unmark_last(&slots[old - 1]);
         true
     }
 
@@ -146,8 +147,4 @@ fn load(slot: &AtomicU64) -> Entry {
 fn hidden(slot: &AtomicU64) -> Entry {
     let entry = load(slot);
     if entry.is_present() { entry.quarantined().unmarked() } else { entry }
-}
-
-fn set_last(slot: &AtomicU64) {
-    slot.store(load(slot).with_last().0, Ordering::Release);
 }

@@ -7,6 +7,7 @@ use crate::{
     entry::{Entry, GuardInfo},
     platform::{BLOCK_PAGES, Frame, Platform},
     request::{Backing, Shape},
+    split::Mapping,
 };
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -86,20 +87,31 @@ impl<P: Platform> Vmalloc<P> {
         Ok(())
     }
 
-    /// The entry that maps page `page` of a run: in a leaf table, or above it for a 2 MiB page.
+    /// The entry that maps page `page` of a run: in a leaf table, or above it for a 2 MiB page. For who has the
+    /// run to himself; others may find that a 2 MiB page is [split](Self::mapping).
     pub(crate) fn run_entry(&self, first: usize, page: usize) -> &AtomicU64 {
         let number = first + page / BLOCK_PAGES;
-        let leaf = self.block(number).leaf(&self.platform).map(|leaf| &leaf[page % BLOCK_PAGES]);
-        match leaf.or_else(|| self.block_entry(number)) {
-            Some(entry) => entry,
-            None => unreachable!("block {number} of the run is mapped"),
+        match self.mapping(self.block(number)) {
+            Some(Mapping::Small(leaf) | Mapping::Unflushed(leaf, _)) => &leaf[page % BLOCK_PAGES],
+            Some(Mapping::Huge(slot, _)) => slot,
+            None => unreachable!("block {number} of the run has a directory"),
         }
     }
 
     /// The entry of the first page of the run that starts at a block, if one does.
     pub(crate) fn run_start(&self, block: &Block) -> Option<&AtomicU64> {
-        let entry = block.leaf(&self.platform).map(|leaf| &leaf[0]);
-        entry.or_else(|| self.block_entry(block.number()))
+        match self.mapping(block)? {
+            Mapping::Small(leaf) | Mapping::Unflushed(leaf, _) => Some(&leaf[0]),
+            Mapping::Huge(slot, _) => Some(slot),
+        }
+    }
+
+    /// The first block of the run that a block belongs to.
+    pub(crate) fn head_of(&self, block: &Block) -> &Block {
+        match block.role() {
+            Role::Tail { behind } => self.block(block.number() - behind as usize),
+            _ => self.block(block.number()),
+        }
     }
 
     /// Claims the run that starts at a block, so that it is the caller's alone; `false` if none of this kind does.
@@ -203,23 +215,5 @@ impl<P: Platform> Vmalloc<P> {
         if let Some(leaf) = self.block(number).set_leaf(None) {
             self.give_leaf(leaf);
         }
-    }
-
-    /// Replaces the 2 MiB page of a block of a run by small pages to the same frames. The caller
-    /// flushes the block before it relies on the small pages alone.
-    pub(crate) fn split_huge(&self, number: usize) -> Result<(), AllocError> {
-        let (block, link) = self.make_block(number)?;
-        let huge = Entry(link.load(Ordering::Relaxed));
-        if !huge.is_huge() {
-            return Ok(());
-        }
-        let table = self.take_leaf().ok_or(AllocError::OutOfFrames)?;
-        block.set_leaf(Some(table));
-        let Some(leaf) = block.leaf(&self.platform) else { unreachable!("just linked") };
-        for (page, slot) in leaf.iter().enumerate() {
-            slot.store(huge.small_page(page).0, Ordering::Relaxed);
-        }
-        link.store(Entry::table(table).0, Ordering::Release);
-        Ok(())
     }
 }

@@ -188,9 +188,7 @@ impl Shootdown {
             return false;
         }
         // An idle CPU will see an epoch above its own before it runs anything.
-        let sleeps = |cpu: &Cpu| {
-            stale == Stale::Translations && cpu.state.load(Ordering::SeqCst) & IDLE != 0
-        };
+        let sleeps = |cpu: &Cpu| stale == Stale::Translations && cpu.state.load(Ordering::SeqCst) & IDLE != 0;
         self.online().iter().all(|number| {
             let cpu = &self.cpus[number];
             cpu.flushed.load(Ordering::SeqCst) > stamp.0 || sleeps(cpu)

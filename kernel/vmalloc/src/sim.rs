@@ -2,24 +2,32 @@
 //! until they are told to.
 //!
 //! A real TLB may drop a translation at any time, which hides missing flushes. Here each CPU keeps
-//! every translation, and every way to a leaf table, that it ever loaded. The oracle: whenever a
-//! frame or a table is given back, no CPU may still be able to reach it; [`Machine::check`] finds
-//! translations that disagree with the page tables.
+//! every translation, with its size, rights and dirty bit, and every way to a leaf table, that it ever loaded.
+//! The oracle: whenever a frame or a table is given back, no CPU may still be able to reach it, where an idle CPU
+//! reaches no page, but walks through tables; no CPU may have two translations of a page that it must not have at
+//! once; [`Machine::check`] finds translations that disagree with the page tables. Other CPUs can be made to act
+//! in the middle of a call of the library ([`Machine::interleave`]).
 
 extern crate std;
 
+mod entry;
 mod flusher;
+mod mmu;
+mod others;
 mod readers;
 mod tlb;
 
 use crate::Event;
-use crate::platform::{BLOCK_PAGES, BLOCK_SIZE, CpuPin, Frame, PAGE_SHIFT, PAGE_SIZE, Platform, Table};
+use crate::platform::{BLOCK_PAGES, BLOCK_SIZE, CpuPin, Frame, LockClass, PAGE_SIZE, Platform, Table};
 use crate::shootdown::Shootdown;
 use core::{
     ops::Range,
+    panic::Location,
     ptr::NonNull,
     sync::atomic::{AtomicBool, AtomicIsize, AtomicUsize, Ordering},
 };
+use entry::PRESENT;
+use others::{Bar, Others};
 use readers::{Readers, Reading};
 use std::{alloc::Layout, collections::BTreeSet, sync::Mutex, vec::Vec};
 use tlb::Tlb;
@@ -27,12 +35,11 @@ use tlb::Tlb;
 /// Frame numbers start here, so that 0 is never a frame.
 const FIRST_FRAME: u64 = 0x1000;
 
-const PRESENT: u64 = 1;
-const HUGE: u64 = 1 << 7;
-
 struct State {
     free: BTreeSet<u64>,
     tlbs: Vec<Tlb>,
+    /// CPUs that have nothing to run.
+    asleep: Vec<bool>,
     page_flushes: usize,
     full_flushes: usize,
     interrupts: usize,
@@ -56,6 +63,7 @@ pub(crate) struct Machine {
     events: Mutex<Vec<Event>>,
     broadcasts: bool,
     readers: Readers,
+    others: Others,
 }
 
 // SAFETY: `memory` is only a base address; what lies there is shared under the platform's promises.
@@ -71,6 +79,14 @@ impl CpuPin for Pin<'_> {
     fn cpu(&self) -> usize {
         self.0
     }
+
+    fn acquiring(&self, _: LockClass, _: &'static Location<'static>) {
+        core::mem::forget(Bar::new());
+    }
+
+    fn released(&self, _: LockClass) {
+        Bar::lift();
+    }
 }
 
 impl Machine {
@@ -81,6 +97,7 @@ impl Machine {
         let state = State {
             free: (FIRST_FRAME + 1..=FIRST_FRAME + frames as u64).collect(),
             tlbs: (0..cpus).map(|_| Tlb::default()).collect(),
+            asleep: std::vec![false; cpus],
             page_flushes: 0,
             full_flushes: 0,
             interrupts: 0,
@@ -99,6 +116,7 @@ impl Machine {
             events: Mutex::new(Vec::new()),
             broadcasts: false,
             readers: Readers::new(),
+            others: Others::default(),
         };
         for cpu in 0..cpus {
             machine.run_on(cpu);
@@ -129,6 +147,28 @@ impl Machine {
     /// The library's calls that follow run on this CPU.
     pub fn run_on(&self, cpu: usize) {
         self.cpu.store(cpu, Ordering::Relaxed);
+    }
+
+    /// Gives a CPU nothing to run, until it is [woken](Self::wake).
+    pub fn sleep(&self, cpu: usize) {
+        let before = self.cpu.swap(cpu, Ordering::Relaxed);
+        self.shootdown.enter_idle(&self);
+        self.state().asleep[cpu] = true;
+        self.run_on(before);
+    }
+
+    /// Wakes a CPU that sleeps. What it speculates before it catches up walks by the ways that it has, which are
+    /// checked when tables are given back.
+    pub fn wake(&self, cpu: usize) {
+        let before = self.cpu.swap(cpu, Ordering::Relaxed);
+        self.shootdown.leave_idle(&self);
+        self.state().asleep[cpu] = false;
+        self.run_on(before);
+    }
+
+    /// Whether a CPU sleeps.
+    pub fn is_asleep(&self, cpu: usize) -> bool {
+        self.state().asleep[cpu]
     }
 
     /// Whether the library's calls that follow are made in an interrupt handler.
@@ -189,13 +229,21 @@ impl Machine {
         let table = self.table(table);
         (0..512).filter_map(move |index| {
             let entry = table[index].load(Ordering::Relaxed);
-            (entry & PRESENT != 0).then(|| Frame::new(entry >> PAGE_SHIFT & 0xff_ffff_ffff))
+            (entry & PRESENT != 0).then(|| Frame::new(entry::frame(entry)))
         })
+    }
+
+    /// The bytes of a frame, as the machine itself sees them.
+    fn bytes(&self, frame: Frame) -> NonNull<u8> {
+        let index = (frame.number() - FIRST_FRAME) as usize;
+        assert!(index <= self.frames, "no frame: {frame:?}");
+        // SAFETY: inside the allocation.
+        unsafe { self.memory.byte_add(index * PAGE_SIZE) }
     }
 
     fn table(&self, frame: Frame) -> &Table {
         // SAFETY: the frame is inside `memory`, aligned, initialised with zeros.
-        unsafe { self.direct_map(frame).cast::<Table>().as_ref() }
+        unsafe { self.bytes(frame).cast::<Table>().as_ref() }
     }
 
     fn take(&self) -> Option<Frame> {
@@ -207,12 +255,14 @@ impl Machine {
         for frame in frames {
             assert!(frame > FIRST_FRAME && frame <= FIRST_FRAME + self.frames as u64, "no frame: {frame:#x}");
             for (cpu, tlb) in state.tlbs.iter().enumerate() {
-                let reached = tlb.pages.values().chain(tlb.tables.values()).any(|&known| known == frame);
+                let (page, table) = tlb.reaches(frame);
+                // A CPU that sleeps uses no page before it has flushed. But it speculates, and walks.
+                let reached = table || page && !state.asleep[cpu];
                 assert!(!reached, "frame {frame:#x} was given back while CPU {cpu} can reach it");
             }
             // Who still reads it finds this.
             // SAFETY: the frame is inside `memory`, and nobody's.
-            unsafe { self.direct_map(Frame::new(frame)).write_bytes(0xa5, PAGE_SIZE) };
+            unsafe { self.bytes(Frame::new(frame)).write_bytes(0xa5, PAGE_SIZE) };
             assert!(state.free.insert(frame), "frame {frame:#x} was given back twice");
         }
     }
@@ -233,6 +283,7 @@ unsafe impl<'m> Platform for &'m Machine {
     type Pin = Pin<'m>;
 
     fn pin(&self) -> Pin<'m> {
+        self.moment();
         Pin(self.cpu.load(Ordering::Relaxed), self.readers.read())
     }
 
@@ -245,17 +296,19 @@ unsafe impl<'m> Platform for &'m Machine {
     }
 
     fn take_frames(&self, count: usize, mut sink: impl FnMut(Frame)) -> usize {
+        self.moment();
         for taken in 0..count {
             let Some(frame) = self.take() else { return taken };
             // Whoever reads a frame it was not given zeroed finds this.
             // SAFETY: the frame is inside `memory`, and free.
-            unsafe { self.direct_map(frame).write_bytes(0xa5, PAGE_SIZE) };
+            unsafe { self.bytes(frame).write_bytes(0xa5, PAGE_SIZE) };
             sink(frame);
         }
         count
     }
 
     fn give_frames(&self, frames: impl Iterator<Item = Frame>) {
+        self.moment();
         frames.for_each(|frame| self.give(frame.number()..frame.number() + 1));
     }
 
@@ -277,9 +330,10 @@ unsafe impl<'m> Platform for &'m Machine {
     }
 
     fn take_table(&self) -> Option<Frame> {
+        self.moment();
         let frame = self.take()?;
         // SAFETY: the frame is inside `memory`, and was free.
-        unsafe { self.direct_map(frame).write_bytes(0, PAGE_SIZE) };
+        unsafe { self.bytes(frame).write_bytes(0, PAGE_SIZE) };
         Some(frame)
     }
 
@@ -288,10 +342,8 @@ unsafe impl<'m> Platform for &'m Machine {
     }
 
     fn direct_map(&self, frame: Frame) -> NonNull<u8> {
-        let index = (frame.number() - FIRST_FRAME) as usize;
-        assert!(index <= self.frames, "no frame: {frame:?}");
-        // SAFETY: inside the allocation.
-        unsafe { self.memory.byte_add(index * PAGE_SIZE) }
+        self.moment();
+        self.bytes(frame)
     }
 
     fn frame_of(&self, direct: NonNull<u8>) -> Frame {
@@ -301,6 +353,12 @@ unsafe impl<'m> Platform for &'m Machine {
 
     fn shootdown(&self) -> &Shootdown {
         &self.shootdown
+    }
+
+    fn pause(&self) -> bool {
+        // Who acts in the middle of another's call does not wait for the other.
+        core::hint::spin_loop();
+        !self.others_act()
     }
 
     fn wake_purger(&self) -> bool {

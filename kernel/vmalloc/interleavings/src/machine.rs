@@ -63,12 +63,7 @@ impl Machine {
         Self::with(cpus, isolated, None, true)
     }
 
-    fn with(
-        cpus: usize,
-        isolated: CpuSet,
-        uses: Option<[Mutex<()>; MAX_CPUS]>,
-        is_table: bool,
-    ) -> Arc<Self> {
+    fn with(cpus: usize, isolated: CpuSet, uses: Option<[Mutex<()>; MAX_CPUS]>, is_table: bool) -> Arc<Self> {
         let flags = || core::array::from_fn(|_| AtomicBool::new(false));
         let machine = Arc::new(Self {
             shootdown: Shootdown::new(),

@@ -1,8 +1,8 @@
 //! How the simulated machine's CPUs forget, each for itself, in interrupts, or all by a broadcast.
 
-use super::{Machine, Tlb};
+use super::{Machine, Tlb, others::Bar};
 use crate::{
-    BLOCK_SHIFT, CpuSet, PAGE_SHIFT, PAGE_SIZE,
+    CpuSet, PAGE_SIZE,
     flusher::{Flusher, Scope},
 };
 use core::sync::atomic::Ordering;
@@ -25,14 +25,16 @@ impl Flusher for &Machine {
     }
 
     fn flush_page(&self, address: usize) {
+        self.moment();
         let mut state = self.state();
         state.page_flushes += 1;
         let tlb = &mut state.tlbs[self.here()];
-        tlb.pages.remove(&(address >> PAGE_SHIFT));
-        tlb.tables.clear();
+        tlb.forget(address);
+        tlb.forget_tables();
     }
 
     fn flush_all(&self) {
+        self.moment();
         let mut state = self.state();
         state.full_flushes += 1;
         state.tlbs[self.here()] = Tlb::default();
@@ -42,8 +44,13 @@ impl Flusher for &Machine {
         let before = self.here();
         self.state().interrupts += cpus.count();
         for cpu in cpus.iter() {
+            let was_asleep = self.is_asleep(cpu);
+            self.wake(cpu);
             self.run_on(cpu);
             self.shootdown.answer(self);
+            if was_asleep {
+                self.sleep(cpu);
+            }
         }
         self.run_on(before);
     }
@@ -53,7 +60,7 @@ impl Flusher for &Machine {
     }
 
     fn uninterrupted(&self, serve: impl FnOnce()) {
-        let _reading = self.readers.read();
+        let (_bar, _reading) = (Bar::new(), self.readers.read());
         serve();
     }
 
@@ -74,8 +81,8 @@ impl Flusher for &Machine {
                 Scope::All => *tlb = Tlb::default(),
                 Scope::Pages(ranges) => {
                     for page in ranges.iter().flat_map(|range| range.clone().step_by(PAGE_SIZE)) {
-                        tlb.pages.remove(&(page >> PAGE_SHIFT));
-                        tlb.tables.remove(&(page >> BLOCK_SHIFT));
+                        tlb.forget(page);
+                        tlb.forget_table(page);
                     }
                 }
             }

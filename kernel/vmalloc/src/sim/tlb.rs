@@ -1,115 +1,93 @@
-//! What a simulated CPU reaches at an address: by its TLB, which forgets nothing by itself, or by the page
-//! tables.
+//! What a simulated CPU remembers of the page tables. It forgets nothing by itself.
 
 extern crate std;
 
-use super::{HUGE, Machine, PRESENT, PageFault};
-use crate::platform::{BLOCK_PAGES, BLOCK_SHIFT, Frame, PAGE_SHIFT, PAGE_SIZE, Platform};
-use core::{ptr::NonNull, sync::atomic::Ordering};
-use std::collections::HashMap;
+use super::entry::Translation;
+use crate::platform::{BLOCK_SHIFT, PAGE_SHIFT};
+use std::{collections::HashMap, vec::Vec};
 
-/// What a CPU remembers.
+/// A CPU's translations, and the ways in its paging-structure caches.
 #[derive(Default)]
 pub(super) struct Tlb {
-    /// Page number to the frame that a walk found there.
-    pub pages: HashMap<usize, u64>,
+    /// Page number to what walks found there since the page was flushed, the first one first. A CPU uses
+    /// whichever it likes; here it is the oldest.
+    pages: HashMap<usize, Vec<Translation>>,
     /// Block number to the leaf table that a walk found there.
-    pub tables: HashMap<usize, u64>,
+    tables: HashMap<usize, u64>,
+    /// In how many of the translations, and of the ways, each frame is.
+    frames: HashMap<u64, (usize, usize)>,
 }
 
-impl Machine {
-    /// Walks the tables as they are now: leaf table if there is one, and frame of the page.
-    fn walk(&self, address: usize) -> (Option<u64>, Option<u64>) {
-        let mut table = self.root;
-        for shift in [39, 30, 21] {
-            let entry = self.table(table)[address >> shift & 511].load(Ordering::Acquire);
-            if entry & PRESENT == 0 {
-                return (None, None);
-            }
-            table = Frame::new(entry >> PAGE_SHIFT & 0xff_ffff_ffff);
-            if entry & HUGE != 0 {
-                return (None, Some(table.number() + (address >> PAGE_SHIFT & (BLOCK_PAGES - 1)) as u64));
-            }
+impl Tlb {
+    /// Whether a translation leads to a frame, and whether a way does.
+    pub fn reaches(&self, frame: u64) -> (bool, bool) {
+        self.frames.get(&frame).map_or((false, false), |&(pages, tables)| (pages > 0, tables > 0))
+    }
+
+    /// The translation that the CPU uses for a page, if it has one.
+    pub fn translation(&mut self, page: usize) -> Option<&mut Translation> {
+        self.pages.get_mut(&page)?.first_mut()
+    }
+
+    /// The leaf table of a block, if the CPU has the way to it.
+    pub fn table(&self, block: usize) -> Option<u64> {
+        self.tables.get(&block).copied()
+    }
+
+    /// All translations with their pages' numbers.
+    pub fn translations(&self) -> impl Iterator<Item = (usize, Translation)> {
+        self.pages.iter().flat_map(|(&page, found)| found.iter().map(move |&found| (page, found)))
+    }
+
+    /// All ways: number of the block, leaf table.
+    pub fn tables(&self) -> impl Iterator<Item = (usize, u64)> {
+        self.tables.iter().map(|(&block, &table)| (block, table))
+    }
+
+    /// Remembers what a walk found, beside what is remembered already.
+    pub fn remember(&mut self, cpu: usize, page: usize, found: Translation) {
+        let known = self.pages.entry(page).or_default();
+        if let Some(known) = known.iter_mut().find(|known| known.with_dirty(found.dirty) == found) {
+            known.dirty |= found.dirty;
+            return;
         }
-        (Some(table.number()), self.leaf_entry(table.number(), address))
-    }
-
-    /// Whether the page tables allow writes at an address; `None` if nothing is mapped there.
-    pub fn writable(&self, address: usize) -> Option<bool> {
-        let mut table = self.root;
-        for shift in [39, 30, 21, 12] {
-            let entry = self.table(table)[address >> shift & 511].load(Ordering::Acquire);
-            if entry & PRESENT == 0 {
-                return None;
-            }
-            if shift == 12 || entry & HUGE != 0 {
-                return Some(entry & 2 != 0);
-            }
-            table = Frame::new(entry >> PAGE_SHIFT & 0xff_ffff_ffff);
+        for known in known.iter() {
+            assert!(
+                known.may_stand_beside(found),
+                "CPU {cpu} may have {known:x?} and {found:x?} of page {page:#x} at once",
+            );
         }
-        None
+        known.push(found);
+        self.frames.entry(found.frame).or_default().0 += 1;
     }
 
-    fn leaf_entry(&self, table: u64, address: usize) -> Option<u64> {
-        let entry = self.table(Frame::new(table))[address >> PAGE_SHIFT & 511].load(Ordering::Acquire);
-        (entry & PRESENT != 0).then_some(entry >> PAGE_SHIFT & 0xff_ffff_ffff)
-    }
-
-    /// The frame that `cpu` reaches at `address`: by its TLB, by a leaf table it remembers, by a walk.
-    fn translate(&self, cpu: usize, address: usize) -> Result<u64, PageFault> {
-        let mut state = self.state();
-        let tlb = &mut state.tlbs[cpu];
-        if let Some(&frame) = tlb.pages.get(&(address >> PAGE_SHIFT)) {
-            return Ok(frame);
+    /// Remembers the way to a block's leaf table.
+    pub fn remember_table(&mut self, block: usize, table: u64) {
+        if self.tables.get(&block) != Some(&table) {
+            self.forget_table(block << BLOCK_SHIFT);
+            self.tables.insert(block, table);
+            self.frames.entry(table).or_default().1 += 1;
         }
-        let (table, frame) = match tlb.tables.get(&(address >> BLOCK_SHIFT)) {
-            Some(&table) => (Some(table), self.leaf_entry(table, address)),
-            None => self.walk(address),
-        };
-        if let Some(table) = table {
-            tlb.tables.insert(address >> BLOCK_SHIFT, table);
+    }
+
+    /// Forgets one page of 4 KiB. Of a 2 MiB page a CPU may have a translation for each such page, and INVLPG
+    /// takes all of them only while the page is mapped as one (Intel SDM 3A, 4.10.2.3).
+    pub fn forget(&mut self, address: usize) {
+        for found in self.pages.remove(&(address >> PAGE_SHIFT)).into_iter().flatten() {
+            self.frames.get_mut(&found.frame).expect("counted").0 -= 1;
         }
-        let frame = frame.ok_or(PageFault)?;
-        tlb.pages.insert(address >> PAGE_SHIFT, frame);
-        Ok(frame)
     }
 
-    fn word(&self, cpu: usize, address: usize) -> Result<NonNull<u64>, PageFault> {
-        assert!(address.is_multiple_of(8));
-        let frame = self.translate(cpu, address)?;
-        // SAFETY: the offset stays inside the frame.
-        Ok(unsafe { self.direct_map(Frame::new(frame)).byte_add(address % PAGE_SIZE) }.cast())
-    }
-
-    /// What `cpu` reads at `address`.
-    pub fn read(&self, cpu: usize, address: usize) -> Result<u64, PageFault> {
-        // SAFETY: the word lies in simulated memory, which is initialised.
-        self.word(cpu, address).map(|word| unsafe { word.read() })
-    }
-
-    /// Makes `cpu` write `value` at `address`.
-    pub fn write(&self, cpu: usize, address: usize, value: u64) -> Result<(), PageFault> {
-        // SAFETY: the word lies in simulated memory.
-        self.word(cpu, address).map(|word| unsafe { word.write(value) })
-    }
-
-    /// Fails if any CPU remembers a translation to what is not quarantined: to a frame that is free, or
-    /// that the page tables have put somewhere else, or at an address that has another frame now.
-    pub fn check(&self) {
-        let state = self.state();
-        for (cpu, tlb) in state.tlbs.iter().enumerate() {
-            for (&page, &frame) in &tlb.pages {
-                match self.walk(page << PAGE_SHIFT).1 {
-                    Some(now) => assert_eq!(now, frame, "CPU {cpu} remembers page {page:#x}, flush missing"),
-                    None => assert!(!state.free.contains(&frame), "CPU {cpu} reaches free frame {frame:#x}"),
-                }
-            }
-            for (&block, &table) in &tlb.tables {
-                match self.walk(block << BLOCK_SHIFT).0 {
-                    Some(now) => assert_eq!(now, table, "CPU {cpu} remembers the table of block {block:#x}"),
-                    None => assert!(!state.free.contains(&table), "CPU {cpu} reaches free table {table:#x}"),
-                }
-            }
+    /// Forgets the way to the leaf table of an address.
+    pub fn forget_table(&mut self, address: usize) {
+        if let Some(table) = self.tables.remove(&(address >> BLOCK_SHIFT)) {
+            self.frames.get_mut(&table).expect("counted").1 -= 1;
         }
+    }
+
+    /// Forgets all ways.
+    pub fn forget_tables(&mut self) {
+        let blocks: Vec<usize> = self.tables.keys().copied().collect();
+        blocks.into_iter().for_each(|block| self.forget_table(block << BLOCK_SHIFT));
     }
 }

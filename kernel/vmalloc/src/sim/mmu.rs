@@ -1,0 +1,156 @@
+//! What a simulated CPU does at an address: by its TLB, or by the page tables, in which it marks what it uses.
+
+extern crate std;
+
+use super::{
+    Machine, PageFault,
+    entry::{ACCESSED, DIRTY, HUGE, PRESENT, Translation, WRITABLE, frame},
+};
+use crate::platform::{BLOCK_SHIFT, Frame, PAGE_SHIFT, PAGE_SIZE};
+use core::{
+    ptr::NonNull,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+impl Machine {
+    /// Walks the tables as they are now: leaf table if there is one, and the entry that maps the page.
+    fn walk(&self, address: usize) -> (Option<u64>, Option<&AtomicU64>) {
+        let mut table = self.root;
+        for shift in [39, 30, 21] {
+            let slot = &self.table(table)[address >> shift & 511];
+            let entry = slot.load(Ordering::Acquire);
+            if entry & PRESENT == 0 {
+                return (None, None);
+            }
+            if entry & HUGE != 0 {
+                return (None, Some(slot));
+            }
+            table = Frame::new(frame(entry));
+        }
+        (Some(table.number()), self.leaf_entry(table.number(), address))
+    }
+
+    fn leaf_entry(&self, table: u64, address: usize) -> Option<&AtomicU64> {
+        let slot = &self.table(Frame::new(table))[address >> PAGE_SHIFT & 511];
+        (slot.load(Ordering::Acquire) & PRESENT != 0).then_some(slot)
+    }
+
+    /// What the page tables say of an address now.
+    pub fn translation(&self, address: usize) -> Option<Translation> {
+        let entry = self.walk(address).1?.load(Ordering::Acquire);
+        (entry & PRESENT != 0).then(|| Translation::read(entry, address))
+    }
+
+    /// Whether the page tables allow writes at an address; `None` if nothing is mapped there.
+    pub fn writable(&self, address: usize) -> Option<bool> {
+        self.translation(address).map(|found| found.writable)
+    }
+
+    /// The translation that `cpu` uses at an address: by its TLB, by a leaf table it remembers, by a walk.
+    /// It remembers what it finds. A CPU may do so at any time for any address, without a program that uses it.
+    pub fn speculate(&self, cpu: usize, address: usize) -> Result<Translation, PageFault> {
+        let mut state = self.state();
+        let state = &mut *state;
+        assert!(!state.asleep[cpu], "CPU {cpu} runs nothing");
+        let tlb = &mut state.tlbs[cpu];
+        if let Some(&mut known) = tlb.translation(address >> PAGE_SHIFT) {
+            return Ok(known);
+        }
+        let (table, slot) = match tlb.table(address >> BLOCK_SHIFT) {
+            Some(table) => (Some(table), self.leaf_entry(table, address)),
+            None => self.walk(address),
+        };
+        if let Some(table) = table {
+            tlb.remember_table(address >> BLOCK_SHIFT, table);
+        }
+        let slot = slot.ok_or(PageFault)?;
+        let entry = slot.load(Ordering::Acquire);
+        if entry & ACCESSED == 0 {
+            slot.fetch_or(ACCESSED, Ordering::AcqRel);
+        }
+        let found = Translation::read(entry, address);
+        tlb.remember(cpu, address >> PAGE_SHIFT, found);
+        Ok(found)
+    }
+
+    /// All CPUs walk to what they have translations of, and remember what they find there now: a TLB may have
+    /// more than one translation of a page. Fails if it has two that it must not have at once.
+    pub fn observe(&self) {
+        let mut state = self.state();
+        for (cpu, tlb) in state.tlbs.iter_mut().enumerate() {
+            let pages: std::vec::Vec<usize> = tlb.translations().map(|(page, _)| page).collect();
+            for page in pages {
+                if let Some(found) = self.translation(page << PAGE_SHIFT) {
+                    tlb.remember(cpu, page, found);
+                }
+            }
+        }
+    }
+
+    fn word(&self, found: Translation, address: usize) -> NonNull<u64> {
+        assert!(address.is_multiple_of(8));
+        // SAFETY: the offset stays inside the frame.
+        unsafe { self.bytes(Frame::new(found.frame)).byte_add(address % PAGE_SIZE) }.cast()
+    }
+
+    /// What `cpu` reads at `address`.
+    pub fn read(&self, cpu: usize, address: usize) -> Result<u64, PageFault> {
+        let found = self.speculate(cpu, address)?;
+        // SAFETY: the word lies in simulated memory, which is initialised.
+        Ok(unsafe { self.word(found, address).read() })
+    }
+
+    /// Makes `cpu` write `value` at `address`.
+    pub fn write(&self, cpu: usize, address: usize, value: u64) -> Result<(), PageFault> {
+        let found = self.speculate(cpu, address)?;
+        if !found.writable {
+            return Err(PageFault);
+        }
+        if !found.dirty {
+            self.mark_dirty(cpu, address)?;
+        }
+        // SAFETY: the word lies in simulated memory.
+        unsafe { self.word(found, address).write(value) };
+        Ok(())
+    }
+
+    /// A CPU that is about to write by a translation that is not dirty walks again, and marks the entry that it
+    /// finds, in one step.
+    fn mark_dirty(&self, cpu: usize, address: usize) -> Result<(), PageFault> {
+        let mark =
+            |entry: u64| (entry & PRESENT != 0 && entry & WRITABLE != 0).then_some(entry | ACCESSED | DIRTY);
+        let slot = self.walk(address).1.ok_or(PageFault)?;
+        slot.fetch_update(Ordering::AcqRel, Ordering::Acquire, mark).map_err(|_| PageFault)?;
+        if let Some(known) = self.state().tlbs[cpu].translation(address >> PAGE_SHIFT) {
+            known.dirty = true;
+        }
+        Ok(())
+    }
+
+    /// Fails if any CPU remembers what it must not while no call of the library is under way: a translation that
+    /// is unlike what the page tables say now, or of a free frame; the way to a table that is free or another's.
+    /// What an idle CPU has of pages does not count: it uses none before it has flushed.
+    pub fn check(&self) {
+        let state = self.state();
+        for (cpu, tlb) in state.tlbs.iter().enumerate() {
+            for (page, known) in tlb.translations().filter(|_| !state.asleep[cpu]) {
+                match self.translation(page << PAGE_SHIFT) {
+                    Some(now) => assert!(
+                        known.is_as_good_as(now),
+                        "CPU {cpu} has {known:x?} of page {page:#x}, which is {now:x?}: flush missing",
+                    ),
+                    None => {
+                        let frame = known.frame;
+                        assert!(!state.free.contains(&frame), "CPU {cpu} reaches free frame {frame:#x}");
+                    }
+                }
+            }
+            for (block, table) in tlb.tables() {
+                match self.walk(block << BLOCK_SHIFT).0 {
+                    Some(now) => assert_eq!(now, table, "CPU {cpu} remembers the table of block {block:#x}"),
+                    None => assert!(!state.free.contains(&table), "CPU {cpu} reaches free table {table:#x}"),
+                }
+            }
+        }
+    }
+}
