@@ -23,7 +23,8 @@ impl<P: Platform> Vmalloc<P> {
     ///
     /// # Safety
     /// Nobody counts on the protection the pages had, and nobody frees or resizes the area meanwhile. What is
-    /// made executable is code. Several CPUs may protect parts of one area at once.
+    /// made executable is code. Calls for parts of one area may be made at once, of one 2 MiB page too, if no two
+    /// of the parts overlap.
     pub unsafe fn set_protection(
         &self,
         start: NonNull<u8>,
