@@ -106,6 +106,8 @@ mod tests_isolated;
 #[cfg(test)]
 mod tests_kept;
 #[cfg(test)]
+mod tests_others;
+#[cfg(test)]
 mod tests_policy;
 #[cfg(test)]
 mod tests_purge;

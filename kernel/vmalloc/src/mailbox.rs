@@ -33,10 +33,11 @@ impl Mailbox {
         }
     }
 
-    /// Asks for page-aligned ranges to be flushed.
-    pub fn post(&self, ranges: &[Range<usize>]) {
+    /// Asks for page-aligned ranges to be flushed. Returns the number of the post, for
+    /// [`has_confirmed`](Self::has_confirmed).
+    pub fn post(&self, ranges: &[Range<usize>]) -> u64 {
         ranges.iter().for_each(|range| self.put(range));
-        self.posted.fetch_add(1, Ordering::SeqCst);
+        self.posted.fetch_add(1, Ordering::SeqCst) + 1
     }
 
     /// Asks for a range, or for everything if there is no slot for it.
@@ -51,14 +52,9 @@ impl Mailbox {
         }
     }
 
-    /// Posts so far: for who has posted, and waits until these are [confirmed](Self::has_confirmed).
-    pub fn posts(&self) -> u64 {
-        self.posted.load(Ordering::Relaxed)
-    }
-
-    /// Whether so many posts are confirmed.
-    pub fn has_confirmed(&self, posts: u64) -> bool {
-        self.served.load(Ordering::Acquire) >= posts
+    /// Whether the post of this number is confirmed.
+    pub fn has_confirmed(&self, number: u64) -> bool {
+        self.served.load(Ordering::Acquire) >= number
     }
 
     /// Whether there are posts that are not confirmed.

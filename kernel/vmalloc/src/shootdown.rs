@@ -243,7 +243,8 @@ impl Shootdown {
             return;
         }
         let others = self.online().without(CpuSet::EMPTY.with_if(here, true));
-        others.iter().for_each(|number| self.cpus[number].mailbox.post(ranges));
+        let mut posts = [0; MAX_CPUS];
+        others.iter().for_each(|number| posts[number] = self.cpus[number].mailbox.post(ranges));
         // Posted before it is looked who is idle; see `leave_idle`.
         fence(Ordering::SeqCst);
         let mut targets = CpuSet::EMPTY;
@@ -257,10 +258,8 @@ impl Shootdown {
             count(&self.cpus[here].counters.pages, (range.len() >> PAGE_SHIFT) as u64);
         }
         for number in targets.iter() {
-            let mailbox = &self.cpus[number].mailbox;
-            // This post, and perhaps later ones.
-            let posts = mailbox.posts();
-            flusher.wait(number, || mailbox.has_confirmed(posts));
+            // This post alone. Later ones may wait for long, in the mailbox of a CPU that is idle by now.
+            flusher.wait(number, || self.cpus[number].mailbox.has_confirmed(posts[number]));
         }
     }
 

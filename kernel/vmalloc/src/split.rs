@@ -16,9 +16,9 @@
 //! * Who looks finds the page by either way. Whoever has read the 2 MiB page's entry, and wants to change it, does
 //!   so by compare-and-swap, and looks again if that fails.
 //! * No CPU has translations of both sizes and different rights, which would be undefined (4.10.2.3): up to the
-//!   flush all entries of the table have the rights that the 2 MiB page had, and nobody changes them before he has
-//!   seen the descriptor's table, which is there only after a flush. Who finds the block between the two flushes
-//!   himself, and waits for nobody.
+//!   flush all entries of the table have the rights that the 2 MiB page had, and they are changed only after the
+//!   descriptor was told of the table. A second CPU that wants to split the page meanwhile makes that flush, too,
+//!   so that it need not wait for the first.
 
 use crate::{
     AllocError, Vmalloc,

@@ -288,3 +288,24 @@ pub fn a_cpu_that_comes_online_has_nothing_stale() {
         });
     }
 }
+
+/// Two CPUs flush a third one, which goes idle after an interrupt, and stays so: who has interrupted it waits for
+/// its own post, not for one that came later and interrupts nobody. Two preemptions.
+///
+/// Seen not to end (loom's limit of branches) with a wait for all posts that there are by then.
+pub fn nobody_waits_for_what_an_idle_cpu_was_asked_later() {
+    explore(2, || {
+        let machine = Machine::new(3, NOBODY);
+        let target = run(machine.cpu(2), |cpu| {
+            cpu.take_interrupt();
+            cpu.machine.shootdown.enter_idle(cpu);
+        });
+        let second = run(machine.cpu(1).impatient(), |cpu| {
+            cpu.machine.shootdown.flush_pages(cpu, &[range(2)], Stale::Translations);
+        });
+        let this = machine.cpu(0);
+        machine.shootdown.flush_pages(&this, &[range(1)], Stale::Translations);
+        this.end();
+        [target, second].into_iter().for_each(|thread| thread.join().expect("it ends"));
+    });
+}

@@ -53,6 +53,11 @@ fn a_cpu_that_comes_online_has_nothing_stale() {
 }
 
 #[test]
+fn nobody_waits_for_what_an_idle_cpu_was_asked_later() {
+    shootdown_models::nobody_waits_for_what_an_idle_cpu_was_asked_later();
+}
+
+#[test]
 fn no_page_is_lost_and_none_comes_back_before_its_flush() {
     block_models::no_page_is_lost_and_none_comes_back_before_its_flush();
 }
