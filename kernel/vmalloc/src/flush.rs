@@ -26,7 +26,8 @@ impl<T> Unflushed<T> {
         Self { content: Some(content), range, stale: Stale::Translations }
     }
 
-    /// `content` has page tables of `range`, just unlinked, that are to be given back.
+    /// `content` has page tables of `range`, just unlinked, that are to be given back; or a page table was linked
+    /// there in the place of a larger page.
     pub fn tables(content: T, range: Range<usize>) -> Self {
         Self { content: Some(content), range, stale: Stale::Tables }
     }

@@ -57,10 +57,12 @@ pub enum Reach {
 pub enum Stale {
     /// Translations alone. An idle CPU uses none before it runs again, and flushes first.
     Translations,
-    /// Page tables, too, that are about to be given back. A CPU may walk through a table that its
+    /// Page tables, too, that are about to be given back, or that were linked in the place of a larger page whose
+    /// rights their entries are about to lose. A CPU may walk through a table that its
     /// paging-structure caches still have while it only speculates, so also between waking up and flushing,
-    /// and set accessed bits in what is somebody's data by then (Intel SDM 3A, 4.10.2.3 and 4.10.3.1). So
-    /// idle CPUs are interrupted for them, as Linux does for its `freed_tables`.
+    /// and set accessed bits in what is somebody's data by then, or have translations of both sizes
+    /// (Intel SDM 3A, 4.10.2.3 and 4.10.3.1). So idle CPUs are interrupted for them, as Linux does for its
+    /// `freed_tables`.
     Tables,
 }
 
@@ -289,6 +291,11 @@ impl Shootdown {
     /// [`leave_idle`](Self::leave_idle) the CPU touches nothing that may be unmapped.
     pub fn enter_idle(&self, flusher: &impl Flusher) {
         self.cpus[flusher.here()].state.fetch_or(IDLE, Ordering::SeqCst);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_idle(&self, cpu: usize) -> bool {
+        self.cpus[cpu].state.load(Ordering::SeqCst) & IDLE != 0
     }
 
     /// This CPU runs again: if it was idle it catches up. Called with interrupts off.

@@ -38,7 +38,7 @@ const FIRST_FRAME: u64 = 0x1000;
 struct State {
     free: BTreeSet<u64>,
     tlbs: Vec<Tlb>,
-    /// CPUs that have nothing to run.
+    /// CPUs that have nothing to run, or have not caught up since.
     asleep: Vec<bool>,
     page_flushes: usize,
     full_flushes: usize,
@@ -160,6 +160,9 @@ impl Machine {
     /// Wakes a CPU that sleeps. What it speculates before it catches up walks by the ways that it has, which are
     /// checked when tables are given back.
     pub fn wake(&self, cpu: usize) {
+        if !self.shootdown.is_idle(cpu) {
+            return;
+        }
         let before = self.cpu.swap(cpu, Ordering::Relaxed);
         self.shootdown.leave_idle(&self);
         self.state().asleep[cpu] = false;
@@ -356,9 +359,10 @@ unsafe impl<'m> Platform for &'m Machine {
     }
 
     fn pause(&self) -> bool {
-        // Who acts in the middle of another's call does not wait for the other.
+        // Who acts in the middle of another's call does not wait for the other, nor who gives an instance back
+        // because a call failed in the middle.
         core::hint::spin_loop();
-        !self.others_act()
+        !self.others_act() && !std::thread::panicking()
     }
 
     fn wake_purger(&self) -> bool {

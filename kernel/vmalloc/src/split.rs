@@ -99,7 +99,8 @@ impl<P: Platform> Vmalloc<P> {
     /// of the table.
     pub(crate) fn finish_split(&self, block: &Block, link: Entry) {
         let start = self.address(block.number(), 0);
-        Unflushed::new((), start..start + BLOCK_SIZE).flush(self);
+        // Idle CPUs too: when they wake they may load translations of the small pages by speculation.
+        Unflushed::tables((), start..start + BLOCK_SIZE).flush(self);
         // Of several who come here, one counts.
         if block.set_split_leaf(link) {
             self.head_of(block).count_split();

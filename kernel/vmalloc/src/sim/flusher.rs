@@ -44,7 +44,7 @@ impl Flusher for &Machine {
         let before = self.here();
         self.state().interrupts += cpus.count();
         for cpu in cpus.iter() {
-            let was_asleep = self.is_asleep(cpu);
+            let was_asleep = self.shootdown.is_idle(cpu);
             self.wake(cpu);
             self.run_on(cpu);
             self.shootdown.answer(self);
