@@ -5,6 +5,7 @@
 //! | `thread`, `list` | a thread, and lists of threads |
 //! | `run_queue`, `scheduler`, `switch` | who runs where, and going from one to the other |
 //! | `spawn`, `reaper` | how threads begin and end |
+//! | `handover` | what the reaper is given, counted until it is done with |
 //! | `wait`, `sleep`, `idle` | waiting for something, for a time, for anything |
 //! | `timer` | ticks, and when sleepers wake |
 //! | `grace` | waiting for readers that take no lock |
@@ -15,6 +16,7 @@
 //! what asked for them, and nothing else.
 
 pub mod grace;
+mod handover;
 mod idle;
 mod list;
 mod reaper;
@@ -32,6 +34,11 @@ use crate::{
     memory::rcu,
 };
 use core::sync::atomic::Ordering;
+
+/// The atomics of the files that `kernel/vmalloc/interleavings` also compiles, with others in this place.
+mod atomic {
+    pub(super) use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+}
 
 pub use idle::run_cpu;
 pub use reaper::{living, settle};
