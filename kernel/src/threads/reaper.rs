@@ -85,6 +85,11 @@ pub fn living() -> usize {
 }
 
 /// Waits until all threads that ended have given everything back, those too that nobody joins.
+///
+/// # Panics
+/// The caller may not wait: see [`assert_may_block`](super::assert_may_block).
+#[track_caller]
 pub fn settle() {
+    super::assert_may_block("settle");
     ENDED.settle();
 }
