@@ -8,12 +8,26 @@ mod machine;
 pub mod percpu;
 pub mod purger;
 pub mod rcu;
+pub mod reclaim;
 
-use crate::arch::paging;
+use crate::{arch::paging, threads::SpawnError};
 use ::vmalloc::{AreaInfo, Kind, PAGE_SIZE};
 
 pub use experiment::Experiment;
-pub use machine::{Machine, init_vmalloc, try_vmalloc, vmalloc};
+pub(crate) use machine::init_vmalloc;
+pub use machine::{Machine, try_vmalloc, vmalloc};
+
+/// Starts the threads that purge and that free what was deferred, and has the kernel's instance ask who can give
+/// back. Called once, by the boot sequence, when threads can be.
+///
+/// # Errors
+/// No memory for the threads.
+pub(crate) fn init_threads() -> Result<(), SpawnError> {
+    purger::init()?;
+    rcu::init()?;
+    reclaim::init();
+    Ok(())
+}
 
 /// Who has the frames that are not free. Together with those they are all frames there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
