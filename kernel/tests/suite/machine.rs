@@ -89,14 +89,6 @@ fn the_stack_is_an_area_with_nothing_mapped_below() {
 }
 
 #[test_case]
-fn a_breakpoint_is_reported_and_execution_goes_on() {
-    let mut value = core::hint::black_box(41_u64);
-    x86_64::instructions::interrupts::int3();
-    value += 1;
-    assert_eq!(core::hint::black_box(value), 42);
-}
-
-#[test_case]
 fn flushes_follow_the_ceiling_and_are_counted() {
     let ceiling = &memory::vmalloc().tunables().single_page_flush_ceiling;
     let before = ceiling.swap(5, Ordering::Relaxed);
