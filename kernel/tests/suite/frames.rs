@@ -90,13 +90,13 @@ fn every_frame_is_accounted_for() {
 
 /// Single frames that nobody else can have until it is dropped, in a list through the frames themselves: nothing is
 /// allocated for it.
-struct Hoard(Option<Frame>);
+pub struct Hoard(Option<Frame>);
 
 impl Hoard {
-    /// All frames that this CPU can have.
-    fn take() -> Self {
+    /// So many frames, or all that this CPU can have.
+    pub fn take(count: usize) -> Self {
         let mut hoard = Self(None);
-        frames::take(usize::MAX, |frame| {
+        frames::take(count, |frame| {
             let next = hoard.0.map_or(0, Frame::number);
             // SAFETY: the frame is ours, and the direct map shows it.
             unsafe { direct_map::pointer(frame).cast::<u64>().write(next) };
@@ -126,7 +126,7 @@ fn all_in_the_magazine_of_another_cpu() -> Option<(Frame, Hoard)> {
     frames::drain_magazines();
     let huge = frames::take_huge().expect("a huge frame");
     let giver = Builder::new("giver").on_cpu(other).spawn(move || {
-        let hoard = Hoard::take();
+        let hoard = Hoard::take(usize::MAX);
         // SAFETY: they are ours, taken together.
         unsafe { frames::give((huge.number()..).take(BLOCK_PAGES).map(Frame::new)) };
         hoard
@@ -144,7 +144,7 @@ fn frames_in_the_magazines_of_other_cpus_can_be_had() {
     let mut area = Err(AllocError::OutOfFrames);
     if before.in_magazines > 400 {
         area = memory::vmalloc().vmalloc(100 * PAGE_SIZE);
-        hoard = Hoard::take();
+        hoard = Hoard::take(usize::MAX);
     }
     let after = frames::counts().free;
     drop((hoard, others));
@@ -181,7 +181,7 @@ fn frames_that_vmalloc_keeps_can_be_had() {
         // SAFETY: allocated above, and used no more.
         unsafe { memory::vmalloc().vfree(area) }.expect("allocated");
     }
-    let hoard = Hoard::take();
+    let hoard = Hoard::take(usize::MAX);
     let mut taken = [None; 250];
     let mut slots = taken.iter_mut();
     let at_once = frames::take(1, |_| ());
@@ -199,7 +199,7 @@ fn frames_that_per_cpu_memory_keeps_can_be_had() {
     drop(PerCpuMemory::zeroed(Layout::from_size_align(64 << 10, 16).expect("right")).expect("memory enough"));
     memory::vmalloc().trim();
     frames::drain_magazines();
-    let hoard = Hoard::take();
+    let hoard = Hoard::take(usize::MAX);
     let area = memory::vmalloc().vmalloc(8 * PAGE_SIZE);
     drop(hoard);
     // SAFETY: allocated above, and used no more.
