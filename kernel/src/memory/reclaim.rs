@@ -37,11 +37,6 @@ pub fn take_huge() -> Option<Frame> {
     again(frames::take_huge)
 }
 
-/// Takes a contiguous run of up to 1024 frames, as [`frames::take_run`] does.
-pub fn take_run(count: usize) -> Option<Frame> {
-    again(|| frames::take_run(count))
-}
-
 fn again(take: impl Fn() -> Option<Frame>) -> Option<Frame> {
     take().or_else(|| if reclaim() { take() } else { None })
 }

@@ -7,7 +7,7 @@ use kernel::{
     memory::{self, direct_map, frames, percpu::PerCpuMemory, reclaim},
     threads::Builder,
 };
-use vmalloc::{AllocError, BLOCK_PAGES, Frame, PAGE_SIZE};
+use vmalloc::{AllocError, BLOCK_PAGES, BLOCK_SIZE, Frame, PAGE_SIZE, Request};
 
 #[test_case]
 fn taken_frames_are_counted_and_different() {
@@ -190,6 +190,25 @@ fn frames_that_vmalloc_keeps_can_be_had() {
     // SAFETY: they are ours, and used no more.
     unsafe { frames::give(taken.into_iter().flatten()) };
     assert_eq!((at_once, after), (0, 250));
+}
+
+/// Seen failing without `reclaim`.
+#[test_case]
+fn a_huge_frame_that_vmalloc_keeps_can_be_had() {
+    memory::vmalloc().trim();
+    frames::drain_magazines();
+    let area = memory::vmalloc().allocate(Request::new(BLOCK_SIZE).huge()).expect("memory enough");
+    // SAFETY: allocated above, and used no more.
+    unsafe { memory::vmalloc().vfree(area) }.expect("allocated");
+    let hoard = Hoard::take(usize::MAX);
+    let at_once = frames::take_huge();
+    let huge = reclaim::take_huge();
+    if let Some(first) = huge {
+        // SAFETY: it is ours, and used no more.
+        unsafe { frames::give_huge(first) };
+    }
+    drop(hoard);
+    assert!(at_once.is_none() && huge.is_some(), "{at_once:?} {huge:?}");
 }
 
 /// Seen failing with `OutOfFrames` without the notifier of per-CPU memory.
