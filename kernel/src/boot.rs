@@ -16,7 +16,7 @@ use crate::{
     },
     console::{CommandError, sysctl},
     drivers::{fw_cfg, power, serial},
-    memory::{self, frames, purger, rcu},
+    memory::{self, frames},
     println,
     sync::Once,
     threads,
@@ -139,7 +139,7 @@ extern "C" fn on_own_tables() -> ! {
         wrong_parameter(&format_args!("isolated={}: there is no CPU {missing}", cpu::isolated()));
     }
     x86_64::instructions::interrupts::enable();
-    if let Err(error) = threads::init().and_then(|()| purger::init()).and_then(|()| rcu::init()) {
+    if let Err(error) = threads::init().and_then(|()| memory::init_threads()) {
         println!("the kernel's own threads could not be made: {error}");
         power::exit(Exit::Unfit);
     }

@@ -1,6 +1,7 @@
 //! The kernel's test framework: the harness of `custom_test_frameworks` calls [`run`].
 //!
-//! Each test is announced before it runs. After it, frames and address space must be as before.
+//! Each test is announced before it runs. After it, frames, address space, and the heap must be as before. An exception
+//! that nobody expects is a panic, and so a failure.
 
 use crate::{
     arch::cpu,
@@ -8,7 +9,7 @@ use crate::{
     memory::{self, frames, heap, percpu},
     print, println,
     sync::order,
-    threads,
+    threads, trace,
 };
 use alloc::string::String;
 use core::any;
@@ -43,6 +44,8 @@ struct Balance {
     area_frames: u64,
     /// Areas, but for the heap's chunks.
     areas: usize,
+    /// Bytes of the heap that are in use.
+    heap_bytes: usize,
     pins: u32,
     /// Threads that were spawned, and live.
     threads: usize,
@@ -59,12 +62,13 @@ impl Balance {
         percpu::trim();
         vmalloc.trim();
         frames::drain_magazines();
-        let (counts, users) = (frames::counts(), memory::users());
+        let (counts, users, heap) = (frames::counts(), memory::users(), heap::usage());
         let accounted = users.all();
         Self {
             lost_frames: counts.total - counts.free - accounted,
             area_frames: users.areas,
-            areas: vmalloc.areas().count() - heap::usage().chunks,
+            areas: vmalloc.areas().count() - heap.chunks,
+            heap_bytes: heap.used,
             pins: cpu::pins(),
             threads: threads::living(),
             lock_reports: order::reports(),
@@ -78,18 +82,36 @@ pub fn run(tests: &[&dyn Test]) -> ! {
     let filter = filter();
     let chosen = || tests.iter().filter(|test| test.name().contains(&*filter));
     serial::write_record(Record::Tests { count: chosen().count() });
+    make_what_stays();
     let mut passed = 0;
     for test in chosen() {
         announce(test.name());
-        let before = Balance::now();
-        test.run();
-        assert_eq!(Balance::now(), before, "{} left something behind", test.name());
+        run_balanced(*test);
         println!("ok");
         serial::write_record(Record::Passed);
         passed += 1;
     }
     serial::write_record(Record::TestsDone { passed });
     power::exit(Exit::Success);
+}
+
+/// Makes what is made when it is first used and stays: no test that happens to be first leaks it.
+fn make_what_stays() {
+    match trace::start() {
+        Ok(()) => trace::stop(),
+        Err(error) => panic!("no memory for the rings of trace points: {error}"),
+    }
+}
+
+/// Runs a test, announced or not.
+///
+/// # Panics
+/// If the test does, and if it leaves anything behind: frames, areas, bytes of the heap, threads, pins, or reports of
+/// locks taken in a wrong order.
+pub fn run_balanced(test: &dyn Test) {
+    let before = Balance::now();
+    test.run();
+    assert_eq!(Balance::now(), before, "{} left something behind", test.name());
 }
 
 /// Announces the only test of a kernel that must end in a panic whose report contains `text`. The

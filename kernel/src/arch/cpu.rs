@@ -7,12 +7,13 @@ use super::{
     sections::{self, Kind},
 };
 use crate::{
-    lock_class,
+    assert_stays, lock_class,
     sync::{Class, Once, order, waits},
     threads,
 };
 use core::{
     arch::asm,
+    marker::PhantomData,
     mem::offset_of,
     ops::Range,
     panic::Location,
@@ -72,8 +73,8 @@ static ONLINE: AtomicU64 = AtomicU64::new(0);
 static ISOLATED: AtomicU64 = AtomicU64::new(0);
 
 /// Makes the [`Cpu`] numbered `number` known to the CPU this runs on, and turns on the protections
-/// that the kernel counts on.
-pub fn init(number: usize) {
+/// that the kernel counts on. For the boot sequence: once on each CPU, each with a number of its own.
+pub(crate) fn init(number: usize) {
     CPUS[number].number.store(number as u32, Ordering::Relaxed);
     GsBase::write(VirtAddr::from_ptr(&CPUS[number]));
     // SAFETY: the loader mapped data non-executable with this bit set already; write protection
@@ -112,13 +113,13 @@ pub fn thread() -> usize {
     thread
 }
 
-/// Tells the CPU which thread it runs; with interrupts off.
-pub fn set_thread(thread: usize) {
+/// Tells the CPU which thread it runs; with interrupts off. For `threads`, which believes it.
+pub(crate) fn set_thread(thread: usize) {
     this().thread.store(thread, Ordering::Relaxed);
 }
 
 /// Tells the CPU which stack it runs on, so that an overflow can be told from other faults.
-pub fn set_stack(stack: &Range<usize>) {
+pub(crate) fn set_stack(stack: &Range<usize>) {
     this().stack[0].store(stack.start, Ordering::Relaxed);
     this().stack[1].store(stack.end, Ordering::Relaxed);
 }
@@ -172,11 +173,15 @@ pub fn isolate(cpus: CpuSet) -> Result<(), IsolatesBootCpu> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IsolatesBootCpu;
 
-/// Keeps the running code on its CPU until dropped.
+/// Keeps the running code on its CPU until dropped. It stays with that code, neither sent to other threads nor shared
+/// with them: the count that it is a part of is the CPU's.
 #[must_use]
 pub struct Pin {
     cpu: usize,
+    stays: PhantomData<*mut ()>,
 }
+
+assert_stays!(Pin, &'static Pin);
 
 impl Pin {
     /// Turns preemption off. May nest.
@@ -194,7 +199,7 @@ impl Pin {
                 options(nostack)
             );
         }
-        Self { cpu: current() }
+        Self { cpu: current(), stays: PhantomData }
     }
 }
 
@@ -300,25 +305,60 @@ pub fn in_interrupt() -> bool {
     count != 0
 }
 
+/// Refuses a call that no interrupt handler may make, because it may have interrupted who holds what the call needs.
+///
+/// # Panics
+/// An interrupt handler runs on this CPU; the message names `call`.
+#[inline]
+#[track_caller]
+pub fn assert_no_interrupt(call: &str) {
+    if in_interrupt() {
+        refuse_in_interrupt(call);
+    }
+}
+
+/// [`assert_no_interrupt`] in debug builds only, for what is called so often that the check would be felt. In release
+/// builds such a call is found out where the lock that it needs is held: see [`SpinLock`](crate::sync::SpinLock).
+#[inline]
+#[track_caller]
+pub fn debug_assert_no_interrupt(call: &str) {
+    if cfg!(debug_assertions) {
+        assert_no_interrupt(call);
+    }
+}
+
+#[cold]
+#[track_caller]
+fn refuse_in_interrupt(call: &str) -> ! {
+    panic!("{call} in an interrupt handler");
+}
+
 /// An interrupt handler begins, or with `false` ends, on this CPU.
 pub(super) fn set_in_interrupt(inside: bool) {
     this().interrupts.store(inside.into(), Ordering::Relaxed);
 }
 
 /// How many [`Pin`]s live on this CPU.
+#[inline]
 pub fn pins() -> u32 {
-    this().preemption.load(Ordering::Relaxed) & !QUIET
+    let pins: u32;
+    // SAFETY: GS points to this CPU's `Cpu`. One instruction: code that has no pin may go to another CPU before or
+    // after it, but finds none on either.
+    unsafe {
+        asm!("mov {:e}, gs:[{}]", out(reg) pins, const offset_of!(Cpu, preemption), options(nostack, readonly, preserves_flags));
+    }
+    pins & !QUIET
 }
 
 /// Asks this CPU to switch threads once nothing is pinned to it. Called on it, with interrupts off
 /// or pinned.
-pub fn want_switch() {
+pub(crate) fn want_switch() {
     this().switch_wanted.store(true, Ordering::Relaxed);
     this().preemption.fetch_and(!QUIET, Ordering::Relaxed);
 }
 
 /// Takes back what [`want_switch`] asked; whether it had been asked. Called with interrupts off.
-pub fn take_switch() -> bool {
+pub(crate) fn take_switch() -> bool {
     let this = this();
     let wanted = this.switch_wanted.load(Ordering::Relaxed);
     this.switch_wanted.store(false, Ordering::Relaxed);

@@ -1,5 +1,5 @@
-//! Exceptions of the kernel itself. All but a breakpoint mean that an invariant is broken: they
-//! panic with a report of the cause, the address, the vmalloc area hit, and the registers.
+//! Exceptions of the kernel itself. Each means that an invariant is broken, a breakpoint that nobody waits at too:
+//! they panic with a report of the cause, the address, the vmalloc area hit, and the registers.
 
 use super::{cpu, smp};
 use crate::{memory, threads};
@@ -52,14 +52,12 @@ impl fmt::Display for Registers {
 }
 
 const NMI: u64 = 2;
-const BREAKPOINT: u64 = 3;
 const PAGE_FAULT: u64 = 14;
 
 /// Called by the entry stubs.
 pub(super) fn handle(registers: &mut Registers) {
     match registers.vector {
         NMI if smp::is_stopping() => smp::stop_this(),
-        BREAKPOINT => crate::println!("breakpoint at {:#x}", registers.rip),
         PAGE_FAULT => {
             panic!("{}\n{registers}", PageFault { address: Cr2::read_raw(), error: registers.error })
         }
@@ -73,6 +71,7 @@ fn name(vector: u64) -> &'static str {
         0 => "divide error",
         1 => "debug exception",
         2 => "non-maskable interrupt",
+        3 => "breakpoint",
         4 => "overflow",
         5 => "bound range exceeded",
         6 => "invalid opcode",

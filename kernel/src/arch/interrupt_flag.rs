@@ -1,14 +1,22 @@
 //! Turning this CPU's interrupts off and on again, where `sections` measures how long they are off.
 
 use super::sections::{self, Kind};
-use core::panic::Location;
+use crate::assert_stays;
+use core::{marker::PhantomData, panic::Location};
 use x86_64::instructions::interrupts;
 
-/// Keeps interrupts off; dropped, they are as they were before. Those made later go first.
+/// Keeps interrupts off; dropped, they are as they were before. It stays with the code that made it: the flag is the
+/// CPU's. Those made later go first.
+///
+/// # Panics
+/// When dropped, if interrupts are on: one that was made earlier went first, or somebody turned them on.
 #[must_use]
 pub struct InterruptsOff {
     were_on: bool,
+    stays: PhantomData<*mut ()>,
 }
+
+assert_stays!(InterruptsOff);
 
 impl InterruptsOff {
     /// Turns interrupts off.
@@ -20,7 +28,7 @@ impl InterruptsOff {
             interrupts::disable();
             sections::begin(Kind::Interrupts, Location::caller());
         }
-        Self { were_on }
+        Self { were_on, stays: PhantomData }
     }
 }
 
@@ -34,6 +42,7 @@ impl Default for InterruptsOff {
 impl Drop for InterruptsOff {
     #[inline]
     fn drop(&mut self) {
+        assert!(!interrupts::are_enabled(), "interrupts were turned on while they had to stay off");
         if self.were_on {
             enable();
         }
@@ -51,20 +60,20 @@ pub fn without_interrupts<R>(function: impl FnOnce() -> R) -> R {
 /// Turns interrupts off until somebody turns them on: another thread, perhaps, that is switched to.
 #[inline]
 #[track_caller]
-pub fn disable() {
+pub(crate) fn disable() {
     core::mem::forget(InterruptsOff::new());
 }
 
 /// Turns interrupts on, whoever turned them off.
 #[inline]
-pub fn enable() {
+pub(crate) fn enable() {
     sections::end(Kind::Interrupts, sections::here());
     interrupts::enable();
 }
 
 /// Turns interrupts on and stops the CPU until the next, which cannot come in between.
 #[inline]
-pub fn enable_and_halt() {
+pub(crate) fn enable_and_halt() {
     sections::end(Kind::Interrupts, sections::here());
     interrupts::enable_and_hlt();
 }

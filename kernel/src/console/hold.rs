@@ -25,6 +25,8 @@ pub fn hold(arguments: &[&str]) -> Result<(), CommandError> {
     for address in areas.drain(count.min(areas.len())..) {
         free(address);
     }
+    // The list's room goes too.
+    areas.shrink_to(count);
     let missing = count - areas.len();
     let result =
         areas.try_reserve_exact(missing).map_err(|_| vmalloc::AllocError::OutOfFrames).and_then(|()| {

@@ -156,6 +156,19 @@ fn find(name: &str) -> Option<&'static Command> {
     COMMANDS.iter().find(|command| command.name == name)
 }
 
+/// What a word of a line may become: the name of a command, as the first word of one, and behind `help`. `before` is the
+/// line before the word, `word` what there is of it.
+#[must_use]
+pub fn complete(before: &str, word: &str) -> Vec<&'static str> {
+    let command = before.rsplit(';').next().unwrap_or_default();
+    match command.split_whitespace().collect::<Vec<_>>()[..] {
+        [] | ["help"] => {
+            COMMANDS.iter().map(|command| command.name).filter(|name| name.starts_with(word)).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
 fn help(arguments: &[&str]) -> Result<(), CommandError> {
     match arguments {
         [] => COMMANDS.iter().for_each(|command| {

@@ -15,7 +15,7 @@ use crate::{
         sections::{self, Kind, Section},
     },
     console::CommandError,
-    memory::frames,
+    memory::{frames, reclaim},
     println,
 };
 use alloc::{format, vec::Vec};
@@ -89,7 +89,7 @@ impl Frames {
     fn take(count: usize) -> Result<Self, CommandError> {
         let mut list = Vec::new();
         list.try_reserve_exact(count).map_err(failed)?;
-        let taken = frames::take(count, |frame| list.push(frame));
+        let taken = reclaim::take(count, |frame| list.push(frame));
         let frames = Self(list);
         if taken < count { Err(CommandError::new("out of frames")) } else { Ok(frames) }
     }
@@ -97,6 +97,7 @@ impl Frames {
 
 impl Drop for Frames {
     fn drop(&mut self) {
-        frames::give(self.0.drain(..));
+        // SAFETY: `take` took them, and nobody maps them any more.
+        unsafe { frames::give(self.0.drain(..)) };
     }
 }

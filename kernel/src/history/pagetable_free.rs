@@ -106,7 +106,8 @@ impl Drop for Hoard {
             // SAFETY: `take` wrote it, and nobody else has the frame.
             let next = unsafe { direct_map::pointer(frame).cast::<u64>().read() };
             self.0 = (next != 0).then(|| Frame::new(next));
-            frames::give(core::iter::once(frame));
+            // SAFETY: `take` took it, and the link was read.
+            unsafe { frames::give(core::iter::once(frame)) };
         }
     }
 }

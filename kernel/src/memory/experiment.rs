@@ -1,6 +1,6 @@
 //! Small instances of vmalloc beside the kernel's own, for experiments and tests.
 
-use super::{Machine, purger::Purger, vmalloc};
+use super::{Machine, purger::Purger, reclaim::KernelKeeps, vmalloc};
 use crate::arch::layout;
 use alloc::boxed::Box;
 use core::{
@@ -60,9 +60,17 @@ impl Experiment {
         let machine = Machine::new(vmalloc().platform().root(), purger);
         // SAFETY: the place is this instance's until it is dropped.
         match unsafe { Vmalloc::with_policy(machine, start..start + blocks * BLOCK_SIZE, policy) } {
-            Ok(instance) => Ok(Self { instance: Box::new(instance), _place: place }),
+            Ok(instance) => Ok(Self { instance: Box::new(instance), _place: place }.asking_the_kernel()),
             Err(error) => Err(error),
         }
+    }
+}
+
+impl Experiment {
+    /// Before this instance refuses for want of frames, the kernel gives back what it keeps.
+    fn asking_the_kernel(self) -> Self {
+        assert!(self.register_notifier(&KernelKeeps), "a new instance has no notifiers");
+        self
     }
 }
 

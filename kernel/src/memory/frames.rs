@@ -1,13 +1,21 @@
 //! The physical frames: a buddy allocator for all, and for each CPU a magazine of single frames.
 //!
 //! A CPU takes and gives single frames at its magazine; when that is empty, a part of it is filled from the
-//! buddy in bulk, and when it is full the frames that are there longest go back.
+//! buddy in bulk, and when it is full the frames that are there longest go back. Before a request is refused the
+//! magazines of all CPUs are used up: single frames are taken out of them, for contiguous ones they are emptied into
+//! the buddy, which merges.
 //!
-//! Locks: a magazine's, then the buddy's; the last of the kernel's order.
+//! Nobody but the CPUs' magazines is asked to give anything back: that is [`reclaim`](super::reclaim)'s, for callers
+//! that may wait.
+//!
+//! All calls may be made in threads, pinned or not, with interrupts on or off; not in interrupt handlers, which may
+//! have interrupted who holds a lock. Debug builds refuse that always, release builds where the lock is held.
+//!
+//! Locks: a magazine's, of any CPU, one at a time; then the buddy's; the last of the kernel's order.
 
 use super::direct_map;
 use crate::{
-    arch::cpu::Pin,
+    arch::cpu::{self, Pin},
     lock_class,
     sync::{Once, SpinLock},
 };
@@ -28,10 +36,14 @@ const PIECE: usize = 32;
 const REFILL: usize = 128;
 /// log2 of the page frames in a huge frame.
 const HUGE_ORDER: usize = 9;
+/// How often a request looks everywhere before it is refused, if frames move meanwhile.
+const ROUNDS: usize = 8;
 
 static BUDDY: Once<SpinLock<Buddy<'static>>> = Once::new();
 /// Frames given to the buddy at boot.
 static TOTAL: AtomicUsize = AtomicUsize::new(0);
+/// Times that frames went from the buddy into a magazine; changed under the buddy's lock.
+static REFILLS: AtomicUsize = AtomicUsize::new(0);
 static MAGAZINES: [SpinLock<Magazine<MAGAZINE>>; MAX_CPUS] =
     [const { SpinLock::new(lock_class!("magazine"), Magazine::new()) }; MAX_CPUS];
 
@@ -93,26 +105,95 @@ pub fn total() -> usize {
     TOTAL.load(Ordering::Relaxed)
 }
 
-/// Takes up to `count` single frames, gives each to `sink`, and returns how many there were. Preemption is
-/// off for some frames at a time.
+/// Takes up to `count` single frames, gives each to `sink`, and returns how many there were: fewer than `count` only
+/// if no CPU's magazine has any, nor the buddy. Preemption is off for some frames at a time; `sink` is called then,
+/// and takes or gives no frames.
 #[inline]
 pub fn take(count: usize, mut sink: impl FnMut(Frame)) -> usize {
+    cpu::debug_assert_no_interrupt("frames::take");
     let mut taken = 0;
     while taken < count {
         let pin = Pin::new();
         let mut magazine = MAGAZINES[pin.cpu()].lock_pinned(&pin);
         let some = magazine.pop_many((count - taken).min(PIECE), |frame| sink(Frame::new(frame)));
-        if some == 0 && magazine.refill_by(REFILL, &mut buddy().lock_pinned(&pin)) == 0 {
-            break;
+        if some == 0 && !refill(&mut magazine, &pin) {
+            drop(magazine);
+            drop(pin);
+            return taken + take_anywhere(count - taken, &mut sink);
         }
         taken += some;
     }
     taken
 }
 
-/// Gives single frames back. Preemption is off for some frames at a time.
+/// Fills an empty magazine in part; `false`: the buddy has no frames.
 #[inline]
-pub fn give(mut frames: impl Iterator<Item = Frame>) {
+fn refill(magazine: &mut Magazine<MAGAZINE>, pin: &Pin) -> bool {
+    let mut buddy = buddy().lock_pinned(pin);
+    let some = magazine.refill_by(REFILL, &mut buddy) > 0;
+    if some {
+        REFILLS.fetch_add(1, Ordering::Relaxed);
+    }
+    some
+}
+
+/// Takes up to `count` frames out of the magazines of all CPUs, and out of the buddy, without refilling any.
+#[cold]
+#[inline(never)]
+fn take_anywhere(count: usize, sink: &mut dyn FnMut(Frame)) -> usize {
+    let mut taken = 0;
+    look_everywhere(|| {
+        for cpu in cpu::online().iter() {
+            taken += in_pieces(count - taken, |pin, piece| {
+                MAGAZINES[cpu].lock_pinned(pin).pop_many(piece, |frame| sink(Frame::new(frame)))
+            });
+        }
+        taken += in_pieces(count - taken, |pin, piece| {
+            buddy().lock_pinned(pin).allocate_bulk(piece, |frame| sink(Frame::new(frame)))
+        });
+        (taken == count).then_some(())
+    });
+    taken
+}
+
+/// Calls `some` for as many frames as one section with preemption off may have, until it took `count` in all, or
+/// fewer than it was asked for: how many it took.
+fn in_pieces(count: usize, mut some: impl FnMut(&Pin, usize) -> usize) -> usize {
+    let mut taken = 0;
+    while taken < count {
+        let piece = (count - taken).min(PIECE);
+        let got = some(&Pin::new(), piece);
+        taken += got;
+        if got < piece {
+            break;
+        }
+    }
+    taken
+}
+
+/// Calls `attempt`, which looks for frames in all magazines and then in the buddy, until it finds enough. What a
+/// magazine gives to the buddy meanwhile is found there; what goes the other way may be missed, so if that happened
+/// it is called again, [`ROUNDS`] times at most.
+fn look_everywhere<T>(mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
+    for _ in 0..ROUNDS {
+        // What was refilled before is seen by the attempt: both take the buddy's lock, or the magazine's.
+        let refills = REFILLS.load(Ordering::Relaxed);
+        let found = attempt();
+        if found.is_some() || refills == REFILLS.load(Ordering::Relaxed) {
+            return found;
+        }
+    }
+    None
+}
+
+/// Gives single frames back. Preemption is off for some frames at a time; `frames` is asked for them then, and takes
+/// or gives no frames itself.
+///
+/// # Safety
+/// The frames were taken here, by any call, and nobody uses them any more.
+#[inline]
+pub unsafe fn give(mut frames: impl Iterator<Item = Frame>) {
+    cpu::debug_assert_no_interrupt("frames::give");
     loop {
         let pin = Pin::new();
         let mut magazine = MAGAZINES[pin.cpu()].lock_pinned(&pin);
@@ -142,28 +223,52 @@ pub fn take_zeroed() -> Option<Frame> {
 
 /// Takes a huge frame: 512 contiguous frames, aligned to their size; the first of them.
 pub fn take_huge() -> Option<Frame> {
-    buddy().lock().allocate(HUGE_ORDER).map(Frame::new)
+    contiguous(|buddy| buddy.allocate(HUGE_ORDER).map(Frame::new))
+}
+
+/// Takes a contiguous run of up to 1024 frames; the first of them. `None` also for a run of 0, or of more.
+pub fn take_run(count: usize) -> Option<Frame> {
+    contiguous(|buddy| buddy.allocate_run(count as u64).map(|run| Frame::new(run.start)))
+}
+
+/// Takes contiguous frames from the buddy: if that has none at first, after all magazines were emptied into it.
+fn contiguous(take: impl Fn(&mut Buddy<'static>) -> Option<Frame>) -> Option<Frame> {
+    cpu::debug_assert_no_interrupt("a call for contiguous frames");
+    let attempt = || take(&mut buddy().lock());
+    attempt().or_else(|| {
+        look_everywhere(|| {
+            drain_magazines();
+            attempt()
+        })
+    })
 }
 
 /// Gives a huge frame back.
-pub fn give_huge(first: Frame) {
+///
+/// # Safety
+/// Its 512 frames were taken here, and nobody uses them any more.
+pub unsafe fn give_huge(first: Frame) {
     returned(buddy().lock().free(first.number(), HUGE_ORDER));
 }
 
-/// Takes a contiguous run of up to 1024 frames; the first of them.
-pub fn take_run(count: usize) -> Option<Frame> {
-    buddy().lock().allocate_run(count as u64).map(|run| Frame::new(run.start))
-}
-
 /// Gives back `count` contiguous frames, taken together or singly.
-pub fn give_run(first: Frame, count: usize) {
+///
+/// # Safety
+/// The frames were taken here, and nobody uses them any more.
+pub unsafe fn give_run(first: Frame, count: usize) {
     returned(buddy().lock().free_run(first.number()..first.number() + count as u64));
 }
 
-/// Empties all magazines into the buddy, so that it can merge what was split.
+/// Empties the magazines of all CPUs into the buddy, so that it can merge what was split. What CPUs give meanwhile may
+/// stay in theirs.
 pub fn drain_magazines() {
-    for magazine in &MAGAZINES {
-        returned(magazine.lock().drain_to(0, &mut buddy().lock()));
+    for cpu in cpu::online().iter() {
+        in_pieces(MAGAZINE, |pin, piece| {
+            let mut magazine = MAGAZINES[cpu].lock_pinned(pin);
+            let before = magazine.len();
+            returned(magazine.drain_to(before.saturating_sub(piece), &mut buddy().lock_pinned(pin)));
+            before - magazine.len()
+        });
     }
 }
 

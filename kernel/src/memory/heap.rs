@@ -1,16 +1,20 @@
 //! The kernel heap: `linked_list_allocator` on chunks of memory from vmalloc.
 //!
+//! Allocated and freed from in threads, pinned or not; an interrupt handler that tries is refused by a panic.
+//!
 //! It starts empty. When no chunk has room a new one is added, each twice as large as the one
-//! before and at least as large as the request needs. Chunks are kept.
+//! before and at least as large as the request needs; where there is no memory for that, one that is as large as the
+//! request needs. Chunks are kept.
 //!
 //! Lock: the heap's, before those of vmalloc; a new chunk is allocated outside of it.
 
-use crate::{lock_class, memory, sync::SpinLock};
+use crate::{arch::cpu, lock_class, memory, sync::SpinLock};
 use core::{
     alloc::{GlobalAlloc, Layout},
     ptr::NonNull,
 };
 use linked_list_allocator::Heap;
+use vmalloc::PAGE_SIZE;
 
 /// Bytes of the first chunk.
 const FIRST_CHUNK: usize = 1 << 20;
@@ -54,6 +58,7 @@ static HEAP: KernelHeap = KernelHeap(SpinLock::new(
 // SAFETY: memory comes from one chunk's allocator and goes back to it; chunks are never given back.
 unsafe impl GlobalAlloc for KernelHeap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        cpu::assert_no_interrupt("heap memory was allocated");
         loop {
             let chunks = {
                 let mut chunks = self.0.lock();
@@ -69,6 +74,7 @@ unsafe impl GlobalAlloc for KernelHeap {
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        cpu::assert_no_interrupt("heap memory was freed");
         let Some(memory) = NonNull::new(memory) else { return };
         let mut chunks = self.0.lock();
         let holds = |heap: &&mut Heap| (heap.bottom()..heap.top()).contains(&memory.as_ptr());
@@ -88,8 +94,11 @@ impl KernelHeap {
         }
         // The allocator rounds sizes up and keeps a header in front of holes.
         let needed = layout.size().checked_add(layout.align())?.checked_add(64)?;
-        let size = (FIRST_CHUNK << seen).max(needed.checked_next_power_of_two()?);
-        let chunk = memory::vmalloc().vmalloc(size).ok()?;
+        let least = needed.checked_next_multiple_of(PAGE_SIZE)?;
+        let wanted = (FIRST_CHUNK << seen).max(needed.checked_next_power_of_two()?);
+        let allocate = |size| memory::vmalloc().vmalloc(size).ok().map(|chunk| (chunk, size));
+        // Before it refuses, vmalloc has whoever keeps memory for speed give it back.
+        let (chunk, size) = allocate(wanted).or_else(|| allocate(least))?;
         let mut chunks = self.0.lock();
         if chunks.count != seen {
             drop(chunks);

@@ -59,7 +59,8 @@ unsafe impl Platform for Machine {
 
     #[inline]
     fn give_frames(&self, frames: impl Iterator<Item = Frame>) {
-        frames::give(frames);
+        // SAFETY: the library gives back what it took, when no CPU can reach it any more.
+        unsafe { frames::give(frames) };
     }
 
     fn take_huge_frame(&self) -> Option<Frame> {
@@ -67,7 +68,8 @@ unsafe impl Platform for Machine {
     }
 
     fn give_huge_frame(&self, first: Frame) {
-        frames::give_huge(first);
+        // SAFETY: as above.
+        unsafe { frames::give_huge(first) };
     }
 
     #[inline]
@@ -154,11 +156,11 @@ const PAUSE: u64 = 200;
 
 static VMALLOC: Once<Vmalloc<Machine>> = Once::new();
 
-/// Makes the kernel's instance, in page tables that may not be in use yet.
+/// Makes the kernel's instance, in page tables that may not be in use yet. For the boot sequence.
 ///
 /// # Errors
 /// [`NewError::OutOfFrames`].
-pub fn init_vmalloc(root: Frame) -> Result<&'static Vmalloc<Machine>, NewError> {
+pub(crate) fn init_vmalloc(root: Frame) -> Result<&'static Vmalloc<Machine>, NewError> {
     // SAFETY: the address map gives the range to this instance; called once, by the boot sequence.
     VMALLOC
         .try_call_once(|| unsafe { Vmalloc::new(Machine::new(root, Some(&purger::KERNEL)), layout::VMALLOC) })

@@ -8,12 +8,27 @@ mod machine;
 pub mod percpu;
 pub mod purger;
 pub mod rcu;
+pub mod reclaim;
+mod tables;
 
-use crate::arch::paging;
+use crate::threads::SpawnError;
 use ::vmalloc::{AreaInfo, Kind, PAGE_SIZE};
 
 pub use experiment::Experiment;
-pub use machine::{Machine, init_vmalloc, try_vmalloc, vmalloc};
+pub(crate) use machine::init_vmalloc;
+pub use machine::{Machine, try_vmalloc, vmalloc};
+
+/// Starts the threads that purge and that free what was deferred, and has the kernel's instance ask who can give
+/// back. Called once, by the boot sequence, when threads can be.
+///
+/// # Errors
+/// No memory for the threads.
+pub(crate) fn init_threads() -> Result<(), SpawnError> {
+    purger::init()?;
+    rcu::init()?;
+    reclaim::init();
+    Ok(())
+}
 
 /// Who has the frames that are not free. Together with those they are all frames there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,19 +62,21 @@ impl Users {
     }
 }
 
-/// Counts who has the frames. Walks all page tables and all areas.
+/// Counts who has the frames, exactly while nobody takes or gives any. Looks at all page tables and all areas. Called in
+/// a thread, pinned or not.
 pub fn users() -> Users {
     let stats = vmalloc().stats();
     let heap = (heap::usage().size / PAGE_SIZE) as u64;
     let owned = |area: &AreaInfo| matches!(area.kind, Kind::Vmalloc | Kind::Congruent);
     let mapped: usize = vmalloc().areas().filter(owned).map(|area| area.populated).sum();
     Users {
-        page_tables: (paging::walk(|_, _| ()) + stats.reserved_tables) as u64,
+        page_tables: (tables::count() + stats.reserved_tables) as u64,
         records: stats.metadata_frames as u64,
         quarantined: stats.quarantined as u64,
         kept: stats.kept as u64,
         deferred: rcu::waiting().1 as u64,
         heap,
-        areas: mapped as u64 - heap,
+        // The heap may grow meanwhile.
+        areas: (mapped as u64).saturating_sub(heap),
     }
 }

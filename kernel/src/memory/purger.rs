@@ -75,7 +75,7 @@ pub static KERNEL: Purger = Purger::new();
 ///
 /// # Errors
 /// No memory for it.
-pub fn init() -> Result<(), SpawnError> {
+pub(super) fn init() -> Result<(), SpawnError> {
     let thread = threads::spawn("purge", || {
         KERNEL.serve(|| {
             memory::vmalloc().purge();

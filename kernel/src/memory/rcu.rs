@@ -122,14 +122,19 @@ pub unsafe fn vfree_rcu(area: NonNull<u8>, head: NonNull<Head>) {
     }
 }
 
-/// The same without a head. Called in a thread with nothing pinned: it waits where there is no memory to note
-/// the area in, or too many areas wait already.
+/// Frees the area that starts at `area`, by `vfree`, after a grace period, as [`vfree_rcu`] does but without a head.
+/// Called in a thread that may wait, in no interrupt handler and with nothing pinned: it waits where there is no memory
+/// to note the area in, or too many areas wait already. Debug builds refuse other callers always, release builds where
+/// it would wait.
 ///
 /// # Safety
-/// Who is no such reader uses the area no more, and nobody else frees it.
+/// Who is no such reader uses the area no more, and nobody else frees it. The caller is no interrupt handler.
 #[inline]
 #[track_caller]
 pub unsafe fn vfree_rcu_mightsleep(area: NonNull<u8>) {
+    if cfg!(debug_assertions) {
+        threads::assert_may_block("vfree_rcu_mightsleep");
+    }
     let entry = Entry { area, caller: Location::caller() };
     if !note(entry) {
         note_in_new_page(entry);
@@ -155,9 +160,12 @@ fn note(entry: Entry) -> bool {
     true
 }
 
-/// The same with a new page, once for each page; without one, after a grace period of its own.
+/// Notes an area in a new page of this CPU's, which happens once for each page; without one frees it, after a grace
+/// period of its own.
 #[cold]
+#[track_caller]
 fn note_in_new_page(entry: Entry) {
+    threads::assert_may_block("vfree_rcu_mightsleep");
     let waiting = &WAITING[Pin::new().cpu()];
     if waiting.now() > vmalloc().lazy_max() {
         waiting.ask(ALL);
@@ -279,7 +287,8 @@ impl Batch {
             }
             next = *following;
             waiting.frames.fetch_sub(1, Ordering::Relaxed);
-            frames::give(iter::once(direct_map::frame(page.cast())));
+            // SAFETY: `note_in_new_page` took it, and it is in no list any more.
+            unsafe { frames::give(iter::once(direct_map::frame(page.cast()))) };
         }
         let freed = waiting.freed.load(Ordering::Relaxed).wrapping_add(count);
         // All at once: who waits for the first so many of a CPU waits for whole batches.
@@ -297,8 +306,13 @@ fn free(area: NonNull<u8>, caller: &'static Location<'static>) {
     }
 }
 
-/// Waits until everything is freed that was deferred before the call. Called in a thread with nothing pinned.
+/// Waits until everything is freed that was deferred before the call.
+///
+/// # Panics
+/// The caller may not wait: see [`threads::assert_may_block`].
+#[track_caller]
 pub fn vfree_rcu_barrier() {
+    threads::assert_may_block("vfree_rcu_barrier");
     let mut until = [0; MAX_CPUS];
     for cpu in cpu::online().iter() {
         let waiting = &WAITING[cpu];
@@ -325,7 +339,7 @@ pub fn waiting() -> (usize, usize) {
 }
 
 /// Called at each tick of a CPU: what waits there for long is seen to.
-pub fn on_tick(cpu: usize) {
+pub(crate) fn on_tick(cpu: usize) {
     if WAITING[cpu].now() > 0 {
         WAITING[cpu].ask(NEXT);
     }
@@ -348,7 +362,7 @@ impl PurgeNotifier for Deferred {
 ///
 /// # Errors
 /// No memory for them.
-pub fn init() -> Result<(), SpawnError> {
+pub(super) fn init() -> Result<(), SpawnError> {
     for cpu in cpu::online().iter() {
         let name = format!("rcu {cpu}");
         let thread = Builder::new(&name).class(Class::RealTime).on_cpu(cpu);

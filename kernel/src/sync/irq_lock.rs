@@ -2,9 +2,12 @@
 
 use super::{
     order::{Held, Order},
-    waits,
+    waits::{self, Waiter},
 };
-use crate::arch::{cpu::Pin, interrupt_flag::InterruptsOff};
+use crate::{
+    arch::{cpu::Pin, interrupt_flag::InterruptsOff},
+    assert_stays,
+};
 use core::ops::{Deref, DerefMut};
 use lockdep::Class;
 use spin::mutex::{SpinMutex, SpinMutexGuard};
@@ -30,7 +33,7 @@ impl<T> IrqLock<T> {
         let pin = Pin::new();
         let off = InterruptsOff::new();
         let order = self.order.acquire();
-        IrqLockGuard { inner: waits::lock(&self.inner), _order: order, _off: off, _pin: pin }
+        IrqLockGuard { inner: waits::lock(&self.inner, Waiter::Any), _order: order, _off: off, _pin: pin }
     }
 
     /// Opens the lock, whoever holds it.
@@ -45,7 +48,7 @@ impl<T> IrqLock<T> {
     }
 }
 
-/// The right to the value; the lock opens when it is dropped.
+/// The right to the value; the lock opens when it is dropped. Of several the one that was made later is dropped first.
 #[must_use]
 pub struct IrqLockGuard<'a, T> {
     // Dropped in this order: the pin last, because a thread switch that was put off for it is made
@@ -71,3 +74,5 @@ impl<T> DerefMut for IrqLockGuard<'_, T> {
         &mut self.inner
     }
 }
+
+assert_stays!(IrqLockGuard<'static, u8>);

@@ -45,7 +45,7 @@ fn local<R>(change: impl FnOnce(&mut Local) -> R) -> R {
 /// To be called where a lock of `class` is taken at `place`, before waiting for it, with preemption
 /// off; it must stay off until [`released`].
 #[inline]
-pub fn acquired(class: &'static Class, place: &'static Location<'static>) {
+pub(crate) fn acquired(class: &'static Class, place: &'static Location<'static>) {
     if CHECKED {
         check(class, place);
     }
@@ -53,7 +53,7 @@ pub fn acquired(class: &'static Class, place: &'static Location<'static>) {
 
 /// To be called when a lock of `class` was opened, with preemption still off.
 #[inline]
-pub fn released(class: &'static Class) {
+pub(crate) fn released(class: &'static Class) {
     if CHECKED {
         local(|local| local.held.release(class));
     }
@@ -106,7 +106,7 @@ pub fn held() -> usize {
 /// An interrupt begins: the locks it takes are in no order with those of the code that it interrupted.
 /// Called with interrupts off; the result is for [`leave_interrupt`], on the same CPU.
 #[inline]
-pub fn enter_interrupt() -> usize {
+pub(crate) fn enter_interrupt() -> usize {
     if !CHECKED {
         return 0;
     }
@@ -118,7 +118,7 @@ pub fn enter_interrupt() -> usize {
 
 /// The interrupt ends for which [`enter_interrupt`] gave `before`.
 #[inline]
-pub fn leave_interrupt(before: usize) {
+pub(crate) fn leave_interrupt(before: usize) {
     if CHECKED {
         local(|local| {
             local.interrupts -= 1;

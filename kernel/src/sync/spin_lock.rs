@@ -1,13 +1,17 @@
 //! A lock that turns preemption off.
 
-use super::{order::Order, waits};
-use crate::arch::cpu::Pin;
+use super::{
+    order::Order,
+    waits::{self, Waiter},
+};
+use crate::{arch::cpu::Pin, assert_stays};
 use core::ops::{Deref, DerefMut};
 use lockdep::Class;
 use spin::mutex::{SpinMutex, SpinMutexGuard};
 
 /// A spinlock around a value. Whoever holds it stays on its CPU and is not preempted, so that nobody
-/// spins for a thread that does not run. Interrupts stay as they are: an interrupt must not take it.
+/// spins for a thread that does not run. Interrupts stay as they are: an interrupt handler must not take it. One that
+/// would wait for it panics; debug builds report also one that finds it open.
 #[derive(Debug)]
 pub struct SpinLock<T> {
     order: Order,
@@ -21,20 +25,26 @@ impl<T> SpinLock<T> {
     }
 
     /// Waits for the lock.
+    ///
+    /// # Panics
+    /// An interrupt handler would have to wait: perhaps for the code that it interrupted.
     #[inline]
     #[track_caller]
     pub fn lock(&self) -> SpinLockGuard<'_, T> {
         let pin = Pin::new();
         let order = self.order.acquire();
-        SpinLockGuard { inner: waits::lock(&self.inner), _order: order, _pin: pin }
+        SpinLockGuard { inner: waits::lock(&self.inner, Waiter::Thread), _order: order, _pin: pin }
     }
 
     /// Waits for the lock, as who has a pin already, which covers the lock.
+    ///
+    /// # Panics
+    /// As [`lock`](Self::lock).
     #[inline]
     #[track_caller]
     pub fn lock_pinned<'a>(&'a self, pin: &'a Pin) -> SpinLockGuard<'a, T, &'a Pin> {
         let order = self.order.acquire();
-        SpinLockGuard { inner: waits::lock(&self.inner), _order: order, _pin: pin }
+        SpinLockGuard { inner: waits::lock(&self.inner, Waiter::Thread), _order: order, _pin: pin }
     }
 
     /// The value; nobody else can have the lock.
@@ -72,3 +82,5 @@ impl<T, P> DerefMut for SpinLockGuard<'_, T, P> {
         &mut self.inner
     }
 }
+
+assert_stays!(SpinLockGuard<'static, u8>, SpinLockGuard<'static, u8, &'static Pin>);

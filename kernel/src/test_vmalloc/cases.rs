@@ -3,7 +3,7 @@
 use super::{parameters::Parameters, percpu_case};
 use crate::{
     arch::cpu::{self, Pin},
-    memory::{self, frames, rcu},
+    memory::{self, frames, rcu, reclaim},
 };
 use alloc::vec::Vec;
 use core::{mem::ManuallyDrop, ptr::NonNull};
@@ -249,7 +249,7 @@ struct Frames(Vec<Frame>);
 impl Frames {
     fn take(count: usize) -> Result<Self, AllocError> {
         let mut list = reserve(count)?;
-        let taken = frames::take(count, |frame| list.push(frame));
+        let taken = reclaim::take(count, |frame| list.push(frame));
         // What there is goes back if it is too little.
         let frames = Self(list);
         if taken < count { Err(AllocError::OutOfFrames) } else { Ok(frames) }
@@ -259,7 +259,8 @@ impl Frames {
 impl Drop for Frames {
     fn drop(&mut self) {
         memory::vmalloc().vm_unmap_aliases();
-        frames::give(self.0.drain(..));
+        // SAFETY: they were taken by `take`, and no CPU has a translation to them any more.
+        unsafe { frames::give(self.0.drain(..)) };
     }
 }
 

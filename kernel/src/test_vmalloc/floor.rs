@@ -17,7 +17,7 @@ use super::parameters::{flag, number};
 use crate::{
     arch::{tlb, tsc},
     console::CommandError,
-    memory::{self, frames},
+    memory::{self, frames, reclaim},
     println,
 };
 use alloc::{format, vec, vec::Vec};
@@ -104,9 +104,11 @@ struct Window {
 
 impl Window {
     fn new() -> Result<Self, AllocError> {
-        let frame = frames::take_zeroed().ok_or(AllocError::OutOfFrames)?;
+        let frame = reclaim::take_zeroed().ok_or(AllocError::OutOfFrames)?;
         let pages = memory::vmalloc().vmap(&vec![frame; TOUCHED], Protection::ReadWrite);
-        Ok(Self { frame, pages: pages.inspect_err(|_| frames::give(iter::once(frame)))? })
+        // SAFETY: it was just taken, and is mapped nowhere.
+        let pages = pages.inspect_err(|_| unsafe { frames::give(iter::once(frame)) })?;
+        Ok(Self { frame, pages })
     }
 
     /// Writes to the next page.
@@ -129,7 +131,8 @@ impl Drop for Window {
             panic!("what was mapped cannot be unmapped: {error}");
         }
         memory::vmalloc().vm_unmap_aliases();
-        frames::give(iter::once(self.frame));
+        // SAFETY: `new` took it, and no CPU has a translation to it any more.
+        unsafe { frames::give(iter::once(self.frame)) };
     }
 }
 

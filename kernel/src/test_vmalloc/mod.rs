@@ -17,6 +17,7 @@ use alloc::{format, sync::Arc, vec::Vec};
 use cases::{CASES, Case};
 use core::sync::atomic::{AtomicBool, Ordering};
 use costs::Costs;
+pub use costs::PerMillion;
 use fastrand::Rng;
 pub use load::Load;
 use parameters::Parameters;

@@ -4,7 +4,7 @@
 //! is in no old one either; so when every CPU has passed a moment at which nothing was pinned to it, all
 //! readers that had begun before are done.
 
-use super::{SpawnError, scheduler, sleep::sleep, spawn::Builder, wait::WaitQueue};
+use super::{SpawnError, assert_may_block, scheduler, sleep::sleep, spawn::Builder, wait::WaitQueue};
 use crate::arch::{
     apic,
     cpu::{self, Pin},
@@ -41,8 +41,11 @@ const PATIENCE: u64 = 1000;
 const LOOKS: usize = 100;
 
 /// Waits for a grace period: until every reader that had begun before the call is done, on all CPUs.
-/// What was done before the call is seen by all readers that begin after it returns. Called in a thread
-/// with nothing pinned.
+/// What was done before the call is seen by all readers that begin after it returns.
+///
+/// # Panics
+/// The caller may not wait, being a reader itself perhaps: see [`assert_may_block`].
+#[track_caller]
 pub fn synchronize() {
     let mut period = GracePeriod::new();
     period.start();
@@ -64,9 +67,13 @@ impl GracePeriod {
         Self { others: CpuSet::EMPTY, before: [0; MAX_CPUS] }
     }
 
-    /// Starts it anew: [`wait`](Self::wait) waits for the readers that have begun by now. Called in a thread
-    /// with nothing pinned.
+    /// Starts it anew: [`wait`](Self::wait) waits for the readers that have begun by now.
+    ///
+    /// # Panics
+    /// The caller may not wait, being a reader itself perhaps: see [`assert_may_block`].
+    #[track_caller]
     pub fn start(&mut self) {
+        assert_may_block("GracePeriod::start");
         // Together with that of `pass`: a reader that is not waited for sees what was done before.
         fence(Ordering::SeqCst);
         // There is no reader on this CPU while this thread runs there.
@@ -84,8 +91,13 @@ impl GracePeriod {
         over
     }
 
-    /// Waits until it is over, and interrupts those for whom it is not. Called in a thread with nothing pinned.
+    /// Waits until it is over, and interrupts those for whom it is not.
+    ///
+    /// # Panics
+    /// The caller may not wait: see [`assert_may_block`].
+    #[track_caller]
     pub fn wait(&self) {
+        assert_may_block("GracePeriod::wait");
         self.late().for_each(|cpu| apic::send(cpu, Vector::Reschedule));
         let mut looks = 0;
         for cpu in self.late() {
@@ -174,8 +186,11 @@ struct Boxed<F> {
 }
 
 /// Calls `call` after a grace period, as [`defer`] does, with memory of its own from the heap. Without
-/// memory it waits for the grace period itself, and calls it at once: called in a thread with nothing
-/// pinned.
+/// memory it waits for the grace period itself, and calls it at once.
+///
+/// # Panics
+/// In an interrupt handler; without memory also if the caller may not wait: see [`assert_may_block`].
+#[track_caller]
 pub fn defer_closure<F: FnOnce() + Send + 'static>(call: F) {
     let layout = Layout::new::<Boxed<F>>();
     // SAFETY: the layout has a size: that of the head at least.
@@ -201,7 +216,12 @@ pub fn defer_closure<F: FnOnce() + Send + 'static>(call: F) {
 }
 
 /// Waits until everything is done that was deferred before the call.
+///
+/// # Panics
+/// The caller may not wait: see [`assert_may_block`].
+#[track_caller]
 pub fn barrier() {
+    assert_may_block("grace::barrier");
     #[repr(C)]
     struct Mark {
         head: Head,

@@ -5,6 +5,7 @@
 //! | `thread`, `list` | a thread, and lists of threads |
 //! | `run_queue`, `scheduler`, `switch` | who runs where, and going from one to the other |
 //! | `spawn`, `reaper` | how threads begin and end |
+//! | `handover` | what the reaper is given, counted until it is done with |
 //! | `wait`, `sleep`, `idle` | waiting for something, for a time, for anything |
 //! | `timer` | ticks, and when sleepers wake |
 //! | `grace` | waiting for readers that take no lock |
@@ -13,8 +14,17 @@
 //! threads that stand in line elsewhere, at once and at each tick. Threads of one class take turns on a
 //! CPU, but none of the normal class runs where one of the real-time class wants to. Isolated CPUs run
 //! what asked for them, and nothing else.
+//!
+//! | call | may be made |
+//! |---|---|
+//! | [`WaitQueue::wake_all`], [`Handle::unpark`], [`grace::defer`] | anywhere, in interrupt handlers too |
+//! | [`spawn()`], [`Builder::spawn`], [`grace::defer_closure`], [`current`] | in threads, pinned or not (where there is no memory `defer_closure` waits) |
+//! | all that waits: [`sleep()`], [`park`], [`yield_now`], [`JoinHandle::join`], [`WaitQueue::wait_until`], [`settle`], [`grace::synchronize`], [`grace::barrier`] | in threads, with nothing pinned and interrupts on |
+//!
+//! What may not be made is refused by a panic that names the call: see [`assert_may_block`].
 
 pub mod grace;
+mod handover;
 mod idle;
 mod list;
 mod reaper;
@@ -33,7 +43,12 @@ use crate::{
 };
 use core::sync::atomic::Ordering;
 
-pub use idle::run_cpu;
+/// The atomics of the files that `kernel/vmalloc/interleavings` also compiles, with others in this place.
+mod atomic {
+    pub(super) use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+}
+
+pub(crate) use idle::run_cpu;
 pub use reaper::{living, settle};
 pub use sleep::{sleep, sleep_until};
 pub use spawn::{Builder, Handle, JoinHandle, STACK, SpawnError, current, park};
@@ -49,7 +64,7 @@ pub const HERTZ: u32 = 250;
 ///
 /// # Errors
 /// No memory for those threads.
-pub fn init() -> Result<(), SpawnError> {
+pub(crate) fn init() -> Result<(), SpawnError> {
     spawn::adopt_main();
     idle::init_boot_cpu().map_err(SpawnError::OutOfMemory)?;
     reaper::init()?;
@@ -58,10 +73,14 @@ pub fn init() -> Result<(), SpawnError> {
     Ok(())
 }
 
-/// Makes a normal thread, which may run on any CPU, that runs `body` and ends with it.
+/// Makes a normal thread, which may run on any CPU, that runs `body` and ends with it. Called in a thread, pinned or not.
 ///
 /// # Errors
 /// See [`SpawnError`]; `body` was dropped.
+///
+/// # Panics
+/// In an interrupt handler.
+#[track_caller]
 pub fn spawn<T: Send + 'static>(
     name: &str,
     body: impl FnOnce() -> T + Send + 'static,
@@ -76,9 +95,39 @@ pub fn may_block() -> bool {
         && x86_64::instructions::interrupts::are_enabled()
 }
 
-/// Lets others of the same class run first, if there are any in line for this CPU. Called in a thread
-/// with nothing pinned.
+/// Refuses a call that may have to wait, whether or not it would, to who may not: see [`may_block`].
+///
+/// # Panics
+/// In an interrupt handler, with something pinned, with interrupts off, in an idle thread, and before there are
+/// threads. The message names `call` and the reason.
+#[inline]
+#[track_caller]
+pub fn assert_may_block(call: &str) {
+    if !may_block() {
+        refuse_to_block(call);
+    }
+}
+
+#[cold]
+#[track_caller]
+fn refuse_to_block(call: &str) -> ! {
+    let why = match thread::try_current() {
+        None => "before there are threads",
+        Some(_) if cpu::in_interrupt() => "in an interrupt handler",
+        Some(_) if cpu::pins() > 0 => "with the CPU pinned",
+        Some(_) if !x86_64::instructions::interrupts::are_enabled() => "with interrupts off",
+        Some(_) => "in an idle thread",
+    };
+    panic!("{call} {why}: it may have to wait");
+}
+
+/// Lets others of the same class run first, if there are any in line for this CPU.
+///
+/// # Panics
+/// The caller may not wait: see [`assert_may_block`].
+#[track_caller]
 pub fn yield_now() {
+    assert_may_block("yield_now");
     scheduler::yield_now();
 }
 
@@ -87,12 +136,12 @@ pub fn yield_now() {
 /// with interrupts off, on the interrupted thread's stack, after its registers were saved there. In
 /// that place it returns, with interrupts off, when the interrupted thread goes on.
 #[cold]
-pub fn preempt() {
+pub(crate) fn preempt() {
     scheduler::preempt();
 }
 
 /// Called on every interrupt of a CPU's timer, with interrupts off and pinned.
-pub fn on_timer() {
+pub(crate) fn on_timer() {
     let Some(this) = thread::try_current() else { return };
     let (cpu, now) = (cpu::current(), tsc::now());
     sleep::wake_until(cpu, now);

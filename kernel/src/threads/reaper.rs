@@ -2,22 +2,49 @@
 
 use super::{
     SpawnError,
+    handover::{Handover, Queue, Wait},
     list::{List, READY},
     spawn::Builder,
     thread::ThreadRef,
     wait::WaitQueue,
 };
 use crate::{lock_class, sync::IrqLock};
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// Ended threads, on whose stacks nothing runs any more.
-static ENDED: IrqLock<List<READY>> = IrqLock::new(lock_class!("ended threads"), List::new());
-static WORK: WaitQueue = WaitQueue::new();
 /// Threads spawned and not gone yet.
 static LIVING: AtomicUsize = AtomicUsize::new(0);
-/// Threads that ended and are not gone yet.
-static UNBURIED: AtomicUsize = AtomicUsize::new(0);
-static SETTLED: WaitQueue = WaitQueue::new();
+/// Ended threads, on whose stacks nothing runs any more, on their way to the reaper.
+static ENDED: Handover<Ended, WaitQueue> = Handover::new(
+    Ended(IrqLock::new(lock_class!("ended threads"), List::new())),
+    AtomicUsize::new(0),
+    AtomicBool::new(false),
+    WaitQueue::new(),
+    WaitQueue::new(),
+);
+
+struct Ended(IrqLock<List<READY>>);
+
+impl Queue for Ended {
+    type Item = ThreadRef;
+
+    fn push(&self, thread: ThreadRef) {
+        self.0.lock().push_back(thread);
+    }
+
+    fn pop(&self) -> Option<ThreadRef> {
+        self.0.lock().pop()
+    }
+}
+
+impl Wait for WaitQueue {
+    fn wait_until(&self, ready: impl FnMut() -> bool) {
+        self.wait_until(ready);
+    }
+
+    fn wake_all(&self) {
+        self.wake_all();
+    }
+}
 
 /// Makes the thread that this is all about.
 ///
@@ -34,16 +61,12 @@ pub(super) fn born() {
 
 /// Takes over a thread that ended, when its stack was left.
 pub(super) fn bury(thread: ThreadRef) {
-    ENDED.lock().push_back(thread);
-    UNBURIED.fetch_add(1, Ordering::Relaxed);
-    WORK.wake_all();
+    ENDED.give(thread);
 }
 
 fn run() {
     loop {
-        WORK.wait_until(|| UNBURIED.load(Ordering::Relaxed) != 0);
-        loop {
-            let Some(thread) = ENDED.lock().pop() else { break };
+        ENDED.serve(|thread| {
             let stack = thread.own_stack.lock().take();
             drop(stack);
             LIVING.fetch_sub(1, Ordering::Relaxed);
@@ -52,9 +75,7 @@ fn run() {
             thread.joiners.wake_all();
             // SAFETY: `spawn` keeps all threads that end; it was in no list but the one of the ended.
             unsafe { thread.release() };
-            UNBURIED.fetch_sub(1, Ordering::Relaxed);
-            SETTLED.wake_all();
-        }
+        });
     }
 }
 
@@ -64,6 +85,11 @@ pub fn living() -> usize {
 }
 
 /// Waits until all threads that ended have given everything back, those too that nobody joins.
+///
+/// # Panics
+/// The caller may not wait: see [`assert_may_block`](super::assert_may_block).
+#[track_caller]
 pub fn settle() {
-    SETTLED.wait_until(|| UNBURIED.load(Ordering::Relaxed) == 0);
+    super::assert_may_block("settle");
+    ENDED.settle();
 }

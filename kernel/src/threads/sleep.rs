@@ -1,6 +1,7 @@
 //! Sleeping: each CPU's timer wakes those who fell asleep on it.
 
 use super::{
+    assert_may_block,
     list::{List, WAITING},
     scheduler, thread, timer,
 };
@@ -33,15 +34,22 @@ impl Sleepers {
     }
 }
 
-/// Waits for at least this many microseconds; then until the thread's turn comes. Called in a thread with
-/// nothing pinned.
+/// Waits for at least this many microseconds; then until the thread's turn comes.
+///
+/// # Panics
+/// The caller may not wait: see [`assert_may_block`].
+#[track_caller]
 pub fn sleep(microseconds: u64) {
     sleep_until(tsc::now().saturating_add(tsc::cycles(microseconds)));
 }
 
-/// Waits until the time stamp counter has got to `deadline`, in cycles; then until the thread's turn
-/// comes. Called in a thread with nothing pinned.
+/// Waits until the time stamp counter has got to `deadline`, in cycles; then until the thread's turn comes.
+///
+/// # Panics
+/// The caller may not wait: see [`assert_may_block`].
+#[track_caller]
 pub fn sleep_until(deadline: u64) {
+    assert_may_block("sleep");
     if tsc::now() >= deadline {
         return;
     }

@@ -82,14 +82,19 @@ impl<'a> Builder<'a> {
         Self { stack: bytes, ..self }
     }
 
-    /// Makes a thread that runs `body`, and ends with it.
+    /// Makes a thread that runs `body`, and ends with it. Called in a thread, pinned or not.
     ///
     /// # Errors
     /// See [`SpawnError`]; `body` was dropped.
+    ///
+    /// # Panics
+    /// In an interrupt handler.
+    #[track_caller]
     pub fn spawn<T: Send + 'static>(
         self,
         body: impl FnOnce() -> T + Send + 'static,
     ) -> Result<JoinHandle<T>, SpawnError> {
+        cpu::assert_no_interrupt("a thread was spawned");
         if self.class == Class::Idle {
             return Err(SpawnError::WrongClass);
         }
@@ -172,9 +177,14 @@ impl Handle {
     }
 }
 
-/// The thread that runs here. Not for interrupts.
+/// The thread that runs here.
+///
+/// # Panics
+/// In an interrupt handler, which is of no thread; in an idle thread.
 #[must_use]
+#[track_caller]
 pub fn current() -> Handle {
+    cpu::assert_no_interrupt("the current thread was asked for");
     let this = thread::current();
     assert!(this.class != Class::Idle, "the idle thread is nobody's business");
     // SAFETY: all threads but the idle ones were made by `keep`.
@@ -182,7 +192,12 @@ pub fn current() -> Handle {
 }
 
 /// Waits for [`Handle::unpark`] of this thread, unless that came since the last call.
+///
+/// # Panics
+/// The caller may not wait: see [`assert_may_block`](super::assert_may_block).
+#[track_caller]
 pub fn park() {
+    super::assert_may_block("park");
     let this = thread::current();
     while !this.token.swap(false, Ordering::Acquire) {
         scheduler::block();
@@ -209,7 +224,12 @@ impl<T> JoinHandle<T> {
     }
 
     /// Waits until the thread has ended and given back its stack; what its body returned.
+    ///
+    /// # Panics
+    /// The caller may not wait: see [`assert_may_block`](super::assert_may_block).
+    #[track_caller]
     pub fn join(self) -> T {
+        super::assert_may_block("join");
         self.thread.0.joiners.wait_until(|| self.is_finished());
         let result = self.result.lock().take();
         result.unwrap_or_else(|| unreachable!("a thread that ends has stored its result"))

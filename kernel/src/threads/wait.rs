@@ -1,6 +1,7 @@
 //! Waiting for something to become true.
 
 use super::{
+    assert_may_block,
     list::{List, WAITING},
     scheduler, thread,
 };
@@ -18,8 +19,13 @@ impl WaitQueue {
     }
 
     /// Waits until `ready` says so. It is called under the queue's lock, with interrupts off, and takes
-    /// no lock. Called in a thread with nothing pinned.
+    /// no lock.
+    ///
+    /// # Panics
+    /// The caller may not wait: see [`assert_may_block`].
+    #[track_caller]
     pub fn wait_until(&self, mut ready: impl FnMut() -> bool) {
+        assert_may_block("WaitQueue::wait_until");
         let this = thread::current();
         loop {
             {

@@ -53,7 +53,8 @@ fn vmap_shows_frames_in_the_order_given() {
     assert!(matches!(refused, Err(FreeError::WrongKind { .. })));
     unmap(area);
     assert!(paging::lookup(area.as_ptr() as u64).is_none());
-    frames::give(taken.into_iter());
+    // SAFETY: the test took what it gives back, and uses it no more.
+    unsafe { frames::give(taken.into_iter()) };
 }
 
 #[test_case]
@@ -63,7 +64,8 @@ fn one_frame_may_be_mapped_more_than_once() {
     write(area, 7, 42);
     assert_eq!([read(area, PAGE_SIZE + 7), read(area, 2 * PAGE_SIZE + 7)], [42, 42]);
     unmap(area);
-    frames::give(core::iter::once(frame));
+    // SAFETY: the test took what it gives back, and uses it no more.
+    unsafe { frames::give(core::iter::once(frame)) };
 }
 
 #[test_case]

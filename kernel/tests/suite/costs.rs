@@ -1,6 +1,6 @@
-//! What the benchmark says of waits for locks.
+//! What the benchmark says of waits for locks, and of flushes.
 
-use alloc::sync::Arc;
+use alloc::{string::ToString, sync::Arc};
 use core::sync::atomic::{AtomicBool, Ordering};
 use kernel::{
     arch::{
@@ -9,6 +9,7 @@ use kernel::{
     },
     lock_class,
     sync::{IrqLock, SpinLock, waits},
+    test_vmalloc::PerMillion,
     threads::Builder,
 };
 use vmalloc::{CpuPin, LockClass};
@@ -62,4 +63,15 @@ fn the_librarys_waits_are_counted_with_the_kernels() {
     let before = waits::total();
     Pin::new().waiting(LockClass::Block);
     assert!(waits::total() > before);
+}
+
+/// Seen failing, with 87000000 interrupts per million loops after one loop, when few loops are no exception.
+#[test_case]
+fn rates_are_shown_only_where_there_are_loops_enough() {
+    let shown = |count, loops| PerMillion { what: "interrupts ", count, loops }.to_string();
+    assert_eq!(shown(87, 1), "");
+    assert_eq!(shown(87, 0), "");
+    assert_eq!(shown(87, 9_999), "");
+    assert_eq!(shown(87, 10_000), "; 8700 interrupts per million loops");
+    assert_eq!(shown(u64::MAX, 2_000_000), "; 9223372036854775807 interrupts per million loops");
 }

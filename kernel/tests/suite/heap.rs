@@ -1,7 +1,13 @@
 //! The heap: on memory from vmalloc, growing on demand.
 
 use alloc::{boxed::Box, vec, vec::Vec};
-use kernel::{arch::layout, memory::heap};
+use kernel::{
+    arch::layout,
+    memory::{self, frames, heap},
+};
+use vmalloc::PAGE_SIZE;
+
+use crate::frames::Hoard;
 
 #[test_case]
 fn boxes_lie_in_the_vmalloc_range_and_come_back() {
@@ -41,4 +47,23 @@ fn impossible_heap_requests_fail_without_a_panic() {
     let mut huge: Vec<u8> = Vec::new();
     assert!(huge.try_reserve_exact(1 << 45).is_err());
     assert!(huge.try_reserve_exact(isize::MAX as usize).is_err());
+}
+
+/// Where there are no frames for a chunk twice as large as the last one, there is one that is just large enough. Seen
+/// failing without that.
+#[test_case]
+fn the_heap_grows_by_less_where_there_is_less() {
+    let before = heap::usage();
+    // More than any chunk has; rounded up to a power of two it is twice as much.
+    let wanted = before.size.max(4 << 20).next_power_of_two() + PAGE_SIZE;
+    memory::vmalloc().trim();
+    frames::drain_magazines();
+    let left = wanted / PAGE_SIZE * 3 / 2;
+    let hoard = Hoard::take(frames::counts().free as usize - left);
+    let mut bytes = Vec::<u8>::new();
+    let reserved = bytes.try_reserve_exact(wanted);
+    drop(hoard);
+    assert!(reserved.is_ok(), "{left} frames are left, and {wanted} bytes refused");
+    let after = heap::usage();
+    assert!(after.chunks == before.chunks + 1 && after.size - before.size < left * PAGE_SIZE);
 }

@@ -64,7 +64,8 @@ fn frames_show_in_the_order_given_until_they_are_unmapped() {
         let Err(FreeError::NotAllocated { caller, .. }) = twice else { panic!("{twice:?}") };
         assert_eq!(caller.file(), file!());
         memory::vmalloc().vm_unmap_aliases();
-        frames::give(list.into_iter());
+        // SAFETY: the test took what it gives back, and uses it no more.
+        unsafe { frames::give(list.into_iter()) };
     }
 }
 
@@ -101,7 +102,8 @@ fn each_cpu_sees_the_frames_it_mapped_whoever_had_the_address_before() {
         }
         held.into_iter().for_each(|(start, _, count)| unmap(&instance, start, count));
         instance.vm_unmap_aliases();
-        frames::give(list.into_iter());
+        // SAFETY: the test took what it gives back, and uses it no more.
+        unsafe { frames::give(list.into_iter()) };
     });
 }
 
@@ -134,7 +136,8 @@ fn no_cpu_fails_while_another_one_makes_room() {
     });
     assert!(instance.tally().overflows > 0, "{} mappings always found room", mapped.load(Ordering::Relaxed));
     instance.vm_unmap_aliases();
-    frames::give(list.iter().copied());
+    // SAFETY: the test took what it gives back, and uses it no more.
+    unsafe { frames::give(list.iter().copied()) };
 }
 
 #[test_case]

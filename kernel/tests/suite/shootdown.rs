@@ -80,7 +80,8 @@ fn move_to_another_frame(instance: &Experiment, area: NonNull<u8>) -> NonNull<u8
     let again = instance.vmalloc(PAGE_SIZE).expect("room");
     assert_eq!(again, area, "the lowest place");
     assert_ne!(physical(again), before);
-    frames::give(spares.into_iter());
+    // SAFETY: the test took what it gives back, and uses it no more.
+    unsafe { frames::give(spares.into_iter()) };
     again
 }
 
@@ -196,7 +197,8 @@ fn tables_go_while_another_cpu_looks_at_them() {
             // SAFETY: the frame is ours, and the direct map shows all of it.
             unsafe { direct_map::pointer(frame).write_bytes(0xff, PAGE_SIZE) };
         }
-        frames::give(taken.into_iter());
+        // SAFETY: the test took what it gives back, and uses it no more.
+        unsafe { frames::give(taken.into_iter()) };
         if turn % 10 == 0 {
             threads::yield_now();
         }

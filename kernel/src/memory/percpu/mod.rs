@@ -9,6 +9,9 @@
 //! once. A page of a chunk has frames, in all units, only while objects lie in it, but for a few; a chunk of
 //! nothing goes, but for one.
 //!
+//! Memory is allocated and freed in threads, pinned or not, but not in interrupt handlers: debug builds refuse that
+//! always, release builds where the lock is held. A copy may be used anywhere.
+//!
 //! Lock: one around the bookkeeping, in no order with others. Frames and chunks are taken and given outside
 //! of it, and no interrupt handler takes it.
 
@@ -95,11 +98,12 @@ unsafe impl Send for PerCpuMemory {}
 unsafe impl Sync for PerCpuMemory {}
 
 impl PerCpuMemory {
-    /// Memory full of zeros. It may wait for others that purge, unless the caller may not.
+    /// Memory full of zeros. It may wait for others that purge, unless the caller may not. Not for interrupt handlers.
     ///
     /// # Errors
     /// See [`PerCpuError`]; nothing has changed then.
     pub fn zeroed(layout: Layout) -> Result<Self, PerCpuError> {
+        cpu::debug_assert_no_interrupt("PerCpuMemory::zeroed");
         let size = Size::of(layout)?;
         let (set, place) = loop {
             let taken = SPACE.lock().take(size);
@@ -140,6 +144,7 @@ impl PerCpuMemory {
 
 impl Drop for PerCpuMemory {
     fn drop(&mut self) {
+        cpu::debug_assert_no_interrupt("a free of per-CPU memory");
         let Ok(size) = Size::of(self.layout) else { unreachable!("there is such an object") };
         let given = SPACE.lock().give(self.place, size);
         settle(given);
@@ -201,11 +206,14 @@ fn free_set(set: CongruentSet) {
     }
 }
 
-/// Frees the chunks in which nothing is used.
-pub fn trim() {
+/// Frees the chunks in which nothing is used; whether there was any. Called in a thread, pinned or not.
+pub fn trim() -> bool {
+    cpu::debug_assert_no_interrupt("percpu::trim");
+    let mut some = false;
     loop {
         let chunk = SPACE.lock().trim();
-        let Some(chunk) = chunk else { break };
+        let Some(chunk) = chunk else { return some };
         free_set(*chunk.name());
+        some = true;
     }
 }

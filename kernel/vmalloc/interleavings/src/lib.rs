@@ -1,5 +1,5 @@
-//! Explores the interleavings of the vmalloc library's own files, with loom's atomics in the place of
-//! the machine's. The models are functions; `tests/` runs them.
+//! Explores the interleavings of the vmalloc library's own files, and of one of the kernel's, with loom's
+//! atomics in the place of the machine's. The models are functions; `tests/` runs them.
 //!
 //! Loom tries every order of the threads' accesses, and every value that the memory model lets a load
 //! return, within a bound on preemptions that each model states. It takes sequentially consistent
@@ -8,7 +8,9 @@
 #![cfg(not(test))]
 
 mod atomic {
-    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering, fence};
+    pub(crate) use loom::sync::atomic::{
+        AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+    };
 }
 
 #[path = "../../src/cpus.rs"]
@@ -54,6 +56,10 @@ mod platform {
     pub(crate) struct Table;
 }
 
+#[path = "../../../src/threads/handover.rs"]
+mod handover;
+
 pub mod block_models;
+pub mod handover_models;
 mod machine;
 pub mod shootdown_models;

@@ -1,6 +1,6 @@
 //! Each model is a test.
 
-use interleavings::{block_models, shootdown_models};
+use interleavings::{block_models, handover_models, shootdown_models};
 
 #[test]
 fn a_round_reaches_a_cpu_that_uses_the_page() {
@@ -70,4 +70,14 @@ fn who_takes_a_list_finds_all_of_it() {
 #[test]
 fn each_page_taken_ahead_goes_to_one_cpu() {
     block_models::each_page_taken_ahead_goes_to_one_cpu();
+}
+
+#[test]
+fn who_waits_for_ended_threads_is_woken() {
+    handover_models::who_waits_for_ended_threads_is_woken();
+}
+
+#[test]
+fn all_that_was_given_is_done_when_it_is_settled() {
+    handover_models::all_that_was_given_is_done_when_it_is_settled();
 }

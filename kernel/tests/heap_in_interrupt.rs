@@ -1,0 +1,25 @@
+//! An interrupt handler that allocates from the heap must be refused, and its place be named.
+//! Seen failing: without the check the memory was allocated.
+#![no_std]
+#![no_main]
+
+extern crate alloc;
+
+use alloc::boxed::Box;
+use core::hint::black_box;
+use kernel::arch::{cpu, interrupts};
+
+kernel::entry!(main);
+
+fn main() -> ! {
+    if cpu::online().count() < 2 {
+        // Nobody would be interrupted.
+        kernel::testing::run(&[]);
+    }
+    kernel::testing::expect_panic(
+        "an_interrupt_handler_cannot_allocate_from_the_heap",
+        "heap memory was allocated in an interrupt handler",
+    );
+    interrupts::call_on(1, || drop(black_box(Box::new(7_u64))));
+    kernel::drivers::power::exit(protocol::Exit::Failure);
+}

@@ -1,0 +1,97 @@
+//! Ended threads on their way to the reaper, which the kernel's `threads::settle` waits for.
+
+use crate::{
+    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    handover::{Handover, Queue, Wait},
+    machine::explore,
+};
+use loom::{
+    sync::{Arc, Condvar, Mutex},
+    thread,
+};
+
+/// As the kernel's list under a lock.
+struct Items(Mutex<Vec<u32>>);
+
+impl Queue for Items {
+    type Item = u32;
+
+    fn push(&self, item: u32) {
+        self.0.lock().expect("held by nobody that panicked").push(item);
+    }
+
+    fn pop(&self) -> Option<u32> {
+        self.0.lock().expect("held by nobody that panicked").pop()
+    }
+}
+
+/// As the kernel's `WaitQueue`: asked under its lock, which whoever wakes takes.
+struct Waiting(Mutex<()>, Condvar);
+
+impl Wait for Waiting {
+    fn wait_until(&self, mut ready: impl FnMut() -> bool) {
+        let mut lock = self.0.lock().expect("held by nobody that panicked");
+        while !ready() {
+            lock = self.1.wait(lock).expect("held by nobody that panicked");
+        }
+    }
+
+    fn wake_all(&self) {
+        let _lock = self.0.lock().expect("held by nobody that panicked");
+        self.1.notify_all();
+    }
+}
+
+fn handover() -> Arc<Handover<Items, Waiting>> {
+    let [work, settled] = [(); 2].map(|()| Waiting(Mutex::new(()), Condvar::new()));
+    let items = Items(Mutex::new(Vec::new()));
+    Arc::new(Handover::new(items, AtomicUsize::new(0), AtomicBool::new(false), work, settled))
+}
+
+/// Serves until `count` items were done with.
+fn serve(handover: &Handover<Items, Waiting>, count: usize, mut each: impl FnMut(u32)) {
+    let mut done = 0;
+    while done < count {
+        handover.serve(|item| {
+            each(item);
+            done += 1;
+        });
+    }
+}
+
+/// A thread has ended, and the reaper is at it; another ends on another CPU meanwhile, and a third thread waits until
+/// both are gone: it returns. Three preemptions.
+///
+/// Seen failing (a deadlock): with an item counted after it was queued.
+pub fn who_waits_for_ended_threads_is_woken() {
+    explore(3, || {
+        let handover = handover();
+        handover.give(1);
+        let (theirs, its) = (Arc::clone(&handover), Arc::clone(&handover));
+        let other = thread::spawn(move || theirs.give(2));
+        let worker = thread::spawn(move || serve(&its, 2, |_| ()));
+        handover.settle();
+        other.join().expect("as it should be");
+        worker.join().expect("as it should be");
+    });
+}
+
+/// Who waits for what it gave sees what the worker did with it, and the worker what was done before. Four preemptions.
+///
+/// Seen failing: with the worker's decrement relaxed; with the load of `settle` relaxed.
+pub fn all_that_was_given_is_done_when_it_is_settled() {
+    explore(4, || {
+        let handover = handover();
+        let done = Arc::new(AtomicU64::new(0));
+        let (its, seen) = (Arc::clone(&handover), Arc::clone(&done));
+        let worker = thread::spawn(move || {
+            serve(&its, 2, |item| seen.store(seen.load(Ordering::Relaxed) | 1 << item, Ordering::Relaxed));
+        });
+        for item in 0..2 {
+            handover.give(item);
+            handover.settle();
+            assert!(done.load(Ordering::Relaxed) & 1 << item != 0);
+        }
+        worker.join().expect("as it should be");
+    });
+}
