@@ -60,9 +60,11 @@ packages() {
     rm -f "$log"
 }
 
+# machine_packages WORD...: the user's words may name an emulator of their own.
 machine_packages() {
     command -v cc >/dev/null || packages "a C compiler, which links the host program" gcc libc6-dev
-    command -v qemu-system-x86_64 >/dev/null || packages "QEMU, which the kernel runs in" qemu-system-x86
+    [[ " $* " == *" --emulator"[=\ ]* ]] || command -v qemu-system-x86_64 >/dev/null ||
+        packages "QEMU, which the kernel runs in" qemu-system-x86
     # The places where boot looks, from its source.
     local firmware places
     places=$(sed -n 's|^ *"\(/usr/.*\)",$|\1|p' boot/src/firmware.rs)

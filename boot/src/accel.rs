@@ -10,7 +10,7 @@ use std::ops::ControlFlow;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::cli::Accel;
+use crate::cli::{self, Accel};
 use crate::qemu;
 use crate::session;
 use crate::status::{Error, Result};
@@ -44,16 +44,16 @@ pub struct Choice {
 /// # Errors
 /// Of status [`Status::Unfit`](crate::status::Status::Unfit) if the user asks
 /// for KVM and it does not work here.
-pub fn choose(wish: Accel, icount: bool) -> Result<Choice> {
+pub fn choose(options: &cli::Machine) -> Result<Choice> {
     let tcg = |reason| Ok(Choice { accelerator: Accelerator::Tcg, reason });
-    match wish {
+    match options.accel {
         Accel::Tcg => tcg(String::new()),
-        Accel::Auto if icount => tcg("instructions are counted".into()),
-        Accel::Auto => match kvm_works() {
+        Accel::Auto if options.icount.is_some() => tcg("instructions are counted".into()),
+        Accel::Auto => match kvm_works(options) {
             Ok(()) => Ok(Choice { accelerator: Accelerator::Kvm, reason: String::new() }),
             Err(why) => tcg(format!("no KVM: {why}")),
         },
-        Accel::Kvm => match kvm_works() {
+        Accel::Kvm => match kvm_works(options) {
             Ok(()) => Ok(Choice { accelerator: Accelerator::Kvm, reason: String::new() }),
             Err(why) => Err(Error::unfit(format!("--accel kvm: {why}"))),
         },
@@ -61,14 +61,14 @@ pub fn choose(wish: Accel, icount: bool) -> Result<Choice> {
 }
 
 /// Whether a guest can run on KVM here; if not, why.
-fn kvm_works() -> std::result::Result<(), String> {
+fn kvm_works(options: &cli::Machine) -> std::result::Result<(), String> {
     let cpu = fs::read_to_string("/proc/cpuinfo").map_err(|error| format!("/proc/cpuinfo: {error}"))?;
     if !has_virtualization(&cpu) {
         return Err("the CPU has neither vmx nor svm".into());
     }
     let device = OpenOptions::new().read(true).write(true).open("/dev/kvm");
     device.map_err(|error| format!("/dev/kvm: {error}"))?;
-    trial(Accelerator::Kvm)
+    trial(options, Accelerator::Kvm)
 }
 
 /// Whether the flags of `/proc/cpuinfo` have the extension of either maker.
@@ -81,14 +81,12 @@ fn has_virtualization(cpuinfo: &str) -> bool {
 ///
 /// # Errors
 /// Why the machine did not run to its end.
-pub fn trial(accelerator: Accelerator) -> std::result::Result<(), String> {
+fn trial(options: &cli::Machine, accelerator: Accelerator) -> std::result::Result<(), String> {
     let mut rom = tempfile::NamedTempFile::new().map_err(|error| error.to_string())?;
     rom.write_all(&trial_rom()).and_then(|()| rom.flush()).map_err(|error| error.to_string())?;
-    let mut command = Command::new(qemu::PROGRAM);
-    command.args(qemu::accelerator_arguments(accelerator, None));
-    command.args(["-machine", "q35", "-m", "16M", "-nodefaults", "-display", "none", "-no-reboot"]);
-    command.args(qemu::EXIT_DEVICE).arg("-bios").arg(rom.path());
-    command.stdin(Stdio::null());
+    let mut command = Command::new(&options.qemu.program);
+    command.args(qemu::bare_machine(options, accelerator)).args(qemu::EXIT_DEVICE);
+    command.arg("-bios").arg(rom.path()).args(qemu::users_words(options)).stdin(Stdio::null());
     let end = session::run(command, None, Some(TRIAL), &mut |_| ControlFlow::Continue(()))
         .map_err(|error| error.message)?;
     match end.how {
@@ -111,10 +109,15 @@ fn trial_rom() -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::ffi::OsString;
+
+    fn options(words: &[&str]) -> cli::Machine {
+        cli::parse_run_arguments(words.iter().map(OsString::from).collect()).unwrap().machine
+    }
 
     #[test]
     fn the_trial_machine_runs_to_its_end_under_tcg() {
-        trial(Accelerator::Tcg).unwrap();
+        trial(&options(&[]), Accelerator::Tcg).unwrap();
     }
 
     #[test]
@@ -128,7 +131,7 @@ mod tests {
 
     #[test]
     fn the_users_word_and_icount_mean_tcg() {
-        assert_eq!(choose(Accel::Tcg, false).unwrap().accelerator, Accelerator::Tcg);
-        assert_eq!(choose(Accel::Auto, true).unwrap().accelerator, Accelerator::Tcg);
+        assert_eq!(choose(&options(&["--accel", "tcg"])).unwrap().accelerator, Accelerator::Tcg);
+        assert_eq!(choose(&options(&["--icount"])).unwrap().accelerator, Accelerator::Tcg);
     }
 }

@@ -16,7 +16,7 @@ use crate::session::{self, How};
 use crate::status::{Error, Result, Status};
 use crate::terminal::{self, Input, RawMode};
 use crate::witness::Witness;
-use crate::{bench, cargo, image, suites, test_kernel};
+use crate::{bench, cargo, emulator, image, suites, test_kernel};
 
 /// Does what the words after the program's name say.
 #[must_use]
@@ -32,9 +32,18 @@ pub fn main(words: Vec<OsString>) -> Status {
 
 fn act(action: Action) -> Result<Status> {
     match action {
-        Action::Boot(machine) => console(&cargo::kernel()?, &machine),
-        Action::Exec { commands, machine } => exec(&cargo::kernel()?, commands, &machine),
-        Action::Test { filter, machine } => suites::run(&machine, filter.as_deref()),
+        Action::Boot(machine) => {
+            emulator::check(&machine)?;
+            console(&cargo::kernel()?, &machine)
+        }
+        Action::Exec { commands, machine } => {
+            emulator::check(&machine)?;
+            exec(&cargo::kernel()?, commands, &machine)
+        }
+        Action::Test { filter, machine } => {
+            emulator::check(&machine)?;
+            suites::run(&machine, filter.as_deref())
+        }
         Action::Bench(options) => bench::run(&options),
         Action::Report => Err(Error::failed("report: not there yet")),
         Action::Setup => Err(Error::usage("setup: is done by ./run.sh")),
@@ -45,9 +54,12 @@ fn act(action: Action) -> Result<Status> {
 /// Cargo's runner: cargo puts test programs, and only those, into `deps`.
 fn run_elf(elf: &Path, arguments: Vec<OsString>) -> Result<Status> {
     if elf.parent().and_then(Path::file_name).is_none_or(|folder| folder != "deps") {
-        return console(elf, &cli::parse_run_arguments(arguments)?.machine);
+        let machine = cli::parse_run_arguments(arguments)?.machine;
+        emulator::check(&machine)?;
+        return console(elf, &machine);
     }
     let arguments = cli::parse_test_arguments(arguments)?;
+    emulator::check(&arguments.machine)?;
     let (verdict, took) = test_kernel::run(elf, &arguments.machine, arguments.filter.as_deref())?;
     println!("{} passed, {} failed ({:.1} s)", verdict.passed, verdict.failed, took.as_secs_f64());
     Ok(verdict.status)

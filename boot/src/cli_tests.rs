@@ -42,6 +42,7 @@ fn defaults() {
     assert_eq!((machine.icount, machine.accel), (None, Accel::Auto));
     assert_eq!((machine.timeout, machine.limit()), (None, Some(TIMEOUT)));
     assert!(machine.append.is_empty() && !machine.gdb && !machine.verbose);
+    assert_eq!(machine.qemu, Qemu::default());
 }
 
 #[test]
@@ -86,6 +87,11 @@ fn each_wrong_input_is_named_in_one_line() {
         (&["boot", "--timeout", "soon"], "soon"),
         (&["boot", "--timeout", "-1"], "-1"),
         (&["boot", "--timeout", "inf"], "inf"),
+        (&["boot", "--machine", ""], "--machine"),
+        (&["boot", "--cpu", ""], "--cpu"),
+        (&["boot", "--emulator", ""], "--emulator"),
+        (&["boot", "--qemu", "-name 'open"], "-name 'open"),
+        (&["boot", "--qemu"], "--qemu"),
     ] {
         let message = complaint(words);
         assert!(message.contains(named), "{words:?}: {message}");
@@ -108,6 +114,13 @@ fn the_parts_of_the_suite_are_run_once_and_in_order() {
 #[test]
 fn time_limits_may_have_fractions() {
     assert_eq!(machine(&["boot", "--timeout", "0.1"]).timeout, Some(Duration::from_millis(100)));
+}
+
+#[test]
+fn arguments_for_qemu_are_split_as_by_a_shell() {
+    let words = machine(&["boot", "--qemu", r#"-s  -name "a b" '' c\ d"#, "--qemu=-S"]).qemu.more;
+    let words: Vec<_> = words.iter().flat_map(|words| &words.0).collect();
+    assert_eq!(words, ["-s", "-name", "a b", "", "c d", "-S"]);
 }
 
 #[test]

@@ -207,11 +207,19 @@ impl Judge {
                 Some(Exit::Success) => return Status::Ok,
                 Some(Exit::Failure) => return self.about_failure(complaints),
                 Some(Exit::Unfit) => (Status::Unfit, format!("the machine is unfit: {}", self.last_line)),
+                None if self.is_silent() => {
+                    (Status::Unfit, format!("QEMU could not start the machine (exit status {number})"))
+                }
                 None => (Status::Failed, format!("QEMU failed with exit status {number}{during}")),
             },
         };
         complaints.push(complaint);
         status
+    }
+
+    /// Nothing came over the serial line, not even from the firmware.
+    fn is_silent(&self) -> bool {
+        self.last_line.is_empty() && !self.console && self.announced.is_none() && !self.panicked
     }
 
     fn about_panic(&self, during: &str) -> String {

@@ -14,6 +14,7 @@
 //! | [`cargo`] | builds through cargo and learns what it made |
 //! | [`image`] | makes the UEFI disk image of a kernel |
 //! | [`firmware`] | finds OVMF |
+//! | [`emulator`] | asks QEMU whether it can make a machine |
 //! | [`accel`] | chooses between KVM and TCG |
 //! | [`qemu`] | describes a machine as a QEMU command |
 //! | [`session`] | runs one machine: serial line, time limit |
@@ -31,6 +32,7 @@ pub mod actions;
 pub mod bench;
 pub mod cargo;
 pub mod cli;
+pub mod emulator;
 pub mod firmware;
 pub mod host_tests;
 pub mod image;

@@ -14,11 +14,14 @@ use crate::cli;
 use crate::firmware::{self, Firmware};
 use crate::status::{Doing, Result};
 
-/// The program that is the machine.
+/// The program that is the machine, unless the user names another.
 pub const PROGRAM: &str = "qemu-system-x86_64";
 
 /// The device by which the kernel ends the machine; its port is [`protocol::EXIT_PORT`].
 pub const EXIT_DEVICE: [&str; 2] = ["-device", "isa-debug-exit,iobase=0xf4,iosize=4"];
+
+/// What makes QEMU's standard streams the machine's serial line.
+pub const SERIAL: [&str; 2] = ["-serial", "stdio"];
 
 /// What the kernel is told at boot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,7 +57,7 @@ impl Machine {
     /// # Errors
     /// If the computer lacks something, or the temporary folder cannot be written.
     pub fn new(options: &cli::Machine, image: PathBuf, orders: &Orders) -> Result<Self> {
-        let choice = accel::choose(options.accel, options.icount.is_some())?;
+        let choice = accel::choose(options)?;
         let folder = TempDir::with_prefix("vmalloc-").doing("make a temporary folder")?;
         let parameters = Some(&orders.parameters).filter(|parameters| !parameters.is_empty());
         let mut files = Vec::new();
@@ -96,7 +99,7 @@ impl Machine {
     /// The command that starts the machine, without its standard streams.
     #[must_use]
     pub fn command(&self) -> Command {
-        let mut command = Command::new(PROGRAM);
+        let mut command = Command::new(&self.options.qemu.program);
         command.args(self.arguments()).stdin(Stdio::null());
         command
     }
@@ -129,6 +132,7 @@ impl Machine {
         let mut arguments: Vec<OsString> = Vec::new();
         arguments.extend(bare_machine(options, self.accelerator).map(OsString::from));
         let mut add = |words: &[&str]| arguments.extend(words.iter().map(OsString::from));
+        add(&SERIAL);
         add(&EXIT_DEVICE);
         if options.gdb {
             add(&["-s", "-S"]);
@@ -148,6 +152,7 @@ impl Machine {
             arguments.push("-fw_cfg".into());
             arguments.push(with_file(&format!("name={name}"), path));
         }
+        arguments.extend(users_words(options).map(OsString::from));
         arguments
     }
 
@@ -162,37 +167,41 @@ impl Machine {
                 format!("'{}'", word.replace('\'', r"'\''"))
             }
         };
-        let words: Vec<String> = self.arguments().iter().map(quote).collect();
-        format!("{PROGRAM} {}", words.join(" "))
+        let program = OsString::from(&self.options.qemu.program);
+        let words: Vec<String> = std::iter::once(&program).chain(&self.arguments()).map(quote).collect();
+        words.join(" ")
     }
 }
 
-/// What makes a machine of nothing but CPUs, memory and a serial line, for whatever kernel.
+/// What makes a machine of nothing but CPUs and memory, for whatever kernel.
 pub fn bare_machine(options: &cli::Machine, accelerator: Accelerator) -> impl Iterator<Item = String> {
-    const DEVICES: &str = "-machine q35 -nodefaults -no-reboot \
-        -display none -vga none -net none -monitor none -serial stdio";
+    const DEVICES: &str = "-nodefaults -no-reboot \
+        -display none -vga none -net none -monitor none";
     let size = format!("-smp {} -m {}", options.cpus(), options.memory);
     // Nothing of the computer's own time may reach the guest.
     let count =
         options.icount.map(|shift| format!("-icount shift={shift},sleep=off -rtc base=2026-01-01,clock=vm"));
     let memory = if options.prealloc { "-mem-prealloc" } else { "" };
     let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-    let accelerator = accelerator_arguments(accelerator, options.icount);
-    [words(DEVICES), accelerator.to_vec(), words(&size), words(memory), words(&count.unwrap_or_default())]
+    let cpu = options.qemu.cpu.as_deref().unwrap_or(match accelerator {
+        Accelerator::Kvm => "host",
+        Accelerator::Tcg => "max",
+    });
+    let accelerator = match (accelerator, options.icount) {
+        (Accelerator::Kvm, _) => "kvm",
+        (Accelerator::Tcg, None) => "tcg,thread=multi",
+        // Counting needs all CPUs on one thread.
+        (Accelerator::Tcg, Some(_)) => "tcg,thread=single",
+    };
+    let named = ["-machine", &options.qemu.machine, "-accel", accelerator, "-cpu", cpu].map(String::from);
+    [named.to_vec(), words(DEVICES), words(&size), words(memory), words(&count.unwrap_or_default())]
         .into_iter()
         .flatten()
 }
 
-/// What tells QEMU which accelerator and which CPU model to use.
-#[must_use]
-pub fn accelerator_arguments(accelerator: Accelerator, icount: Option<u8>) -> [String; 4] {
-    let (accel, cpu) = match (accelerator, icount) {
-        (Accelerator::Kvm, _) => ("kvm", "host"),
-        (Accelerator::Tcg, None) => ("tcg,thread=multi", "max"),
-        // Counting needs all CPUs on one thread.
-        (Accelerator::Tcg, Some(_)) => ("tcg,thread=single", "max"),
-    };
-    ["-accel", accel, "-cpu", cpu].map(String::from)
+/// What the user adds to QEMU's arguments. It comes last, so that it wins.
+pub fn users_words(options: &cli::Machine) -> impl Iterator<Item = &String> {
+    options.qemu.more.iter().flat_map(|words| &words.0)
 }
 
 /// `OPTIONS,file=PATH`; QEMU reads a doubled comma as a comma of the path.
@@ -224,6 +233,16 @@ mod tests {
             assert!(shown.contains(part), "{part}: {shown}");
         }
         assert!(!shown.contains("icount") && !shown.contains("fw_cfg"), "{shown}");
+    }
+
+    #[test]
+    fn the_users_machine_cpu_and_words_are_taken() {
+        let words = ["--machine", "q35,pit=off", "--cpu", "qemu64,-x2apic", "--emulator", "/q/qemu"];
+        let more = ["--qemu", "-L '/a folder'", "--qemu", "-s"];
+        let shown = shown(&[&words[..], &more].concat(), &Orders::default());
+        assert!(shown.starts_with("/q/qemu -machine q35,pit=off "), "{shown}");
+        assert!(shown.contains(" -cpu qemu64,-x2apic "), "{shown}");
+        assert!(shown.ends_with(" -L '/a folder' -s"), "{shown}");
     }
 
     #[test]
