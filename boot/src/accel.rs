@@ -5,18 +5,18 @@
 //! a trial machine has run to its end.
 
 use std::fs::{self, OpenOptions};
-use std::io::Write as _;
 use std::ops::ControlFlow;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::cli::{self, Accel};
-use crate::qemu;
-use crate::session;
+use crate::patience::Limit;
+use crate::scratch::Scratch;
 use crate::status::{Error, Result};
+use crate::{cargo, qemu, session};
 
 /// How long the trial machine may take. It has three instructions to run.
-const TRIAL: Duration = Duration::from_secs(5);
+const TRIAL: Limit = Limit::All(Duration::from_secs(5));
 
 /// What the trial machine writes to QEMU's exit port.
 const TRIAL_VALUE: u8 = 0x2a;
@@ -82,12 +82,14 @@ fn has_virtualization(cpuinfo: &str) -> bool {
 /// # Errors
 /// Why the machine did not run to its end.
 fn trial(options: &cli::Machine, accelerator: Accelerator) -> std::result::Result<(), String> {
-    let mut rom = tempfile::NamedTempFile::new().map_err(|error| error.to_string())?;
-    rom.write_all(&trial_rom()).and_then(|()| rom.flush()).map_err(|error| error.to_string())?;
+    let folder = cargo::target_folder("runs").and_then(|runs| Scratch::within(&runs));
+    let folder = folder.map_err(|error| error.message)?;
+    let rom = folder.path().join("rom");
+    fs::write(&rom, trial_rom()).map_err(|error| error.to_string())?;
     let mut command = Command::new(&options.qemu.program);
     command.args(qemu::bare_machine(options, accelerator)).args(qemu::EXIT_DEVICE);
-    command.arg("-bios").arg(rom.path()).args(qemu::users_words(options)).stdin(Stdio::null());
-    let end = session::run(command, None, Some(TRIAL), &mut |_| ControlFlow::Continue(()))
+    command.arg("-bios").arg(rom).args(qemu::users_words(options)).stdin(Stdio::null());
+    let end = session::run(command, None, TRIAL, &mut |_| ControlFlow::Continue(()))
         .map_err(|error| error.message)?;
     match end.how {
         session::How::Exited(status) if status == i32::from(TRIAL_VALUE) << 1 | 1 => Ok(()),

@@ -14,10 +14,11 @@ use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::bench::figure::Part;
+use crate::patience::Limit;
 use crate::qemu;
 use crate::status::{Error, Result};
 
-/// Time limit of `exec` and of each test kernel, if the user names none.
+/// How long `exec`, a test kernel or a host test program may say nothing, if the user sets no limit.
 pub const TIMEOUT: Duration = Duration::from_secs(600);
 
 /// CPUs of a machine, if the user names no number.
@@ -158,7 +159,8 @@ pub struct Machine {
     /// What runs the guest's instructions
     #[arg(long, value_name = "WHAT", value_enum, default_value_t = Accel::Auto)]
     pub accel: Accel,
-    /// Let the machine run no longer [default: no limit for boot, otherwise 600]
+    /// Let the machine run no longer; a busy computer's seconds count as far as it gets them
+    /// [default: no limit for boot, otherwise 600 without a word from it]
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub timeout: Option<Duration>,
     /// Kernel parameters
@@ -220,8 +222,17 @@ impl Machine {
     /// Time limit where there is one unless the user says otherwise. A
     /// debugger stops the machine, not the clock, so there is none with it.
     #[must_use]
-    pub fn limit(&self) -> Option<Duration> {
-        self.timeout.or((!self.gdb).then_some(TIMEOUT))
+    pub fn limit(&self) -> Limit {
+        match self.timeout {
+            None if self.gdb => Limit::None,
+            _ => self.host_limit(),
+        }
+    }
+
+    /// Time limit of programs that run beside the machine.
+    #[must_use]
+    pub fn host_limit(&self) -> Limit {
+        self.timeout.map_or(Limit::Silent(TIMEOUT), Limit::All)
     }
 
     /// Looks for what each option allows but not all of them together.

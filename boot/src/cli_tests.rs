@@ -40,7 +40,7 @@ fn defaults() {
     let machine = machine(&["boot"]);
     assert_eq!((machine.cpus(), machine.memory.mebibytes), (2, 1024));
     assert_eq!((machine.icount, machine.accel), (None, Accel::Auto));
-    assert_eq!((machine.timeout, machine.limit()), (None, Some(TIMEOUT)));
+    assert_eq!((machine.timeout, machine.limit()), (None, Limit::Silent(TIMEOUT)));
     assert!(machine.append.is_empty() && !machine.gdb && !machine.verbose);
     assert_eq!(machine.qemu, Qemu::default());
 }

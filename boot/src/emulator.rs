@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use crate::accel::Accelerator;
 use crate::cli::{self, Accel};
+use crate::patience::Limit;
 use crate::qemu;
 use crate::serial::Output;
 use crate::session::{self, How};
@@ -21,7 +22,7 @@ use crate::status::{Doing, Error, Result, Status};
 const NAME: &str = "QEMU emulator version ";
 
 /// How long an answer may take.
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Limit = Limit::All(Duration::from_secs(30));
 
 /// Checks what the user says of the emulator, if anything.
 ///
@@ -44,7 +45,7 @@ fn version(program: &str) -> Result<String> {
     let mut command = Command::new(program);
     command.arg("--version").stdin(Stdio::null());
     let mut text = Vec::new();
-    let end = session::run(command, None, Some(LIMIT), &mut |output| {
+    let end = session::run(command, None, LIMIT, &mut |output| {
         if let Output::Text(piece) = output {
             text.extend_from_slice(piece);
         }
@@ -78,7 +79,7 @@ fn refusal(options: &cli::Machine) -> Result<Option<String>> {
     command.args(qemu::bare_machine(options, accelerator)).args(qemu::EXIT_DEVICE);
     command.args(["-S", "-chardev", "stdio,id=orders", "-mon", "chardev=orders"]);
     command.args(qemu::users_words(options)).stdin(orders);
-    let end = session::run(command, None, Some(LIMIT), &mut |_| ControlFlow::Continue(()))?;
+    let end = session::run(command, None, LIMIT, &mut |_| ControlFlow::Continue(()))?;
     let words: Vec<&str> = end.stderr.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     Ok(match end.how {
         How::Exited(0) => None,

@@ -17,6 +17,8 @@
 //! | [`emulator`] | asks QEMU whether it can make a machine |
 //! | [`accel`] | chooses between KVM and TCG |
 //! | [`qemu`] | describes a machine as a QEMU command |
+//! | [`patience`] | tells whether a program hangs |
+//! | [`scratch`] | folders that do not outlive a run |
 //! | [`session`] | runs one machine: serial line, time limit |
 //! | [`serial`] | tells text from records on the serial line |
 //! | [`judge`] | turns what happened into an exit status |
@@ -37,7 +39,9 @@ pub mod firmware;
 pub mod host_tests;
 pub mod image;
 pub mod judge;
+pub mod patience;
 pub mod qemu;
+pub mod scratch;
 pub mod serial;
 pub mod session;
 pub mod status;

@@ -4,15 +4,15 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use protocol::{FW_CFG_COMMANDS, FW_CFG_FILTER, FW_CFG_PARAMETERS};
-use tempfile::TempDir;
 
 use crate::accel::{self, Accelerator};
-use crate::cli;
 use crate::firmware::{self, Firmware};
+use crate::patience::Limit;
+use crate::scratch::Scratch;
 use crate::status::{Doing, Result};
+use crate::{cargo, cli};
 
 /// The program that is the machine, unless the user names another.
 pub const PROGRAM: &str = "qemu-system-x86_64";
@@ -48,7 +48,7 @@ pub struct Machine {
     image: PathBuf,
     /// Pairs of a fw_cfg name and the file that holds its content.
     orders: Vec<(&'static str, PathBuf)>,
-    _folder: TempDir,
+    _folder: Scratch,
 }
 
 impl Machine {
@@ -58,7 +58,7 @@ impl Machine {
     /// If the computer lacks something, or the temporary folder cannot be written.
     pub fn new(options: &cli::Machine, image: PathBuf, orders: &Orders) -> Result<Self> {
         let choice = accel::choose(options)?;
-        let folder = TempDir::with_prefix("vmalloc-").doing("make a temporary folder")?;
+        let folder = Scratch::within(&cargo::target_folder("runs")?)?;
         let parameters = Some(&orders.parameters).filter(|parameters| !parameters.is_empty());
         let mut files = Vec::new();
         for (name, content) in [
@@ -106,14 +106,14 @@ impl Machine {
 
     /// How long the machine may run where there is a limit by default.
     #[must_use]
-    pub fn limit(&self) -> Option<Duration> {
+    pub fn limit(&self) -> Limit {
         self.options.limit()
     }
 
     /// How long the machine may run if the user set a limit.
     #[must_use]
-    pub fn users_limit(&self) -> Option<Duration> {
-        self.options.timeout
+    pub fn users_limit(&self) -> Limit {
+        self.options.timeout.map_or(Limit::None, Limit::All)
     }
 
     fn summary(&self) -> String {

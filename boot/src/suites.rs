@@ -45,7 +45,7 @@ pub fn run(options: &cli::Machine, filter: Option<&str>) -> Result<Status> {
     let mut programs = cargo::host_tests()?;
     programs.sort_by(by_label);
     for program in programs {
-        let (report, took) = host_tests::run(&program, filter, options.limit().unwrap_or(cli::TIMEOUT))?;
+        let (report, took) = host_tests::run(&program, filter, options.host_limit())?;
         if !report.complaint.is_empty() {
             eprintln!("boot: host {} {}", program.label, report.complaint);
         }

@@ -123,7 +123,7 @@ fn judged(text: &str, how: How, names: &[&str]) -> Reply {
     match how {
         How::Exited(0) if names.iter().all(has) => Reply::Done(text.to_owned()),
         How::Exited(0) => Reply::Failed(last()),
-        How::TimedOut => Reply::Failed("timed out".into()),
+        How::TimedOut | How::NotEnded => Reply::Failed("timed out".into()),
         How::Exited(_) | How::Signalled(_) | How::EndedByUser => {
             Reply::Failed(format!("QEMU failed: {}", last()))
         }
