@@ -15,6 +15,7 @@ use crate::serial::{Output, Plain};
 use crate::session::{self, How};
 use crate::status::{Error, Result, Status};
 use crate::terminal::{self, Input, RawMode};
+use crate::test_kernel::Tests;
 use crate::witness::Witness;
 use crate::{bench, cargo, emulator, image, suites, test_kernel};
 
@@ -51,15 +52,19 @@ fn act(action: Action) -> Result<Status> {
     }
 }
 
-/// Cargo's runner: cargo puts test programs, and only those, into `deps`.
+/// Cargo's runner.
 fn run_elf(elf: &Path, arguments: Vec<OsString>) -> Result<Status> {
-    if elf.parent().and_then(Path::file_name).is_none_or(|folder| folder != "deps") {
+    let Some(tests) = Tests::of(elf)? else {
         let machine = cli::parse_run_arguments(arguments)?.machine;
         emulator::check(&machine)?;
         return console(elf, &machine);
-    }
+    };
     let arguments = cli::parse_test_arguments(arguments)?;
     emulator::check(&arguments.machine)?;
+    if !tests.may_run(arguments.filter.as_deref()) {
+        println!("0 passed, 0 failed");
+        return Ok(Status::Ok);
+    }
     let (verdict, took) = test_kernel::run(elf, &arguments.machine, arguments.filter.as_deref())?;
     println!("{} passed, {} failed ({:.1} s)", verdict.passed, verdict.failed, took.as_secs_f64());
     Ok(verdict.status)

@@ -135,6 +135,9 @@ pub struct TestArguments {
     /// Accepted as libtest does; test kernels hide nothing
     #[arg(long, visible_alias = "show-output")]
     pub nocapture: bool,
+    /// Accepted as libtest does, because `cargo test --quiet` gives it; test kernels hide nothing
+    #[arg(short, long)]
+    pub quiet: bool,
     /// Accepted as libtest does; test kernels run one test at a time
     #[arg(long, value_name = "N")]
     pub test_threads: Option<u32>,

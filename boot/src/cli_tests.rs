@@ -138,7 +138,7 @@ fn memory_is_read_and_written() {
 
 #[test]
 fn cargo_test_takes_a_filter_and_machine_options() {
-    let words = ["--nocapture", "--cpus", "4", "area", "--test-threads=1"];
+    let words = ["--nocapture", "--cpus", "4", "area", "--test-threads=1", "--quiet"];
     let arguments = parse_test_arguments(words.iter().map(OsString::from).collect()).unwrap();
     assert_eq!((arguments.filter.as_deref(), arguments.machine.cpus()), (Some("area"), 4));
 }

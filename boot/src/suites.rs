@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::cargo::Executable;
 use crate::status::{Result, Status};
+use crate::test_kernel::Tests;
 use crate::{cargo, cli, host_tests, test_kernel};
 
 /// What the suites so far came to.
@@ -55,8 +56,26 @@ pub fn run(options: &cli::Machine, filter: Option<&str>) -> Result<Status> {
     let mut kernels = cargo::test_kernels()?;
     kernels.sort_by(by_label);
     for kernel in kernels {
-        for (machine, filter) in machines(&kernel.label, options, filter) {
-            let (verdict, took) = test_kernel::run(&kernel.path, &machine, filter)?;
+        let Some(tests) = Tests::of(&kernel.path)? else {
+            eprintln!(
+                "boot: {} does not say that it is a test kernel, by protocol::test_kernel!",
+                kernel.label
+            );
+            total.add(Status::Failed, 0, 1);
+            continue;
+        };
+        if !tests.may_run(filter) {
+            continue;
+        }
+        for (machine, own) in machines(&kernel.label, options, filter) {
+            let filter = own.or(filter);
+            let (mut verdict, took) = test_kernel::run(&kernel.path, &machine, filter)?;
+            if let Some(own) = own
+                && verdict.passed + verdict.failed == 0
+            {
+                eprintln!("boot: no test of {} has {own:?} in its name", kernel.label);
+                verdict.failed = 1;
+            }
             line("in QEMU", &kernel.label, verdict.passed, verdict.failed, took);
             total.add(verdict.status, verdict.passed, verdict.failed);
         }
@@ -83,19 +102,20 @@ const MACHINES: [(u16, &str, Option<&str>); 5] = [
 /// The kernel that has tests of everything, as opposed to those with one of their own.
 const SUITE: &str = "kernel suite";
 
-/// The machines to run a test kernel on: the user's; without a user's choice of CPUs more of them.
-fn machines<'a>(
+/// The machines to run a test kernel on, and which tests if not those that the user wants: the user's machine; without
+/// a user's choice of CPUs more of them.
+fn machines(
     label: &str,
     options: &cli::Machine,
-    filter: Option<&'a str>,
-) -> Vec<(cli::Machine, Option<&'a str>)> {
-    let mut all = vec![(options.clone(), filter)];
+    filter: Option<&str>,
+) -> Vec<(cli::Machine, Option<&'static str>)> {
+    let mut all = vec![(options.clone(), None)];
     if label == SUITE && options.cpus.is_none() && options.icount.is_none() && options.append.is_empty() {
         for (cpus, parameters, own) in MACHINES {
             if own.is_none() || filter.is_none() {
                 let machine =
                     cli::Machine { cpus: Some(cpus), append: parameters.to_owned(), ..options.clone() };
-                all.push((machine, own.or(filter)));
+                all.push((machine, own));
             }
         }
     }
