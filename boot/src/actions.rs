@@ -74,7 +74,7 @@ fn run_elf(elf: &Path, arguments: Vec<OsString>) -> Result<Status> {
 fn console(elf: &Path, options: &cli::Machine) -> Result<Status> {
     let image = image::of(elf, &cargo::target_folder("images")?)?;
     let orders = Orders { parameters: options.append.clone(), ..Orders::default() };
-    let machine = Machine::new(options, image, &orders)?.announced();
+    let machine = Machine::new(options, image, &orders)?.announced(elf);
     if terminal::is_interactive() {
         eprintln!("boot: Ctrl-] ends the machine");
     }
@@ -114,7 +114,7 @@ fn console(elf: &Path, options: &cli::Machine) -> Result<Status> {
 fn exec(elf: &Path, commands: String, options: &cli::Machine) -> Result<Status> {
     let image = image::of(elf, &cargo::target_folder("images")?)?;
     let orders = Orders { parameters: options.append.clone(), commands: Some(commands), filter: None };
-    let machine = Machine::new(options, image, &orders)?.announced();
+    let machine = Machine::new(options, image, &orders)?.announced(elf);
     let mut witness = Witness::new(Purpose::Commands)?;
     let mut place = Place::Log;
     let start = Instant::now();

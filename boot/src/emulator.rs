@@ -68,7 +68,10 @@ fn version(program: &str) -> Result<String> {
 }
 
 /// Why QEMU cannot make the machine, in its own words on one line; `None` if it can.
-fn refusal(options: &cli::Machine) -> Result<Option<String>> {
+///
+/// # Errors
+/// QEMU could not be started, or a signal wants this program to end.
+pub fn refusal(options: &cli::Machine) -> Result<Option<String>> {
     let accelerator = match options.accel {
         Accel::Kvm => Accelerator::Kvm,
         Accel::Auto | Accel::Tcg => Accelerator::Tcg,

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use protocol::{FW_CFG_COMMANDS, FW_CFG_FILTER, FW_CFG_PARAMETERS};
 
-use crate::accel::{self, Accelerator};
+use crate::accel::{self, Accelerator, Choice};
 use crate::firmware::{self, Firmware};
 use crate::patience::Limit;
 use crate::scratch::Scratch;
@@ -19,6 +19,9 @@ pub const PROGRAM: &str = "qemu-system-x86_64";
 
 /// The device by which the kernel ends the machine; its port is [`protocol::EXIT_PORT`].
 pub const EXIT_DEVICE: [&str; 2] = ["-device", "isa-debug-exit,iobase=0xf4,iosize=4"];
+
+/// Where the kernel has the loader put its ELF; `IMAGE_START` of the kernel's `layout.rs`.
+const IMAGE_START: u64 = 0xffff_ffff_8000_0000;
 
 /// What makes QEMU's standard streams the machine's serial line.
 pub const SERIAL: [&str; 2] = ["-serial", "stdio"];
@@ -57,7 +60,15 @@ impl Machine {
     /// # Errors
     /// If the computer lacks something, or the temporary folder cannot be written.
     pub fn new(options: &cli::Machine, image: PathBuf, orders: &Orders) -> Result<Self> {
-        let choice = accel::choose(options)?;
+        let choice = accel::choose(options, &image)?;
+        Self::with(choice, options, image, orders)
+    }
+
+    /// Finds the firmware and writes the orders.
+    ///
+    /// # Errors
+    /// If the computer lacks something, or the temporary folder cannot be written.
+    pub fn with(choice: Choice, options: &cli::Machine, image: PathBuf, orders: &Orders) -> Result<Self> {
         let folder = Scratch::within(&cargo::target_folder("runs")?)?;
         let parameters = Some(&orders.parameters).filter(|parameters| !parameters.is_empty());
         let mut files = Vec::new();
@@ -83,15 +94,15 @@ impl Machine {
         })
     }
 
-    /// Tells the user on standard error what machine it is.
+    /// Tells the user on standard error what machine it is. `elf` is its kernel.
     #[must_use]
-    pub fn announced(self) -> Self {
+    pub fn announced(self, elf: &Path) -> Self {
         eprintln!("boot: {}", self.summary());
         if self.options.verbose {
             eprintln!("boot: {}", self.shown());
         }
         if self.options.gdb {
-            eprintln!("boot: waiting for gdb: gdb KERNEL -ex 'target remote :1234'");
+            eprintln!("boot: waiting for gdb: {}", gdb(elf));
         }
         self
     }
@@ -158,19 +169,31 @@ impl Machine {
 
     /// The command as it could be typed to a shell.
     fn shown(&self) -> String {
-        let quote = |word: &OsString| {
-            let word = word.to_string_lossy();
-            let plain = |c: char| c.is_ascii_alphanumeric() || "-_=,./:+".contains(c);
-            if word.chars().all(plain) {
-                word.into_owned()
-            } else {
-                format!("'{}'", word.replace('\'', r"'\''"))
-            }
-        };
         let program = OsString::from(&self.options.qemu.program);
-        let words: Vec<String> = std::iter::once(&program).chain(&self.arguments()).map(quote).collect();
+        let words: Vec<String> = std::iter::once(&program)
+            .chain(&self.arguments())
+            .map(|word| quoted(&word.to_string_lossy()))
+            .collect();
         words.join(" ")
     }
+}
+
+/// What to type to a shell for gdb to find the kernel and its symbols. The ELF is position independent, and the
+/// loader puts it where the kernel asks for, so gdb must be told. A hardware breakpoint, because nothing is there yet.
+fn gdb(elf: &Path) -> String {
+    let symbols = format!("add-symbol-file {} -o {IMAGE_START:#x}", elf.display());
+    let commands = [symbols.as_str(), "target remote :1234", "hbreak _start", "continue"];
+    let commands: Vec<_> = commands.iter().map(|command| format!(" -ex {}", quoted(command))).collect();
+    format!("gdb{}", commands.concat())
+}
+
+/// A word as it could be typed to a shell.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=,./:+".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 /// What makes a machine of nothing but CPUs and memory, for whatever kernel.

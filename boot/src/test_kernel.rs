@@ -55,7 +55,7 @@ pub fn run(elf: &Path, options: &cli::Machine, filter: Option<&str>) -> Result<(
     let image = image::of(elf, &cargo::target_folder("images")?)?;
     let orders =
         Orders { parameters: options.append.clone(), commands: None, filter: filter.map(str::to_owned) };
-    let machine = Machine::new(options, image, &orders)?.announced();
+    let machine = Machine::new(options, image, &orders)?.announced(elf);
     let mut witness = Witness::new(Purpose::Tests)?;
     let mut shown = Shown::default();
     let end = session::run(machine.command(), None, machine.limit(), &mut |output| {

@@ -45,8 +45,8 @@ impl Machines {
     /// # Errors
     /// It does not build, or the user's accelerator does not work here.
     pub fn new(accel: Accel) -> Result<Self> {
-        let accelerator = accel::choose(&cli::Machine { accel, ..plain(1, MEMORY) })?.accelerator;
         let image = image::of(&cargo::kernel()?, &cargo::target_folder("images")?)?;
+        let accelerator = accel::choose(&cli::Machine { accel, ..plain(1, MEMORY) }, &image)?.accelerator;
         Ok(Self { image, accelerator })
     }
 
