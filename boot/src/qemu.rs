@@ -181,7 +181,7 @@ impl Machine {
 /// What to type to a shell for gdb to find the kernel and its symbols. The ELF is position independent, and the
 /// loader puts it where the kernel asks for, so gdb must be told. A hardware breakpoint, because nothing is there yet.
 fn gdb(elf: &Path) -> String {
-    let symbols = format!("add-symbol-file {} -o {IMAGE_START:#x}", elf.display());
+    let symbols = format!("symbol-file {} -o {IMAGE_START:#x}", elf.display());
     let commands = [symbols.as_str(), "target remote :1234", "hbreak _start", "continue"];
     let commands: Vec<_> = commands.iter().map(|command| format!(" -ex {}", quoted(command))).collect();
     format!("gdb{}", commands.concat())
