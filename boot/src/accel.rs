@@ -57,7 +57,7 @@ pub struct Choice {
 /// Of status [`Status::Unfit`](crate::status::Status::Unfit) if the user asks
 /// for KVM and it does not work here.
 pub fn choose(options: &cli::Machine, image: &Path) -> Result<Choice> {
-    Computer::this().choose(options, image)
+    Computer::this()?.choose(options, image)
 }
 
 /// What of a computer says whether KVM may work.
@@ -66,12 +66,15 @@ struct Computer {
     device: PathBuf,
     /// What came of the trial boot: one for all machines of this process.
     booted: &'static OnceLock<std::result::Result<(), String>>,
+    /// The file that says on which machine a trial boot ended well, so that the next process needs none.
+    record: PathBuf,
 }
 
 impl Computer {
-    fn this() -> Self {
+    fn this() -> Result<Self> {
         static BOOTED: OnceLock<std::result::Result<(), String>> = OnceLock::new();
-        Self { cpuinfo: "/proc/cpuinfo".into(), device: "/dev/kvm".into(), booted: &BOOTED }
+        let record = cargo::target_folder("kvm")?.join("booted");
+        Ok(Self { cpuinfo: "/proc/cpuinfo".into(), device: "/dev/kvm".into(), booted: &BOOTED, record })
     }
 
     fn choose(&self, options: &cli::Machine, image: &Path) -> Result<Choice> {
@@ -124,7 +127,16 @@ impl Computer {
             Ok(how) => Err(format!("a trial boot of the kernel failed: {how:?}")),
             Err(error) => Err(format!("a trial boot of the kernel failed: {error}")),
         };
-        self.booted.get_or_init(|| judge(boot())).clone()
+        // Another start of the computer may have brought another Linux, and other settings of KVM.
+        let start = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let machine = format!("{} {:?}\n", start.trim(), options.qemu);
+        let known = || fs::read_to_string(&self.record).is_ok_and(|record| record == machine);
+        let booted = self.booted.get_or_init(|| if known() { Ok(()) } else { judge(boot()) });
+        if booted.is_ok() {
+            // Where it cannot be written the next process boots once more.
+            let _ = fs::write(&self.record, machine);
+        }
+        booted.clone()
     }
 }
 
@@ -168,9 +180,8 @@ fn trial_rom() -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::emulator::tests::write_script;
     use std::ffi::OsString;
-    use std::fs::Permissions;
-    use std::os::unix::fs::PermissionsExt;
 
     fn options(words: &[&str]) -> cli::Machine {
         cli::parse_run_arguments(words.iter().map(OsString::from).collect()).unwrap().machine
@@ -204,12 +215,19 @@ mod tests {
         let (qemu, cpuinfo) = (folder.path().join("qemu"), folder.path().join("cpuinfo"));
         fs::write(&cpuinfo, "flags: vmx\n").unwrap();
         let trial = i32::from(TRIAL_VALUE) << 1 | 1;
+        let record = folder.path().join("booted");
         let script = format!("case \"$*\" in *virtio-blk*) {boot} ;; *) exit {trial} ;; esac");
-        fs::write(&qemu, format!("#!/bin/sh\n{script}\n")).unwrap();
-        fs::set_permissions(&qemu, Permissions::from_mode(0o755)).unwrap();
-        let computer = Computer { cpuinfo, device: "/dev/null".into(), booted: Box::leak(Box::default()) };
+        write_script(&qemu, &script);
+        let booted = Box::leak(Box::default());
+        let computer = Computer { cpuinfo, device: "/dev/null".into(), booted, record };
         let words = [words, &["--emulator", qemu.to_str().unwrap()]].concat();
-        computer.choose(&options(&words), Path::new("/disk.img")).unwrap()
+        let choice = computer.choose(&options(&words), Path::new("/disk.img")).unwrap();
+        // Another process, for which no boot ends well.
+        let later = Computer { booted: Box::leak(Box::default()), ..computer };
+        write_script(&qemu, &script.replace(boot, "exit 1"));
+        let again = later.choose(&options(&words), Path::new("/disk.img")).unwrap();
+        assert_eq!(again.accelerator, choice.accelerator, "a boot that ended well is remembered, no other");
+        choice
     }
 
     /// Seen failing with the three instructions as the only trial.

@@ -92,11 +92,19 @@ pub fn refusal(options: &cli::Machine) -> Result<Option<String>> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use std::ffi::OsString;
-    use std::fs::{self, Permissions};
-    use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
+
+    /// Writes a program that runs `script`. Another process does: a program that this one has open for writing, or a child that
+    /// another test is about to make, cannot be run.
+    pub(crate) fn write_script(path: &Path, script: &str) {
+        let write = r#"printf '#!/bin/sh\n%s\n' "$2" > "$1" && chmod 755 "$1""#;
+        let status =
+            Command::new("/bin/sh").args(["-c", write, "sh"]).arg(path).arg(script).status().unwrap();
+        assert!(status.success());
+    }
 
     fn checked(words: &[&str]) -> Result<()> {
         let words = words.iter().chain(&["--accel", "tcg"]).map(OsString::from);
@@ -144,11 +152,8 @@ mod tests {
     fn a_program_that_is_no_qemu_is_usage() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("qemu");
-        fs::write(&file, "#!/bin/sh\necho something else\n").unwrap();
-        let file = file.to_str().unwrap();
-        for executable in [false, true] {
-            fs::set_permissions(file, Permissions::from_mode(if executable { 0o755 } else { 0o644 }))
-                .unwrap();
+        write_script(&file, "echo something else");
+        for file in [file.to_str().unwrap(), "/etc/passwd"] {
             let error = checked(&["--emulator", file]).unwrap_err();
             assert_eq!((error.status, error.message.contains(file)), (Status::Usage, true), "{error}");
         }

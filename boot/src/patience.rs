@@ -25,6 +25,9 @@ const LOOK: Duration = Duration::from_secs(1);
 /// that may take a while; before, the thread looks idle.
 const SPAN: Duration = Duration::from_secs(4);
 
+/// An answer of the clock is good for so long: a program may print a line each microsecond, and have many threads.
+const FRESH: Duration = Duration::from_millis(20);
+
 /// How long a program may run, in its own time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
@@ -108,17 +111,24 @@ struct OwnTime {
     looked: Instant,
     usage: Option<Usage>,
     own: Duration,
+    /// When the clock was last read, and what it said.
+    asked: Instant,
+    answer: Duration,
 }
 
 impl OwnTime {
     fn new(pid: u32) -> Self {
         let cpus = thread::available_parallelism().map_or(1, NonZero::get).try_into().unwrap_or(u32::MAX);
-        Self { pid, cpus, looked: Instant::now(), usage: Usage::of(pid), own: Duration::ZERO }
+        let (now, own) = (Instant::now(), Duration::ZERO);
+        Self { pid, cpus, looked: now, usage: Usage::of(pid), own, asked: now, answer: own }
     }
 
     fn now(&mut self) -> Duration {
-        let (now, usage) = (Instant::now(), Usage::of(self.pid));
-        let wall = now - self.looked;
+        let now = Instant::now();
+        if now - self.asked < FRESH {
+            return self.answer;
+        }
+        let (wall, usage) = (now - self.looked, Usage::of(self.pid));
         let own = self.own
             + match (self.usage, usage) {
                 (Some(before), Some(usage)) => usage.since(before).own_time(wall, self.cpus),
@@ -127,6 +137,7 @@ impl OwnTime {
         if wall >= SPAN {
             (self.looked, self.usage, self.own) = (now, usage, own);
         }
+        (self.asked, self.answer) = (now, own);
         own
     }
 }

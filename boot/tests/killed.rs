@@ -16,7 +16,7 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tempfile::TempDir;
 
 /// What takes longer than this does not happen.
-const FAR: Duration = Duration::from_secs(60);
+const FAR: Duration = Duration::from_secs(600);
 
 /// Waits until there is something, and gives it.
 fn awaited<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {

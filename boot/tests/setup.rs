@@ -2,8 +2,8 @@
 //!
 //! The computers are folders of small scripts that stand for all programs that the roads to a toolchain differ by.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -14,6 +14,14 @@ const COMMON: [&str; 14] = [
     "bash", "cat", "cksum", "cut", "env", "grep", "head", "mktemp", "rm", "sed", "tail", "timeout", "uname",
     "sh",
 ];
+
+/// Writes a program that runs `script`. Another process does: a program that this one has open for writing, or a child that
+/// another test is about to make, cannot be run.
+fn write_script(path: &Path, script: &str) {
+    let write = r#"printf '#!/bin/sh\n%s\n' "$2" > "$1" && chmod 755 "$1""#;
+    let status = Command::new("/bin/sh").args(["-c", write, "sh"]).arg(path).arg(script).status().unwrap();
+    assert!(status.success());
+}
 
 /// A computer without Rust, QEMU and a compiler.
 struct Computer {
@@ -37,8 +45,7 @@ impl Computer {
     fn with(self, program: &str, script: &str) -> Self {
         let path = self.folder.path().join(program);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-        fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+        write_script(&path, script);
         self
     }
 
