@@ -27,8 +27,8 @@ const LIMIT: Limit = Limit::All(Duration::from_secs(30));
 /// Checks what the user says of the emulator, if anything.
 ///
 /// # Errors
-/// Of status [`Status::Unfit`](crate::status::Status::Unfit) if the program is not there, of
-/// [`Status::Usage`](crate::status::Status::Usage) if it is no QEMU or refuses the machine.
+/// Of status [`Status::Unfit`] if the program is not there, of
+/// [`Status::Usage`] if it is no QEMU or refuses the machine.
 pub fn check(options: &cli::Machine) -> Result<()> {
     if options.qemu == cli::Qemu::default() {
         return Ok(());

@@ -83,7 +83,7 @@ pub const TEST_NOTE_SECTION: &str = ".note.vmalloc.test";
 
 /// An ELF note that tells a test kernel from a console, and names its only test if it has but one.
 ///
-/// Laid out as the ELF specification's `Elf64_Nhdr`, and what follows it. [`test_kernel`](crate::test_kernel) makes one.
+/// Laid out as the ELF specification's `Elf64_Nhdr`, and what follows it. [`test_kernel!`] makes one.
 #[repr(C)]
 #[derive(Debug)]
 pub struct TestNote<const LENGTH: usize> {
