@@ -48,7 +48,7 @@ case $action in
         say "all is there; $plain_cargo"
         ;;
     *)
-        machine_packages
+        machine_packages "$@"
         [[ $quiet ]] || say "building the host program and the boot loader, about a minute"
         exec cargo run $quiet "${boot[@]}" -- "$@"
         ;;

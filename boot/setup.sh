@@ -7,7 +7,8 @@
 #   rustup   the toolchain that rust-toolchain.toml pins
 #   debian   Debian's rustc-web packages, completed in .toolchain/ by what they lack for bare metal
 #
-# Without it a finished .toolchain/ is used, else what rustup has or can install, else Debian's.
+# Without it a finished .toolchain/ is used, else what rustup has or can install, else, for who may install
+# packages, rustup's package, else Debian's Rust. Who is not root is told of rustup first, which needs no root.
 
 channel=$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
 host=$(uname -m)-unknown-linux-gnu
@@ -25,6 +26,18 @@ lacking() {
     exit 4
 }
 
+# home: what HOME says or should; rustup and cargo keep their files there.
+home() {
+    # A tilde means the user's entry in passwd only where HOME is not set.
+    [[ ${HOME:-} ]] || { unset HOME; HOME=~; }
+    [[ -w $HOME || (${CARGO_HOME:-} && ${RUSTUP_HOME:-}) ]] ||
+        lacking "please set HOME: this user may not write to $HOME, and Rust keeps its files there"
+    export HOME
+    # Where rustup's installer puts it, which shells that were open then do not know.
+    local bin=${CARGO_HOME:-$HOME/.cargo}/bin
+    command -v rustup >/dev/null || [[ ! -x $bin/rustup ]] || export PATH=$bin:$PATH
+}
+
 # --- packages -----------------------------------------------------------------------------------
 
 # as_root COMMAND...: runs it as root, and fails where that needs a password.
@@ -39,20 +52,33 @@ apt_update() {
     updated=yes
 }
 
+# may_install: whether packages can be installed without asking anybody.
+may_install() { command -v apt-get >/dev/null && as_root true 2>/dev/null; }
+
+installed() { [[ $(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null) == installed ]]; }
+
+# known PACKAGE: whether apt could install it.
+known() {
+    command -v apt-get >/dev/null || return 1
+    local candidate='Candidate: [^(]'
+    [[ $(LC_ALL=C apt-cache policy "$1" 2>/dev/null) =~ $candidate ]] && return
+    may_install && apt_update && [[ $(LC_ALL=C apt-cache policy "$1" 2>/dev/null) =~ $candidate ]]
+}
+
 # packages WHAT PACKAGE...: installs what is missing of the packages.
 packages() {
     local what=$1 package missing=() log
     shift
     for package in "$@"; do
-        [[ $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) == installed ]] || missing+=("$package")
+        installed "$package" || missing+=("$package")
     done
     ((${#missing[@]})) || return 0
     command -v apt-get >/dev/null || lacking "please install $what (on Debian: ${missing[*]})"
-    as_root true 2>/dev/null || lacking "please install $what, as root: apt-get install ${missing[*]}"
+    may_install || lacking "please install $what, as root: apt-get install ${missing[*]}"
     apt_update || true
     say "apt-get install ${missing[*]}: $what"
     log=$(mktemp)
-    if ! as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}" \
+    if ! as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-remove --no-install-recommends "${missing[@]}" \
         >"$log" 2>&1 </dev/null; then
         tail -5 "$log" >&2
         lacking "apt-get could not install ${missing[*]}; all it said is in $log"
@@ -60,16 +86,28 @@ packages() {
     rm -f "$log"
 }
 
+# machine_packages WORD...: the user's words may name an emulator of their own.
 machine_packages() {
-    command -v cc >/dev/null || packages "a C compiler, which links the host program" gcc libc6-dev
-    command -v qemu-system-x86_64 >/dev/null || packages "QEMU, which the kernel runs in" qemu-system-x86
+    local what='' need=() firmware places
+    if ! command -v cc >/dev/null; then
+        what+=", a C compiler, which links the host program"
+        need+=(gcc libc6-dev)
+    fi
+    if [[ " $* " != *" --emulator"[=\ ]* ]] && ! command -v qemu-system-x86_64 >/dev/null; then
+        what+=", QEMU, which the kernel runs in"
+        need+=(qemu-system-x86)
+    fi
     # The places where boot looks, from its source.
-    local firmware places
     places=$(sed -n 's|^ *"\(/usr/.*\)",$|\1|p' boot/src/firmware.rs)
-    for firmware in ${OVMF_PATH:+"$OVMF_PATH"} $places; do
-        [[ -e $firmware ]] && return 0
+    for firmware in ${OVMF_PATH:+"$OVMF_PATH"} $places ''; do
+        [[ -e $firmware ]] && break
     done
-    packages "OVMF, the UEFI firmware that the kernel is booted by" ovmf
+    if [[ ! $firmware ]]; then
+        what+=", OVMF, the UEFI firmware that the kernel is booted by"
+        need+=(ovmf)
+    fi
+    # In one go: who must ask somebody for packages asks once.
+    ((${#need[@]} == 0)) || packages "${what#, }" "${need[@]}"
 }
 
 # --- the pinned toolchain, by rustup ------------------------------------------------------------
@@ -95,17 +133,28 @@ rustup_install() {
     return 1
 }
 
+# Rustup's own package, which newer Debians and Ubuntus have. Where another package stands in its way that stays.
+rustup_package() {
+    ! command -v rustup >/dev/null && may_install && known rustup || return 1
+    (packages "rustup, which installs the Rust that rust-toolchain.toml pins" rustup)
+}
+
 # --- Debian's toolchain, completed --------------------------------------------------------------
 
 debian_ready() {
     [[ -x /usr/bin/rustc && -r $debian/complete && $(<"$debian/complete") == "$(/usr/bin/rustc -V) $debian" ]]
 }
 
+# Whether there is such a thing here, whoever may install it.
+debian_known() { [[ $host == x86_64-* ]] && known rustc-web; }
+
 debian_to_be_had() {
-    [[ $host == x86_64-* ]] && command -v apt-get >/dev/null || return 1
-    [[ $(dpkg-query -W -f '${db:Status-Status}' rustc-web 2>/dev/null) == installed ]] && return 0
-    [[ $(apt-cache policy rustc-web 2>/dev/null) == *Candidate* ]] && return 0
-    as_root true 2>/dev/null && apt_update && [[ $(apt-cache policy rustc-web 2>/dev/null) == *Candidate* ]]
+    debian_known || return 1
+    local package
+    may_install && return
+    for package in "${debian_rust[@]}"; do
+        installed "$package" || return 1
+    done
 }
 
 # wrapper PROGRAM COMMAND...: a script of that name in .toolchain/bin.
@@ -193,17 +242,36 @@ use_debian() {
     command -v rustup >/dev/null || plain_cargo="cargo run and cargo test work now after export PATH=$debian/bin:\$PATH"
 }
 
+# What to do where nothing could be installed, on one line.
+advice() {
+    local line
+    if command -v rustup >/dev/null; then
+        line="please have rustup install it: rustup toolchain install $channel"
+    else
+        line="please install rustup, which needs no root, and run this again:"
+        line+=" curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y --default-toolchain none"
+        if known rustup; then
+            line+=" (or, as root: apt-get install rustup)"
+            printf '%s' "$line"
+            return
+        fi
+    fi
+    ! debian_known || line+=" (or, as root: apt-get install ${debian_rust[*]})"
+    printf '%s' "$line"
+}
+
 # Makes `cargo` the one that suits, installing it if need be.
 toolchain() {
+    home
     case ${VMALLOC_TOOLCHAIN:-} in
         rustup)
-            rustup_ready || rustup_install || lacking "rustup is not there or cannot install $channel"
+            rustup_ready || rustup_install || { rustup_package && rustup_install; } || lacking "$(advice)"
             debian_remove
             use_rustup
             ;;
         debian)
             if ! debian_ready; then
-                debian_to_be_had || lacking "there is no Debian package rustc-web here"
+                debian_known || lacking "there is no Debian package rustc-web here"
                 debian_install
             fi
             use_debian
@@ -211,13 +279,13 @@ toolchain() {
         '')
             if debian_ready; then
                 use_debian
-            elif rustup_ready || rustup_install; then
+            elif rustup_ready || rustup_install || { rustup_package && rustup_install; }; then
                 use_rustup
             elif debian_to_be_had; then
                 debian_install
                 use_debian
             else
-                lacking "please install rustup (https://rustup.rs) with $channel, or on Debian: ${debian_rust[*]}"
+                lacking "$(advice)"
             fi
             ;;
         *)

@@ -1,22 +1,34 @@
 //! Chooses what runs the guest's instructions: KVM or TCG.
 //!
 //! `/dev/kvm` may exist and open where no guest can run on it, and QEMU then
-//! hangs or asserts. So KVM is used only where the CPU has the extension *and*
-//! a trial machine has run to its end.
+//! hangs or asserts. So KVM is used only where the CPU has the extension, a
+//! trial machine of three instructions has run to its end, *and* so has a
+//! trial boot of the kernel; else all is emulated, and the line that announces
+//! the machine says why. The user's `--accel kvm` needs no trial boot, so that
+//! what fails there can be looked at.
 
 use std::fs::{self, OpenOptions};
-use std::io::Write as _;
 use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 use std::time::Duration;
 
-use crate::cli::Accel;
-use crate::qemu;
-use crate::session;
+use protocol::Exit;
+
+use crate::cli::{self, Accel};
+use crate::patience::Limit;
+use crate::qemu::{Machine, Orders};
+use crate::scratch::Scratch;
+use crate::session::{End, How};
 use crate::status::{Error, Result};
+use crate::{cargo, qemu, session};
 
 /// How long the trial machine may take. It has three instructions to run.
-const TRIAL: Duration = Duration::from_secs(5);
+const TRIAL: Limit = Limit::All(Duration::from_secs(5));
+
+/// How long the trial boot may take; on KVM it takes some seconds.
+const BOOT: Limit = Limit::All(Duration::from_secs(60));
 
 /// What the trial machine writes to QEMU's exit port.
 const TRIAL_VALUE: u8 = 0x2a;
@@ -39,36 +51,93 @@ pub struct Choice {
     pub reason: String,
 }
 
-/// Does as the user asks if that works here.
+/// Does as the user asks if that works here; `image` is the disk of the kernel that is to run.
 ///
 /// # Errors
 /// Of status [`Status::Unfit`](crate::status::Status::Unfit) if the user asks
 /// for KVM and it does not work here.
-pub fn choose(wish: Accel, icount: bool) -> Result<Choice> {
-    let tcg = |reason| Ok(Choice { accelerator: Accelerator::Tcg, reason });
-    match wish {
-        Accel::Tcg => tcg(String::new()),
-        Accel::Auto if icount => tcg("instructions are counted".into()),
-        Accel::Auto => match kvm_works() {
-            Ok(()) => Ok(Choice { accelerator: Accelerator::Kvm, reason: String::new() }),
-            Err(why) => tcg(format!("no KVM: {why}")),
-        },
-        Accel::Kvm => match kvm_works() {
-            Ok(()) => Ok(Choice { accelerator: Accelerator::Kvm, reason: String::new() }),
-            Err(why) => Err(Error::unfit(format!("--accel kvm: {why}"))),
-        },
-    }
+pub fn choose(options: &cli::Machine, image: &Path) -> Result<Choice> {
+    Computer::this()?.choose(options, image)
 }
 
-/// Whether a guest can run on KVM here; if not, why.
-fn kvm_works() -> std::result::Result<(), String> {
-    let cpu = fs::read_to_string("/proc/cpuinfo").map_err(|error| format!("/proc/cpuinfo: {error}"))?;
-    if !has_virtualization(&cpu) {
-        return Err("the CPU has neither vmx nor svm".into());
+/// What of a computer says whether KVM may work.
+struct Computer {
+    cpuinfo: PathBuf,
+    device: PathBuf,
+    /// What came of the trial boot: one for all machines of this process.
+    booted: &'static OnceLock<std::result::Result<(), String>>,
+    /// The file that says on which machine a trial boot ended well, so that the next process needs none.
+    record: PathBuf,
+}
+
+impl Computer {
+    fn this() -> Result<Self> {
+        static BOOTED: OnceLock<std::result::Result<(), String>> = OnceLock::new();
+        let record = cargo::target_folder("kvm")?.join("booted");
+        Ok(Self { cpuinfo: "/proc/cpuinfo".into(), device: "/dev/kvm".into(), booted: &BOOTED, record })
     }
-    let device = OpenOptions::new().read(true).write(true).open("/dev/kvm");
-    device.map_err(|error| format!("/dev/kvm: {error}"))?;
-    trial(Accelerator::Kvm)
+
+    fn choose(&self, options: &cli::Machine, image: &Path) -> Result<Choice> {
+        let chosen = |accelerator, reason| Ok(Choice { accelerator, reason });
+        match options.accel {
+            Accel::Tcg => chosen(Accelerator::Tcg, String::new()),
+            Accel::Auto if options.icount.is_some() => {
+                chosen(Accelerator::Tcg, "instructions are counted".into())
+            }
+            Accel::Auto => match self.kvm_works(options).and_then(|()| self.kernel_boots(options, image)) {
+                Ok(()) => chosen(Accelerator::Kvm, String::new()),
+                Err(why) => chosen(Accelerator::Tcg, format!("no KVM: {why}")),
+            },
+            Accel::Kvm => match self.kvm_works(options) {
+                Ok(()) => chosen(Accelerator::Kvm, String::new()),
+                Err(why) => Err(Error::unfit(format!("--accel kvm: {why}"))),
+            },
+        }
+    }
+
+    /// Whether a guest can run on KVM here; if not, why.
+    fn kvm_works(&self, options: &cli::Machine) -> std::result::Result<(), String> {
+        let cpu = fs::read_to_string(&self.cpuinfo);
+        let cpu = cpu.map_err(|error| format!("{}: {error}", self.cpuinfo.display()))?;
+        if !has_virtualization(&cpu) {
+            return Err("the CPU has neither vmx nor svm".into());
+        }
+        let device = OpenOptions::new().read(true).write(true).open(&self.device);
+        device.map_err(|error| format!("{}: {error}", self.device.display()))?;
+        trial(options, Accelerator::Kvm)
+    }
+
+    /// Whether the kernel boots and ends on KVM here; if not, why. It is asked for nothing: for a command that is there
+    /// on each console, or for tests of a name that none has.
+    fn kernel_boots(&self, options: &cli::Machine, image: &Path) -> std::result::Result<(), String> {
+        let boot = || {
+            let orders = Orders {
+                parameters: String::new(),
+                commands: Some("help".into()),
+                filter: Some("no test: a trial boot".into()),
+            };
+            let options = cli::Machine { gdb: false, prealloc: false, ..options.clone() };
+            let choice = Choice { accelerator: Accelerator::Kvm, reason: String::new() };
+            let machine = Machine::with(choice, &options, image.to_owned(), &orders)?;
+            session::run(machine.command(), None, BOOT, &mut |_| ControlFlow::Continue(()))
+        };
+        let judge = |end: Result<End>| match end.map(|end| end.how) {
+            Ok(How::Exited(status)) if status == Exit::Success.qemu_status() => Ok(()),
+            Ok(How::TimedOut) => Err("a trial boot of the kernel hung".to_owned()),
+            Ok(how) => Err(format!("a trial boot of the kernel failed: {how:?}")),
+            Err(error) => Err(format!("a trial boot of the kernel failed: {error}")),
+        };
+        // Another start of the computer may have brought another Linux, and other settings of KVM.
+        let start = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let machine = format!("{} {:?}\n", start.trim(), options.qemu);
+        let known = || fs::read_to_string(&self.record).is_ok_and(|record| record == machine);
+        let booted = self.booted.get_or_init(|| if known() { Ok(()) } else { judge(boot()) });
+        if booted.is_ok() {
+            // Where it cannot be written the next process boots once more.
+            let _ = fs::write(&self.record, machine);
+        }
+        booted.clone()
+    }
 }
 
 /// Whether the flags of `/proc/cpuinfo` have the extension of either maker.
@@ -81,19 +150,19 @@ fn has_virtualization(cpuinfo: &str) -> bool {
 ///
 /// # Errors
 /// Why the machine did not run to its end.
-pub fn trial(accelerator: Accelerator) -> std::result::Result<(), String> {
-    let mut rom = tempfile::NamedTempFile::new().map_err(|error| error.to_string())?;
-    rom.write_all(&trial_rom()).and_then(|()| rom.flush()).map_err(|error| error.to_string())?;
-    let mut command = Command::new(qemu::PROGRAM);
-    command.args(qemu::accelerator_arguments(accelerator, None));
-    command.args(["-machine", "q35", "-m", "16M", "-nodefaults", "-display", "none", "-no-reboot"]);
-    command.args(qemu::EXIT_DEVICE).arg("-bios").arg(rom.path());
-    command.stdin(Stdio::null());
-    let end = session::run(command, None, Some(TRIAL), &mut |_| ControlFlow::Continue(()))
+fn trial(options: &cli::Machine, accelerator: Accelerator) -> std::result::Result<(), String> {
+    let folder = cargo::target_folder("runs").and_then(|runs| Scratch::within(&runs));
+    let folder = folder.map_err(|error| error.message)?;
+    let rom = folder.path().join("rom");
+    fs::write(&rom, trial_rom()).map_err(|error| error.to_string())?;
+    let mut command = Command::new(&options.qemu.program);
+    command.args(qemu::bare_machine(options, accelerator)).args(qemu::EXIT_DEVICE);
+    command.arg("-bios").arg(rom).args(qemu::users_words(options)).stdin(Stdio::null());
+    let end = session::run(command, None, TRIAL, &mut |_| ControlFlow::Continue(()))
         .map_err(|error| error.message)?;
     match end.how {
-        session::How::Exited(status) if status == i32::from(TRIAL_VALUE) << 1 | 1 => Ok(()),
-        session::How::TimedOut => Err("a trial machine hung".into()),
+        How::Exited(status) if status == i32::from(TRIAL_VALUE) << 1 | 1 => Ok(()),
+        How::TimedOut => Err("a trial machine hung".into()),
         _ => Err(format!("a trial machine failed {}", end.stderr.lines().next().unwrap_or_default())),
     }
 }
@@ -111,10 +180,16 @@ fn trial_rom() -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::emulator::tests::write_script;
+    use std::ffi::OsString;
+
+    fn options(words: &[&str]) -> cli::Machine {
+        cli::parse_run_arguments(words.iter().map(OsString::from).collect()).unwrap().machine
+    }
 
     #[test]
     fn the_trial_machine_runs_to_its_end_under_tcg() {
-        trial(Accelerator::Tcg).unwrap();
+        trial(&options(&[]), Accelerator::Tcg).unwrap();
     }
 
     #[test]
@@ -128,7 +203,47 @@ mod tests {
 
     #[test]
     fn the_users_word_and_icount_mean_tcg() {
-        assert_eq!(choose(Accel::Tcg, false).unwrap().accelerator, Accelerator::Tcg);
-        assert_eq!(choose(Accel::Auto, true).unwrap().accelerator, Accelerator::Tcg);
+        for words in [&["--accel", "tcg"][..], &["--icount"]] {
+            let choice = choose(&options(words), Path::new("/disk.img")).unwrap();
+            assert_eq!(choice.accelerator, Accelerator::Tcg, "{words:?}");
+        }
+    }
+
+    /// What becomes of `words` on a computer with KVM, where the trial machine runs and a boot is `boot`, for a shell.
+    fn with_kvm(words: &[&str], boot: &str) -> Choice {
+        let folder = tempfile::tempdir().unwrap();
+        let (qemu, cpuinfo) = (folder.path().join("qemu"), folder.path().join("cpuinfo"));
+        fs::write(&cpuinfo, "flags: vmx\n").unwrap();
+        let trial = i32::from(TRIAL_VALUE) << 1 | 1;
+        let record = folder.path().join("booted");
+        let script = format!("case \"$*\" in *virtio-blk*) {boot} ;; *) exit {trial} ;; esac");
+        write_script(&qemu, &script);
+        let booted = Box::leak(Box::default());
+        let computer = Computer { cpuinfo, device: "/dev/null".into(), booted, record };
+        let words = [words, &["--emulator", qemu.to_str().unwrap()]].concat();
+        let choice = computer.choose(&options(&words), Path::new("/disk.img")).unwrap();
+        // Another process, for which no boot ends well.
+        let later = Computer { booted: Box::leak(Box::default()), ..computer };
+        write_script(&qemu, &script.replace(boot, "exit 1"));
+        let again = later.choose(&options(&words), Path::new("/disk.img")).unwrap();
+        assert_eq!(again.accelerator, choice.accelerator, "a boot that ended well is remembered, no other");
+        choice
+    }
+
+    /// Seen failing with the three instructions as the only trial.
+    #[test]
+    fn kvm_on_which_the_kernel_does_not_boot_is_not_used_unless_the_user_wants_it() {
+        for (boot, why) in [("exit 1", "failed"), ("kill -6 $$", "failed"), ("exit 0", "failed")] {
+            let choice = with_kvm(&[], boot);
+            assert_eq!(
+                (choice.accelerator, choice.reason.contains(why)),
+                (Accelerator::Tcg, true),
+                "{choice:?}"
+            );
+            assert_eq!(choice.reason.lines().count(), 1);
+            assert_eq!(with_kvm(&["--accel", "kvm"], boot).accelerator, Accelerator::Kvm);
+        }
+        let success = format!("exit {}", Exit::Success.qemu_status());
+        assert_eq!(with_kvm(&[], &success), Choice { accelerator: Accelerator::Kvm, reason: String::new() });
     }
 }

@@ -15,8 +15,9 @@ use crate::serial::{Output, Plain};
 use crate::session::{self, How};
 use crate::status::{Error, Result, Status};
 use crate::terminal::{self, Input, RawMode};
+use crate::test_kernel::Tests;
 use crate::witness::Witness;
-use crate::{bench, cargo, image, suites, test_kernel};
+use crate::{bench, cargo, emulator, image, suites, test_kernel};
 
 /// Does what the words after the program's name say.
 #[must_use]
@@ -32,9 +33,18 @@ pub fn main(words: Vec<OsString>) -> Status {
 
 fn act(action: Action) -> Result<Status> {
     match action {
-        Action::Boot(machine) => console(&cargo::kernel()?, &machine),
-        Action::Exec { commands, machine } => exec(&cargo::kernel()?, commands, &machine),
-        Action::Test { filter, machine } => suites::run(&machine, filter.as_deref()),
+        Action::Boot(machine) => {
+            emulator::check(&machine)?;
+            console(&cargo::kernel()?, &machine)
+        }
+        Action::Exec { commands, machine } => {
+            emulator::check(&machine)?;
+            exec(&cargo::kernel()?, commands, &machine)
+        }
+        Action::Test { filter, machine } => {
+            emulator::check(&machine)?;
+            suites::run(&machine, filter.as_deref())
+        }
         Action::Bench(options) => bench::run(&options),
         Action::Report => Err(Error::failed("report: not there yet")),
         Action::Setup => Err(Error::usage("setup: is done by ./run.sh")),
@@ -42,12 +52,19 @@ fn act(action: Action) -> Result<Status> {
     }
 }
 
-/// Cargo's runner: cargo puts test programs, and only those, into `deps`.
+/// Cargo's runner.
 fn run_elf(elf: &Path, arguments: Vec<OsString>) -> Result<Status> {
-    if elf.parent().and_then(Path::file_name).is_none_or(|folder| folder != "deps") {
-        return console(elf, &cli::parse_run_arguments(arguments)?.machine);
-    }
+    let Some(tests) = Tests::of(elf)? else {
+        let machine = cli::parse_run_arguments(arguments)?.machine;
+        emulator::check(&machine)?;
+        return console(elf, &machine);
+    };
     let arguments = cli::parse_test_arguments(arguments)?;
+    emulator::check(&arguments.machine)?;
+    if !tests.may_run(arguments.filter.as_deref()) {
+        println!("0 passed, 0 failed");
+        return Ok(Status::Ok);
+    }
     let (verdict, took) = test_kernel::run(elf, &arguments.machine, arguments.filter.as_deref())?;
     println!("{} passed, {} failed ({:.1} s)", verdict.passed, verdict.failed, took.as_secs_f64());
     Ok(verdict.status)
@@ -57,7 +74,7 @@ fn run_elf(elf: &Path, arguments: Vec<OsString>) -> Result<Status> {
 fn console(elf: &Path, options: &cli::Machine) -> Result<Status> {
     let image = image::of(elf, &cargo::target_folder("images")?)?;
     let orders = Orders { parameters: options.append.clone(), ..Orders::default() };
-    let machine = Machine::new(options, image, &orders)?.announced();
+    let machine = Machine::new(options, image, &orders)?.announced(elf);
     if terminal::is_interactive() {
         eprintln!("boot: Ctrl-] ends the machine");
     }
@@ -97,7 +114,7 @@ fn console(elf: &Path, options: &cli::Machine) -> Result<Status> {
 fn exec(elf: &Path, commands: String, options: &cli::Machine) -> Result<Status> {
     let image = image::of(elf, &cargo::target_folder("images")?)?;
     let orders = Orders { parameters: options.append.clone(), commands: Some(commands), filter: None };
-    let machine = Machine::new(options, image, &orders)?.announced();
+    let machine = Machine::new(options, image, &orders)?.announced(elf);
     let mut witness = Witness::new(Purpose::Commands)?;
     let mut place = Place::Log;
     let start = Instant::now();

@@ -9,18 +9,23 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::builder::ValueParser;
+use clap::builder::{NonEmptyStringValueParser, ValueParser};
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::bench::figure::Part;
+use crate::patience::Limit;
+use crate::qemu;
 use crate::status::{Error, Result};
 
-/// Time limit of `exec` and of each test kernel, if the user names none.
+/// How long `exec`, a test kernel or a host test program may say nothing, if the user sets no limit.
 pub const TIMEOUT: Duration = Duration::from_secs(600);
 
 /// CPUs of a machine, if the user names no number.
 const CPUS: u16 = 2;
+
+/// QEMU's machine type, if the user names none.
+const MACHINE: &str = "q35";
 
 /// Firmware and loader hang with 48 MiB and pass with 64 (measured); some is for a larger kernel.
 const SMALLEST_MEMORY: Memory = Memory { mebibytes: 96 };
@@ -130,6 +135,9 @@ pub struct TestArguments {
     /// Accepted as libtest does; test kernels hide nothing
     #[arg(long, visible_alias = "show-output")]
     pub nocapture: bool,
+    /// Accepted as libtest does, because `cargo test --quiet` gives it; test kernels hide nothing
+    #[arg(short, long)]
+    pub quiet: bool,
     /// Accepted as libtest does; test kernels run one test at a time
     #[arg(long, value_name = "N")]
     pub test_threads: Option<u32>,
@@ -154,18 +162,57 @@ pub struct Machine {
     /// What runs the guest's instructions
     #[arg(long, value_name = "WHAT", value_enum, default_value_t = Accel::Auto)]
     pub accel: Accel,
-    /// Let the machine run no longer [default: no limit for boot, otherwise 600]
+    /// Let the machine run no longer; a busy computer's seconds count as far as it gets them
+    /// [default: no limit for boot, otherwise 600 without a word from it]
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub timeout: Option<Duration>,
     /// Kernel parameters
     #[arg(long, value_name = "key=value ...", default_value = "", hide_default_value = true)]
     pub append: String,
+    /// The emulator.
+    #[command(flatten)]
+    pub qemu: Qemu,
     /// Let gdb attach on port 1234, and wait for it
     #[arg(long)]
     pub gdb: bool,
     /// Print the QEMU command
     #[arg(long)]
     pub verbose: bool,
+}
+
+/// QEMU, and what of the machine only QEMU knows the names of.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct Qemu {
+    /// QEMU's machine type, and its properties
+    #[arg(long, value_name = "NAME[,OPTION...]", default_value = MACHINE, value_parser = NonEmptyStringValueParser::new())]
+    pub machine: String,
+    /// QEMU's CPU model, and its features [default: max; host with KVM]
+    #[arg(long, value_name = "MODEL", value_parser = NonEmptyStringValueParser::new())]
+    pub cpu: Option<String>,
+    /// More arguments for QEMU, split into words as a shell does; may be given more than once
+    #[arg(long = "qemu", value_name = "ARG ...", allow_hyphen_values = true)]
+    pub more: Vec<Words>,
+    /// Another qemu-system-x86_64, by name or path
+    #[arg(long = "emulator", value_name = "PROGRAM", default_value = qemu::PROGRAM, value_parser = NonEmptyStringValueParser::new())]
+    pub program: String,
+}
+
+impl Default for Qemu {
+    fn default() -> Self {
+        Self { machine: MACHINE.into(), cpu: None, more: Vec::new(), program: qemu::PROGRAM.into() }
+    }
+}
+
+/// Words that were given as one, split as a POSIX shell splits them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Words(pub Vec<String>);
+
+impl FromStr for Words {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        shlex::split(text).map(Self).ok_or_else(|| "a quote is not closed".into())
+    }
 }
 
 impl Machine {
@@ -178,8 +225,17 @@ impl Machine {
     /// Time limit where there is one unless the user says otherwise. A
     /// debugger stops the machine, not the clock, so there is none with it.
     #[must_use]
-    pub fn limit(&self) -> Option<Duration> {
-        self.timeout.or((!self.gdb).then_some(TIMEOUT))
+    pub fn limit(&self) -> Limit {
+        match self.timeout {
+            None if self.gdb => Limit::None,
+            _ => self.host_limit(),
+        }
+    }
+
+    /// Time limit of programs that run beside the machine.
+    #[must_use]
+    pub fn host_limit(&self) -> Limit {
+        self.timeout.map_or(Limit::Silent(TIMEOUT), Limit::All)
     }
 
     /// Looks for what each option allows but not all of them together.

@@ -40,8 +40,9 @@ fn defaults() {
     let machine = machine(&["boot"]);
     assert_eq!((machine.cpus(), machine.memory.mebibytes), (2, 1024));
     assert_eq!((machine.icount, machine.accel), (None, Accel::Auto));
-    assert_eq!((machine.timeout, machine.limit()), (None, Some(TIMEOUT)));
+    assert_eq!((machine.timeout, machine.limit()), (None, Limit::Silent(TIMEOUT)));
     assert!(machine.append.is_empty() && !machine.gdb && !machine.verbose);
+    assert_eq!(machine.qemu, Qemu::default());
 }
 
 #[test]
@@ -86,6 +87,11 @@ fn each_wrong_input_is_named_in_one_line() {
         (&["boot", "--timeout", "soon"], "soon"),
         (&["boot", "--timeout", "-1"], "-1"),
         (&["boot", "--timeout", "inf"], "inf"),
+        (&["boot", "--machine", ""], "--machine"),
+        (&["boot", "--cpu", ""], "--cpu"),
+        (&["boot", "--emulator", ""], "--emulator"),
+        (&["boot", "--qemu", "-name 'open"], "-name 'open"),
+        (&["boot", "--qemu"], "--qemu"),
     ] {
         let message = complaint(words);
         assert!(message.contains(named), "{words:?}: {message}");
@@ -111,6 +117,13 @@ fn time_limits_may_have_fractions() {
 }
 
 #[test]
+fn arguments_for_qemu_are_split_as_by_a_shell() {
+    let words = machine(&["boot", "--qemu", r#"-s  -name "a b" '' c\ d"#, "--qemu=-S"]).qemu.more;
+    let words: Vec<_> = words.iter().flat_map(|words| &words.0).collect();
+    assert_eq!(words, ["-s", "-name", "a b", "", "c d", "-S"]);
+}
+
+#[test]
 fn memory_is_read_and_written() {
     for (text, mebibytes, written) in
         [("256M", 256, "256M"), ("8G", 8192, "8G"), ("1g", 1024, "1G"), ("1536m", 1536, "1536M")]
@@ -125,7 +138,7 @@ fn memory_is_read_and_written() {
 
 #[test]
 fn cargo_test_takes_a_filter_and_machine_options() {
-    let words = ["--nocapture", "--cpus", "4", "area", "--test-threads=1"];
+    let words = ["--nocapture", "--cpus", "4", "area", "--test-threads=1", "--quiet"];
     let arguments = parse_test_arguments(words.iter().map(OsString::from).collect()).unwrap();
     assert_eq!((arguments.filter.as_deref(), arguments.machine.cpus()), (Some("area"), 4));
 }

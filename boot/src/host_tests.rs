@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::cargo::Executable;
+use crate::patience::Limit;
 use crate::serial::Output;
 use crate::session::{self, How};
 use crate::status::{Result, Status};
@@ -26,12 +27,12 @@ pub struct Report {
 ///
 /// # Errors
 /// If it cannot be started.
-pub fn run(program: &Executable, filter: Option<&str>, limit: Duration) -> Result<(Report, Duration)> {
+pub fn run(program: &Executable, filter: Option<&str>, limit: Limit) -> Result<(Report, Duration)> {
     let mut command = Command::new(&program.path);
     command.args(filter).current_dir(&program.package).env("CARGO_MANIFEST_DIR", &program.package);
     command.stdin(Stdio::null());
     let mut text = Vec::new();
-    let end = session::run(command, None, Some(limit), &mut |output| {
+    let end = session::run(command, None, limit, &mut |output| {
         if let Output::Text(bytes) = output {
             text.extend_from_slice(bytes);
         }
@@ -65,6 +66,7 @@ fn judge(text: &str, how: How) -> Report {
         (How::Exited(_), Some((_, 1..))) => bad(Status::Failed, ""),
         (How::Exited(number), _) => bad(Status::Failed, &format!("exits with status {number}")),
         (How::TimedOut, _) => bad(Status::TimedOut, "timed out"),
+        (How::NotEnded, _) => bad(Status::Failed, "did not end"),
         (How::Signalled(signal), _) => bad(Status::Failed, &format!("was killed by signal {signal}")),
         (How::EndedByUser, _) => bad(Status::Failed, "was ended"),
     }

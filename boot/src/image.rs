@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use bootloader::{BootConfig, UefiBoot};
 
+use crate::scratch::Scratch;
 use crate::status::{Doing, Result};
 
 /// The image of the kernel `elf`, made if it is not there yet.
@@ -40,12 +41,11 @@ fn kept(source: &Path, folder: &Path, make: impl FnOnce(&Path) -> Result<()>) ->
     if image.is_file() {
         return Ok(image);
     }
-    fs::create_dir_all(folder).doing(format_args!("make the folder {}", folder.display()))?;
+    let scratch = Scratch::within(folder)?;
     let old = files_of(&family, folder)?;
-    let scratch =
-        tempfile::Builder::new().prefix(".image-").tempfile_in(folder).doing("make a temporary file")?;
-    make(scratch.path())?;
-    scratch.persist(&image).doing(format_args!("write {}", image.display()))?;
+    let begun = scratch.path().join("image");
+    make(&begun)?;
+    fs::rename(begun, &image).doing(format_args!("write {}", image.display()))?;
     for old in old {
         // Another process may have been faster.
         let _ = fs::remove_file(old);
@@ -76,7 +76,8 @@ mod tests {
     }
 
     fn count(folder: &Path) -> usize {
-        fs::read_dir(folder).unwrap().count()
+        let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
+        names.filter(|name| !name.as_encoded_bytes().starts_with(b".lock")).count()
     }
 
     #[test]

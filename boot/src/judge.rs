@@ -10,6 +10,9 @@ use protocol::{Exit, Record};
 use crate::session::How;
 use crate::status::Status;
 
+/// Why the kernel's last word may not become QEMU's exit status.
+const NO_EXIT_DEVICE: &str = "perhaps it has no isa-debug-exit";
+
 /// What the machine was started for, and so what a complete account of it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
@@ -189,12 +192,25 @@ impl Judge {
         let (status, complaint) = match how {
             How::EndedByUser => return Status::Ok,
             How::TimedOut => (Status::TimedOut, format!("timed out{during}")),
+            How::NotEnded if self.panicked => {
+                (Status::Crashed, format!("the kernel panicked{during}, and the machine did not end"))
+            }
+            How::NotEnded => {
+                let said = if self.reboot { "reset the machine" } else { "closed its account" };
+                let complaint = format!("the kernel {said}, but the machine did not end; {NO_EXIT_DEVICE}");
+                (Status::Unfit, complaint)
+            }
             How::Signalled(signal) => (Status::Failed, format!("QEMU was killed by signal {signal}{during}")),
             How::Exited(0) if self.panicked => {
                 (Status::Crashed, format!("the kernel panicked{during}, then reset"))
             }
             How::Exited(0) if self.reboot && self.purpose == Purpose::Console => return Status::Ok,
             How::Exited(0) if self.reboot => (Status::Failed, format!("the kernel was rebooted{during}")),
+            How::Exited(0) if self.is_closed() => {
+                let complaint =
+                    "the kernel closed its account, but the machine ended without its exit status";
+                (Status::Crashed, format!("{complaint} (triple fault?); {NO_EXIT_DEVICE}"))
+            }
             How::Exited(0) => (
                 Status::Crashed,
                 format!("the kernel reset the machine without a word{during} (triple fault?)"),
@@ -207,11 +223,24 @@ impl Judge {
                 Some(Exit::Success) => return Status::Ok,
                 Some(Exit::Failure) => return self.about_failure(complaints),
                 Some(Exit::Unfit) => (Status::Unfit, format!("the machine is unfit: {}", self.last_line)),
+                None if self.is_silent() => {
+                    (Status::Unfit, format!("QEMU could not start the machine (exit status {number})"))
+                }
                 None => (Status::Failed, format!("QEMU failed with exit status {number}{during}")),
             },
         };
         complaints.push(complaint);
         status
+    }
+
+    /// The kernel has said all that it had to say of its commands or tests.
+    fn is_closed(&self) -> bool {
+        self.commands_done.is_some() || self.tests_done.is_some()
+    }
+
+    /// Nothing came over the serial line, not even from the firmware.
+    fn is_silent(&self) -> bool {
+        self.last_line.is_empty() && !self.console && self.announced.is_none() && !self.panicked
     }
 
     fn about_panic(&self, during: &str) -> String {

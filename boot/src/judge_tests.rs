@@ -46,6 +46,27 @@ fn a_failed_command_is_said_by_the_kernel_itself() {
     assert_eq!(commands(&["!console", "!commands-done 2"], FAILURE), (Status::Failed, String::new()));
 }
 
+/// Seen failing with every failure of QEMU one of the run.
+#[test]
+fn a_machine_that_qemu_cannot_start_is_what_the_computer_lacks() {
+    let (status, complaint) = commands(&[], How::Exited(1));
+    assert_eq!((status, complaint.contains("could not start")), (Status::Unfit, true), "{complaint}");
+    for lines in [&["firmware"][..], &["!console"], &["!tests 3"]] {
+        assert_eq!(commands(lines, How::Exited(1)).0, Status::Failed, "{lines:?}");
+    }
+}
+
+/// Seen failing with the first a time-out, and the second a reset without a word.
+#[test]
+fn a_machine_without_an_exit_device_is_told_from_one_that_hangs() {
+    for (how, expected) in [(How::NotEnded, Status::Unfit), (RESET, Status::Crashed)] {
+        let (status, complaint) = commands(&["!console", "!commands-done 0"], how);
+        assert_eq!((status, complaint.contains("isa-debug-exit")), (expected, true), "{complaint}");
+        assert_eq!(tests(&["!tests 1", "!test a", "!passed", "!tests-done 1"], how), (expected, 1, 1));
+    }
+    assert_eq!(commands(&["!console", "!panic"], How::NotEnded).0, Status::Crashed);
+}
+
 #[test]
 fn an_exit_status_that_disagrees_with_the_records_is_no_success() {
     for (lines, how) in [

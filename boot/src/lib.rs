@@ -14,8 +14,11 @@
 //! | [`cargo`] | builds through cargo and learns what it made |
 //! | [`image`] | makes the UEFI disk image of a kernel |
 //! | [`firmware`] | finds OVMF |
+//! | [`emulator`] | asks QEMU whether it can make a machine |
 //! | [`accel`] | chooses between KVM and TCG |
 //! | [`qemu`] | describes a machine as a QEMU command |
+//! | [`patience`] | tells whether a program hangs |
+//! | [`scratch`] | folders that do not outlive a run |
 //! | [`session`] | runs one machine: serial line, time limit |
 //! | [`serial`] | tells text from records on the serial line |
 //! | [`judge`] | turns what happened into an exit status |
@@ -31,11 +34,14 @@ pub mod actions;
 pub mod bench;
 pub mod cargo;
 pub mod cli;
+pub mod emulator;
 pub mod firmware;
 pub mod host_tests;
 pub mod image;
 pub mod judge;
+pub mod patience;
 pub mod qemu;
+pub mod scratch;
 pub mod serial;
 pub mod session;
 pub mod status;

@@ -4,21 +4,27 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use protocol::{FW_CFG_COMMANDS, FW_CFG_FILTER, FW_CFG_PARAMETERS};
-use tempfile::TempDir;
 
-use crate::accel::{self, Accelerator};
-use crate::cli;
+use crate::accel::{self, Accelerator, Choice};
 use crate::firmware::{self, Firmware};
+use crate::patience::Limit;
+use crate::scratch::Scratch;
 use crate::status::{Doing, Result};
+use crate::{cargo, cli};
 
-/// The program that is the machine.
+/// The program that is the machine, unless the user names another.
 pub const PROGRAM: &str = "qemu-system-x86_64";
 
 /// The device by which the kernel ends the machine; its port is [`protocol::EXIT_PORT`].
 pub const EXIT_DEVICE: [&str; 2] = ["-device", "isa-debug-exit,iobase=0xf4,iosize=4"];
+
+/// Where the kernel has the loader put its ELF; `IMAGE_START` of the kernel's `layout.rs`.
+const IMAGE_START: u64 = 0xffff_ffff_8000_0000;
+
+/// What makes QEMU's standard streams the machine's serial line.
+pub const SERIAL: [&str; 2] = ["-serial", "stdio"];
 
 /// What the kernel is told at boot.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,7 +51,7 @@ pub struct Machine {
     image: PathBuf,
     /// Pairs of a fw_cfg name and the file that holds its content.
     orders: Vec<(&'static str, PathBuf)>,
-    _folder: TempDir,
+    _folder: Scratch,
 }
 
 impl Machine {
@@ -54,8 +60,16 @@ impl Machine {
     /// # Errors
     /// If the computer lacks something, or the temporary folder cannot be written.
     pub fn new(options: &cli::Machine, image: PathBuf, orders: &Orders) -> Result<Self> {
-        let choice = accel::choose(options.accel, options.icount.is_some())?;
-        let folder = TempDir::with_prefix("vmalloc-").doing("make a temporary folder")?;
+        let choice = accel::choose(options, &image)?;
+        Self::with(choice, options, image, orders)
+    }
+
+    /// Finds the firmware and writes the orders.
+    ///
+    /// # Errors
+    /// If the computer lacks something, or the temporary folder cannot be written.
+    pub fn with(choice: Choice, options: &cli::Machine, image: PathBuf, orders: &Orders) -> Result<Self> {
+        let folder = Scratch::within(&cargo::target_folder("runs")?)?;
         let parameters = Some(&orders.parameters).filter(|parameters| !parameters.is_empty());
         let mut files = Vec::new();
         for (name, content) in [
@@ -80,15 +94,15 @@ impl Machine {
         })
     }
 
-    /// Tells the user on standard error what machine it is.
+    /// Tells the user on standard error what machine it is. `elf` is its kernel.
     #[must_use]
-    pub fn announced(self) -> Self {
+    pub fn announced(self, elf: &Path) -> Self {
         eprintln!("boot: {}", self.summary());
         if self.options.verbose {
             eprintln!("boot: {}", self.shown());
         }
         if self.options.gdb {
-            eprintln!("boot: waiting for gdb: gdb KERNEL -ex 'target remote :1234'");
+            eprintln!("boot: waiting for gdb: {}", gdb(elf));
         }
         self
     }
@@ -96,21 +110,21 @@ impl Machine {
     /// The command that starts the machine, without its standard streams.
     #[must_use]
     pub fn command(&self) -> Command {
-        let mut command = Command::new(PROGRAM);
+        let mut command = Command::new(&self.options.qemu.program);
         command.args(self.arguments()).stdin(Stdio::null());
         command
     }
 
     /// How long the machine may run where there is a limit by default.
     #[must_use]
-    pub fn limit(&self) -> Option<Duration> {
+    pub fn limit(&self) -> Limit {
         self.options.limit()
     }
 
     /// How long the machine may run if the user set a limit.
     #[must_use]
-    pub fn users_limit(&self) -> Option<Duration> {
-        self.options.timeout
+    pub fn users_limit(&self) -> Limit {
+        self.options.timeout.map_or(Limit::None, Limit::All)
     }
 
     fn summary(&self) -> String {
@@ -129,6 +143,7 @@ impl Machine {
         let mut arguments: Vec<OsString> = Vec::new();
         arguments.extend(bare_machine(options, self.accelerator).map(OsString::from));
         let mut add = |words: &[&str]| arguments.extend(words.iter().map(OsString::from));
+        add(&SERIAL);
         add(&EXIT_DEVICE);
         if options.gdb {
             add(&["-s", "-S"]);
@@ -148,51 +163,68 @@ impl Machine {
             arguments.push("-fw_cfg".into());
             arguments.push(with_file(&format!("name={name}"), path));
         }
+        arguments.extend(users_words(options).map(OsString::from));
         arguments
     }
 
     /// The command as it could be typed to a shell.
     fn shown(&self) -> String {
-        let quote = |word: &OsString| {
-            let word = word.to_string_lossy();
-            let plain = |c: char| c.is_ascii_alphanumeric() || "-_=,./:+".contains(c);
-            if word.chars().all(plain) {
-                word.into_owned()
-            } else {
-                format!("'{}'", word.replace('\'', r"'\''"))
-            }
-        };
-        let words: Vec<String> = self.arguments().iter().map(quote).collect();
-        format!("{PROGRAM} {}", words.join(" "))
+        let program = OsString::from(&self.options.qemu.program);
+        let words: Vec<String> = std::iter::once(&program)
+            .chain(&self.arguments())
+            .map(|word| quoted(&word.to_string_lossy()))
+            .collect();
+        words.join(" ")
     }
 }
 
-/// What makes a machine of nothing but CPUs, memory and a serial line, for whatever kernel.
+/// What to type to a shell for gdb to find the kernel and its symbols. The ELF is position independent, and the
+/// loader puts it where the kernel asks for, so gdb must be told. A hardware breakpoint, because nothing is there yet.
+fn gdb(elf: &Path) -> String {
+    let symbols = format!("symbol-file {} -o {IMAGE_START:#x}", elf.display());
+    let commands = [symbols.as_str(), "target remote :1234", "hbreak _start", "continue"];
+    let commands: Vec<_> = commands.iter().map(|command| format!(" -ex {}", quoted(command))).collect();
+    format!("gdb{}", commands.concat())
+}
+
+/// A word as it could be typed to a shell.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=,./:+".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+/// What makes a machine of nothing but CPUs and memory, for whatever kernel.
 pub fn bare_machine(options: &cli::Machine, accelerator: Accelerator) -> impl Iterator<Item = String> {
-    const DEVICES: &str = "-machine q35 -nodefaults -no-reboot \
-        -display none -vga none -net none -monitor none -serial stdio";
+    const DEVICES: &str = "-nodefaults -no-reboot \
+        -display none -vga none -net none -monitor none";
     let size = format!("-smp {} -m {}", options.cpus(), options.memory);
     // Nothing of the computer's own time may reach the guest.
     let count =
         options.icount.map(|shift| format!("-icount shift={shift},sleep=off -rtc base=2026-01-01,clock=vm"));
     let memory = if options.prealloc { "-mem-prealloc" } else { "" };
     let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-    let accelerator = accelerator_arguments(accelerator, options.icount);
-    [words(DEVICES), accelerator.to_vec(), words(&size), words(memory), words(&count.unwrap_or_default())]
+    let cpu = options.qemu.cpu.as_deref().unwrap_or(match accelerator {
+        Accelerator::Kvm => "host",
+        Accelerator::Tcg => "max",
+    });
+    let accelerator = match (accelerator, options.icount) {
+        (Accelerator::Kvm, _) => "kvm",
+        (Accelerator::Tcg, None) => "tcg,thread=multi",
+        // Counting needs all CPUs on one thread.
+        (Accelerator::Tcg, Some(_)) => "tcg,thread=single",
+    };
+    let named = ["-machine", &options.qemu.machine, "-accel", accelerator, "-cpu", cpu].map(String::from);
+    [named.to_vec(), words(DEVICES), words(&size), words(memory), words(&count.unwrap_or_default())]
         .into_iter()
         .flatten()
 }
 
-/// What tells QEMU which accelerator and which CPU model to use.
-#[must_use]
-pub fn accelerator_arguments(accelerator: Accelerator, icount: Option<u8>) -> [String; 4] {
-    let (accel, cpu) = match (accelerator, icount) {
-        (Accelerator::Kvm, _) => ("kvm", "host"),
-        (Accelerator::Tcg, None) => ("tcg,thread=multi", "max"),
-        // Counting needs all CPUs on one thread.
-        (Accelerator::Tcg, Some(_)) => ("tcg,thread=single", "max"),
-    };
-    ["-accel", accel, "-cpu", cpu].map(String::from)
+/// What the user adds to QEMU's arguments. It comes last, so that it wins.
+pub fn users_words(options: &cli::Machine) -> impl Iterator<Item = &String> {
+    options.qemu.more.iter().flat_map(|words| &words.0)
 }
 
 /// `OPTIONS,file=PATH`; QEMU reads a doubled comma as a comma of the path.
@@ -224,6 +256,16 @@ mod tests {
             assert!(shown.contains(part), "{part}: {shown}");
         }
         assert!(!shown.contains("icount") && !shown.contains("fw_cfg"), "{shown}");
+    }
+
+    #[test]
+    fn the_users_machine_cpu_and_words_are_taken() {
+        let words = ["--machine", "q35,pit=off", "--cpu", "qemu64,-x2apic", "--emulator", "/q/qemu"];
+        let more = ["--qemu", "-L '/a folder'", "--qemu", "-s"];
+        let shown = shown(&[&words[..], &more].concat(), &Orders::default());
+        assert!(shown.starts_with("/q/qemu -machine q35,pit=off "), "{shown}");
+        assert!(shown.contains(" -cpu qemu64,-x2apic "), "{shown}");
+        assert!(shown.ends_with(" -L '/a folder' -s"), "{shown}");
     }
 
     #[test]

@@ -1,26 +1,33 @@
 //! Runs one machine, or any program that is watched like one.
 //!
 //! A thread reads what the program prints, so that a silent program cannot
-//! outlast its time limit; the program never outlives the call.
+//! outlast its time limit. The program never outlives the call, nor this
+//! process: Linux kills it when this process ends, however that happens.
 
 use std::cell::Cell;
 use std::io::Read;
 use std::ops::ControlFlow;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use protocol::Record;
+use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
+use crate::patience::{Left, Limit, Patience};
 use crate::serial::{Output, Splitter};
 use crate::status::{Doing, Error, Result, Status};
 use crate::terminal::Input;
 
 /// How often a program that has closed its output is asked whether it has ended.
 const POLL: Duration = Duration::from_millis(2);
+
+/// How long a machine may take to end after its kernel has said that it does: in its own time.
+const ENDING: Duration = Duration::from_secs(20);
 
 /// How a program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +38,8 @@ pub enum How {
     Signalled(i32),
     /// It was ended because its time was up.
     TimedOut,
+    /// It was ended because its kernel had said all, and ended the machine, which went on.
+    NotEnded,
     /// It was ended because the user, or the receiver of its output, wanted so.
     EndedByUser,
 }
@@ -94,13 +103,14 @@ pub fn handle_signals() -> Result<()> {
 pub fn run(
     mut command: Command,
     input: Option<&Input>,
-    limit: Option<Duration>,
+    limit: Limit,
     sink: &mut dyn FnMut(Output<'_>) -> ControlFlow<()>,
 ) -> Result<End> {
     if input.is_some() {
         command.stdin(Stdio::piped());
     }
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    ends_with_this_process(&mut command);
     let start = Instant::now();
     let child = command.spawn().map_err(|error| {
         let program = command.get_program().display();
@@ -125,7 +135,7 @@ pub fn run(
     }
     thread::spawn(move || forward(stdout, &sender));
 
-    let mut watch = Watch { receiver, deadline: limit.map(|limit| start + limit) };
+    let mut watch = Watch { receiver, patience: Patience::new(limit, child.0.id()) };
     let how = watch.until_end(&mut child.0, sink);
     let took = start.elapsed();
     if let Some(input) = input {
@@ -139,6 +149,22 @@ pub fn run(
             Err(Error { status: Status::Interrupted(signal), message: String::new() })
         }
     }
+}
+
+/// Has Linux kill the program when this thread ends, and so when this process does, by SIGKILL too.
+fn ends_with_this_process(command: &mut Command) {
+    let this = rustix::process::getpid();
+    let before_it_starts = move || {
+        set_parent_process_death_signal(Some(Signal::KILL))?;
+        // This process may have ended before Linux was told, and somebody else has become the parent.
+        if getppid() != Some(this) {
+            return Err(std::io::ErrorKind::Interrupted.into());
+        }
+        Ok(())
+    };
+    // SAFETY: runs in the new process, where only what is safe in a signal handler is allowed: two system calls, and
+    // no allocation.
+    unsafe { command.pre_exec(before_it_starts) };
 }
 
 /// A program that does not outlive the value.
@@ -158,7 +184,7 @@ enum Stopped {
 
 struct Watch {
     receiver: Receiver<Event>,
-    deadline: Option<Instant>,
+    patience: Patience,
 }
 
 impl Watch {
@@ -169,16 +195,33 @@ impl Watch {
         sink: &mut dyn FnMut(Output<'_>) -> ControlFlow<()>,
     ) -> Stopped {
         let mut splitter = Splitter::default();
-        let unwanted = Cell::new(false);
+        let (unwanted, ends) = (Cell::new(false), Cell::new(false));
         let mut sink = |output: Output<'_>| {
+            if let Output::Record(record) = output {
+                ends.set(is_last(record));
+            }
             if !unwanted.get() {
                 unwanted.set(sink(output).is_break());
             }
         };
         let mut closed = false;
         loop {
-            match self.next(closed) {
-                Ok(Event::Bytes(bytes)) => splitter.push(&bytes, &mut sink),
+            let patience = match self.patience.left() {
+                None => None,
+                Some(Left::AtLeast(time)) => Some(time),
+                Some(left) => {
+                    splitter.finish(&mut sink);
+                    return Stopped::By(if left == Left::NotEnded { How::NotEnded } else { How::TimedOut });
+                }
+            };
+            match self.next(closed, patience) {
+                Ok(Event::Bytes(bytes)) => {
+                    splitter.push(&bytes, &mut sink);
+                    self.patience.heard();
+                    if ends.get() {
+                        self.patience.ends_within(ENDING);
+                    }
+                }
                 Ok(Event::Closed) => {
                     closed = true;
                     splitter.finish(&mut sink);
@@ -193,21 +236,28 @@ impl Watch {
             if closed && let Ok(Some(status)) = child.try_wait() {
                 return Stopped::By(how(status));
             }
-            if self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                splitter.finish(&mut sink);
-                return Stopped::By(How::TimedOut);
-            }
         }
     }
 
-    /// Waits for an event, until the deadline at the longest.
-    fn next(&self, closed: bool) -> std::result::Result<Event, RecvTimeoutError> {
-        let left = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        match (closed, left) {
-            (true, left) => self.receiver.recv_timeout(POLL.min(left.unwrap_or(POLL))),
-            (false, Some(left)) => self.receiver.recv_timeout(left),
+    /// Waits for an event, so long at most.
+    fn next(&self, closed: bool, patience: Option<Duration>) -> std::result::Result<Event, RecvTimeoutError> {
+        match (closed, patience) {
+            (true, patience) => self.receiver.recv_timeout(patience.map_or(POLL, |time| time.min(POLL))),
+            (false, Some(time)) => self.receiver.recv_timeout(time),
             (false, None) => self.receiver.recv().map_err(|_| RecvTimeoutError::Disconnected),
         }
+    }
+}
+
+/// Whether a kernel that has said this has nothing left to do but to end its machine.
+fn is_last(record: Record<'_>) -> bool {
+    match record {
+        Record::CommandsDone { .. } | Record::TestsDone { .. } | Record::Panic | Record::Reboot => true,
+        Record::Console
+        | Record::Tests { .. }
+        | Record::Test { .. }
+        | Record::Passed
+        | Record::ExpectPanic { .. } => false,
     }
 }
 
@@ -237,7 +287,7 @@ fn forward(mut from: impl Read, to: &Sender<Event>) {
 mod tests {
     use super::*;
 
-    fn sh(script: &str, limit: Option<Duration>) -> (How, String, End) {
+    fn sh(script: &str, limit: Limit) -> (How, String, End) {
         let mut command = Command::new("sh");
         command.args(["-c", script]).stdin(Stdio::null());
         let mut text = String::new();
@@ -254,14 +304,14 @@ mod tests {
 
     #[test]
     fn status_output_and_errors_are_told() {
-        let (how, text, end) = sh(r"printf 'a\n\036tests 2\nb'; echo bad >&2; exit 33", None);
+        let (how, text, end) = sh(r"printf 'a\n\036tests 2\nb'; echo bad >&2; exit 33", Limit::None);
         assert_eq!((how, text.as_str()), (How::Exited(33), "a\n<Record(Tests { count: 2 })>b"));
         assert_eq!(end.stderr, "bad\n");
     }
 
     #[test]
     fn a_silent_program_is_ended_in_time() {
-        let (how, text, end) = sh("echo begun; exec sleep 60", Some(Duration::from_millis(200)));
+        let (how, text, end) = sh("echo begun; exec sleep 60", Limit::All(Duration::from_millis(200)));
         assert_eq!((how, text.as_str()), (How::TimedOut, "begun\n"));
         assert!(end.took < Duration::from_secs(10), "{:?}", end.took);
     }
@@ -269,31 +319,40 @@ mod tests {
     #[test]
     fn a_program_that_closes_its_output_and_stays_is_ended_in_time() {
         let script = "exec sleep 60 >&- 2>&-";
-        assert_eq!(sh(script, Some(Duration::from_millis(200))).0, How::TimedOut);
+        assert_eq!(sh(script, Limit::All(Duration::from_millis(200))).0, How::TimedOut);
     }
 
     #[test]
     fn a_program_that_never_stops_talking_is_ended_in_time() {
-        let (how, ..) = sh("exec yes", Some(Duration::from_millis(200)));
+        let (how, ..) = sh("exec yes", Limit::All(Duration::from_millis(200)));
         assert_eq!(how, How::TimedOut);
     }
 
     #[test]
+    fn a_machine_whose_kernel_has_said_its_last_and_goes_on_is_no_time_out() {
+        for last in ["tests-done 1", "commands-done 0", "panic", "reboot"] {
+            let script = format!(r"printf '\036{last}\n'; exec sleep 60");
+            assert_eq!(sh(&script, Limit::All(Duration::from_millis(200))).0, How::NotEnded, "{last}");
+        }
+    }
+
+    #[test]
     fn a_signal_is_no_exit_status() {
-        assert_eq!(sh("kill -9 $$", None).0, How::Signalled(9));
+        assert_eq!(sh("kill -9 $$", Limit::None).0, How::Signalled(9));
     }
 
     #[test]
     fn the_receiver_may_end_it() {
         let mut command = Command::new("yes");
         command.stdin(Stdio::null());
-        let end = run(command, None, None, &mut |_| ControlFlow::Break(())).unwrap();
+        let end = run(command, None, Limit::None, &mut |_| ControlFlow::Break(())).unwrap();
         assert_eq!(end.how, How::EndedByUser);
     }
 
     #[test]
     fn a_program_that_is_not_there_is_what_the_machine_lacks() {
-        let error = run(Command::new("/nosuch"), None, None, &mut |_| ControlFlow::Continue(())).unwrap_err();
+        let error =
+            run(Command::new("/nosuch"), None, Limit::None, &mut |_| ControlFlow::Continue(())).unwrap_err();
         assert_eq!(error.status, Status::Unfit);
         assert!(error.message.contains("/nosuch"));
     }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::cargo::Executable;
 use crate::status::{Result, Status};
-use crate::{cargo, cli, host_tests, test_kernel};
+use crate::test_kernel::Tests;
+use crate::{cargo, cli, emulator, host_tests, test_kernel};
 
 /// What the suites so far came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +46,7 @@ pub fn run(options: &cli::Machine, filter: Option<&str>) -> Result<Status> {
     let mut programs = cargo::host_tests()?;
     programs.sort_by(by_label);
     for program in programs {
-        let (report, took) = host_tests::run(&program, filter, options.limit().unwrap_or(cli::TIMEOUT))?;
+        let (report, took) = host_tests::run(&program, filter, options.host_limit())?;
         if !report.complaint.is_empty() {
             eprintln!("boot: host {} {}", program.label, report.complaint);
         }
@@ -55,8 +56,29 @@ pub fn run(options: &cli::Machine, filter: Option<&str>) -> Result<Status> {
     let mut kernels = cargo::test_kernels()?;
     kernels.sort_by(by_label);
     for kernel in kernels {
-        for (machine, filter) in machines(&kernel.label, options, filter) {
-            let (verdict, took) = test_kernel::run(&kernel.path, &machine, filter)?;
+        let Some(tests) = Tests::of(&kernel.path)? else {
+            eprintln!(
+                "boot: {} does not say that it is a test kernel, by protocol::test_kernel!",
+                kernel.label
+            );
+            total.add(Status::Failed, 0, 1);
+            continue;
+        };
+        if !tests.may_run(filter) {
+            continue;
+        }
+        for (machine, own) in machines(&kernel.label, options, filter) {
+            if !is_to_be_had(&machine, options)? {
+                continue;
+            }
+            let filter = own.or(filter);
+            let (mut verdict, took) = test_kernel::run(&kernel.path, &machine, filter)?;
+            if let Some(own) = own
+                && verdict.passed + verdict.failed == 0
+            {
+                eprintln!("boot: no test of {} has {own:?} in its name", kernel.label);
+                verdict.failed = 1;
+            }
             line("in QEMU", &kernel.label, verdict.passed, verdict.failed, took);
             total.add(verdict.status, verdict.passed, verdict.failed);
         }
@@ -71,35 +93,82 @@ pub fn run(options: &cli::Machine, filter: Option<&str>) -> Result<Status> {
     Ok(total.status())
 }
 
-/// What is true of one number of CPUs need not be of another: the tests of this kernel run on each of
-/// these machines. CPUs, kernel parameters, and which tests if not all.
-const MACHINES: [(u16, &str, Option<&str>); 5] = [
-    (1, "", None),
-    (4, "", None),
-    (8, "", None),
-    (4, "isolated=2,3", Some("isolated")),
-    (64, "", Some("all_cpus_at_once")),
+/// A machine that the suite runs on besides the user's.
+struct Other {
+    cpus: u16,
+    /// Kernel parameters.
+    parameters: &'static str,
+    /// Runs only tests with this in their names, and only if the user has no filter.
+    own: Option<&'static str>,
+    /// QEMU's CPU model, and more words for QEMU; empty unless the machine has APIC ids of its own.
+    apic: (&'static str, &'static str),
+}
+
+const fn other(cpus: u16, parameters: &'static str, own: Option<&'static str>) -> Other {
+    Other { cpus, parameters, own, apic: ("", "") }
+}
+
+/// APIC ids 0, 1, 2, 4, 5, 6, without x2APIC where there is one.
+const HOLES: (&str, &str) = ("max,x2apic=off", "-smp 6,sockets=2,cores=3,threads=1");
+/// APIC ids 0, 1, 256, for which there must be x2APIC; QEMU has it under TCG from version 9 on.
+const HIGH: (&str, &str) = (
+    "max,+x2apic,enforce",
+    "-smp 2,sockets=3,cores=96,threads=1,maxcpus=288 \
+    -device max-x86_64-cpu,socket-id=2,core-id=0,thread-id=0 -device intel-iommu,intremap=on,eim=on",
+);
+
+/// What is true of one number of CPUs need not be of another: the tests of the suite run on each of these machines.
+const MACHINES: [Other; 7] = [
+    other(1, "", None),
+    other(4, "", None),
+    other(8, "", None),
+    other(4, "isolated=2,3", Some("isolated")),
+    other(64, "", Some("all_cpus_at_once")),
+    Other { apic: HOLES, ..other(6, "", Some("cpu")) },
+    Other { apic: HIGH, ..other(2, "", Some("cpu")) },
 ];
 /// The kernel that has tests of everything, as opposed to those with one of their own.
 const SUITE: &str = "kernel suite";
 
-/// The machines to run a test kernel on: the user's; without a user's choice of CPUs more of them.
-fn machines<'a>(
+/// The machines to run a test kernel on, and which tests if not those that the user wants: the user's machine; without
+/// a user's choice of CPUs more of them.
+fn machines(
     label: &str,
     options: &cli::Machine,
-    filter: Option<&'a str>,
-) -> Vec<(cli::Machine, Option<&'a str>)> {
-    let mut all = vec![(options.clone(), filter)];
-    if label == SUITE && options.cpus.is_none() && options.icount.is_none() && options.append.is_empty() {
-        for (cpus, parameters, own) in MACHINES {
-            if own.is_none() || filter.is_none() {
-                let machine =
-                    cli::Machine { cpus: Some(cpus), append: parameters.to_owned(), ..options.clone() };
-                all.push((machine, own.or(filter)));
-            }
+    filter: Option<&str>,
+) -> Vec<(cli::Machine, Option<&'static str>)> {
+    let mut all = vec![(options.clone(), None)];
+    let chosen = options.cpus.is_some() || options.icount.is_some() || !options.append.is_empty();
+    if label != SUITE || chosen {
+        return all;
+    }
+    for Other { cpus, parameters, own, apic: (cpu, words) } in MACHINES {
+        if own.is_some() && filter.is_some() || !cpu.is_empty() && options.qemu.cpu.is_some() {
+            continue;
         }
+        let mut machine = cli::Machine { cpus: Some(cpus), append: parameters.to_owned(), ..options.clone() };
+        if !cpu.is_empty() {
+            machine.qemu.cpu = Some(cpu.to_owned());
+            machine.qemu.more.push(cli::Words(words.split_whitespace().map(str::to_owned).collect()));
+        }
+        all.push((machine, own));
     }
     all
+}
+
+/// Whether QEMU has what a machine of the suite needs besides; if not, says that the machine is left out.
+fn is_to_be_had(machine: &cli::Machine, options: &cli::Machine) -> Result<bool> {
+    if machine.qemu == options.qemu {
+        return Ok(true);
+    }
+    let refusal = emulator::refusal(machine)?;
+    if let Some(words) = &refusal {
+        let cpu = machine.qemu.cpu.as_deref().unwrap_or_default();
+        eprintln!(
+            "boot: a machine is left out, --cpu {cpu} with APIC ids of its own, because QEMU refuses it: {words}"
+        );
+    }
+    Ok(refusal.is_none())
 }
 
 fn line(place: &str, label: &str, passed: usize, failed: usize, took: Duration) {
@@ -134,6 +203,23 @@ mod tests {
         for chosen in [&["--cpus", "3"][..], &["--icount"], &["--append", "isolated=1"]] {
             assert_eq!(machines(SUITE, &options(chosen), None).len(), 1, "{chosen:?}");
         }
+        let of_users_cpu = machines(SUITE, &options(&["--cpu", "qemu64"]), None);
+        assert!(of_users_cpu.iter().all(|(machine, _)| machine.qemu.cpu.as_deref() == Some("qemu64")));
+    }
+
+    #[test]
+    fn machines_with_apic_ids_of_their_own_keep_the_users_words_and_are_asked_for() {
+        let options = options(&["--qemu", "-name x", "--accel", "tcg"]);
+        let own =
+            machines(SUITE, &options, None).into_iter().filter(|(machine, _)| machine.qemu.cpu.is_some());
+        let machines: Vec<_> = own.map(|(machine, _)| machine).collect();
+        assert_eq!(machines.len(), 2);
+        for machine in &machines {
+            assert_eq!(machine.qemu.more[0], options.qemu.more[0]);
+        }
+        assert!(is_to_be_had(&machines[0], &options).unwrap());
+        let nowhere = cli::Qemu { cpu: Some("nosuch".into()), ..options.qemu.clone() };
+        assert!(!is_to_be_had(&cli::Machine { qemu: nowhere, ..options.clone() }, &options).unwrap());
     }
 
     #[test]

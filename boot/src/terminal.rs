@@ -183,6 +183,7 @@ pub fn for_raw_mode(text: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::patience::Limit;
     use crate::serial::Output;
     use crate::session::{How, run};
     use protocol::Record;
@@ -195,7 +196,7 @@ mod tests {
         let mut command = Command::new("sh");
         command.args(["-c", script]);
         let mut text = String::new();
-        let end = run(command, Some(input), Some(Duration::from_secs(20)), &mut |output| {
+        let end = run(command, Some(input), Limit::All(Duration::from_secs(20)), &mut |output| {
             match output {
                 Output::Text(bytes) => text += &String::from_utf8_lossy(bytes),
                 Output::Record(Record::Console) => input.ready(),

@@ -1,19 +1,50 @@
-//! Runs one test kernel and shows its tests.
+//! Tells test kernels from consoles, runs one and shows its tests.
 
+use std::fs;
 use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Duration;
 
+use object::{Object, ObjectSection};
 use protocol::Record;
 
 use crate::judge::{Purpose, Verdict};
 use crate::qemu::{Machine, Orders};
 use crate::serial::Output;
 use crate::session;
-use crate::status::{Result, Status};
+use crate::status::{Doing, Result, Status};
 use crate::witness::Witness;
 use crate::{cargo, cli, image};
+
+/// What a test kernel says of its tests before it is booted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tests {
+    /// Empty if there are tests of many names.
+    only: String,
+}
+
+impl Tests {
+    /// The tests of the program `elf`; `None` if it is no test kernel. The program itself says so, by
+    /// [`protocol::test_kernel`], wherever cargo puts it.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn of(elf: &Path) -> Result<Option<Self>> {
+        let content = fs::read(elf).doing(format_args!("read {}", elf.display()))?;
+        // What is no ELF is no test kernel; the boot loader says more of it.
+        let file = object::File::parse(&*content).ok();
+        let section = file.as_ref().and_then(|file| file.section_by_name(protocol::TEST_NOTE_SECTION));
+        let note = section.and_then(|section| section.data().ok());
+        Ok(note.and_then(protocol::read_test_note).map(|only| Self { only: only.to_owned() }))
+    }
+
+    /// Whether a filter may let one of them through. If there are many only the kernel itself can tell.
+    #[must_use]
+    pub fn may_run(&self, filter: Option<&str>) -> bool {
+        self.only.is_empty() || filter.is_none_or(|filter| self.only.contains(filter))
+    }
+}
 
 /// Runs the test kernel `elf`. Its text goes to standard output from the
 /// announcement of its tests on, the report of an expected panic excepted.
@@ -24,7 +55,7 @@ pub fn run(elf: &Path, options: &cli::Machine, filter: Option<&str>) -> Result<(
     let image = image::of(elf, &cargo::target_folder("images")?)?;
     let orders =
         Orders { parameters: options.append.clone(), commands: None, filter: filter.map(str::to_owned) };
-    let machine = Machine::new(options, image, &orders)?.announced();
+    let machine = Machine::new(options, image, &orders)?.announced(elf);
     let mut witness = Witness::new(Purpose::Tests)?;
     let mut shown = Shown::default();
     let end = session::run(machine.command(), None, machine.limit(), &mut |output| {
@@ -81,5 +112,29 @@ impl Shown {
             self.text(b"\n");
         }
         verdict
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kernel_of_one_test_is_booted_for_that_alone() {
+        let one = Tests { only: "a_panic_is_reported".into() };
+        assert!(one.may_run(None) && one.may_run(Some("panic")) && one.may_run(Some("")));
+        assert!(!one.may_run(Some("frames")));
+        assert!(Tests { only: String::new() }.may_run(Some("frames")));
+    }
+
+    #[test]
+    fn what_has_no_note_is_no_test_kernel() {
+        let this = std::env::current_exe().unwrap();
+        assert_eq!(Tests::of(&this).unwrap(), None);
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("deps");
+        fs::write(&file, "any kernel").unwrap();
+        assert_eq!(Tests::of(&file).unwrap(), None);
+        assert!(Tests::of(&folder.path().join("nosuch")).unwrap_err().message.contains("nosuch"));
     }
 }

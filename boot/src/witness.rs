@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::cargo;
 use crate::judge::{Judge, Purpose, Verdict};
+use crate::scratch::Scratch;
 use crate::serial::{Lines, Output, Plain};
 use crate::session::End;
 use crate::status::{Doing, Result, Status};
@@ -20,32 +21,28 @@ pub struct Witness {
     lines: Lines,
     plain: Plain,
     log: File,
-    path: PathBuf,
-    /// Something is wrong, and the log tells of it.
-    keep: bool,
-}
-
-impl Drop for Witness {
-    fn drop(&mut self) {
-        if !self.keep {
-            // Not worth a word if it is gone already.
-            let _ = fs::remove_file(&self.path);
-        }
-    }
+    /// Where the log is until something is wrong.
+    begun: PathBuf,
+    /// Where it is kept then.
+    kept: PathBuf,
+    _folder: Scratch,
 }
 
 impl Witness {
-    /// Opens the log, a file in `target/logs`.
+    /// Opens the log, a file that goes to `target/logs` if something is wrong.
     ///
     /// # Errors
     /// If the file cannot be made.
     pub fn new(purpose: Purpose) -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = cargo::target_folder("logs")?.join(format!("machine-{}-{number}.log", std::process::id()));
-        let log = File::create(&path).doing(format_args!("make the log {}", path.display()))?;
-        let judge = Judge::new(purpose);
-        Ok(Self { judge, lines: Lines::default(), plain: Plain::default(), log, path, keep: false })
+        let logs = cargo::target_folder("logs")?;
+        let folder = Scratch::within(&logs)?;
+        let name = format!("machine-{}-{number}.log", std::process::id());
+        let (begun, kept) = (folder.path().join(&name), logs.join(name));
+        let log = File::create(&begun).doing(format_args!("make the log {}", begun.display()))?;
+        let (judge, lines, plain) = (Judge::new(purpose), Lines::default(), Plain::default());
+        Ok(Self { judge, lines, plain, log, begun, kept, _folder: folder })
     }
 
     /// Sees the next piece. Gives its text, without what only a terminal needs; empty for a record.
@@ -93,14 +90,19 @@ impl Witness {
     }
 
     /// Prints on standard error what is wrong, and keeps the log.
-    pub fn complain(mut self, verdict: &Verdict, end: &End) {
-        self.keep = true;
+    pub fn complain(self, verdict: &Verdict, end: &End) {
         eprint!("{}", end.stderr);
         for complaint in &verdict.complaints {
             eprintln!("boot: {complaint}");
         }
-        let path = env::current_dir().ok().and_then(|here| self.path.strip_prefix(here).ok());
-        eprintln!("boot: all that the machine said is in {}", path.unwrap_or(&self.path).display());
+        match fs::rename(&self.begun, &self.kept) {
+            Ok(()) => {
+                let path = env::current_dir().ok().and_then(|here| self.kept.strip_prefix(here).ok());
+                let path = path.unwrap_or(&self.kept).display();
+                eprintln!("boot: all that the machine said is in {path}");
+            }
+            Err(error) => eprintln!("boot: cannot keep the log {}: {error}", self.kept.display()),
+        }
     }
 
     /// A log that cannot be written must not end the machine it tells of.

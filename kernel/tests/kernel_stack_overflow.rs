@@ -4,10 +4,11 @@
 
 use core::hint::black_box;
 
+protocol::test_kernel!("endless_recursion_is_a_stack_overflow");
 kernel::entry!(main);
 
 fn main() -> ! {
-    kernel::testing::expect_panic("endless_recursion_is_a_stack_overflow", "kernel stack overflow: write of");
+    kernel::testing::expect_panic(TEST, "kernel stack overflow: write of");
     recurse(0);
     kernel::drivers::power::exit(protocol::Exit::Failure);
 }

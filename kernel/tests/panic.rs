@@ -2,9 +2,10 @@
 #![no_std]
 #![no_main]
 
+protocol::test_kernel!("a_panic_is_reported");
 kernel::entry!(main);
 
 fn main() -> ! {
-    kernel::testing::expect_panic("a_panic_is_reported", "panic on CPU 0 at kernel/tests/panic.rs:");
+    kernel::testing::expect_panic(TEST, "panic on CPU 0 at kernel/tests/panic.rs:");
     panic!("the test panics");
 }

@@ -7,12 +7,13 @@ extern crate alloc;
 use alloc::format;
 use kernel::arch::{cpu, interrupts};
 
+protocol::test_kernel!("a_panic_stops_the_other_cpus");
 kernel::entry!(main);
 
 fn main() -> ! {
     let last = cpu::online().iter().last().unwrap_or(0);
     let text = format!("panic on CPU {last} at kernel/tests/panic_on_another_cpu.rs:");
-    kernel::testing::expect_panic("a_panic_stops_the_other_cpus", &text);
+    kernel::testing::expect_panic(TEST, &text);
     interrupts::call_on(last, fail);
     kernel::drivers::power::exit(protocol::Exit::Failure);
 }

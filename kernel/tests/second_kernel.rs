@@ -16,6 +16,8 @@ use uart_16550::{Config, Uart16550Tty};
 use vmalloc::{BLOCK_SIZE, Flusher, Frame, PAGE_SIZE, Platform, Request, Shootdown, SingleCpu, Vmalloc};
 use x86_64::{VirtAddr, instructions::port::Port, instructions::tlb, registers::control::Cr3};
 
+protocol::test_kernel!("another_kernel_uses_the_library");
+
 // --- glue ---------------------------------------------------------------------------------------
 
 /// One CPU, on the loader's page tables.
@@ -117,7 +119,7 @@ fn start(info: &'static mut BootInfo) -> ! {
     let machine = Machine { frames, shootdown: Shootdown::new() };
     machine.shootdown.set_online(&&machine, false);
     say(Record::Tests { count: 1 });
-    say(Record::Test { name: "another_kernel_uses_the_library" });
+    say(Record::Test { name: TEST });
     let range = 0xffff_d000_0000_0000..0xffff_d000_0000_0000 + 64 * BLOCK_SIZE;
     // SAFETY: the loader maps nothing there.
     let vmalloc = unsafe { Vmalloc::new(&machine, range) }.expect("memory enough");

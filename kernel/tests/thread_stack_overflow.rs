@@ -4,10 +4,11 @@
 
 use core::hint::black_box;
 
+protocol::test_kernel!("an_overflow_names_the_thread");
 kernel::entry!(main);
 
 fn main() -> ! {
-    kernel::testing::expect_panic("an_overflow_names_the_thread", "of the thread deep");
+    kernel::testing::expect_panic(TEST, "of the thread deep");
     let deep = kernel::threads::spawn("deep", || recurse(0)).expect("memory enough");
     deep.join();
     kernel::drivers::power::exit(protocol::Exit::Failure);

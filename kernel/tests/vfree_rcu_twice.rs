@@ -4,11 +4,12 @@
 
 use kernel::memory::{self, rcu};
 
+protocol::test_kernel!("what_is_deferred_twice_names_the_caller");
 kernel::entry!(main);
 
 fn main() -> ! {
     let text = "kernel/tests/vfree_rcu_twice.rs:15:18 deferred the free of what is no area";
-    kernel::testing::expect_panic("what_is_deferred_twice_names_the_caller", text);
+    kernel::testing::expect_panic(TEST, text);
     let Ok(area) = memory::vmalloc().vmalloc(1) else { panic!("out of memory") };
     for _ in 0..2 {
         // SAFETY: wrong on purpose: the second is found out.

@@ -56,6 +56,80 @@ impl Exit {
     }
 }
 
+/// Declares a program to be a test kernel, by an ELF note that the host reads before it boots it.
+///
+/// Each test kernel says this once. With the name of its only test the host does not boot it where a filter keeps
+/// that test out, and `TEST` is that name; without, the kernel has tests of many names and applies the filter itself.
+#[macro_export]
+macro_rules! test_kernel {
+    () => {
+        $crate::test_kernel!(@note "");
+    };
+    ($test:literal) => {
+        /// The name of this kernel's only test.
+        const TEST: &str = $test;
+        $crate::test_kernel!(@note $test);
+    };
+    (@note $test:literal) => {
+        // The linker keeps notes, and the name is that of `TEST_NOTE_SECTION`.
+        #[used]
+        #[unsafe(link_section = ".note.vmalloc.test")]
+        static TEST_NOTE: $crate::TestNote<{ $test.len() }> = $crate::TestNote::new($test);
+    };
+}
+
+/// The ELF section of [`TestNote`].
+pub const TEST_NOTE_SECTION: &str = ".note.vmalloc.test";
+
+/// An ELF note that tells a test kernel from a console, and names its only test if it has but one.
+///
+/// Laid out as the ELF specification's `Elf64_Nhdr`, and what follows it. [`test_kernel!`] makes one.
+#[repr(C)]
+#[derive(Debug)]
+pub struct TestNote<const LENGTH: usize> {
+    owner_size: u32,
+    test_size: u32,
+    kind: u32,
+    owner: [u8; 8],
+    test: [u8; LENGTH],
+}
+
+/// Whose notes these are.
+const OWNER: [u8; 8] = *b"vmalloc\0";
+/// The only kind of note of this owner.
+const TEST_NOTE: u32 = 1;
+
+impl<const LENGTH: usize> TestNote<LENGTH> {
+    /// The note of a kernel whose only test is `test`; of one with tests of many names if it is empty.
+    ///
+    /// # Panics
+    /// If `test` has not `LENGTH` bytes.
+    #[must_use]
+    pub const fn new(test: &str) -> Self {
+        assert!(test.len() == LENGTH && LENGTH < 4096, "the name's length");
+        let mut bytes = [0; LENGTH];
+        bytes.copy_from_slice(test.as_bytes());
+        Self {
+            owner_size: OWNER.len() as u32,
+            test_size: LENGTH as u32,
+            kind: TEST_NOTE,
+            owner: OWNER,
+            test: bytes,
+        }
+    }
+}
+
+/// The name of the only test of a test kernel whose section [`TEST_NOTE_SECTION`] has this content; empty if it has
+/// tests of many names, `None` if the content is no such note.
+#[must_use]
+pub fn read_test_note(section: &[u8]) -> Option<&str> {
+    let word = |at: usize| Some(u32::from_le_bytes(section.get(at..at + 4)?.try_into().ok()?));
+    if (word(0)? as usize, word(8)?) != (OWNER.len(), TEST_NOTE) || section.get(12..20)? != OWNER {
+        return None;
+    }
+    core::str::from_utf8(section.get(20..20 + word(4)? as usize)?).ok()
+}
+
 /// One message from the kernel to its runner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Record<'a> {
@@ -154,6 +228,25 @@ mod tests {
         ] {
             assert_eq!(Record::parse(&record.to_string()), Some(record));
         }
+    }
+
+    /// Seen failing with the name's size where the owner's belongs.
+    #[test]
+    fn notes_of_test_kernels_are_read_back() {
+        fn bytes<const LENGTH: usize>(note: &TestNote<LENGTH>) -> std::vec::Vec<u8> {
+            let sizes = [note.owner_size, note.test_size, note.kind].map(u32::to_le_bytes);
+            [sizes.as_flattened(), &note.owner, &note.test].concat()
+        }
+        assert_eq!(read_test_note(&bytes(&TestNote::<4>::new("a::b"))), Some("a::b"));
+        assert_eq!(read_test_note(&bytes(&TestNote::<0>::new(""))), Some(""));
+        assert_eq!(core::mem::offset_of!(TestNote<4>, test), 20);
+        let whole = bytes(&TestNote::<4>::new("a::b"));
+        for length in 0..whole.len() {
+            assert_eq!(read_test_note(&whole[..length]), None, "{length} bytes");
+        }
+        let mut foreign = whole;
+        foreign[12] = b'G';
+        assert_eq!(read_test_note(&foreign), None);
     }
 
     #[test]

@@ -82,8 +82,8 @@ impl Linux {
             Accel::Kvm => Accelerator::Kvm,
             Accel::Auto | Accel::Tcg => Accelerator::Tcg,
         };
-        let mut command = Command::new(qemu::PROGRAM);
-        command.args(qemu::bare_machine(options, accelerator)).stdin(Stdio::null());
+        let mut command = Command::new(&options.qemu.program);
+        command.args(qemu::bare_machine(options, accelerator)).args(qemu::SERIAL).stdin(Stdio::null());
         // The seed is that of the random numbers of the cases.
         command.args(["-seed", "1"]).arg("-kernel").arg(&self.image);
         command.arg("-append").arg(command_line(options.icount.is_some(), parameters));
@@ -123,7 +123,7 @@ fn judged(text: &str, how: How, names: &[&str]) -> Reply {
     match how {
         How::Exited(0) if names.iter().all(has) => Reply::Done(text.to_owned()),
         How::Exited(0) => Reply::Failed(last()),
-        How::TimedOut => Reply::Failed("timed out".into()),
+        How::TimedOut | How::NotEnded => Reply::Failed("timed out".into()),
         How::Exited(_) | How::Signalled(_) | How::EndedByUser => {
             Reply::Failed(format!("QEMU failed: {}", last()))
         }

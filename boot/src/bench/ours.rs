@@ -45,8 +45,8 @@ impl Machines {
     /// # Errors
     /// It does not build, or the user's accelerator does not work here.
     pub fn new(accel: Accel) -> Result<Self> {
-        let accelerator = accel::choose(accel, false)?.accelerator;
         let image = image::of(&cargo::kernel()?, &cargo::target_folder("images")?)?;
+        let accelerator = accel::choose(&cli::Machine { accel, ..plain(1, MEMORY) }, &image)?.accelerator;
         Ok(Self { image, accelerator })
     }
 
@@ -108,6 +108,7 @@ fn plain(cpus: u16, memory: Memory) -> cli::Machine {
         accel: Accel::Auto,
         timeout: None,
         append: String::new(),
+        qemu: cli::Qemu::default(),
         gdb: false,
         verbose: false,
     }

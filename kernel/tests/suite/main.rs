@@ -27,6 +27,7 @@ mod shootdown;
 mod threads;
 mod trace;
 
+protocol::test_kernel!();
 kernel::entry!(main);
 
 fn main() -> ! {

@@ -1,0 +1,161 @@
+//! Asks QEMU whether it can make a machine, before anything is built for it.
+//!
+//! Only QEMU knows which machine types, CPU models and arguments it has. It
+//! is asked to make the machine and to quit before the first instruction, so
+//! that what the user typed wrong costs a fraction of a second, and QEMU's own
+//! words say what it was.
+
+use std::io::{Seek, Write};
+use std::ops::ControlFlow;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use crate::accel::Accelerator;
+use crate::cli::{self, Accel};
+use crate::patience::Limit;
+use crate::qemu;
+use crate::serial::Output;
+use crate::session::{self, How};
+use crate::status::{Doing, Error, Result, Status};
+
+/// What each QEMU answers to `--version` first.
+const NAME: &str = "QEMU emulator version ";
+
+/// How long an answer may take.
+const LIMIT: Limit = Limit::All(Duration::from_secs(30));
+
+/// Checks what the user says of the emulator, if anything.
+///
+/// # Errors
+/// Of status [`Status::Unfit`] if the program is not there, of
+/// [`Status::Usage`] if it is no QEMU or refuses the machine.
+pub fn check(options: &cli::Machine) -> Result<()> {
+    if options.qemu == cli::Qemu::default() {
+        return Ok(());
+    }
+    version(&options.qemu.program)?;
+    match refusal(options)? {
+        None => Ok(()),
+        Some(words) => Err(Error::usage(format!("QEMU refuses this machine: {words}"))),
+    }
+}
+
+/// The version of the QEMU that `program` is, as it says it: `7.2.22 (Debian ...)`.
+fn version(program: &str) -> Result<String> {
+    let mut command = Command::new(program);
+    command.arg("--version").stdin(Stdio::null());
+    let mut text = Vec::new();
+    let end = session::run(command, None, LIMIT, &mut |output| {
+        if let Output::Text(piece) = output {
+            text.extend_from_slice(piece);
+        }
+        ControlFlow::Continue(())
+    });
+    if let Err(error) = end {
+        // That it is not there is what the computer lacks; all else is what the user typed.
+        return Err(match error.status {
+            Status::Failed => Error::usage(format!("--emulator {program}: {error}")),
+            _ => error,
+        });
+    }
+    let text = String::from_utf8_lossy(&text);
+    match text.lines().next().and_then(|line| line.strip_prefix(NAME)) {
+        Some(version) => Ok(version.to_owned()),
+        None => {
+            Err(Error::usage(format!("--emulator {program}: is no QEMU, by what it answers to --version")))
+        }
+    }
+}
+
+/// Why QEMU cannot make the machine, in its own words on one line; `None` if it can.
+///
+/// # Errors
+/// QEMU could not be started, or a signal wants this program to end.
+pub fn refusal(options: &cli::Machine) -> Result<Option<String>> {
+    let accelerator = match options.accel {
+        Accel::Kvm => Accelerator::Kvm,
+        Accel::Auto | Accel::Tcg => Accelerator::Tcg,
+    };
+    let mut orders = tempfile::tempfile().doing("make a temporary file")?;
+    orders.write_all(b"quit\n").and_then(|()| orders.rewind()).doing("write a temporary file")?;
+    let mut command = Command::new(&options.qemu.program);
+    command.args(qemu::bare_machine(options, accelerator)).args(qemu::EXIT_DEVICE);
+    command.args(["-S", "-chardev", "stdio,id=orders", "-mon", "chardev=orders"]);
+    command.args(qemu::users_words(options)).stdin(orders);
+    let end = session::run(command, None, LIMIT, &mut |_| ControlFlow::Continue(()))?;
+    let words: Vec<&str> = end.stderr.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    Ok(match end.how {
+        How::Exited(0) => None,
+        _ if !words.is_empty() => Some(words.join("; ")),
+        other => Some(format!("it ended as {other:?} without a word")),
+    })
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use std::ffi::OsString;
+    use std::path::Path;
+
+    /// Writes a program that runs `script`. Another process does: a program that this one has open for writing, or a child that
+    /// another test is about to make, cannot be run.
+    pub(crate) fn write_script(path: &Path, script: &str) {
+        let write = r#"printf '#!/bin/sh\n%s\n' "$2" > "$1" && chmod 755 "$1""#;
+        let status =
+            Command::new("/bin/sh").args(["-c", write, "sh"]).arg(path).arg(script).status().unwrap();
+        assert!(status.success());
+    }
+
+    fn checked(words: &[&str]) -> Result<()> {
+        let words = words.iter().chain(&["--accel", "tcg"]).map(OsString::from);
+        check(&cli::parse_run_arguments(words.collect()).unwrap().machine)
+    }
+
+    #[test]
+    fn machines_that_qemu_can_make_pass() {
+        for words in [
+            &["--machine", "q35,pit=off"][..],
+            &["--cpu", "qemu64,-sep"],
+            &["--qemu", "-name 'a b'", "--cpus", "4"],
+            &["--emulator", "qemu-system-x86_64"],
+        ] {
+            assert_eq!(checked(words), Ok(()), "{words:?}");
+        }
+    }
+
+    #[test]
+    fn what_qemu_refuses_is_usage_and_told_in_its_words_on_one_line() {
+        for (words, named) in [
+            (&["--machine", "nosuch"][..], "unsupported machine type"),
+            (&["--machine", "q35,nosuch=on"], "nosuch"),
+            (&["--cpu", "nosuch"], "nosuch"),
+            (&["--qemu", "-nosuch"], "-nosuch"),
+            (&["--qemu", "-device nosuch"], "nosuch"),
+        ] {
+            let error = checked(words).unwrap_err();
+            assert_eq!(
+                (error.status, error.message.lines().count()),
+                (Status::Usage, 1),
+                "{words:?} {error}"
+            );
+            assert!(error.message.contains(named), "{words:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_what_the_computer_lacks() {
+        let error = checked(&["--emulator", "/nosuch/qemu"]).unwrap_err();
+        assert_eq!((error.status, error.message.contains("/nosuch/qemu")), (Status::Unfit, true), "{error}");
+    }
+
+    #[test]
+    fn a_program_that_is_no_qemu_is_usage() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("qemu");
+        write_script(&file, "echo something else");
+        for file in [file.to_str().unwrap(), "/etc/passwd"] {
+            let error = checked(&["--emulator", file]).unwrap_err();
+            assert_eq!((error.status, error.message.contains(file)), (Status::Usage, true), "{error}");
+        }
+    }
+}
