@@ -6,6 +6,7 @@
 
 use crate::{
     arch::{
+        acpi::Platform,
         apic, cpu,
         cpu_set::CpuSet,
         gdt::Segments,
@@ -54,7 +55,15 @@ const LOW_MEMORY_END: u64 = 1 << 20;
 const MAX_REGIONS: usize = 256;
 
 static MAIN: Once<fn() -> !> = Once::new();
-static FIRMWARE: Once<smp::Firmware> = Once::new();
+/// What the loader says of the machine, and is needed when its tables are gone.
+static FIRMWARE: Once<Firmware> = Once::new();
+
+struct Firmware {
+    /// Physical address of ACPI's root pointer.
+    rsdp: Option<u64>,
+    /// A place to start other CPUs in.
+    low_frames: Option<Frame>,
+}
 
 /// Defines the kernel's entry point: boots, then calls the given `fn() -> !`.
 #[macro_export]
@@ -76,7 +85,7 @@ pub fn start(info: &'static mut BootInfo, main: fn() -> !) -> ! {
     crate::arch::gdt::init_early();
     idt::init_early();
     MAIN.call_once(|| main);
-    FIRMWARE.call_once(|| smp::Firmware {
+    FIRMWARE.call_once(|| Firmware {
         rsdp: info.rsdp_addr.into_option(),
         low_frames: low_frames(&info.memory_regions),
     });
@@ -122,18 +131,24 @@ extern "C" fn on_own_tables() -> ! {
         println!("too little memory for the interrupt controller's registers: {error}");
         power::exit(Exit::Unfit);
     }
+    let Some(firmware) = FIRMWARE.get() else { unreachable!("set before") };
+    let platform = read_platform(firmware.rsdp);
     // Before time is measured: in an emulator busy CPUs would disturb that.
     apic::send_init_to_others();
-    tsc::calibrate();
-    apic::calibrate();
+    if let Err(refusal) = tsc::calibrate(&platform) {
+        println!("the time stamp counter's frequency is unknown: {refusal}");
+        power::exit(Exit::Unfit);
+    }
+    if let Err(fault) = apic::calibrate() {
+        println!("no timer: the local APIC's {fault}");
+        power::exit(Exit::Unfit);
+    }
     let parameters = fw_cfg::read(protocol::FW_CFG_PARAMETERS).unwrap_or_default();
     for word in parameters.split_whitespace() {
         assign(word).unwrap_or_else(|error| wrong_parameter(&error));
     }
-    if let Some(firmware) = FIRMWARE.get() {
-        // SAFETY: the loader says so.
-        unsafe { smp::start_all(*firmware) };
-    }
+    // SAFETY: the loader says that nobody uses the frames.
+    unsafe { smp::start_all(platform.apic_ids, firmware.low_frames) };
     let missing = cpu::isolated().without(cpu::online());
     if missing != CpuSet::EMPTY {
         wrong_parameter(&format_args!("isolated={}: there is no CPU {missing}", cpu::isolated()));
@@ -156,6 +171,22 @@ extern "C" fn on_own_tables() -> ! {
     match MAIN.get() {
         Some(main) => main(),
         None => unreachable!("set before"),
+    }
+}
+
+/// What the firmware tells of the machine; nothing, with a line that says so, if it does not.
+fn read_platform(rsdp: Option<u64>) -> Platform {
+    let Some(rsdp) = rsdp else {
+        println!("no other CPUs: the firmware has no ACPI tables");
+        return Platform::default();
+    };
+    // SAFETY: the loader says that it is there.
+    match unsafe { Platform::read(rsdp) } {
+        Ok(platform) => platform,
+        Err(error) => {
+            println!("no other CPUs: the firmware's tables are broken: {error:?}");
+            Platform::default()
+        }
     }
 }
 

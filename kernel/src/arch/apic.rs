@@ -5,6 +5,7 @@
 
 use super::{cpu, interrupt_flag, interrupts::Vector, tsc};
 use crate::{memory, sync::Once};
+use calibration::Fault;
 use core::fmt;
 use vmalloc::{AllocError, Cache, PAGE_SIZE};
 use x86_64::{instructions::port::Port, registers::model_specific::Msr};
@@ -58,6 +59,9 @@ static MODE: Once<Mode> = Once::new();
 /// Counts of the timer in a cycle of the time stamp counter, in parts of 2^32.
 static TIMER_SCALE: Once<u64> = Once::new();
 
+/// Counts a second of the timer, at least: its clock is that of a bus or a crystal.
+const SLOWEST_TIMER: u64 = 1_000_000;
+
 const APIC_BASE: u32 = 0x1b;
 const BASE_X2APIC: u64 = 1 << 10;
 const BASE_ENABLED: u64 = 1 << 11;
@@ -101,14 +105,22 @@ pub fn init() -> Result<(), AllocError> {
     Ok(())
 }
 
-/// Measures the timer, for [`set_timer`]; after the time stamp counter was measured.
-pub fn calibrate() {
-    TIMER_SCALE.call_once(|| {
-        write(Register::TimerInitial, u32::MAX);
-        let hertz = tsc::hertz_of(|| u64::from(u32::MAX - read(Register::TimerCurrent)));
-        write(Register::TimerInitial, 0);
-        (hertz << 32) / (tsc::kilohertz() * 1000).max(1)
-    });
+/// Measures the timer, for [`set_timer`]; after the time stamp counter was measured. Called once, by the
+/// boot CPU.
+///
+/// # Errors
+/// The timer does not count, or too slowly to tell ticks by.
+pub(crate) fn calibrate() -> Result<(), Fault> {
+    write(Register::TimerInitial, u32::MAX);
+    let measured =
+        calibration::measure(&mut tsc::Counter, &mut || u64::from(u32::MAX - read(Register::TimerCurrent)));
+    write(Register::TimerInitial, 0);
+    let hertz = measured?;
+    if hertz < SLOWEST_TIMER {
+        return Err(Fault::StandsStill);
+    }
+    TIMER_SCALE.call_once(|| ((u128::from(hertz) << 32) / u128::from(tsc::kilohertz() * 1000)) as u64);
+    Ok(())
 }
 
 /// Prepares the APIC of the CPU this runs on: every source of its own masked, interrupts from other

@@ -2,6 +2,7 @@
 
 pub mod acpi;
 pub mod apic;
+pub mod clocks;
 pub mod controls;
 pub mod cpu;
 pub mod cpu_set {

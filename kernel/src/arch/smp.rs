@@ -5,7 +5,7 @@
 //! CPU that starts it, so that it cannot fail.
 
 use super::{
-    acpi, apic, controls::Controls, cpu, gdt::Segments, idt, stack::Stack, tlb, trampoline::Trampoline, tsc,
+    apic, controls::Controls, cpu, gdt::Segments, idt, stack::Stack, tlb, trampoline::Trampoline, tsc,
 };
 use crate::{
     lock_class, println,
@@ -74,40 +74,20 @@ static START: AtomicPtr<Start> = AtomicPtr::new(null_mut());
 
 static FIRMWARE_IDS: Once<Vec<u32>> = Once::new();
 
-/// What the loader says of the machine, and starting CPUs needs.
-#[derive(Clone, Copy, Debug)]
-pub struct Firmware {
-    /// Physical address of ACPI's root pointer.
-    pub rsdp: Option<u64>,
-    /// First of [`trampoline::FRAMES`](super::trampoline::FRAMES) contiguous frames below 1 MiB, from
-    /// the second frame on, that nobody uses and the direct map shows.
-    pub low_frames: Option<Frame>,
-}
-
 /// Starts all CPUs that the firmware names, after [`apic::send_init_to_others`]; each that is left out
-/// is reported in one line. Called once, by the boot CPU.
+/// is reported in one line. Called once, by the boot CPU. `low_frames` is the first of
+/// [`trampoline::FRAMES`](super::trampoline::FRAMES) contiguous ones, if there are any.
 ///
 /// # Safety
-/// What `firmware` says is so.
-pub unsafe fn start_all(firmware: Firmware) {
+/// The frames are below 1 MiB, from the second frame on; nobody uses them, and the direct map shows them.
+pub(crate) unsafe fn start_all(apic_ids: Vec<u32>, low_frames: Option<Frame>) {
     let boot_id = apic::id();
     cpu::set_online(0, boot_id);
     // SAFETY: promised by the caller.
-    *TRAMPOLINE.lock() = firmware.low_frames.map(|frames| unsafe { Trampoline::new(frames, enter) });
+    *TRAMPOLINE.lock() = low_frames.map(|frames| unsafe { Trampoline::new(frames, enter) });
     // Counted from now, not from when they were told to.
     tsc::spin_until(RESET_TIME, || false);
-    let Some(rsdp) = firmware.rsdp else {
-        println!("no other CPUs: the firmware has no ACPI tables");
-        return;
-    };
-    // SAFETY: promised by the caller.
-    let ids = match unsafe { acpi::apic_ids(rsdp) } {
-        Ok(ids) => FIRMWARE_IDS.call_once(|| ids),
-        Err(error) => {
-            println!("no other CPUs: the firmware's tables are broken: {error:?}");
-            return;
-        }
-    };
+    let ids = FIRMWARE_IDS.call_once(|| apic_ids);
     let others = || ids.iter().copied().filter(|&id| id != boot_id);
     for id in others().take(MAX_CPUS - 1) {
         if let Err(error) = start(id, START_LIMIT) {

@@ -141,14 +141,6 @@ fn a_cpu_can_interrupt_itself() {
     assert!(tsc::spin_until(1_000_000, || interrupts::handled(this, Vector::Flush) == before + 1));
 }
 
-#[test_case]
-fn what_disturbs_a_measurement_does_not_count() {
-    let mut measured = [8000, 5010, 9000, 5000, 7000, 5005, 1].into_iter();
-    assert_eq!(tsc::undisturbed(&mut measured), 5000);
-    assert_eq!(measured.next(), Some(1), "three agreed");
-    assert_eq!(tsc::undisturbed([3000, 5000, 2000].into_iter()), 2000, "none agreed");
-}
-
 /// Of a tick that is late, only the next one comes early: many together take their time. Nobody sleeps on
 /// this CPU meanwhile.
 #[test_case]
