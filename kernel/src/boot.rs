@@ -7,7 +7,9 @@
 use crate::{
     arch::{
         acpi::Platform,
-        apic, cpu,
+        apic,
+        controls::Controls,
+        cpu,
         cpu_set::CpuSet,
         gdt::Segments,
         idt,
@@ -79,11 +81,18 @@ macro_rules! entry {
 
 /// Called by the loader, on its page tables and its stack.
 pub fn start(info: &'static mut BootInfo, main: fn() -> !) -> ! {
-    cpu::init(0);
+    // SAFETY: the loader starts one CPU, once.
+    unsafe { cpu::init(0) };
     tlb::init();
     serial::init();
     crate::arch::gdt::init_early();
     idt::init_early();
+    if let Err(unfit) = Controls::check() {
+        println!("this machine will not do: {unfit}");
+        power::exit(Exit::Unfit);
+    }
+    // SAFETY: just checked. What the loader maps has write-back caches, or none.
+    unsafe { Controls::KERNEL.apply() };
     MAIN.call_once(|| main);
     FIRMWARE.call_once(|| Firmware {
         rsdp: info.rsdp_addr.into_option(),

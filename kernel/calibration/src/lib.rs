@@ -175,9 +175,10 @@ impl fmt::Display for Refusal {
             0 => "no clock to measure it by",
             _ => "no two clocks agree",
         })?;
-        self.0.iter().enumerate().try_for_each(|(index, finding)| {
-            write!(f, "{}{finding}", if index == 0 { ": " } else { ", " })
-        })
+        self.0
+            .iter()
+            .enumerate()
+            .try_for_each(|(index, finding)| write!(f, "{}{finding}", if index == 0 { ": " } else { ", " }))
     }
 }
 

@@ -146,7 +146,8 @@ fn refusals_are_one_line_that_names_what_was_found() {
     let still = Finding { source: "PIT", hertz: Err(Fault::StandsStill) };
     let line = decide([MISSING, still, finding("CPUID", 64)]).expect_err("nothing plausible").to_string();
     assert_eq!(line, "no clock to measure it by: HPET not there, PIT stands still, CPUID 64 kHz");
-    let line = decide([finding("HPET", 1_000_000), finding("PIT", 2_000_000)]).expect_err("no two").to_string();
+    let line =
+        decide([finding("HPET", 1_000_000), finding("PIT", 2_000_000)]).expect_err("no two").to_string();
     assert_eq!(line, "no two clocks agree: HPET 1000000 kHz, PIT 2000000 kHz");
     assert_eq!(decide([]).expect_err("nothing").to_string(), "no clock to measure it by");
 }

@@ -61,7 +61,6 @@ impl core::error::Error for StartError {}
 /// What a starting CPU is given.
 struct Start {
     number: usize,
-    controls: Controls,
     segments: Segments,
     stack: Stack,
     arrived: AtomicBool,
@@ -116,7 +115,6 @@ pub fn start(apic_id: u32, limit: u64) -> Result<usize, StartError> {
     // Nothing is allocated under the trampoline's lock, nor given back.
     let start = Box::new(Start {
         number: 0,
-        controls: Controls::of_this_cpu(),
         segments: Segments::new().map_err(StartError::OutOfMemory)?,
         stack: Stack::new(IDLE_STACK).map_err(StartError::OutOfMemory)?,
         arrived: AtomicBool::new(false),
@@ -165,9 +163,12 @@ extern "C" fn enter() -> ! {
     // SAFETY: this CPU took the stack that was offered, so it is kept for ever; and no other start
     // begins before this CPU has arrived.
     let start: &'static Start = unsafe { &*START.load(Ordering::Acquire) };
-    // SAFETY: they are those of the CPU that starts this one.
-    unsafe { start.controls.apply() };
-    cpu::init(start.number);
+    // SAFETY: the boot CPU was found fit for them and has them, with the same page tables. The number was
+    // kept for this CPU.
+    unsafe {
+        Controls::KERNEL.apply();
+        cpu::init(start.number);
+    }
     cpu::set_stack(&start.stack.range());
     start.segments.load();
     idt::load();
