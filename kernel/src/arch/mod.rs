@@ -16,6 +16,7 @@ pub mod idt;
 pub mod interrupt_flag;
 pub mod interrupts;
 pub mod invlpgb;
+pub mod ioapic;
 pub mod layout;
 pub mod paging;
 pub mod sections;

@@ -18,6 +18,7 @@ mod invlpgb;
 mod isolated;
 mod latency;
 mod machine;
+mod memory_map;
 mod percpu;
 mod ram;
 mod rcu;
