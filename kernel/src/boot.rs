@@ -80,7 +80,7 @@ pub fn start(info: &'static mut BootInfo, main: fn() -> !) -> ! {
     // SAFETY: the loader starts one CPU, once.
     unsafe { cpu::init(0) };
     tlb::init();
-    serial::init();
+    serial::init(info.framebuffer.as_mut());
     crate::arch::gdt::init_early();
     idt::init_early();
     if let Err(unfit) = Controls::check() {

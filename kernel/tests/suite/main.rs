@@ -24,6 +24,7 @@ mod ram;
 mod rcu;
 mod records;
 mod refusals;
+mod serial;
 mod shootdown;
 mod threads;
 mod trace;
