@@ -7,7 +7,7 @@
 use crate::{
     arch::{
         acpi::Platform,
-        apic,
+        apic, clocks,
         controls::Controls,
         cpu,
         cpu_set::CpuSet,
@@ -137,6 +137,7 @@ extern "C" fn on_own_tables() -> ! {
     }
     let Some(firmware) = FIRMWARE.get() else { unreachable!("set before") };
     let platform = read_platform(firmware.rsdp);
+    power::init(platform.reset);
     if let Err(error) = ioapic::init(&platform.io_apics) {
         println!("too little memory for the interrupt controllers' registers: {error}");
         power::exit(Exit::Unfit);
@@ -146,6 +147,9 @@ extern "C" fn on_own_tables() -> ! {
     if let Err(refusal) = tsc::calibrate(&platform) {
         println!("the time stamp counter's frequency is unknown: {refusal}");
         power::exit(Exit::Unfit);
+    }
+    if !clocks::counter_is_invariant() && !cpu::is_virtual() {
+        println!("the time stamp counter is not invariant: time is wrong when CPUs change speed or rest");
     }
     if let Err(fault) = apic::calibrate() {
         println!("no timer: the local APIC's {fault}");

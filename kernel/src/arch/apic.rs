@@ -80,6 +80,8 @@ const DELIVER_START: u32 = 6 << 8;
 const LEVEL_ASSERT: u32 = 1 << 14;
 const TO_ALL_OTHERS: u32 = 3 << 18;
 const DELIVERY_PENDING: u32 = 1 << 12;
+/// Looks at a command under way: some milliseconds, a thousand times what one takes.
+const DELIVERY_LOOKS: usize = 1 << 16;
 
 /// Prepares the boot CPU's APIC, and masks the two 8259 interrupt controllers.
 ///
@@ -241,9 +243,9 @@ fn command(apic_id: u32, what: u32) {
         }
         // A handler between the halves could send something else.
         Mode::Xapic { .. } => interrupt_flag::without_interrupts(|| {
-            while read(Register::Command) & DELIVERY_PENDING != 0 {
-                core::hint::spin_loop();
-            }
+            let is_pending = |_| read(Register::Command) & DELIVERY_PENDING != 0;
+            // Else the last one was lost, which whoever waits for its effect finds out.
+            let _delivered = !(0..DELIVERY_LOOKS).all(is_pending);
             write(Register::CommandHigh, apic_id << 24);
             write(Register::Command, what);
         }),

@@ -340,6 +340,12 @@ pub fn halt() -> ! {
     }
 }
 
+/// Whether the CPU belongs to a virtual machine, by what its hypervisor says. Ports that a real machine may use
+/// for anything belong to a virtual one's devices, or to none.
+pub fn is_virtual() -> bool {
+    raw_cpuid::CpuId::new().get_feature_info().is_some_and(|features| features.has_hypervisor())
+}
+
 /// The brand string, for reports.
 pub fn brand() -> &'static str {
     static BRAND: Once<Option<raw_cpuid::ProcessorBrandString>> = Once::new();

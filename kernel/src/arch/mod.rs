@@ -25,3 +25,4 @@ pub mod stack;
 pub mod tlb;
 pub mod trampoline;
 pub mod tsc;
+mod tsc_sync;

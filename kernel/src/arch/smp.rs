@@ -6,6 +6,7 @@
 
 use super::{
     apic, controls::Controls, cpu, gdt::Segments, idt, stack::Stack, tlb, trampoline::Trampoline, tsc,
+    tsc_sync::Exchange,
 };
 use crate::{
     lock_class, println,
@@ -16,7 +17,7 @@ use alloc::{boxed::Box, vec::Vec};
 use core::{
     fmt,
     ptr::null_mut,
-    sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering},
+    sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering},
 };
 use vmalloc::{AllocError, Frame, MAX_CPUS};
 
@@ -64,12 +65,17 @@ struct Start {
     segments: Segments,
     stack: Stack,
     arrived: AtomicBool,
+    clocks: Exchange,
 }
 
 /// For one start at a time; `None` without low memory.
 static TRAMPOLINE: SpinLock<Option<Trampoline>> = SpinLock::new(lock_class!("trampoline"), None);
 /// The start under way.
 static START: AtomicPtr<Start> = AtomicPtr::new(null_mut());
+
+/// CPUs whose time stamp counters are out of step with the boot CPU's, and by how many cycles at most.
+static OUT_OF_STEP: AtomicUsize = AtomicUsize::new(0);
+static FARTHEST: AtomicU64 = AtomicU64::new(0);
 
 static FIRMWARE_IDS: Once<Vec<u32>> = Once::new();
 
@@ -99,6 +105,13 @@ pub(crate) unsafe fn start_all(apic_ids: Vec<u32>, low_frames: Option<Frame>) {
         }
         _ => {}
     }
+    let (apart, farthest) = (OUT_OF_STEP.load(Ordering::Relaxed), FARTHEST.load(Ordering::Relaxed));
+    if apart > 0 {
+        let farthest = tsc::microseconds(farthest);
+        println!(
+            "{apart} CPUs' time stamp counters are out of step, by {farthest} us: so are sleeps and traces"
+        );
+    }
 }
 
 /// The APIC ids that the firmware names, in its order, that of the boot CPU included.
@@ -118,6 +131,7 @@ pub fn start(apic_id: u32, limit: u64) -> Result<usize, StartError> {
         segments: Segments::new().map_err(StartError::OutOfMemory)?,
         stack: Stack::new(IDLE_STACK).map_err(StartError::OutOfMemory)?,
         arrived: AtomicBool::new(false),
+        clocks: Exchange::new(),
     });
     call(apic_id, limit, start).map_err(|(error, _unused)| error)
 }
@@ -154,6 +168,11 @@ fn call(apic_id: u32, limit: u64, mut start: Box<Start>) -> Result<usize, (Start
     while !arrived() {
         core::hint::spin_loop();
     }
+    let apart = given.clocks.ask();
+    if apart > 0 {
+        OUT_OF_STEP.fetch_add(1, Ordering::Relaxed);
+        FARTHEST.fetch_max(apart, Ordering::Relaxed);
+    }
     cpu::set_online(number, apic_id);
     Ok(number)
 }
@@ -175,6 +194,7 @@ extern "C" fn enter() -> ! {
     apic::init_cpu();
     start.arrived.store(true, Ordering::Release);
     while !cpu::online().contains(start.number) {
+        start.clocks.answer();
         core::hint::spin_loop();
     }
     tlb::init_cpu();

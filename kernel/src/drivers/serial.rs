@@ -140,7 +140,10 @@ pub(crate) fn init(screen: Option<&mut FrameBuffer>) {
     // SAFETY: COM1 on every PC; nothing else of the kernel uses these ports.
     let connected = unsafe { Uart16550::new_port(COM1) }.is_ok_and(|uart| PORT.connect(uart).is_ok());
     if let Some(screen) = screen.filter(|_| !connected) {
-        screen::show(screen, "vmalloc kernel: this machine has no serial port (COM1), where its console would be");
+        screen::show(
+            screen,
+            "vmalloc kernel: this machine has no serial port (COM1), where its console would be",
+        );
     }
 }
 
