@@ -143,7 +143,8 @@ extern "C" fn on_own_tables() -> ! {
         power::exit(Exit::Unfit);
     }
     // Before time is measured: in an emulator busy CPUs would disturb that.
-    apic::send_init_to_others();
+    // SAFETY: the kernel has started none of them yet.
+    unsafe { apic::send_init_to_others() };
     if let Err(refusal) = tsc::calibrate(&platform) {
         println!("the time stamp counter's frequency is unknown: {refusal}");
         power::exit(Exit::Unfit);

@@ -87,7 +87,7 @@ const DELIVERY_LOOKS: usize = 1 << 16;
 ///
 /// # Errors
 /// The registers could not be mapped.
-pub fn init() -> Result<(), AllocError> {
+pub(crate) fn init() -> Result<(), AllocError> {
     let features = raw_cpuid::CpuId::new().get_feature_info();
     let mode = match features.is_some_and(|features| features.has_x2apic()) {
         true => Mode::X2apic,
@@ -127,7 +127,7 @@ pub(crate) fn calibrate() -> Result<(), Fault> {
 
 /// Prepares the APIC of the CPU this runs on: every source of its own masked, interrupts from other
 /// CPUs let through.
-pub fn init_cpu() {
+pub(super) fn init_cpu() {
     let mut base = Msr::new(APIC_BASE);
     // SAFETY: enabled first, then switched to x2APIC: the only order allowed (section 12.12.5).
     unsafe {
@@ -186,7 +186,7 @@ pub fn largest_id() -> u32 {
 
 /// Ends the interrupt being handled, so that the next can come.
 #[inline]
-pub fn end_of_interrupt() {
+pub(super) fn end_of_interrupt() {
     write(Register::EndOfInterrupt, 0);
 }
 
@@ -200,9 +200,11 @@ pub(super) fn send_nmi(cpu: usize) {
     command(cpu::apic_id(cpu), DELIVER_NMI | LEVEL_ASSERT);
 }
 
-/// Resets all other CPUs, whoever they are; each then waits for [`send_start`]. Called once, at boot,
-/// when all they may do is to spin in a loop of the firmware's.
-pub fn send_init_to_others() {
+/// Resets all other CPUs, whoever they are; each then waits for [`send_start`].
+///
+/// # Safety
+/// None of them runs the kernel: all they may do is to spin in a loop of the firmware's.
+pub(crate) unsafe fn send_init_to_others() {
     command(0, DELIVER_INIT | LEVEL_ASSERT | TO_ALL_OTHERS);
 }
 
@@ -212,7 +214,7 @@ pub(super) fn send_start(apic_id: u32, page: u8) {
 }
 
 /// Lets the timer of the CPU this runs on interrupt it, once each time it is set.
-pub fn start_timer() {
+pub(crate) fn start_timer() {
     write(Register::LocalTimer, Vector::Timer as u32);
 }
 
@@ -222,7 +224,7 @@ pub fn start_timer() {
 ///
 /// # Panics
 /// Before [`calibrate`].
-pub fn set_timer(deadline: u64) {
+pub(crate) fn set_timer(deadline: u64) {
     let Some(&scale) = TIMER_SCALE.get() else { panic!("the timer is used before it was measured") };
     let cycles = deadline.saturating_sub(tsc::now());
     let counts = (u128::from(cycles) * u128::from(scale)) >> 32;

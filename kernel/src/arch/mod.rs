@@ -1,8 +1,8 @@
 //! What is x86-64: CPUs, descriptor tables, exceptions, interrupts, page tables, TLB, time.
 
-pub mod acpi;
+pub(crate) mod acpi;
 pub mod apic;
-pub mod clocks;
+pub(crate) mod clocks;
 pub mod controls;
 pub mod cpu;
 pub mod cpu_set {
@@ -10,9 +10,9 @@ pub mod cpu_set {
 
     pub use vmalloc::{CpuSet, ListError};
 }
-pub mod exceptions;
-pub mod gdt;
-pub mod idt;
+pub(crate) mod exceptions;
+pub(crate) mod gdt;
+pub(crate) mod idt;
 pub mod interrupt_flag;
 pub mod interrupts;
 pub mod invlpgb;
@@ -21,8 +21,8 @@ pub mod layout;
 pub mod paging;
 pub mod sections;
 pub mod smp;
-pub mod stack;
+pub(crate) mod stack;
 pub mod tlb;
-pub mod trampoline;
+pub(crate) mod trampoline;
 pub mod tsc;
 mod tsc_sync;

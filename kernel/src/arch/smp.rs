@@ -84,7 +84,8 @@ static FIRMWARE_IDS: Once<Vec<u32>> = Once::new();
 /// [`trampoline::FRAMES`](super::trampoline::FRAMES) contiguous ones, if there are any.
 ///
 /// # Safety
-/// The frames are below 1 MiB, from the second frame on; nobody uses them, and the direct map shows them.
+/// The kernel is being booted: see [`start`]. The frames are below 1 MiB, from the second frame on; nobody uses them,
+/// and the direct map shows them.
 pub(crate) unsafe fn start_all(apic_ids: Vec<u32>, low_frames: Option<Frame>) {
     let boot_id = apic::id();
     cpu::set_online(0, boot_id);
@@ -95,7 +96,8 @@ pub(crate) unsafe fn start_all(apic_ids: Vec<u32>, low_frames: Option<Frame>) {
     let ids = FIRMWARE_IDS.call_once(|| apic_ids);
     let others = || ids.iter().copied().filter(|&id| id != boot_id);
     for id in others().take(MAX_CPUS - 1) {
-        if let Err(error) = start(id, START_LIMIT) {
+        // SAFETY: only the boot sequence calls this.
+        if let Err(error) = unsafe { start(id, START_LIMIT) } {
             println!("the CPU with APIC id {id} is left out: {error}");
         }
     }
@@ -124,7 +126,11 @@ pub fn firmware_ids() -> &'static [u32] {
 ///
 /// # Errors
 /// See [`StartError`]; what the CPU was to be given is free again, and should it come late it halts.
-pub fn start(apic_id: u32, limit: u64) -> Result<usize, StartError> {
+///
+/// # Safety
+/// No CPU has this APIC id, or the kernel is still being booted: there are no threads, and nobody flushes
+/// translations. Whoever does so is not told of a CPU that comes meanwhile.
+pub unsafe fn start(apic_id: u32, limit: u64) -> Result<usize, StartError> {
     // Nothing is allocated under the trampoline's lock, nor given back.
     let start = Box::new(Start {
         number: 0,
@@ -208,7 +214,7 @@ static STOPPING: AtomicBool = AtomicBool::new(false);
 const STOP_LIMIT: u64 = 100_000;
 
 /// Stops all other CPUs for good, by NMIs, and waits until they have, but not for long.
-pub fn stop_others() {
+pub(crate) fn stop_others() {
     let this = cpu::current();
     STOPPING.store(true, Ordering::Release);
     let others = || cpu::online().iter().filter(|&cpu| cpu != this);
@@ -218,12 +224,12 @@ pub fn stop_others() {
 }
 
 /// Whether a CPU stops all others.
-pub fn is_stopping() -> bool {
+pub(crate) fn is_stopping() -> bool {
     STOPPING.load(Ordering::Acquire)
 }
 
 /// Stops this CPU for good, for one that calls [`stop_others`].
-pub fn stop_this() -> ! {
+pub(crate) fn stop_this() -> ! {
     STOPPED.fetch_add(1, Ordering::Release);
     cpu::halt();
 }

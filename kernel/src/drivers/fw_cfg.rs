@@ -13,11 +13,12 @@ const KEY_SIGNATURE: u16 = 0x00;
 const KEY_DIRECTORY: u16 = 0x19;
 const NAME_LENGTH: usize = 56;
 
-/// The text of the file called `name`; `None` if there is no such file.
+/// The text of the file called `name`; `None` if there is no such file. Called by one thread at a time: the device
+/// goes from byte to byte.
 ///
 /// # Panics
 /// If the file is not UTF-8: the host runner writes no other.
-pub fn read(name: &str) -> Option<String> {
+pub(crate) fn read(name: &str) -> Option<String> {
     if !cpu::is_virtual() {
         return None;
     }

@@ -102,7 +102,7 @@ fn flushes_follow_the_ceiling_and_are_counted() {
     let before = ceiling.swap(5, Ordering::Relaxed);
     let flushed = |pages: usize| {
         let area = memory::vmalloc().vmalloc(pages * PAGE_SIZE).expect("memory enough");
-        let counters = tlb::shootdown().counters(cpu::current());
+        let counters = tlb::counters(cpu::current());
         let read = || (counters.pages.load(Ordering::Relaxed), counters.full.load(Ordering::Relaxed));
         memory::vmalloc().purge();
         let start = read();
