@@ -137,7 +137,7 @@ extern "C" fn on_own_tables() -> ! {
     }
     let Some(firmware) = FIRMWARE.get() else { unreachable!("set before") };
     let platform = read_platform(firmware.rsdp);
-    power::init(platform.reset);
+    power::init(platform.reset, platform.off);
     if let Err(error) = ioapic::init(&platform.io_apics) {
         println!("too little memory for the interrupt controllers' registers: {error}");
         power::exit(Exit::Unfit);

@@ -1,10 +1,14 @@
 //! What the firmware tells of the machine in its ACPI tables: CPUs, interrupt controllers, clocks, and
-//! how to reset it.
+//! how to reset it and switch it off.
 //!
-//! Source: ACPI specification 6.5, sections 5.2.9 (FADT) and 5.2.12 (MADT); IA-PC HPET specification,
+//! Source: ACPI specification 6.5, sections 5.2.9 (FADT), 5.2.11.1 (DSDT) and 5.2.12 (MADT); IA-PC HPET specification,
 //! section 3.2.4.
 
-use super::{layout::DIRECT_MAP_START, paging};
+use super::{
+    layout::DIRECT_MAP_START,
+    paging,
+    soft_off::{SoftOff, sleep_types},
+};
 use crate::{
     drivers::power,
     memory::{self, direct_map},
@@ -40,6 +44,8 @@ pub struct Platform {
     pub pm_timer: Option<u16>,
     /// The port that resets the machine, and the value to write there.
     pub reset: Option<(u16, u8)>,
+    /// How the machine is switched off.
+    pub off: Option<SoftOff>,
 }
 
 impl Platform {
@@ -63,6 +69,7 @@ impl Platform {
             let by_register = { fadt.flags }.supports_system_reset_via_fadt();
             let register = fadt.reset_register().ok().filter(|_| by_register).and_then(port);
             platform.reset = register.map(|port| (port, fadt.reset_value));
+            platform.off = soft_off(&tables, &fadt);
         }
         Ok(platform)
     }
@@ -78,6 +85,22 @@ impl Platform {
             self.apic_ids.push(id);
         }
     }
+}
+
+/// What the FADT and the table that it names say of switching off.
+fn soft_off(tables: &AcpiTables<Physical>, fadt: &Fadt) -> Option<SoftOff> {
+    let aml = tables.dsdt().ok()?;
+    // SAFETY: the firmware says that the table is there.
+    let mapped = unsafe { Physical.map_physical_region::<u8>(aml.address, aml.length as usize) };
+    // SAFETY: so many bytes are shown while `mapped` lives, and nobody writes them.
+    let bytes = unsafe { core::slice::from_raw_parts(mapped.virtual_start().as_ptr(), aml.length as usize) };
+    let second = fadt.pm1b_control_block().ok().flatten();
+    let handover = u16::try_from(fadt.smi_cmd_port).ok().filter(|&port| port != 0 && fadt.acpi_enable != 0);
+    Some(SoftOff {
+        control: [port(fadt.pm1a_control_block().ok()?), second.and_then(port)],
+        types: sleep_types(bytes)?,
+        handover: handover.map(|port| (port, fadt.acpi_enable)),
+    })
 }
 
 /// The port of a register that is one.

@@ -21,6 +21,7 @@ pub mod layout;
 pub mod paging;
 pub mod sections;
 pub mod smp;
+pub mod soft_off;
 pub(crate) mod stack;
 pub mod tlb;
 pub(crate) mod trampoline;

@@ -2,7 +2,7 @@
 
 use super::serial;
 use crate::{
-    arch::{cpu, smp, tsc},
+    arch::{cpu, smp, soft_off::SoftOff, tsc},
     println,
     sync::Once,
 };
@@ -18,16 +18,20 @@ const RESET_TIME: u64 = 50_000;
 
 /// The port and the value by which the firmware says that the machine is reset.
 static RESET: Once<(u16, u8)> = Once::new();
+static OFF: Once<SoftOff> = Once::new();
 
-/// Tells what the firmware says of resetting the machine.
-pub(crate) fn init(reset: Option<(u16, u8)>) {
+/// Tells what the firmware says of resetting the machine, and of switching it off.
+pub(crate) fn init(reset: Option<(u16, u8)>, off: Option<SoftOff>) {
     if let Some(reset) = reset {
         RESET.call_once(|| reset);
+    }
+    if let Some(off) = off {
+        OFF.call_once(|| off);
     }
 }
 
 /// Ends the machine and tells the host why, by QEMU's exit device. Without that, and on a machine that is not
-/// virtual, stops all CPUs and says so.
+/// virtual, stops all CPUs, and switches the machine off if nothing is wrong with it. If it stays on, says so.
 pub fn exit(why: Exit) -> ! {
     interrupts::disable();
     // Of a real machine's ports nobody knows which device may be there.
@@ -38,6 +42,9 @@ pub fn exit(why: Exit) -> ! {
     smp::stop_others();
     // SAFETY: interrupts are off, and the other CPUs have stopped.
     unsafe { serial::force_unlock() };
+    if let (Exit::Success | Exit::Failure, Some(off)) = (why, OFF.get()) {
+        off.enter();
+    }
     println!("stopped ({why:?}): the machine can be switched off");
     cpu::halt();
 }

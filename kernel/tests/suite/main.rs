@@ -26,6 +26,7 @@ mod records;
 mod refusals;
 mod serial;
 mod shootdown;
+mod soft_off;
 mod threads;
 mod trace;
 
