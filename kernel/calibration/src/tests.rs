@@ -81,12 +81,15 @@ fn a_clock_that_started_over_unseen_in_a_window_is_not_believed() {
     assert!(is_right(measured(long_ago, 1_193_182, 16, |count| count)));
 }
 
-/// Seen failing (not ending): without the bound on readings of one value.
+/// Soon, too: readings are slow. Seen failing: without the bound on readings of one value.
 #[test]
 fn a_clock_that_stands_still_is_given_up() {
     for (hertz, bits) in CLOCKS {
         for show in [|_| 0, |_| u64::MAX] {
-            assert_eq!(measured(|_| 0, hertz, bits, show), Err(Fault::StandsStill));
+            let time = Time::new(|_| 0);
+            let mut clock = Ticking { time: &time, hertz, bits, show };
+            assert_eq!(measure(&mut clock, &mut time.counter(TSC)), Err(Fault::StandsStill));
+            assert!(time.readings.get() < 2 * STILL as u64);
         }
         // Not equal, but only above its bits.
         assert_eq!(measured(|_| 0, hertz, 1, |count| count << 1), Err(Fault::StandsStill));
@@ -119,7 +122,6 @@ fn finding(source: &'static str, kilohertz: u64) -> Finding {
 
 const MISSING: Finding = Finding { source: "HPET", hertz: Err(Fault::Missing) };
 
-/// Seen failing: with any frequency being plausible (64 kHz, measured by an interval timer that is off).
 #[test]
 fn the_first_of_two_that_agree_is_believed_and_the_rest_not_asked() {
     let found = [
@@ -135,6 +137,7 @@ fn the_first_of_two_that_agree_is_believed_and_the_rest_not_asked() {
     assert_eq!(asked.get(), 4);
 }
 
+/// Seen failing: with any frequency being plausible (64 kHz, measured by an interval timer that is off).
 #[test]
 fn one_that_is_alone_is_believed_and_said_to_be_alone() {
     let expected = Decision { hertz: TSC, source: "PIT", confirmed_by: None };

@@ -130,19 +130,25 @@ fn every_cpu_has_the_same_root_and_the_kernels_control_registers() {
 fn what_was_left_in_control_registers_does_not_stay() {
     fn leave_and_take_over() {
         const PAT: u32 = 0x277;
-        // SAFETY: each bit allows or traps what nothing here does; the memory types are changed where no entry
-        // points to (4 to 7). Interrupts are off.
-        unsafe {
-            Cr0::update(|cr0| cr0.insert(Cr0Flags::ALIGNMENT_MASK));
-            Cr4::update(|cr4| {
-                cr4.insert(Cr4Flags::TIMESTAMP_DISABLE | Cr4Flags::DEBUGGING_EXTENSIONS | Cr4Flags::OSFXSR);
-            });
-            Efer::update(|efer| efer.insert(EferFlags::SYSTEM_CALL_EXTENSIONS));
-            Msr::new(PAT).write(0x0105_0406_0007_0406);
-            assert_ne!(Controls::of_this_cpu(), Controls::KERNEL);
-            Controls::KERNEL.apply();
+        for changes_types in [false, true] {
+            // SAFETY: each bit allows or traps what nothing here does; the memory types are changed where no
+            // entry points to (4 to 7). Interrupts are off.
+            unsafe {
+                Cr0::update(|cr0| cr0.insert(Cr0Flags::ALIGNMENT_MASK));
+                Cr4::update(|cr4| {
+                    cr4.insert(
+                        Cr4Flags::TIMESTAMP_DISABLE | Cr4Flags::DEBUGGING_EXTENSIONS | Cr4Flags::OSFXSR,
+                    );
+                });
+                Efer::update(|efer| efer.insert(EferFlags::SYSTEM_CALL_EXTENSIONS));
+                if changes_types {
+                    Msr::new(PAT).write(0x0105_0406_0007_0406);
+                }
+                assert_ne!(Controls::of_this_cpu(), Controls::KERNEL);
+                Controls::KERNEL.apply();
+            }
+            assert_eq!(Controls::of_this_cpu(), Controls::KERNEL);
         }
-        assert_eq!(Controls::of_this_cpu(), Controls::KERNEL);
     }
     cpu::online().iter().for_each(|number| interrupts::call_on(number, leave_and_take_over));
 }

@@ -16,7 +16,7 @@ fn region(range: Range<u64>, kind: MemoryRegionKind) -> MemoryRegion {
     MemoryRegion { start: range.start, end: range.end, kind }
 }
 
-/// Seen failing: with room for 256 parts, where the 257th was a panic.
+/// Seen failing: with the first 256 parts only, for which alone there was room once.
 #[test_case]
 fn a_memory_map_may_have_any_number_of_parts() {
     // From above, each page of two in use; every fourth by a device.
