@@ -199,7 +199,7 @@ pub fn lookup(address: u64) -> Option<Mapping> {
 }
 
 /// Calls `visit` with the first address and the mapping of every page that the tables in use map.
-/// Returns how many tables there are.
+/// Returns how many tables there are. Of tables that are given back meanwhile, what it finds means nothing.
 pub fn walk(mut visit: impl FnMut(u64, Mapping)) -> usize {
     walk_table(root_in_use(), 4, 0, &mut visit)
 }
@@ -219,11 +219,16 @@ fn walk_table(table: Frame, level: u32, base: u64, visit: &mut impl FnMut(u64, M
         }
         if level == 1 || flags.contains(Flags::HUGE_PAGE) {
             visit(address, Mapping { physical, level, flags });
-        } else {
+        } else if is_memory(physical) {
             tables += walk_table(Frame::new(physical >> PAGE_SHIFT), level - 1, address, visit);
         }
     }
     tables
+}
+
+/// Whether the direct map shows a physical address. Its tables never change.
+fn is_memory(physical: u64) -> bool {
+    physical < DIRECT_MAP_END - DIRECT_MAP_START && lookup(DIRECT_MAP_START + physical).is_some()
 }
 
 fn root_in_use() -> Frame {
