@@ -1,5 +1,5 @@
 //! The IO-APICs, which lead devices' interrupts to CPUs. The kernel wants none: what the firmware left open
-//! is masked. Source: Intel 82093AA data sheet, section 3.
+//! is masked, but for lines that lead to the firmware itself. Source: Intel 82093AA data sheet, section 3.
 
 use crate::{lock_class, memory, sync::SpinLock};
 use alloc::vec::Vec;
@@ -17,6 +17,10 @@ const VERSION: u32 = 0x01;
 /// The first line's entry, of two registers each.
 const ENTRIES: u32 = 0x10;
 const MASKED: u32 = 1 << 16;
+const DELIVERY: u32 = 0b111 << 8;
+/// Delivered as a system management interrupt: the firmware's own, for keyboards on USB, say, behind the kernel's
+/// back. No CPU sees it as an interrupt.
+const DELIVER_SMI: u32 = 0b010 << 8;
 
 struct IoApic {
     registers: NonNull<u8>,
@@ -34,12 +38,16 @@ impl IoApic {
         }
     }
 
-    fn is_masked(&self, line: u32) -> bool {
-        self.read(ENTRIES + 2 * line) & MASKED != 0
+    /// Whether the line can interrupt a CPU.
+    fn is_open(&self, line: u32) -> bool {
+        let entry = self.read(ENTRIES + 2 * line);
+        entry & MASKED == 0 && entry & DELIVERY != DELIVER_SMI
     }
 
     fn mask(&self, line: u32) {
-        self.write(ENTRIES + 2 * line, MASKED);
+        if self.is_open(line) {
+            self.write(ENTRIES + 2 * line, MASKED);
+        }
     }
 
     fn read(&self, register: u32) -> u32 {
@@ -59,7 +67,7 @@ impl IoApic {
     }
 }
 
-/// Masks every line of the IO-APICs whose registers are at these physical addresses. Called once, at boot.
+/// Masks every line to CPUs of the IO-APICs whose registers are at these physical addresses. Called once, at boot.
 ///
 /// # Errors
 /// The registers could not be mapped.
@@ -72,15 +80,15 @@ pub(crate) fn init(addresses: &[u64]) -> Result<(), AllocError> {
     Ok(())
 }
 
-/// Masks every line of every IO-APIC.
+/// Masks every line of every IO-APIC that can interrupt a CPU.
 pub fn mask_all() {
     let io_apics = IO_APICS.lock();
     io_apics.iter().for_each(|io_apic| (0..io_apic.lines()).for_each(|line| io_apic.mask(line)));
 }
 
-/// How many lines there are, and how many of them are not masked.
+/// How many lines there are, and how many of them can interrupt a CPU.
 pub fn lines() -> (usize, usize) {
     let io_apics = IO_APICS.lock();
-    let open = |io_apic: &IoApic| (0..io_apic.lines()).filter(|&line| !io_apic.is_masked(line)).count();
+    let open = |io_apic: &IoApic| (0..io_apic.lines()).filter(|&line| io_apic.is_open(line)).count();
     (io_apics.iter().map(|io_apic| io_apic.lines() as usize).sum(), io_apics.iter().map(open).sum())
 }
