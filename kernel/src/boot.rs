@@ -6,30 +6,32 @@
 
 use crate::{
     arch::{
-        apic, cpu,
+        acpi::Platform,
+        apic, clocks,
+        controls::Controls,
+        cpu,
         cpu_set::CpuSet,
         gdt::Segments,
-        idt,
+        idt, ioapic,
         layout::{DIRECT_MAP_START, IMAGE_MAX, IMAGE_START, LOADER_END, LOADER_START, VMALLOC},
         paging::{BuildError, Tables},
         smp, tlb, trampoline, tsc,
     },
     console::{CommandError, sysctl},
     drivers::{fw_cfg, power, serial},
-    memory::{self, frames},
+    memory::{
+        self, frames,
+        map::{Map, Ranges},
+    },
     println,
     sync::Once,
     threads,
 };
 use alloc::{boxed::Box, format};
-use bootloader_api::{
-    BootInfo, BootloaderConfig,
-    config::Mapping,
-    info::{MemoryRegion, MemoryRegionKind},
-};
+use bootloader_api::{BootInfo, BootloaderConfig, config::Mapping};
 use core::{fmt::Display, ops::Range};
 use protocol::Exit;
-use vmalloc::{Frame, NewError, PAGE_SIZE};
+use vmalloc::{Frame, NewError, PAGE_SHIFT, PAGE_SIZE};
 
 /// Asks the loader for the kernel's address map.
 pub static LOADER_CONFIG: BootloaderConfig = {
@@ -48,13 +50,17 @@ const LOADER_STACK: u64 = 1 << 20;
 const MAIN_STACK: usize = 256 << 10;
 /// Usable memory, in bytes, below which nothing useful would be left.
 const MINIMUM_MEMORY: u64 = 16 << 20;
-/// Firmware and the start code of other CPUs live below.
-const LOW_MEMORY_END: u64 = 1 << 20;
-/// Parts of memory the kernel can tell apart; UEFI machines have some tens.
-const MAX_REGIONS: usize = 256;
 
 static MAIN: Once<fn() -> !> = Once::new();
-static FIRMWARE: Once<smp::Firmware> = Once::new();
+/// What the loader says of the machine, and is needed when its tables are gone.
+static FIRMWARE: Once<Firmware> = Once::new();
+
+struct Firmware {
+    /// Physical address of ACPI's root pointer.
+    rsdp: Option<u64>,
+    /// A place to start other CPUs in.
+    low_frames: Option<Frame>,
+}
 
 /// Defines the kernel's entry point: boots, then calls the given `fn() -> !`.
 #[macro_export]
@@ -70,26 +76,32 @@ macro_rules! entry {
 
 /// Called by the loader, on its page tables and its stack.
 pub fn start(info: &'static mut BootInfo, main: fn() -> !) -> ! {
-    cpu::init(0);
+    // SAFETY: the loader starts one CPU, once.
+    unsafe { cpu::init(0) };
     tlb::init();
-    serial::init();
+    serial::init(info.framebuffer.as_mut());
     crate::arch::gdt::init_early();
     idt::init_early();
+    if let Err(unfit) = Controls::check() {
+        println!("this machine will not do: {unfit}");
+        power::exit(Exit::Unfit);
+    }
+    // SAFETY: just checked. What the loader maps has write-back caches, or none.
+    unsafe { Controls::KERNEL.apply() };
     MAIN.call_once(|| main);
-    FIRMWARE.call_once(|| smp::Firmware {
-        rsdp: info.rsdp_addr.into_option(),
-        low_frames: low_frames(&info.memory_regions),
-    });
     assert_address_map(info);
+    let rsdp = info.rsdp_addr.into_option();
+    let map = Map::new(&mut info.memory_regions);
+    let low = map.low(trampoline::FRAMES * PAGE_SIZE as u64);
+    FIRMWARE
+        .call_once(|| Firmware { rsdp, low_frames: low.map(|range| Frame::new(range.start >> PAGE_SHIFT)) });
 
-    let usable = Regions::of(&info.memory_regions, |kind| kind == MemoryRegionKind::Usable, LOW_MEMORY_END);
-    let bytes: u64 = usable.as_slice().iter().map(|range| range.end - range.start).sum();
+    let bytes: u64 = map.usable().map(|range| range.end - range.start).sum();
     // SAFETY: the loader reports what nobody uses, and maps all memory where the direct map is.
-    if bytes < MINIMUM_MEMORY || !unsafe { frames::init(usable.as_slice()) } {
+    if bytes < MINIMUM_MEMORY || !unsafe { frames::init(map.usable()) } {
         too_little_memory(bytes);
     }
-    let all = Regions::of(&info.memory_regions, is_memory, 0);
-    let tables = match build_tables(all.as_slice()) {
+    let tables = match build_tables(map.all()) {
         Ok(tables) => tables,
         Err(BuildError::OutOfFrames) => too_little_memory(bytes),
         Err(error) => panic!("the kernel has no page tables: {error:?}"),
@@ -122,18 +134,33 @@ extern "C" fn on_own_tables() -> ! {
         println!("too little memory for the interrupt controller's registers: {error}");
         power::exit(Exit::Unfit);
     }
+    let Some(firmware) = FIRMWARE.get() else { unreachable!("set before") };
+    let platform = read_platform(firmware.rsdp);
+    power::init(platform.reset, platform.off);
+    if let Err(error) = ioapic::init(&platform.io_apics) {
+        println!("too little memory for the interrupt controllers' registers: {error}");
+        power::exit(Exit::Unfit);
+    }
     // Before time is measured: in an emulator busy CPUs would disturb that.
-    apic::send_init_to_others();
-    tsc::calibrate();
-    apic::calibrate();
+    // SAFETY: the kernel has started none of them yet.
+    unsafe { apic::send_init_to_others() };
+    if let Err(refusal) = tsc::calibrate(&platform) {
+        println!("the time stamp counter's frequency is unknown: {refusal}");
+        power::exit(Exit::Unfit);
+    }
+    if !clocks::counter_is_invariant() && !cpu::is_virtual() {
+        println!("the time stamp counter is not invariant: time is wrong when CPUs change speed or rest");
+    }
+    if let Err(fault) = apic::calibrate() {
+        println!("no timer: the local APIC's {fault}");
+        power::exit(Exit::Unfit);
+    }
     let parameters = fw_cfg::read(protocol::FW_CFG_PARAMETERS).unwrap_or_default();
     for word in parameters.split_whitespace() {
         assign(word).unwrap_or_else(|error| wrong_parameter(&error));
     }
-    if let Some(firmware) = FIRMWARE.get() {
-        // SAFETY: the loader says so.
-        unsafe { smp::start_all(*firmware) };
-    }
+    // SAFETY: the loader says that nobody uses the frames.
+    unsafe { smp::start_all(platform.apic_ids, firmware.low_frames) };
     let missing = cpu::isolated().without(cpu::online());
     if missing != CpuSet::EMPTY {
         wrong_parameter(&format_args!("isolated={}: there is no CPU {missing}", cpu::isolated()));
@@ -156,6 +183,22 @@ extern "C" fn on_own_tables() -> ! {
     match MAIN.get() {
         Some(main) => main(),
         None => unreachable!("set before"),
+    }
+}
+
+/// What the firmware tells of the machine; nothing, with a line that says so, if it does not.
+fn read_platform(rsdp: Option<u64>) -> Platform {
+    let Some(rsdp) = rsdp else {
+        println!("no other CPUs: the firmware has no ACPI tables");
+        return Platform::default();
+    };
+    // SAFETY: the loader says that it is there.
+    match unsafe { Platform::read(rsdp) } {
+        Ok(platform) => platform,
+        Err(error) => {
+            println!("no other CPUs: the firmware's tables are broken: {error:?}");
+            Platform::default()
+        }
     }
 }
 
@@ -192,75 +235,11 @@ fn assert_address_map(info: &BootInfo) {
     assert!(LOADER_END as usize <= VMALLOC.start);
 }
 
-fn build_tables(memory: &[Range<u64>]) -> Result<Tables, BuildError> {
+fn build_tables(memory: Ranges<'_>) -> Result<Tables, BuildError> {
     let mut tables = Tables::new(frames::take_zeroed)?;
     tables.adopt_image()?;
     for range in memory {
-        tables.map_direct(range.clone())?;
+        tables.map_direct(range)?;
     }
     Ok(tables)
-}
-
-/// A place to start other CPUs in.
-fn low_frames(map: &[MemoryRegion]) -> Option<Frame> {
-    let page = PAGE_SIZE as u64;
-    let place = |region: &MemoryRegion| {
-        // The first page is where real mode's interrupts and many mistakes point to.
-        let first = region.start.next_multiple_of(page).max(page);
-        let end = region.end.min(LOW_MEMORY_END);
-        (first + trampoline::FRAMES * page <= end).then(|| Frame::new(first / page))
-    };
-    map.iter().filter(|region| region.kind == MemoryRegionKind::Usable).find_map(place)
-}
-
-/// Whether a region is memory, whoever uses it, as opposed to devices and holes. The numbers are
-/// UEFI's memory types: loader, boot and runtime services, conventional, ACPI, persistent.
-fn is_memory(kind: MemoryRegionKind) -> bool {
-    match kind {
-        MemoryRegionKind::Usable | MemoryRegionKind::Bootloader => true,
-        MemoryRegionKind::UnknownUefi(kind) => matches!(kind, 1..=7 | 9 | 10 | 14),
-        _ => false,
-    }
-}
-
-/// Page-aligned physical ranges, sorted, neighbours merged.
-struct Regions {
-    ranges: [Range<u64>; MAX_REGIONS],
-    count: usize,
-}
-
-impl Regions {
-    fn of(map: &[MemoryRegion], wanted: impl Fn(MemoryRegionKind) -> bool, from: u64) -> Self {
-        let mut regions = Self { ranges: [const { 0..0 }; MAX_REGIONS], count: 0 };
-        let page = PAGE_SIZE as u64;
-        for region in map.iter().filter(|region| wanted(region.kind)) {
-            let range = region.start.max(from).next_multiple_of(page)..region.end / page * page;
-            if !range.is_empty() {
-                assert!(regions.count < MAX_REGIONS, "the memory map has more than {MAX_REGIONS} parts");
-                regions.ranges[regions.count] = range;
-                regions.count += 1;
-            }
-        }
-        regions.ranges[..regions.count].sort_unstable_by_key(|range| range.start);
-        regions.merge();
-        regions
-    }
-
-    fn merge(&mut self) {
-        let mut kept = 0;
-        for index in 1..self.count {
-            let next = self.ranges[index].clone();
-            if self.ranges[kept].end == next.start {
-                self.ranges[kept].end = next.end;
-            } else {
-                kept += 1;
-                self.ranges[kept] = next;
-            }
-        }
-        self.count = self.count.min(kept + 1);
-    }
-
-    fn as_slice(&self) -> &[Range<u64>] {
-        &self.ranges[..self.count]
-    }
 }

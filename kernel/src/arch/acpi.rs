@@ -1,15 +1,23 @@
-//! The CPUs that the firmware names: ACPI's multiple APIC description table (MADT).
+//! What the firmware tells of the machine in its ACPI tables: CPUs, interrupt controllers, clocks, and
+//! how to reset it and switch it off.
 //!
-//! Source: ACPI specification 6.5, section 5.2.12.
+//! Source: ACPI specification 6.5, sections 5.2.9 (FADT), 5.2.11.1 (DSDT) and 5.2.12 (MADT); IA-PC HPET specification,
+//! section 3.2.4.
 
-use super::{layout::DIRECT_MAP_START, paging};
+use super::{
+    layout::DIRECT_MAP_START,
+    paging,
+    soft_off::{SoftOff, sleep_types},
+};
 use crate::{
     drivers::power,
     memory::{self, direct_map},
     println,
 };
 use acpi::{
-    AcpiError, AcpiHandler, AcpiTables, PhysicalMapping,
+    AcpiError, AcpiHandler, AcpiTables, HpetInfo, PhysicalMapping,
+    address::{AddressSpace, GenericAddress},
+    fadt::Fadt,
     madt::{Madt, MadtEntry},
 };
 use alloc::vec::Vec;
@@ -19,31 +27,86 @@ use vmalloc::{Cache, Frame, PAGE_SHIFT, PAGE_SIZE};
 
 /// The flag of a processor that may be used, in entries of both kinds.
 const ENABLED: u32 = 1 << 0;
+/// No APIC's id: interrupts to it go to all. Firmware gives it to processors that are not there.
+const BROADCAST: u8 = 0xff;
 
-/// The APIC ids of the enabled CPUs, in the table's order, each once. CPUs that could be plugged in
-/// later are none.
-///
-/// # Errors
-/// What is wrong with the tables.
-///
-/// # Safety
-/// `rsdp` is the physical address at which the firmware says its root pointer is.
-pub unsafe fn apic_ids(rsdp: u64) -> Result<Vec<u32>, AcpiError> {
-    // SAFETY: promised by the caller.
-    let tables = unsafe { AcpiTables::from_rsdp(Physical, rsdp as usize) }?;
-    let madt = tables.find_table::<Madt>()?;
-    let mut ids = Vec::new();
-    for entry in madt.get().entries() {
+/// What the tables say. What they do not say, or say of another kind of machine, is missing.
+#[derive(Clone, Debug, Default)]
+pub struct Platform {
+    /// APIC ids of the enabled CPUs, in the table's order, each once. CPUs that could be plugged in later
+    /// are none.
+    pub apic_ids: Vec<u32>,
+    /// Physical addresses of the IO-APICs' registers.
+    pub io_apics: Vec<u64>,
+    /// Physical address of the high precision event timer's registers.
+    pub hpet: Option<u64>,
+    /// The ACPI power management timer's port.
+    pub pm_timer: Option<u16>,
+    /// The port that resets the machine, and the value to write there.
+    pub reset: Option<(u16, u8)>,
+    /// How the machine is switched off.
+    pub off: Option<SoftOff>,
+}
+
+impl Platform {
+    /// Reads the tables.
+    ///
+    /// # Errors
+    /// What is wrong with the root table. A broken table below it counts as missing.
+    ///
+    /// # Safety
+    /// `rsdp` is the physical address at which the firmware says its root pointer is.
+    pub unsafe fn read(rsdp: u64) -> Result<Self, AcpiError> {
+        // SAFETY: promised by the caller.
+        let tables = unsafe { AcpiTables::from_rsdp(Physical, rsdp as usize) }?;
+        let mut platform = Self::default();
+        if let Ok(madt) = tables.find_table::<Madt>() {
+            madt.get().entries().for_each(|entry| platform.add(&entry));
+        }
+        platform.hpet = HpetInfo::new(&tables).ok().map(|hpet| hpet.base_address as u64);
+        if let Ok(fadt) = tables.find_table::<Fadt>() {
+            platform.pm_timer = fadt.pm_timer_block().ok().flatten().and_then(port);
+            let by_register = { fadt.flags }.supports_system_reset_via_fadt();
+            let register = fadt.reset_register().ok().filter(|_| by_register).and_then(port);
+            platform.reset = register.map(|port| (port, fadt.reset_value));
+            platform.off = soft_off(&tables, &fadt);
+        }
+        Ok(platform)
+    }
+
+    fn add(&mut self, entry: &MadtEntry<'_>) {
         let (id, flags) = match entry {
-            MadtEntry::LocalApic(cpu) => (cpu.apic_id.into(), cpu.flags),
+            MadtEntry::LocalApic(cpu) if cpu.apic_id != BROADCAST => (cpu.apic_id.into(), cpu.flags),
             MadtEntry::LocalX2Apic(cpu) => (cpu.x2apic_id, cpu.flags),
-            _ => continue,
+            MadtEntry::IoApic(io_apic) => return self.io_apics.push(io_apic.io_apic_address.into()),
+            _ => return,
         };
-        if flags & ENABLED != 0 && !ids.contains(&id) {
-            ids.push(id);
+        if flags & ENABLED != 0 && !self.apic_ids.contains(&id) {
+            self.apic_ids.push(id);
         }
     }
-    Ok(ids)
+}
+
+/// What the FADT and the table that it names say of switching off.
+fn soft_off(tables: &AcpiTables<Physical>, fadt: &Fadt) -> Option<SoftOff> {
+    let aml = tables.dsdt().ok()?;
+    // SAFETY: the firmware says that the table is there.
+    let mapped = unsafe { Physical.map_physical_region::<u8>(aml.address, aml.length as usize) };
+    // SAFETY: so many bytes are shown while `mapped` lives, and nobody writes them.
+    let bytes = unsafe { core::slice::from_raw_parts(mapped.virtual_start().as_ptr(), aml.length as usize) };
+    let second = fadt.pm1b_control_block().ok().flatten();
+    let handover = u16::try_from(fadt.smi_cmd_port).ok().filter(|&port| port != 0 && fadt.acpi_enable != 0);
+    Some(SoftOff {
+        control: [port(fadt.pm1a_control_block().ok()?), second.and_then(port)],
+        types: sleep_types(bytes)?,
+        handover: handover.map(|port| (port, fadt.acpi_enable)),
+    })
+}
+
+/// The port of a register that is one.
+fn port(register: GenericAddress) -> Option<u16> {
+    let is_port = register.address_space == AddressSpace::SystemIo && register.address != 0;
+    is_port.then(|| u16::try_from(register.address).ok()).flatten()
 }
 
 /// Shows the tables: in the direct map where that has them, else by `ioremap`.

@@ -5,6 +5,7 @@
 
 use super::{cpu, interrupt_flag, interrupts::Vector, tsc};
 use crate::{memory, sync::Once};
+use calibration::Fault;
 use core::fmt;
 use vmalloc::{AllocError, Cache, PAGE_SIZE};
 use x86_64::{instructions::port::Port, registers::model_specific::Msr};
@@ -58,6 +59,9 @@ static MODE: Once<Mode> = Once::new();
 /// Counts of the timer in a cycle of the time stamp counter, in parts of 2^32.
 static TIMER_SCALE: Once<u64> = Once::new();
 
+/// Counts a second of the timer, at least: its clock is that of a bus or a crystal.
+const SLOWEST_TIMER: u64 = 1_000_000;
+
 const APIC_BASE: u32 = 0x1b;
 const BASE_X2APIC: u64 = 1 << 10;
 const BASE_ENABLED: u64 = 1 << 11;
@@ -76,12 +80,14 @@ const DELIVER_START: u32 = 6 << 8;
 const LEVEL_ASSERT: u32 = 1 << 14;
 const TO_ALL_OTHERS: u32 = 3 << 18;
 const DELIVERY_PENDING: u32 = 1 << 12;
+/// Looks at a command under way: some milliseconds, a thousand times what one takes.
+const DELIVERY_LOOKS: usize = 1 << 16;
 
 /// Prepares the boot CPU's APIC, and masks the two 8259 interrupt controllers.
 ///
 /// # Errors
 /// The registers could not be mapped.
-pub fn init() -> Result<(), AllocError> {
+pub(crate) fn init() -> Result<(), AllocError> {
     let features = raw_cpuid::CpuId::new().get_feature_info();
     let mode = match features.is_some_and(|features| features.has_x2apic()) {
         true => Mode::X2apic,
@@ -101,19 +107,27 @@ pub fn init() -> Result<(), AllocError> {
     Ok(())
 }
 
-/// Measures the timer, for [`set_timer`]; after the time stamp counter was measured.
-pub fn calibrate() {
-    TIMER_SCALE.call_once(|| {
-        write(Register::TimerInitial, u32::MAX);
-        let hertz = tsc::hertz_of(|| u64::from(u32::MAX - read(Register::TimerCurrent)));
-        write(Register::TimerInitial, 0);
-        (hertz << 32) / (tsc::kilohertz() * 1000).max(1)
-    });
+/// Measures the timer, for [`set_timer`]; after the time stamp counter was measured. Called once, by the
+/// boot CPU.
+///
+/// # Errors
+/// The timer does not count, or too slowly to tell ticks by.
+pub(crate) fn calibrate() -> Result<(), Fault> {
+    write(Register::TimerInitial, u32::MAX);
+    let measured =
+        calibration::measure(&mut tsc::Counter, &mut || u64::from(u32::MAX - read(Register::TimerCurrent)));
+    write(Register::TimerInitial, 0);
+    let hertz = measured?;
+    if hertz < SLOWEST_TIMER {
+        return Err(Fault::StandsStill);
+    }
+    TIMER_SCALE.call_once(|| ((u128::from(hertz) << 32) / u128::from(tsc::kilohertz() * 1000)) as u64);
+    Ok(())
 }
 
 /// Prepares the APIC of the CPU this runs on: every source of its own masked, interrupts from other
 /// CPUs let through.
-pub fn init_cpu() {
+pub(super) fn init_cpu() {
     let mut base = Msr::new(APIC_BASE);
     // SAFETY: enabled first, then switched to x2APIC: the only order allowed (section 12.12.5).
     unsafe {
@@ -172,7 +186,7 @@ pub fn largest_id() -> u32 {
 
 /// Ends the interrupt being handled, so that the next can come.
 #[inline]
-pub fn end_of_interrupt() {
+pub(super) fn end_of_interrupt() {
     write(Register::EndOfInterrupt, 0);
 }
 
@@ -186,9 +200,11 @@ pub(super) fn send_nmi(cpu: usize) {
     command(cpu::apic_id(cpu), DELIVER_NMI | LEVEL_ASSERT);
 }
 
-/// Resets all other CPUs, whoever they are; each then waits for [`send_start`]. Called once, at boot,
-/// when all they may do is to spin in a loop of the firmware's.
-pub fn send_init_to_others() {
+/// Resets all other CPUs, whoever they are; each then waits for [`send_start`].
+///
+/// # Safety
+/// None of them runs the kernel: all they may do is to spin in a loop of the firmware's.
+pub(crate) unsafe fn send_init_to_others() {
     command(0, DELIVER_INIT | LEVEL_ASSERT | TO_ALL_OTHERS);
 }
 
@@ -198,7 +214,7 @@ pub(super) fn send_start(apic_id: u32, page: u8) {
 }
 
 /// Lets the timer of the CPU this runs on interrupt it, once each time it is set.
-pub fn start_timer() {
+pub(crate) fn start_timer() {
     write(Register::LocalTimer, Vector::Timer as u32);
 }
 
@@ -208,7 +224,7 @@ pub fn start_timer() {
 ///
 /// # Panics
 /// Before [`calibrate`].
-pub fn set_timer(deadline: u64) {
+pub(crate) fn set_timer(deadline: u64) {
     let Some(&scale) = TIMER_SCALE.get() else { panic!("the timer is used before it was measured") };
     let cycles = deadline.saturating_sub(tsc::now());
     let counts = (u128::from(cycles) * u128::from(scale)) >> 32;
@@ -229,9 +245,9 @@ fn command(apic_id: u32, what: u32) {
         }
         // A handler between the halves could send something else.
         Mode::Xapic { .. } => interrupt_flag::without_interrupts(|| {
-            while read(Register::Command) & DELIVERY_PENDING != 0 {
-                core::hint::spin_loop();
-            }
+            let is_pending = |_| read(Register::Command) & DELIVERY_PENDING != 0;
+            // Else the last one was lost, which whoever waits for its effect finds out.
+            let _delivered = !(0..DELIVERY_LOOKS).all(is_pending);
             write(Register::CommandHigh, apic_id << 24);
             write(Register::Command, what);
         }),

@@ -20,14 +20,7 @@ use core::{
     sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
 };
 use vmalloc::{CpuPin, LockClass, MAX_CPUS};
-use x86_64::{
-    VirtAddr,
-    instructions::interrupts,
-    registers::{
-        control::{Cr0, Cr0Flags, Cr4, Cr4Flags},
-        model_specific::{Efer, EferFlags, GsBase},
-    },
-};
+use x86_64::{VirtAddr, instructions::interrupts, registers::model_specific::GsBase};
 
 /// What one CPU knows of itself. Others may read it.
 #[repr(C, align(128))]
@@ -72,18 +65,13 @@ static ONLINE: AtomicU64 = AtomicU64::new(0);
 /// The CPUs that threads run on only if they ask for them, as the bits of a [`CpuSet`].
 static ISOLATED: AtomicU64 = AtomicU64::new(0);
 
-/// Makes the [`Cpu`] numbered `number` known to the CPU this runs on, and turns on the protections
-/// that the kernel counts on. For the boot sequence: once on each CPU, each with a number of its own.
-pub(crate) fn init(number: usize) {
+/// Makes the [`Cpu`] numbered `number` known to the CPU this runs on.
+///
+/// # Safety
+/// No other CPU has the number, and this one has none yet.
+pub(crate) unsafe fn init(number: usize) {
     CPUS[number].number.store(number as u32, Ordering::Relaxed);
     GsBase::write(VirtAddr::from_ptr(&CPUS[number]));
-    // SAFETY: the loader mapped data non-executable with this bit set already; write protection
-    // and global pages only restrict and speed up what the page tables say.
-    unsafe {
-        Efer::update(|efer| efer.insert(EferFlags::NO_EXECUTE_ENABLE));
-        Cr0::update(|cr0| cr0.insert(Cr0Flags::WRITE_PROTECT));
-        Cr4::update(|cr4| cr4.insert(Cr4Flags::PAGE_GLOBAL));
-    }
     sections::follow_switch();
 }
 
@@ -390,6 +378,12 @@ pub fn halt() -> ! {
         interrupts::disable();
         x86_64::instructions::hlt();
     }
+}
+
+/// Whether the CPU belongs to a virtual machine, by what its hypervisor says. Ports that a real machine may use
+/// for anything belong to a virtual one's devices, or to none.
+pub fn is_virtual() -> bool {
+    raw_cpuid::CpuId::new().get_feature_info().is_some_and(|features| features.has_hypervisor())
 }
 
 /// The brand string, for reports.

@@ -10,7 +10,6 @@ use x86_64::registers::control::Cr2;
 /// All registers as the entry stubs save them, lowest address first.
 #[repr(C)]
 #[derive(Debug)]
-#[expect(missing_docs, reason = "the fields are the registers of these names")]
 pub struct Registers {
     pub rax: u64,
     pub rbx: u64,

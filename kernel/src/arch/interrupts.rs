@@ -9,7 +9,7 @@ use super::{
     exceptions::Registers,
     interrupt_flag,
     sections::{self, Kind},
-    tlb,
+    tlb, tsc,
 };
 use crate::{
     lock_class,
@@ -18,7 +18,7 @@ use crate::{
 };
 use core::{
     panic::Location,
-    sync::atomic::{AtomicPtr, AtomicU64, Ordering},
+    sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering},
 };
 use vmalloc::MAX_CPUS;
 use x86_64::registers::rflags::RFlags;
@@ -113,26 +113,34 @@ pub(super) fn handle(registers: &mut Registers) {
 static CALLER: SpinLock<()> = SpinLock::new(lock_class!("call to another CPU"), ());
 /// A `fn()`; null when it was called.
 static CALLED: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
+/// The CPU that is to call it. Others may be sent the interrupt by mistake.
+static CALLEE: AtomicUsize = AtomicUsize::new(0);
+/// Microseconds after which a CPU that does not answer is broken; as for flushes.
+const CALL_LIMIT: u64 = 30_000_000;
 
 /// Calls `function` on a CPU that is online, in an interrupt, and waits until it returned.
 /// Interrupts are on: two CPUs may call each other.
+///
+/// # Panics
+/// Interrupts are off, the CPU is not online, or it does not answer for half a minute.
 pub fn call_on(cpu: usize, function: fn()) {
     assert!(x86_64::instructions::interrupts::are_enabled(), "this CPU could not answer others meanwhile");
+    assert!(cpu::online().contains(cpu), "CPU {cpu} is not online: it would never answer");
     let _pin = Pin::new();
     if cpu == cpu::current() {
         return interrupt_flag::without_interrupts(function);
     }
     let _caller = CALLER.lock();
+    CALLEE.store(cpu, Ordering::Relaxed);
     CALLED.store(function as *mut (), Ordering::Release);
     apic::send(cpu, Vector::Call);
-    while !CALLED.load(Ordering::Acquire).is_null() {
-        core::hint::spin_loop();
-    }
+    let answered = tsc::spin_until(CALL_LIMIT, || CALLED.load(Ordering::Acquire).is_null());
+    assert!(answered, "CPU {cpu} has not answered a call for {} seconds", CALL_LIMIT / 1_000_000);
 }
 
 fn answer_call() {
     let function = CALLED.load(Ordering::Acquire);
-    if !function.is_null() {
+    if !function.is_null() && CALLEE.load(Ordering::Relaxed) == cpu::current() {
         // SAFETY: only `call_on` stores anything else than null here, and that is a `fn()`.
         let function = unsafe { core::mem::transmute::<*mut (), fn()>(function) };
         function();

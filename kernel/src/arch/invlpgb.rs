@@ -52,7 +52,7 @@ pub fn operands(range: Range<usize>, most: NonZeroU16) -> impl Iterator<Item = O
 static MOST_PAGES: AtomicU16 = AtomicU16::new(0);
 
 /// Looks whether the CPUs can broadcast. Called once, on the boot CPU.
-pub fn init() {
+pub(super) fn init() {
     let features = raw_cpuid::CpuId::new().get_processor_capacity_feature_info();
     if let Some(features) = features.filter(|features| features.has_invlpgb()) {
         MOST_PAGES.store(features.invlpgb_max_pages().max(1), Ordering::Relaxed);

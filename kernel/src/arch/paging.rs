@@ -11,7 +11,7 @@ use vmalloc::{Frame, PAGE_SHIFT, PAGE_SIZE};
 use x86_64::{
     PhysAddr,
     registers::control::Cr3,
-    structures::paging::{PageTable, PageTableFlags as Flags},
+    structures::paging::{PageTable, PageTableFlags as Flags, page_table::PageTableEntry},
 };
 
 const MIB_2: u64 = 2 << 20;
@@ -19,7 +19,7 @@ const GIB_1: u64 = 1 << 30;
 
 /// Why the kernel has no page tables of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BuildError {
+pub(crate) enum BuildError {
     /// No frame for a table.
     OutOfFrames,
     /// The loader mapped a page of the kernel image writable and executable.
@@ -35,7 +35,7 @@ pub enum BuildError {
 }
 
 /// Page tables that no CPU uses yet.
-pub struct Tables {
+pub(crate) struct Tables {
     root: Frame,
     take_frame: fn() -> Option<Frame>,
     large_pages: bool,
@@ -152,6 +152,16 @@ unsafe fn page_table<'a>(frame: Frame) -> &'a mut PageTable {
     unsafe { direct_map::pointer(frame).cast::<PageTable>().as_mut() }
 }
 
+/// An entry of a table that CPUs use, and may change meanwhile: so it is read once, and there is no reference to the
+/// table.
+///
+/// # Safety
+/// The frame is a page table, and the slot one of its 512.
+unsafe fn entry_in_use(table: Frame, slot: usize) -> PageTableEntry {
+    // SAFETY: the direct map shows every frame; the caller promises the rest.
+    unsafe { direct_map::pointer(table).cast::<PageTableEntry>().add(slot).read_volatile() }
+}
+
 /// What the tables in use map at an address of the kernel image.
 fn loader_mapping(address: u64) -> Option<(Frame, Flags)> {
     let found = lookup(address)?;
@@ -174,8 +184,8 @@ pub struct Mapping {
 pub fn lookup(address: u64) -> Option<Mapping> {
     let mut table = root_in_use();
     for level in (1..=4).rev() {
-        // SAFETY: the tables in use are page tables; the entry is read, and the reference gone, at once.
-        let entry = unsafe { page_table(table) }[index(address, level)].clone();
+        // SAFETY: the tables in use are page tables.
+        let entry = unsafe { entry_in_use(table, index(address, level)) };
         let (physical, flags) = (entry.addr().as_u64(), entry.flags());
         if !flags.contains(Flags::PRESENT) {
             return None;
@@ -189,7 +199,7 @@ pub fn lookup(address: u64) -> Option<Mapping> {
 }
 
 /// Calls `visit` with the first address and the mapping of every page that the tables in use map.
-/// Returns how many tables there are.
+/// Returns how many tables there are. Of tables that are given back meanwhile, what it finds means nothing.
 pub fn walk(mut visit: impl FnMut(u64, Mapping)) -> usize {
     walk_table(root_in_use(), 4, 0, &mut visit)
 }
@@ -198,7 +208,7 @@ fn walk_table(table: Frame, level: u32, base: u64, visit: &mut impl FnMut(u64, M
     let mut tables = 1;
     for slot in 0..512 {
         // SAFETY: as in `lookup`.
-        let entry = unsafe { page_table(table) }[slot].clone();
+        let entry = unsafe { entry_in_use(table, slot) };
         let (physical, flags) = (entry.addr().as_u64(), entry.flags());
         if !flags.contains(Flags::PRESENT) {
             continue;
@@ -209,11 +219,16 @@ fn walk_table(table: Frame, level: u32, base: u64, visit: &mut impl FnMut(u64, M
         }
         if level == 1 || flags.contains(Flags::HUGE_PAGE) {
             visit(address, Mapping { physical, level, flags });
-        } else {
+        } else if is_memory(physical) {
             tables += walk_table(Frame::new(physical >> PAGE_SHIFT), level - 1, address, visit);
         }
     }
     tables
+}
+
+/// Whether the direct map shows a physical address. Its tables never change.
+fn is_memory(physical: u64) -> bool {
+    physical < DIRECT_MAP_END - DIRECT_MAP_START && lookup(DIRECT_MAP_START + physical).is_some()
 }
 
 fn root_in_use() -> Frame {

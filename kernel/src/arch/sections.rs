@@ -62,7 +62,7 @@ pub fn switch() -> &'static AtomicUsize {
 }
 
 /// Has the CPU this runs on measure, or not, as the switch says. Called with interrupts off.
-pub fn follow_switch() {
+pub(crate) fn follow_switch() {
     let on = SWITCH.load(Ordering::Relaxed) != 0;
     if on != cpu::is_metered() {
         // Of what is under way the beginning is not known, or the end will not be.

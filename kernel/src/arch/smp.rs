@@ -5,7 +5,8 @@
 //! CPU that starts it, so that it cannot fail.
 
 use super::{
-    acpi, apic, controls::Controls, cpu, gdt::Segments, idt, stack::Stack, tlb, trampoline::Trampoline, tsc,
+    apic, controls::Controls, cpu, gdt::Segments, idt, stack::Stack, tlb, trampoline::Trampoline, tsc,
+    tsc_sync::Exchange,
 };
 use crate::{
     lock_class, println,
@@ -16,7 +17,7 @@ use alloc::{boxed::Box, vec::Vec};
 use core::{
     fmt,
     ptr::null_mut,
-    sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering},
+    sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering},
 };
 use vmalloc::{AllocError, Frame, MAX_CPUS};
 
@@ -61,10 +62,10 @@ impl core::error::Error for StartError {}
 /// What a starting CPU is given.
 struct Start {
     number: usize,
-    controls: Controls,
     segments: Segments,
     stack: Stack,
     arrived: AtomicBool,
+    clocks: Exchange,
 }
 
 /// For one start at a time; `None` without low memory.
@@ -72,45 +73,31 @@ static TRAMPOLINE: SpinLock<Option<Trampoline>> = SpinLock::new(lock_class!("tra
 /// The start under way.
 static START: AtomicPtr<Start> = AtomicPtr::new(null_mut());
 
+/// CPUs whose time stamp counters are out of step with the boot CPU's, and by how many cycles at most.
+static OUT_OF_STEP: AtomicUsize = AtomicUsize::new(0);
+static FARTHEST: AtomicU64 = AtomicU64::new(0);
+
 static FIRMWARE_IDS: Once<Vec<u32>> = Once::new();
 
-/// What the loader says of the machine, and starting CPUs needs.
-#[derive(Clone, Copy, Debug)]
-pub struct Firmware {
-    /// Physical address of ACPI's root pointer.
-    pub rsdp: Option<u64>,
-    /// First of [`trampoline::FRAMES`](super::trampoline::FRAMES) contiguous frames below 1 MiB, from
-    /// the second frame on, that nobody uses and the direct map shows.
-    pub low_frames: Option<Frame>,
-}
-
 /// Starts all CPUs that the firmware names, after [`apic::send_init_to_others`]; each that is left out
-/// is reported in one line. Called once, by the boot CPU.
+/// is reported in one line. Called once, by the boot CPU. `low_frames` is the first of
+/// [`trampoline::FRAMES`](super::trampoline::FRAMES) contiguous ones, if there are any.
 ///
 /// # Safety
-/// What `firmware` says is so.
-pub unsafe fn start_all(firmware: Firmware) {
+/// The kernel is being booted: see [`start`]. The frames are below 1 MiB, from the second frame on; nobody uses them,
+/// and the direct map shows them.
+pub(crate) unsafe fn start_all(apic_ids: Vec<u32>, low_frames: Option<Frame>) {
     let boot_id = apic::id();
     cpu::set_online(0, boot_id);
     // SAFETY: promised by the caller.
-    *TRAMPOLINE.lock() = firmware.low_frames.map(|frames| unsafe { Trampoline::new(frames, enter) });
+    *TRAMPOLINE.lock() = low_frames.map(|frames| unsafe { Trampoline::new(frames, enter) });
     // Counted from now, not from when they were told to.
     tsc::spin_until(RESET_TIME, || false);
-    let Some(rsdp) = firmware.rsdp else {
-        println!("no other CPUs: the firmware has no ACPI tables");
-        return;
-    };
-    // SAFETY: promised by the caller.
-    let ids = match unsafe { acpi::apic_ids(rsdp) } {
-        Ok(ids) => FIRMWARE_IDS.call_once(|| ids),
-        Err(error) => {
-            println!("no other CPUs: the firmware's tables are broken: {error:?}");
-            return;
-        }
-    };
+    let ids = FIRMWARE_IDS.call_once(|| apic_ids);
     let others = || ids.iter().copied().filter(|&id| id != boot_id);
     for id in others().take(MAX_CPUS - 1) {
-        if let Err(error) = start(id, START_LIMIT) {
+        // SAFETY: only the boot sequence calls this.
+        if let Err(error) = unsafe { start(id, START_LIMIT) } {
             println!("the CPU with APIC id {id} is left out: {error}");
         }
     }
@@ -119,6 +106,13 @@ pub unsafe fn start_all(firmware: Firmware) {
             println!("{} of {} CPUs are left out: {}", count + 1 - MAX_CPUS, count + 1, StartError::TooMany)
         }
         _ => {}
+    }
+    let (apart, farthest) = (OUT_OF_STEP.load(Ordering::Relaxed), FARTHEST.load(Ordering::Relaxed));
+    if apart > 0 {
+        let farthest = tsc::microseconds(farthest);
+        println!(
+            "{apart} CPUs' time stamp counters are out of step, by {farthest} us: so are sleeps and traces"
+        );
     }
 }
 
@@ -132,14 +126,18 @@ pub fn firmware_ids() -> &'static [u32] {
 ///
 /// # Errors
 /// See [`StartError`]; what the CPU was to be given is free again, and should it come late it halts.
-pub fn start(apic_id: u32, limit: u64) -> Result<usize, StartError> {
+///
+/// # Safety
+/// No CPU has this APIC id, or the kernel is still being booted: there are no threads, and nobody flushes
+/// translations. Whoever does so is not told of a CPU that comes meanwhile.
+pub unsafe fn start(apic_id: u32, limit: u64) -> Result<usize, StartError> {
     // Nothing is allocated under the trampoline's lock, nor given back.
     let start = Box::new(Start {
         number: 0,
-        controls: Controls::of_this_cpu(),
         segments: Segments::new().map_err(StartError::OutOfMemory)?,
         stack: Stack::new(IDLE_STACK).map_err(StartError::OutOfMemory)?,
         arrived: AtomicBool::new(false),
+        clocks: Exchange::new(),
     });
     call(apic_id, limit, start).map_err(|(error, _unused)| error)
 }
@@ -176,6 +174,11 @@ fn call(apic_id: u32, limit: u64, mut start: Box<Start>) -> Result<usize, (Start
     while !arrived() {
         core::hint::spin_loop();
     }
+    let apart = given.clocks.ask();
+    if apart > 0 {
+        OUT_OF_STEP.fetch_add(1, Ordering::Relaxed);
+        FARTHEST.fetch_max(apart, Ordering::Relaxed);
+    }
     cpu::set_online(number, apic_id);
     Ok(number)
 }
@@ -185,15 +188,19 @@ extern "C" fn enter() -> ! {
     // SAFETY: this CPU took the stack that was offered, so it is kept for ever; and no other start
     // begins before this CPU has arrived.
     let start: &'static Start = unsafe { &*START.load(Ordering::Acquire) };
-    // SAFETY: they are those of the CPU that starts this one.
-    unsafe { start.controls.apply() };
-    cpu::init(start.number);
+    // SAFETY: the boot CPU was found fit for them and has them, with the same page tables. The number was
+    // kept for this CPU.
+    unsafe {
+        Controls::KERNEL.apply();
+        cpu::init(start.number);
+    }
     cpu::set_stack(&start.stack.range());
     start.segments.load();
     idt::load();
     apic::init_cpu();
     start.arrived.store(true, Ordering::Release);
     while !cpu::online().contains(start.number) {
+        start.clocks.answer();
         core::hint::spin_loop();
     }
     tlb::init_cpu();
@@ -207,7 +214,7 @@ static STOPPING: AtomicBool = AtomicBool::new(false);
 const STOP_LIMIT: u64 = 100_000;
 
 /// Stops all other CPUs for good, by NMIs, and waits until they have, but not for long.
-pub fn stop_others() {
+pub(crate) fn stop_others() {
     let this = cpu::current();
     STOPPING.store(true, Ordering::Release);
     let others = || cpu::online().iter().filter(|&cpu| cpu != this);
@@ -217,12 +224,12 @@ pub fn stop_others() {
 }
 
 /// Whether a CPU stops all others.
-pub fn is_stopping() -> bool {
+pub(crate) fn is_stopping() -> bool {
     STOPPING.load(Ordering::Acquire)
 }
 
 /// Stops this CPU for good, for one that calls [`stop_others`].
-pub fn stop_this() -> ! {
+pub(crate) fn stop_this() -> ! {
     STOPPED.fetch_add(1, Ordering::Release);
     cpu::halt();
 }

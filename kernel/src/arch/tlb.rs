@@ -20,28 +20,38 @@ static SHOOTDOWN: Once<Shootdown> = Once::new();
 
 /// Which CPUs may still use old translations.
 #[inline]
-pub fn shootdown() -> &'static Shootdown {
+pub(crate) fn shootdown() -> &'static Shootdown {
     match SHOOTDOWN.get() {
         Some(shootdown) => shootdown,
         None => panic!("translations change before CPUs can be made to forget them"),
     }
 }
 
+/// What a CPU has flushed.
+pub fn counters(cpu: usize) -> &'static Counters {
+    shootdown().counters(cpu)
+}
+
+/// Calls `look` with interrupts off: whatever table it finds linked is not given back before it returns.
+pub fn look(look: impl FnOnce()) {
+    shootdown().look(&Cpus, look);
+}
+
 /// The sum of one count over all CPUs.
 pub fn total(of: impl Fn(&Counters) -> &AtomicU64) -> u64 {
-    cpu::online().iter().map(|number| of(shootdown().counters(number)).load(Ordering::Relaxed)).sum()
+    cpu::online().iter().map(|number| of(counters(number)).load(Ordering::Relaxed)).sum()
 }
 
 /// Called once, on the boot CPU.
 #[inline(never)]
-pub fn init() {
+pub(crate) fn init() {
     invlpgb::init();
     SHOOTDOWN.call_once(Shootdown::new);
 }
 
 /// The CPUs of this machine.
 #[derive(Clone, Copy, Debug)]
-pub struct Cpus;
+pub(crate) struct Cpus;
 
 impl Flusher for Cpus {
     fn here(&self) -> usize {
@@ -97,7 +107,7 @@ impl Flusher for Cpus {
 }
 
 /// Lets the CPU this runs on take part in shootdowns.
-pub fn init_cpu() {
+pub(crate) fn init_cpu() {
     let pin = Pin::new();
     shootdown().set_online(&Cpus, cpu::is_isolated(cpu::current()));
     drop(pin);
@@ -109,16 +119,16 @@ pub fn flush_here() {
 }
 
 /// This CPU is about to stop until the next interrupt. Called with interrupts off.
-pub fn enter_idle() {
+pub(crate) fn enter_idle() {
     shootdown().enter_idle(&Cpus);
 }
 
 /// Called at the beginning of each interrupt.
-pub fn leave_idle() {
+pub(crate) fn leave_idle() {
     shootdown().leave_idle(&Cpus);
 }
 
 /// Called on a CPU to which another one sent `Vector::Flush`, with interrupts off.
-pub fn on_interrupt() {
+pub(crate) fn on_interrupt() {
     shootdown().answer(&Cpus);
 }

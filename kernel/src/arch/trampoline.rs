@@ -36,7 +36,7 @@ struct Parameters {
     on_kernel_tables: u64,
     kernel_root: u64,
     enter: u64,
-    /// The low 8 bits of the called CPU's id.
+    /// The called CPU's.
     apic_id: AtomicU32,
     /// The end of its stack; 0 once the CPU has taken it.
     stack: AtomicU64,
@@ -89,9 +89,22 @@ global_asm!(
     ".code64",
     "mov esi, esi", // the upper half is undefined after the change of mode
     // Only the CPU that is called may take the stack, and only once: one that was given up may come late.
+    // Its id: leaf 0xb has all 32 bits (Intel SDM 3A, section 12.12.8.1), leaf 1 the lower eight.
+    "xor eax, eax",
+    "cpuid",
+    "cmp eax, 0xb",
+    "jb 3f",
+    "mov eax, 0xb",
+    "xor ecx, ecx",
+    "cpuid",
+    "test ebx, ebx", // nothing is known by that leaf
+    "mov ebx, edx",
+    "jnz 4f",
+    "3:",
     "mov eax, 1",
     "cpuid",
     "shr ebx, 24",
+    "4:",
     "cmp ebx, [rsi + {parameters} + {apic_id}]",
     "jne 2f",
     "xor eax, eax",
@@ -200,7 +213,7 @@ impl Trampoline {
     /// it starts in.
     pub fn offer(&mut self, apic_id: u32, stack: usize) -> u8 {
         let parameters = self.parameters();
-        parameters.apic_id.store(apic_id & 0xff, Ordering::Relaxed);
+        parameters.apic_id.store(apic_id, Ordering::Relaxed);
         parameters.stack.store(stack as u64, Ordering::Release);
         self.code.number() as u8
     }

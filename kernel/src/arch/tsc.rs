@@ -2,19 +2,11 @@
 //!
 //! Under `-icount` it counts instructions, each as 2^shift nanoseconds.
 
-use crate::sync::Once;
-use x86_64::instructions::port::{Port, PortReadOnly};
+use super::{acpi::Platform, clocks};
+use crate::{println, sync::Once};
+use calibration::{Clock, Refusal};
 
 static KILOHERTZ: Once<u64> = Once::new();
-
-/// Ticks of the programmable interval timer in a second.
-const PIT_HERTZ: u64 = 1_193_182;
-/// Ticks that one measurement waits for: about 5 ms.
-const PIT_TICKS: u64 = PIT_HERTZ / 200;
-/// Measurements of a counter, at most.
-const MEASUREMENTS: usize = 64;
-/// Measurements that have to agree.
-const AGREEING: usize = 3;
 
 /// The counter now, in cycles. Earlier instructions are done; later ones may have started.
 #[inline]
@@ -26,58 +18,34 @@ pub fn now() -> u64 {
     }
 }
 
-/// Measures the counter.
-pub fn calibrate() {
-    KILOHERTZ.call_once(|| (hertz_of(now) / 1000).max(1));
-}
-
-/// How fast a counter runs, in counts a second, against the interval timer.
-pub(super) fn hertz_of(counter: impl Fn() -> u64) -> u64 {
-    let measurements = (0..MEASUREMENTS).map(|_| counts_in_pit_ticks(&counter));
-    undisturbed(measurements) * PIT_HERTZ / PIT_TICKS
-}
-
-/// The least of some measurements. What disturbs one (an emulator that had to wait for its host) makes it larger,
-/// so the least is the best; and when three agree with it to a 256th, there need be no more.
-#[must_use]
-pub fn undisturbed(measurements: impl Iterator<Item = u64>) -> u64 {
-    let (mut least, mut agreeing) = (u64::MAX, 0);
-    for counts in measurements {
-        if counts.abs_diff(least) <= least / 256 {
-            agreeing += 1;
-        } else if counts < least {
-            agreeing = 1;
-        }
-        least = least.min(counts);
-        if agreeing == AGREEING {
-            break;
-        }
+/// Finds out how fast the counter runs. Called once, by the boot CPU.
+///
+/// # Errors
+/// The machine has no clock to measure it by, or clocks that disagree.
+pub(crate) fn calibrate(platform: &Platform) -> Result<(), Refusal> {
+    let decision = calibration::decide(clocks::findings(platform, now))?;
+    if decision.confirmed_by.is_none() {
+        println!("time is measured by one clock alone, with nothing to confirm it: {}", decision.source);
     }
-    least
+    KILOHERTZ.call_once(|| decision.hertz / 1000);
+    Ok(())
 }
 
-/// How far a counter comes in [`PIT_TICKS`] of channel 2 of the interval timer.
-fn counts_in_pit_ticks(counter: impl Fn() -> u64) -> u64 {
-    let mut gate = Port::<u8>::new(0x61);
-    let mut data = Port::<u8>::new(0x42);
-    let mut command = Port::<u8>::new(0x43);
-    let mut status = PortReadOnly::<u8>::new(0x61);
-    // SAFETY: these are the interval timer's ports on every PC; channel 2 drives only the
-    // speaker, which bit 1 of the gate keeps silent.
-    let (start, end) = unsafe {
-        let idle = gate.read() & 0xfc;
-        gate.write(idle);
-        command.write(0b1011_0000); // channel 2, both bytes, one-shot
-        data.write(PIT_TICKS as u8);
-        data.write((PIT_TICKS >> 8) as u8);
-        let start = counter();
-        gate.write(idle | 1);
-        while status.read() & 1 << 5 == 0 {
-            core::hint::spin_loop();
-        }
-        (start, counter())
-    };
-    end - start
+/// The counter as a clock, to measure others by. Needs [`calibrate`].
+pub(super) struct Counter;
+
+impl Clock for Counter {
+    fn hertz(&self) -> u64 {
+        kilohertz() * 1000
+    }
+
+    fn bits(&self) -> u32 {
+        u64::BITS
+    }
+
+    fn read(&mut self) -> u64 {
+        now()
+    }
 }
 
 /// Spins until `done` or until `microseconds` have passed; whether it was done in time. Needs
@@ -86,7 +54,8 @@ pub fn spin_until(microseconds: u64, done: impl Fn() -> bool) -> bool {
     let cycles = microseconds * kilohertz() / 1000;
     let start = now();
     while !done() {
-        if now() - start >= cycles {
+        // The thread may have come to a CPU whose counter is behind.
+        if now().saturating_sub(start) >= cycles {
             return done();
         }
         core::hint::spin_loop();

@@ -51,7 +51,7 @@ fn print_counts() {
     let titles = COUNTS.map(|(title, _)| format!("{title:>9}")).concat();
     println!("      {titles}");
     for number in cpu::online().iter() {
-        let counters = tlb::shootdown().counters(number);
+        let counters = tlb::counters(number);
         let counts = COUNTS.map(|(_, of)| format!("{:>9}", of(counters).load(Ordering::Relaxed))).concat();
         println!("CPU {number:<2}{counts}");
     }
@@ -63,7 +63,7 @@ fn print_counts() {
 
 fn each_counter(change: impl Fn(&AtomicU64)) {
     for number in cpu::online().iter() {
-        let counters = tlb::shootdown().counters(number);
+        let counters = tlb::counters(number);
         COUNTS.iter().for_each(|(_, of)| change(of(counters)));
         change(BROADCASTS(counters));
     }

@@ -1,7 +1,9 @@
 //! QEMU's firmware configuration device: small files that the host hands to the guest.
 //!
 //! Source: QEMU, docs/specs/fw_cfg.rst. Without the device every file is missing.
+//! A machine that is not virtual is not asked: what is at the ports there nobody knows.
 
+use crate::arch::cpu;
 use alloc::{string::String, vec, vec::Vec};
 use x86_64::instructions::port::{Port, PortReadOnly};
 
@@ -11,11 +13,15 @@ const KEY_SIGNATURE: u16 = 0x00;
 const KEY_DIRECTORY: u16 = 0x19;
 const NAME_LENGTH: usize = 56;
 
-/// The text of the file called `name`; `None` if there is no such file.
+/// The text of the file called `name`; `None` if there is no such file. Called by one thread at a time: the device
+/// goes from byte to byte.
 ///
 /// # Panics
 /// If the file is not UTF-8: the host runner writes no other.
-pub fn read(name: &str) -> Option<String> {
+pub(crate) fn read(name: &str) -> Option<String> {
+    if !cpu::is_virtual() {
+        return None;
+    }
     select(KEY_SIGNATURE);
     if take::<4>() != *b"QEMU" {
         return None;

@@ -80,7 +80,7 @@ fn free(name: &str, policy: Policy, exhausted: bool) -> Result<u64, CommandError
 
 /// Full flushes of the CPU this runs on.
 fn full_flushes() -> u64 {
-    tlb::shootdown().counters(cpu::current()).full.load(Ordering::Relaxed)
+    tlb::counters(cpu::current()).full.load(Ordering::Relaxed)
 }
 
 /// All free frames, in a list through the frames themselves.

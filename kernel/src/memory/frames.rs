@@ -65,21 +65,20 @@ pub struct Counts {
 ///
 /// # Safety
 /// Nobody else uses the memory, and the direct map shows it.
-pub unsafe fn init(usable: &[Range<u64>]) -> bool {
-    let in_frames = |range: &Range<u64>| range.start >> PAGE_SHIFT..range.end >> PAGE_SHIFT;
-    let (Some(first), Some(last)) = (usable.first(), usable.last()) else { return false };
-    let span = in_frames(first).start..in_frames(last).end;
+pub(crate) unsafe fn init(usable: impl Iterator<Item = Range<u64>> + Clone) -> bool {
+    let usable = usable.map(|range| range.start >> PAGE_SHIFT..range.end >> PAGE_SHIFT);
+    let (Some(first), Some(last)) = (usable.clone().next(), usable.clone().last()) else { return false };
+    let span = first.start..last.end;
     let words = Buddy::storage_words(span.clone());
     let storage_frames = (words * 8).div_ceil(PAGE_SIZE) as u64;
-    let room = |range: &&Range<u64>| in_frames(range).count() as u64 >= storage_frames;
-    let Some(home) = usable.iter().find(room).map(in_frames) else { return false };
+    let room = |frames: &Range<u64>| frames.end - frames.start >= storage_frames;
+    let Some(home) = usable.clone().find(room) else { return false };
     let storage = direct_map::pointer(Frame::new(home.start)).cast::<u64>();
     // SAFETY: the frames are usable memory that the caller handed over, shown by the direct map;
     // they are not given to the buddy below. Any bit pattern is a valid u64.
     let storage = unsafe { slice::from_raw_parts_mut(storage.as_ptr(), words) };
     let mut buddy = Buddy::new(span, storage);
-    for range in usable {
-        let mut frames = in_frames(range);
+    for mut frames in usable {
         if frames.start == home.start {
             frames.start += storage_frames;
         }

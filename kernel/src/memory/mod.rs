@@ -5,6 +5,7 @@ mod experiment;
 pub mod frames;
 pub mod heap;
 mod machine;
+pub mod map;
 pub mod percpu;
 pub mod purger;
 pub mod rcu;

@@ -13,6 +13,7 @@ use kernel::{
         cpu,
         cpu_set::CpuSet,
         interrupts::{self, Vector},
+        ioapic,
         smp::{self, StartError},
         tsc,
     },
@@ -20,10 +21,14 @@ use kernel::{
     sync::IrqLock,
     threads,
 };
+use vmalloc::Cache;
 use x86_64::{
     VirtAddr,
     instructions::tables,
-    registers::{control::Cr3, model_specific::GsBase},
+    registers::{
+        control::{Cr0, Cr0Flags, Cr3, Cr4, Cr4Flags},
+        model_specific::{Efer, EferFlags, GsBase, Msr},
+    },
     structures::tss::TaskStateSegment,
 };
 
@@ -112,11 +117,40 @@ fn every_cpu_has_its_own_number_record_tables_and_stacks() {
 
 /// GLOBAL pages, write protection, NX, memory types: a page table entry means the same on each.
 #[test_case]
-fn every_cpu_has_the_same_root_and_control_registers() {
-    let facts = ask_all();
-    for fact in &facts {
-        assert_eq!((fact.root, fact.controls), (facts[0].root, facts[0].controls), "CPU {}", fact.number);
+fn every_cpu_has_the_same_root_and_the_kernels_control_registers() {
+    for fact in ask_all() {
+        let root = Cr3::read_raw().0.start_address().as_u64();
+        assert_eq!((fact.root, fact.controls), (root, Controls::KERNEL), "CPU {}", fact.number);
     }
+}
+
+/// What a firmware may have left. Seen failing: with registers that bits were only added to, as they were on
+/// the boot CPU, and copied from it.
+#[test_case]
+fn what_was_left_in_control_registers_does_not_stay() {
+    fn leave_and_take_over() {
+        const PAT: u32 = 0x277;
+        for changes_types in [false, true] {
+            // SAFETY: each bit allows or traps what nothing here does; the memory types are changed where no
+            // entry points to (4 to 7). Interrupts are off.
+            unsafe {
+                Cr0::update(|cr0| cr0.insert(Cr0Flags::ALIGNMENT_MASK));
+                Cr4::update(|cr4| {
+                    cr4.insert(
+                        Cr4Flags::TIMESTAMP_DISABLE | Cr4Flags::DEBUGGING_EXTENSIONS | Cr4Flags::OSFXSR,
+                    );
+                });
+                Efer::update(|efer| efer.insert(EferFlags::SYSTEM_CALL_EXTENSIONS));
+                if changes_types {
+                    Msr::new(PAT).write(0x0105_0406_0007_0406);
+                }
+                assert_ne!(Controls::of_this_cpu(), Controls::KERNEL);
+                Controls::KERNEL.apply();
+            }
+            assert_eq!(Controls::of_this_cpu(), Controls::KERNEL);
+        }
+    }
+    cpu::online().iter().for_each(|number| interrupts::call_on(number, leave_and_take_over));
 }
 
 #[test_case]
@@ -141,14 +175,6 @@ fn a_cpu_can_interrupt_itself() {
     assert!(tsc::spin_until(1_000_000, || interrupts::handled(this, Vector::Flush) == before + 1));
 }
 
-#[test_case]
-fn what_disturbs_a_measurement_does_not_count() {
-    let mut measured = [8000, 5010, 9000, 5000, 7000, 5005, 1].into_iter();
-    assert_eq!(tsc::undisturbed(&mut measured), 5000);
-    assert_eq!(measured.next(), Some(1), "three agreed");
-    assert_eq!(tsc::undisturbed([3000, 5000, 2000].into_iter()), 2000, "none agreed");
-}
-
 /// Of a tick that is late, only the next one comes early: many together take their time. Nobody sleeps on
 /// this CPU meanwhile.
 #[test_case]
@@ -165,6 +191,71 @@ fn ticks_are_as_long_as_they_should_be() {
     assert!(took >= count * period * 95 / 100, "{count} ticks of {period} us took {took} us");
 }
 
+/// Seen failing: with a call answered by whatever CPU is interrupted for it.
+#[test_case]
+fn a_call_is_answered_by_the_cpu_that_was_called() {
+    static WRONG: AtomicU64 = AtomicU64::new(0);
+    static CALLED: AtomicU64 = AtomicU64::new(u64::MAX);
+    fn answer() {
+        // Time for the other one to answer too.
+        tsc::spin_until(1000, || false);
+        if cpu::current() as u64 != CALLED.load(Ordering::Relaxed) {
+            WRONG.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    let others: Vec<usize> = cpu::online().iter().filter(|&number| number != cpu::current()).collect();
+    let [first, second, ..] = others[..] else { return };
+    let thread = threads::Builder::new("sends").on_cpu(second);
+    CALLED.store(first as u64, Ordering::Relaxed);
+    let sender = thread.spawn(move || {
+        while CALLED.load(Ordering::Relaxed) == first as u64 {
+            apic::send(second, Vector::Call);
+        }
+    });
+    let sender = sender.expect("memory enough");
+    (0..100).for_each(|_| interrupts::call_on(first, answer));
+    CALLED.store(u64::MAX, Ordering::Relaxed);
+    sender.join();
+    assert_eq!(WRONG.load(Ordering::Relaxed), 0);
+}
+
+/// This machine's firmware leaves no line open, so the test opens one. Seen failing: without the write in
+/// `IoApic::mask`, and with lines to the firmware masked like others.
+#[test_case]
+fn no_device_can_interrupt() {
+    const SMI: u32 = 0b010 << 8;
+    const MASKED: u32 = 1 << 16;
+    let (lines, open) = ioapic::lines();
+    assert!(lines > 0 || smp::firmware_ids().is_empty(), "the firmware names no IO-APIC");
+    assert_eq!(open, 0, "of {lines}");
+    if lines == 0 {
+        return;
+    }
+    // Where every PC has the first one.
+    let registers = memory::vmalloc().ioremap(0xfec0_0000, 0x20, Cache::Uncached).expect("address space");
+    // SAFETY: the IO-APIC's select register, which the kernel writes before each use.
+    unsafe { registers.cast::<u32>().write_volatile(0x12) };
+    // SAFETY: its data register lies there.
+    let entry = unsafe { registers.byte_add(0x10) }.cast::<u32>();
+    // SAFETY: nothing is on the line, the second one, and what came would be counted as unexpected.
+    unsafe { entry.write_volatile(Vector::Unexpected as u32) };
+    assert_eq!(ioapic::lines(), (lines, 1));
+    ioapic::mask_all();
+    assert_eq!(ioapic::lines(), (lines, 0));
+    // SAFETY: as above; selected again, as the kernel has used others. Nothing is on the line.
+    let kept = unsafe {
+        registers.cast::<u32>().write_volatile(0x12);
+        entry.write_volatile(SMI);
+        ioapic::mask_all();
+        registers.cast::<u32>().write_volatile(0x12);
+        let kept = entry.read_volatile();
+        entry.write_volatile(MASKED);
+        memory::vmalloc().vunmap(registers).expect("mapped");
+        kept
+    };
+    assert_eq!(kept, SMI, "the firmware's");
+}
+
 #[test_case]
 fn a_handler_is_pinned_and_runs_with_interrupts_off() {
     static SEEN: AtomicU64 = AtomicU64::new(0);
@@ -178,16 +269,18 @@ fn a_handler_is_pinned_and_runs_with_interrupts_off() {
     }
 }
 
-/// Nobody has the APIC id, so nothing answers.
 #[test_case]
 fn a_cpu_that_never_answers_is_given_up() {
     let online = cpu::online();
+    let nobodys = (0..0xff).rev().find(|id| !smp::firmware_ids().contains(id)).expect("not all in use");
     let expected = if online.count() == 64 { StartError::TooMany } else { StartError::NoAnswer };
-    assert_eq!(smp::start(0xfe, 20_000), Err(expected));
+    // SAFETY: nobody has the APIC id.
+    assert_eq!(unsafe { smp::start(nobodys, 20_000) }, Err(expected));
     assert_eq!(cpu::online(), online);
     if apic::largest_id() == 0xfe {
         let expected = if online.count() == 64 { StartError::TooMany } else { StartError::Unreachable };
-        assert_eq!(smp::start(0xff, 20_000), Err(expected));
+        // SAFETY: nobody can have the APIC id.
+        assert_eq!(unsafe { smp::start(0xff, 20_000) }, Err(expected));
     }
 }
 

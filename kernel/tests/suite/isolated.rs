@@ -25,7 +25,7 @@ fn free(instance: &Experiment, area: NonNull<u8>) {
 }
 
 fn count(of: impl Fn(&vmalloc::Counters) -> u64) -> u64 {
-    cpu::online().iter().map(|number| of(tlb::shootdown().counters(number))).sum()
+    cpu::online().iter().map(|number| of(tlb::counters(number))).sum()
 }
 
 fn forced() -> u64 {
@@ -74,7 +74,7 @@ fn pages_wait_for_an_isolated_cpus_own_flush() {
         assert_eq!((instance.purge(), instance.stats().lazy), (2, 0), "nothing waits");
         return;
     };
-    let received = || tlb::shootdown().counters(number).received.load(Ordering::Relaxed);
+    let received = || tlb::counters(number).received.load(Ordering::Relaxed);
     let step = Arc::new(AtomicUsize::new(0));
     let reader = reader(number, area.as_ptr() as usize, &step);
     wait_for(&step, 1);

@@ -18,12 +18,15 @@ mod invlpgb;
 mod isolated;
 mod latency;
 mod machine;
+mod memory_map;
 mod percpu;
 mod ram;
 mod rcu;
 mod records;
 mod refusals;
+mod serial;
 mod shootdown;
+mod soft_off;
 mod threads;
 mod trace;
 

@@ -117,7 +117,7 @@ fn another_cpu_reads_the_new_frame_after_free_and_reuse() {
 #[test_case]
 fn a_cpu_that_was_idle_reads_the_new_frame_when_it_wakes() {
     let (instance, cpu) = (instance(1), other());
-    let idle = &tlb::shootdown().counters(cpu).idle;
+    let idle = &tlb::counters(cpu).idle;
     let mut spared = 0;
     for turn in 0..10 {
         flush_by_pages(&instance, turn % 2 == 0);
@@ -223,7 +223,7 @@ fn no_flush_is_over_while_another_cpu_looks() {
         let (theirs, ours) = (Arc::clone(&step), Arc::clone(&step));
         let reader = on_cpu(other(), move || {
             let mut seen = 0;
-            tlb::shootdown().look(&tlb::Cpus, || {
+            tlb::look(|| {
                 theirs.store(1, Ordering::Release);
                 // Time for a flush that does not wait to end.
                 while theirs.load(Ordering::Acquire) == 1 {
