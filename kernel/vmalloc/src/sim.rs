@@ -346,6 +346,14 @@ unsafe impl<'m> Platform for &'m Machine {
         self.bytes(frame)
     }
 
+    fn is_ram(&self, frame: Frame) -> bool {
+        (FIRST_FRAME..=FIRST_FRAME + self.frames as u64).contains(&frame.number())
+    }
+
+    fn physical_bits(&self) -> u32 {
+        40
+    }
+
     fn frame_of(&self, direct: NonNull<u8>) -> Frame {
         let offset = direct.as_ptr() as usize - self.memory.as_ptr() as usize;
         Frame::new(FIRST_FRAME + (offset / PAGE_SIZE) as u64)
