@@ -127,7 +127,8 @@ unsafe impl Platform for Machine {
     }
 }
 
-impl Flusher for Machine {
+// SAFETY: as `Cpus`, which does it.
+unsafe impl Flusher for Machine {
     fn here(&self) -> usize {
         Cpus.here()
     }

@@ -152,7 +152,8 @@ impl Machine {
     /// Gives a CPU nothing to run, until it is [woken](Self::wake).
     pub fn sleep(&self, cpu: usize) {
         let before = self.cpu.swap(cpu, Ordering::Relaxed);
-        self.shootdown.enter_idle(&self);
+        // SAFETY: it runs nothing, and touches nothing, until it is woken.
+        unsafe { self.shootdown.enter_idle(&self) };
         self.state().asleep[cpu] = true;
         self.run_on(before);
     }
