@@ -20,8 +20,8 @@ pub fn pointer(frame: Frame) -> NonNull<u8> {
 /// tables are asked, which say so for ever; may be called anywhere once they are in use.
 #[must_use]
 pub fn shows(frame: Frame) -> bool {
-    let place = DIRECT_MAP_START + frame.address();
-    place < DIRECT_MAP_END && paging::lookup(place).is_some()
+    let is_inside = frame.address() < DIRECT_MAP_END - DIRECT_MAP_START;
+    is_inside && paging::lookup(DIRECT_MAP_START + frame.address()).is_some()
 }
 
 /// The frame seen at an address of the direct map.

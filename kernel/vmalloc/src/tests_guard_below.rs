@@ -213,7 +213,6 @@ fn it_counts_for_alignment_ranges_and_sizes() {
     assert_eq!(vmalloc.allocate(Request::new(size).guard_below()), Err(AllocError::TooLarge { size }));
 }
 
-/// Seen failing with the mark kept in the entries of free pages, by a page that was mapped anew each time.
 #[test]
 fn random_stacks_mappings_and_areas_keep_apart() {
     for seed in 1..=6 {
