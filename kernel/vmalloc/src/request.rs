@@ -224,10 +224,10 @@ impl<P: Platform> Vmalloc<P> {
         if !align.is_power_of_two() {
             return Err(AllocError::BadAlignment { align });
         }
-        let guard_below = place.guard_below();
-        if guard_below {
-            self.check_guard_below(request, pages)?;
-        }
+        let (guard_below, within) = match place {
+            Place::Anywhere => (false, None),
+            _ => self.check_place(request, pages)?,
+        };
         Ok(Shape {
             pages,
             align: (align >> PAGE_SHIFT).max(1),
@@ -237,16 +237,25 @@ impl<P: Platform> Vmalloc<P> {
             kind: Kind::Vmalloc,
             wait,
             guard_below,
-            within: place.within().map(|(start, end)| self.blocks_inside(start, end)).transpose()?,
+            within,
         })
     }
 
-    /// Refuses what the range has no room for with a block below it.
+    /// Whether an area that may not lie anywhere has a guard page below, and which blocks it may lie in. What the
+    /// range has no room for with a block below it is refused.
     #[cold]
-    fn check_guard_below(&self, request: Request, pages: usize) -> Result<(), AllocError> {
-        let shares_block = pages < BLOCK_PAGES - 1 && request.align <= PAGE_SIZE;
-        let fits = shares_block || blocks_for(pages) < self.blocks();
-        if fits { Ok(()) } else { Err(AllocError::TooLarge { size: request.size }) }
+    fn check_place(
+        &self,
+        request: Request,
+        pages: usize,
+    ) -> Result<(bool, Option<Range<usize>>), AllocError> {
+        let Request { size, align, place, .. } = request;
+        let shares_block = pages < BLOCK_PAGES - 1 && align <= PAGE_SIZE;
+        if place.guard_below() && !shares_block && blocks_for(pages) >= self.blocks() {
+            return Err(AllocError::TooLarge { size });
+        }
+        let within = place.within().map(|(start, end)| self.blocks_inside(start, end));
+        Ok((place.guard_below(), within.transpose()?))
     }
 
     /// Numbers of the blocks that lie in `start..end` whole.
