@@ -258,13 +258,8 @@ fn random_work_in_the_middle_of_which_others_act() {
         let (machine, vmalloc) = shared(CPUS, 10_000, BLOCKS);
         machine.refuse_grace(true);
         vmalloc.tunables().lazy_max_pages.store(2000, Ordering::Relaxed);
-        let world = World {
-            random: Random::new(seed),
-            areas: Vec::new(),
-            cpu: 0,
-            protected: None,
-            acts: [0; ACTS],
-        };
+        let world =
+            World { random: Random::new(seed), areas: Vec::new(), cpu: 0, protected: None, acts: [0; ACTS] };
         let work = Work { machine, vmalloc, world: Arc::new(Mutex::new(world)) };
         let others = work.clone();
         machine.interleave(move || others.act());
