@@ -36,9 +36,8 @@ fn ask() {
     }
 }
 
-/// The code that is interrupted allocates and frees, and so often holds the block's lock. Seen failing, by areas that
-/// were made, and by a hang within 1000 calls, with the question left out of the plain ways; with a CPU that was quiet in
-/// handlers; with one that was quiet after its meter had been turned off in one.
+/// The code that is interrupted allocates and frees, and so often holds the block's lock. Seen failing, by reported lock
+/// orders and a hang, with the question left out of the plain way of more than a page.
 #[test_case]
 fn nothing_is_allocated_in_a_handler_whatever_it_interrupted() {
     const CALLS: usize = 2000;
