@@ -15,7 +15,9 @@ use crate::{
         idt, ioapic,
         layout::{DIRECT_MAP_START, IMAGE_MAX, IMAGE_START, LOADER_END, LOADER_START, VMALLOC},
         paging::{BuildError, Tables},
-        smp, tlb, trampoline, tsc,
+        smp,
+        stack::Stack,
+        tlb, trampoline, tsc,
     },
     console::{CommandError, sysctl},
     drivers::{fw_cfg, power, serial},
@@ -111,7 +113,7 @@ pub fn start(info: &'static mut BootInfo, main: fn() -> !) -> ! {
         Err(NewError::OutOfFrames) => too_little_memory(bytes),
         Err(error) => panic!("the kernel's range is no vmalloc range: {error}"),
     };
-    let Ok(stack) = vmalloc.vmalloc(MAIN_STACK) else { too_little_memory(bytes) };
+    let Ok(stack) = vmalloc.allocate(Stack::request(MAIN_STACK)) else { too_little_memory(bytes) };
     let stack = stack.as_ptr() as usize..stack.as_ptr() as usize + MAIN_STACK;
     cpu::set_stack(&stack);
     // SAFETY: the tables map the image and the direct map at the places they have now, and the

@@ -11,6 +11,7 @@ use core::{
     ptr::NonNull,
 };
 use protocol::{EXIT_PORT, Exit, Record};
+use raw_cpuid::CpuId;
 use spin::mutex::SpinMutex;
 use uart_16550::{Config, Uart16550Tty};
 use vmalloc::{BLOCK_SIZE, Flusher, Frame, PAGE_SIZE, Platform, Request, Shootdown, SingleCpu, Vmalloc};
@@ -47,6 +48,13 @@ unsafe impl Platform for &Machine {
     fn direct_map(&self, frame: Frame) -> NonNull<u8> {
         self.frames.bytes(frame)
     }
+    fn is_ram(&self, frame: Frame) -> bool {
+        self.frames.all.contains(&frame.number())
+    }
+    fn physical_bits(&self) -> u32 {
+        let capacities = CpuId::new().get_processor_capacity_feature_info().expect("x86-64");
+        capacities.physical_address_bits().into()
+    }
     fn frame_of(&self, direct: NonNull<u8>) -> Frame {
         Frame::new((direct.as_ptr() as u64 - self.frames.direct_map) / PAGE_SIZE as u64)
     }
@@ -55,7 +63,8 @@ unsafe impl Platform for &Machine {
     }
 }
 
-impl Flusher for &Machine {
+// SAFETY: there is one CPU, which flushes itself; nothing interrupts it.
+unsafe impl Flusher for &Machine {
     fn here(&self) -> usize {
         0
     }
@@ -73,6 +82,7 @@ impl Flusher for &Machine {
 struct Frames {
     /// Where the loader shows frame 0.
     direct_map: u64,
+    all: Range<u64>,
     /// Frames never used, and the last of those given back; each holds the number of the one before.
     free: SpinMutex<(Range<u64>, u64)>,
 }
@@ -115,7 +125,7 @@ fn start(info: &'static mut BootInfo) -> ! {
     let page = PAGE_SIZE as u64;
     let frames = largest.start.div_ceil(page)..largest.end / page;
     let direct_map = info.physical_memory_offset.into_option().expect("asked for");
-    let frames = Frames { direct_map, free: SpinMutex::new((frames, 0)) };
+    let frames = Frames { direct_map, all: frames.clone(), free: SpinMutex::new((frames, 0)) };
     let machine = Machine { frames, shootdown: Shootdown::new() };
     machine.shootdown.set_online(&&machine, false);
     say(Record::Tests { count: 1 });

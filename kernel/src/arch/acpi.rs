@@ -4,11 +4,7 @@
 //! Source: ACPI specification 6.5, sections 5.2.9 (FADT), 5.2.11.1 (DSDT) and 5.2.12 (MADT); IA-PC HPET specification,
 //! section 3.2.4.
 
-use super::{
-    layout::DIRECT_MAP_START,
-    paging,
-    soft_off::{SoftOff, sleep_types},
-};
+use super::soft_off::{SoftOff, sleep_types};
 use crate::{
     drivers::power,
     memory::{self, direct_map},
@@ -116,8 +112,7 @@ struct Physical;
 impl AcpiHandler for Physical {
     unsafe fn map_physical_region<T>(&self, physical: usize, size: usize) -> PhysicalMapping<Self, T> {
         let pages = (physical >> PAGE_SHIFT)..(physical + size).div_ceil(PAGE_SIZE);
-        let shown = |page: usize| paging::lookup(DIRECT_MAP_START + (page << PAGE_SHIFT) as u64).is_some();
-        let bytes = if pages.clone().all(shown) {
+        let bytes = if pages.clone().all(|page| direct_map::shows(Frame::new(page as u64))) {
             let first = direct_map::pointer(Frame::new(pages.start as u64));
             // SAFETY: the offset lies in the first page, and the direct map shows all of them.
             unsafe { first.add(physical % PAGE_SIZE) }

@@ -28,7 +28,7 @@ pub struct Cpu {
     /// Numbered from 0, the boot CPU, in the order of their start.
     number: AtomicU32,
     /// Number of living [`Pin`]s, and [`QUIET`] while nobody cares for them: a pin's increment gives a
-    /// number with that bit, and no decrement gives zero.
+    /// number with that bit, and no decrement gives zero. Never in an interrupt handler.
     preemption: AtomicU32,
     /// Whether a switch of threads is wanted: one reason not to be quiet.
     switch_wanted: AtomicBool,
@@ -39,7 +39,7 @@ pub struct Cpu {
     apic_id: AtomicU32,
     /// For `threads`: the one that runs; 0 before there is one.
     thread: AtomicUsize,
-    /// Interrupt handlers that run on the CPU: 0 or 1.
+    /// Interrupt handlers that run on the CPU: 0 or 1. The third reason not to be quiet.
     interrupts: AtomicU32,
 }
 
@@ -189,6 +189,27 @@ impl Pin {
         }
         Self { cpu: current(), stays: PhantomData }
     }
+
+    /// As [`new`](Self::new), but `None` in an interrupt handler. Costs no more: there the CPU is not quiet.
+    #[inline]
+    #[track_caller]
+    pub fn outside_interrupts() -> Option<Self> {
+        // SAFETY: as in `new`. In a handler `pinned_outside_interrupts` has taken the increment back.
+        unsafe {
+            asm!(
+                "inc dword ptr gs:[{}]",
+                "jns {}",
+                const offset_of!(Cpu, preemption),
+                label {
+                    if !pinned_outside_interrupts(Location::caller()) {
+                        return None;
+                    }
+                },
+                options(nostack)
+            );
+        }
+        Some(Self { cpu: current(), stays: PhantomData })
+    }
 }
 
 impl Default for Pin {
@@ -219,6 +240,20 @@ impl Drop for Pin {
 #[inline(never)]
 extern "rust-cold" fn pinned(place: &'static Location<'static>) {
     sections::begin(Kind::Preemption, place);
+}
+
+/// As [`pinned`]; but an interrupt handler is unpinned again, and told so by `false`.
+#[cold]
+#[inline(never)]
+extern "rust-cold" fn pinned_outside_interrupts(place: &'static Location<'static>) -> bool {
+    let inside = in_interrupt();
+    if inside {
+        // Not the last one: the handler itself runs pinned.
+        this().preemption.fetch_sub(1, Ordering::Relaxed);
+    } else {
+        pinned(place);
+    }
+    !inside
 }
 
 /// The last pin ended at `place` while the CPU was not quiet. A switch that was put off for the pins is
@@ -321,9 +356,35 @@ fn refuse_in_interrupt(call: &str) -> ! {
     panic!("{call} in an interrupt handler");
 }
 
-/// An interrupt handler begins, or with `false` ends, on this CPU.
+/// An interrupt handler begins, or with `false` ends, on this CPU, pinned. Meanwhile the CPU is not quiet, so that a
+/// pin is told.
 pub(super) fn set_in_interrupt(inside: bool) {
-    this().interrupts.store(inside.into(), Ordering::Relaxed);
+    let this = this();
+    this.interrupts.store(inside.into(), Ordering::Relaxed);
+    this.follow_reasons();
+}
+
+impl Cpu {
+    /// Makes the CPU this is quiet, or not, as there are reasons not to be. With interrupts off.
+    fn follow_reasons(&self) {
+        let reasons = self.interrupts.load(Ordering::Relaxed) != 0
+            || self.switch_wanted.load(Ordering::Relaxed)
+            || self.metered.load(Ordering::Relaxed);
+        if reasons {
+            self.preemption.fetch_and(!QUIET, Ordering::Relaxed);
+        } else {
+            self.preemption.fetch_or(QUIET, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Bits of a physical address that the CPU has.
+#[must_use]
+pub fn physical_bits() -> u32 {
+    // What a CPU has that does not say (Intel SDM 3A, section 4.1.4).
+    const LEAST: u32 = 36;
+    let capacities = raw_cpuid::CpuId::new().get_processor_capacity_feature_info();
+    capacities.map_or(LEAST, |capacities| capacities.physical_address_bits().into())
 }
 
 /// How many [`Pin`]s live on this CPU.
@@ -350,9 +411,7 @@ pub(crate) fn take_switch() -> bool {
     let this = this();
     let wanted = this.switch_wanted.load(Ordering::Relaxed);
     this.switch_wanted.store(false, Ordering::Relaxed);
-    if !this.metered.load(Ordering::Relaxed) {
-        this.preemption.fetch_or(QUIET, Ordering::Relaxed);
-    }
+    this.follow_reasons();
     wanted
 }
 
@@ -365,11 +424,7 @@ pub(super) fn is_metered() -> bool {
 pub(super) fn set_metered(metered: bool) {
     let this = this();
     this.metered.store(metered, Ordering::Relaxed);
-    if metered || this.switch_wanted.load(Ordering::Relaxed) {
-        this.preemption.fetch_and(!QUIET, Ordering::Relaxed);
-    } else {
-        this.preemption.fetch_or(QUIET, Ordering::Relaxed);
-    }
+    this.follow_reasons();
 }
 
 /// Stops this CPU for good.

@@ -119,6 +119,7 @@ impl fmt::Display for PageFault {
         }
         write!(f, "page fault: {access} of {address:#x}: {cause}")?;
         match memory::try_vmalloc().and_then(|vmalloc| vmalloc.find_area(address)) {
+            Some(area) if address < area.start => write!(f, "; it is in the guard page below {area}"),
             Some(area) if address >= area.mapped_end() => write!(f, "; it is in the guard page of {area}"),
             Some(area) => write!(f, "; it is in {area}"),
             None => Ok(()),

@@ -219,16 +219,11 @@ fn walk_table(table: Frame, level: u32, base: u64, visit: &mut impl FnMut(u64, M
         }
         if level == 1 || flags.contains(Flags::HUGE_PAGE) {
             visit(address, Mapping { physical, level, flags });
-        } else if is_memory(physical) {
+        } else if direct_map::shows(Frame::new(physical >> PAGE_SHIFT)) {
             tables += walk_table(Frame::new(physical >> PAGE_SHIFT), level - 1, address, visit);
         }
     }
     tables
-}
-
-/// Whether the direct map shows a physical address. Its tables never change.
-fn is_memory(physical: u64) -> bool {
-    physical < DIRECT_MAP_END - DIRECT_MAP_START && lookup(DIRECT_MAP_START + physical).is_some()
 }
 
 fn root_in_use() -> Frame {

@@ -1,8 +1,8 @@
-//! Stacks from vmalloc: each has its guard page below, where nothing is mapped.
+//! Stacks from vmalloc: each has a guard page of its own below, where nothing is ever mapped.
 
 use crate::memory;
 use core::{ops::Range, ptr::NonNull};
-use vmalloc::AllocError;
+use vmalloc::{AllocError, Request};
 
 /// A stack, given back when dropped.
 #[derive(Debug)]
@@ -21,7 +21,12 @@ impl Stack {
     /// See [`AllocError`].
     #[track_caller]
     pub fn new(bytes: usize) -> Result<Self, AllocError> {
-        Ok(Self { bottom: memory::vmalloc().vmalloc(bytes)?, bytes })
+        Ok(Self { bottom: memory::vmalloc().allocate(Self::request(bytes))?, bytes })
+    }
+
+    /// What an area is asked to be that is used as a stack.
+    pub fn request(bytes: usize) -> Request {
+        Request::new(bytes).guard_below()
     }
 
     /// The addresses it covers; their end is where it starts to grow down from, aligned to a page.

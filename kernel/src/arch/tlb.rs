@@ -53,7 +53,9 @@ pub(crate) fn init() {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cpus;
 
-impl Flusher for Cpus {
+// SAFETY: 1. who flushes is pinned, or has interrupts off. 2. INVLPG, a write of CR3 and TLBSYNC return when the CPUs have
+// forgotten (Intel SDM 3A, section 4.10.4; AMD APM 2, section 5.5.3). 3. `wait` panics otherwise. 4. interrupts are off.
+unsafe impl Flusher for Cpus {
     fn here(&self) -> usize {
         cpu::current()
     }
@@ -115,12 +117,17 @@ pub(crate) fn init_cpu() {
 
 /// Flushes everything on the CPU this runs on, which others need not ask for any more.
 pub fn flush_here() {
-    Cpus.uninterrupted(|| shootdown().flush_all_here(&Cpus));
+    shootdown().flush_all_here(&Cpus);
 }
 
-/// This CPU is about to stop until the next interrupt. Called with interrupts off.
-pub(crate) fn enter_idle() {
-    shootdown().enter_idle(&Cpus);
+/// This CPU is about to stop until the next interrupt.
+///
+/// # Safety
+/// Interrupts are off, and the caller turns them on and stops the CPU next: it touches nothing that may be unmapped
+/// before the handler of the interrupt that ends that, which calls [`leave_idle`].
+pub(crate) unsafe fn enter_idle() {
+    // SAFETY: the caller's promise.
+    unsafe { shootdown().enter_idle(&Cpus) };
 }
 
 /// Called at the beginning of each interrupt.

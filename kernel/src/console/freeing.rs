@@ -89,7 +89,8 @@ fn free_sparse() -> Result<(), AllocError> {
     let area = CongruentArea { offset: 0, size: SPARSE };
     let set = vmalloc.allocate_congruent(&[area], PAGE_SIZE).map_err(|_| AllocError::OutOfFrames)?;
     let last = SPARSE / PAGE_SIZE - 1;
-    let populated = [0, last].map(|page| vmalloc.populate(set, page..page + 1));
+    // SAFETY: the set is ours, and freed below.
+    let populated = [0, last].map(|page| unsafe { vmalloc.populate(set, page..page + 1) });
     // SAFETY: the set is ours, and nobody else got an address of it.
     let freed = unsafe { vmalloc.free_congruent(set) };
     freed.unwrap_or_else(|error| panic!("a set that was allocated cannot be freed: {error}"));

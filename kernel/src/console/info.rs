@@ -39,11 +39,10 @@ pub(super) fn vmallocinfo(arguments: &[&str]) -> Result<(), CommandError> {
         });
     }
     let stats = vmalloc.stats();
-    // Hundredths of a percent of the free pages that no single allocation could have.
-    let fragmentation = (stats.free - stats.largest_free_run) as u64 * 10_000 / (stats.free.max(1)) as u64;
+    let fragmentation = stats.fragmentation();
     println!("areas            {areas:>12}");
     println!("mapped           {mapped:>12} pages");
-    println!("used             {:>12} pages of address space", stats.total - stats.free - stats.lazy);
+    println!("used             {:>12} pages of address space", stats.used());
     println!("lazy             {:>12} pages of address space", stats.lazy);
     println!("deferred         {:>12} areas, until a grace period is over", rcu::waiting().0);
     println!("free             {:>12} pages of address space", stats.free);

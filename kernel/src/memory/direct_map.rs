@@ -1,7 +1,10 @@
-//! Where the kernel sees the bytes of a frame. The loader puts the direct map at the same place as
+//! Where the kernel sees the bytes of a frame of RAM. The loader puts the direct map at the same place as
 //! the kernel's own tables do, so pointers stay good when the kernel changes over.
 
-use crate::arch::layout::DIRECT_MAP_START;
+use crate::arch::{
+    layout::{DIRECT_MAP_END, DIRECT_MAP_START},
+    paging,
+};
 use core::ptr::NonNull;
 use vmalloc::{Frame, PAGE_SHIFT};
 
@@ -11,6 +14,14 @@ use vmalloc::{Frame, PAGE_SHIFT};
 pub fn pointer(frame: Frame) -> NonNull<u8> {
     // SAFETY: the direct map starts above zero and does not wrap.
     unsafe { NonNull::new_unchecked((DIRECT_MAP_START + frame.address()) as *mut u8) }
+}
+
+/// Whether the direct map shows the frame: it does if the memory map has it as memory, whoever uses it. The page
+/// tables are asked, which say so for ever; may be called anywhere once they are in use.
+#[must_use]
+pub fn shows(frame: Frame) -> bool {
+    let is_inside = frame.address() < DIRECT_MAP_END - DIRECT_MAP_START;
+    is_inside && paging::lookup(DIRECT_MAP_START + frame.address()).is_some()
 }
 
 /// The frame seen at an address of the direct map.

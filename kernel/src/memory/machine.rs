@@ -29,11 +29,11 @@ impl Machine {
     }
 }
 
-// SAFETY: 1. the frame allocator gives a frame to one taker. 2. the direct map shows all frames for
+// SAFETY: 1. the frame allocator gives a frame to one taker. 2. the direct map shows its frames for
 // ever. 3. `take_zeroed` clears. 4. one page table root serves all CPUs, and outside of the image and
 // the direct map only the library changes it. 5. `Cpus` flushes by INVLPG and
 // CR3, and the boot sequence lets each CPU take part before it uses what may change. 6. threads are
-// switched only when no pin is left. 7. a grace period is that.
+// switched only when no pin is left. 7. a grace period is that. 8. the direct map's own tables are asked.
 unsafe impl Platform for Machine {
     type Pin = Pin;
 
@@ -41,6 +41,12 @@ unsafe impl Platform for Machine {
     #[track_caller]
     fn pin(&self) -> Pin {
         Pin::new()
+    }
+
+    #[inline]
+    #[track_caller]
+    fn pin_outside_interrupts(&self) -> Option<Pin> {
+        Pin::outside_interrupts()
     }
 
     fn root(&self) -> Frame {
@@ -75,6 +81,14 @@ unsafe impl Platform for Machine {
     #[inline]
     fn direct_map(&self, frame: Frame) -> NonNull<u8> {
         direct_map::pointer(frame)
+    }
+
+    fn is_ram(&self, frame: Frame) -> bool {
+        direct_map::shows(frame)
+    }
+
+    fn physical_bits(&self) -> u32 {
+        cpu::physical_bits()
     }
 
     fn frame_of(&self, direct: NonNull<u8>) -> Frame {
@@ -115,7 +129,8 @@ unsafe impl Platform for Machine {
     }
 }
 
-impl Flusher for Machine {
+// SAFETY: as `Cpus`, which does it.
+unsafe impl Flusher for Machine {
     fn here(&self) -> usize {
         Cpus.here()
     }

@@ -48,7 +48,8 @@ pub fn run_cpu() -> ! {
 pub(super) fn run() -> ! {
     loop {
         scheduler::run_others();
-        tlb::enter_idle();
+        // SAFETY: `run_others` returns with interrupts off. The CPU stops, and goes on in the loop after a handler.
+        unsafe { tlb::enter_idle() };
         interrupt_flag::enable_and_halt();
     }
 }

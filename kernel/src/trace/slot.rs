@@ -8,7 +8,7 @@ use core::{
     ptr,
     sync::atomic::{AtomicPtr, AtomicU64, Ordering, fence},
 };
-use vmalloc::{AllocError, Event, Kind};
+use vmalloc::{AllocError, Event, Frame, Kind};
 
 /// A cache line.
 #[repr(align(64))]
@@ -127,6 +127,9 @@ fn encode_error(error: AllocError) -> (u64, u64, u64) {
         AllocError::BadRange { start, end } => (5, start as u64, end as u64),
         AllocError::NoFrames => (6, 0, 0),
         AllocError::BadPhysicalRange { start, size } => (7, start, size as u64),
+        AllocError::BadFrame { frame } => (8, frame.number(), 0),
+        AllocError::CachedElsewhere { frame } => (9, frame.number(), 0),
+        AllocError::InInterrupt => (10, 0, 0),
     }
 }
 
@@ -141,6 +144,9 @@ fn decode_error(which: u64, first: u64, second: u64) -> Option<AllocError> {
         5 => AllocError::BadRange { start: number, end: second as usize },
         6 => AllocError::NoFrames,
         7 => AllocError::BadPhysicalRange { start: first, size: second as usize },
+        8 => AllocError::BadFrame { frame: Frame::new(first) },
+        9 => AllocError::CachedElsewhere { frame: Frame::new(first) },
+        10 => AllocError::InInterrupt,
         _ => return None,
     })
 }

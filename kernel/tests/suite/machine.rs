@@ -119,6 +119,8 @@ fn the_stack_is_an_area_with_nothing_mapped_below() {
     assert_eq!((area.start, area.pages * PAGE_SIZE), (stack.start, stack.len()));
     assert!(paging::lookup(stack.start as u64 - 1).is_none());
     assert!(paging::lookup(stack.end as u64).is_none());
+    let below = memory::vmalloc().find_area(stack.start - 1).expect("the page below is its own");
+    assert_eq!((below.start, below.guard_below), (stack.start, 1));
 }
 
 #[test_case]

@@ -17,7 +17,7 @@ use kernel::{
     threads::{Builder, JoinHandle},
     trace::{self, RECORDS, Record},
 };
-use vmalloc::{AllocError, Event, Kind, PAGE_SIZE};
+use vmalloc::{AllocError, Event, Frame, Kind, PAGE_SIZE};
 
 fn command(word: &str) {
     console::trace(&[word]).expect("memory enough");
@@ -113,6 +113,9 @@ fn every_event_comes_back_as_it_was() {
         AllocError::BadRange { start: 1, end: 2 },
         AllocError::NoFrames,
         AllocError::BadPhysicalRange { start: 7, size: 8 },
+        AllocError::BadFrame { frame: Frame::new(9) },
+        AllocError::CachedElsewhere { frame: Frame::new(10) },
+        AllocError::InInterrupt,
     ]
     .map(|error| Event::AllocateFailed { error, size: 9, caller })
     .to_vec();

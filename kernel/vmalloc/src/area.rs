@@ -27,12 +27,9 @@ use core::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-/// Bits of a physical address, at most.
-const PHYSICAL_BITS: u32 = 52;
-
 impl<P: Platform> Vmalloc<P> {
     /// Allocates `size` bytes, contiguous in kernel virtual address space, of undefined contents,
-    /// readable and writable, with a guard page behind.
+    /// readable and writable, with a guard page behind. Refused in an interrupt handler.
     ///
     /// # Errors
     /// See [`AllocError`]; nothing has changed then.
@@ -42,7 +39,7 @@ impl<P: Platform> Vmalloc<P> {
         self.allocate(Request::new(size))
     }
 
-    /// The same, filled with zeros.
+    /// Allocates as [`vmalloc`](Self::vmalloc) does, filled with zeros. Refused in an interrupt handler.
     ///
     /// # Errors
     /// See [`AllocError`]; nothing has changed then.
@@ -51,7 +48,7 @@ impl<P: Platform> Vmalloc<P> {
         self.allocate(Request::new(size).zeroed())
     }
 
-    /// Allocates what `request` asks for.
+    /// Allocates what `request` asks for. Refused in an interrupt handler.
     ///
     /// # Errors
     /// See [`AllocError`]; nothing has changed then.
@@ -85,14 +82,14 @@ impl<P: Platform> Vmalloc<P> {
 
     /// Maps frames of the caller's, in their order, to contiguous addresses with a guard page behind.
     /// The frames stay the caller's. Who gives them to somebody else first calls
-    /// [`vunmap`](Self::vunmap), then [`vm_unmap_aliases`](Self::vm_unmap_aliases).
+    /// [`vunmap`](Self::vunmap), then [`vm_unmap_aliases`](Self::vm_unmap_aliases). Refused in an interrupt handler.
     ///
     /// # Errors
     /// See [`AllocError`]; nothing has changed then.
     #[track_caller]
     pub fn vmap(&self, frames: &[Frame], protection: Protection) -> Result<NonNull<u8>, AllocError> {
         let (size, caller) = (frames.len().saturating_mul(PAGE_SIZE), Location::caller());
-        let pages = if frames.is_empty() { Err(AllocError::NoFrames) } else { self.pages_for(size) };
+        let pages = self.check_frames(frames).and_then(|()| self.pages_for(size));
         let made = pages.and_then(|(pages, _)| {
             let backing = Backing::Frames(frames);
             let shape = Self::foreign(pages, Kind::Vmap, protection, Cache::WriteBack, backing);
@@ -101,8 +98,18 @@ impl<P: Platform> Vmalloc<P> {
         self.traced(size, caller, made)
     }
 
+    /// Whether the CPUs can address frames that are to be mapped, and there are any.
+    pub(crate) fn check_frames(&self, frames: &[Frame]) -> Result<(), AllocError> {
+        if frames.is_empty() {
+            return Err(AllocError::NoFrames);
+        }
+        let is_bad = |frame: &&Frame| frame.address() >= self.physical_end;
+        frames.iter().find(is_bad).map_or(Ok(()), |&frame| Err(AllocError::BadFrame { frame }))
+    }
+
     /// Maps `size` bytes of the physical address space from `physical` on: a device's registers or
-    /// memory. Neither needs to be page-aligned. The pointer is to the first byte asked for.
+    /// memory. Neither needs to be page-aligned. The pointer is to the first byte asked for. RAM is refused, but
+    /// for [`Cache::WriteBack`], as which it is cached elsewhere. Refused in an interrupt handler.
     ///
     /// # Errors
     /// See [`AllocError`]; nothing has changed then.
@@ -121,19 +128,38 @@ impl<P: Platform> Vmalloc<P> {
         caller: &'static Location<'static>,
     ) -> Result<NonNull<u8>, AllocError> {
         let offset = physical as usize % PAGE_SIZE;
-        let end = physical.checked_add(size as u64).filter(|&end| end <= 1 << PHYSICAL_BITS);
+        let end = physical.checked_add(size as u64).filter(|&end| end <= self.physical_end);
         if end.is_none() {
             return Err(AllocError::BadPhysicalRange { start: physical, size });
         }
         if size == 0 {
             return Err(AllocError::ZeroSize);
         }
-        let (pages, _) = self.pages_for(offset + size)?;
-        let backing = Backing::Physical(Frame::new(physical >> PAGE_SHIFT));
+        let (pages, behind) = self.pages_for(offset + size)?;
+        let first = Frame::new(physical >> PAGE_SHIFT);
+        let mut frames = (first.number()..).take(pages).map(Frame::new);
+        if cache != Cache::WriteBack
+            && let Some(frame) = frames.find(|&frame| self.platform.is_ram(frame))
+        {
+            return Err(AllocError::CachedElsewhere { frame });
+        }
+        let backing = Backing::Physical(first);
         let shape = Self::foreign(pages, Kind::Ioremap, Protection::ReadWrite, cache, backing);
+        // Of the first page and of the last.
+        let shape = Shape { slack: offset + behind, ..shape };
         let area = self.make(&shape, caller)?;
         // SAFETY: the offset lies in the area's first page.
         Ok(unsafe { area.byte_add(offset) })
+    }
+
+    pub(crate) fn refuse_in_interrupt(&self) -> Result<(), AllocError> {
+        if self.platform.in_interrupt() { Err(AllocError::InInterrupt) } else { Ok(()) }
+    }
+
+    /// Asserts that no interrupt handler makes a call that has no error to refuse it with.
+    #[track_caller]
+    pub(crate) fn assert_not_in_interrupt(&self, call: &str) {
+        assert!(!self.platform.in_interrupt(), "{call} was called in an interrupt handler");
     }
 
     #[inline]
@@ -142,6 +168,7 @@ impl<P: Platform> Vmalloc<P> {
         shape: &Shape<'_>,
         caller: &'static Location<'static>,
     ) -> Result<NonNull<u8>, AllocError> {
+        self.refuse_in_interrupt()?;
         let ticket = self.purge_ticket();
         let made = match self.try_make(shape, caller) {
             Err(error) => self.make_room(error, ticket, shape.wait, || self.try_make(shape, caller))?,
@@ -222,10 +249,7 @@ impl<P: Platform> Vmalloc<P> {
     #[inline(never)]
     fn free_plainly(&self, address: usize) -> bool {
         let Some(page) = self.page(address) else { return false };
-        if self.platform.in_interrupt() {
-            return false;
-        }
-        let pin = self.platform.pin();
+        let Some(pin) = self.platform.pin_outside_interrupts() else { return false };
         let (number, first) = (page / BLOCK_PAGES, page % BLOCK_PAGES);
         let Some(block) = self.near(&pin, Supply::Owned, number) else { return false };
         if !matches!(block.role(), Role::Small { .. }) {
@@ -248,7 +272,7 @@ impl<P: Platform> Vmalloc<P> {
 
     /// Unmaps the area, made by [`vmap`](Self::vmap) or [`ioremap`](Self::ioremap), that starts at
     /// `address`, or in whose first page it lies if a device's registers did. CPUs may still reach the
-    /// frames by old translations until [`vm_unmap_aliases`](Self::vm_unmap_aliases).
+    /// frames by old translations until [`vm_unmap_aliases`](Self::vm_unmap_aliases). Refused in an interrupt handler.
     ///
     /// # Errors
     /// See [`FreeError`]; nothing has changed then.
@@ -276,9 +300,9 @@ impl<P: Platform> Vmalloc<P> {
         let Some((block, page)) = self.place(address, &pin) else { return false };
         match block.role() {
             Role::Small { .. } => {
-                let Some(claimed) = self.claim_small(block, page, owned) else { return false };
+                let Some(claimed) = self.claim_any_small(block, page, owned) else { return false };
                 if owned {
-                    self.free_claimed(pin, claimed)
+                    self.free_any_claimed(pin, claimed)
                 } else {
                     self.free_foreign(pin, claimed)
                 }
@@ -314,11 +338,11 @@ impl<P: Platform> Vmalloc<P> {
         let Some(page) = self.page(address) else { unreachable!("{address:#x} is an area") };
         let block = self.block(page / BLOCK_PAGES);
         match block.role() {
-            Role::Head { .. } => self.free_claimed_run(block.number(), true),
+            Role::Head { .. } => self.free_claimed_run(block.number(), true, entry),
             _ => {
                 let leaf = self.small_leaf(block);
                 let claimed = Claimed { block, first: page % BLOCK_PAGES, leaf, entry };
-                self.free_claimed(self.platform.pin(), claimed);
+                self.free_any_claimed(self.platform.pin(), claimed);
             }
         }
     }
@@ -357,12 +381,22 @@ pub(crate) fn unmark_last(slot: &AtomicU64) {
     slot.fetch_and(!Entry::LAST_MARK, Ordering::Release);
 }
 
-/// Unmaps the first page of an area that owns its frames, or that does not, if there is one and no
-/// other CPU was faster: the entry before.
+/// Unmaps the first page of an area that owns its frames, or that does not, if there is one, without a guard page
+/// below, and no other CPU was faster: the entry before.
 #[inline]
 pub(crate) fn claim(slot: &AtomicU64, owned: bool) -> Option<Entry> {
+    claim_if(slot, |entry| entry.is_start(owned))
+}
+
+/// As [`claim`], of an area that may have a guard page below.
+pub(crate) fn claim_any(slot: &AtomicU64, owned: bool) -> Option<Entry> {
+    claim_if(slot, |entry| entry.is_any_start(owned))
+}
+
+#[inline(always)]
+fn claim_if(slot: &AtomicU64, is_it: impl Fn(Entry) -> bool) -> Option<Entry> {
     let mut entry = Entry(slot.load(Ordering::Acquire));
-    while entry.is_start(owned) {
+    while is_it(entry) {
         let quarantined = entry.quarantined().unmarked().0;
         match slot.compare_exchange(entry.0, quarantined, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => return Some(entry),

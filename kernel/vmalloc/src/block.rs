@@ -29,6 +29,8 @@ pub(crate) enum Role {
     Head { blocks: u32, huge: u32 },
     /// A later block of an area, this many blocks behind its head.
     Tail { behind: u32 },
+    /// The block below the head of an area with a guard page below: nothing is mapped in it.
+    GuardBelow,
     /// A block of a congruent area of this many pages, so many blocks behind its first. Which of the pages
     /// are mapped, the block's pages say: those are live.
     Congruent { pages: usize, behind: usize },
@@ -41,6 +43,9 @@ pub(crate) enum Role {
     /// entries of each, or scattered over it.
     Freed { blocks: u32, scattered: bool },
 }
+
+/// What the block of a [`Role::GuardBelow`] is behind its head: one in front of it.
+const IN_FRONT: u32 = u32::MAX;
 
 /// Of the pages in a congruent area's role; below are the tag and a block's number.
 const PAGES_SHIFT: u32 = 3 + 24;
@@ -58,6 +63,7 @@ impl Role {
             Self::Small { pool } => (1, u32::from(pool), 0),
             Self::Head { blocks, huge } => (2, blocks, huge),
             Self::Tail { behind } => (3, behind, 0),
+            Self::GuardBelow => (3, IN_FRONT, 0),
             Self::Freed { blocks, scattered } => (4, blocks, scattered.into()),
             Self::Congruent { pages, behind } => {
                 return 5 | (behind << 3) as u64 | (pages as u64) << PAGES_SHIFT;
@@ -74,6 +80,7 @@ impl Role {
             0 => Self::Unused,
             1 => Self::Small { pool: value as u16 },
             2 => Self::Head { blocks: value, huge: (word as u32) >> 3 },
+            3 if value == IN_FRONT => Self::GuardBelow,
             3 => Self::Tail { behind: value },
             4 => Self::Freed { blocks: value, scattered: (word as u32) >> 3 != 0 },
             5 => Self::Congruent {

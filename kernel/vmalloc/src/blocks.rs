@@ -68,18 +68,21 @@ impl From<ArenaError> for AllocError {
 }
 
 impl<P: Platform> Vmalloc<P> {
-    /// Takes a run of blocks, aligned to `align` blocks of address space and inside `within` if that
-    /// is given, from the arena.
+    /// Takes a run of `count` blocks, aligned to `align` blocks of address space, with `below` blocks below it, all
+    /// inside `within` if that is given, from the arena: the first one above those.
     pub(crate) fn open_blocks(
         &self,
+        below: usize,
         count: usize,
         align: usize,
         within: Option<Range<usize>>,
     ) -> Result<usize, AllocError> {
         // Block numbers count from the start of the range, alignment is that of addresses.
-        let offset = self.range.start >> BLOCK_SHIFT;
+        let offset = (self.range.start >> BLOCK_SHIFT) + below;
         let within = within.unwrap_or(0..self.blocks());
-        Ok(self.arena.allocate(&self.platform, count, align, offset & (align - 1), within)?)
+        let first =
+            self.arena.allocate(&self.platform, below + count, align, offset & (align - 1), within)?;
+        Ok(first + below)
     }
 
     /// The descriptor of a block that the caller has, and whose descriptor was made.

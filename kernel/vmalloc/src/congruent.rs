@@ -60,7 +60,7 @@ impl CongruentSet {
 
 impl<P: Platform> Vmalloc<P> {
     /// Allocates areas at these offsets, the lowest first, from a base aligned to `align` bytes and to a
-    /// block: the lowest at which all are free. No page of them has a frame.
+    /// block: the lowest at which all are free. No page of them has a frame. Refused in an interrupt handler.
     ///
     /// # Errors
     /// See [`CongruentError`]; nothing has changed then.
@@ -71,6 +71,7 @@ impl<P: Platform> Vmalloc<P> {
         align: usize,
     ) -> Result<CongruentSet, CongruentError> {
         let caller = Location::caller();
+        self.refuse_in_interrupt()?;
         self.check_congruent(areas, align)?;
         let ticket = self.purge_ticket();
         let again = || self.try_congruent(areas, align, caller);
@@ -180,13 +181,14 @@ impl<P: Platform> Vmalloc<P> {
         }
     }
 
-    /// Frees all areas of a set, with what frames they have. Not to be called in an interrupt handler.
+    /// Frees all areas of a set, with what frames they have. Refused in an interrupt handler.
     ///
     /// # Errors
     /// See [`FreeError`]; nothing has changed then.
     ///
     /// # Safety
-    /// Nobody uses the areas any more, nor populates or depopulates pages meanwhile.
+    /// 1. This instance allocated the set, and it was not freed.
+    /// 2. Nobody uses the areas any more, nor populates or depopulates pages meanwhile.
     #[track_caller]
     pub unsafe fn free_congruent(&self, set: CongruentSet) -> Result<(), FreeError> {
         let (address, caller) = (set.base, Location::caller());

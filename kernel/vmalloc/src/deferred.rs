@@ -3,15 +3,27 @@
 //! The interrupted code may hold any of the locks. The handler claims the area by its first entry, as
 //! every free does, so that freeing it twice is refused at once; then it puts the area into a list of
 //! its CPU. The links are in the areas' first words, written by the direct map: the area may be read-only.
+//!
+//! What is noted waits, and so counts as what was unmapped does: the next free on the CPU looks whether that is too
+//! much, and the others' do when they next add up what they count for themselves.
 
 use crate::{
     Vmalloc,
-    area::claim,
+    area::claim_any,
     block::Role,
     entry::Entry,
-    platform::{CpuPin, Platform},
+    platform::{BLOCK_PAGES, CpuPin, Platform},
 };
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+/// What a noted area has in its first words.
+#[repr(C)]
+struct Link {
+    /// The next one of the list; 0: none.
+    next: AtomicUsize,
+    /// The pages of address space that the area has.
+    pages: AtomicUsize,
+}
 
 /// The first area of a CPU's list; 0 for none.
 pub(crate) struct Deferred(AtomicUsize);
@@ -30,20 +42,28 @@ impl<P: Platform> Vmalloc<P> {
     /// Claims the area that starts at `address`, which owns its frames, and notes it; `false`: there is none.
     #[cold]
     pub(crate) fn defer_free(&self, address: usize) -> bool {
-        let claimed = self.first_slot(address).and_then(|slot| Some((slot, claim(slot, true)?)));
+        let claimed = self.first_slot(address).and_then(|slot| Some((slot, claim_any(slot, true)?)));
         let Some((slot, entry)) = claimed else { return false };
         // The link is written by another mapping than this one.
         slot.store(entry.with_dirty().quarantined().0, Ordering::Relaxed);
-        let list = &self.lazy[self.platform.pin().cpu()].deferred.0;
+        let pages = self.claimed_pages(address, entry);
+        let pin = self.platform.pin();
+        let lazy = &self.lazy[pin.cpu()];
+        let list = &lazy.deferred.0;
+        let link = self.link(entry);
+        link.pages.store(pages, Ordering::Relaxed);
+        // Before the area is in the list: who takes it counts it no more.
+        self.deferred_pages.fetch_add(pages, Ordering::Relaxed);
         let mut first = list.load(Ordering::Relaxed);
         loop {
-            self.link(entry).store(first as u64, Ordering::Relaxed);
-            // Release: who takes the list sees the links.
+            link.next.store(first, Ordering::Relaxed);
+            // Release: who takes the list sees the links, and what was counted.
             match list.compare_exchange_weak(first, address, Ordering::Release, Ordering::Relaxed) {
                 Ok(_) => break,
                 Err(now) => first = now,
             }
         }
+        lazy.look_next();
         self.platform.wake_purger();
         true
     }
@@ -56,17 +76,33 @@ impl<P: Platform> Vmalloc<P> {
                 let address = next;
                 let Some(slot) = self.first_slot(address) else { unreachable!("{address:#x} is an area") };
                 let entry = Entry(slot.load(Ordering::Relaxed)).mapped();
-                next = self.link(entry).load(Ordering::Relaxed) as usize;
+                let link = self.link(entry);
+                next = link.next.load(Ordering::Relaxed);
+                self.deferred_pages.fetch_sub(link.pages.load(Ordering::Relaxed), Ordering::Relaxed);
                 self.finish_free(address, entry);
             }
         }
     }
 
-    /// The first word of the frame of an entry.
-    fn link(&self, entry: Entry) -> &AtomicU64 {
+    /// The first words of the frame of an entry.
+    fn link(&self, entry: Entry) -> &Link {
         // SAFETY: promise 2 of `Platform`: the frame is there; it belongs to an area that was freed
-        // and that only this module knows, so nobody else uses it.
-        unsafe { self.platform.direct_map(entry.frame()).cast::<AtomicU64>().as_ref() }
+        // and that only this module knows, so nobody else uses it. Any bit patterns are numbers.
+        unsafe { self.platform.direct_map(entry.frame()).cast::<Link>().as_ref() }
+    }
+
+    /// Pages that an area will be counted as when it is freed; its first entry, which was `entry`, is claimed.
+    fn claimed_pages(&self, address: usize, entry: Entry) -> usize {
+        let Some(page) = self.page(address) else { unreachable!("{address:#x} is an area") };
+        let block = self.block(page / BLOCK_PAGES);
+        let below = usize::from(entry.has_guard_below());
+        if let Role::Head { blocks, .. } = block.role() {
+            return (below + blocks as usize) * BLOCK_PAGES;
+        }
+        let rest = &self.small_leaf(block)[page % BLOCK_PAGES + 1..];
+        let is_last = |slot: &AtomicU64| Entry(slot.load(Ordering::Relaxed)).is_last();
+        let more = if entry.is_last() { 0 } else { rest.iter().position(is_last).map_or(0, |last| last + 1) };
+        below + more + 2
     }
 
     /// The entry of the page at `address`, if an area may start there.

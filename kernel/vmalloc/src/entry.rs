@@ -1,7 +1,7 @@
 //! Page table entries of the instance's range, and what they carry besides translations.
 //!
 //! ```text
-//!  63  62 61        17 16  13 12      1  0
+//!  63  62 61        17 16  14 13      1  0
 //! ┌──┬───┬────────────┬──────┬─────────┬───┐
 //! │  │ 1 │ caller / 8 │ kind │  slack  │ 0 │  guard: never present, tells whose area ends here
 //! └──┴───┴────────────┴──────┴─────────┴───┘
@@ -12,6 +12,7 @@
 //! │NX│  0  │ frame, inverted  │O│L│F│    │ 0 │  quarantined: unmapped, the frame not yet given back
 //! └──┴─────┴──────────────────┴─┴─┴─┴────┴───┘
 //! ```
+//! The entry of a guard page below an area is bit 63 alone; the area's first entry has bit 53 then, and not bit 52.
 //! A zero entry is unused. A quarantined entry keeps its frame out of everybody's hands until each
 //! CPU has flushed; the frame number is inverted so that a CPU with the L1TF flaw, which speculates
 //! through entries that are not present, finds no memory there.
@@ -36,13 +37,15 @@ const RAM: u64 = 1 << 52;
 const LENGTH_SHIFT: u32 = 53;
 const LENGTH_BITS: u32 = 6;
 const LENGTH_MASK: u64 = ((1 << LENGTH_BITS) - 1) << LENGTH_SHIFT;
+/// Of the first page of an area with a guard page below; a `vm_map_ram` mapping has a bit of its length there.
+const GUARDED_BELOW: u64 = 1 << 53;
 const FRAME_MASK: u64 = 0x000f_ffff_ffff_f000;
 
 const GUARD: u64 = 1 << 62;
 const SLACK_SHIFT: u32 = 1;
-const SLACK_MASK: u64 = PAGE_SIZE as u64 - 1;
-const KIND_SHIFT: u32 = 13;
-const KIND_MASK: u64 = 0xf;
+const SLACK_MASK: u64 = 2 * PAGE_SIZE as u64 - 1;
+const KIND_SHIFT: u32 = 14;
+const KIND_MASK: u64 = 7;
 const CALLER_SHIFT: u32 = 17;
 const CALLER_MASK: u64 = (1 << 45) - 1;
 
@@ -156,6 +159,15 @@ impl Attributes {
     }
 }
 
+impl Attributes {
+    /// Of further pages, of undefined contents, of the area whose last page this entry maps.
+    #[inline]
+    pub fn of_growth(last: Entry) -> Self {
+        let owned = Self::new(Protection::ReadWrite, Cache::WriteBack, true);
+        Self(owned.0 & !Self::PROTECTION | last.0 & Self::PROTECTION)
+    }
+}
+
 impl Protection {
     #[inline]
     fn bits(self) -> u64 {
@@ -175,7 +187,7 @@ pub(crate) struct Entry(pub u64);
 /// What the entry behind an area's last page tells of the area.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct GuardInfo {
-    /// Bytes of the last page that were not asked for.
+    /// Bytes of the last page that were not asked for, and of the first one for a device's registers.
     pub slack: usize,
     pub kind: Kind,
     pub caller: &'static Location<'static>,
@@ -185,6 +197,9 @@ impl Entry {
     pub const UNUSED: Self = Self(0);
     /// The mark of an area's last page.
     pub const LAST_MARK: u64 = LAST;
+
+    /// The guard page below an area.
+    pub const GUARD_BELOW: Self = Self(1 << 63);
 
     /// Maps a 4 KiB frame. Never global, so that a CR3 write drops it.
     #[inline]
@@ -201,8 +216,8 @@ impl Entry {
     /// The entry of small page `page` of what this entry maps as a 2 MiB page.
     pub fn small_page(self, page: usize) -> Self {
         debug_assert!(self.is_huge() && page < 512);
-        let marks = if page == 0 { FIRST } else { 0 } | if page == 511 { LAST } else { 0 };
-        let kept = self.0 & !(HUGE | FIRST | LAST) | self.0 & marks;
+        let marks = if page == 0 { FIRST | GUARDED_BELOW } else { 0 } | if page == 511 { LAST } else { 0 };
+        let kept = self.0 & !(HUGE | FIRST | GUARDED_BELOW | LAST) | self.0 & marks;
         Self(kept + (page as u64) * PAGE_SIZE as u64)
     }
 
@@ -220,6 +235,21 @@ impl Entry {
     #[inline]
     pub fn with_first(self) -> Self {
         Self(self.0 | FIRST)
+    }
+
+    /// Marked as the page above the guard page below an area.
+    pub fn with_guard_below(self) -> Self {
+        Self(self.0 | GUARDED_BELOW)
+    }
+
+    pub fn without_guard_below(self) -> Self {
+        Self(self.0 & !GUARDED_BELOW)
+    }
+
+    /// Whether an area that owns its frames starts here that has a guard page below, mapped or just claimed.
+    pub fn has_guard_below(self) -> bool {
+        const START: u64 = FIRST | OWNED | GUARDED_BELOW;
+        self.0 & (START | RAM | PRESENT) == START | PRESENT
     }
 
     /// Marked as the last page of an area.
@@ -279,11 +309,16 @@ impl Entry {
         self.0 & (PRESENT | HUGE) == PRESENT | HUGE
     }
 
-    /// Whether an area with a guard page starts here that owns its frames, or that does not.
+    /// Whether an area with a guard page behind it alone starts here that owns its frames, or that does not.
     #[inline]
     pub fn is_start(self, owned: bool) -> bool {
         const START: u64 = PRESENT | FIRST;
-        self.0 & (START | RAM | OWNED) == if owned { START | OWNED } else { START }
+        self.0 & (START | RAM | GUARDED_BELOW | OWNED) == if owned { START | OWNED } else { START }
+    }
+
+    /// The same of an area that may have a guard page below, too.
+    pub fn is_any_start(self, owned: bool) -> bool {
+        self.is_start(owned) || owned && self.has_guard_below()
     }
 
     /// Whether the area owns the frame that the entry maps.
@@ -293,6 +328,10 @@ impl Entry {
 
     pub fn is_guard(self) -> bool {
         self.0 & (PRESENT | GUARD) == GUARD
+    }
+
+    pub fn is_guard_below(self) -> bool {
+        self == Self::GUARD_BELOW
     }
 
     pub fn is_first(self) -> bool {
@@ -308,7 +347,7 @@ impl Entry {
     #[inline]
     pub fn frame(self) -> Frame {
         debug_assert!(self.is_present());
-        Frame::new((self.0 & FRAME_MASK) >> 12)
+        Frame::at(self.0 & FRAME_MASK)
     }
 
     /// Unmaps: no CPU can load the translation any more, but those that have keep it until flushed.
@@ -347,7 +386,7 @@ impl Entry {
     /// The frame that waits in a quarantined entry. Asking is only right after a flush.
     #[inline]
     pub fn quarantined_frame(self) -> Option<Frame> {
-        (self.0 & (PRESENT | GUARD | OWNED) == OWNED).then(|| Frame::new((!self.0 & FRAME_MASK) >> 12))
+        (self.0 & (PRESENT | GUARD | OWNED) == OWNED).then(|| Frame::at(!self.0 & FRAME_MASK))
     }
 
     /// Whether the frame of this entry, which was mapped full of zeros or is marked dirty, has never
@@ -365,7 +404,7 @@ impl Entry {
 
     #[inline]
     pub fn guard(info: GuardInfo) -> Self {
-        debug_assert!(info.slack < PAGE_SIZE);
+        debug_assert!(info.slack as u64 <= SLACK_MASK);
         let caller = core::ptr::from_ref(info.caller) as u64;
         debug_assert!(caller.is_multiple_of(8), "the entry has no room for the lowest bits");
         Self(

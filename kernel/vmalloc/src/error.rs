@@ -1,6 +1,6 @@
 //! Why a call was refused. A refused call has changed nothing.
 
-use crate::info::AreaInfo;
+use crate::{info::AreaInfo, platform::Frame};
 use core::{fmt, panic::Location};
 
 /// Why there is no new area.
@@ -29,14 +29,27 @@ pub enum AllocError {
         /// End of the range asked for.
         end: usize,
     },
+    /// Nothing is allocated, mapped or resized in an interrupt handler: the code it interrupted may hold any lock.
+    InInterrupt,
     /// No frames were given to map.
     NoFrames,
-    /// The physical range wraps, or lies beyond what a CPU can address.
+    /// The CPUs have no such physical address: see [`Platform::physical_bits`](crate::Platform::physical_bits).
+    BadFrame {
+        /// The first such frame of those that were given to map.
+        frame: Frame,
+    },
+    /// The physical range wraps, or ends behind the last physical address that the CPUs have.
     BadPhysicalRange {
         /// First physical address asked for.
         start: u64,
         /// Bytes asked for.
         size: usize,
+    },
+    /// There is RAM in the physical range, which is cached as such elsewhere: one frame cached in two ways is
+    /// undefined (Intel SDM 3A, section 12.12.4).
+    CachedElsewhere {
+        /// The first frame of RAM.
+        frame: Frame,
     },
 }
 
@@ -51,9 +64,16 @@ impl fmt::Display for AllocError {
             Self::BadRange { start, end } => {
                 write!(f, "{start:#x}..{end:#x} holds no whole 2 MiB block of the vmalloc range")
             }
+            Self::InInterrupt => write!(f, "nothing can be allocated in an interrupt handler"),
             Self::NoFrames => write!(f, "no frames to map"),
             Self::BadPhysicalRange { start, size } => {
-                write!(f, "{size} bytes at {start:#x} are no physical range")
+                write!(f, "{size} bytes at {start:#x} are no physical range of this machine")
+            }
+            Self::BadFrame { frame } => {
+                write!(f, "the CPUs have no physical address {:#x}", frame.address())
+            }
+            Self::CachedElsewhere { frame } => {
+                write!(f, "{:#x} is RAM, which is cached as RAM elsewhere", frame.address())
             }
         }
     }
@@ -66,7 +86,7 @@ impl core::error::Error for AllocError {}
 pub enum FreeError {
     /// What is not noted in a list, as frees are, cannot be done in an interrupt handler.
     InInterrupt {
-        /// What was to be unmapped.
+        /// What was to be unmapped or resized.
         address: usize,
         /// Who asked.
         caller: &'static Location<'static>,
@@ -116,7 +136,7 @@ impl fmt::Display for FreeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::InInterrupt { address, caller } => {
-                write!(f, "{caller}: {address:#x} cannot be unmapped in an interrupt handler")
+                write!(f, "{caller}: {address:#x} cannot be unmapped or resized in an interrupt handler")
             }
             Self::OutsideRange { address, caller } => {
                 write!(f, "{caller}: {address:#x} is outside the vmalloc range")
@@ -172,6 +192,8 @@ impl core::error::Error for ReallocError {}
 /// Why a protection could not be changed.
 #[derive(Clone, Copy, Debug)]
 pub enum ProtectError {
+    /// An interrupt handler cannot wait until other CPUs go by the new protection.
+    InInterrupt,
     /// The address is not page-aligned, or the range is empty.
     BadRange {
         /// First address asked for.
@@ -201,6 +223,7 @@ pub enum ProtectError {
 impl fmt::Display for ProtectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::InInterrupt => write!(f, "protections cannot be changed in an interrupt handler"),
             Self::BadRange { start, size } => write!(f, "{size} bytes at {start:#x} are no pages"),
             Self::NotAllocated { address } => write!(f, "nothing is allocated at {address:#x}"),
             Self::BehindArea { area } => write!(f, "the range ends behind its area, {area}"),
@@ -256,6 +279,8 @@ impl core::error::Error for CongruentError {}
 /// Why pages of congruent areas were not populated or depopulated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PopulateError {
+    /// Locks are taken for it, which the code that an interrupt handler interrupted may hold.
+    InInterrupt,
     /// The set was freed, or is another instance's.
     NotAllocated {
         /// Its base.
@@ -285,6 +310,9 @@ pub enum PopulateError {
 impl fmt::Display for PopulateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::InInterrupt => {
+                write!(f, "pages cannot be populated or depopulated in an interrupt handler")
+            }
             Self::NotAllocated { base } => write!(f, "no congruent areas are allocated at {base:#x}"),
             Self::BadRange { start, end } => write!(f, "no area has any of the pages {start}..{end}"),
             Self::Populated { address } => write!(f, "{address:#x} has frames already"),
@@ -302,6 +330,9 @@ pub enum NewError {
     /// The range is empty, longer than [`MAX_RANGE`](crate::MAX_RANGE), or its ends are not
     /// multiples of [`BLOCK_SIZE`](crate::BLOCK_SIZE).
     BadRange(core::ops::Range<usize>),
+    /// The range is not in one half of the address space: bits 63 to 47 of its addresses are not all alike, and no
+    /// CPU has those where they are not.
+    NotCanonical(core::ops::Range<usize>),
     /// No frame was to be had for the page tables at the top of the range.
     OutOfFrames,
 }
@@ -311,6 +342,9 @@ impl fmt::Display for NewError {
         match self {
             Self::BadRange(range) => {
                 write!(f, "{:#x}..{:#x} is no range of whole 2 MiB blocks", range.start, range.end)
+            }
+            Self::NotCanonical(range) => {
+                write!(f, "{:#x}..{:#x} is not all canonical addresses of one half", range.start, range.end)
             }
             Self::OutOfFrames => write!(f, "out of frames"),
         }

@@ -15,7 +15,16 @@ pub enum Scope<'a> {
 
 /// How the machine flushes, interrupts and waits. All calls are made pinned. What has a default is
 /// right so on a machine with one CPU that never flushes in an interrupt.
-pub trait Flusher {
+///
+/// # Safety
+/// What is flushed is given to others, so these promises are relied on:
+/// 1. [`here`](Self::here) is the CPU that runs the call, below [`MAX_CPUS`](crate::MAX_CPUS).
+/// 2. [`flush_page`](Self::flush_page), [`flush_all`](Self::flush_all) and [`broadcast`](Self::broadcast) make CPUs
+///    forget what they say, before they return.
+/// 3. [`wait`](Self::wait) returns only when `done` has said so.
+/// 4. Within [`uninterrupted`](Self::uninterrupted) neither an interrupt nor another thread comes in between, and it
+///    may be nested.
+pub unsafe trait Flusher {
     /// The CPU this runs on.
     fn here(&self) -> usize;
     /// Makes this CPU forget the page at `address`, and everything in its paging-structure caches.

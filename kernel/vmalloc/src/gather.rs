@@ -42,7 +42,9 @@ impl<P: Platform> Vmalloc<P> {
         let mut gather = Gather::new(self);
         let mut released = 0;
         let end = self.range.end & !(DIRECTORY_BLOCKS * BLOCK_SIZE - 1);
-        let mut start = self.range.start.next_multiple_of(DIRECTORY_BLOCKS * BLOCK_SIZE);
+        // Of an instance at the very top of the address space there is none.
+        let first = self.range.start.checked_next_multiple_of(DIRECTORY_BLOCKS * BLOCK_SIZE);
+        let mut start = first.unwrap_or(end);
         // Directories that reach beyond the range may be others' too.
         while start < end {
             if let Some(slot) = tables::directory_slot(&self.platform, start)

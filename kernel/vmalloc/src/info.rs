@@ -26,6 +26,8 @@ pub struct AreaInfo {
     pub pages: usize,
     /// Guard pages behind them: one, but for what `vm_map_ram` maps inside a block.
     pub guard_pages: usize,
+    /// Pages below them where nothing is mapped, if that was [asked for](crate::Request::guard_below): one, or a block.
+    pub guard_below: usize,
     /// How many of `pages` are mapped: all, but for congruent areas.
     pub populated: usize,
     /// How many of `pages` are mapped by 2 MiB pages.
@@ -45,6 +47,12 @@ impl AreaInfo {
         self.mapped_end() + self.guard_pages * PAGE_SIZE
     }
 
+    /// First address of the guard pages below the area; where it has none, its own.
+    #[must_use]
+    pub fn guard_start(&self) -> usize {
+        self.start - self.guard_below * PAGE_SIZE
+    }
+
     /// Where the area's bytes end, and the guard page starts if there is one.
     #[must_use]
     pub fn mapped_end(&self) -> usize {
@@ -52,7 +60,7 @@ impl AreaInfo {
     }
 }
 
-/// One line of `vmallocinfo`: range and size with the guard page, caller or `-`, pages, kind.
+/// One line of `vmallocinfo`: range and size with the guard page behind, caller or `-`, pages, kind.
 impl fmt::Display for AreaInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (start, end) = (self.start, self.end());
@@ -79,7 +87,7 @@ pub(crate) struct Look(());
 impl Reader for Look {}
 
 impl<P: Platform> Vmalloc<P> {
-    /// The area that `address` lies in, or on whose guard page.
+    /// The area that `address` lies in, or on whose guard page behind or below. May be called anywhere.
     pub fn find_area(&self, address: usize) -> Option<AreaInfo> {
         if !self.range.contains(&address) {
             return None;
@@ -106,6 +114,12 @@ impl<P: Platform> Vmalloc<P> {
                 self.congruent_area(number.checked_sub(behind)?, pages, look)
             }
             Role::Small { .. } => self.small_area(number, page, look),
+            Role::GuardBelow => match self.table.get(number + 1, look)?.role() {
+                Role::Head { blocks, huge } => {
+                    self.run_area(number + 1, blocks as usize, huge as usize, look)
+                }
+                _ => None,
+            },
             Role::Head { blocks, huge } => self.run_area(number, blocks as usize, huge as usize, look),
             Role::Tail { behind } => match self.table.get(number.checked_sub(behind as usize)?, look)?.role()
             {
@@ -115,11 +129,15 @@ impl<P: Platform> Vmalloc<P> {
                 _ => None,
             },
         };
-        found.filter(|area| (area.start..area.end()).contains(&address))
+        found.filter(|area| (area.guard_start()..area.end()).contains(&address))
     }
 
     /// The lowest area at or above `address`.
+    ///
+    /// # Panics
+    /// In an interrupt handler.
     pub fn next_area(&self, address: usize) -> Option<AreaInfo> {
+        self.assert_not_in_interrupt("next_area");
         let offset = address.max(self.range.start) - self.range.start;
         let (mut number, mut page) = (offset >> BLOCK_SHIFT, offset.div_ceil(PAGE_SIZE) & (BLOCK_PAGES - 1));
         if offset & ((1 << BLOCK_SHIFT) - 1) > (BLOCK_PAGES - 1) * PAGE_SIZE {
@@ -148,6 +166,9 @@ impl<P: Platform> Vmalloc<P> {
     }
 
     /// All areas, from the lowest up.
+    ///
+    /// # Panics
+    /// The iterator does, in an interrupt handler.
     pub fn areas(&self) -> impl Iterator<Item = AreaInfo> {
         let mut from = self.range.start;
         core::iter::from_fn(move || {
@@ -166,10 +187,11 @@ impl<P: Platform> Vmalloc<P> {
 
     fn small_area(&self, number: usize, page: usize, look: &Look) -> Option<AreaInfo> {
         let leaf = self.table.get(number, look)?.leaf(&self.platform)?;
-        let mut first = page;
-        if load(leaf, page).is_guard() {
-            first = page.checked_sub(1)?;
-        }
+        let mut first = match load(leaf, page) {
+            entry if entry.is_guard() => page.checked_sub(1)?,
+            entry if entry.is_guard_below() => page + 1,
+            _ => page,
+        };
         while !load(leaf, first).is_first() {
             if !load(leaf, first).is_present() {
                 return None;
@@ -190,6 +212,7 @@ impl<P: Platform> Vmalloc<P> {
                 pages,
                 populated: pages,
                 guard_pages: 0,
+                guard_below: 0,
                 huge_pages: 0,
                 requested: pages * PAGE_SIZE,
                 kind: Kind::VmMapRam,
@@ -197,22 +220,25 @@ impl<P: Platform> Vmalloc<P> {
             });
         }
         let guard = Entry(leaf.get(last + 1)?.load(Ordering::Acquire));
-        describe(start, pages, pages, 0, guard)
+        let guard_below = usize::from(load(leaf, first).has_guard_below());
+        Some(AreaInfo { guard_below, ..describe(start, pages, pages, 0, guard)? })
     }
 
     fn run_area(&self, number: usize, blocks: usize, huge: usize, look: &Look) -> Option<AreaInfo> {
-        let first = match self.mapping(self.table.get(number, look)?)? {
+        let start = match self.mapping(self.table.get(number, look)?)? {
             Mapping::Small(leaf) | Mapping::Unflushed(leaf, _) => load(leaf, 0),
             Mapping::Huge(_, entry) => entry,
         };
-        if !first.is_first() {
+        if !start.is_first() {
             // It was just freed, or is not complete.
             return None;
         }
+        let guard_below = if start.has_guard_below() { BLOCK_PAGES } else { 0 };
         let leaf = self.table.get(number + blocks - 1, look)?.leaf(&self.platform)?;
         let in_last = (0..BLOCK_PAGES).find(|&page| load(leaf, page).is_guard())?;
         let pages = (blocks - 1) * BLOCK_PAGES + in_last;
-        describe(self.address(number, 0), pages, pages, huge * BLOCK_PAGES, load(leaf, in_last))
+        let area = describe(self.address(number, 0), pages, pages, huge * BLOCK_PAGES, load(leaf, in_last))?;
+        Some(AreaInfo { guard_below, ..area })
     }
 
     fn congruent_area(&self, number: usize, pages: usize, look: &Look) -> Option<AreaInfo> {
@@ -252,6 +278,7 @@ fn describe(
         pages,
         populated,
         guard_pages: 1,
+        guard_below: 0,
         huge_pages,
         requested: pages * PAGE_SIZE - info.slack,
         kind: info.kind,

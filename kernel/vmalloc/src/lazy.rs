@@ -16,11 +16,13 @@ use crate::{
 use core::{
     iter, mem,
     ops::Range,
-    sync::atomic::{AtomicI64, AtomicU32, Ordering},
+    sync::atomic::{AtomicI64, AtomicU32, Ordering, compiler_fence},
 };
 
 /// Pages that a CPU counts for itself before it adds them to the sum.
 const SHARE: i64 = 256;
+/// In a CPU's count: it is added to the sum at the next free, however small it is.
+const LOOK: i64 = 1 << 40;
 /// Pages for each doubling of the number of CPUs: 32 MiB, as Linux.
 const LAZY_PAGES: usize = (32 << 20) / crate::PAGE_SIZE;
 
@@ -30,7 +32,7 @@ pub(crate) struct Lazy {
     pub list: List,
     /// What interrupt handlers freed on it.
     pub deferred: Deferred,
-    /// Pages not yet in the sum. Only its CPU changes it.
+    /// Pages not yet in the sum, and perhaps [`LOOK`]. Only its CPU changes it, and its interrupt handlers do.
     share: AtomicI64,
 }
 
@@ -38,6 +40,17 @@ impl Lazy {
     pub const fn new() -> Self {
         let list = List::from_first(AtomicU32::new(NONE));
         Self { list, deferred: Deferred::new(), share: AtomicI64::new(0) }
+    }
+
+    /// The next free on this CPU sees whether too much waits. For interrupt handlers. A free that is interrupted just
+    /// when it counts takes that back; then the one sees it that makes the share full.
+    pub fn look_next(&self) {
+        self.share.fetch_or(LOOK, Ordering::Relaxed);
+    }
+
+    /// Pages not yet in the sum.
+    fn shared(&self) -> i64 {
+        self.share.load(Ordering::Relaxed) & !LOOK
     }
 }
 
@@ -105,7 +118,15 @@ impl<P: Platform> Vmalloc<P> {
             return false;
         }
         share.store(0, Ordering::Relaxed);
-        self.lazy_sum.fetch_add(now, Ordering::Relaxed) + now > self.lazy_max() as i64
+        // Before the sum is looked at: an interrupt handler that notes more from here on has the next free look.
+        compiler_fence(Ordering::SeqCst);
+        self.lazy_sum.fetch_add(now & !LOOK, Ordering::Relaxed);
+        self.waiting() > signed(self.lazy_max())
+    }
+
+    /// Pages that are in the sum, and those that interrupt handlers noted.
+    fn waiting(&self) -> i64 {
+        self.lazy_sum.load(Ordering::Relaxed) + signed(self.deferred_pages.load(Ordering::Relaxed))
     }
 
     /// Pages that wait for a flush are fewer by so many.
@@ -117,12 +138,23 @@ impl<P: Platform> Vmalloc<P> {
     /// in which nothing was allocated any more and whose tables wait. While other
     /// CPUs free or purge it may be a little off, even negative.
     pub fn lazy_pages(&self) -> i64 {
-        let shares: i64 = self.lazy.iter().map(|lazy| lazy.share.load(Ordering::Relaxed)).sum();
-        self.lazy_sum.load(Ordering::Relaxed) + shares
+        let shares: i64 = self.lazy.iter().map(Lazy::shared).sum();
+        self.waiting() + shares
     }
 
-    /// Tells `sink` what was freed and waits for a flush: ranges of addresses, the lowest first.
+    /// Pages that a CPU counts for itself.
+    #[cfg(test)]
+    pub(crate) fn shared(&self, cpu: usize) -> i64 {
+        self.lazy[cpu].shared()
+    }
+
+    /// Tells `sink` what was freed and waits for a flush: ranges of addresses, the lowest first. Areas that interrupt
+    /// handlers freed come when a purge has looked at them.
+    ///
+    /// # Panics
+    /// In an interrupt handler.
     pub fn lazy_ranges(&self, mut sink: impl FnMut(Range<usize>)) {
+        self.assert_not_in_interrupt("lazy_ranges");
         for number in self.known_blocks() {
             let mut from = 0;
             while let Some((first, end)) = self.lazy_run(number, from) {
@@ -171,13 +203,18 @@ impl<P: Platform> Vmalloc<P> {
         }
         // Purging outranks allocating: who frees purges too, or waits for the one who does.
         let times = self.tunables.purge_priority.load(Ordering::Relaxed);
-        let far_too_many = times.saturating_mul(self.lazy_max()) as i64;
-        while self.lazy_sum.load(Ordering::Relaxed) > far_too_many {
+        let far_too_many = signed(times.saturating_mul(self.lazy_max()));
+        while self.waiting() > far_too_many {
             if self.try_purge() || !self.platform.pause() {
                 break;
             }
         }
     }
+}
+
+/// A number of pages as the sum is compared with: so many that it cannot be reached are the most that can be.
+fn signed(pages: usize) -> i64 {
+    i64::try_from(pages).unwrap_or(i64::MAX)
 }
 
 /// The sum of what the CPUs counted. Shares may be taken off before they are added: it may be

@@ -38,6 +38,22 @@
 //! | `policy` | what others did instead, to measure against |
 //! | `trace` | what is done, told as it happens |
 //!
+//! From where each call may be made, and what becomes of it in an interrupt handler, which may have interrupted
+//! whoever holds a lock of the library:
+//!
+//! | calls | threads that may wait | pinned, or locks held | interrupt handlers |
+//! |---|---|---|---|
+//! | `vfree` | yes | yes | noted, and done by the next purge |
+//! | `find_area`, `frame_at`, `contains`, `vread`, `lazy_pages`, `lazy_max` | yes | yes | yes |
+//! | `vmalloc`, `vzalloc`, `allocate`, `vmap`, `ioremap`, `vm_map_ram`, `vrealloc`, `allocate_congruent`, `populate` | yes | yes, and never wait for other threads | refused |
+//! | `vunmap`, `vm_unmap_ram`, `free_congruent`, `depopulate`, `set_protection` | yes | yes | refused |
+//! | `purge`, `vm_unmap_aliases` | yes | yes, and do not wait for another thread's purge | a panic |
+//! | `trim`, dropping an instance | yes | yes, and may leave something | a panic |
+//! | `areas`, `next_area`, `lazy_ranges`, `stats`, `tally`, `register_notifier`, `unregister_notifier` | yes | yes | a panic |
+//!
+//! The machine tells by [`Platform::in_interrupt`] and [`Platform::pause`]. What is refused has the error `InInterrupt`
+//! of its call and has changed nothing. Whoever waits for other CPUs to flush leaves their interrupts on.
+//!
 //! Locks, in their order: arena; a pool's, or a CPU's kept runs or tables in reserve; a block's. None is held while memory is taken from or
 //! given to the platform, or while CPUs are flushed. Most allocations take none, most frees the block's.
 #![no_std]
@@ -102,6 +118,10 @@ mod tests_congruent;
 #[cfg(test)]
 mod tests_failures;
 #[cfg(test)]
+mod tests_guard_below;
+#[cfg(test)]
+mod tests_interrupts;
+#[cfg(test)]
 mod tests_isolated;
 #[cfg(test)]
 mod tests_kept;
@@ -115,6 +135,8 @@ mod tests_purge;
 mod tests_ram;
 #[cfg(test)]
 mod tests_records;
+#[cfg(test)]
+mod tests_refusals;
 #[cfg(test)]
 mod tests_resize;
 #[cfg(test)]
@@ -131,6 +153,7 @@ use core::{
 };
 use kept::KeptRuns;
 use lazy::{Lazy, LazySum};
+use platform::PHYSICAL_BITS;
 use pool::Pool;
 use purge::Turn;
 
@@ -197,6 +220,8 @@ pub struct Vmalloc<P: Platform> {
     pools: [Pool; pool::POOLS],
     lazy: [Lazy; MAX_CPUS],
     lazy_sum: LazySum,
+    /// Pages of areas that interrupt handlers freed, until a purge comes to them.
+    deferred_pages: AtomicUsize,
     turn: Turn,
     reserves: [Reserve; MAX_CPUS],
     kept_runs: [KeptRuns; MAX_CPUS],
@@ -209,11 +234,13 @@ pub struct Vmalloc<P: Platform> {
     policy: Policy,
     /// Allocations that found no room at first.
     overflows: AtomicU64,
+    /// Behind the last physical address that the CPUs have.
+    physical_end: u64,
 }
 
 impl<P: Platform> Vmalloc<P> {
-    /// An instance over `range`, whose ends are multiples of [`BLOCK_SIZE`] and which is at most
-    /// [`MAX_RANGE`] long.
+    /// An instance over `range`, whose ends are multiples of [`BLOCK_SIZE`], which is at most
+    /// [`MAX_RANGE`] long and lies in one half of the address space.
     ///
     /// The top level page table entries of the range are filled now and never change again, so
     /// page tables that copy them later need no fault to see new mappings.
@@ -240,6 +267,9 @@ impl<P: Platform> Vmalloc<P> {
         if !aligned || range.is_empty() || range.start == 0 || range.len() > MAX_RANGE {
             return Err(NewError::BadRange(range));
         }
+        if !is_canonical(&range) {
+            return Err(NewError::NotCanonical(range));
+        }
         tables::fill_root(&platform, range.start, range.end).ok_or(NewError::OutOfFrames)?;
         Ok(Self::build(platform, range, policy))
     }
@@ -254,6 +284,7 @@ impl<P: Platform> Vmalloc<P> {
             pools: [const { Pool::new() }; pool::POOLS],
             lazy: [const { Lazy::new() }; MAX_CPUS],
             lazy_sum: LazySum::new(0),
+            deferred_pages: AtomicUsize::new(0),
             turn: Turn::new(),
             reserves: [const { Reserve::new() }; MAX_CPUS],
             kept_runs: [const { KeptRuns::new() }; MAX_CPUS],
@@ -263,6 +294,7 @@ impl<P: Platform> Vmalloc<P> {
             tunables: Tunables::new(),
             policy,
             overflows: AtomicU64::new(0),
+            physical_end: 1 << platform.physical_bits().min(PHYSICAL_BITS),
             platform,
             pages: range.len() / PAGE_SIZE,
             range,
@@ -287,7 +319,11 @@ impl<P: Platform> Vmalloc<P> {
     /// Flushes what waits, and gives back what is kept for speed: frames of free pages, empty blocks,
     /// runs, leaf tables in reserve, directories and records of nothing. What other CPUs free meanwhile may stay, and
     /// records do where the caller may not wait for a [grace period](Platform::synchronize).
+    ///
+    /// # Panics
+    /// In an interrupt handler.
     pub fn trim(&self) {
+        self.assert_not_in_interrupt("trim");
         self.trim_mappings();
         self.release_records();
     }
@@ -312,9 +348,18 @@ impl<P: Platform> Vmalloc<P> {
     }
 }
 
+/// Whether CPUs with page tables of four levels can use all addresses of a range: bits 63 to 47 of all of them are
+/// alike (Intel SDM 1, section 3.3.7.1).
+fn is_canonical(range: &Range<usize>) -> bool {
+    const HALF: u32 = 47;
+    let (first, last) = (range.start >> HALF, (range.end - 1) >> HALF);
+    first == last && (first == 0 || first == usize::MAX >> HALF)
+}
+
 impl<P: Platform> Drop for Vmalloc<P> {
     /// Gives the records back. Areas that are still allocated keep everything: they are leaked.
     fn drop(&mut self) {
+        self.assert_not_in_interrupt("an instance's drop");
         self.trim_mappings();
         if self.arena.stats(&self.platform.pin()).free == self.blocks() {
             self.arena.release(&self.platform);

@@ -34,7 +34,11 @@ impl Notifiers {
 
 impl<P: Platform> Vmalloc<P> {
     /// Registers a notifier; `false` if there are [`MAX_NOTIFIERS`] already.
+    ///
+    /// # Panics
+    /// In an interrupt handler.
     pub fn register_notifier(&self, notifier: &'static dyn PurgeNotifier) -> bool {
+        self.assert_not_in_interrupt("register_notifier");
         let pin = self.platform.pin();
         let mut list = self.notifiers.0.lock(&pin);
         match list.iter_mut().find(|slot| slot.is_none()) {
@@ -45,10 +49,14 @@ impl<P: Platform> Vmalloc<P> {
     }
 
     /// Removes a notifier; `false` if it is not registered. It may still be running on another CPU.
+    ///
+    /// # Panics
+    /// In an interrupt handler.
     pub fn unregister_notifier(&self, notifier: &'static dyn PurgeNotifier) -> bool {
         let is_it = |slot: &&mut Option<&'static dyn PurgeNotifier>| {
             slot.is_some_and(|known| core::ptr::addr_eq(known, notifier))
         };
+        self.assert_not_in_interrupt("unregister_notifier");
         let pin = self.platform.pin();
         self.notifiers.0.lock(&pin).iter_mut().find(is_it).map(|slot| *slot = None).is_some()
     }

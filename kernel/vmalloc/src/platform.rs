@@ -13,6 +13,8 @@ pub const BLOCK_SHIFT: u32 = 21;
 pub const BLOCK_SIZE: usize = 1 << BLOCK_SHIFT;
 /// Pages in a vmap block.
 pub const BLOCK_PAGES: usize = BLOCK_SIZE / PAGE_SIZE;
+/// Bits of a physical address in a page table entry: what x86-64 has at most (Intel SDM 3A, section 4.1.4).
+pub(crate) const PHYSICAL_BITS: u32 = 52;
 
 /// A page frame: [`PAGE_SIZE`] bytes of physical memory, aligned to their size.
 // Kept as the address, which is what page table entries have.
@@ -21,12 +23,22 @@ pub const BLOCK_PAGES: usize = BLOCK_SIZE / PAGE_SIZE;
 pub struct Frame(u64);
 
 impl Frame {
-    /// The frame of this number, its physical address divided by [`PAGE_SIZE`]. x86-64 has 40 bits of them; higher bits are a caller's bug.
+    /// Makes the frame of this number: its physical address divided by [`PAGE_SIZE`].
+    ///
+    /// # Panics
+    /// If the number has more than 40 bits, which no x86-64 has: they would be other bits of a page table entry.
     #[must_use]
     #[inline]
     pub const fn new(number: u64) -> Self {
-        debug_assert!(number < 1 << 40);
+        assert!(number < 1 << (PHYSICAL_BITS - PAGE_SHIFT), "x86-64 has 40 bits of frame numbers");
         Self(number << PAGE_SHIFT)
+    }
+
+    /// Makes the frame at a physical address that was read from a page table entry, or from a frame.
+    #[inline]
+    pub(crate) const fn at(address: u64) -> Self {
+        debug_assert!(address.is_multiple_of(PAGE_SIZE as u64) && address < 1 << PHYSICAL_BITS);
+        Self(address)
     }
 
     /// The frame's number.
@@ -117,8 +129,8 @@ impl CpuPin for SingleCpu {
 /// The library hands out pointers on the strength of these promises:
 /// 1. A frame that was taken belongs to the taker alone until it is given back.
 ///    A huge frame is 512 frames, contiguous and aligned to their size.
-/// 2. [`direct_map`](Self::direct_map) points to the frame's bytes, writable, for as long as the
-///    machine lives, and the same frame is always at the same address;
+/// 2. Of a frame that was ever taken, [`direct_map`](Self::direct_map) points to the bytes, writable, for as long
+///    as the machine lives, and the same frame is always at the same address;
 ///    [`frame_of`](Self::frame_of) is its inverse.
 /// 3. A table taken is filled with zeros.
 /// 4. [`root`](Self::root) is the top level page table of every CPU, and nobody but the library
@@ -128,12 +140,22 @@ impl CpuPin for SingleCpu {
 ///    [`shootdown`](Self::shootdown), which is one and the same for all instances under one root.
 /// 6. A [`Pin`](Self::Pin) that lives keeps every other thread off its CPU.
 /// 7. [`synchronize`](Self::synchronize) says `true` only when what it waits for has come to pass.
+/// 8. [`direct_map`](Self::direct_map) shows each frame that [`is_ram`](Self::is_ram) says `true` of, as it
+///    shows those that were taken.
 pub unsafe trait Platform: Flusher {
     /// See [`pin`](Self::pin).
     type Pin: CpuPin;
 
     /// Turns preemption off until the result is dropped. May nest.
     fn pin(&self) -> Self::Pin;
+
+    /// As [`pin`](Self::pin), but `None` in an [interrupt handler](Self::in_interrupt): each allocation and each free
+    /// asks, so a machine that can tell both at once does.
+    #[inline]
+    #[track_caller]
+    fn pin_outside_interrupts(&self) -> Option<Self::Pin> {
+        if self.in_interrupt() { None } else { Some(self.pin()) }
+    }
 
     /// The top level (PML4) table.
     fn root(&self) -> Frame;
@@ -177,8 +199,18 @@ pub unsafe trait Platform: Flusher {
         self.give_frames(core::iter::once(frame));
     }
 
-    /// Where the kernel sees the bytes of a frame.
+    /// Where the kernel sees the bytes of a frame that was taken, or [is RAM](Self::is_ram).
     fn direct_map(&self, frame: Frame) -> NonNull<u8>;
+
+    /// Whether [`direct_map`](Self::direct_map) shows the frame, any of those that the CPUs can
+    /// [address](Self::physical_bits), and shows it cached as ordinary memory is: so not of a device's
+    /// registers, nor of a hole. [`vread`](crate::Vmalloc::vread) reads what it was not given by this
+    /// alone, and [`ioremap`](crate::Vmalloc::ioremap) refuses it another way of caching.
+    fn is_ram(&self, frame: Frame) -> bool;
+
+    /// Bits of a physical address that the CPUs have: of CPUID leaf 8000_0008H the lowest byte of EAX (Intel SDM
+    /// 2A, CPUID). An entry with higher ones faults. Asked once by each instance.
+    fn physical_bits(&self) -> u32;
 
     /// The frame that [`direct_map`](Self::direct_map) shows at this address.
     fn frame_of(&self, direct: NonNull<u8>) -> Frame;
@@ -207,7 +239,8 @@ pub unsafe trait Platform: Flusher {
         false
     }
 
-    /// Whether an interrupt handler runs that may have interrupted the library.
+    /// Whether an interrupt handler runs that may have interrupted the library. What waits for anything, or takes a
+    /// lock, is refused there.
     fn in_interrupt(&self) -> bool {
         false
     }

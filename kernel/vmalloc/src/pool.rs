@@ -58,9 +58,8 @@ pub(crate) struct Pool {
     pub current: BlockSlot,
     /// Pages of the current block, mostly, that the CPU has taken ahead.
     pub ahead: Ahead,
-    /// Number of the frame that the page of the last guard page had kept; the next page that has none
-    /// gets it. 0: none.
-    spare: AtomicU64,
+    /// The frame that the page of the last guard page had kept; the next page that has none gets it.
+    spare: Spare,
     pub bins: Lock<Bins>,
 }
 
@@ -69,9 +68,32 @@ impl Pool {
         Self {
             current: BlockSlot::new(),
             ahead: Ahead::from_parts(AtomicU64::new(0), AtomicPtr::new(ptr::null_mut())),
-            spare: AtomicU64::new(0),
+            spare: Spare::none(),
             bins: Lock::new(Bins::new()),
         }
+    }
+}
+
+/// Place for a frame.
+struct Spare(AtomicU64);
+
+impl Spare {
+    /// Set in the word of a frame, whose address has zeros there: so frame 0 is one too.
+    const IS_FRAME: u64 = 1;
+
+    const fn none() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
+    fn is_some(&self) -> bool {
+        self.0.load(Ordering::Relaxed) != 0
+    }
+
+    /// Puts a frame here, or none: the one before.
+    fn swap(&self, frame: Option<Frame>) -> Option<Frame> {
+        let word = frame.map_or(0, |frame| frame.address() | Self::IS_FRAME);
+        let before = self.0.swap(word, Ordering::Relaxed);
+        (before != 0).then(|| Frame::at(before - Self::IS_FRAME))
     }
 }
 
@@ -277,7 +299,7 @@ impl<P: Platform> Vmalloc<P> {
     /// Takes a free block from the arena, to be the current one of the pool that its role is to name.
     fn open_small_block(&self) -> Result<&Block, AllocError> {
         let blocks = self.shared_blocks() as usize;
-        let number = self.open_blocks(blocks, blocks, None)?;
+        let number = self.open_blocks(0, blocks, blocks, None)?;
         let linked = self.link_leaf(number);
         let pin = self.platform.pin();
         match linked {
@@ -297,9 +319,8 @@ impl<P: Platform> Vmalloc<P> {
     /// Keeps a flushed frame for the next page that has none; gives the one that was kept so far back.
     #[inline(never)]
     pub(crate) fn keep_spare(&self, cpu: usize, frame: Frame) {
-        let before = self.pools[cpu].spare.swap(frame.number(), Ordering::Relaxed);
-        if before != 0 {
-            self.platform.give_frames(iter::once(Frame::new(before)));
+        if let Some(before) = self.pools[cpu].spare.swap(Some(frame)) {
+            self.platform.give_frames(iter::once(before));
         }
     }
 
@@ -307,15 +328,12 @@ impl<P: Platform> Vmalloc<P> {
     #[inline]
     pub(crate) fn take_spare(&self, cpu: usize) -> Option<Frame> {
         let spare = &self.pools[cpu].spare;
-        if spare.load(Ordering::Relaxed) == 0 {
-            return None;
-        }
-        Some(spare.swap(0, Ordering::Relaxed)).filter(|&number| number != 0).map(Frame::new)
+        if spare.is_some() { spare.swap(None) } else { None }
     }
 
     /// How many frames are kept so.
     pub(crate) fn spares(&self) -> usize {
-        self.pools.iter().filter(|pool| pool.spare.load(Ordering::Relaxed) != 0).count()
+        self.pools.iter().filter(|pool| pool.spare.is_some()).count()
     }
 
     /// Blocks that a shared block takes from the arena.

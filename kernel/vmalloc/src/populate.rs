@@ -23,11 +23,20 @@ struct Piece<'a> {
 
 impl<P: Platform> Vmalloc<P> {
     /// Gives frames, of undefined contents, to the pages `pages` of every area of a set that has some of
-    /// them: pages count from the beginning of each.
+    /// them: pages count from the beginning of each. Refused in an interrupt handler.
     ///
     /// # Errors
-    /// See [`PopulateError`]; nothing has changed then.
-    pub fn populate(&self, set: CongruentSet, pages: Range<usize>) -> Result<(), PopulateError> {
+    /// See [`PopulateError`]; nothing has changed then. Where it says that the set is not allocated it saw so, which
+    /// is no promise to see it of every set that is not.
+    ///
+    /// # Safety
+    /// 1. This instance allocated the set, and it was not freed: the blocks of one that was may be another's by now,
+    ///    or have lost their descriptors.
+    /// 2. Nobody frees the set meanwhile.
+    pub unsafe fn populate(&self, set: CongruentSet, pages: Range<usize>) -> Result<(), PopulateError> {
+        if self.platform.in_interrupt() {
+            return Err(PopulateError::InInterrupt);
+        }
         let ticket = self.purge_ticket();
         match self.try_populate(set, &pages) {
             Err(PopulateError::OutOfFrames) => {}
@@ -78,14 +87,19 @@ impl<P: Platform> Vmalloc<P> {
     }
 
     /// Takes the frames of the pages `pages` away again, in every area of a set that has some of them. They
-    /// go back, if they are needed, when every CPU has flushed.
+    /// go back, if they are needed, when every CPU has flushed. Refused in an interrupt handler.
     ///
     /// # Errors
     /// See [`PopulateError`]; nothing has changed then.
     ///
     /// # Safety
-    /// Nobody uses the pages any more, nor populates or depopulates them meanwhile.
+    /// 1. This instance allocated the set, and it was not freed.
+    /// 2. Nobody frees the set meanwhile.
+    /// 3. Nobody uses the pages any more, nor populates or depopulates them meanwhile.
     pub unsafe fn depopulate(&self, set: CongruentSet, pages: Range<usize>) -> Result<(), PopulateError> {
+        if self.platform.in_interrupt() {
+            return Err(PopulateError::InInterrupt);
+        }
         for Piece { block, first, count } in self.pieces(set, &pages)? {
             if !block.pages.lock(&self.platform.pin()).are_live(first, count) {
                 let address = self.address(block.number(), first);

@@ -16,7 +16,7 @@ use core::{ptr::NonNull, sync::atomic::Ordering};
 
 impl<P: Platform> Vmalloc<P> {
     /// Changes the protection of the pages of `size` bytes from `start`, which is page-aligned, all in
-    /// one area. When it returns, every CPU goes by the new protection.
+    /// one area. When it returns, every CPU goes by the new protection. Refused in an interrupt handler.
     ///
     /// # Errors
     /// See [`ProtectError`]; nothing has changed then.
@@ -32,10 +32,13 @@ impl<P: Platform> Vmalloc<P> {
         protection: Protection,
     ) -> Result<(), ProtectError> {
         let start = start.as_ptr() as usize;
+        if self.platform.in_interrupt() {
+            return Err(ProtectError::InInterrupt);
+        }
         if size == 0 || !start.is_multiple_of(PAGE_SIZE) {
             return Err(ProtectError::BadRange { start, size });
         }
-        let area = self.find_area(start).filter(|area| start < area.mapped_end());
+        let area = self.find_area(start).filter(|area| (area.start..area.mapped_end()).contains(&start));
         let area = area.ok_or(ProtectError::NotAllocated { address: start })?;
         if area.kind == Kind::Congruent {
             return Err(ProtectError::WrongKind { area });

@@ -79,7 +79,11 @@ impl<P: Platform> Vmalloc<P> {
     /// Flushes what was unmapped and makes it free. Returns the pages of address space that became
     /// free. Waits for a purge that is under way, but for callers that may not; isolated CPUs are not
     /// interrupted, and what they may still reach goes on waiting.
+    ///
+    /// # Panics
+    /// In an interrupt handler.
     pub fn purge(&self) -> usize {
+        self.assert_not_in_interrupt("purge");
         self.purge_reaching(Reach::Considerate).unwrap_or(0)
     }
 

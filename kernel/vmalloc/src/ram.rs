@@ -25,7 +25,8 @@ const UNROLL: usize = 8;
 impl<P: Platform> Vmalloc<P> {
     /// Maps frames of the caller's, in their order, to contiguous addresses, as [`vmap`](Self::vmap) does,
     /// but without a guard page behind, and faster. For mappings that soon go again: one that stays holds
-    /// up a block that others share.
+    /// up a block that others share. Whether the CPUs can address each of several frames is only asked in builds with
+    /// debug assertions: one that they cannot faults when it is used. Refused in an interrupt handler.
     ///
     /// # Errors
     /// See [`AllocError`]; nothing has changed then.
@@ -48,6 +49,10 @@ impl<P: Platform> Vmalloc<P> {
     /// In what this CPU has taken ahead, the way of nearly all. `None`: there is not enough of that.
     #[inline(never)]
     fn map_ram_plainly(&self, frames: &[Frame], attributes: Attributes) -> Option<NonNull<u8>> {
+        // It would make long mappings slower by an eighth.
+        if cfg!(debug_assertions) && self.check_frames(frames).is_err() {
+            return None;
+        }
         let Some(run) = self.take_ahead_for_ram(frames.len()) else {
             return self.map_ram_listed(frames, attributes);
         };
@@ -62,7 +67,7 @@ impl<P: Platform> Vmalloc<P> {
         if self.is_traced() || count.wrapping_sub(1) >= BLOCK_PAGES {
             return None;
         }
-        let pin = self.platform.pin();
+        let pin = self.platform.pin_outside_interrupts()?;
         let run = self.take_locked(&pin, Supply::Foreign, count, 1);
         let run = run.or_else(|| self.take_listed(&pin, Supply::Foreign, count, 1))?;
         drop(pin);
@@ -72,6 +77,9 @@ impl<P: Platform> Vmalloc<P> {
     /// The same of one page.
     #[inline(never)]
     fn map_ram_page_plainly(&self, frame: Frame, attributes: Attributes) -> Option<NonNull<u8>> {
+        if frame.address() >= self.physical_end {
+            return None;
+        }
         let SmallRun { page, leaf, .. } = self.take_ahead_for_ram(1)?;
         leaf[page % BLOCK_PAGES].store(Entry::page(frame, attributes).0, Ordering::Release);
         NonNull::new(self.page_address(page) as *mut u8)
@@ -82,7 +90,7 @@ impl<P: Platform> Vmalloc<P> {
         if self.is_traced() {
             return None;
         }
-        let pin = self.platform.pin();
+        let pin = self.platform.pin_outside_interrupts()?;
         let (page, leaf) = self.pool(&pin, Supply::Foreign).ahead.take(count)?;
         Some(SmallRun { page, leaf, keeps: false })
     }
@@ -94,9 +102,8 @@ impl<P: Platform> Vmalloc<P> {
         protection: Protection,
         caller: &'static Location<'static>,
     ) -> Result<NonNull<u8>, AllocError> {
-        if frames.is_empty() {
-            return Err(AllocError::NoFrames);
-        }
+        self.refuse_in_interrupt()?;
+        self.check_frames(frames)?;
         let (pages, _) = self.pages_for(frames.len().saturating_mul(PAGE_SIZE))?;
         if pages > BLOCK_PAGES {
             let backing = Backing::Frames(frames);
@@ -143,7 +150,7 @@ impl<P: Platform> Vmalloc<P> {
 
     /// Unmaps the `count` pages of the mapping, made by [`vm_map_ram`](Self::vm_map_ram), that starts at
     /// `address`. CPUs may still reach the frames by old translations until
-    /// [`vm_unmap_aliases`](Self::vm_unmap_aliases).
+    /// [`vm_unmap_aliases`](Self::vm_unmap_aliases). Refused in an interrupt handler.
     ///
     /// # Errors
     /// See [`FreeError`]; nothing has changed then.
@@ -164,21 +171,21 @@ impl<P: Platform> Vmalloc<P> {
     /// In a block that is shared, the way of nearly all. `false`: nothing was done.
     #[inline(never)]
     fn unmap_ram_plainly(&self, address: usize, count: usize) -> bool {
-        !self.platform.in_interrupt() && !self.is_traced() && self.unmap_ram(address, count, |_, _| ())
+        !self.is_traced() && self.unmap_ram(address, count, |_, _| ())
     }
 
     /// The same of one page.
     #[inline(never)]
     fn unmap_ram_page_plainly(&self, address: usize) -> bool {
-        !self.platform.in_interrupt() && !self.is_traced() && self.unmap_ram(address, 1, |_, _| ())
+        !self.is_traced() && self.unmap_ram(address, 1, |_, _| ())
     }
 
-    /// `false`: nothing was done, because there is no such mapping, or it is a run. Tells `going` its place
+    /// `false`: nothing was done, because there is no such mapping, or it is a run, or in an interrupt handler. Tells `going` its place
     /// before anybody else can have it.
     #[inline(always)]
     fn unmap_ram(&self, address: usize, count: usize, going: impl FnOnce(&Block, usize)) -> bool {
         let Some(page) = self.page(address) else { return false };
-        let pin = self.platform.pin();
+        let Some(pin) = self.platform.pin_outside_interrupts() else { return false };
         let (number, first) = (page / BLOCK_PAGES, page % BLOCK_PAGES);
         let Some(block) = self.near(&pin, Supply::Foreign, number) else { return false };
         // The lock decides between two calls for one mapping.
@@ -245,7 +252,11 @@ impl<P: Platform> Vmalloc<P> {
     /// Makes every CPU forget what was unmapped before this call, isolated ones too. For who is about to
     /// give frames away that [`vmap`](Self::vmap) or [`vm_map_ram`](Self::vm_map_ram) had mapped, or to change
     /// how they are cached elsewhere.
+    ///
+    /// # Panics
+    /// In an interrupt handler.
     pub fn vm_unmap_aliases(&self) {
+        self.assert_not_in_interrupt("vm_unmap_aliases");
         if self.purge_reaching(Reach::Everyone).is_none() {
             // Another thread purges, and the caller must not wait for it.
             self.trace_flush(None);

@@ -2,7 +2,8 @@
 //!
 //! Nothing here dereferences an address of the range. Each page is read through the direct map, and
 //! counts only if it has the same frame afterwards; frames may be somebody else's by then, but
-//! what was read of them is thrown away.
+//! what was read of them is thrown away. The direct map shows what the instance took for its areas; of what
+//! others had it map, the machine says what is shown.
 
 use crate::{
     Vmalloc,
@@ -22,7 +23,7 @@ impl<P: Platform> Vmalloc<P> {
         self.range.contains(&address)
     }
 
-    /// The frame mapped at an address of the range; `None` if nothing is mapped there.
+    /// The frame mapped at an address of the range; `None` if nothing is mapped there. May be called anywhere.
     #[must_use]
     pub fn frame_at(&self, address: usize) -> Option<Frame> {
         self.look(|look| self.frame_there(address, look))
@@ -67,7 +68,8 @@ impl<P: Platform> Vmalloc<P> {
 
     /// Reads memory from `address` on into `buffer`, and returns how many bytes of it were mapped.
     /// Everything else reads as zeros: holes, guard pages, what is freed meanwhile, what is outside
-    /// of the range, and registers of devices, which it does not touch.
+    /// of the range, and registers and memory of devices, which it does not touch, whichever call mapped them.
+    /// May be called anywhere.
     pub fn vread(&self, address: usize, buffer: &mut [u8]) -> usize {
         let (mut at, mut rest, mut mapped) = (address, buffer, 0);
         while !rest.is_empty() {
@@ -86,14 +88,18 @@ impl<P: Platform> Vmalloc<P> {
 
     /// Reads bytes of one page; `false` if it is not, or did not stay, mapped.
     fn read_page(&self, address: usize, buffer: &mut [u8], look: &Look) -> bool {
-        let Some((.., frame)) = self.slot_at(address, look) else { return false };
+        let Some((_, entry, frame)) = self.slot_at(address, look) else { return false };
         if self.area_at(address, look).is_none_or(|area| area.kind == Kind::Ioremap) {
+            return false;
+        }
+        if !entry.is_owned() && !self.platform.is_ram(frame) {
             return false;
         }
         let bytes = self.platform.direct_map(frame).as_ptr().wrapping_add(address % PAGE_SIZE);
         for (offset, byte) in buffer.iter_mut().enumerate() {
-            // SAFETY: promise 2 of `Platform`: the direct map shows every frame for ever; the offset
-            // stays inside it. Others may write meanwhile: each byte is read once, as it is.
+            // SAFETY: promises 2 and 8 of `Platform`: the direct map shows for ever what was taken for areas, and
+            // what is memory; the offset stays inside the frame. Others may write meanwhile: each byte is read
+            // once, as it is.
             *byte = unsafe { bytes.add(offset).read_volatile() };
         }
         // The bytes were read before the entry is looked at again. The page may have been marked, protected or

@@ -8,7 +8,7 @@ use crate::{
     AllocError, FreeError, ReallocError, Vmalloc,
     area::{clear, mark_last, unmap, unmark_last},
     block::Role,
-    entry::{Attributes, Cache, Entry, GuardInfo, Kind, Protection},
+    entry::{Attributes, Entry, GuardInfo, Kind},
     flush::Unflushed,
     info::AreaInfo,
     platform::{BLOCK_PAGES, BLOCK_SHIFT, CpuPin, PAGE_SHIFT, PAGE_SIZE, Platform},
@@ -30,12 +30,22 @@ struct Place {
     /// Its first page in that block; 0 for a run.
     first: usize,
     small: bool,
+    /// Whether it has a guard page below, or a block of its own that is one.
+    guard_below: bool,
+}
+
+impl Place {
+    /// Blocks below a run that are its guard, pages below a small area.
+    fn below(self) -> usize {
+        self.guard_below.into()
+    }
 }
 
 impl<P: Platform> Vmalloc<P> {
     /// Makes the area at `address` `size` bytes long, and returns where it is now. What both sizes have
-    /// in common keeps its contents; what is new has undefined contents. The area keeps its alignment
-    /// only where it stays, and is aligned to a page where it moves.
+    /// in common keeps its contents and its protection; what is new has undefined contents, and the protection
+    /// of the page that was the last: of an area with several, who wants another sets it. The area keeps its
+    /// alignment only where it stays, and is aligned to a page where it moves. Refused in an interrupt handler.
     ///
     /// # Errors
     /// See [`ReallocError`]; the area is as it was then.
@@ -47,6 +57,8 @@ impl<P: Platform> Vmalloc<P> {
         let caller = Location::caller();
         let now = if self.resize_in_place(address.as_ptr() as usize, size, caller) {
             Ok(address)
+        } else if self.platform.in_interrupt() {
+            return Err(FreeError::InInterrupt { address: address.as_ptr() as usize, caller }.into());
         } else {
             let area = self.own_area(address.as_ptr() as usize, caller)?;
             self.resize_area(&area, size, caller)
@@ -65,7 +77,8 @@ impl<P: Platform> Vmalloc<P> {
         let offset = area.start - self.range.start;
         let (number, first) = (offset >> BLOCK_SHIFT, offset >> PAGE_SHIFT & (BLOCK_PAGES - 1));
         let small = matches!(self.block(number).role(), Role::Small { .. });
-        let place = Place { number, first, small };
+        let start = Entry(self.run_entry(number, first).load(Ordering::Relaxed));
+        let place = Place { number, first, small, guard_below: start.has_guard_below() };
         let ticket = self.purge_ticket();
         let grow_in_place = || match small {
             false => self.grow_run(place, area.pages, pages, guard),
@@ -190,12 +203,23 @@ impl<P: Platform> Vmalloc<P> {
     fn fill_behind(&self, place: Place, old: usize, new: usize) -> Result<(), AllocError> {
         let end = self.page_entry(place, old);
         let guard = end.swap(Entry::UNUSED.0, Ordering::Relaxed);
-        self.fill_pages(place, old, new).inspect_err(|_| end.store(guard, Ordering::Relaxed))
+        self.fill_pages(place, old, new, self.growth(place, old))
+            .inspect_err(|_| end.store(guard, Ordering::Relaxed))
+    }
+
+    /// What pages are to be that an area of `pages` pages gets behind them.
+    fn growth(&self, place: Place, pages: usize) -> Attributes {
+        Attributes::of_growth(Entry(self.page_entry(place, pages - 1).load(Ordering::Relaxed)))
     }
 
     /// Maps frames at pages `from..to`, behind which is to be a guard. On failure none is mapped.
-    fn fill_pages(&self, place: Place, from: usize, to: usize) -> Result<(), AllocError> {
-        let attributes = Attributes::new(Protection::ReadWrite, Cache::WriteBack, true);
+    fn fill_pages(
+        &self,
+        place: Place,
+        from: usize,
+        to: usize,
+        attributes: Attributes,
+    ) -> Result<(), AllocError> {
         let cpu = self.platform.pin().cpu();
         let filled = (from..to)
             .all(|page| self.refill(core::slice::from_ref(self.page_entry(place, page)), attributes, cpu));
@@ -215,19 +239,21 @@ impl<P: Platform> Vmalloc<P> {
         new: usize,
         guard: GuardInfo,
     ) -> Result<usize, AllocError> {
+        let attributes = self.growth(from, old);
         let shape = Shape {
             pages: new,
             align: 1,
             slack: guard.slack,
-            attributes: Attributes::new(Protection::ReadWrite, Cache::WriteBack, true),
+            attributes,
             backing: Backing::Owned { huge: false },
             kind: Kind::Vmalloc,
+            guard_below: from.guard_below,
             within: None,
             wait: true,
         };
         let in_shared = || -> Result<Place, AllocError> {
-            let run = self.take_pages(Supply::Owned, new + 1, 1)?;
-            Ok(Place { number: run.page / BLOCK_PAGES, first: run.page % BLOCK_PAGES, small: true })
+            let page = self.take_pages(Supply::Owned, from.below() + new + 1, 1)?.page + from.below();
+            Ok(Place { number: page / BLOCK_PAGES, first: page % BLOCK_PAGES, small: true, ..from })
         };
         let to = if shape.is_small() {
             in_shared()?
@@ -241,9 +267,12 @@ impl<P: Platform> Vmalloc<P> {
         for page in 0..if to.small { old } else { 0 } {
             self.give_kept_frames(core::slice::from_ref(self.page_entry(to, page)));
         }
-        if let Err(error) = self.fill_pages(to, old, new) {
+        if let Err(error) = self.fill_pages(to, old, new, attributes) {
             self.release_place(to, new);
             return Err(error);
+        }
+        if from.guard_below {
+            self.move_guard_below(from, to);
         }
         self.move_entries(from, old, to);
         if to.small {
@@ -256,14 +285,29 @@ impl<P: Platform> Vmalloc<P> {
 
     /// Opens the blocks that an area is to be moved to as a run of `new` pages.
     fn open_for_move(&self, from: Place, old: usize, new: usize) -> Result<Place, AllocError> {
-        let count = blocks_for(new);
-        let number = self.open_blocks(count, 1, None)?;
-        let to = Place { number, first: 0, small: false };
+        let (below, count) = (from.below(), blocks_for(new));
+        let number = self.open_run(below, count, 1, None)?;
+        let to = Place { number, first: 0, small: false, ..from };
         if let Err(error) = self.link_moved_blocks(from, old, to, count) {
-            self.free_blocks(number, count, number + count);
+            self.free_blocks(number - below, below + count, number + count);
             return Err(error);
         }
         Ok(to)
+    }
+
+    /// Sets the guard page below an area at its new place, whose entries are all unused yet, and removes it at the old.
+    /// The first page's mark moves with that page's entry.
+    fn move_guard_below(&self, from: Place, to: Place) {
+        let below = |place: Place| &self.small_leaf(self.block(place.number))[place.first - 1];
+        if from.small {
+            below(from).store(Entry::UNUSED.0, Ordering::Relaxed);
+        }
+        if to.small {
+            self.give_kept_frames(core::slice::from_ref(below(to)));
+            below(to).store(Entry::GUARD_BELOW.0, Ordering::Relaxed);
+        } else {
+            self.block(to.number - 1).set_role(Role::GuardBelow);
+        }
     }
 
     /// Gives the blocks of a run that is to be moved to leaf tables, but those that will be mapped by
@@ -316,14 +360,14 @@ impl<P: Platform> Vmalloc<P> {
     /// Gives the address space of an area of `pages` pages back, all of whose entries are zero; those
     /// of a small one were flushed.
     fn release_place(&self, place: Place, pages: usize) {
+        let (number, below) = (place.number, place.below());
         if place.small {
-            self.give_pages(place.number, place.first, pages + 1);
-            return;
+            return self.give_pages(number, place.first - below, below + pages + 1);
         }
         let count = blocks_for(pages);
-        for number in place.number..place.number + count {
+        for number in number - below..number + count {
             self.block(number).set_role(Role::Unused);
         }
-        self.free_blocks(place.number, count, place.number + count);
+        self.free_blocks(number - below, below + count, number + count);
     }
 }

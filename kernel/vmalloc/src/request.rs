@@ -4,6 +4,7 @@ use crate::{
     AllocError, Vmalloc,
     entry::{Attributes, Cache, Kind, Protection},
     platform::{BLOCK_PAGES, BLOCK_SIZE, Frame, PAGE_SHIFT, PAGE_SIZE, Platform},
+    run::blocks_for,
 };
 use core::ops::Range;
 
@@ -17,8 +18,30 @@ pub struct Request {
     huge: bool,
     protection: Protection,
     wait: bool,
-    /// Start and end: a `Range` would make the request move.
-    within: Option<(usize, usize)>,
+    place: Place,
+}
+
+/// Where an area may lie: anywhere, or between two addresses; and whether above a guard page.
+// One word tells that nothing was asked for. A `Range` would make the request move.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    Anywhere,
+    Within(usize, usize),
+    AboveGuard,
+    AboveGuardWithin(usize, usize),
+}
+
+impl Place {
+    const fn within(self) -> Option<(usize, usize)> {
+        match self {
+            Self::Anywhere | Self::AboveGuard => None,
+            Self::Within(start, end) | Self::AboveGuardWithin(start, end) => Some((start, end)),
+        }
+    }
+
+    const fn guard_below(self) -> bool {
+        matches!(self, Self::AboveGuard | Self::AboveGuardWithin(..))
+    }
 }
 
 impl Request {
@@ -31,7 +54,15 @@ impl Request {
     #[inline]
     pub const fn new(size: usize) -> Self {
         let protection = Protection::ReadWrite;
-        Self { size, align: PAGE_SIZE, zeroed: false, huge: false, protection, wait: true, within: None }
+        Self {
+            size,
+            align: PAGE_SIZE,
+            zeroed: false,
+            huge: false,
+            protection,
+            wait: true,
+            place: Place::Anywhere,
+        }
     }
 
     /// Aligned to `align` bytes, a power of two; below a page it means a page.
@@ -70,17 +101,34 @@ impl Request {
         self
     }
 
-    /// Inside the addresses `start..end`, guard page included. Only whole blocks of the range are used.
+    /// With a guard page below its first page, too: for stacks, which grow down. What lies below another area may
+    /// be mapped, by [`vm_map_ram`](Vmalloc::vm_map_ram) for example, whose mappings have no guard page. The area
+    /// keeps it when it is resized. It takes a page more of address space, or a block more if the area is longer
+    /// than a block, or aligned to more than a page.
+    #[inline]
+    pub const fn guard_below(mut self) -> Self {
+        self.place = match self.place.within() {
+            None => Place::AboveGuard,
+            Some((start, end)) => Place::AboveGuardWithin(start, end),
+        };
+        self
+    }
+
+    /// Inside the addresses `start..end`, guard pages included. Only whole blocks of the range are used.
     #[inline]
     pub const fn within(mut self, start: usize, end: usize) -> Self {
-        self.within = Some((start, end));
+        self.place = if self.place.guard_below() {
+            Place::AboveGuardWithin(start, end)
+        } else {
+            Place::Within(start, end)
+        };
         self
     }
 
     /// The size, if nothing but that tells where the area may lie.
     #[inline]
     pub(crate) fn plain_size(&self) -> Option<usize> {
-        (self.align == PAGE_SIZE && self.within.is_none()).then_some(self.size)
+        (self.align == PAGE_SIZE && matches!(self.place, Place::Anywhere)).then_some(self.size)
     }
 
     #[inline]
@@ -106,13 +154,15 @@ pub(crate) struct Shape<'a> {
     pub pages: usize,
     /// In pages.
     pub align: usize,
-    /// Bytes of the last page that were not asked for.
+    /// Bytes of the first and the last page that were not asked for.
     pub slack: usize,
     pub attributes: Attributes,
     pub backing: Backing<'a>,
     pub kind: Kind,
     /// Whether it may purge before it fails.
     pub wait: bool,
+    /// Whether it has a guard page below.
+    pub guard_below: bool,
     /// Numbers of the blocks that may be used; `None`: all.
     pub within: Option<Range<usize>>,
 }
@@ -121,7 +171,15 @@ impl Shape<'_> {
     /// Whether the area can share a block with others.
     #[inline]
     pub fn fits_block(&self) -> bool {
-        self.pages < BLOCK_PAGES && self.align <= BLOCK_PAGES / 2 && self.within.is_none()
+        // The guard page below takes the place that alignment needs.
+        let most = if self.guard_below { 1 } else { BLOCK_PAGES / 2 };
+        self.pages + self.pages_below() < BLOCK_PAGES && self.align <= most && self.within.is_none()
+    }
+
+    /// Guard pages below it in a block that it shares.
+    #[inline]
+    pub fn pages_below(&self) -> usize {
+        self.guard_below.into()
     }
 
     /// Whether it is to. Where two do not fit, sharing gains nothing, and a whole block is kept for the next
@@ -161,11 +219,15 @@ impl<P: Platform> Vmalloc<P> {
     #[inline]
     pub(crate) fn check(&self, request: Request) -> Result<Shape<'static>, AllocError> {
         let attributes = request.attributes();
-        let Request { size, align, huge, wait, within, .. } = request;
+        let Request { size, align, huge, wait, place, .. } = request;
         let (pages, slack) = self.owned_pages_for(size)?;
         if !align.is_power_of_two() {
             return Err(AllocError::BadAlignment { align });
         }
+        let (guard_below, within) = match place {
+            Place::Anywhere => (false, None),
+            _ => self.check_place(request, pages)?,
+        };
         Ok(Shape {
             pages,
             align: (align >> PAGE_SHIFT).max(1),
@@ -174,8 +236,26 @@ impl<P: Platform> Vmalloc<P> {
             backing: Backing::Owned { huge: huge && pages >= BLOCK_PAGES },
             kind: Kind::Vmalloc,
             wait,
-            within: within.map(|(start, end)| self.blocks_inside(start, end)).transpose()?,
+            guard_below,
+            within,
         })
+    }
+
+    /// Whether an area that may not lie anywhere has a guard page below, and which blocks it may lie in. What the
+    /// range has no room for with a block below it is refused.
+    #[cold]
+    fn check_place(
+        &self,
+        request: Request,
+        pages: usize,
+    ) -> Result<(bool, Option<Range<usize>>), AllocError> {
+        let Request { size, align, place, .. } = request;
+        let shares_block = pages < BLOCK_PAGES - 1 && align <= PAGE_SIZE;
+        if place.guard_below() && !shares_block && blocks_for(pages) >= self.blocks() {
+            return Err(AllocError::TooLarge { size });
+        }
+        let within = place.within().map(|(start, end)| self.blocks_inside(start, end));
+        Ok((place.guard_below(), within.transpose()?))
     }
 
     /// Numbers of the blocks that lie in `start..end` whole.
@@ -194,6 +274,16 @@ impl<P: Platform> Vmalloc<P> {
         backing: Backing<'a>,
     ) -> Shape<'a> {
         let attributes = Attributes::new(protection, cache, false);
-        Shape { pages, align: 1, slack: 0, attributes, backing, kind, wait: true, within: None }
+        Shape {
+            pages,
+            align: 1,
+            slack: 0,
+            attributes,
+            backing,
+            kind,
+            wait: true,
+            guard_below: false,
+            within: None,
+        }
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     Vmalloc,
     area::{mark_last, unmark_last},
     block::{Block, Role},
-    entry::{Attributes, Cache, Entry, GuardInfo, Kind, Protection},
+    entry::{Attributes, Entry, GuardInfo, Kind},
     platform::{BLOCK_PAGES, CpuPin, PAGE_SIZE, Platform},
     pool::Supply,
     small::MOST,
@@ -24,7 +24,8 @@ use core::{
 
 impl<P: Platform> Vmalloc<P> {
     /// Makes the small area of its own frames that starts at `address` `size` bytes long, where it is.
-    /// `false`: nothing has changed; there is no such area, or no room behind it, or no frames.
+    /// `false`: nothing has changed; there is no such area, or no room behind it, or no frames, or this is an interrupt
+    /// handler.
     #[inline(never)]
     pub(crate) fn resize_in_place(
         &self,
@@ -33,7 +34,7 @@ impl<P: Platform> Vmalloc<P> {
         caller: &'static Location<'static>,
     ) -> bool {
         let Some(page) = self.page(address) else { return false };
-        let pin = self.platform.pin();
+        let Some(pin) = self.platform.pin_outside_interrupts() else { return false };
         let (number, first) = (page / BLOCK_PAGES, page % BLOCK_PAGES);
         let Some(block) = self.near(&pin, Supply::Owned, number) else { return false };
         if size.wrapping_sub(1) >= MOST || !matches!(block.role(), Role::Small { .. }) {
@@ -42,7 +43,7 @@ impl<P: Platform> Vmalloc<P> {
         let Some(leaf) = block.leaf(&self.platform) else { return false };
         let slots = &leaf[first..];
         let entry = load(&slots[0]);
-        if !entry.is_start(true) {
+        if !entry.is_any_start(true) {
             return false;
         }
         // SAFETY: the area is the caller's alone.
@@ -122,7 +123,7 @@ impl<P: Platform> Vmalloc<P> {
         // What the page of the new guard kept serves that of the old one.
         let guard = load(&slots[old]);
         slots[old].store(load(&slots[new]).0, Ordering::Relaxed);
-        let attributes = Attributes::new(Protection::ReadWrite, Cache::WriteBack, true);
+        let attributes = Attributes::of_growth(load(&slots[old - 1]));
         if self.refill(&slots[old..new], attributes, cpu) {
             return true;
         }

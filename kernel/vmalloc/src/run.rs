@@ -2,14 +2,17 @@
 
 use crate::{
     AllocError, Vmalloc,
-    area::{claim, clear, publish, unmap},
+    area::{claim_any, clear, publish, unmap},
     block::{Block, Role},
     entry::{Entry, GuardInfo},
     platform::{BLOCK_PAGES, Frame, Platform},
     request::{Backing, Shape},
     split::Mapping,
 };
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::{
+    ops::Range,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 /// Blocks of a run of `pages` pages and its guard page.
 pub(crate) fn blocks_for(pages: usize) -> usize {
@@ -18,20 +21,50 @@ pub(crate) fn blocks_for(pages: usize) -> usize {
 
 impl<P: Platform> Vmalloc<P> {
     pub(crate) fn allocate_run(&self, shape: &Shape<'_>, guard: GuardInfo) -> Result<usize, AllocError> {
-        if let Some(made) = self.allocate_kept(shape, guard) {
+        if !shape.guard_below
+            && let Some(made) = self.allocate_kept(shape, guard)
+        {
             return made;
         }
         let count = blocks_for(shape.pages);
         let align = (shape.align / BLOCK_PAGES).max(1);
-        let first = self.open_blocks(count, align, shape.within.clone())?;
+        let below = usize::from(shape.guard_below);
+        let first = self.open_run(below, count, align, shape.within.clone())?;
         for index in 0..count {
             if let Err(error) = self.fill_block(first + index, index * BLOCK_PAGES, shape) {
-                self.free_blocks(first, index + 1, first + count);
+                self.free_blocks(first - below, below + index + 1, first + count);
                 return Err(error);
             }
         }
+        if shape.guard_below {
+            self.set_block_below(first);
+        }
         self.finish_run(first, shape.pages, guard);
         Ok(self.address(first, 0))
+    }
+
+    /// Takes a run of `count` blocks, with `below` blocks, one or none, to be a guard below them: the first one
+    /// above that.
+    pub(crate) fn open_run(
+        &self,
+        below: usize,
+        count: usize,
+        align: usize,
+        within: Option<Range<usize>>,
+    ) -> Result<usize, AllocError> {
+        let first = self.open_blocks(below, count, align, within)?;
+        if below > 0 && self.table.make(&self.platform, first - below).is_none() {
+            self.arena.free_run(&self.platform, first - below, below + count);
+            return Err(AllocError::OutOfFrames);
+        }
+        Ok(first)
+    }
+
+    /// Makes the block below the run that starts, or is to start, at block `first` its guard.
+    pub(crate) fn set_block_below(&self, first: usize) {
+        let start = self.run_entry(first, 0);
+        start.store(Entry(start.load(Ordering::Relaxed)).with_guard_below().0, Ordering::Relaxed);
+        self.block(first - 1).set_role(Role::GuardBelow);
     }
 
     /// Makes a run known whose pages are all mapped: guard, roles, and the first page last.
@@ -114,36 +147,36 @@ impl<P: Platform> Vmalloc<P> {
         }
     }
 
-    /// Claims the run that starts at a block, so that it is the caller's alone; `false` if none of this kind does.
-    fn claim_run(&self, first: usize, owned: bool) -> bool {
+    /// Claims the run that starts at a block, so that it is the caller's alone: what its first entry was. `None` if
+    /// none of this kind does.
+    fn claim_run(&self, first: usize, owned: bool) -> Option<Entry> {
         let pin = self.platform.pin();
-        let slot = self.table.get(first, &pin).and_then(|block| self.run_start(block));
-        slot.and_then(|slot| claim(slot, owned)).is_some()
+        let slot = self.table.get(first, &pin).and_then(|block| self.run_start(block))?;
+        claim_any(slot, owned)
     }
 
     /// Frees the run that starts at a block; `false` if it is none of this kind.
     pub(crate) fn free_run(&self, first: usize, owned: bool) -> bool {
-        if !self.claim_run(first, owned) {
-            return false;
-        }
-        self.free_claimed_run(first, owned);
+        let Some(entry) = self.claim_run(first, owned) else { return false };
+        self.free_claimed_run(first, owned, entry);
         true
     }
 
-    /// Frees a run whose first entry is claimed.
-    pub(crate) fn free_claimed_run(&self, first: usize, owned: bool) {
+    /// Frees a run whose first entry, which was `entry`, is claimed.
+    pub(crate) fn free_claimed_run(&self, first: usize, owned: bool, entry: Entry) {
         let Role::Head { blocks, huge } = self.block(first).role() else { unreachable!("a run says so") };
         let count = blocks as usize;
         if self.is_traced() {
             self.trace_free_run(first, count);
         }
-        if owned && self.keep_run(first, count, huge) {
+        let below = usize::from(entry.has_guard_below());
+        if owned && below == 0 && self.keep_run(first, count, huge) {
             return;
         }
-        for number in first..first + count {
+        for number in first - below..first + count {
             self.block(number).set_role(Role::Unused);
         }
-        self.free_blocks(first, count, first + count);
+        self.free_blocks(first - below, below + count, first + count);
     }
 
     /// Unmaps `mapped` blocks from `first`, some of them perhaps only in part. Their frames, leaf

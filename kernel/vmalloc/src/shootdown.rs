@@ -162,7 +162,7 @@ impl Shootdown {
         let is_new = before >> flusher.here() & 1 == 0;
         self.count.fetch_add(is_new.into(), Ordering::Relaxed);
         fence(Ordering::SeqCst);
-        flusher.uninterrupted(|| self.flush_all_here(flusher));
+        self.flush_all_here(flusher);
     }
 
     /// Whether an isolated CPU takes part.
@@ -225,7 +225,7 @@ impl Shootdown {
         }
         self.interrupt(flusher, targets);
         if behind(here) {
-            flusher.uninterrupted(|| self.flush_all_here(flusher));
+            self.flush_all_here(flusher);
         }
         for number in targets.iter() {
             flusher.wait(number, || !behind(number));
@@ -265,13 +265,18 @@ impl Shootdown {
         }
     }
 
-    /// Does what others asked of this CPU. Called with interrupts off.
+    /// Does what others asked of this CPU, without interrupts.
     pub fn serve(&self, flusher: &impl Flusher) {
+        flusher.uninterrupted(|| self.serve_here(flusher));
+    }
+
+    /// As [`serve`](Self::serve), with interrupts off.
+    fn serve_here(&self, flusher: &impl Flusher) {
         let cpu = &self.cpus[flusher.here()];
         let (posts, everything) = cpu.mailbox.open();
         if everything || cpu.flushed.load(Ordering::Relaxed) < self.epoch.load(Ordering::SeqCst) {
             cpu.mailbox.empty(|_| ());
-            self.flush_all_here(flusher);
+            self.flush_here(flusher);
         } else {
             cpu.mailbox.empty(|pages| {
                 count(&cpu.counters.pages, pages.end - pages.start);
@@ -289,7 +294,12 @@ impl Shootdown {
 
     /// This CPU has nothing to run: nobody interrupts it but to give page tables back. Called with interrupts off; until
     /// [`leave_idle`](Self::leave_idle) the CPU touches nothing that may be unmapped.
-    pub fn enter_idle(&self, flusher: &impl Flusher) {
+    ///
+    /// # Safety
+    /// 1. Interrupts are off, and go on only as the CPU stops.
+    /// 2. Whatever ends that calls [`leave_idle`](Self::leave_idle) before the CPU reads, writes or executes anything
+    ///    that an instance maps.
+    pub unsafe fn enter_idle(&self, flusher: &impl Flusher) {
         self.cpus[flusher.here()].state.fetch_or(IDLE, Ordering::SeqCst);
     }
 
@@ -298,8 +308,12 @@ impl Shootdown {
         self.cpus[cpu].state.load(Ordering::SeqCst) & IDLE != 0
     }
 
-    /// This CPU runs again: if it was idle it catches up. Called with interrupts off.
+    /// This CPU runs again: if it was idle it catches up, without interrupts.
     pub fn leave_idle(&self, flusher: &impl Flusher) {
+        flusher.uninterrupted(|| self.catch_up(flusher));
+    }
+
+    fn catch_up(&self, flusher: &impl Flusher) {
         let cpu = &self.cpus[flusher.here()];
         // Only this CPU sets the bit.
         if cpu.state.load(Ordering::Relaxed) & IDLE == 0 {
@@ -308,7 +322,7 @@ impl Shootdown {
         cpu.state.fetch_and(!IDLE, Ordering::SeqCst);
         fence(Ordering::SeqCst);
         if cpu.mailbox.is_asked() || cpu.flushed.load(Ordering::Relaxed) < self.epoch.load(Ordering::SeqCst) {
-            self.serve(flusher);
+            self.serve_here(flusher);
         }
     }
 
@@ -329,8 +343,13 @@ impl Shootdown {
         });
     }
 
-    /// A full flush of this CPU, for whatever reason. Called with interrupts off.
+    /// A full flush of this CPU, for whatever reason, without interrupts.
     pub fn flush_all_here(&self, flusher: &impl Flusher) {
+        flusher.uninterrupted(|| self.flush_here(flusher));
+    }
+
+    /// As [`flush_all_here`](Self::flush_all_here), with interrupts off.
+    fn flush_here(&self, flusher: &impl Flusher) {
         let cpu = &self.cpus[flusher.here()];
         // Read before the flush: what is unmapped between the two has this epoch as its stamp, and
         // must not pass for flushed.

@@ -152,7 +152,8 @@ impl Machine {
     /// Gives a CPU nothing to run, until it is [woken](Self::wake).
     pub fn sleep(&self, cpu: usize) {
         let before = self.cpu.swap(cpu, Ordering::Relaxed);
-        self.shootdown.enter_idle(&self);
+        // SAFETY: it runs nothing, and touches nothing, until it is woken.
+        unsafe { self.shootdown.enter_idle(&self) };
         self.state().asleep[cpu] = true;
         self.run_on(before);
     }
@@ -347,6 +348,14 @@ unsafe impl<'m> Platform for &'m Machine {
     fn direct_map(&self, frame: Frame) -> NonNull<u8> {
         self.moment();
         self.bytes(frame)
+    }
+
+    fn is_ram(&self, frame: Frame) -> bool {
+        (FIRST_FRAME..=FIRST_FRAME + self.frames as u64).contains(&frame.number())
+    }
+
+    fn physical_bits(&self) -> u32 {
+        40
     }
 
     fn frame_of(&self, direct: NonNull<u8>) -> Frame {

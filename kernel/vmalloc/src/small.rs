@@ -7,7 +7,7 @@
 
 use crate::{
     AllocError, Vmalloc,
-    area::{claim, publish, unmap},
+    area::{claim, claim_any, publish, unmap},
     block::Block,
     cpus::MAX_CPUS,
     entry::{Attributes, Entry, GuardInfo, Kind},
@@ -55,7 +55,7 @@ impl<P: Platform> Vmalloc<P> {
             return None;
         }
         let pages = size.div_ceil(PAGE_SIZE);
-        let pin = self.platform.pin();
+        let pin = self.platform.pin_outside_interrupts()?;
         let cpu = pin.cpu();
         let run = self.take_current(&pin, Supply::Owned, pages + 1, 1);
         let run = run.or_else(|| self.take_listed(&pin, Supply::Owned, pages + 1, 1))?;
@@ -75,7 +75,7 @@ impl<P: Platform> Vmalloc<P> {
         if self.is_traced() {
             return None;
         }
-        let pin = self.platform.pin();
+        let pin = self.platform.pin_outside_interrupts()?;
         let cpu = pin.cpu();
         let (page, leaf) = match self.pool(&pin, Supply::Owned).ahead.take(2) {
             Some(taken) => taken,
@@ -113,7 +113,7 @@ impl<P: Platform> Vmalloc<P> {
     ) -> Option<NonNull<u8>> {
         let (pages, end) = self.small_slots(run, size.div_ceil(PAGE_SIZE));
         if !self.refill(pages, attributes, cpu) {
-            self.undo_small(run, pages);
+            self.undo_small(run, pages, 0);
             return None;
         }
         let guard = GuardInfo { slack: pages.len() * PAGE_SIZE - size, kind: Kind::Vmalloc, caller };
@@ -140,7 +140,9 @@ impl<P: Platform> Vmalloc<P> {
             _ => Supply::Foreign,
         };
         let cpu = self.platform.pin().cpu();
-        let run = self.take_pages(supply, shape.pages + 1, shape.align)?;
+        let below = shape.pages_below();
+        let run = self.take_pages(supply, below + shape.pages + 1, shape.align)?;
+        let run = SmallRun { page: run.page + below, ..run };
         let (pages, end) = self.small_slots(&run, shape.pages);
         let filled = match supply {
             Supply::Owned => self.refill(pages, shape.attributes, cpu),
@@ -150,8 +152,11 @@ impl<P: Platform> Vmalloc<P> {
             }
         };
         if !filled {
-            self.undo_small(&run, pages);
+            self.undo_small(&run, pages, below);
             return Err(AllocError::OutOfFrames);
+        }
+        if below > 0 {
+            self.set_guard_below(run.leaf, run.page % BLOCK_PAGES, cpu);
         }
         Ok(self.finish_small(&run, pages, end, guard, cpu))
     }
@@ -255,15 +260,27 @@ impl<P: Platform> Vmalloc<P> {
 
     /// Nobody was told of the address, but a CPU may have speculated on it: a free like any other.
     #[cold]
-    fn undo_small(&self, run: &SmallRun<'_>, pages: &[AtomicU64]) {
+    fn undo_small(&self, run: &SmallRun<'_>, pages: &[AtomicU64], below: usize) {
         for slot in pages.iter().filter(|slot| Entry(slot.load(Ordering::Relaxed)).is_present()) {
             unmap(slot);
         }
         let block = self.block(run.page / BLOCK_PAGES);
-        self.retire_pages(self.platform.pin(), block, run.page % BLOCK_PAGES, pages.len() + 1);
+        let first = run.page % BLOCK_PAGES - below;
+        self.retire_pages(self.platform.pin(), block, first, below + pages.len() + 1);
     }
 
-    /// Claims the area that starts at page `first`; `None` if there is none of this kind.
+    /// Writes the guard page below the area that starts, or is to start, at page `first` of a block.
+    pub(crate) fn set_guard_below(&self, leaf: &Table, first: usize, cpu: usize) {
+        let (guard, start) = (&leaf[first - 1], &leaf[first]);
+        if let Some(frame) = Entry(guard.load(Ordering::Relaxed)).quarantined_frame() {
+            self.keep_spare(cpu, frame);
+        }
+        guard.store(Entry::GUARD_BELOW.0, Ordering::Relaxed);
+        start.store(Entry(start.load(Ordering::Relaxed)).with_guard_below().0, Ordering::Relaxed);
+    }
+
+    /// Claims the area that starts at page `first`; `None` if there is none of this kind, or if it has a guard
+    /// page below.
     #[inline(always)]
     pub(crate) fn claim_small(&self, block: &Block, first: usize, owned: bool) -> Option<Claimed<'_>> {
         let leaf = block.leaf(&self.platform)?;
@@ -273,7 +290,30 @@ impl<P: Platform> Vmalloc<P> {
         Some(Claimed { block, first, leaf, entry })
     }
 
-    /// Frees a small area that owns its frames.
+    /// As [`claim_small`](Self::claim_small), of an area that may have a guard page below.
+    pub(crate) fn claim_any_small(&self, block: &Block, first: usize, owned: bool) -> Option<Claimed<'_>> {
+        let leaf = block.leaf(&self.platform)?;
+        let entry = claim_any(&leaf[first], owned)?;
+        // SAFETY: as in `claim_small`.
+        let block = unsafe { block.kept() };
+        Some(Claimed { block, first, leaf, entry })
+    }
+
+    /// Frees a small area that owns its frames, and may have a guard page below.
+    pub(crate) fn free_any_claimed(&self, pin: P::Pin, claimed: Claimed<'_>) {
+        let Claimed { block, first, leaf, entry } = claimed;
+        if !entry.has_guard_below() {
+            return self.free_claimed(pin, claimed);
+        }
+        let start = &leaf[first];
+        // So that the page can be mapped again as it is.
+        start.store(Entry(start.load(Ordering::Relaxed)).without_guard_below().0, Ordering::Relaxed);
+        leaf[first - 1].store(Entry::UNUSED.0, Ordering::Relaxed);
+        let pages = self.unmap_behind(block, first, leaf, entry);
+        self.retire_pages(pin, block, first - 1, pages + 2);
+    }
+
+    /// Frees a small area that owns its frames, and has no guard page below.
     #[inline(always)]
     pub(crate) fn free_claimed(&self, pin: P::Pin, claimed: Claimed<'_>) {
         let Claimed { block, first, leaf, entry } = claimed;
@@ -287,13 +327,20 @@ impl<P: Platform> Vmalloc<P> {
     /// The same of one of any length.
     #[inline(never)]
     fn free_claimed_long(&self, pin: P::Pin, block: &Block, first: usize, leaf: &Table, entry: Entry) {
+        let pages = self.unmap_behind(block, first, leaf, entry);
+        self.retire_pages(pin, block, first, pages + 1);
+    }
+
+    /// Unmaps the pages of an area behind its first one, which is claimed, and its guard: how many pages it had.
+    #[inline(always)]
+    fn unmap_behind(&self, block: &Block, first: usize, leaf: &Table, entry: Entry) -> usize {
         let rest = &leaf[first + 1..];
         let more = if entry.is_last() { 0 } else { unmap_to_last(rest) };
         rest[more].store(Entry::UNUSED.0, Ordering::Relaxed);
         if self.is_traced() {
             self.trace_free(block, first, more + 1);
         }
-        self.retire_pages(pin, block, first, more + 2);
+        more + 1
     }
 
     /// The same of one whose frames are somebody's: the entries keep nothing.

@@ -57,6 +57,19 @@ impl Stats {
         self.leaf_tables + self.reserved_tables + self.directories
     }
 
+    /// Pages that areas have, guard pages included. The counters are not taken at one moment: while others allocate
+    /// and free, a page may be counted as free and as waiting, and the result is then too small, but not below 0.
+    #[must_use]
+    pub fn used(&self) -> usize {
+        self.total.saturating_sub(self.free).saturating_sub(self.lazy)
+    }
+
+    /// How many of the free pages are outside of the longest free run, in hundredths of a percent.
+    #[must_use]
+    pub fn fragmentation(&self) -> usize {
+        self.free.saturating_sub(self.largest_free_run) * 10_000 / self.free.max(1)
+    }
+
     /// All bytes of metadata: records and the instance itself, not page tables.
     #[must_use]
     pub fn metadata_bytes(&self) -> usize {
@@ -66,7 +79,11 @@ impl Stats {
 
 impl<P: Platform> Vmalloc<P> {
     /// What the instance did so far.
+    ///
+    /// # Panics
+    /// In an interrupt handler.
     pub fn tally(&self) -> Tally {
+        self.assert_not_in_interrupt("tally");
         Tally {
             search_steps: self.arena.stats(&self.platform.pin()).steps,
             overflows: self.overflows.load(Ordering::Relaxed),
@@ -75,7 +92,11 @@ impl<P: Platform> Vmalloc<P> {
     }
 
     /// Counts. Walks all that was ever used: not for hot paths.
+    ///
+    /// # Panics
+    /// In an interrupt handler.
     pub fn stats(&self) -> Stats {
+        self.assert_not_in_interrupt("stats");
         // So that what nobody has is free.
         self.give_all_ahead();
         let arena = self.arena.stats(&self.platform.pin());
@@ -88,6 +109,7 @@ impl<P: Platform> Vmalloc<P> {
             reserved_tables: self.reserves.iter().map(|reserve| reserve.len(&self.platform.pin())).sum(),
             directories: self.count_directories(),
             kept: self.spares(),
+            lazy: self.deferred_pages.load(Ordering::Relaxed),
             ..Stats::default()
         };
         for number in self.known_blocks() {

@@ -81,13 +81,17 @@ fn make_directory<'a, P: Platform>(platform: &'a P, slot: &AtomicU64) -> Option<
     let mut entry = Entry(slot.load(Ordering::Acquire));
     if !entry.is_present() {
         let frame = platform.take_table()?;
-        // Release: whoever sees the link, CPUs that walk the tables included, sees the zeros below.
-        match slot.compare_exchange(0, Entry::table(frame).0, Ordering::AcqRel, Ordering::Acquire) {
-            Ok(_) => entry = Entry::table(frame),
-            Err(other) => {
-                platform.give_table(frame);
-                entry = Entry(other);
+        let link = Entry::table(frame);
+        // Whatever is not present links nothing, zero or not.
+        while !entry.is_present() {
+            // Release: whoever sees the link, CPUs that walk the tables included, sees the zeros below.
+            match slot.compare_exchange(entry.0, link.0, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => entry = link,
+                Err(other) => entry = Entry(other),
             }
+        }
+        if entry != link {
+            platform.give_table(frame);
         }
     }
     // SAFETY: a present entry at this level links a directory; see the module's documentation.

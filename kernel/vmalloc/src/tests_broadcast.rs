@@ -32,7 +32,8 @@ fn a_broadcast_reaches_every_cpu_and_interrupts_none() {
         let area = vmalloc.vmalloc(pages * PAGE_SIZE).expect("room");
         (0..CPUS).for_each(|cpu| machine.write(cpu, address(area), 1).expect("mapped"));
         machine.run_on(IDLE);
-        shootdown.enter_idle(&machine);
+        // SAFETY: the CPU touches nothing until it has left idleness.
+        unsafe { shootdown.enter_idle(&machine) };
         machine.run_on(0);
         free(&vmalloc, area).expect("allocated");
         assert_eq!((vmalloc.purge(), vmalloc.stats().lazy), (pages + 1, 0), "nothing waits");

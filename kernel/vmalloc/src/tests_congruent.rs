@@ -24,6 +24,15 @@ fn areas() -> [CongruentArea; 3] {
     [area(0, 3), area(2, 2 * BLOCK_PAGES + 5), area(6, BLOCK_PAGES - 1)]
 }
 
+pub(crate) fn populate(
+    vmalloc: &Vmalloc<&Machine>,
+    set: CongruentSet,
+    pages: Range<usize>,
+) -> Result<(), PopulateError> {
+    // SAFETY: sets are freed by this thread alone; one that was has no other in its place, and keeps its records.
+    unsafe { vmalloc.populate(set, pages) }
+}
+
 fn depopulate(
     vmalloc: &Vmalloc<&Machine>,
     set: CongruentSet,
@@ -54,7 +63,7 @@ fn pages_come_and_go_in_all_areas_alike() {
     assert_eq!(set.base(), START);
     let mapped = |offset: usize, page: usize| machine.read(0, START + offset * BLOCK_SIZE + page * PAGE_SIZE);
     assert_eq!(mapped(0, 0), Err(PageFault), "no frames yet");
-    vmalloc.populate(set, 1..6).expect("frames enough");
+    populate(&vmalloc, set, 1..6).expect("frames enough");
     for (offset, pages) in [(0, 3), (2, 1029), (6, 511)] {
         for page in 0..8 {
             let there = (1..6.min(pages)).contains(&page);
@@ -62,7 +71,7 @@ fn pages_come_and_go_in_all_areas_alike() {
         }
     }
     // Across blocks, where one area goes on and the others have ended.
-    vmalloc.populate(set, 510..1029).expect("frames enough");
+    populate(&vmalloc, set, 510..1029).expect("frames enough");
     for page in [510, 511, 512, 1023, 1024, 1028] {
         machine.write(1, START + 2 * BLOCK_SIZE + page * PAGE_SIZE, page as u64).expect("mapped");
     }
@@ -88,7 +97,7 @@ fn no_frame_goes_back_before_every_cpu_has_flushed() {
     let machine = Machine::new(3, 4000);
     let vmalloc = instance(&machine, BLOCKS);
     let set = vmalloc.allocate_congruent(&areas(), 1).expect("room");
-    vmalloc.populate(set, 0..9).expect("frames enough");
+    populate(&vmalloc, set, 0..9).expect("frames enough");
     for cpu in 0..3 {
         for page in 0..3 {
             machine.read(cpu, START + page * PAGE_SIZE).expect("mapped");
@@ -112,7 +121,7 @@ fn pages_are_populated_again_without_a_flush() {
     let machine = Machine::new(2, 4000);
     let vmalloc = instance(&machine, BLOCKS);
     let set = vmalloc.allocate_congruent(&[area(0, 40), area(1, 40)], 1).expect("room");
-    vmalloc.populate(set, 0..20).expect("frames enough");
+    populate(&vmalloc, set, 0..20).expect("frames enough");
     (0..20).for_each(|page| machine.write(1, START + page * PAGE_SIZE, page as u64).expect("mapped"));
     for purged in [false, true] {
         depopulate(&vmalloc, set, 3..17).expect("populated");
@@ -121,15 +130,15 @@ fn pages_are_populated_again_without_a_flush() {
             assert_eq!(vmalloc.purge(), 28);
         }
         let flushes = (machine.page_flushes(), machine.full_flushes());
-        vmalloc.populate(set, 5..10).expect("frames enough");
-        vmalloc.populate(set, 10..17).expect("frames enough");
+        populate(&vmalloc, set, 5..10).expect("frames enough");
+        populate(&vmalloc, set, 10..17).expect("frames enough");
         assert_eq!((machine.page_flushes(), machine.full_flushes()), flushes);
         assert_eq!(vmalloc.lazy_pages(), if purged { 0 } else { 4 });
         (5..20).for_each(|page| assert_eq!(machine.read(1, START + page * PAGE_SIZE), Ok(page as u64)));
         machine.check();
         vmalloc.purge();
         (5..20).for_each(|page| assert_eq!(machine.read(1, START + page * PAGE_SIZE), Ok(page as u64)));
-        vmalloc.populate(set, 3..5).expect("frames enough");
+        populate(&vmalloc, set, 3..5).expect("frames enough");
         assert_eq!(vmalloc.lazy_pages(), 0);
     }
     free_set(&vmalloc, set).expect("allocated");
@@ -186,7 +195,7 @@ fn on_overflow_it_purges_and_tries_again() {
     for round in 0..5 {
         let set = vmalloc.allocate_congruent(&all, 1).expect("everything is free, or waits");
         if round % 2 == 0 {
-            vmalloc.populate(set, 0..5).expect("frames enough");
+            populate(&vmalloc, set, 0..5).expect("frames enough");
             machine.write(1, START + 4 * PAGE_SIZE, 1).expect("mapped");
         }
         let refused = CongruentError::Refused(AllocError::OutOfAddressSpace);
@@ -201,10 +210,10 @@ fn frames_that_run_out_change_nothing() {
     let machine = Machine::new(2, 60);
     let vmalloc = instance(&machine, BLOCKS);
     let set = vmalloc.allocate_congruent(&[area(0, 200), area(1, 200)], 1).expect("room");
-    vmalloc.populate(set, 0..3).expect("frames enough");
-    assert_eq!(vmalloc.populate(set, 3..100), Err(PopulateError::OutOfFrames));
+    populate(&vmalloc, set, 0..3).expect("frames enough");
+    assert_eq!(populate(&vmalloc, set, 3..100), Err(PopulateError::OutOfFrames));
     assert_eq!(vmalloc.find_area(START).expect("allocated").populated, 3);
-    vmalloc.populate(set, 3..6).expect("what was taken is back");
+    populate(&vmalloc, set, 3..6).expect("what was taken is back");
     free_set(&vmalloc, set).expect("allocated");
     assert_balance(&machine, vmalloc);
 }
@@ -238,9 +247,9 @@ fn wrong_pages_and_other_calls_are_refused() {
     let machine = Machine::new(1, 3000);
     let vmalloc = instance(&machine, BLOCKS);
     let set = vmalloc.allocate_congruent(&areas(), 1).expect("room");
-    vmalloc.populate(set, 0..4).expect("frames enough");
+    populate(&vmalloc, set, 0..4).expect("frames enough");
     assert_eq!(
-        vmalloc.populate(set, 3..9),
+        populate(&vmalloc, set, 3..9),
         Err(PopulateError::Populated { address: START + 2 * BLOCK_SIZE + 3 * PAGE_SIZE })
     );
     assert_eq!(vmalloc.find_area(START).expect("allocated").populated, 3);
@@ -250,7 +259,7 @@ fn wrong_pages_and_other_calls_are_refused() {
     );
     for (start, end) in [(1029, 2000), (5, 5), (usize::MAX, usize::MAX), (7, 2)] {
         let wrong = Err(PopulateError::BadRange { start, end });
-        assert_eq!(vmalloc.populate(set, start..end), wrong);
+        assert_eq!(populate(&vmalloc, set, start..end), wrong);
         assert_eq!(depopulate(&vmalloc, set, start..end), wrong);
     }
     for start in [START, START + 2 * BLOCK_SIZE, START + PAGE_SIZE] {
@@ -274,7 +283,7 @@ fn wrong_pages_and_other_calls_are_refused() {
     machine.set_interrupt(false);
     free_set(&vmalloc, set).expect("allocated");
     assert!(matches!(free_set(&vmalloc, set), Err(FreeError::NotAllocated { .. })));
-    assert_eq!(vmalloc.populate(set, 0..1), Err(PopulateError::NotAllocated { base: START }));
+    assert_eq!(populate(&vmalloc, set, 0..1), Err(PopulateError::NotAllocated { base: START }));
     assert_balance(&machine, vmalloc);
 }
 
@@ -285,7 +294,7 @@ fn they_are_known_by_their_own_kind_and_caller() {
     let sizes = [CongruentArea { offset: 0, size: 5000 }, area(2, 600)];
     let line = line!() + 1;
     let set = vmalloc.allocate_congruent(&sizes, 1).expect("room");
-    vmalloc.populate(set, 0..1).expect("frames enough");
+    populate(&vmalloc, set, 0..1).expect("frames enough");
     let other = vmalloc.vmalloc(1).expect("room");
     let found: Vec<_> =
         vmalloc.areas().map(|area| (area.start, area.pages, area.requested, area.kind)).collect();

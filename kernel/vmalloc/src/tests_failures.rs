@@ -9,6 +9,7 @@ use crate::{
     sim::{Machine, PageFault},
     tests::{START, address, free, instance},
     tests_calls::{assert_marks, mark, protect, resize, take, unmap},
+    tests_congruent::populate,
     tests_ram::unmap_ram,
 };
 use core::{fmt::Debug, ptr::NonNull};
@@ -180,7 +181,7 @@ fn congruent_areas() {
     until_it_succeeds(
         |error| *error == PopulateError::OutOfFrames,
         |_, vmalloc| vmalloc.allocate_congruent(&areas, 1).expect("room"),
-        |vmalloc, set| vmalloc.populate(*set, 1..515),
+        |vmalloc, set| populate(vmalloc, *set, 1..515),
         |_, vmalloc, set, populated| {
             let pages = |area: AreaInfo| area.populated;
             let expected = if populated.is_some() { [1, 514] } else { [0, 0] };

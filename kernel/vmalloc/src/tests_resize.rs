@@ -3,12 +3,14 @@
 extern crate std;
 
 use crate::{
-    BLOCK_PAGES, PAGE_SIZE, Request, Vmalloc,
+    BLOCK_PAGES, PAGE_SIZE, Protection, Request, Vmalloc,
+    entry::Entry,
     sim::{Machine, PageFault, Random},
+    tables,
     tests::{address, free, instance},
-    tests_calls::{assert_marks, mark, resize},
+    tests_calls::{assert_marks, mark, protect, resize},
 };
-use core::ptr::NonNull;
+use core::{ptr::NonNull, sync::atomic::Ordering};
 use std::vec::Vec;
 
 /// Has both CPUs load the translations of an area's pages.
@@ -170,4 +172,67 @@ fn a_block_whose_room_an_area_grew_into_fails_nobody() {
     assert_eq!(resize(&vmalloc, last, 60).ok(), Some(last));
     let area = allocate(63).expect("free blocks are left");
     [filler, last, other, area].into_iter().for_each(|area| free(&vmalloc, area).expect("allocated"));
+}
+
+/// Whether a mapped page may be written, and executed.
+fn rights(machine: &Machine, address: usize) -> (bool, bool) {
+    let link = tables::block_entry(&machine, address).expect("its directories are there");
+    let entry = match Entry(link.load(Ordering::Relaxed)) {
+        huge if huge.is_huge() => huge,
+        link => {
+            // SAFETY: the link of a leaf table of an area that stays.
+            let leaf = unsafe { tables::table(&machine, link.frame()) };
+            Entry(leaf[address / PAGE_SIZE % BLOCK_PAGES].load(Ordering::Relaxed))
+        }
+    };
+    assert!(entry.is_present() && entry.is_owned());
+    (entry.0 & 1 << 1 != 0, entry.0 >> 63 == 0)
+}
+
+/// Where an area stays, where its run grows, where it moves, from each form to each. Seen failing with what is new
+/// mapped read and written in any of the three places.
+#[test]
+fn what_is_new_is_protected_as_the_last_page_was() {
+    for (old, new, blocked, huge) in [
+        (2, 5, false, false),
+        (2, 30, true, false),
+        (3, 600, true, false),
+        (300, 500, false, false),
+        (600, 700, false, false),
+        (600, 1600, false, false),
+        (600, 1600, true, false),
+        (1024, 1030, false, true),
+        (1024, 2000, true, true),
+    ] {
+        for last in [Protection::ReadWrite, Protection::ReadOnly, Protection::ReadExecute] {
+            for first in [Protection::ReadWrite, Protection::ReadOnly, last] {
+                let machine = Machine::new(1, 14 * BLOCK_PAGES);
+                let vmalloc = instance(&machine, 24);
+                let request = Request::new(old * PAGE_SIZE).protection(last);
+                let area = vmalloc.allocate(if huge { request.huge() } else { request }).expect("room");
+                protect(&vmalloc, address(area), 1, first).expect("inside");
+                let block = |pages: usize| vmalloc.vmalloc(pages * PAGE_SIZE).expect("room");
+                let blockers: Vec<_> = [1, 300].into_iter().filter(|_| blocked).map(block).collect();
+                let before = |page| rights(&machine, address(area) + page * PAGE_SIZE);
+                let (of_first, of_last) = (before(0), before(old - 1));
+                let grown = resize(&vmalloc, area, new).expect("room");
+                assert!(!blocked || grown != area);
+                for page in 0..new {
+                    let expected = if page == 0 { of_first } else { of_last };
+                    let now = rights(&machine, address(grown) + page * PAGE_SIZE);
+                    assert_eq!(now, expected, "page {page}, {old} to {new}, {first:?}, {last:?}");
+                }
+                // Cut, and grown again: what is kept there had the protection before.
+                protect(&vmalloc, address(grown), new, Protection::ReadOnly).expect("inside");
+                let again =
+                    resize(&vmalloc, grown, 1).and_then(|cut| resize(&vmalloc, cut, new)).expect("room");
+                let now = (0..new).map(|page| rights(&machine, address(again) + page * PAGE_SIZE));
+                assert!({ now }.all(|rights| rights == (false, false)));
+                free(&vmalloc, again).expect("allocated");
+                blockers.into_iter().for_each(|area| free(&vmalloc, area).expect("allocated"));
+                drop(vmalloc);
+                machine.assert_all_frames_back();
+            }
+        }
+    }
 }

@@ -154,7 +154,8 @@ impl Drop for PerCpuMemory {
 /// Gives frames to pages that were reserved for an object: where it is.
 fn populate(pages: &Reserved<CongruentSet>, size: Size) -> Result<Place, PerCpuError> {
     for (done, run) in pages.missing().enumerate() {
-        if let Err(error) = vmalloc().populate(pages.name, run) {
+        // SAFETY: a set is freed when no object is in it, and no page of it reserved.
+        if let Err(error) = unsafe { vmalloc().populate(pages.name, run) } {
             pages.missing().take(done).for_each(|run| depopulate(pages.name, run));
             let given = SPACE.lock().give_up(pages);
             settle(given);

@@ -169,7 +169,8 @@ impl Cpu {
 
     /// The CPU has nothing to run.
     pub fn enter_idle(&self) {
-        self.machine.shootdown.enter_idle(self);
+        // SAFETY: a model; what the CPU reaches meanwhile is what it looks for.
+        unsafe { self.machine.shootdown.enter_idle(self) };
         self.machine.asleep[self.number].store(true, Ordering::Relaxed);
     }
 
@@ -210,7 +211,8 @@ impl Cpu {
     }
 }
 
-impl Flusher for Cpu {
+// SAFETY: a model of a CPU: nothing is given to others on the strength of it.
+unsafe impl Flusher for Cpu {
     fn here(&self) -> usize {
         self.number
     }

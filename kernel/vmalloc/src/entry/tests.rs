@@ -9,7 +9,13 @@ fn owned(number: u64) -> Entry {
 #[test]
 fn a_guard_tells_what_it_was_told() {
     let caller = Location::caller();
-    for (slack, kind) in [(0, Kind::Vmalloc), (1, Kind::Vmap), (4095, Kind::Ioremap)] {
+    for (slack, kind) in [
+        (0, Kind::Vmalloc),
+        (1, Kind::Vmap),
+        (4095, Kind::Vmalloc),
+        (2 * 4095, Kind::Ioremap),
+        (7, Kind::Congruent),
+    ] {
         let entry = Entry::guard(GuardInfo { slack, kind, caller });
         assert!(!entry.is_present() && entry.is_guard() && entry.quarantined_frame().is_none());
         let info = entry.guard_info().expect("is a guard");
