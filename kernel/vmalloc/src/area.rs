@@ -19,6 +19,7 @@ use crate::{
     platform::{BLOCK_PAGES, Frame, PAGE_SHIFT, PAGE_SIZE, Platform},
     pool::Supply,
     request::{Backing, Shape},
+    room::Shortage,
     small::Claimed,
 };
 use core::{
@@ -144,8 +145,10 @@ impl<P: Platform> Vmalloc<P> {
     ) -> Result<NonNull<u8>, AllocError> {
         let ticket = self.purge_ticket();
         let made = match self.try_make(shape, caller) {
-            Err(error) => self.make_room(error, ticket, shape.wait, || self.try_make(shape, caller))?,
-            Ok(address) => address,
+            Err(error) if shape.wait => {
+                self.make_room(error, Shortage::of(shape, ticket), || self.try_make(shape, caller))?
+            }
+            made => made?,
         };
         match NonNull::new(made as *mut u8) {
             Some(address) => Ok(address),
@@ -362,6 +365,7 @@ pub(crate) fn unmark_last(slot: &AtomicU64) {
 #[inline]
 pub(crate) fn claim(slot: &AtomicU64, owned: bool) -> Option<Entry> {
     let mut entry = Entry(slot.load(Ordering::Acquire));
+    // Again only if the entry was marked accessed or dirty meanwhile, once each.
     while entry.is_start(owned) {
         let quarantined = entry.quarantined().unmarked().0;
         match slot.compare_exchange(entry.0, quarantined, Ordering::AcqRel, Ordering::Acquire) {

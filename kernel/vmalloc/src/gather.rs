@@ -38,12 +38,11 @@ struct Flushed<'a, 'b, P: Platform>(&'b mut Gather<'a, P>);
 impl<P: Platform> Vmalloc<P> {
     /// Gives back the directories below which nothing is mapped: how many. The caller has the turn.
     pub(crate) fn release_directories(&self) -> usize {
-        let _hold = self.hold();
         let mut gather = Gather::new(self);
         let mut released = 0;
         let end = self.range.end & !(DIRECTORY_BLOCKS * BLOCK_SIZE - 1);
         let mut start = self.range.start.next_multiple_of(DIRECTORY_BLOCKS * BLOCK_SIZE);
-        // Directories that reach beyond the range may be others' too.
+        // Directories that reach beyond the range may be others' too. Each turn looks at the next one.
         while start < end {
             if let Some(slot) = tables::directory_slot(&self.platform, start)
                 && Entry(slot.load(Ordering::Acquire)).is_present()

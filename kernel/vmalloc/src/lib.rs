@@ -12,7 +12,7 @@
 //! |---|---|
 //! | `area` | `vmalloc` and its relatives, `vmap`, `ioremap`, `vfree`, `vunmap` |
 //! | `request` | what an area is asked to be |
-//! | `room` | what is done when there is none |
+//! | `room`, `stock` | what is done when there is none: all that is kept for speed is given back |
 //! | `small`, `run` | areas inside a block, and areas of whole blocks |
 //! | `kept` | such blocks, freed, kept for the next one |
 //! | `ram` | `vm_map_ram` |
@@ -90,6 +90,7 @@ mod slots;
 mod small;
 mod split;
 mod stats;
+mod stock;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -118,7 +119,11 @@ mod tests_records;
 #[cfg(test)]
 mod tests_resize;
 #[cfg(test)]
+mod tests_room;
+#[cfg(test)]
 mod tests_split;
+#[cfg(test)]
+mod tests_stock;
 #[cfg(test)]
 mod tests_trace;
 mod trace;
@@ -209,6 +214,8 @@ pub struct Vmalloc<P: Platform> {
     policy: Policy,
     /// Allocations that found no room at first.
     overflows: AtomicU64,
+    /// Attempts that they made again.
+    retries: AtomicU64,
 }
 
 impl<P: Platform> Vmalloc<P> {
@@ -263,6 +270,7 @@ impl<P: Platform> Vmalloc<P> {
             tunables: Tunables::new(),
             policy,
             overflows: AtomicU64::new(0),
+            retries: AtomicU64::new(0),
             platform,
             pages: range.len() / PAGE_SIZE,
             range,
@@ -286,21 +294,13 @@ impl<P: Platform> Vmalloc<P> {
 
     /// Flushes what waits, and gives back what is kept for speed: frames of free pages, empty blocks,
     /// runs, leaf tables in reserve, directories and records of nothing. What other CPUs free meanwhile may stay, and
-    /// records do where the caller may not wait for a [grace period](Platform::synchronize).
+    /// records do where the caller may not wait for a [grace period](Platform::synchronize). Where another thread
+    /// purges, and the caller may not wait for it, nothing happens.
+    ///
+    /// An allocation that finds no room does this itself: nobody needs to call it for that.
     pub fn trim(&self) {
-        self.trim_mappings();
+        self.in_turn(|| self.give_back());
         self.release_records();
-    }
-
-    fn trim_mappings(&self) {
-        self.purge_all();
-        self.retire_current_blocks();
-        self.release_frames();
-        self.close_empty_blocks();
-        self.close_kept_runs();
-        self.purge_all();
-        self.in_turn(|| self.release_directories());
-        self.empty_reserves();
     }
 
     fn blocks(&self) -> usize {
@@ -315,7 +315,7 @@ impl<P: Platform> Vmalloc<P> {
 impl<P: Platform> Drop for Vmalloc<P> {
     /// Gives the records back. Areas that are still allocated keep everything: they are leaked.
     fn drop(&mut self) {
-        self.trim_mappings();
+        self.in_turn(|| self.give_back());
         if self.arena.stats(&self.platform.pin()).free == self.blocks() {
             self.arena.release(&self.platform);
             self.table.release(&self.platform);

@@ -27,7 +27,7 @@ use crate::{
     tables::page_address,
 };
 use core::{
-    iter, ptr,
+    ptr,
     sync::atomic::{AtomicPtr, AtomicU64, Ordering},
 };
 
@@ -58,9 +58,9 @@ pub(crate) struct Pool {
     pub current: BlockSlot,
     /// Pages of the current block, mostly, that the CPU has taken ahead.
     pub ahead: Ahead,
-    /// Number of the frame that the page of the last guard page had kept; the next page that has none
+    /// The frame that the page of the last guard page had kept, as its number and one; the next page that has none
     /// gets it. 0: none.
-    spare: AtomicU64,
+    pub spare: AtomicU64,
     pub bins: Lock<Bins>,
 }
 
@@ -184,7 +184,8 @@ impl<P: Platform> Vmalloc<P> {
         align: usize,
     ) -> Option<SmallRun<'_>> {
         let own = supply.pool(pin.cpu());
-        // Areas that grew may have left a block less room than its bin says.
+        // Areas that grew may have left a block less room than its bin says. It goes to the right bin when the next one
+        // becomes current, so each is looked at once.
         while let Some(block) = self.take_fitting(pin, own, own, count + align - 1) {
             self.make_current(pin, own, block);
             if let Some(run) = self.take_locked(pin, supply, count, align) {
@@ -237,6 +238,7 @@ impl<P: Platform> Vmalloc<P> {
     ) -> Result<SmallRun<'_>, AllocError> {
         self.give_all_ahead();
         for pool in 0..self.pools.len() {
+            // Each turn takes a block away from the pool; its own CPU adds to it only what a purge has made free.
             while let Some(block) = self.take_fitting(pin, pool, own, count) {
                 self.make_current(pin, own, block);
                 if let Some(run) = self.take_from(block, pin, count, align) {
@@ -297,10 +299,13 @@ impl<P: Platform> Vmalloc<P> {
     /// Keeps a flushed frame for the next page that has none; gives the one that was kept so far back.
     #[inline(never)]
     pub(crate) fn keep_spare(&self, cpu: usize, frame: Frame) {
-        let before = self.pools[cpu].spare.swap(frame.number(), Ordering::Relaxed);
-        if before != 0 {
-            self.platform.give_frames(iter::once(Frame::new(before)));
-        }
+        let before = self.pools[cpu].spare.swap(frame.number() + 1, Ordering::Relaxed);
+        self.platform.give_frames(Self::spare_frame(before).into_iter());
+    }
+
+    /// The frame of which a pool's `spare` says that it is kept.
+    pub(crate) fn spare_frame(spare: u64) -> Option<Frame> {
+        spare.checked_sub(1).map(Frame::new)
     }
 
     /// The frame that was kept so.
@@ -310,7 +315,7 @@ impl<P: Platform> Vmalloc<P> {
         if spare.load(Ordering::Relaxed) == 0 {
             return None;
         }
-        Some(spare.swap(0, Ordering::Relaxed)).filter(|&number| number != 0).map(Frame::new)
+        Self::spare_frame(spare.swap(0, Ordering::Relaxed))
     }
 
     /// How many frames are kept so.

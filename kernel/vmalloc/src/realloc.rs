@@ -14,6 +14,7 @@ use crate::{
     platform::{BLOCK_PAGES, BLOCK_SHIFT, CpuPin, PAGE_SHIFT, PAGE_SIZE, Platform},
     pool::Supply,
     request::{Backing, Shape},
+    room::Shortage,
     run::blocks_for,
 };
 use core::{
@@ -66,7 +67,7 @@ impl<P: Platform> Vmalloc<P> {
         let (number, first) = (offset >> BLOCK_SHIFT, offset >> PAGE_SHIFT & (BLOCK_PAGES - 1));
         let small = matches!(self.block(number).role(), Role::Small { .. });
         let place = Place { number, first, small };
-        let ticket = self.purge_ticket();
+        let shortage = Shortage { frames: pages.saturating_sub(area.pages), ticket: self.purge_ticket() };
         let grow_in_place = || match small {
             false => self.grow_run(place, area.pages, pages, guard),
             true if self.resize_in_place(area.start, size, caller) => Ok(()),
@@ -81,7 +82,7 @@ impl<P: Platform> Vmalloc<P> {
             self.shrink_run(place, area.pages, pages, guard)?;
             area.start
         } else {
-            grow().or_else(|error| self.make_room(error, ticket, true, grow))?
+            grow().or_else(|error| self.make_room(error, shortage, grow))?
         };
         NonNull::new(now as *mut u8).ok_or(AllocError::OutOfAddressSpace)
     }
