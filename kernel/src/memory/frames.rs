@@ -271,6 +271,16 @@ pub fn drain_magazines() {
     }
 }
 
+/// Frames that nobody has, those in magazines included: never fewer than there are all the time, but perhaps more
+/// while others take or give.
+pub fn free() -> usize {
+    let in_buddy = || buddy().lock().free_frames();
+    // What goes from the buddy to a magazine is counted before, and what goes to the buddy behind.
+    let before = in_buddy();
+    let in_magazines: u64 = cpu::online().iter().map(|cpu| MAGAZINES[cpu].lock().len() as u64).sum();
+    (before.max(in_buddy()) + in_magazines) as usize
+}
+
 /// Counts, exact while no other CPU takes or gives frames.
 pub fn counts() -> Counts {
     let in_magazines = MAGAZINES.iter().map(|magazine| magazine.lock().len() as u64).sum();

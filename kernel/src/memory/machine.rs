@@ -58,6 +58,10 @@ unsafe impl Platform for Machine {
         frames::total()
     }
 
+    fn free_frames(&self) -> usize {
+        frames::free()
+    }
+
     #[inline]
     fn take_frames(&self, count: usize, sink: impl FnMut(Frame)) -> usize {
         frames::take(count, sink)

@@ -207,6 +207,31 @@ fn running_out_of_frames_is_an_error_and_loses_nothing() {
     small.into_iter().chain(held).for_each(free);
 }
 
+/// Once such a request took 6 seconds and 194 full flushes: the pages of failed attempts counted as room that a purge had
+/// made.
+#[test_case]
+fn a_request_that_cannot_be_met_is_soon_refused() {
+    let vmalloc = memory::vmalloc();
+    vmalloc.trim();
+    let counts = memory::frames::counts();
+    // Some of it waits, some is kept.
+    [1, 100, 600, 5000].map(|pages| allocate(Request::new(pages * PAGE_SIZE))).into_iter().for_each(free);
+    // There never were as many, or but for tables.
+    for pages in [counts.total - 200, counts.free - 20] {
+        let before = vmalloc.tally();
+        assert_eq!(
+            vmalloc.vmalloc(pages as usize * PAGE_SIZE),
+            Err(AllocError::OutOfFrames),
+            "of {counts:?}"
+        );
+        let after = vmalloc.tally();
+        let (retries, purges) = (after.retries - before.retries, after.purges - before.purges);
+        assert!(retries <= 1 && purges <= 3, "{pages} pages: {retries} attempts again, {purges} purges");
+    }
+    // Nothing was taken from others meanwhile, nor lost.
+    free(allocate(Request::new((counts.free as usize / 2) * PAGE_SIZE)));
+}
+
 /// The figure of the 2011 thread: with a guard page behind each area, 120 MiB hold 15360 single pages.
 #[test_case]
 fn a_small_instance_can_be_filled_to_its_last_page() {

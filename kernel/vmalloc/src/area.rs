@@ -19,6 +19,7 @@ use crate::{
     platform::{BLOCK_PAGES, Frame, PAGE_SHIFT, PAGE_SIZE, Platform},
     pool::Supply,
     request::{Backing, Shape},
+    room::Shortage,
     small::Claimed,
 };
 use core::{
@@ -171,8 +172,10 @@ impl<P: Platform> Vmalloc<P> {
         self.refuse_in_interrupt()?;
         let ticket = self.purge_ticket();
         let made = match self.try_make(shape, caller) {
-            Err(error) => self.make_room(error, ticket, shape.wait, || self.try_make(shape, caller))?,
-            Ok(address) => address,
+            Err(error) if shape.wait => {
+                self.make_room(error, Shortage::of(shape, ticket), || self.try_make(shape, caller))?
+            }
+            made => made?,
         };
         match NonNull::new(made as *mut u8) {
             Some(address) => Ok(address),
@@ -396,6 +399,7 @@ pub(crate) fn claim_any(slot: &AtomicU64, owned: bool) -> Option<Entry> {
 #[inline(always)]
 fn claim_if(slot: &AtomicU64, is_it: impl Fn(Entry) -> bool) -> Option<Entry> {
     let mut entry = Entry(slot.load(Ordering::Acquire));
+    // Again only if the entry was marked accessed or dirty meanwhile, once each.
     while is_it(entry) {
         let quarantined = entry.quarantined().unmarked().0;
         match slot.compare_exchange(entry.0, quarantined, Ordering::AcqRel, Ordering::Acquire) {

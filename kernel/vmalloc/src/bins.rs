@@ -47,6 +47,7 @@ impl<P: Platform> Vmalloc<P> {
     /// free run says: into a bin, or out of use if all of it is free and there are such blocks enough.
     pub(crate) fn settle(&self, pin: &P::Pin, block: &Block, change: impl FnOnce(&mut Pages)) {
         let mut change = Some(change);
+        // Again only if another CPU made the block one of its own pool's meanwhile.
         while let Role::Small { pool } = block.role() {
             let mut bins = self.pools[usize::from(pool)].bins.lock(pin);
             // Under its pool's lock the block stays there; it may just have gone to another.
@@ -116,6 +117,7 @@ impl<P: Platform> Vmalloc<P> {
     /// Takes blocks that are entirely free out of use.
     pub(crate) fn close_empty_blocks(&self) {
         for pool in &self.pools {
+            // Ends: what becomes empty comes from a purge, of which there is one at a time, or was taken and not used.
             loop {
                 let pin = self.platform.pin();
                 let mut bins = pool.bins.lock(&pin);

@@ -184,6 +184,11 @@ impl Block {
         let _ = self.role.fetch_update(Ordering::AcqRel, Ordering::Acquire, less);
     }
 
+    /// What links the leaf table, if the block has one.
+    pub fn link(&self) -> Option<Entry> {
+        Some(Entry(self.leaf.load(Ordering::Relaxed))).filter(|link| link.is_present())
+    }
+
     /// Remembers the leaf table, or with `None` forgets it; returns the one before.
     pub fn set_leaf(&self, frame: Option<Frame>) -> Option<Frame> {
         let link = frame.map_or(0, |frame| Entry::table(frame).0);

@@ -98,7 +98,7 @@ impl<P: Platform> Vmalloc<P> {
     pub(crate) fn known_blocks(&self) -> impl Iterator<Item = usize> {
         let mut from = 0;
         iter::from_fn(move || {
-            // A pin for each look at a directory: an instance may have many.
+            // A pin for each look at a directory: an instance may have many. Ends: `from` grows with each.
             while from < self.blocks() {
                 match self.table.next(from, &self.platform.pin()) {
                     Ok(number) => {
@@ -127,13 +127,19 @@ impl<P: Platform> Vmalloc<P> {
     /// Gives an open block a leaf table of zeros. An entry that was not present is never cached,
     /// so linking one needs no flush.
     pub(crate) fn link_leaf(&self, number: usize) -> Result<&Block, AllocError> {
+        let (block, entry) = self.open_leaf(number)?;
+        // Release: a CPU that walks through the link finds the zeros.
+        entry.store(block.link().unwrap_or(Entry::UNUSED).0, Ordering::Release);
+        Ok(block)
+    }
+
+    /// The same, but leaves the table for the caller to link, by the entry: no CPU reaches it so far.
+    pub(crate) fn open_leaf(&self, number: usize) -> Result<(&Block, &AtomicU64), AllocError> {
         let (block, entry) = self.make_block(number)?;
         let frame = self.take_leaf().ok_or(AllocError::OutOfFrames)?;
         block.set_leaf(Some(frame));
         debug_assert!(Entry(entry.load(Ordering::Relaxed)).is_unused());
-        // Release: a CPU that walks through the link finds the zeros.
-        entry.store(Entry::table(frame).0, Ordering::Release);
-        Ok(block)
+        Ok((block, entry))
     }
 
     /// Takes a block in which nothing is allocated out of use: its leaf table is unlinked, and waits for
@@ -155,6 +161,12 @@ impl<P: Platform> Vmalloc<P> {
         kept.or_else(|| self.platform.take_table())
     }
 
+    /// Leaf tables in this CPU's reserve.
+    pub(crate) fn tables_here(&self) -> usize {
+        let pin = self.platform.pin();
+        self.reserves[pin.cpu()].len(&pin)
+    }
+
     /// Takes back a leaf table, unlinked and flushed, whose entries are all zero.
     pub(crate) fn give_leaf(&self, leaf: Frame) {
         let pin = self.platform.pin();
@@ -167,6 +179,7 @@ impl<P: Platform> Vmalloc<P> {
     /// Gives all reserves back to the machine.
     pub(crate) fn empty_reserves(&self) {
         for reserve in &self.reserves {
+            // Ends: a CPU adds to it mostly what a purge gave back, and not as fast.
             while let Some(leaf) = reserve.pop(&self.platform.pin()) {
                 self.platform.give_table(leaf);
             }

@@ -18,6 +18,7 @@ use crate::{
     lock::Guard,
     pages::Pages,
     platform::{BLOCK_PAGES, BLOCK_SHIFT, BLOCK_SIZE, PAGE_SHIFT, Platform, Table},
+    room::Shortage,
     run::blocks_for,
     shootdown::Stamp,
 };
@@ -73,9 +74,9 @@ impl<P: Platform> Vmalloc<P> {
         let caller = Location::caller();
         self.refuse_in_interrupt()?;
         self.check_congruent(areas, align)?;
-        let ticket = self.purge_ticket();
+        let shortage = Shortage { frames: 0, ticket: self.purge_ticket() };
         let again = || self.try_congruent(areas, align, caller);
-        let made = again().or_else(|error| self.make_room(error, ticket, true, again));
+        let made = again().or_else(|error| self.make_room(error, shortage, again));
         if self.is_traced() {
             self.trace_congruent(areas, caller, made);
         }

@@ -38,14 +38,13 @@ struct Flushed<'a, 'b, P: Platform>(&'b mut Gather<'a, P>);
 impl<P: Platform> Vmalloc<P> {
     /// Gives back the directories below which nothing is mapped: how many. The caller has the turn.
     pub(crate) fn release_directories(&self) -> usize {
-        let _hold = self.hold();
         let mut gather = Gather::new(self);
         let mut released = 0;
         let end = self.range.end & !(DIRECTORY_BLOCKS * BLOCK_SIZE - 1);
         // Of an instance at the very top of the address space there is none.
         let first = self.range.start.checked_next_multiple_of(DIRECTORY_BLOCKS * BLOCK_SIZE);
         let mut start = first.unwrap_or(end);
-        // Directories that reach beyond the range may be others' too.
+        // Directories that reach beyond the range may be others' too. Each turn looks at the next one.
         while start < end {
             if let Some(slot) = tables::directory_slot(&self.platform, start)
                 && Entry(slot.load(Ordering::Acquire)).is_present()

@@ -163,6 +163,7 @@ impl<P: Platform> Vmalloc<P> {
     /// Takes all kept runs out of use.
     pub(crate) fn close_kept_runs(&self) {
         for (cpu, count) in (0..MAX_CPUS).flat_map(|cpu| (1..=LONGEST).map(move |count| (cpu, count))) {
+            // Ends: only a purge adds to them, of which there is one at a time.
             loop {
                 let pin = self.platform.pin();
                 let Some(first) = self.take_kept(&pin, cpu, count).map(Block::number) else { break };

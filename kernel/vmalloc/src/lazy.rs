@@ -157,6 +157,7 @@ impl<P: Platform> Vmalloc<P> {
         self.assert_not_in_interrupt("lazy_ranges");
         for number in self.known_blocks() {
             let mut from = 0;
+            // Ends with the block: each run begins behind the one before.
             while let Some((first, end)) = self.lazy_run(number, from) {
                 sink(self.address(number, first)..self.address(number, end));
                 from = end;
@@ -191,7 +192,7 @@ impl<P: Platform> Vmalloc<P> {
     /// Too many pages wait for a flush.
     #[cold]
     pub(crate) fn relieve(&self) {
-        if self.is_purge_freeing() {
+        if self.is_turn_freeing() {
             return;
         }
         if !self.platform.wake_purger() {
@@ -204,7 +205,9 @@ impl<P: Platform> Vmalloc<P> {
         // Purging outranks allocating: who frees purges too, or waits for the one who does.
         let times = self.tunables.purge_priority.load(Ordering::Relaxed);
         let far_too_many = signed(times.saturating_mul(self.lazy_max()));
-        while self.waiting() > far_too_many {
+        let ticket = self.purge_ticket();
+        // Not for longer than one purge that began after the free: others may go on freeing.
+        while self.waiting() > far_too_many && !self.has_purged_since(ticket) {
             if self.try_purge() || !self.platform.pause() {
                 break;
             }

@@ -12,7 +12,7 @@
 //! |---|---|
 //! | `area` | `vmalloc` and its relatives, `vmap`, `ioremap`, `vfree`, `vunmap` |
 //! | `request` | what an area is asked to be |
-//! | `room` | what is done when there is none |
+//! | `room`, `stock` | what is done when there is none: all that is kept for speed is given back |
 //! | `small`, `run` | areas inside a block, and areas of whole blocks |
 //! | `kept` | such blocks, freed, kept for the next one |
 //! | `ram` | `vm_map_ram` |
@@ -106,6 +106,7 @@ mod slots;
 mod small;
 mod split;
 mod stats;
+mod stock;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -140,7 +141,11 @@ mod tests_refusals;
 #[cfg(test)]
 mod tests_resize;
 #[cfg(test)]
+mod tests_room;
+#[cfg(test)]
 mod tests_split;
+#[cfg(test)]
+mod tests_stock;
 #[cfg(test)]
 mod tests_trace;
 mod trace;
@@ -236,6 +241,8 @@ pub struct Vmalloc<P: Platform> {
     overflows: AtomicU64,
     /// Behind the last physical address that the CPUs have.
     physical_end: u64,
+    /// Attempts that they made again.
+    retries: AtomicU64,
 }
 
 impl<P: Platform> Vmalloc<P> {
@@ -295,6 +302,7 @@ impl<P: Platform> Vmalloc<P> {
             policy,
             overflows: AtomicU64::new(0),
             physical_end: 1 << platform.physical_bits().min(PHYSICAL_BITS),
+            retries: AtomicU64::new(0),
             platform,
             pages: range.len() / PAGE_SIZE,
             range,
@@ -318,25 +326,17 @@ impl<P: Platform> Vmalloc<P> {
 
     /// Flushes what waits, and gives back what is kept for speed: frames of free pages, empty blocks,
     /// runs, leaf tables in reserve, directories and records of nothing. What other CPUs free meanwhile may stay, and
-    /// records do where the caller may not wait for a [grace period](Platform::synchronize).
+    /// records do where the caller may not wait for a [grace period](Platform::synchronize). Where another thread
+    /// purges, and the caller may not wait for it, nothing happens.
+    ///
+    /// An allocation that finds no room does this itself: nobody needs to call it for that.
     ///
     /// # Panics
     /// In an interrupt handler.
     pub fn trim(&self) {
         self.assert_not_in_interrupt("trim");
-        self.trim_mappings();
+        self.in_turn(|| self.give_back());
         self.release_records();
-    }
-
-    fn trim_mappings(&self) {
-        self.purge_all();
-        self.retire_current_blocks();
-        self.release_frames();
-        self.close_empty_blocks();
-        self.close_kept_runs();
-        self.purge_all();
-        self.in_turn(|| self.release_directories());
-        self.empty_reserves();
     }
 
     fn blocks(&self) -> usize {
@@ -360,7 +360,7 @@ impl<P: Platform> Drop for Vmalloc<P> {
     /// Gives the records back. Areas that are still allocated keep everything: they are leaked.
     fn drop(&mut self) {
         self.assert_not_in_interrupt("an instance's drop");
-        self.trim_mappings();
+        self.in_turn(|| self.give_back());
         if self.arena.stats(&self.platform.pin()).free == self.blocks() {
             self.arena.release(&self.platform);
             self.table.release(&self.platform);

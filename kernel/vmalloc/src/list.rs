@@ -17,6 +17,7 @@ impl List {
     /// Puts block `number`, which is in no list and whose link is `link`, first.
     pub fn push(&self, number: u32, link: &AtomicU32) {
         let mut first = self.0.load(Ordering::Relaxed);
+        // Again only if others took or pushed meanwhile: a purge takes a list once.
         loop {
             link.store(first, Ordering::Relaxed);
             // Release: who takes the list sees the link. A purge may take the list between the two

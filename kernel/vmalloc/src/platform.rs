@@ -166,6 +166,13 @@ pub unsafe trait Platform: Flusher {
         usize::MAX
     }
 
+    /// Frames that [`take_frames`](Self::take_frames) could give now, or more: who needs more than that is refused,
+    /// when nothing is kept any more, without taking those there are from others. Those in other CPUs' hands count
+    /// if they can be had. Asked when many frames, or the last ones, are taken.
+    fn free_frames(&self) -> usize {
+        self.total_frames()
+    }
+
     /// Takes up to `count` frames, gives each to `sink`, returns how many there were.
     /// Fewer than asked for means that memory is out. `sink` must not call the platform.
     fn take_frames(&self, count: usize, sink: impl FnMut(Frame)) -> usize;
@@ -224,11 +231,16 @@ pub unsafe trait Platform: Flusher {
         false
     }
 
-    /// Lets others run for as long as it takes them to get a little further; called again and again, to
-    /// wait for a purge that another thread is in. `false` at once if the caller may not wait.
+    /// Waits a little for a purge that another thread is in, and says `true`; called again and again until the purge is
+    /// over. `false` at once where the caller may not wait: then what another thread's purge is needed for is refused, or
+    /// left undone.
+    ///
+    /// A kernel with threads says `true` where the caller can be put off its CPU, so that the other thread runs
+    /// whatever the priorities of both; with preemption or interrupts off that is not so. One with several CPUs and
+    /// without preemption may spin and say `true`. With one CPU and without threads nobody else ever purges: the
+    /// default, which never waits, loses nothing there.
     fn pause(&self) -> bool {
-        core::hint::spin_loop();
-        true
+        false
     }
 
     /// Waits until every CPU has had, since the call, a moment without a [`Pin`](Self::Pin) and with interrupts on:

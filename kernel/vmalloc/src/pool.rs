@@ -27,7 +27,7 @@ use crate::{
     tables::page_address,
 };
 use core::{
-    iter, ptr,
+    ptr,
     sync::atomic::{AtomicPtr, AtomicU64, Ordering},
 };
 
@@ -59,7 +59,7 @@ pub(crate) struct Pool {
     /// Pages of the current block, mostly, that the CPU has taken ahead.
     pub ahead: Ahead,
     /// The frame that the page of the last guard page had kept; the next page that has none gets it.
-    spare: Spare,
+    pub spare: Spare,
     pub bins: Lock<Bins>,
 }
 
@@ -75,7 +75,7 @@ impl Pool {
 }
 
 /// Place for a frame.
-struct Spare(AtomicU64);
+pub(crate) struct Spare(AtomicU64);
 
 impl Spare {
     /// Set in the word of a frame, whose address has zeros there: so frame 0 is one too.
@@ -90,7 +90,7 @@ impl Spare {
     }
 
     /// Puts a frame here, or none: the one before.
-    fn swap(&self, frame: Option<Frame>) -> Option<Frame> {
+    pub fn swap(&self, frame: Option<Frame>) -> Option<Frame> {
         let word = frame.map_or(0, |frame| frame.address() | Self::IS_FRAME);
         let before = self.0.swap(word, Ordering::Relaxed);
         (before != 0).then(|| Frame::at(before - Self::IS_FRAME))
@@ -206,7 +206,8 @@ impl<P: Platform> Vmalloc<P> {
         align: usize,
     ) -> Option<SmallRun<'_>> {
         let own = supply.pool(pin.cpu());
-        // Areas that grew may have left a block less room than its bin says.
+        // Areas that grew may have left a block less room than its bin says. It goes to the right bin when the next one
+        // becomes current, so each is looked at once.
         while let Some(block) = self.take_fitting(pin, own, own, count + align - 1) {
             self.make_current(pin, own, block);
             if let Some(run) = self.take_locked(pin, supply, count, align) {
@@ -259,6 +260,7 @@ impl<P: Platform> Vmalloc<P> {
     ) -> Result<SmallRun<'_>, AllocError> {
         self.give_all_ahead();
         for pool in 0..self.pools.len() {
+            // Each turn takes a block away from the pool; its own CPU adds to it only what a purge has made free.
             while let Some(block) = self.take_fitting(pin, pool, own, count) {
                 self.make_current(pin, own, block);
                 if let Some(run) = self.take_from(block, pin, count, align) {
@@ -319,9 +321,7 @@ impl<P: Platform> Vmalloc<P> {
     /// Keeps a flushed frame for the next page that has none; gives the one that was kept so far back.
     #[inline(never)]
     pub(crate) fn keep_spare(&self, cpu: usize, frame: Frame) {
-        if let Some(before) = self.pools[cpu].spare.swap(Some(frame)) {
-            self.platform.give_frames(iter::once(before));
-        }
+        self.platform.give_frames(self.pools[cpu].spare.swap(Some(frame)).into_iter());
     }
 
     /// The frame that was kept so.

@@ -11,6 +11,7 @@ use crate::{
     congruent::{is_present, retire_present},
     entry::{Attributes, Cache, Protection},
     platform::{BLOCK_PAGES, CpuPin, Platform},
+    room::Shortage,
 };
 use core::{iter, ops::Range, sync::atomic::Ordering};
 
@@ -37,7 +38,8 @@ impl<P: Platform> Vmalloc<P> {
         if self.platform.in_interrupt() {
             return Err(PopulateError::InInterrupt);
         }
-        let ticket = self.purge_ticket();
+        // What the pages keep themselves is not given back first, so it cannot be said what they lack.
+        let shortage = Shortage { frames: 0, ticket: self.purge_ticket() };
         match self.try_populate(set, &pages) {
             Err(PopulateError::OutOfFrames) => {}
             result => return result,
@@ -46,7 +48,7 @@ impl<P: Platform> Vmalloc<P> {
             Err(PopulateError::OutOfFrames) => Err(AllocError::OutOfFrames),
             result => Ok(result),
         };
-        let populated = self.make_room(AllocError::OutOfFrames, ticket, true, again);
+        let populated = self.make_room(AllocError::OutOfFrames, shortage, again);
         populated.unwrap_or(Err(PopulateError::OutOfFrames))
     }
 

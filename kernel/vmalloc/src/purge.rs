@@ -10,8 +10,11 @@
 //! failure. So nobody gives up while a purge that may help is under way, and nobody repeats what
 //! another one did.
 //!
-//! Who gives back directories or records takes the turn too, and holds free address space for a while. What
-//! fails for want of address space meanwhile is tried again.
+//! Who gives back directories or records takes the turn too, and holds free address space for a while. So an
+//! allocation that ran out makes its last attempt with the turn (`room`).
+//!
+//! Who waits for the turn waits for others' purges, each of which ends: it has the lists that it took, as long as they
+//! were then. Nobody is first in line, so a wait may be for more than one of them.
 
 use crate::{
     Vmalloc,
@@ -29,24 +32,10 @@ pub(crate) struct Turn {
     busy: AtomicBool,
     begun: AtomicU64,
     finished: AtomicU64,
-    /// Pages that purges made free or gave back to the arena, all in all.
-    room: AtomicU64,
     /// Blocks that went back to the arena since directories were looked at.
     blocks: AtomicU64,
-    /// How often somebody began, or ended, to hold free address space: odd while somebody does.
-    holds: AtomicU64,
-    /// Whether a purge frees what interrupt handlers noted.
+    /// Whether who has the turn frees meanwhile.
     frees: AtomicBool,
-}
-
-/// Free address space may be held, by who has the turn, until this is dropped.
-#[must_use]
-pub(crate) struct Hold<'a>(&'a Turn);
-
-impl Drop for Hold<'_> {
-    fn drop(&mut self) {
-        self.0.holds.fetch_add(1, Ordering::SeqCst);
-    }
 }
 
 /// The number of the last purge that had begun at some moment.
@@ -59,9 +48,7 @@ impl Turn {
             busy: AtomicBool::new(false),
             begun: AtomicU64::new(0),
             finished: AtomicU64::new(0),
-            room: AtomicU64::new(0),
             blocks: AtomicU64::new(0),
-            holds: AtomicU64::new(0),
             frees: AtomicBool::new(false),
         }
     }
@@ -92,8 +79,10 @@ impl<P: Platform> Vmalloc<P> {
         self.in_turn(|| self.purge_now(reach))
     }
 
-    /// Calls `work` when nobody else has the turn. `None`: somebody has, and the caller must not wait for it.
+    /// Calls `work`, which does not ask for the turn itself, when nobody else has it. `None`: somebody has, and the
+    /// caller must not wait for it.
     pub(crate) fn in_turn<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
+        // Ends: no turn lasts for ever; see the module's documentation.
         while !self.turn.take() {
             if !self.platform.pause() {
                 return None;
@@ -102,17 +91,6 @@ impl<P: Platform> Vmalloc<P> {
         let done = work();
         self.turn.give();
         Some(done)
-    }
-
-    /// The caller, who has the turn, is about to hold free address space.
-    pub(crate) fn hold(&self) -> Hold<'_> {
-        self.turn.holds.fetch_add(1, Ordering::SeqCst);
-        Hold(&self.turn)
-    }
-
-    /// How often somebody began, or ended, to hold free address space.
-    pub(crate) fn holds(&self) -> u64 {
-        self.turn.holds.load(Ordering::SeqCst)
     }
 
     /// Purges unless somebody does; whether it did.
@@ -125,14 +103,17 @@ impl<P: Platform> Vmalloc<P> {
         turn
     }
 
-    /// Whether a purge is about to take what waits, and perhaps adds to it itself: nobody need purge because of that.
-    pub(crate) fn is_purge_freeing(&self) -> bool {
-        self.turn.frees.load(Ordering::Relaxed)
+    /// Calls `work`, which may free, for who has the turn: nobody is to purge, or to wait for a purge, because of that.
+    pub(crate) fn while_freeing<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.turn.frees.store(true, Ordering::Relaxed);
+        let done = work();
+        self.turn.frees.store(false, Ordering::Relaxed);
+        done
     }
 
-    /// Grows when a purge makes room.
-    pub(crate) fn room_made(&self) -> u64 {
-        self.turn.room.load(Ordering::Relaxed)
+    /// Whether who has the turn may add to what waits itself.
+    pub(crate) fn is_turn_freeing(&self) -> bool {
+        self.turn.frees.load(Ordering::Relaxed)
     }
 
     /// Purges that began so far.
@@ -148,10 +129,11 @@ impl<P: Platform> Vmalloc<P> {
     /// Returns when a purge is over that began after the ticket was taken, or at once if that means to wait
     /// for another thread, and the caller may not.
     pub(crate) fn purge_since(&self, ticket: Ticket, reach: Reach) {
-        while self.turn.finished.load(Ordering::SeqCst) <= ticket.0 {
+        // Ends as `in_turn` does, and sooner if others purge.
+        while !self.has_purged_since(ticket) {
             if self.turn.take() {
                 // The last holder may have begun after the ticket.
-                if self.turn.finished.load(Ordering::SeqCst) <= ticket.0 {
+                if !self.has_purged_since(ticket) {
                     self.purge_now(reach);
                 }
                 self.turn.give();
@@ -163,6 +145,28 @@ impl<P: Platform> Vmalloc<P> {
         }
     }
 
+    /// Whether a purge is over that began after the ticket was taken.
+    pub(crate) fn has_purged_since(&self, ticket: Ticket) -> bool {
+        self.turn.finished.load(Ordering::SeqCst) > ticket.0
+    }
+
+    /// Whether a purge is over that began after the ticket was taken, or one would find anything to flush, or one is
+    /// under way that has taken it.
+    pub(crate) fn has_purged_or_may(&self, ticket: Ticket) -> bool {
+        self.anything_waits() || self.turn.busy.load(Ordering::Acquire) || self.has_purged_since(ticket)
+    }
+
+    /// Whether anything waits for a flush, but for what a purge has taken that is under way.
+    pub(crate) fn anything_waits(&self) -> bool {
+        self.lazy.iter().any(|lazy| !lazy.list.is_empty() || !lazy.deferred.is_empty())
+    }
+
+    /// Flushes what waits, whatever CPU it disturbs: how many pages became free. What others free meanwhile goes on
+    /// waiting. The caller has the turn.
+    pub(crate) fn purge_waiting(&self) -> usize {
+        if self.anything_waits() { self.purge_now(Reach::Everyone) } else { 0 }
+    }
+
     /// The caller has the turn.
     fn purge_now(&self, reach: Reach) -> usize {
         if self.is_traced() { self.trace_purge(|| self.purge_lists(reach)) } else { self.purge_lists(reach) }
@@ -171,9 +175,7 @@ impl<P: Platform> Vmalloc<P> {
     fn purge_lists(&self, reach: Reach) -> usize {
         let number = self.turn.begun.fetch_add(1, Ordering::SeqCst) + 1;
         let _unbroken = (self.policy.purge == PurgePolicy::Unbroken).then(|| self.platform.pin());
-        self.turn.frees.store(true, Ordering::Relaxed);
-        self.free_deferred();
-        self.turn.frees.store(false, Ordering::Relaxed);
+        self.while_freeing(|| self.free_deferred());
         let mut lists = [NONE; crate::MAX_CPUS];
         let mut ranges = Ranges::new(self.flush_ceiling());
         let mut last = Stamp::NEVER;
@@ -280,21 +282,17 @@ impl<P: Platform> Vmalloc<P> {
                     drop(pin);
                     self.reclaim_blocks(number, blocks as usize, scattered);
                     let pages = blocks as usize * BLOCK_PAGES;
-                    self.turn.room.fetch_add(pages as u64, Ordering::Relaxed);
                     self.turn.blocks.fetch_add(blocks.into(), Ordering::Relaxed);
                     return if scattered { 0 } else { pages };
                 }
             }
             Role::Kept { pages, cpu, .. } => {
                 wait = !flushed(block.pages.lock(&pin).flushing_since());
-                let blocks = if wait { 0 } else { self.keep_flushed(&pin, block, pages, cpu) };
-                self.turn.room.fetch_add((blocks * BLOCK_PAGES) as u64, Ordering::Relaxed);
-                blocks * BLOCK_PAGES
+                if wait { 0 } else { self.keep_flushed(&pin, block, pages, cpu) * BLOCK_PAGES }
             }
             Role::Congruent { .. } | Role::Leaving => {
                 let (freed, waits) = self.end_congruent_flush(&pin, block, flushed);
                 wait = waits;
-                self.turn.room.fetch_add(freed as u64, Ordering::Relaxed);
                 freed
             }
             _ => {
@@ -304,7 +302,6 @@ impl<P: Platform> Vmalloc<P> {
                     wait = pages.stale() > 0;
                     pages.lazy = wait;
                 });
-                self.turn.room.fetch_add(freed as u64, Ordering::Relaxed);
                 freed
             }
         };
@@ -312,18 +309,6 @@ impl<P: Platform> Vmalloc<P> {
             self.push_lazy(&pin, number);
         }
         pages
-    }
-
-    /// Flushes everything that waits, whatever CPU it disturbs, until nothing does.
-    pub(crate) fn purge_all(&self) {
-        let waits = || self.lazy.iter().any(|lazy| !lazy.list.is_empty() || !lazy.deferred.is_empty());
-        // Once in any case: what another thread's purge has taken is in no list.
-        loop {
-            self.purge_reaching(Reach::Everyone);
-            if !waits() {
-                break;
-            }
-        }
     }
 }
 

@@ -11,6 +11,7 @@ use crate::{
     platform::{BLOCK_PAGES, Frame, PAGE_SIZE, Platform},
     pool::{SmallRun, Supply},
     request::Backing,
+    room::Shortage,
     shootdown::{Reach, Stale},
 };
 use core::{
@@ -110,9 +111,9 @@ impl<P: Platform> Vmalloc<P> {
             return self
                 .make(&Self::foreign(pages, Kind::VmMapRam, protection, Cache::WriteBack, backing), caller);
         }
-        let ticket = self.purge_ticket();
+        let shortage = Shortage { frames: 0, ticket: self.purge_ticket() };
         let take = || self.take_pages(Supply::Foreign, pages, 1);
-        let run = take().or_else(|error| self.make_room(error, ticket, true, take))?;
+        let run = take().or_else(|error| self.make_room(error, shortage, take))?;
         let start = self.map_ram(&run, frames, Attributes::ram(protection));
         NonNull::new(start as *mut u8).ok_or(AllocError::OutOfAddressSpace)
     }

@@ -14,6 +14,7 @@ use crate::{
     platform::{BLOCK_PAGES, BLOCK_SHIFT, CpuPin, PAGE_SHIFT, PAGE_SIZE, Platform},
     pool::Supply,
     request::{Backing, Shape},
+    room::Shortage,
     run::blocks_for,
 };
 use core::{
@@ -79,7 +80,7 @@ impl<P: Platform> Vmalloc<P> {
         let small = matches!(self.block(number).role(), Role::Small { .. });
         let start = Entry(self.run_entry(number, first).load(Ordering::Relaxed));
         let place = Place { number, first, small, guard_below: start.has_guard_below() };
-        let ticket = self.purge_ticket();
+        let shortage = Shortage { frames: pages.saturating_sub(area.pages), ticket: self.purge_ticket() };
         let grow_in_place = || match small {
             false => self.grow_run(place, area.pages, pages, guard),
             true if self.resize_in_place(area.start, size, caller) => Ok(()),
@@ -94,7 +95,7 @@ impl<P: Platform> Vmalloc<P> {
             self.shrink_run(place, area.pages, pages, guard)?;
             area.start
         } else {
-            grow().or_else(|error| self.make_room(error, ticket, true, grow))?
+            grow().or_else(|error| self.make_room(error, shortage, grow))?
         };
         NonNull::new(now as *mut u8).ok_or(AllocError::OutOfAddressSpace)
     }

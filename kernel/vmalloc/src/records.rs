@@ -22,10 +22,11 @@ const AT_ONCE: usize = 64;
 struct Refused;
 
 impl<P: Platform> Vmalloc<P> {
-    /// Gives back the records of free blocks: how many frames, but for maps. Descriptors stay if the caller may not
-    /// wait; then a map that was made to take their blocks comes and goes each time, so maps do not count.
+    /// Gives back the records of free blocks: how many frames. Descriptors stay if the caller may not wait; then a map
+    /// that was made to take their blocks comes and goes each time.
     pub(crate) fn release_records(&self) -> usize {
         let mut released = 0;
+        // Each directory once, whatever others allocate and free meanwhile.
         for index in 0..BlockTable::DIRECTORIES {
             if is_linked(self.table.directory(index)) {
                 match self.in_turn(|| self.release_descriptors(index, &mut released)) {
@@ -34,13 +35,11 @@ impl<P: Platform> Vmalloc<P> {
                 }
             }
         }
-        self.arena.release_free_maps(&self.platform);
-        released
+        released + self.arena.release_free_maps(&self.platform)
     }
 
     /// Those of one directory of the table. The caller has the turn: nobody else unlinks records.
     fn release_descriptors(&self, index: usize, released: &mut usize) -> Result<(), Refused> {
-        let _hold = self.hold();
         let mut whole = Batch::<P, Directory, 1>::new(self);
         if whole.push(self.table.directory(index), index * Directory::BLOCKS) {
             *released += whole.free()?;

@@ -1,83 +1,160 @@
-//! What an allocation does that found no room: it purges, then gives back what is kept for speed, then asks
-//! others to give back, and tries again after each.
+//! Reclaim: the slow path of an allocation that ran out of address space or frames.
 //!
-//! It gives up only if a purge that began after its last failure made no room, and nobody held free address space
-//! while it failed, to give tables or records back.
+//! It applies the cheapest remedy first, and tries again after each: a purge that begins after the failure; giving
+//! back all that the instance keeps for speed (`stock`), on all CPUs; its records, which takes a grace period; asking
+//! the purge notifiers. An attempt for which there are too few frames is not made: it would take them from others only to
+//! give them back. Called with no lock held.
+//!
+//! Why a refusal is right: the last attempt is made with the turn (`purge`), after a purge, and after everything was
+//! given back. Nobody else purges then, nor holds free address space to give directories or records back. So what others
+//! freed since is in the lists of what waits; if these are empty when the attempt has failed, all that was not
+//! allocated then was free, and did not do. If they are not, others may have taken what was made free, and it is done
+//! again, unless what waits could not do either. [`ROUNDS`] times: who is refused wrongly was overtaken as often in a row.
 
 use crate::{
-    AllocError, Vmalloc, platform::Platform, policy::OverflowPolicy, purge::Ticket, shootdown::Reach,
+    AllocError, Vmalloc,
+    platform::Platform,
+    policy::OverflowPolicy,
+    purge::Ticket,
+    request::{Backing, Shape},
+    run::blocks_for,
+    shootdown::Reach,
 };
 use core::sync::atomic::Ordering;
 
-/// Purges that an allocation makes, or waits for, while each makes room that others take.
-const ROUNDS: usize = 64;
+/// How often all that is kept is given back because others, who were faster, took it. A round is lost only by a thread
+/// that does not run between its purge and its attempt while others take all there is.
+const ROUNDS: usize = 16;
+
+/// What may be tried again: how many frames it takes, and the last purge that had begun when it failed.
+#[derive(Clone, Copy)]
+pub(crate) struct Shortage {
+    /// Frames that the machine must have, at least, once nothing is kept.
+    pub frames: usize,
+    pub ticket: Ticket,
+}
+
+/// What an attempt after everything was given back came to.
+enum Outcome<T> {
+    Made(T),
+    /// Others have freed since what may do.
+    Overtaken,
+    Refused(AllocError),
+}
+
+impl Shortage {
+    /// An area of this shape was to be made.
+    pub fn of(shape: &Shape<'_>, ticket: Ticket) -> Self {
+        Self { frames: frames_for(shape), ticket }
+    }
+}
 
 impl<P: Platform> Vmalloc<P> {
-    /// Tries again what failed with `error` after each of the things that may help, the cheapest
-    /// first. It fails only if a purge that began after the last failure made no room: others may have
-    /// been faster to take what earlier ones made.
+    /// Tries again what failed with `error`, after each of the things that may help.
     #[cold]
     pub(crate) fn make_room<T>(
         &self,
         error: AllocError,
-        ticket: Ticket,
-        wait: bool,
+        shortage: Shortage,
         again: impl Fn() -> Result<T, AllocError>,
     ) -> Result<T, AllocError> {
-        let may_help = matches!(error, AllocError::OutOfAddressSpace | AllocError::OutOfFrames);
-        if !may_help || !wait {
+        if !is_shortage(error) {
             return Err(error);
         }
         self.overflows.fetch_add(1, Ordering::Relaxed);
+        let again = || {
+            self.retries.fetch_add(1, Ordering::Relaxed);
+            again()
+        };
         if self.policy.overflow == OverflowPolicy::OnePurge {
             self.try_purge();
             return again();
         }
-        for round in 0..ROUNDS {
-            let made = self.room_made();
-            let mut released = 0;
-            if round == 0 {
-                self.purge_since(ticket, Reach::Considerate);
-            } else {
-                released = self.purge_thoroughly();
-            }
-            let result = self.undisturbed(&again);
-            if result.is_ok() {
+        let may_do = error == AllocError::OutOfAddressSpace || self.may_do(shortage.frames);
+        if may_do && self.has_purged_or_may(shortage.ticket) {
+            self.purge_since(shortage.ticket, Reach::Considerate);
+            let result = again();
+            if !result.as_ref().is_err_and(|&error| is_shortage(error)) {
                 return result;
             }
-            if round > 0 && released == 0 && made == self.room_made() {
-                break;
-            }
         }
+        let error = match self.press(error, shortage.frames, &again) {
+            Err(error) if is_shortage(error) => error,
+            result => return result,
+        };
         if !self.notify(error) {
             return Err(error);
         }
-        // What they freed waits for a flush.
-        self.purge_all();
-        self.purge_thoroughly();
-        self.undisturbed(again)
+        self.press(error, shortage.frames, &again)
     }
 
-    /// Flushes, and gives back kept frames, empty blocks, and tables and records of nothing: how many frames.
-    fn purge_thoroughly(&self) -> usize {
-        let frames = self.release_frames();
-        // Blocks that a purge emptied are closed, which needs another flush.
-        self.close_empty_blocks();
-        self.close_kept_runs();
-        self.purge_reaching(Reach::Everyone);
-        frames + self.in_turn(|| self.release_directories()).unwrap_or(0) + self.release_records()
-    }
-
-    /// Makes an attempt to allocate, again if it failed while somebody held free address space. If the caller may
-    /// not wait the first failure counts.
-    pub(crate) fn undisturbed<T, E>(&self, attempt: impl Fn() -> Result<T, E>) -> Result<T, E> {
-        loop {
-            let before = self.holds();
-            let result = attempt();
-            let disturbed = !before.is_multiple_of(2) || before != self.holds();
-            if result.is_ok() || !disturbed || !self.platform.pause() {
-                return result;
+    /// Gives back all that is kept, and tries again; again if others took it. Returns `error` where the caller may not
+    /// wait for who has the turn.
+    fn press<T>(
+        &self,
+        mut error: AllocError,
+        frames: usize,
+        again: &impl Fn() -> Result<T, AllocError>,
+    ) -> Result<T, AllocError> {
+        let mut has_records = true;
+        for _ in 0..ROUNDS {
+            match self.in_turn(|| self.press_once(frames, again)) {
+                Some(Outcome::Made(made)) => return Ok(made),
+                Some(Outcome::Refused(refused)) => {
+                    error = refused;
+                    // They take a grace period, and are few: the last to go, once.
+                    let frees = error == AllocError::OutOfFrames && has_records && self.release_records() > 0;
+                    if !frees {
+                        break;
+                    }
+                    has_records = false;
+                }
+                Some(Outcome::Overtaken) => {}
+                None => break,
             }
         }
+        Err(error)
     }
+
+    /// The caller has the turn.
+    fn press_once<T>(&self, frames: usize, again: &impl Fn() -> Result<T, AllocError>) -> Outcome<T> {
+        let freed_meanwhile = self.give_back();
+        let result = if self.platform.free_frames() < frames {
+            Err(AllocError::OutOfFrames)
+        } else {
+            self.while_freeing(again)
+        };
+        match result {
+            Ok(made) => Outcome::Made(made),
+            Err(error) if !is_shortage(error) || (freed_meanwhile == 0 && !self.anything_waits()) => {
+                Outcome::Refused(error)
+            }
+            Err(AllocError::OutOfFrames) if !self.may_do(frames.saturating_sub(freed_meanwhile)) => {
+                Outcome::Refused(AllocError::OutOfFrames)
+            }
+            Err(_) => Outcome::Overtaken,
+        }
+    }
+
+    /// Whether there would be so many frames once what waits is flushed.
+    fn may_do(&self, frames: usize) -> bool {
+        let waiting = usize::try_from(self.lazy_pages()).unwrap_or(0);
+        frames <= self.platform.free_frames().saturating_add(waiting)
+    }
+}
+
+/// Frames that an area of this shape needs, at least, if nothing is kept: its own, and leaf tables if it has blocks of its
+/// own.
+pub(crate) fn frames_for(shape: &Shape<'_>) -> usize {
+    let tables = if shape.fits_block() { 0 } else { blocks_for(shape.pages) };
+    match shape.backing {
+        Backing::Owned { huge: false } => shape.pages + tables,
+        Backing::Owned { huge: true } => shape.pages,
+        Backing::Frames(_) | Backing::Physical(_) => tables,
+    }
+}
+
+/// Whether more room would help.
+fn is_shortage(error: AllocError) -> bool {
+    matches!(error, AllocError::OutOfAddressSpace | AllocError::OutOfFrames)
 }

@@ -7,6 +7,7 @@ use crate::{
     entry::{Entry, GuardInfo},
     platform::{BLOCK_PAGES, Frame, Platform},
     request::{Backing, Shape},
+    room::frames_for,
     split::Mapping,
 };
 use core::{
@@ -29,13 +30,19 @@ impl<P: Platform> Vmalloc<P> {
         let count = blocks_for(shape.pages);
         let align = (shape.align / BLOCK_PAGES).max(1);
         let below = usize::from(shape.guard_below);
+        // Those of a request that cannot be met are not taken from others.
+        let in_reserve = self.tables_here();
+        if frames_for(shape) > self.platform.free_frames().saturating_add(in_reserve) {
+            return Err(AllocError::OutOfFrames);
+        }
         let first = self.open_run(below, count, align, shape.within.clone())?;
         for index in 0..count {
             if let Err(error) = self.fill_block(first + index, index * BLOCK_PAGES, shape) {
-                self.free_blocks(first - below, below + index + 1, first + count);
+                self.abandon_blocks(first..first + index + 1, first - below..first + count);
                 return Err(error);
             }
         }
+        (first..first + count).for_each(|number| self.link_block(number));
         if shape.guard_below {
             self.set_block_below(first);
         }
@@ -87,7 +94,8 @@ impl<P: Platform> Vmalloc<P> {
         self.block(first).set_role(Role::Head { blocks: count as u32, huge });
     }
 
-    /// Maps the pages of the area that lie in a block that was just opened; `from` is the first.
+    /// Gives a block that was just opened the tables and frames for the pages of the area that lie in it, from page
+    /// `from` of the area on. No CPU reaches them before [`link_block`](Self::link_block).
     pub(crate) fn fill_block(&self, number: usize, from: usize, shape: &Shape<'_>) -> Result<(), AllocError> {
         let pages = (shape.pages - from).min(BLOCK_PAGES);
         if let Backing::Owned { huge: true } = shape.backing
@@ -96,8 +104,8 @@ impl<P: Platform> Vmalloc<P> {
         {
             return self.map_huge(number, frame, shape);
         }
-        let block = self.link_leaf(number)?;
-        let Some(leaf) = block.leaf(&self.platform) else { unreachable!("just linked") };
+        let block = self.open_leaf(number)?.0;
+        let Some(leaf) = block.leaf(&self.platform) else { unreachable!("just made") };
         if self.fill(&leaf[..pages], from, shape) < pages {
             return Err(AllocError::OutOfFrames);
         }
@@ -115,9 +123,37 @@ impl<P: Platform> Vmalloc<P> {
         if shape.attributes.are_zeroed() {
             (0..BLOCK_PAGES as u64).for_each(|page| self.zero(Frame::new(frame.number() + page)));
         }
-        // Release: a CPU that walks through the entry finds the zeros.
-        entry.store(Entry::huge(frame, shape.attributes).0, Ordering::Release);
+        entry.store(Entry::huge(frame, shape.attributes).quarantined().0, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Maps a block that was filled.
+    fn link_block(&self, number: usize) {
+        let Some(link) = self.block_entry(number) else { unreachable!("block {number} was filled") };
+        let mapped = match self.block(number).link() {
+            Some(table) => table,
+            None => Entry(link.load(Ordering::Relaxed)).mapped(),
+        };
+        // Release: a CPU that walks through the entry finds what the table says, and zeros where they were asked for.
+        link.store(mapped.0, Ordering::Release);
+    }
+
+    /// Gives back the blocks `all`, of which those `filled` were filled, perhaps the last of them in part, and none
+    /// linked: no CPU can reach anything of them, so it needs no flush.
+    fn abandon_blocks(&self, filled: Range<usize>, all: Range<usize>) {
+        for number in filled {
+            let Some(block) = self.table.get_owned(number) else { continue };
+            if let Some(leaf) = block.leaf(&self.platform) {
+                let used = leaf.iter().map(clear).take_while(|entry| entry.is_present());
+                self.platform.give_frames(used.filter(|entry| entry.is_owned()).map(Entry::frame));
+                block.set_leaf(None).into_iter().for_each(|table| self.give_leaf(table));
+            } else if let Some(frame) =
+                self.block_entry(number).and_then(|link| clear(link).quarantined_frame())
+            {
+                self.platform.give_huge_frame(frame);
+            }
+        }
+        self.arena.free_run(&self.platform, all.start, all.len());
     }
 
     /// The entry that maps page `page` of a run: in a leaf table, or above it for a 2 MiB page. For who has the

@@ -13,6 +13,7 @@ extern crate std;
 mod entry;
 mod flusher;
 mod mmu;
+mod moments;
 mod others;
 mod readers;
 mod tlb;
@@ -27,6 +28,8 @@ use core::{
     sync::atomic::{AtomicBool, AtomicIsize, AtomicUsize, Ordering},
 };
 use entry::PRESENT;
+pub(crate) use moments::Moment;
+use moments::Moments;
 use others::{Bar, Others};
 use readers::{Readers, Reading};
 use std::{alloc::Layout, collections::BTreeSet, sync::Mutex, vec::Vec};
@@ -64,6 +67,9 @@ pub(crate) struct Machine {
     broadcasts: bool,
     readers: Readers,
     others: Others,
+    moments: Moments,
+    /// Frames that were taken, those that came back included.
+    taken: AtomicUsize,
 }
 
 // SAFETY: `memory` is only a base address; what lies there is shared under the platform's promises.
@@ -117,6 +123,8 @@ impl Machine {
             broadcasts: false,
             readers: Readers::new(),
             others: Others::default(),
+            moments: Moments::new(),
+            taken: AtomicUsize::new(0),
         };
         for cpu in 0..cpus {
             machine.run_on(cpu);
@@ -212,6 +220,11 @@ impl Machine {
         self.state().free.len()
     }
 
+    /// Single frames and tables that were taken so far, whether or not they came back.
+    pub fn frames_taken(&self) -> usize {
+        self.taken.load(Ordering::Relaxed)
+    }
+
     pub fn page_flushes(&self) -> usize {
         self.state().page_flushes
     }
@@ -251,7 +264,9 @@ impl Machine {
     }
 
     fn take(&self) -> Option<Frame> {
-        self.may_allocate().then(|| self.state().free.pop_first().map(Frame::new)).flatten()
+        let frame = self.may_allocate().then(|| self.state().free.pop_first().map(Frame::new)).flatten();
+        self.taken.fetch_add(frame.is_some().into(), Ordering::Relaxed);
+        frame
     }
 
     fn give(&self, frames: Range<u64>) {
@@ -299,6 +314,11 @@ unsafe impl<'m> Platform for &'m Machine {
         self.frames
     }
 
+    fn free_frames(&self) -> usize {
+        self.happened(Moment::Count);
+        if self.moments.hides_frames() { self.frames } else { Machine::free_frames(self) }
+    }
+
     fn take_frames(&self, count: usize, mut sink: impl FnMut(Frame)) -> usize {
         self.moment();
         for taken in 0..count {
@@ -334,6 +354,7 @@ unsafe impl<'m> Platform for &'m Machine {
     }
 
     fn take_table(&self) -> Option<Frame> {
+        self.happened(Moment::Table);
         self.moment();
         let frame = self.take()?;
         // SAFETY: the frame is inside `memory`, and was free.
@@ -370,8 +391,7 @@ unsafe impl<'m> Platform for &'m Machine {
     fn pause(&self) -> bool {
         // Who acts in the middle of another's call does not wait for the other, nor who gives an instance back
         // because a call failed in the middle.
-        core::hint::spin_loop();
-        !self.others_act() && !std::thread::panicking()
+        !self.others_act() && !std::thread::panicking() && self.moments.pause()
     }
 
     fn wake_purger(&self) -> bool {
@@ -387,6 +407,9 @@ unsafe impl<'m> Platform for &'m Machine {
     }
 
     fn trace(&self, event: Event) {
+        if matches!(event, Event::PurgeEnd { .. }) {
+            self.happened(Moment::Purged);
+        }
         self.events.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(event);
     }
 }

@@ -9,7 +9,6 @@ use crate::{
     AllocError, Vmalloc,
     area::{claim, claim_any, publish, unmap},
     block::Block,
-    cpus::MAX_CPUS,
     entry::{Attributes, Entry, GuardInfo, Kind},
     platform::{BLOCK_PAGES, CpuPin, Frame, PAGE_SIZE, Platform, Table},
     pool::{SmallRun, Supply},
@@ -17,7 +16,6 @@ use crate::{
     slots::{remap, unmap_to_last},
 };
 use core::{
-    iter,
     panic::Location,
     ptr::NonNull,
     sync::atomic::{AtomicU64, Ordering},
@@ -200,40 +198,44 @@ impl<P: Platform> Vmalloc<P> {
         again == pages.len() || self.refill_rest(&pages[again..], attributes, cpu)
     }
 
+    /// Each page has its frame before the first is mapped: where frames run out none of these has to be flushed.
     #[inline(never)]
     fn refill_rest(&self, mut pages: &[AtomicU64], attributes: Attributes, cpu: usize) -> bool {
-        while !pages.is_empty() {
-            let Some(filled) = self.refill_some(pages, attributes, cpu) else { return false };
-            pages = &pages[filled..];
+        if !self.provide(pages, attributes, cpu) {
+            return false;
+        }
+        // Each turn maps a page at least.
+        while let Some(slot) = pages.first() {
+            let entry = Entry(slot.load(Ordering::Relaxed));
+            let Some(frame) = entry.quarantined_frame() else { unreachable!("each page was given a frame") };
+            if attributes.are_zeroed() && !entry.is_known_zero() {
+                self.zero(frame);
+            }
+            slot.store(Entry::page(frame, attributes).0, Ordering::Relaxed);
+            pages = &pages[1..];
             pages = &pages[remap(pages, attributes)..];
         }
         true
     }
 
-    /// Maps the first page, whose frame had other attributes, or all pages up to the next one that kept its
-    /// frame: how many. `None`: frames ran out.
-    fn refill_some(&self, pages: &[AtomicU64], attributes: Attributes, cpu: usize) -> Option<usize> {
-        let entry = Entry(pages.first()?.load(Ordering::Relaxed));
-        let kept = entry.quarantined_frame();
-        if let Some(frame) = kept.or_else(|| self.take_spare(cpu)) {
-            if attributes.are_zeroed() && !(kept.is_some() && entry.is_known_zero()) {
-                self.zero(frame);
-            }
-            pages[0].store(Entry::page(frame, attributes).0, Ordering::Relaxed);
-            return Some(1);
-        }
-        let keeps = |slot: &&AtomicU64| Entry(slot.load(Ordering::Relaxed)).quarantined_frame().is_some();
-        let missing = pages.iter().take_while(|slot| !keeps(slot)).count();
-        let mut empty = pages.iter();
-        let taken = self.platform.take_frames(missing, |frame| {
+    /// Gives a frame to each page that kept none, as if it had kept it: full of zeros if those are asked for. `false`:
+    /// frames ran out.
+    fn provide(&self, pages: &[AtomicU64], attributes: Attributes, cpu: usize) -> bool {
+        let lacks = |slot: &&AtomicU64| Entry(slot.load(Ordering::Relaxed)).quarantined_frame().is_none();
+        let missing = pages.iter().filter(lacks).count();
+        let mut empty = pages.iter().filter(lacks);
+        let mut put = |frame| {
             if attributes.are_zeroed() {
                 self.zero(frame);
             }
             if let Some(slot) = empty.next() {
-                slot.store(Entry::page(frame, attributes).0, Ordering::Relaxed);
+                slot.store(Entry::page(frame, attributes).quarantined().0, Ordering::Relaxed);
             }
-        });
-        (taken == missing).then_some(missing)
+        };
+        let spare = if missing > 0 { self.take_spare(cpu) } else { None };
+        let missing = missing - usize::from(spare.is_some());
+        spare.into_iter().for_each(&mut put);
+        self.platform.take_frames(missing, put) == missing
     }
 
     /// Gives back the frames that free pages kept, and leaves their entries unused.
@@ -258,14 +260,19 @@ impl<P: Platform> Vmalloc<P> {
         }
     }
 
-    /// Nobody was told of the address, but a CPU may have speculated on it: a free like any other.
+    /// Nobody was told of the address, but a CPU may have speculated on what was mapped: a free like any other. If
+    /// nothing was, it goes back at once.
     #[cold]
     fn undo_small(&self, run: &SmallRun<'_>, pages: &[AtomicU64], below: usize) {
+        let first = run.page % BLOCK_PAGES - below;
+        if !pages.iter().any(|slot| Entry(slot.load(Ordering::Relaxed)).is_present()) {
+            self.give_kept_frames(pages);
+            return self.give_pages(run.page / BLOCK_PAGES, first, below + pages.len() + 1);
+        }
         for slot in pages.iter().filter(|slot| Entry(slot.load(Ordering::Relaxed)).is_present()) {
             unmap(slot);
         }
         let block = self.block(run.page / BLOCK_PAGES);
-        let first = run.page % BLOCK_PAGES - below;
         self.retire_pages(self.platform.pin(), block, first, below + pages.len() + 1);
     }
 
@@ -359,25 +366,12 @@ impl<P: Platform> Vmalloc<P> {
         self.count_retired(pin, pages + 1);
     }
 
-    /// Gives the machine all frames that free pages kept: how many.
-    pub(crate) fn release_frames(&self) -> usize {
-        // Their pages may keep frames.
-        self.give_all_ahead();
-        let mut released = 0;
-        for frame in (0..MAX_CPUS).filter_map(|cpu| self.take_spare(cpu)) {
-            self.platform.give_frames(iter::once(frame));
-            released += 1;
-        }
+    /// Gives the machine all frames that free pages kept, but those that were taken ahead.
+    pub(crate) fn release_frames(&self) {
         for number in self.known_blocks() {
-            loop {
-                let some = self.release_some(number);
-                released += some;
-                if some < AT_ONCE {
-                    break;
-                }
-            }
+            // A block has no more, unless others purge meanwhile.
+            let _all = (0..BLOCK_PAGES / AT_ONCE).all(|_| self.release_some(number) == AT_ONCE);
         }
-        released
     }
 
     /// Gives back up to `AT_ONCE` of the frames that free pages of a block kept: how many.

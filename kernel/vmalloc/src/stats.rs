@@ -46,6 +46,8 @@ pub struct Tally {
     pub search_steps: u64,
     /// Allocations that found no room at first.
     pub overflows: u64,
+    /// Attempts that they made again, after a purge or after what is kept was given back.
+    pub retries: u64,
     /// Purges that began.
     pub purges: u64,
 }
@@ -87,6 +89,7 @@ impl<P: Platform> Vmalloc<P> {
         Tally {
             search_steps: self.arena.stats(&self.platform.pin()).steps,
             overflows: self.overflows.load(Ordering::Relaxed),
+            retries: self.retries.load(Ordering::Relaxed),
             purges: self.purges_begun(),
         }
     }

@@ -9,7 +9,7 @@ use crate::{
     tests::{address, free},
     tests_calls::take,
 };
-use core::{cell::Cell, ptr::NonNull};
+use core::ptr::NonNull;
 use std::{thread, vec::Vec};
 
 /// Where a directory of page tables starts.
@@ -187,28 +187,6 @@ fn what_is_looked_for_while_records_go_is_not_there() {
     free(&vmalloc, area).expect("allocated");
     vmalloc.trim();
     assert_eq!(machine.free_frames(), before);
-}
-
-/// Seen failing when the first failure counts.
-#[test]
-fn an_attempt_counts_only_if_no_address_space_was_held_meanwhile() {
-    let machine = Machine::new(1, 6000);
-    let vmalloc = instance(&machine);
-    let calls = Cell::new(0);
-    let attempt = |releases: usize| {
-        calls.set(calls.get() + 1);
-        if calls.get() <= releases {
-            let area = allocate(&vmalloc, 7);
-            free(&vmalloc, area).expect("allocated");
-            vmalloc.trim();
-        }
-        Err::<(), _>(AllocError::OutOfAddressSpace)
-    };
-    for releases in 0..3 {
-        calls.set(0);
-        assert_eq!(vmalloc.undisturbed(|| attempt(releases)), Err(AllocError::OutOfAddressSpace));
-        assert_eq!(calls.get(), releases + 1);
-    }
 }
 
 /// Blocks whose records come and go, in areas of all sorts.

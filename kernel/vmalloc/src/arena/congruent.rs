@@ -74,6 +74,7 @@ impl Arena {
     ) -> Result<usize, ArenaError> {
         let mut spare: Option<Map> = None;
         let mut from = 0;
+        // Ends as in `take`, or with the range: a search that goes on begins at a higher base.
         let result = loop {
             let pin = platform.pin();
             let mut state = self.state.lock(&pin);

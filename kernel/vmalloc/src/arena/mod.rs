@@ -116,7 +116,8 @@ impl Arena {
         find: impl Fn(&mut State) -> Option<usize>,
     ) -> Result<usize, ArenaError> {
         // Nothing is allocated under the lock: a map that is missing is taken outside of it, and
-        // the search repeated.
+        // the search repeated. Each turn ends it, or finds a map that was missing, or that others were faster: they
+        // have what it found.
         let mut spare: Option<Map> = None;
         let result = loop {
             let pin = platform.pin();

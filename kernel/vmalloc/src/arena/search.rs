@@ -51,6 +51,7 @@ impl State {
             return self.walk(count, align, offset, within.start..end);
         }
         let mut from = within.start.max(self.search_start);
+        // Ends with the range: `from` is behind what was looked at.
         loop {
             if from >= end {
                 return None;
@@ -175,6 +176,7 @@ impl State {
     #[cold]
     fn walk(&mut self, count: usize, align: usize, offset: usize, within: Range<usize>) -> Option<usize> {
         let mut from = within.start;
+        // As in `find`.
         loop {
             let first = aligned(self.walk_to(from, within.end, false)?, align, offset);
             let first_end = first + count;

@@ -1,6 +1,6 @@
 //! How the simulated machine's CPUs forget, each for itself, in interrupts, or all by a broadcast.
 
-use super::{Machine, Tlb, others::Bar};
+use super::{Machine, Moment, Tlb, others::Bar};
 use crate::{
     CpuSet, PAGE_SIZE,
     flusher::{Flusher, Scope},
@@ -40,6 +40,8 @@ unsafe impl Flusher for &Machine {
         let mut state = self.state();
         state.full_flushes += 1;
         state.tlbs[self.here()] = Tlb::default();
+        drop(state);
+        self.happened(Moment::Flush);
     }
 
     fn interrupt(&self, cpus: CpuSet) {

@@ -1,0 +1,84 @@
+//! What others do meanwhile, at certain moments; and whether the running code may wait for them.
+
+extern crate std;
+
+use super::Machine;
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::{boxed::Box, sync::Mutex, thread};
+
+/// When others do something.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Moment {
+    /// A CPU has flushed everything.
+    Flush,
+    /// A purge is over, in an instance that is traced.
+    Purged,
+    /// The library asks for a table.
+    Table,
+    /// The library asks how many frames are free.
+    Count,
+}
+
+type Work = (Moment, Box<dyn FnMut() + Send>);
+
+/// Pauses after which a test has hung.
+const FOR_EVER: usize = 10_000_000;
+
+pub(super) struct Moments {
+    /// Out of here while it is done.
+    work: Mutex<Option<Work>>,
+    refuses: AtomicBool,
+    pauses: AtomicUsize,
+    hidden: AtomicBool,
+}
+
+impl Moments {
+    pub fn new() -> Self {
+        Self {
+            work: Mutex::new(None),
+            refuses: AtomicBool::new(false),
+            pauses: AtomicUsize::new(0),
+            hidden: AtomicBool::new(false),
+        }
+    }
+
+    fn work(&self) -> std::sync::MutexGuard<'_, Option<Work>> {
+        self.work.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Whether the library is not told how many frames are free.
+    pub fn hides_frames(&self) -> bool {
+        self.hidden.load(Ordering::Relaxed)
+    }
+
+    pub fn pause(&self) -> bool {
+        assert!(self.pauses.fetch_add(1, Ordering::Relaxed) < FOR_EVER, "it waits for ever");
+        thread::yield_now();
+        !self.refuses.load(Ordering::Relaxed)
+    }
+}
+
+impl Machine {
+    /// Has `work` done, as by others, at each such moment that follows.
+    pub fn at_each(&self, moment: Moment, work: impl FnMut() + Send + 'static) {
+        *self.moments.work() = Some((moment, Box::new(work)));
+    }
+
+    pub(super) fn happened(&self, moment: Moment) {
+        let due = self.moments.work().take_if(|work| work.0 == moment);
+        if let Some(mut due) = due {
+            due.1();
+            self.moments.work().get_or_insert(due);
+        }
+    }
+
+    /// From now on the library is told that all frames may be free, as machines do that do not count them.
+    pub fn hide_free_frames(&self) {
+        self.moments.hidden.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the library's calls that follow are made where nobody may wait for others.
+    pub fn refuse_pause(&self, refuses: bool) {
+        self.moments.refuses.store(refuses, Ordering::Relaxed);
+    }
+}
