@@ -7,7 +7,7 @@
 use crate::{
     Vmalloc,
     platform::{PAGE_SHIFT, PAGE_SIZE, Platform},
-    shootdown::{Reach, Stale},
+    shootdown::{Forbid, Reach},
 };
 use core::ops::Range;
 
@@ -17,19 +17,19 @@ pub(crate) struct Unflushed<T> {
     /// Taken only by `flush`.
     content: Option<T>,
     range: Range<usize>,
-    stale: Stale,
+    forbid: Forbid,
 }
 
 impl<T> Unflushed<T> {
     /// `content` was just made unreachable for new walks of `range`, which is page-aligned.
     pub fn new(content: T, range: Range<usize>) -> Self {
-        Self { content: Some(content), range, stale: Stale::Translations }
+        Self { content: Some(content), range, forbid: Forbid::Use }
     }
 
-    /// `content` has page tables of `range`, just unlinked, that are to be given back; or a page table was linked
-    /// there in the place of a larger page.
-    pub fn tables(content: T, range: Range<usize>) -> Self {
-        Self { content: Some(content), range, stale: Stale::Tables }
+    /// As [`new`](Self::new), where CPUs must not even speculate by what they remember of `range`: page tables were
+    /// unlinked there, or 2 MiB pages changed.
+    pub fn for_speculation(content: T, range: Range<usize>) -> Self {
+        Self { content: Some(content), range, forbid: Forbid::Speculation }
     }
 
     /// Makes every CPU forget the range: page by page up to the instance's ceiling, above it all at once.
@@ -41,9 +41,9 @@ impl<T> Unflushed<T> {
         let _pin = platform.pin();
         let shootdown = platform.shootdown();
         if few {
-            shootdown.flush_pages(platform, &[self.range.clone()], self.stale);
+            shootdown.flush_pages(platform, &[self.range.clone()], self.forbid);
         } else {
-            shootdown.round(platform, shootdown.stamp(), Reach::Everyone, self.stale);
+            shootdown.round(platform, shootdown.stamp(), Reach::Everyone, self.forbid);
         }
         match self.content.take() {
             Some(content) => content,
@@ -64,7 +64,7 @@ pub(crate) struct Ranges {
     count: usize,
     pages: usize,
     ceiling: usize,
-    stale: Stale,
+    forbid: Forbid,
 }
 
 impl Ranges {
@@ -72,7 +72,7 @@ impl Ranges {
 
     /// No ranges; up to `ceiling` pages are flushed one by one.
     pub fn new(ceiling: usize) -> Self {
-        Self { list: [const { 0..0 }; Self::MOST], count: 0, pages: 0, ceiling, stale: Stale::Translations }
+        Self { list: [const { 0..0 }; Self::MOST], count: 0, pages: 0, ceiling, forbid: Forbid::Use }
     }
 
     /// Adds `pages` pages from `start`.
@@ -84,14 +84,14 @@ impl Ranges {
         self.count += 1;
     }
 
-    /// Page tables of a range that was added are to be given back.
-    pub fn with_tables(&mut self) {
-        self.stale = Stale::Tables;
+    /// CPUs must not even speculate by what they remember of the ranges.
+    pub fn forbid_speculation(&mut self) {
+        self.forbid = Forbid::Speculation;
     }
 
-    /// What CPUs may still use of the ranges.
-    pub fn stale(&self) -> Stale {
-        self.stale
+    /// What CPUs must not do any more in the ranges.
+    pub fn forbid(&self) -> Forbid {
+        self.forbid
     }
 
     /// All of them.

@@ -105,7 +105,7 @@ impl<'a, P: Platform> Gather<'a, P> {
     fn flush(&mut self) -> Flushed<'a, '_, P> {
         if self.count > 0 {
             // More than are flushed one by one: the paging-structure caches are emptied with everything.
-            Unflushed::tables((), self.vmalloc.range.clone()).flush(self.vmalloc);
+            Unflushed::for_speculation((), self.vmalloc.range.clone()).flush(self.vmalloc);
         }
         Flushed(self)
     }

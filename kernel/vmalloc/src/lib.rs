@@ -177,7 +177,7 @@ pub use platform::{
 };
 pub use policy::{GatherPolicy, GuardPolicy, OverflowPolicy, Policy, PurgePolicy, SearchPolicy};
 pub use request::Request;
-pub use shootdown::{Counters, Reach, Shootdown, Stale, Stamp};
+pub use shootdown::{Counters, Forbid, Reach, Shootdown, Stamp};
 pub use stats::{Stats, Tally};
 pub use trace::Event;
 

@@ -53,7 +53,9 @@ impl<P: Platform> Vmalloc<P> {
         while at < end {
             at = self.protect_block(at, end, protection);
         }
-        Unflushed::new((), start..end).flush(self);
+        // A 2 MiB page may be split next, and its small pages have the new rights from the beginning.
+        let unflushed = if area.huge_pages > 0 { Unflushed::for_speculation } else { Unflushed::new };
+        unflushed((), start..end).flush(self);
         Ok(())
     }
 

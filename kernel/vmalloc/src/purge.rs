@@ -23,7 +23,7 @@ use crate::{
     list::NONE,
     platform::{BLOCK_PAGES, Platform},
     policy::PurgePolicy,
-    shootdown::{Reach, Stale, Stamp},
+    shootdown::{Forbid, Reach, Stamp},
 };
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -217,15 +217,15 @@ impl<P: Platform> Vmalloc<P> {
         let pin = self.platform.pin();
         let shootdown = self.platform.shootdown();
         let mut pages = block.pages.lock(&pin);
-        let stale = stale_in(block.role());
+        let forbid = forbid_in(block.role());
         // Freed runs have no pages to count; their stamp is kept here all the same.
         let since = pages.flushing_since();
-        if !block.role().has_pages() && since != Stamp::NEVER && shootdown.is_flushed(since, stale) {
+        if !block.role().has_pages() && since != Stamp::NEVER && shootdown.is_flushed(since, forbid) {
             return (Stamp::NEVER, 0);
         }
-        let freed = pages.end_flush(|stamp| shootdown.is_flushed(stamp, stale));
-        if stale == Stale::Tables {
-            ranges.with_tables();
+        let freed = pages.end_flush(|stamp| shootdown.is_flushed(stamp, forbid));
+        if forbid == Forbid::Speculation {
+            ranges.forbid_speculation();
         }
         // Taken under the lock: all that is dirty was unmapped before.
         let stamp = shootdown.stamp();
@@ -260,18 +260,18 @@ impl<P: Platform> Vmalloc<P> {
         self.trace_flush(exact.map(|_| ranges.pages()));
         match exact {
             Some(exact) => {
-                shootdown.flush_pages(&self.platform, exact, ranges.stale());
+                shootdown.flush_pages(&self.platform, exact, ranges.forbid());
                 true
             }
-            None => shootdown.round(&self.platform, stamp, reach, ranges.stale()),
+            None => shootdown.round(&self.platform, stamp, reach, ranges.forbid()),
         }
     }
 
     /// What is flushed in a block becomes free: how many pages did. The rest waits on.
     fn end_flush(&self, number: usize, block: &Block, all: bool) -> usize {
         let pin = self.platform.pin();
-        let stale = stale_in(block.role());
-        let flushed = |stamp| all || self.platform.shootdown().is_flushed(stamp, stale);
+        let forbid = forbid_in(block.role());
+        let flushed = |stamp| all || self.platform.shootdown().is_flushed(stamp, forbid);
         let mut wait = false;
         let pages = match block.role() {
             Role::Freed { blocks, scattered } => {
@@ -312,10 +312,11 @@ impl<P: Platform> Vmalloc<P> {
     }
 }
 
-/// What CPUs may still use of a block that waits for a flush. Only freed runs give page tables back.
-fn stale_in(role: Role) -> Stale {
+/// What CPUs must not do any more in a block before what it was may be another's. Only freed runs give page tables
+/// back.
+fn forbid_in(role: Role) -> Forbid {
     match role {
-        Role::Freed { .. } => Stale::Tables,
-        _ => Stale::Translations,
+        Role::Freed { .. } => Forbid::Speculation,
+        _ => Forbid::Use,
     }
 }

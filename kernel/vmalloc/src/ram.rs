@@ -12,7 +12,7 @@ use crate::{
     pool::{SmallRun, Supply},
     request::Backing,
     room::Shortage,
-    shootdown::{Reach, Stale},
+    shootdown::{Forbid, Reach},
 };
 use core::{
     panic::Location,
@@ -263,7 +263,7 @@ impl<P: Platform> Vmalloc<P> {
             self.trace_flush(None);
             let pin = self.platform.pin();
             let shootdown = self.platform.shootdown();
-            shootdown.round(&self.platform, shootdown.stamp(), Reach::Everyone, Stale::Translations);
+            shootdown.round(&self.platform, shootdown.stamp(), Reach::Everyone, Forbid::Use);
             drop(pin);
         }
     }

@@ -52,18 +52,17 @@ pub enum Reach {
     Everyone,
 }
 
-/// What CPUs may still use of what was unmapped. It decides whether idle CPUs have to be woken.
+/// What CPUs must not do any more with what was unmapped or changed. It decides whether idle CPUs are woken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stale {
-    /// Translations alone. An idle CPU uses none before it runs again, and flushes first.
-    Translations,
-    /// Page tables, too, that are about to be given back, or that were linked in the place of a larger page whose
-    /// rights their entries are about to lose. A CPU may walk through a table that its
-    /// paging-structure caches still have while it only speculates, so also between waking up and flushing,
-    /// and set accessed bits in what is somebody's data by then, or have translations of both sizes
-    /// (Intel SDM 3A, 4.10.2.3 and 4.10.3.1). So idle CPUs are interrupted for them, as Linux does for its
-    /// `freed_tables`.
-    Tables,
+pub enum Forbid {
+    /// No program uses it. An idle CPU runs none before it wakes, and flushes first.
+    Use,
+    /// No CPU speculates on it either. Between waking and flushing an idle CPU may walk through a page table that
+    /// its paging-structure caches still have, and set accessed bits in what is somebody's data by then; or load a
+    /// translation beside one of another size with other rights, which is undefined (Intel SDM 3A, 4.10.2.3 and
+    /// 4.10.3.1). So idle CPUs are interrupted before page tables are given back, and when 2 MiB pages change, as
+    /// Linux does for its `freed_tables`.
+    Speculation,
 }
 
 /// What a CPU did and was spared, since it was last reset.
@@ -184,13 +183,13 @@ impl Shootdown {
         Stamp(self.epoch.load(Ordering::SeqCst))
     }
 
-    /// Whether no CPU can use anything of this kind any more that was unmapped before the stamp.
-    pub fn is_flushed(&self, stamp: Stamp, stale: Stale) -> bool {
+    /// Whether no CPU can do any more what `forbid` says, with what was unmapped before the stamp.
+    pub fn is_flushed(&self, stamp: Stamp, forbid: Forbid) -> bool {
         if self.epoch.load(Ordering::SeqCst) <= stamp.0 {
             return false;
         }
         // An idle CPU will see an epoch above its own before it runs anything.
-        let sleeps = |cpu: &Cpu| stale == Stale::Translations && cpu.state.load(Ordering::SeqCst) & IDLE != 0;
+        let sleeps = |cpu: &Cpu| forbid == Forbid::Use && cpu.state.load(Ordering::SeqCst) & IDLE != 0;
         self.online().iter().all(|number| {
             let cpu = &self.cpus[number];
             cpu.flushed.load(Ordering::SeqCst) > stamp.0 || sleeps(cpu)
@@ -198,10 +197,10 @@ impl Shootdown {
     }
 
     /// Makes every CPU forget what was unmapped before `stamp`, but for isolated ones if `reach` is
-    /// considerate; whether none of those was spared. Then nothing of the kind `stale` can be used any more that
-    /// was unmapped before, even if [`is_flushed`](Self::is_flushed) cannot tell for a moment, while a CPU
-    /// that was idle catches up. Called pinned.
-    pub fn round(&self, flusher: &impl Flusher, stamp: Stamp, reach: Reach, stale: Stale) -> bool {
+    /// considerate; whether none of those was spared. Then what `forbid` says cannot happen any more, even if
+    /// [`is_flushed`](Self::is_flushed) cannot tell for a moment, while a CPU that was idle catches up. Called
+    /// pinned.
+    pub fn round(&self, flusher: &impl Flusher, stamp: Stamp, reach: Reach, forbid: Forbid) -> bool {
         let _ = self.epoch.compare_exchange(stamp.0, stamp.0 + 1, Ordering::SeqCst, Ordering::SeqCst);
         fence(Ordering::SeqCst);
         let here = flusher.here();
@@ -216,7 +215,7 @@ impl Shootdown {
         let (mut targets, mut spared) = (CpuSet::EMPTY, false);
         for number in self.online().iter().filter(|&number| number != here) {
             if behind(number) {
-                let duty = self.duty(number, reach, stale);
+                let duty = self.duty(number, reach, forbid);
                 targets = targets.with_if(number, duty == Duty::Interrupt);
                 spared |= duty == Duty::Spare;
             } else {
@@ -233,9 +232,9 @@ impl Shootdown {
         !spared
     }
 
-    /// Makes every CPU forget the pages of these page-aligned ranges, and of the kind `stale` what else they
-    /// may use there. Called pinned, after they were unmapped or changed.
-    pub fn flush_pages(&self, flusher: &impl Flusher, ranges: &[Range<usize>], stale: Stale) {
+    /// Makes every CPU forget the pages of these page-aligned ranges, as far as `forbid` asks. Called pinned, after
+    /// they were unmapped or changed.
+    pub fn flush_pages(&self, flusher: &impl Flusher, ranges: &[Range<usize>], forbid: Forbid) {
         let here = flusher.here();
         // The entries are written before a broadcast begins; and before it is looked, once, who is online: a CPU
         // that is not found there says so later, and flushes after that, see `set_online`.
@@ -251,7 +250,7 @@ impl Shootdown {
         fence(Ordering::SeqCst);
         let mut targets = CpuSet::EMPTY;
         for number in others.iter() {
-            let duty = self.duty(number, Reach::Everyone, stale);
+            let duty = self.duty(number, Reach::Everyone, forbid);
             targets = targets.with_if(number, duty == Duty::Interrupt);
         }
         self.interrupt(flusher, targets);
@@ -386,11 +385,11 @@ impl Shootdown {
     }
 
     /// What is to be done about a CPU that is behind; counts what is unusual.
-    fn duty(&self, number: usize, reach: Reach, stale: Stale) -> Duty {
+    fn duty(&self, number: usize, reach: Reach, forbid: Forbid) -> Duty {
         let cpu = &self.cpus[number];
         let state = cpu.state.load(Ordering::SeqCst);
         let (duty, counter) = match reach {
-            _ if state & IDLE != 0 && stale == Stale::Translations => (Duty::Idle, &cpu.counters.idle),
+            _ if state & IDLE != 0 && forbid == Forbid::Use => (Duty::Idle, &cpu.counters.idle),
             _ if state & ISOLATED == 0 => return Duty::Interrupt,
             Reach::Considerate => (Duty::Spare, &cpu.counters.spared),
             Reach::Everyone => (Duty::Interrupt, &cpu.counters.forced),

@@ -100,7 +100,7 @@ impl<P: Platform> Vmalloc<P> {
     pub(crate) fn finish_split(&self, block: &Block, link: Entry) {
         let start = self.address(block.number(), 0);
         // Idle CPUs too: when they wake they may load translations of the small pages by speculation.
-        Unflushed::tables((), start..start + BLOCK_SIZE).flush(self);
+        Unflushed::for_speculation((), start..start + BLOCK_SIZE).flush(self);
         // Of several who come here, one counts.
         if block.set_split_leaf(link) {
             self.head_of(block).count_split();

@@ -4,7 +4,7 @@
 extern crate std;
 
 use crate::{
-    BLOCK_SIZE, Cache, PAGE_SIZE, Platform, Protection, Reach, Stale, Stamp,
+    BLOCK_SIZE, Cache, Forbid, PAGE_SIZE, Platform, Protection, Reach, Stamp,
     sim::{Machine, PageFault},
     tests::{address, free, instance, random_work},
     tests_calls::unmap,
@@ -55,15 +55,15 @@ fn a_broadcast_reaches_every_cpu_and_interrupts_none() {
 fn what_a_broadcast_flushed_is_not_flushed_again() {
     let machine = &Machine::broadcasting(2, 16);
     let shootdown = machine.shootdown();
-    let round = |stamp: Stamp| shootdown.round(&machine, stamp, Reach::Considerate, Stale::Translations);
+    let round = |stamp: Stamp| shootdown.round(&machine, stamp, Reach::Considerate, Forbid::Use);
     let first = shootdown.stamp();
-    assert!(!shootdown.is_flushed(first, Stale::Translations));
-    assert!(round(first) && shootdown.is_flushed(first, Stale::Translations));
+    assert!(!shootdown.is_flushed(first, Forbid::Use));
+    assert!(round(first) && shootdown.is_flushed(first, Forbid::Use));
     assert!(round(first));
     assert_eq!(machine.broadcasts(), (0, 1));
     let second = shootdown.stamp();
-    assert!(!shootdown.is_flushed(second, Stale::Translations), "it is later than the broadcast");
-    assert!(round(second) && shootdown.is_flushed(second, Stale::Translations));
+    assert!(!shootdown.is_flushed(second, Forbid::Use), "it is later than the broadcast");
+    assert!(round(second) && shootdown.is_flushed(second, Forbid::Use));
     assert_eq!(machine.broadcasts(), (0, 2));
 }
 

@@ -274,7 +274,7 @@ impl Work {
 /// `frame_at` marking nothing; with a wait for all posts in a CPU's mailbox instead of one's own.
 #[test]
 fn random_work_in_the_middle_of_which_others_act() {
-    for seed in 1..=4 {
+    for seed in 1..=8 {
         let (machine, vmalloc) = shared(CPUS, 10_000, BLOCKS);
         machine.refuse_grace(true);
         vmalloc.tunables().lazy_max_pages.store(2000, Ordering::Relaxed);

@@ -4,7 +4,7 @@ use crate::{
     atomic::{AtomicBool, Ordering},
     cpus::{CpuSet, MAX_CPUS},
     flusher::{Flusher, Scope},
-    shootdown::{Shootdown, Stale},
+    shootdown::{Forbid, Shootdown},
 };
 use loom::{
     sync::{Mutex, MutexGuard},
@@ -195,9 +195,9 @@ impl Cpu {
         self.machine.cached[self.number].store(mapped, Ordering::Relaxed);
     }
 
-    /// What is given away.
-    pub fn stale(&self) -> Stale {
-        if self.machine.is_table { Stale::Tables } else { Stale::Translations }
+    /// What CPUs must not do with what is given away.
+    pub fn forbid(&self) -> Forbid {
+        if self.machine.is_table { Forbid::Speculation } else { Forbid::Use }
     }
 
     /// The last of the CPU's thread.

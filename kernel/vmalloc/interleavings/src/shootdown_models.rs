@@ -4,7 +4,7 @@ use crate::{
     cpus::CpuSet,
     flusher::Flusher,
     machine::{Cpu, Machine, PAGE, explore},
-    shootdown::{Reach, Stale},
+    shootdown::{Forbid, Reach},
 };
 use loom::thread;
 
@@ -28,10 +28,10 @@ fn unmap_and_reuse(cpu: &Cpu, exact: bool) {
     cpu.machine.unmap();
     let shootdown = &cpu.machine.shootdown;
     if exact {
-        shootdown.flush_pages(cpu, &[range(0)], cpu.stale());
+        shootdown.flush_pages(cpu, &[range(0)], cpu.forbid());
     } else {
         let stamp = shootdown.stamp();
-        assert!(shootdown.round(cpu, stamp, Reach::Everyone, cpu.stale()));
+        assert!(shootdown.round(cpu, stamp, Reach::Everyone, cpu.forbid()));
     }
     cpu.machine.reuse();
 }
@@ -49,7 +49,7 @@ pub fn a_round_reaches_a_cpu_that_uses_the_page() {
                 cpu.use_page();
                 if flushes_itself {
                     let stamp = cpu.machine.shootdown.stamp();
-                    cpu.machine.shootdown.round(cpu, stamp, Reach::Everyone, Stale::Translations);
+                    cpu.machine.shootdown.round(cpu, stamp, Reach::Everyone, Forbid::Use);
                     cpu.use_page();
                 }
                 cpu.take_interrupt();
@@ -109,9 +109,9 @@ pub fn two_cpus_flush_each_other() {
             let flush = move |cpu: &Cpu| {
                 let shootdown = &cpu.machine.shootdown;
                 if exact {
-                    shootdown.flush_pages(cpu, &[range(0)], Stale::Translations);
+                    shootdown.flush_pages(cpu, &[range(0)], Forbid::Use);
                 } else {
-                    shootdown.round(cpu, shootdown.stamp(), Reach::Everyone, Stale::Translations);
+                    shootdown.round(cpu, shootdown.stamp(), Reach::Everyone, Forbid::Use);
                 }
             };
             let other = run(machine.cpu(1), flush);
@@ -138,12 +138,12 @@ pub fn nobody_is_confirmed_before_its_range_was_flushed() {
             });
             // It does not matter what the second one flushes, nor whether it waits: it confuses the first.
             let second = run(machine.cpu(1).impatient(), |cpu| {
-                cpu.machine.shootdown.flush_pages(cpu, &[range(1)], Stale::Translations);
+                cpu.machine.shootdown.flush_pages(cpu, &[range(1)], Forbid::Use);
             });
             let this = machine.cpu(0);
             machine.unmap();
             let list: Vec<_> = (0..ranges).rev().map(range).collect();
-            machine.shootdown.flush_pages(&this, &list, Stale::Translations);
+            machine.shootdown.flush_pages(&this, &list, Forbid::Use);
             machine.reuse();
             this.end();
             [target, second].into_iter().for_each(|thread| thread.join().expect("no stale use"));
@@ -167,14 +167,14 @@ pub fn what_an_isolated_cpu_may_reach_waits_for_its_own_flush() {
         let this = machine.cpu(0);
         machine.unmap();
         let stamp = machine.shootdown.stamp();
-        let complete = machine.shootdown.round(&this, stamp, Reach::Considerate, Stale::Translations);
-        if complete || machine.shootdown.is_flushed(stamp, Stale::Translations) {
+        let complete = machine.shootdown.round(&this, stamp, Reach::Considerate, Forbid::Use);
+        if complete || machine.shootdown.is_flushed(stamp, Forbid::Use) {
             machine.reuse();
         }
         other.join().expect("no stale use");
-        if !machine.shootdown.is_flushed(stamp, Stale::Translations) {
+        if !machine.shootdown.is_flushed(stamp, Forbid::Use) {
             machine.cpu(1).uninterrupted(|| machine.shootdown.flush_all_here(&machine.cpu(1)));
-            assert!(machine.shootdown.is_flushed(stamp, Stale::Translations) && !machine.cpu(1).has_cached());
+            assert!(machine.shootdown.is_flushed(stamp, Forbid::Use) && !machine.cpu(1).has_cached());
         }
     });
 }
@@ -191,7 +191,7 @@ pub fn a_broadcast_reaches_a_cpu_whatever_it_does() {
             let other = run(machine.cpu(1), move |cpu| {
                 cpu.use_page();
                 let shootdown = &cpu.machine.shootdown;
-                assert!(shootdown.round(cpu, shootdown.stamp(), Reach::Considerate, Stale::Translations));
+                assert!(shootdown.round(cpu, shootdown.stamp(), Reach::Considerate, Forbid::Use));
                 cpu.use_page();
                 cpu.enter_idle();
                 cpu.leave_idle();
@@ -257,8 +257,8 @@ pub fn a_table_is_not_given_away_while_an_idle_cpu_may_walk_through_it() {
         let this = machine.cpu(0);
         machine.unmap();
         let stamp = machine.shootdown.stamp();
-        let complete = machine.shootdown.round(&this, stamp, Reach::Considerate, Stale::Tables);
-        if complete || machine.shootdown.is_flushed(stamp, Stale::Tables) {
+        let complete = machine.shootdown.round(&this, stamp, Reach::Considerate, Forbid::Speculation);
+        if complete || machine.shootdown.is_flushed(stamp, Forbid::Speculation) {
             machine.reuse();
         }
         other.join().expect("no walk");
@@ -302,10 +302,10 @@ pub fn nobody_waits_for_what_an_idle_cpu_was_asked_later() {
             unsafe { cpu.machine.shootdown.enter_idle(cpu) };
         });
         let second = run(machine.cpu(1).impatient(), |cpu| {
-            cpu.machine.shootdown.flush_pages(cpu, &[range(2)], Stale::Translations);
+            cpu.machine.shootdown.flush_pages(cpu, &[range(2)], Forbid::Use);
         });
         let this = machine.cpu(0);
-        machine.shootdown.flush_pages(&this, &[range(1)], Stale::Translations);
+        machine.shootdown.flush_pages(&this, &[range(1)], Forbid::Use);
         this.end();
         [target, second].into_iter().for_each(|thread| thread.join().expect("it ends"));
     });
