@@ -18,7 +18,7 @@ pub enum Scope<'a> {
 ///
 /// # Safety
 /// What is flushed is given to others, so these promises are relied on:
-/// 1. [`here`](Self::here) is the CPU that runs the call, below [`MAX_CPUS`](crate::MAX_CPUS).
+/// 1. [`here`](Self::here) is the CPU that runs the call, below [`MAX_CPUS`](crate::cpus::MAX_CPUS).
 /// 2. [`flush_page`](Self::flush_page), [`flush_all`](Self::flush_all) and [`broadcast`](Self::broadcast) make CPUs
 ///    forget what they say, before they return.
 /// 3. [`wait`](Self::wait) returns only when `done` has said so.

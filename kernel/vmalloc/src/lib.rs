@@ -10,7 +10,7 @@
 //!
 //! | module | does |
 //! |---|---|
-//! | `area` | `vmalloc` and its relatives, `vmap`, `ioremap`, `vfree`, `vunmap` |
+//! | `area`, `map` | `vmalloc` and its relatives, `vfree`, `vunmap`; `vmap`, `ioremap` |
 //! | `request` | what an area is asked to be |
 //! | `room`, `stock` | what is done when there is none: all that is kept for speed is given back |
 //! | `small`, `run` | areas inside a block, and areas of whole blocks |
@@ -25,7 +25,7 @@
 //! | `pool`, `bins`, `ahead`, `pages` | a CPU's supply of pages in blocks of small areas, and what each page is |
 //! | `deferred` | frees in interrupt handlers |
 //! | `lazy`, `list`, `purge` | what waits for a flush, and flushing it |
-//! | `shootdown`, `mailbox` | which CPUs must flush, by epochs, and making them |
+//! | `shootdown`, `mailbox`, `counters` | which CPUs must flush, by epochs, and making them |
 //! | `blocks` | whole blocks and their leaf tables |
 //! | `arena` | which blocks are free |
 //! | `block`, `block_table` | descriptors, and finding them |
@@ -70,6 +70,7 @@ mod block;
 mod block_table;
 mod blocks;
 mod congruent;
+mod counters;
 mod cpus;
 mod deferred;
 mod entry;
@@ -83,6 +84,7 @@ mod lazy;
 mod list;
 mod lock;
 mod mailbox;
+mod map;
 mod notify;
 mod pages;
 mod platform;
@@ -165,6 +167,7 @@ use purge::Turn;
 #[cfg(feature = "collections")]
 pub use allocator::{VBox, VVec};
 pub use congruent::{CongruentArea, CongruentSet, MAX_CONGRUENT};
+pub use counters::Counters;
 pub use cpus::{CpuSet, ListError, MAX_CPUS};
 pub use entry::{Cache, Kind, Protection};
 pub use error::{AllocError, CongruentError, FreeError, NewError, PopulateError, ProtectError, ReallocError};
@@ -177,7 +180,7 @@ pub use platform::{
 };
 pub use policy::{GatherPolicy, GuardPolicy, OverflowPolicy, Policy, PurgePolicy, SearchPolicy};
 pub use request::Request;
-pub use shootdown::{Counters, Forbid, Reach, Shootdown, Stamp};
+pub use shootdown::{Forbid, Reach, Shootdown, Stamp};
 pub use stats::{Stats, Tally};
 pub use trace::Event;
 

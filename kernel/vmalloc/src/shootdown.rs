@@ -23,11 +23,12 @@
 
 use crate::{
     atomic::{AtomicU32, AtomicU64, Ordering, fence},
+    counters::{Counters, count},
     cpus::{CpuSet, MAX_CPUS},
     flusher::{Flusher, Scope},
     mailbox::Mailbox,
 };
-use core::{ops::Range, sync::atomic::AtomicU64 as Count};
+use core::ops::Range;
 
 const PAGE_SHIFT: u32 = 12;
 
@@ -63,29 +64,6 @@ pub enum Forbid {
     /// 4.10.3.1). So idle CPUs are interrupted before page tables are given back, and when 2 MiB pages change, as
     /// Linux does for its `freed_tables`.
     Speculation,
-}
-
-/// What a CPU did and was spared, since it was last reset.
-#[derive(Debug, Default)]
-pub struct Counters {
-    /// Full flushes.
-    pub full: Count,
-    /// Pages flushed one by one.
-    pub pages: Count,
-    /// Interrupts that this CPU sent to others to make them flush.
-    pub sent: Count,
-    /// Interrupts that others sent to this CPU.
-    pub received: Count,
-    /// Times the CPU was not interrupted because it had flushed since.
-    pub elided: Count,
-    /// Times the CPU was not interrupted because it was idle.
-    pub idle: Count,
-    /// Times the CPU was left alone because it is isolated.
-    pub spared: Count,
-    /// Times the CPU was interrupted although it is isolated.
-    pub forced: Count,
-    /// Broadcasts that this CPU made, of pages or of everything. They are in no other count.
-    pub broadcasts: Count,
 }
 
 /// What is to be done about a CPU that is behind.
@@ -410,8 +388,4 @@ impl Default for Shootdown {
     fn default() -> Self {
         Self::new()
     }
-}
-
-fn count(counter: &Count, by: u64) {
-    counter.fetch_add(by, Ordering::Relaxed);
 }

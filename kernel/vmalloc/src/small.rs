@@ -10,7 +10,7 @@ use crate::{
     area::{claim, claim_any, publish, unmap},
     block::Block,
     entry::{Attributes, Entry, GuardInfo, Kind},
-    platform::{BLOCK_PAGES, CpuPin, Frame, PAGE_SIZE, Platform, Table},
+    platform::{BLOCK_PAGES, CpuPin, PAGE_SIZE, Platform, Table},
     pool::{SmallRun, Supply},
     request::{Backing, Shape},
     slots::{remap, unmap_to_last},
@@ -365,42 +365,4 @@ impl<P: Platform> Vmalloc<P> {
         self.retire_locked(&pin, block.pages.lock(&pin), block.number(), first, pages + 1);
         self.count_retired(pin, pages + 1);
     }
-
-    /// Gives the machine all frames that free pages kept, but those that were taken ahead.
-    pub(crate) fn release_frames(&self) {
-        for number in self.known_blocks() {
-            // A block has no more, unless others purge meanwhile.
-            let _all = (0..BLOCK_PAGES / AT_ONCE).all(|_| self.release_some(number) == AT_ONCE);
-        }
-    }
-
-    /// Gives back up to `AT_ONCE` of the frames that free pages of a block kept: how many.
-    fn release_some(&self, number: usize) -> usize {
-        let pin = self.platform.pin();
-        let Some(block) = self.table.get(number, &pin) else { return 0 };
-        let mut frames = [Frame::new(0); AT_ONCE];
-        let mut count = 0;
-        {
-            let pages = block.pages.lock(&pin);
-            let has_pages = block.role().has_pages();
-            let Some(leaf) = block.leaf(&self.platform).filter(|_| has_pages) else { return 0 };
-            for (page, slot) in leaf.iter().enumerate() {
-                let kept = Entry(slot.load(Ordering::Relaxed)).quarantined_frame();
-                if let Some(frame) = kept.filter(|_| pages.is_free(page)) {
-                    slot.store(Entry::UNUSED.0, Ordering::Relaxed);
-                    frames[count] = frame;
-                    count += 1;
-                    if count == AT_ONCE {
-                        break;
-                    }
-                }
-            }
-        }
-        drop(pin);
-        self.platform.give_frames(frames[..count].iter().copied());
-        count
-    }
 }
-
-/// Frames given back in one go.
-const AT_ONCE: usize = 64;

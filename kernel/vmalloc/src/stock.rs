@@ -6,7 +6,16 @@
 //!
 //! Called with the turn (`purge`); each step takes the locks of what it gives back, one at a time.
 
-use crate::{Vmalloc, platform::Platform, pool::Pool};
+use crate::{
+    Vmalloc,
+    entry::Entry,
+    platform::{BLOCK_PAGES, Frame, Platform},
+    pool::Pool,
+};
+use core::sync::atomic::Ordering;
+
+/// Frames given back in one go.
+const AT_ONCE: usize = 64;
 
 /// A kind of thing that is kept for speed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,5 +93,40 @@ impl<P: Platform> Vmalloc<P> {
         for Pool { spare, current: _, ahead: _, bins: _ } in &self.pools {
             self.platform.give_frames(spare.swap(None).into_iter());
         }
+    }
+
+    /// Gives the machine all frames that free pages kept, but those that were taken ahead.
+    pub(crate) fn release_frames(&self) {
+        for number in self.known_blocks() {
+            // A block has no more, unless others purge meanwhile.
+            let _all = (0..BLOCK_PAGES / AT_ONCE).all(|_| self.release_some(number) == AT_ONCE);
+        }
+    }
+
+    /// Gives back up to `AT_ONCE` of the frames that free pages of a block kept: how many.
+    fn release_some(&self, number: usize) -> usize {
+        let pin = self.platform.pin();
+        let Some(block) = self.table.get(number, &pin) else { return 0 };
+        let mut frames = [Frame::new(0); AT_ONCE];
+        let mut count = 0;
+        {
+            let pages = block.pages.lock(&pin);
+            let has_pages = block.role().has_pages();
+            let Some(leaf) = block.leaf(&self.platform).filter(|_| has_pages) else { return 0 };
+            for (page, slot) in leaf.iter().enumerate() {
+                let kept = Entry(slot.load(Ordering::Relaxed)).quarantined_frame();
+                if let Some(frame) = kept.filter(|_| pages.is_free(page)) {
+                    slot.store(Entry::UNUSED.0, Ordering::Relaxed);
+                    frames[count] = frame;
+                    count += 1;
+                    if count == AT_ONCE {
+                        break;
+                    }
+                }
+            }
+        }
+        drop(pin);
+        self.platform.give_frames(frames[..count].iter().copied());
+        count
     }
 }

@@ -24,6 +24,9 @@ mod cpus {
     pub const MAX_CPUS: usize = 3;
 }
 
+#[path = "../../src/counters.rs"]
+mod counters;
+
 #[path = "../../src/shootdown.rs"]
 #[allow(dead_code, reason = "the library's file; the models do not count")]
 mod shootdown;

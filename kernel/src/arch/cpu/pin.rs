@@ -1,0 +1,167 @@
+//! Staying on a CPU: preemption is off while a [`Pin`] lives.
+
+use super::{Cpu, current, in_interrupt, this};
+use crate::{
+    arch::sections::{self, Kind},
+    assert_stays, lock_class,
+    sync::{Class, order, waits},
+    threads,
+};
+use core::{arch::asm, marker::PhantomData, mem::offset_of, panic::Location, sync::atomic::Ordering};
+use vmalloc::{CpuPin, LockClass};
+use x86_64::instructions::interrupts;
+
+/// Keeps the running code on its CPU until dropped. It stays with that code, neither sent to other threads nor shared
+/// with them: the count that it is a part of is the CPU's.
+#[must_use]
+pub struct Pin {
+    cpu: usize,
+    stays: PhantomData<*mut ()>,
+}
+
+assert_stays!(Pin, &'static Pin);
+
+impl Pin {
+    /// Turns preemption off. May nest.
+    #[inline]
+    #[track_caller]
+    pub fn new() -> Self {
+        // SAFETY: GS points to this CPU's `Cpu`. One instruction, so an interrupt sees it whole.
+        // It may write memory as far as the compiler knows: nothing is moved out of the section.
+        unsafe {
+            asm!(
+                "inc dword ptr gs:[{}]",
+                "jns {}",
+                const offset_of!(Cpu, preemption),
+                label { pinned(Location::caller()) },
+                options(nostack)
+            );
+        }
+        Self { cpu: current(), stays: PhantomData }
+    }
+
+    /// As [`new`](Self::new), but `None` in an interrupt handler. Costs no more: there the CPU is not quiet.
+    #[inline]
+    #[track_caller]
+    pub fn outside_interrupts() -> Option<Self> {
+        // SAFETY: as in `new`. In a handler `pinned_outside_interrupts` has taken the increment back.
+        unsafe {
+            asm!(
+                "inc dword ptr gs:[{}]",
+                "jns {}",
+                const offset_of!(Cpu, preemption),
+                label {
+                    if !pinned_outside_interrupts(Location::caller()) {
+                        return None;
+                    }
+                },
+                options(nostack)
+            );
+        }
+        Some(Self { cpu: current(), stays: PhantomData })
+    }
+}
+
+impl Default for Pin {
+    #[track_caller]
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Pin {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: as in `new`.
+        unsafe {
+            asm!(
+                "dec dword ptr gs:[{}]",
+                "jz {}",
+                const offset_of!(Cpu, preemption),
+                label { last_pin_gone(sections::here()) },
+                options(nostack)
+            );
+        }
+    }
+}
+
+/// A pin was made at `place`, perhaps the first, while the CPU was not quiet.
+#[cold]
+#[inline(never)]
+extern "rust-cold" fn pinned(place: &'static Location<'static>) {
+    sections::begin(Kind::Preemption, place);
+}
+
+/// As [`pinned`]; but an interrupt handler is unpinned again, and told so by `false`.
+#[cold]
+#[inline(never)]
+extern "rust-cold" fn pinned_outside_interrupts(place: &'static Location<'static>) -> bool {
+    let inside = in_interrupt();
+    if inside {
+        // Not the last one: the handler itself runs pinned.
+        this().preemption.fetch_sub(1, Ordering::Relaxed);
+    } else {
+        pinned(place);
+    }
+    !inside
+}
+
+/// The last pin ended at `place` while the CPU was not quiet. A switch that was put off for the pins is
+/// made, but with interrupts off it stays put off, until the next pin or interrupt ends with them on.
+#[cold]
+#[inline(never)]
+extern "rust-cold" fn last_pin_gone(place: usize) {
+    // An interrupt that came between the decrement and here has ended the section itself.
+    interrupts::without_interrupts(|| sections::end(Kind::Preemption, place));
+    if this().switch_wanted.load(Ordering::Relaxed) && interrupts::are_enabled() {
+        threads::preempt();
+    }
+}
+
+impl CpuPin for Pin {
+    #[inline]
+    fn cpu(&self) -> usize {
+        self.cpu
+    }
+
+    #[inline]
+    fn acquiring(&self, class: LockClass, place: &'static Location<'static>) {
+        order::acquired(library_lock(class), place);
+    }
+
+    #[inline]
+    fn waiting(&self, _: LockClass) {
+        waits::note();
+    }
+
+    #[inline]
+    fn released(&self, class: LockClass) {
+        order::released(library_lock(class));
+    }
+}
+
+/// The class of one of the vmalloc library's locks.
+#[inline]
+fn library_lock(class: LockClass) -> &'static Class {
+    match class {
+        LockClass::Arena => lock_class!("vmalloc arena"),
+        LockClass::Pool => lock_class!("vmalloc pool"),
+        LockClass::Block => lock_class!("vmalloc block"),
+        LockClass::Reserve => lock_class!("vmalloc table reserve"),
+        LockClass::Runs => lock_class!("vmalloc kept runs"),
+        LockClass::Notifiers => lock_class!("vmalloc notifiers"),
+    }
+}
+
+/// For the end of an interrupt: ends a pin, and says whether a switch was put off for it, which the
+/// caller now owes.
+pub(in crate::arch) fn unpin_in_interrupt(pin: Pin) -> bool {
+    core::mem::forget(pin);
+    let this = this();
+    // The decrement of the pin that was just forgotten. Interrupts are off.
+    let last = this.preemption.fetch_sub(1, Ordering::Relaxed) == 1;
+    if last {
+        sections::end(Kind::Preemption, sections::here());
+    }
+    last && this.switch_wanted.load(Ordering::Relaxed)
+}
