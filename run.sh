@@ -50,6 +50,9 @@ case $action in
     *)
         machine_packages "$@"
         [[ $quiet ]] || say "building the host program and the boot loader, about a minute"
-        exec cargo run $quiet "${boot[@]}" -- "$@"
+        # Paths that the user names are meant from where they are.
+        checkout=$PWD
+        cd "$here"
+        exec cargo run $quiet --manifest-path "$checkout/Cargo.toml" "${boot[@]}" -- "$@"
         ;;
 esac

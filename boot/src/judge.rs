@@ -56,6 +56,8 @@ pub struct Judge {
     /// A line of the panic's report has the expected text.
     matched: bool,
     reboot: bool,
+    /// The exit status that the kernel would have ended with, had it a device for it.
+    power_off: Option<i32>,
     /// The last line that is not blank.
     last_line: String,
     irregular: Vec<String>,
@@ -78,6 +80,7 @@ impl Judge {
             panicked: false,
             matched: false,
             reboot: false,
+            power_off: None,
             last_line: String::new(),
             irregular: Vec::new(),
         }
@@ -97,6 +100,9 @@ impl Judge {
 
     /// Takes the next record.
     pub fn record(&mut self, record: Record<'_>) {
+        if self.power_off.is_some() {
+            self.irregular("went on after it had switched the machine off");
+        }
         match record {
             Record::Console => self.console = true,
             Record::CommandsDone { failed } => {
@@ -137,6 +143,7 @@ impl Judge {
             },
             Record::Panic => self.panicked = true,
             Record::Reboot => self.reboot = true,
+            Record::PowerOff { status } => self.power_off = Some(status),
         }
     }
 
@@ -162,6 +169,11 @@ impl Judge {
     #[must_use]
     pub fn verdict(&self, how: How) -> Verdict {
         let mut complaints = self.irregular.clone();
+        // A machine that its firmware switched off has ended as the kernel said.
+        let how = match (how, self.power_off) {
+            (How::Exited(0), Some(status)) => How::Exited(status),
+            (how, _) => how,
+        };
         let expected_panic = self.panicked && self.matched && how == How::Exited(Exit::Panic.qemu_status());
         let ending = if expected_panic { Status::Ok } else { self.ending(how, &mut complaints) };
         let again =

@@ -67,6 +67,25 @@ fn a_machine_without_an_exit_device_is_told_from_one_that_hangs() {
     assert_eq!(commands(&["!console", "!panic"], How::NotEnded).0, Status::Crashed);
 }
 
+/// Seen failing with each a reset without a word.
+#[test]
+fn a_machine_that_is_switched_off_has_ended_as_its_kernel_said() {
+    assert_eq!(commands(&["!console", "!commands-done 0", "!power-off 33"], RESET).0, Status::Ok);
+    assert_eq!(commands(&["!console", "!commands-done 1", "!power-off 35"], RESET).0, Status::Failed);
+    assert_eq!(
+        tests(&["!tests 1", "!test a", "!passed", "!tests-done 1", "!power-off 33"], RESET).0,
+        Status::Ok
+    );
+    for wrong in [
+        &["!console", "!power-off 33"][..],
+        &["!console", "!commands-done 1", "!power-off 33"],
+        &["!console", "!power-off 33", "!commands-done 0"],
+        &["!console", "!commands-done 0", "!panic", "!power-off 33"],
+    ] {
+        assert_ne!(commands(wrong, RESET).0, Status::Ok, "{wrong:?}");
+    }
+}
+
 #[test]
 fn an_exit_status_that_disagrees_with_the_records_is_no_success() {
     for (lines, how) in [

@@ -252,7 +252,11 @@ impl Watch {
 /// Whether a kernel that has said this has nothing left to do but to end its machine.
 fn is_last(record: Record<'_>) -> bool {
     match record {
-        Record::CommandsDone { .. } | Record::TestsDone { .. } | Record::Panic | Record::Reboot => true,
+        Record::CommandsDone { .. }
+        | Record::TestsDone { .. }
+        | Record::Panic
+        | Record::Reboot
+        | Record::PowerOff { .. } => true,
         Record::Console
         | Record::Tests { .. }
         | Record::Test { .. }

@@ -167,6 +167,12 @@ pub enum Record<'a> {
     Panic,
     /// The machine is reset because the user asked for it.
     Reboot,
+    /// The firmware is asked to switch the machine off, because it has no device for an exit status. It is the
+    /// last record.
+    PowerOff {
+        /// What the exit status would have been: [`Exit::qemu_status`].
+        status: i32,
+    },
 }
 
 impl fmt::Display for Record<'_> {
@@ -182,6 +188,7 @@ impl fmt::Display for Record<'_> {
             Self::ExpectPanic { text } => write!(f, "expect-panic {text}"),
             Self::Panic => write!(f, "panic"),
             Self::Reboot => write!(f, "reboot"),
+            Self::PowerOff { status } => write!(f, "power-off {status}"),
         }
     }
 }
@@ -202,6 +209,7 @@ impl<'a> Record<'a> {
             "expect-panic" => Self::ExpectPanic { text: rest },
             "panic" => Self::Panic,
             "reboot" => Self::Reboot,
+            "power-off" => Self::PowerOff { status: rest.parse().ok()? },
             _ => return None,
         })
     }
@@ -225,6 +233,7 @@ mod tests {
             Record::ExpectPanic { text: "guard page of" },
             Record::Panic,
             Record::Reboot,
+            Record::PowerOff { status: Exit::Failure.qemu_status() },
         ] {
             assert_eq!(Record::parse(&record.to_string()), Some(record));
         }

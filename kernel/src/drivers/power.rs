@@ -43,6 +43,7 @@ pub fn exit(why: Exit) -> ! {
     // SAFETY: interrupts are off, and the other CPUs have stopped.
     unsafe { serial::force_unlock() };
     if let (Exit::Success | Exit::Failure, Some(off)) = (why, OFF.get()) {
+        serial::write_record(Record::PowerOff { status: why.qemu_status() });
         off.enter();
     }
     println!("stopped ({why:?}): the machine can be switched off");
