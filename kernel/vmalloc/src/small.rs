@@ -198,44 +198,41 @@ impl<P: Platform> Vmalloc<P> {
         again == pages.len() || self.refill_rest(&pages[again..], attributes, cpu)
     }
 
-    /// Each page has its frame before the first is mapped: where frames run out none of these has to be flushed.
     #[inline(never)]
     fn refill_rest(&self, mut pages: &[AtomicU64], attributes: Attributes, cpu: usize) -> bool {
-        if !self.provide(pages, attributes, cpu) {
-            return false;
-        }
         // Each turn maps a page at least.
-        while let Some(slot) = pages.first() {
-            let entry = Entry(slot.load(Ordering::Relaxed));
-            let Some(frame) = entry.quarantined_frame() else { unreachable!("each page was given a frame") };
-            if attributes.are_zeroed() && !entry.is_known_zero() {
-                self.zero(frame);
-            }
-            slot.store(Entry::page(frame, attributes).0, Ordering::Relaxed);
-            pages = &pages[1..];
+        while !pages.is_empty() {
+            let Some(filled) = self.refill_some(pages, attributes, cpu) else { return false };
+            pages = &pages[filled..];
             pages = &pages[remap(pages, attributes)..];
         }
         true
     }
 
-    /// Gives a frame to each page that kept none, as if it had kept it: full of zeros if those are asked for. `false`:
-    /// frames ran out.
-    fn provide(&self, pages: &[AtomicU64], attributes: Attributes, cpu: usize) -> bool {
-        let lacks = |slot: &&AtomicU64| Entry(slot.load(Ordering::Relaxed)).quarantined_frame().is_none();
-        let missing = pages.iter().filter(lacks).count();
-        let mut empty = pages.iter().filter(lacks);
-        let mut put = |frame| {
+    /// Maps the first page, whose frame had other attributes, or all pages up to the next one that kept its
+    /// frame: how many. `None`: frames ran out.
+    fn refill_some(&self, pages: &[AtomicU64], attributes: Attributes, cpu: usize) -> Option<usize> {
+        let entry = Entry(pages.first()?.load(Ordering::Relaxed));
+        let kept = entry.quarantined_frame();
+        if let Some(frame) = kept.or_else(|| self.take_spare(cpu)) {
+            if attributes.are_zeroed() && !(kept.is_some() && entry.is_known_zero()) {
+                self.zero(frame);
+            }
+            pages[0].store(Entry::page(frame, attributes).0, Ordering::Relaxed);
+            return Some(1);
+        }
+        let keeps = |slot: &&AtomicU64| Entry(slot.load(Ordering::Relaxed)).quarantined_frame().is_some();
+        let missing = pages.iter().take_while(|slot| !keeps(slot)).count();
+        let mut empty = pages.iter();
+        let taken = self.platform.take_frames(missing, |frame| {
             if attributes.are_zeroed() {
                 self.zero(frame);
             }
             if let Some(slot) = empty.next() {
-                slot.store(Entry::page(frame, attributes).quarantined().0, Ordering::Relaxed);
+                slot.store(Entry::page(frame, attributes).0, Ordering::Relaxed);
             }
-        };
-        let spare = if missing > 0 { self.take_spare(cpu) } else { None };
-        let missing = missing - usize::from(spare.is_some());
-        spare.into_iter().for_each(&mut put);
-        self.platform.take_frames(missing, put) == missing
+        });
+        (taken == missing).then_some(missing)
     }
 
     /// Gives back the frames that free pages kept, and leaves their entries unused.
