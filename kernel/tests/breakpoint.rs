@@ -2,10 +2,11 @@
 #![no_std]
 #![no_main]
 
+protocol::test_kernel!("a_breakpoint_nobody_expects_is_a_failure");
 kernel::entry!(main);
 
 fn main() -> ! {
-    kernel::testing::expect_panic("a_breakpoint_nobody_expects_is_a_failure", "breakpoint at 0x");
+    kernel::testing::expect_panic(TEST, "breakpoint at 0x");
     x86_64::instructions::interrupts::int3();
     kernel::drivers::power::exit(protocol::Exit::Failure);
 }

@@ -9,6 +9,7 @@ use alloc::boxed::Box;
 use core::hint::black_box;
 use kernel::arch::{cpu, interrupts};
 
+protocol::test_kernel!("an_interrupt_handler_cannot_allocate_from_the_heap");
 kernel::entry!(main);
 
 fn main() -> ! {
@@ -16,10 +17,7 @@ fn main() -> ! {
         // Nobody would be interrupted.
         kernel::testing::run(&[]);
     }
-    kernel::testing::expect_panic(
-        "an_interrupt_handler_cannot_allocate_from_the_heap",
-        "heap memory was allocated in an interrupt handler",
-    );
+    kernel::testing::expect_panic(TEST, "heap memory was allocated in an interrupt handler");
     interrupts::call_on(1, || drop(black_box(Box::new(7_u64))));
     kernel::drivers::power::exit(protocol::Exit::Failure);
 }

@@ -9,10 +9,11 @@ use alloc::boxed::Box;
 use core::{hint::black_box, mem};
 use kernel::testing;
 
+protocol::test_kernel!("a_test_that_leaks_heap_bytes_fails");
 kernel::entry!(main);
 
 fn main() -> ! {
-    testing::expect_panic("a_test_that_leaks_heap_bytes_fails", "leak left something behind");
+    testing::expect_panic(TEST, "leak left something behind");
     testing::run_balanced(&leak);
     kernel::drivers::power::exit(protocol::Exit::Failure);
 }

@@ -6,16 +6,14 @@
 
 use kernel::{lock_class, sync::IrqLock};
 
+protocol::test_kernel!("a_lock_opened_out_of_order_is_found_out");
 kernel::entry!(main);
 
 static FIRST: IrqLock<()> = IrqLock::new(lock_class!("first"), ());
 static SECOND: IrqLock<()> = IrqLock::new(lock_class!("second"), ());
 
 fn main() -> ! {
-    kernel::testing::expect_panic(
-        "a_lock_opened_out_of_order_is_found_out",
-        "interrupts were turned on while they had to stay off",
-    );
+    kernel::testing::expect_panic(TEST, "interrupts were turned on while they had to stay off");
     let first = FIRST.lock();
     let second = SECOND.lock();
     drop(first);

@@ -14,6 +14,7 @@ use kernel::{
     threads::Builder,
 };
 
+protocol::test_kernel!("an_interrupt_handler_does_not_wait_for_who_it_interrupted");
 kernel::entry!(main);
 
 static LOCK: SpinLock<u32> = SpinLock::new(lock_class!("test"), 0);
@@ -24,10 +25,7 @@ fn main() -> ! {
         // Nobody would be interrupted.
         kernel::testing::run(&[]);
     }
-    kernel::testing::expect_panic(
-        "an_interrupt_handler_does_not_wait_for_who_it_interrupted",
-        "a lock that is held was taken in an interrupt handler",
-    );
+    kernel::testing::expect_panic(TEST, "a lock that is held was taken in an interrupt handler");
     let holder = Builder::new("holder").on_cpu(1).spawn(|| {
         let _held = LOCK.lock();
         HELD.store(true, Ordering::Release);

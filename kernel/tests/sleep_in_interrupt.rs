@@ -8,6 +8,7 @@ use kernel::{
     threads,
 };
 
+protocol::test_kernel!("an_interrupt_handler_cannot_call_what_may_wait");
 kernel::entry!(main);
 
 fn main() -> ! {
@@ -15,10 +16,7 @@ fn main() -> ! {
         // Nobody would be interrupted.
         kernel::testing::run(&[]);
     }
-    kernel::testing::expect_panic(
-        "an_interrupt_handler_cannot_call_what_may_wait",
-        "sleep in an interrupt handler: it may have to wait",
-    );
+    kernel::testing::expect_panic(TEST, "sleep in an interrupt handler: it may have to wait");
     interrupts::call_on(1, || threads::sleep_until(0));
     kernel::drivers::power::exit(protocol::Exit::Failure);
 }

@@ -20,6 +20,7 @@ use kernel::{
 };
 use vmalloc::{BLOCK_PAGES, PAGE_SIZE, Protection};
 
+protocol::test_kernel!("an_overflow_above_a_mapping_hits_a_guard_page");
 kernel::entry!(main);
 
 /// Threads that have begun.
@@ -28,7 +29,7 @@ static BEGUN: AtomicUsize = AtomicUsize::new(0);
 static END: AtomicUsize = AtomicUsize::new(0);
 
 fn main() -> ! {
-    kernel::testing::expect_panic("an_overflow_above_a_mapping_hits_a_guard_page", "of the thread deep");
+    kernel::testing::expect_panic(TEST, "of the thread deep");
     let mut taken = Vec::new();
     frames::take(BLOCK_PAGES, |frame| taken.push(frame));
     // A block of which each page is mapped, before the block that stacks come from next.
