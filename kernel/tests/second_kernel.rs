@@ -131,7 +131,8 @@ fn start(info: &'static mut BootInfo) -> ! {
     let direct_map = info.physical_memory_offset.into_option().expect("asked for");
     let frames = Frames { direct_map, all: frames.clone(), free: SpinMutex::new((frames, 0)) };
     let machine = Machine { frames, shootdown: Shootdown::new() };
-    machine.shootdown.set_online(&&machine, false);
+    // SAFETY: there is no instance yet.
+    unsafe { machine.shootdown.set_online(&&machine, false) };
     say(Record::Tests { count: 1 });
     say(Record::Test { name: TEST });
     let range = 0xffff_d000_0000_0000..0xffff_d000_0000_0000 + (2 * all).next_multiple_of(BLOCK_SIZE);

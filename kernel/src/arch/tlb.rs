@@ -108,10 +108,13 @@ unsafe impl Flusher for Cpus {
     }
 }
 
-/// Lets the CPU this runs on take part in shootdowns.
+/// Lets the CPU this runs on take part in shootdowns. For the boot sequence, which starts all CPUs before there is
+/// anybody who frees.
 pub(crate) fn init_cpu() {
     let pin = Pin::new();
-    shootdown().set_online(&Cpus, cpu::is_isolated(cpu::current()));
+    // SAFETY: the CPU runs on its stack alone, which was mapped before it started; nothing is freed, so no page table
+    // goes, before all CPUs have come this far.
+    unsafe { shootdown().set_online(&Cpus, cpu::is_isolated(cpu::current())) };
     drop(pin);
 }
 

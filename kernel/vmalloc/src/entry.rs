@@ -190,7 +190,7 @@ impl Entry {
         self.0 & (START | RAM | GUARDED_BELOW | OWNED) == if owned { START | OWNED } else { START }
     }
 
-    /// The same of an area that may have a guard page below, too.
+    /// Whether an area starts here as [`is_start`](Self::is_start) says, or one that has a guard page below, too.
     pub fn is_any_start(self, owned: bool) -> bool {
         self.is_start(owned) || owned && self.has_guard_below()
     }

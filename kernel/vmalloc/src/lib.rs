@@ -48,14 +48,16 @@
 //! | `vmalloc`, `vzalloc`, `allocate`, `vmap`, `ioremap`, `vm_map_ram`, `vrealloc`, `allocate_congruent`, `populate` | yes | yes, and never wait for other threads | refused |
 //! | `vunmap`, `vm_unmap_ram`, `free_congruent`, `depopulate`, `set_protection` | yes | yes | refused |
 //! | `purge`, `vm_unmap_aliases` | yes | yes, and do not wait for another thread's purge | a panic |
+//! | `new`, `with_policy` | yes | yes | a panic |
 //! | `trim`, dropping an instance | yes | yes, and may leave something | a panic |
 //! | `areas`, `next_area`, `lazy_ranges`, `stats`, `tally`, `register_notifier`, `unregister_notifier` | yes | yes | a panic |
 //!
 //! The machine tells by [`Platform::in_interrupt`] and [`Platform::pause`]. What is refused has the error `InInterrupt`
 //! of its call and has changed nothing. Whoever waits for other CPUs to flush leaves their interrupts on.
 //!
-//! Locks, in their order: arena; a pool's, or a CPU's kept runs or tables in reserve; a block's. None is held while memory is taken from or
-//! given to the platform, or while CPUs are flushed. Most allocations take none, most frees the block's.
+//! Locks, in their order: arena; a pool's, or a CPU's kept runs or tables in reserve; a block's. None is held while
+//! memory is taken from or given to the platform, or while CPUs are flushed. Most allocations take none, most frees the
+//! block's.
 #![no_std]
 
 mod ahead;
@@ -240,10 +242,10 @@ pub struct Vmalloc<P: Platform> {
     notifiers: notify::Notifiers,
     tunables: Tunables,
     policy: Policy,
-    /// Allocations that found no room at first.
-    overflows: AtomicU64,
     /// Behind the last physical address that the CPUs have.
     physical_end: u64,
+    /// Allocations that found no room at first.
+    overflows: AtomicU64,
     /// Attempts that they made again.
     retries: AtomicU64,
 }
@@ -258,6 +260,9 @@ impl<P: Platform> Vmalloc<P> {
     /// # Errors
     /// See [`NewError`].
     ///
+    /// # Panics
+    /// In an interrupt handler.
+    ///
     /// # Safety
     /// Until the instance is dropped, nobody else maps anything in the range.
     pub unsafe fn new(platform: P, range: Range<usize>) -> Result<Self, NewError> {
@@ -270,9 +275,13 @@ impl<P: Platform> Vmalloc<P> {
     /// # Errors
     /// See [`NewError`].
     ///
+    /// # Panics
+    /// In an interrupt handler.
+    ///
     /// # Safety
     /// As [`new`](Self::new).
     pub unsafe fn with_policy(platform: P, range: Range<usize>, policy: Policy) -> Result<Self, NewError> {
+        assert!(!platform.in_interrupt(), "an instance is made in an interrupt handler");
         let aligned = range.start.is_multiple_of(BLOCK_SIZE) && range.end.is_multiple_of(BLOCK_SIZE);
         if !aligned || range.is_empty() || range.start == 0 || range.len() > MAX_RANGE {
             return Err(NewError::BadRange(range));

@@ -103,8 +103,8 @@ impl Request {
 
     /// With a guard page below its first page, too: for stacks, which grow down. What lies below another area may
     /// be mapped, by [`vm_map_ram`](Vmalloc::vm_map_ram) for example, whose mappings have no guard page. The area
-    /// keeps it when it is resized. It takes a page more of address space, or a block more if the area is longer
-    /// than a block, or aligned to more than a page.
+    /// keeps it when it is resized. It takes a page more of address space; or a block more if with its guard pages
+    /// it is longer than a block, is aligned to more than a page, or has to lie in a range.
     #[inline]
     pub const fn guard_below(mut self) -> Self {
         self.place = match self.place.within() {
@@ -183,11 +183,11 @@ impl Shape<'_> {
     }
 
     /// Whether it is to. Where two do not fit, sharing gains nothing, and a whole block is kept for the next
-    /// area if the frames are its own.
+    /// area if the frames are its own; but a block of its own needs another one for a guard page below.
     #[inline]
     pub fn is_small(&self) -> bool {
         let owned = matches!(self.backing, Backing::Owned { .. });
-        self.fits_block() && (self.pages < BLOCK_PAGES / 2 || !owned)
+        self.fits_block() && (self.guard_below || self.pages < BLOCK_PAGES / 2 || !owned)
     }
 }
 
@@ -254,8 +254,14 @@ impl<P: Platform> Vmalloc<P> {
         if place.guard_below() && !shares_block && blocks_for(pages) >= self.blocks() {
             return Err(AllocError::TooLarge { size });
         }
-        let within = place.within().map(|(start, end)| self.blocks_inside(start, end));
-        Ok((place.guard_below(), within.transpose()?))
+        let within = place.within().map(|(start, end)| self.blocks_inside(start, end)).transpose()?;
+        if let (Some((start, end)), Some(blocks)) = (place.within(), &within)
+            && place.guard_below()
+            && blocks.len() <= blocks_for(pages)
+        {
+            return Err(AllocError::BadRange { start, end });
+        }
+        Ok((place.guard_below(), within))
     }
 
     /// Numbers of the blocks that lie in `start..end` whole.

@@ -186,9 +186,8 @@ impl<P: Platform> Vmalloc<P> {
     /// Claims the run that starts at a block, so that it is the caller's alone: what its first entry was. `None` if
     /// none of this kind does.
     fn claim_run(&self, first: usize, owned: bool) -> Option<Entry> {
-        let pin = self.platform.pin();
-        let slot = self.table.get(first, &pin).and_then(|block| self.run_start(block))?;
-        claim_any(slot, owned)
+        // Without interrupts: it may be nobody's any more, and its tables go when this CPU has flushed.
+        self.look(|look| claim_any(self.run_start(self.table.get(first, look)?)?, owned))
     }
 
     /// Frees the run that starts at a block; `false` if it is none of this kind.

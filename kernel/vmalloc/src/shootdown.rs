@@ -126,13 +126,14 @@ impl Shootdown {
         self.count.load(Ordering::Relaxed).max(1) as usize
     }
 
-    /// Lets a CPU take part from now on. Called on it, before it uses a translation that may change, and when it
-    /// can be interrupted.
+    /// Lets a CPU take part from now on. Called on it, when it can be interrupted.
     ///
-    /// From the moment that the CPU's CR3 has tables with an instance's range until this returns, no page table
-    /// of an instance may be given back, because nobody makes the CPU forget its ways through them: so nothing
-    /// is purged or trimmed meanwhile, or the CPU starts on tables without the range.
-    pub fn set_online(&self, flusher: &impl Flusher, isolated: bool) {
+    /// # Safety
+    /// 1. The CPU has used no translation of an instance's range yet.
+    /// 2. From the moment that its CR3 has tables with such a range until this returns, no page table of an instance
+    ///    is given back, because nobody makes the CPU forget its ways through them: so nothing is purged or trimmed
+    ///    meanwhile, or the CPU starts on tables without the range.
+    pub unsafe fn set_online(&self, flusher: &impl Flusher, isolated: bool) {
         let cpu = &self.cpus[flusher.here()];
         cpu.state.store(if isolated { ISOLATED } else { 0 }, Ordering::SeqCst);
         let before = self.online.fetch_or(1 << flusher.here(), Ordering::SeqCst);
@@ -269,8 +270,7 @@ impl Shootdown {
         self.serve(flusher);
     }
 
-    /// This CPU has nothing to run: nobody interrupts it but to give page tables back. Called with interrupts off; until
-    /// [`leave_idle`](Self::leave_idle) the CPU touches nothing that may be unmapped.
+    /// This CPU has nothing to run: nobody interrupts it for less than [`Forbid::Speculation`].
     ///
     /// # Safety
     /// 1. Interrupts are off, and go on only as the CPU stops.
@@ -304,14 +304,20 @@ impl Shootdown {
     }
 
     /// Runs `look`, which finds its way to what others unlink, flush and give away, without interrupts:
-    /// what it finds is not given away before it is over. It must not flush, nor look again.
+    /// what it finds is not given away before it is over. It must not flush. A look within a look is part of it: a
+    /// fault's report, say, may come in the middle of one.
     pub fn look(&self, flusher: &impl Flusher, look: impl FnOnce()) {
         flusher.uninterrupted(|| {
             if !flusher.broadcasts() {
                 // The interrupt to flush comes afterwards.
                 return look();
             }
+            // Only this CPU counts here. Within another look, of what was interrupted perhaps, that one holds
+            // broadcasts off.
             let looks = &self.cpus[flusher.here()].looks;
+            if looks.load(Ordering::Relaxed) % 2 == 1 {
+                return look();
+            }
             looks.fetch_add(1, Ordering::Relaxed);
             // Either a broadcast finds the look begun, or the look finds unlinked what was unlinked before.
             fence(Ordering::SeqCst);

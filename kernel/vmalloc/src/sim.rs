@@ -131,7 +131,8 @@ impl Machine {
         };
         for cpu in 0..cpus {
             machine.run_on(cpu);
-            machine.shootdown.set_online(&&machine, false);
+            // SAFETY: there is no instance yet.
+            unsafe { machine.shootdown.set_online(&&machine, false) };
         }
         machine.run_on(0);
         machine.state().full_flushes = 0;

@@ -6,10 +6,13 @@ extern crate std;
 use crate::{
     BLOCK_SIZE, Cache, Forbid, PAGE_SIZE, Platform, Protection, Reach, Stamp,
     sim::{Machine, PageFault},
-    tests::{address, free, instance, random_work},
+    tests::{START, address, free, instance, random_work},
     tests_calls::unmap,
 };
-use std::sync::atomic::Ordering;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::atomic::Ordering,
+};
 
 const CPUS: usize = 4;
 const ISOLATED: usize = 2;
@@ -23,7 +26,8 @@ fn a_broadcast_reaches_every_cpu_and_interrupts_none() {
     let machine = &Machine::broadcasting(CPUS, 500);
     let shootdown = machine.shootdown();
     machine.run_on(ISOLATED);
-    shootdown.set_online(&machine, true);
+    // SAFETY: it is online already, and is isolated from now on.
+    unsafe { shootdown.set_online(&machine, true) };
     machine.run_on(0);
     let vmalloc = instance(machine, 4);
     vmalloc.tunables().single_page_flush_ceiling.store(10, Ordering::Relaxed);
@@ -102,4 +106,25 @@ fn random_work_goes_the_same_way_by_broadcast_and_by_interrupt() {
         let (pages, all) = broadcasting.broadcasts();
         assert!(broadcasting.interrupts() == 0 && pages > 0 && all > 0, "{pages} and {all} broadcasts");
     }
+}
+
+/// The report of a fault that comes in the middle of a look looks, too. Seen failing with each look counted: the
+/// broadcast did not wait.
+#[test]
+fn a_look_within_a_look_holds_broadcasts_off() {
+    let machine = &Machine::broadcasting(2, 16);
+    let shootdown = machine.shootdown();
+    machine.run_on(1);
+    let broadcast = || {
+        machine.run_on(0);
+        let flush = || shootdown.flush_pages(&machine, &[START..START + PAGE_SIZE], Forbid::Use);
+        assert!(catch_unwind(AssertUnwindSafe(flush)).is_err(), "here who would wait panics");
+        machine.run_on(1);
+    };
+    shootdown.look(&machine, || {
+        shootdown.look(&machine, broadcast);
+        broadcast();
+    });
+    machine.run_on(0);
+    shootdown.flush_pages(&machine, &[START..START + PAGE_SIZE], Forbid::Use);
 }

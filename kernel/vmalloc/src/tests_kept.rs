@@ -263,7 +263,8 @@ fn a_run_waits_for_isolated_cpus() {
     let run = area(&vmalloc, 600);
     use_pages(&machine, run, 600);
     machine.run_on(1);
-    Platform::shootdown(&&machine).set_online(&&machine, true);
+    // SAFETY: it is online already, and is isolated from now on.
+    unsafe { Platform::shootdown(&&machine).set_online(&&machine, true) };
     machine.run_on(0);
     free(&vmalloc, run).expect("allocated");
     vmalloc.purge();

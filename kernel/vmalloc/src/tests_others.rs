@@ -169,7 +169,7 @@ impl Work {
         self.world().areas.insert(now, pages);
     }
 
-    /// What another CPU does in the middle of a call.
+    /// Has another CPU do something in the middle of a call, or not.
     fn act(&self) {
         // One makes the call, and one may be in the middle of an interrupt for it.
         let here = Flusher::here(&self.machine);
@@ -188,41 +188,53 @@ impl Work {
             let area = now.filter(|_| world.random.below(3) > 0).or_else(|| world.pick());
             let page = area.map_or(0, |area| world.random.below(world.areas[&area].len()));
             let cpu = others.get(world.random.below(others.len().max(1))).copied();
-            world.acts[kind] += 1;
             (cpu, kind, area, page)
         };
+        if let Some(cpu) = cpu
+            && self.act_on(cpu, here, kind, area, page)
+        {
+            self.world().acts[kind] += 1;
+        }
+    }
+
+    /// Does what `kind` says on `cpu`; whether there was anything to do. `here` is busy.
+    fn act_on(&self, cpu: usize, here: usize, kind: usize, area: Option<usize>, page: usize) -> bool {
         if kind == 0 {
             let sleeper = self.below(CPUS);
-            if sleeper != self.world().cpu && sleeper != here {
+            let is_free = sleeper != self.world().cpu && sleeper != here;
+            if is_free {
                 let change = if self.machine.is_asleep(sleeper) { Machine::wake } else { Machine::sleep };
                 change(self.machine, sleeper);
             }
-            return;
+            return is_free;
         }
-        let Some(cpu) = cpu else { return };
         self.machine.run_on(cpu);
-        match (kind, area) {
-            (1 | 2, _) => {
-                let _ = self.machine.speculate(cpu, START + self.below(BLOCKS * BLOCK_SIZE) / 8 * 8);
-            }
-            (3 | 4, Some(area)) => self.use_page(cpu, area, page),
-            (5, Some(area)) => self.use_frame(area, page),
-            (6, Some(area)) => self.look(area, page),
-            (7, Some(area)) => {
+        let Some(area) = area.filter(|_| kind > 1) else {
+            return self.machine.speculate(cpu, START + self.below(BLOCKS * BLOCK_SIZE) / 8 * 8).is_ok();
+        };
+        match kind {
+            2 | 3 => self.use_page(cpu, area, page),
+            4 => self.use_frame(area, page),
+            5 => self.look(area, page),
+            6 => {
                 // No two ranges that overlap at once.
                 let len = self.world().areas[&area].len();
                 let range = self.range(len);
                 let mut other = self.world().protected.clone();
                 let other = other.take_if(|(other, _)| *other == area).map_or(0..0, |(_, other)| other);
-                if range.start >= other.end || range.end <= other.start {
-                    self.protect(area, range);
+                if range.start < other.end && other.start < range.end {
+                    return false;
                 }
+                self.protect(area, range);
             }
-            (_, Some(area)) if self.world().areas.len() > 10 => {
-                if !self.world().is_protected(area) {
-                    self.free(area);
+            7 if self.world().areas.len() > 10 => {
+                if self.world().is_protected(area) {
+                    return false;
                 }
+                self.free(area);
             }
+            7 => return false,
+            _ if self.world().areas.len() > 15 => return false,
             _ => {
                 let zeroed = self.below(2) == 0;
                 let pages = 1 + self.below(5);
@@ -230,6 +242,7 @@ impl Work {
                 self.allocate(if zeroed { request.zeroed() } else { request }, pages, zeroed);
             }
         }
+        true
     }
 
     /// One call, in the middle of which others act.

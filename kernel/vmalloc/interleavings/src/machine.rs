@@ -77,7 +77,8 @@ impl Machine {
             uses,
         });
         for number in 0..cpus {
-            machine.shootdown.set_online(&machine.cpu(number), isolated.contains(number));
+            // SAFETY: nothing was used or unmapped yet.
+            unsafe { machine.shootdown.set_online(&machine.cpu(number), isolated.contains(number)) };
         }
         machine
     }
@@ -143,7 +144,8 @@ impl Cpu {
 
     /// The CPU, which has [started](Self::start), is online: programs may run.
     pub fn come_online(&self, isolated: bool) {
-        self.machine.shootdown.set_online(self, isolated);
+        // SAFETY: no program runs here yet; models of tables do not come here.
+        unsafe { self.machine.shootdown.set_online(self, isolated) };
         self.machine.asleep[self.number].store(false, Ordering::Relaxed);
     }
 

@@ -113,9 +113,7 @@ impl Attributes {
         // Accessed and dirty are set beforehand: the CPU need not, which costs it an assist.
         Self(PRESENT | ACCESSED | DIRTY | protection.bits() | cache | if owned { OWNED } else { 0 })
     }
-}
 
-impl Attributes {
     /// Of further pages, of undefined contents, of the area whose last page this entry maps.
     #[inline]
     pub fn of_growth(last: Entry) -> Self {

@@ -86,7 +86,7 @@ unsafe impl Flusher for &Machine {
                 Scope::Pages(ranges) => {
                     for page in ranges.iter().flat_map(|range| range.clone().step_by(PAGE_SIZE)) {
                         tlb.forget(page);
-                        tlb.forget_table(page);
+                        tlb.forget_ways(page);
                     }
                 }
             }

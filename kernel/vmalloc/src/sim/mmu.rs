@@ -5,6 +5,7 @@ extern crate std;
 use super::{
     Machine, PageFault,
     entry::{ACCESSED, DIRTY, HUGE, PRESENT, Translation, WRITABLE, frame},
+    tlb::GIB_SHIFT,
 };
 use crate::platform::{BLOCK_SHIFT, Frame, PAGE_SHIFT, PAGE_SIZE};
 use core::{
@@ -15,19 +16,30 @@ use core::{
 impl Machine {
     /// Walks the tables as they are now: leaf table if there is one, and the entry that maps the page.
     fn walk(&self, address: usize) -> (Option<u64>, Option<&AtomicU64>) {
+        self.find_directory(address).map_or((None, None), |directory| self.walk_below(directory, address))
+    }
+
+    /// The directory right above the leaf tables, by the tables as they are now.
+    fn find_directory(&self, address: usize) -> Option<u64> {
         let mut table = self.root;
-        for shift in [39, 30, 21] {
-            let slot = &self.table(table)[address >> shift & 511];
-            let entry = slot.load(Ordering::Acquire);
-            if entry & PRESENT == 0 {
-                return (None, None);
-            }
-            if entry & HUGE != 0 {
-                return (None, Some(slot));
-            }
-            table = Frame::new(frame(entry));
+        for shift in [39, GIB_SHIFT] {
+            let entry = self.table(table)[address >> shift & 511].load(Ordering::Acquire);
+            table = (entry & PRESENT != 0).then(|| Frame::new(frame(entry)))?;
         }
-        (Some(table.number()), self.leaf_entry(table.number(), address))
+        Some(table.number())
+    }
+
+    /// Walks on from a directory, as [`walk`](Self::walk) does.
+    fn walk_below(&self, directory: u64, address: usize) -> (Option<u64>, Option<&AtomicU64>) {
+        let slot = &self.table(Frame::new(directory))[address >> BLOCK_SHIFT & 511];
+        let entry = slot.load(Ordering::Acquire);
+        if entry & PRESENT == 0 {
+            return (None, None);
+        }
+        if entry & HUGE != 0 {
+            return (None, Some(slot));
+        }
+        (Some(frame(entry)), self.leaf_entry(frame(entry), address))
     }
 
     fn leaf_entry(&self, table: u64, address: usize) -> Option<&AtomicU64> {
@@ -58,7 +70,12 @@ impl Machine {
         }
         let (table, slot) = match tlb.table(address >> BLOCK_SHIFT) {
             Some(table) => (Some(table), self.leaf_entry(table, address)),
-            None => self.walk(address),
+            None => {
+                let known = tlb.directory(address >> GIB_SHIFT);
+                let directory = known.or_else(|| self.find_directory(address)).ok_or(PageFault)?;
+                tlb.remember_directory(address >> GIB_SHIFT, directory);
+                self.walk_below(directory, address)
+            }
         };
         if let Some(table) = table {
             tlb.remember_table(address >> BLOCK_SHIFT, table);

@@ -53,6 +53,7 @@ unsafe impl<'m> Platform for &'m Machine {
     }
 
     fn take_huge_frame(&self) -> Option<Frame> {
+        self.moment();
         if !self.may_allocate() {
             return None;
         }
@@ -66,6 +67,7 @@ unsafe impl<'m> Platform for &'m Machine {
     }
 
     fn give_huge_frame(&self, first: Frame) {
+        self.moment();
         self.give(first.number()..first.number() + BLOCK_PAGES as u64);
     }
 
@@ -79,6 +81,7 @@ unsafe impl<'m> Platform for &'m Machine {
     }
 
     fn give_table(&self, frame: Frame) {
+        self.moment();
         self.give(frame.number()..frame.number() + 1);
     }
 

@@ -6,6 +6,9 @@ use super::entry::Translation;
 use crate::platform::{BLOCK_SHIFT, PAGE_SHIFT};
 use std::{collections::HashMap, vec::Vec};
 
+/// log2 of the bytes that a directory right above leaf tables maps.
+pub(super) const GIB_SHIFT: u32 = 30;
+
 /// A CPU's translations, and the ways in its paging-structure caches.
 #[derive(Default)]
 pub(super) struct Tlb {
@@ -14,6 +17,8 @@ pub(super) struct Tlb {
     pages: HashMap<usize, Vec<Translation>>,
     /// Block number to the leaf table that a walk found there.
     tables: HashMap<usize, u64>,
+    /// GiB number to the directory that a walk found there.
+    directories: HashMap<usize, u64>,
     /// In how many of the translations, and of the ways, each frame is.
     frames: HashMap<u64, (usize, usize)>,
 }
@@ -32,6 +37,11 @@ impl Tlb {
     /// The leaf table of a block, if the CPU has the way to it.
     pub fn table(&self, block: usize) -> Option<u64> {
         self.tables.get(&block).copied()
+    }
+
+    /// The directory of a GiB, if the CPU has the way to it.
+    pub fn directory(&self, gib: usize) -> Option<u64> {
+        self.directories.get(&gib).copied()
     }
 
     /// All translations with their pages' numbers.
@@ -70,6 +80,15 @@ impl Tlb {
         }
     }
 
+    /// Remembers the way to the directory of a GiB.
+    pub fn remember_directory(&mut self, gib: usize, directory: u64) {
+        if self.directories.get(&gib) != Some(&directory) {
+            self.forget_directory(gib);
+            self.directories.insert(gib, directory);
+            self.frames.entry(directory).or_default().1 += 1;
+        }
+    }
+
     /// Forgets one page of 4 KiB. Of a 2 MiB page a CPU may have a translation for each such page, and INVLPG
     /// takes all of them only while the page is mapped as one (Intel SDM 3A, 4.10.2.3).
     pub fn forget(&mut self, address: usize) {
@@ -85,8 +104,22 @@ impl Tlb {
         }
     }
 
+    fn forget_directory(&mut self, gib: usize) {
+        if let Some(directory) = self.directories.remove(&gib) {
+            self.frames.get_mut(&directory).expect("counted").1 -= 1;
+        }
+    }
+
+    /// Forgets the ways to an address.
+    pub fn forget_ways(&mut self, address: usize) {
+        self.forget_table(address);
+        self.forget_directory(address >> GIB_SHIFT);
+    }
+
     /// Forgets all ways.
     pub fn forget_tables(&mut self) {
+        let gibs: Vec<usize> = self.directories.keys().copied().collect();
+        gibs.into_iter().for_each(|gib| self.forget_directory(gib));
         let blocks: Vec<usize> = self.tables.keys().copied().collect();
         blocks.into_iter().for_each(|block| self.forget_table(block << BLOCK_SHIFT));
     }
