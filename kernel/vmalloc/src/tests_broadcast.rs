@@ -9,6 +9,7 @@ use crate::{
     tests::{START, address, free, instance, random_work},
     tests_calls::unmap,
 };
+use core::slice;
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::atomic::Ordering,
@@ -114,10 +115,11 @@ fn random_work_goes_the_same_way_by_broadcast_and_by_interrupt() {
 fn a_look_within_a_look_holds_broadcasts_off() {
     let machine = &Machine::broadcasting(2, 16);
     let shootdown = machine.shootdown();
+    let page = START..START + PAGE_SIZE;
     machine.run_on(1);
     let broadcast = || {
         machine.run_on(0);
-        let flush = || shootdown.flush_pages(&machine, &[START..START + PAGE_SIZE], Forbid::Use);
+        let flush = || shootdown.flush_pages(&machine, slice::from_ref(&page), Forbid::Use);
         assert!(catch_unwind(AssertUnwindSafe(flush)).is_err(), "here who would wait panics");
         machine.run_on(1);
     };
@@ -126,5 +128,5 @@ fn a_look_within_a_look_holds_broadcasts_off() {
         broadcast();
     });
     machine.run_on(0);
-    shootdown.flush_pages(&machine, &[START..START + PAGE_SIZE], Forbid::Use);
+    shootdown.flush_pages(&machine, slice::from_ref(&page), Forbid::Use);
 }

@@ -269,8 +269,7 @@ pub fn a_table_is_not_given_away_while_an_idle_cpu_may_walk_through_it() {
 /// either is it told, or it flushes afterwards. Four preemptions.
 ///
 /// Seen failing: with `set_online` not flushing; by ranges, with ranges posted to the CPUs that are online before
-/// the fence in `flush_pages`, and those interrupted that are online behind it. (Loom changes threads at accesses,
-/// not at fences: for that one it needs a load of `online`, whatever it loads, right before the fence.)
+/// the fence in `flush_pages`, and those interrupted that are online behind it.
 pub fn a_cpu_that_comes_online_has_nothing_stale() {
     for (broadcasts, exact) in [(false, false), (false, true), (true, false), (true, true)] {
         explore(4, move || {
