@@ -19,7 +19,11 @@ case $action in
         ;;
 esac
 
-here=$PWD
+# Paths that the user names are meant from where they are; the host program goes back there.
+export VMALLOC_CURRENT_DIR=$PWD
+for name in CARGO_TARGET_DIR OVMF_PATH; do
+    [[ ! ${!name:-} ]] || export "$name=$(realpath -m -- "${!name}")"
+done
 cd "$(dirname "${BASH_SOURCE[0]}")"
 # Without symbolic links, as rustup knows folders.
 cd "$(pwd -P)"
@@ -37,7 +41,7 @@ case $action in
     cargo)
         # For scripts: cargo as all else here runs it.
         shift
-        cd "$here"
+        cd "$VMALLOC_CURRENT_DIR"
         exec cargo "$@"
         ;;
     setup)
@@ -50,9 +54,7 @@ case $action in
     *)
         machine_packages "$@"
         [[ $quiet ]] || say "building the host program and the boot loader, about a minute"
-        # Paths that the user names are meant from where they are.
-        checkout=$PWD
-        cd "$here"
-        exec cargo run $quiet --manifest-path "$checkout/Cargo.toml" "${boot[@]}" -- "$@"
+        # From the checkout, whose .cargo/config.toml decides the build, not the one of another folder.
+        exec cargo run $quiet "${boot[@]}" -- "$@"
         ;;
 esac

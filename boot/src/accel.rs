@@ -180,7 +180,7 @@ fn trial_rom() -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::emulator::tests::write_script;
+    use crate::scripts::write_script;
     use std::ffi::OsString;
 
     fn options(words: &[&str]) -> cli::Machine {

@@ -1,5 +1,6 @@
 //! `boot`, `exec`, cargo's runner, and the choice between all actions.
 
+use std::env;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::ops::ControlFlow;
@@ -13,7 +14,7 @@ use crate::judge::Purpose;
 use crate::qemu::{Machine, Orders};
 use crate::serial::{Output, Plain};
 use crate::session::{self, How};
-use crate::status::{Error, Result, Status};
+use crate::status::{Doing, Error, Result, Status};
 use crate::terminal::{self, Input, RawMode};
 use crate::test_kernel::Tests;
 use crate::witness::Witness;
@@ -22,13 +23,26 @@ use crate::{bench, cargo, emulator, image, suites, test_kernel};
 /// Does what the words after the program's name say.
 #[must_use]
 pub fn main(words: Vec<OsString>) -> Status {
-    let result = session::handle_signals().and_then(|()| act(cli::parse(words)?.action));
+    let result = go_to_the_user()
+        .and_then(|()| session::handle_signals())
+        .and_then(|()| act(cli::parse(words)?.action));
     result.unwrap_or_else(|error| {
         if !error.message.is_empty() {
             eprintln!("boot: {error}");
         }
         error.status
     })
+}
+
+/// The environment variable by which `run.sh` and `boot/runner.sh` name the user's current folder: they start cargo in
+/// the checkout, and the paths that the user names are meant from elsewhere.
+const CURRENT_DIR: &str = "VMALLOC_CURRENT_DIR";
+
+fn go_to_the_user() -> Result<()> {
+    match env::var_os(CURRENT_DIR) {
+        Some(folder) => env::set_current_dir(&folder).doing(format_args!("go to {}", folder.display())),
+        None => Ok(()),
+    }
 }
 
 fn act(action: Action) -> Result<Status> {

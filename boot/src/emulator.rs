@@ -92,19 +92,10 @@ pub fn refusal(options: &cli::Machine) -> Result<Option<String>> {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
+    use crate::scripts::write_script;
     use std::ffi::OsString;
-    use std::path::Path;
-
-    /// Writes a program that runs `script`. Another process does: a program that this one has open for writing, or a child that
-    /// another test is about to make, cannot be run.
-    pub(crate) fn write_script(path: &Path, script: &str) {
-        let write = r#"printf '#!/bin/sh\n%s\n' "$2" > "$1" && chmod 755 "$1""#;
-        let status =
-            Command::new("/bin/sh").args(["-c", write, "sh"]).arg(path).arg(script).status().unwrap();
-        assert!(status.success());
-    }
 
     fn checked(words: &[&str]) -> Result<()> {
         let words = words.iter().chain(&["--accel", "tcg"]).map(OsString::from);

@@ -49,3 +49,7 @@ pub mod suites;
 pub mod terminal;
 pub mod test_kernel;
 pub mod witness;
+
+#[cfg(test)]
+#[path = "../tests/scripts/mod.rs"]
+mod scripts;

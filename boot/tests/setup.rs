@@ -2,11 +2,14 @@
 //!
 //! The computers are folders of small scripts that stand for all programs that the roads to a toolchain differ by.
 
+mod scripts;
+
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use scripts::write_script;
 use tempfile::TempDir;
 
 /// What every computer has.
@@ -14,14 +17,6 @@ const COMMON: [&str; 14] = [
     "bash", "cat", "cksum", "cut", "env", "grep", "head", "mktemp", "rm", "sed", "tail", "timeout", "uname",
     "sh",
 ];
-
-/// Writes a program that runs `script`. Another process does: a program that this one has open for writing, or a child that
-/// another test is about to make, cannot be run.
-fn write_script(path: &Path, script: &str) {
-    let write = r#"printf '#!/bin/sh\n%s\n' "$2" > "$1" && chmod 755 "$1""#;
-    let status = Command::new("/bin/sh").args(["-c", write, "sh"]).arg(path).arg(script).status().unwrap();
-    assert!(status.success());
-}
 
 /// A computer without Rust, QEMU and a compiler.
 struct Computer {
