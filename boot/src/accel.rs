@@ -20,8 +20,8 @@ use crate::cli::{self, Accel};
 use crate::patience::Limit;
 use crate::qemu::{Machine, Orders};
 use crate::scratch::Scratch;
-use crate::session::{End, How};
-use crate::status::{Error, Result};
+use crate::session::How;
+use crate::status::{Doing, Error, Result, Status};
 use crate::{cargo, qemu, session};
 
 /// How long the trial machine may take. It has three instructions to run.
@@ -60,19 +60,39 @@ pub fn choose(options: &cli::Machine, image: &Path) -> Result<Choice> {
     Computer::this()?.choose(options, image)
 }
 
+/// What a machine without a kernel would be run by, as far as that tells: KVM where the trial machine ends, though a
+/// trial boot may yet fail.
+///
+/// # Errors
+/// If a signal wants this program to end.
+pub fn without_kernel(options: &cli::Machine) -> Result<Accelerator> {
+    Computer::this()?.without_kernel(options)
+}
+
+/// Whether something works on KVM; if not, why.
+type Works = std::result::Result<(), String>;
+
+/// What an error says of KVM: why it does not work, or nothing, because a signal wants this program to end.
+fn says(error: Error) -> Result<Works> {
+    match error.status {
+        Status::Interrupted(_) => Err(error),
+        _ => Ok(Err(error.message)),
+    }
+}
+
 /// What of a computer says whether KVM may work.
 struct Computer {
     cpuinfo: PathBuf,
     device: PathBuf,
     /// What came of the trial boot: one for all machines of this process.
-    booted: &'static OnceLock<std::result::Result<(), String>>,
-    /// The file that says on which machine a trial boot ended well, so that the next process needs none.
+    booted: &'static OnceLock<Works>,
+    /// The file that says for which machine a trial boot ended well, so that the next process needs none.
     record: PathBuf,
 }
 
 impl Computer {
     fn this() -> Result<Self> {
-        static BOOTED: OnceLock<std::result::Result<(), String>> = OnceLock::new();
+        static BOOTED: OnceLock<Works> = OnceLock::new();
         let record = cargo::target_folder("kvm")?.join("booted");
         Ok(Self { cpuinfo: "/proc/cpuinfo".into(), device: "/dev/kvm".into(), booted: &BOOTED, record })
     }
@@ -84,32 +104,54 @@ impl Computer {
             Accel::Auto if options.icount.is_some() => {
                 chosen(Accelerator::Tcg, "instructions are counted".into())
             }
-            Accel::Auto => match self.kvm_works(options).and_then(|()| self.kernel_boots(options, image)) {
-                Ok(()) => chosen(Accelerator::Kvm, String::new()),
-                Err(why) => chosen(Accelerator::Tcg, format!("no KVM: {why}")),
-            },
-            Accel::Kvm => match self.kvm_works(options) {
+            Accel::Auto => {
+                let works = match self.kvm_works(options)? {
+                    Ok(()) => self.kernel_boots(options, image)?,
+                    Err(why) => Err(why),
+                };
+                match works {
+                    Ok(()) => chosen(Accelerator::Kvm, String::new()),
+                    Err(why) => chosen(Accelerator::Tcg, format!("no KVM: {why}")),
+                }
+            }
+            Accel::Kvm => match self.kvm_works(options)? {
                 Ok(()) => chosen(Accelerator::Kvm, String::new()),
                 Err(why) => Err(Error::unfit(format!("--accel kvm: {why}"))),
             },
         }
     }
 
-    /// Whether a guest can run on KVM here; if not, why.
-    fn kvm_works(&self, options: &cli::Machine) -> std::result::Result<(), String> {
+    fn without_kernel(&self, options: &cli::Machine) -> Result<Accelerator> {
+        Ok(match options.accel {
+            Accel::Tcg => Accelerator::Tcg,
+            Accel::Kvm => Accelerator::Kvm,
+            Accel::Auto if options.icount.is_none() && self.kvm_works(options)?.is_ok() => Accelerator::Kvm,
+            Accel::Auto => Accelerator::Tcg,
+        })
+    }
+
+    /// Whether a guest can run on KVM here.
+    fn kvm_works(&self, options: &cli::Machine) -> Result<Works> {
+        match self.has_kvm() {
+            Ok(()) => trial(options, Accelerator::Kvm),
+            Err(why) => Ok(Err(why)),
+        }
+    }
+
+    /// Whether the computer says that it has KVM.
+    fn has_kvm(&self) -> Works {
         let cpu = fs::read_to_string(&self.cpuinfo);
         let cpu = cpu.map_err(|error| format!("{}: {error}", self.cpuinfo.display()))?;
         if !has_virtualization(&cpu) {
             return Err("the CPU has neither vmx nor svm".into());
         }
         let device = OpenOptions::new().read(true).write(true).open(&self.device);
-        device.map_err(|error| format!("{}: {error}", self.device.display()))?;
-        trial(options, Accelerator::Kvm)
+        device.map(drop).map_err(|error| format!("{}: {error}", self.device.display()))
     }
 
-    /// Whether the kernel boots and ends on KVM here; if not, why. It is asked for nothing: for a command that is there
+    /// Whether the kernel boots and ends on KVM here. It is asked for nothing: for a command that is there
     /// on each console, or for tests of a name that none has.
-    fn kernel_boots(&self, options: &cli::Machine, image: &Path) -> std::result::Result<(), String> {
+    fn kernel_boots(&self, options: &cli::Machine, image: &Path) -> Result<Works> {
         let boot = || {
             let orders = Orders {
                 parameters: String::new(),
@@ -121,22 +163,35 @@ impl Computer {
             let machine = Machine::with(choice, &options, image.to_owned(), &orders)?;
             session::run(machine.command(), None, BOOT, &mut |_| ControlFlow::Continue(()))
         };
-        let judge = |end: Result<End>| match end.map(|end| end.how) {
-            Ok(How::Exited(status)) if status == Exit::Success.qemu_status() => Ok(()),
-            Ok(How::TimedOut) => Err("a trial boot of the kernel hung".to_owned()),
-            Ok(how) => Err(format!("a trial boot of the kernel failed: {how:?}")),
-            Err(error) => Err(format!("a trial boot of the kernel failed: {error}")),
-        };
+        self.remembered(options, || match boot().map(|end| end.how) {
+            Ok(How::Exited(status)) if status == Exit::Success.qemu_status() => Ok(Ok(())),
+            Ok(How::TimedOut) => Ok(Err("a trial boot of the kernel hung".into())),
+            Ok(how) => Ok(Err(format!("a trial boot of the kernel failed: {how:?}"))),
+            Err(error) => {
+                Ok(says(error)?.map_err(|message| format!("a trial boot of the kernel failed: {message}")))
+            }
+        })
+    }
+
+    /// What came of this process's trial boot, or what comes of `boot`; nothing is remembered of one that a signal
+    /// ended. Another process is told of the machine that has booted, and of no other.
+    fn remembered(&self, options: &cli::Machine, boot: impl FnOnce() -> Result<Works>) -> Result<Works> {
+        if let Some(booted) = self.booted.get() {
+            return Ok(booted.clone());
+        }
         // Another start of the computer may have brought another Linux, and other settings of KVM.
         let start = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-        let machine = format!("{} {:?}\n", start.trim(), options.qemu);
-        let known = || fs::read_to_string(&self.record).is_ok_and(|record| record == machine);
-        let booted = self.booted.get_or_init(|| if known() { Ok(()) } else { judge(boot()) });
+        let (cpus, memory) = (options.cpus(), options.memory);
+        let machine = format!("{} {cpus} CPUs, {memory} {:?}\n", start.trim(), options.qemu);
+        if fs::read_to_string(&self.record).is_ok_and(|record| record == machine) {
+            return Ok(self.booted.get_or_init(|| Ok(())).clone());
+        }
+        let booted = boot()?;
         if booted.is_ok() {
             // Where it cannot be written the next process boots once more.
             let _ = fs::write(&self.record, machine);
         }
-        booted.clone()
+        Ok(self.booted.get_or_init(|| booted).clone())
     }
 }
 
@@ -146,25 +201,29 @@ fn has_virtualization(cpuinfo: &str) -> bool {
     flags.split_whitespace().any(|flag| flag == "vmx" || flag == "svm")
 }
 
-/// Runs a machine whose firmware is three instructions.
+/// Whether a machine whose firmware is three instructions runs to its end.
 ///
 /// # Errors
-/// Why the machine did not run to its end.
-fn trial(options: &cli::Machine, accelerator: Accelerator) -> std::result::Result<(), String> {
-    let folder = cargo::target_folder("runs").and_then(|runs| Scratch::within(&runs));
-    let folder = folder.map_err(|error| error.message)?;
-    let rom = folder.path().join("rom");
-    fs::write(&rom, trial_rom()).map_err(|error| error.to_string())?;
-    let mut command = Command::new(&options.qemu.program);
-    command.args(qemu::bare_machine(options, accelerator)).args(qemu::EXIT_DEVICE);
-    command.arg("-bios").arg(rom).args(qemu::users_words(options)).stdin(Stdio::null());
-    let end = session::run(command, None, TRIAL, &mut |_| ControlFlow::Continue(()))
-        .map_err(|error| error.message)?;
-    match end.how {
+/// If a signal wants this program to end.
+fn trial(options: &cli::Machine, accelerator: Accelerator) -> Result<Works> {
+    let run = || {
+        let folder = Scratch::within(&cargo::target_folder("runs")?)?;
+        let rom = folder.path().join("rom");
+        fs::write(&rom, trial_rom()).doing("write the trial machine's firmware")?;
+        let mut command = Command::new(&options.qemu.program);
+        command.args(qemu::bare_machine(options, accelerator)).args(qemu::EXIT_DEVICE);
+        command.arg("-bios").arg(rom).args(qemu::users_words(options)).stdin(Stdio::null());
+        session::run(command, None, TRIAL, &mut |_| ControlFlow::Continue(()))
+    };
+    let end = match run() {
+        Ok(end) => end,
+        Err(error) => return says(error),
+    };
+    Ok(match end.how {
         How::Exited(status) if status == i32::from(TRIAL_VALUE) << 1 | 1 => Ok(()),
         How::TimedOut => Err("a trial machine hung".into()),
         _ => Err(format!("a trial machine failed {}", end.stderr.lines().next().unwrap_or_default())),
-    }
+    })
 }
 
 /// 64 KiB that end at 4 GiB, where a CPU starts in real mode 16 bytes below.
@@ -189,7 +248,7 @@ mod tests {
 
     #[test]
     fn the_trial_machine_runs_to_its_end_under_tcg() {
-        trial(&options(&[]), Accelerator::Tcg).unwrap();
+        assert_eq!(trial(&options(&[]), Accelerator::Tcg).unwrap(), Ok(()));
     }
 
     #[test]
@@ -212,18 +271,16 @@ mod tests {
     /// What becomes of `words` on a computer with KVM, where the trial machine runs and a boot is `boot`, for a shell.
     fn with_kvm(words: &[&str], boot: &str) -> Choice {
         let folder = tempfile::tempdir().unwrap();
-        let (qemu, cpuinfo) = (folder.path().join("qemu"), folder.path().join("cpuinfo"));
-        fs::write(&cpuinfo, "flags: vmx\n").unwrap();
+        let qemu = folder.path().join("qemu");
+        fs::write(folder.path().join("cpuinfo"), "flags: vmx\n").unwrap();
         let trial = i32::from(TRIAL_VALUE) << 1 | 1;
-        let record = folder.path().join("booted");
         let script = format!("case \"$*\" in *virtio-blk*) {boot} ;; *) exit {trial} ;; esac");
         write_script(&qemu, &script);
-        let booted = Box::leak(Box::default());
-        let computer = Computer { cpuinfo, device: "/dev/null".into(), booted, record };
+        let computer = process(folder.path());
         let words = [words, &["--emulator", qemu.to_str().unwrap()]].concat();
         let choice = computer.choose(&options(&words), Path::new("/disk.img")).unwrap();
         // Another process, for which no boot ends well.
-        let later = Computer { booted: Box::leak(Box::default()), ..computer };
+        let later = process(folder.path());
         write_script(&qemu, &script.replace(boot, "exit 1"));
         let again = later.choose(&options(&words), Path::new("/disk.img")).unwrap();
         assert_eq!(again.accelerator, choice.accelerator, "a boot that ended well is remembered, no other");
@@ -245,5 +302,66 @@ mod tests {
         }
         let success = format!("exit {}", Exit::Success.qemu_status());
         assert_eq!(with_kvm(&[], &success), Choice { accelerator: Accelerator::Kvm, reason: String::new() });
+    }
+
+    /// A computer that remembers in `folder`, as another process of it sees it.
+    fn process(folder: &Path) -> Computer {
+        Computer {
+            cpuinfo: folder.join("cpuinfo"),
+            device: "/dev/null".into(),
+            booted: Box::leak(Box::default()),
+            record: folder.join("booted"),
+        }
+    }
+
+    /// Seen failing with a signal that counted as a failed boot: the run went on under TCG.
+    #[test]
+    fn a_signal_during_a_trial_is_no_answer_and_not_remembered() {
+        let signal = || Error { status: Status::Interrupted(2), message: String::new() };
+        assert_eq!(says(signal()), Err(signal()));
+        let folder = tempfile::tempdir().unwrap();
+        let process = process(folder.path());
+        assert_eq!(process.remembered(&options(&[]), || Err(signal())), Err(signal()));
+        assert_eq!(process.remembered(&options(&[]), || Ok(Ok(()))), Ok(Ok(())));
+    }
+
+    /// Seen failing with a record of the machine that asked last, whose trial boot was another's.
+    #[test]
+    fn a_trial_boot_counts_for_its_own_machine_in_later_processes() {
+        let folder = tempfile::tempdir().unwrap();
+        let (booted, asked) = (options(&["--cpus", "2"]), options(&["--cpus", "64"]));
+        let never = || panic!("no other trial boot");
+        let first = process(folder.path());
+        assert_eq!(first.remembered(&booted, || Ok(Ok(()))), Ok(Ok(())));
+        // In one process it is asked once.
+        assert_eq!(first.remembered(&asked, never), Ok(Ok(())));
+        assert_eq!(process(folder.path()).remembered(&booted, never), Ok(Ok(())));
+        let no = || Ok(Err("no".to_owned()));
+        for other in [&asked, &options(&["--memory", "3G"]), &options(&["--cpu", "qemu64"])] {
+            assert_eq!(process(folder.path()).remembered(other, no), Ok(Err("no".into())));
+        }
+    }
+
+    /// Seen failing with TCG for `auto`, which knows no CPU model `host`.
+    #[test]
+    fn a_machine_is_asked_for_on_what_would_run_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let qemu = folder.path().join("qemu");
+        let process = process(folder.path());
+        fs::write(&process.cpuinfo, "flags: vmx\n").unwrap();
+        let trial = i32::from(TRIAL_VALUE) << 1 | 1;
+        let words = |more: &[&str]| options(&[&["--emulator", qemu.to_str().unwrap()], more].concat());
+        write_script(&qemu, &format!("exit {trial}"));
+        for (more, accelerator) in [
+            (&[][..], Accelerator::Kvm),
+            (&["--cpu", "host"], Accelerator::Kvm),
+            (&["--icount"], Accelerator::Tcg),
+            (&["--accel", "tcg"], Accelerator::Tcg),
+        ] {
+            assert_eq!(process.without_kernel(&words(more)), Ok(accelerator), "{more:?}");
+        }
+        write_script(&qemu, "exit 1");
+        assert_eq!(process.without_kernel(&words(&[])), Ok(Accelerator::Tcg));
+        assert_eq!(process.without_kernel(&words(&["--accel", "kvm"])), Ok(Accelerator::Kvm));
     }
 }

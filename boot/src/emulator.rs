@@ -10,13 +10,11 @@ use std::ops::ControlFlow;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::accel::Accelerator;
-use crate::cli::{self, Accel};
 use crate::patience::Limit;
-use crate::qemu;
 use crate::serial::Output;
 use crate::session::{self, How};
 use crate::status::{Doing, Error, Result, Status};
+use crate::{accel, cli, qemu};
 
 /// What each QEMU answers to `--version` first.
 const NAME: &str = "QEMU emulator version ";
@@ -72,10 +70,7 @@ fn version(program: &str) -> Result<String> {
 /// # Errors
 /// QEMU could not be started, or a signal wants this program to end.
 pub fn refusal(options: &cli::Machine) -> Result<Option<String>> {
-    let accelerator = match options.accel {
-        Accel::Kvm => Accelerator::Kvm,
-        Accel::Auto | Accel::Tcg => Accelerator::Tcg,
-    };
+    let accelerator = accel::without_kernel(options)?;
     let mut orders = tempfile::tempfile().doing("make a temporary file")?;
     orders.write_all(b"quit\n").and_then(|()| orders.rewind()).doing("write a temporary file")?;
     let mut command = Command::new(&options.qemu.program);
