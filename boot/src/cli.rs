@@ -227,8 +227,18 @@ impl Machine {
     #[must_use]
     pub fn limit(&self) -> Limit {
         match self.timeout {
-            None if self.gdb => Limit::None,
+            None if self.gdb => Limit::Never,
             _ => self.host_limit(),
+        }
+    }
+
+    /// Time limit where there is none unless the user says so.
+    #[must_use]
+    pub fn users_limit(&self) -> Limit {
+        match self.timeout {
+            Some(limit) => Limit::All(limit),
+            None if self.gdb => Limit::Never,
+            None => Limit::None,
         }
     }
 

@@ -124,7 +124,7 @@ impl Machine {
     /// How long the machine may run if the user set a limit.
     #[must_use]
     pub fn users_limit(&self) -> Limit {
-        self.options.timeout.map_or(Limit::None, Limit::All)
+        self.options.users_limit()
     }
 
     fn summary(&self) -> String {
