@@ -19,8 +19,8 @@ case $action in
         ;;
 esac
 
-# Paths that the user names are meant from where they are; the host program goes back there.
-export VMALLOC_CURRENT_DIR=$PWD
+# Paths that the user names are meant from here.
+here=$PWD
 for name in CARGO_TARGET_DIR OVMF_PATH; do
     [[ ! ${!name:-} ]] || export "$name=$(realpath -m -- "${!name}")"
 done
@@ -41,7 +41,7 @@ case $action in
     cargo)
         # For scripts: cargo as all else here runs it.
         shift
-        cd "$VMALLOC_CURRENT_DIR"
+        cd "$here"
         exec cargo "$@"
         ;;
     setup)
@@ -54,7 +54,9 @@ case $action in
     *)
         machine_packages "$@"
         [[ $quiet ]] || say "building the host program and the boot loader, about a minute"
-        # From the checkout, whose .cargo/config.toml decides the build, not the one of another folder.
+        # From the checkout, whose .cargo/config.toml decides the build, not the one of another folder. The host
+        # program goes back.
+        export VMALLOC_CURRENT_DIR=$here
         exec cargo run $quiet "${boot[@]}" -- "$@"
         ;;
 esac

@@ -26,12 +26,17 @@ lacking() {
     exit 4
 }
 
-# home: what HOME says or should; rustup and cargo keep their files there.
+# writable_home NAME: a home that can be written to, where cargo or rustup must write and NAME names no other folder.
+writable_home() {
+    [[ ${!1:-} || -w $HOME ]] ||
+        lacking "please set HOME, or $1: this user may not write to $HOME, and Rust keeps its files there"
+}
+
+# home: what HOME says or should; cargo keeps its files there.
 home() {
     # A tilde means the user's entry in passwd only where HOME is not set.
     [[ ${HOME:-} ]] || { unset HOME; HOME=~; }
-    [[ -w $HOME || (${CARGO_HOME:-} && ${RUSTUP_HOME:-}) ]] ||
-        lacking "please set HOME: this user may not write to $HOME, and Rust keeps its files there"
+    writable_home CARGO_HOME
     export HOME
     # Where rustup's installer puts it, which shells that were open then do not know.
     local bin=${CARGO_HOME:-$HOME/.cargo}/bin
@@ -121,6 +126,7 @@ rustup_ready() {
 
 rustup_install() {
     command -v rustup >/dev/null || return 1
+    writable_home RUSTUP_HOME
     say "rustup toolchain install $channel: what rust-toolchain.toml pins"
     local log
     log=$(mktemp)
@@ -136,6 +142,7 @@ rustup_install() {
 # Rustup's own package, which newer Debians and Ubuntus have. Where another package stands in its way that stays.
 rustup_package() {
     ! command -v rustup >/dev/null && may_install && known rustup || return 1
+    writable_home RUSTUP_HOME
     (packages "rustup, which installs the Rust that rust-toolchain.toml pins" rustup)
 }
 

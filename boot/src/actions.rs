@@ -36,7 +36,7 @@ pub fn main(words: Vec<OsString>) -> Status {
 
 /// The environment variable by which `run.sh` and `boot/runner.sh` name the user's current folder: they start cargo in
 /// the checkout, and the paths that the user names are meant from elsewhere.
-const CURRENT_DIR: &str = "VMALLOC_CURRENT_DIR";
+pub const CURRENT_DIR: &str = "VMALLOC_CURRENT_DIR";
 
 fn go_to_the_user() -> Result<()> {
     match env::var_os(CURRENT_DIR) {

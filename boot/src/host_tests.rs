@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use crate::actions;
 use crate::cargo::Executable;
 use crate::patience::Limit;
 use crate::serial::Output;
@@ -30,7 +31,8 @@ pub struct Report {
 pub fn run(program: &Executable, filter: Option<&str>, limit: Limit) -> Result<(Report, Duration)> {
     let mut command = Command::new(&program.path);
     command.args(filter).current_dir(&program.package).env("CARGO_MANIFEST_DIR", &program.package);
-    command.stdin(Stdio::null());
+    // The programs that tests start are started by no user.
+    command.env_remove(actions::CURRENT_DIR).stdin(Stdio::null());
     let mut text = Vec::new();
     let end = session::run(command, None, limit, &mut |output| {
         if let Output::Text(bytes) = output {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::cargo;
 use crate::judge::{Judge, Purpose, Verdict};
-use crate::scratch::Scratch;
+use crate::scratch::{self, Scratch};
 use crate::serial::{Lines, Output, Plain};
 use crate::session::End;
 use crate::status::{Doing, Result, Status};
@@ -25,6 +25,8 @@ pub struct Witness {
     begun: PathBuf,
     /// Where it is kept then.
     kept: PathBuf,
+    /// Something has been seen that nobody has judged.
+    unjudged: bool,
     _folder: Scratch,
 }
 
@@ -38,11 +40,11 @@ impl Witness {
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let logs = cargo::target_folder("logs")?;
         let folder = Scratch::within(&logs)?;
-        let name = format!("machine-{}-{number}.log", std::process::id());
+        let name = format!("machine-{}-{number}.{}", std::process::id(), scratch::LOG);
         let (begun, kept) = (folder.path().join(&name), logs.join(name));
         let log = File::create(&begun).doing(format_args!("make the log {}", begun.display()))?;
         let (judge, lines, plain) = (Judge::new(purpose), Lines::default(), Plain::default());
-        Ok(Self { judge, lines, plain, log, begun, kept, _folder: folder })
+        Ok(Self { judge, lines, plain, log, begun, kept, unjudged: false, _folder: folder })
     }
 
     /// Sees the next piece. Gives its text, without what only a terminal needs; empty for a record.
@@ -77,6 +79,7 @@ impl Witness {
         let judge = &mut self.judge;
         self.lines.finish(&mut |line| judge.line(line));
         self.note(end.stderr.as_bytes());
+        self.unjudged = false;
         self.judge.verdict(end.how)
     }
 
@@ -95,6 +98,10 @@ impl Witness {
         for complaint in &verdict.complaints {
             eprintln!("boot: {complaint}");
         }
+        self.keep();
+    }
+
+    fn keep(&self) {
         match fs::rename(&self.begun, &self.kept) {
             Ok(()) => {
                 let path = env::current_dir().ok().and_then(|here| self.kept.strip_prefix(here).ok());
@@ -107,6 +114,16 @@ impl Witness {
 
     /// A log that cannot be written must not end the machine it tells of.
     fn note(&mut self, text: &[u8]) {
+        self.unjudged = true;
         let _ = self.log.write_all(text);
+    }
+}
+
+/// Keeps the log of a run that a signal ended, perhaps because the machine hung.
+impl Drop for Witness {
+    fn drop(&mut self) {
+        if self.unjudged {
+            self.keep();
+        }
     }
 }

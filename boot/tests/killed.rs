@@ -3,6 +3,8 @@
 //! The machines stop before their first instruction (`-S`), so that none ends by itself, or takes anything from
 //! others. The kernels are files of any content.
 
+mod scripts;
+
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::net::UnixStream;
@@ -13,6 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use scripts::write_script;
 use tempfile::TempDir;
 
 /// What takes longer than this does not happen.
@@ -123,4 +126,35 @@ fn the_next_run_removes_the_files_of_one_that_was_killed_and_of_no_other() {
     assert_eq!(next.program.wait().unwrap().code(), Some(124));
     assert!(!folder.exists(), "{} is still there", folder.display());
     assert!(is_alive(living.0) && living.1.is_dir(), "{} is gone, and its run is not", living.1.display());
+}
+
+/// Seen failing with a log that went with its run.
+#[test]
+fn the_log_of_a_run_that_is_interrupted_is_kept_and_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let (elf, qemu) = (folder.path().join("kernel"), folder.path().join("qemu"));
+    fs::write(&elf, "any kernel").unwrap();
+    let machine = "case $* in *virtio-blk*) echo so far; exec sleep 600 ;; *) exit 0 ;; esac";
+    write_script(
+        &qemu,
+        &format!("case $1 in --version) echo QEMU emulator version 7 ;; *) {machine} ;; esac"),
+    );
+    let mut command = Command::new(env!("CARGO_BIN_EXE_boot"));
+    command.arg("run-elf").arg(elf).args(["--accel", "tcg", "--emulator"]).arg(qemu);
+    let piped = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut program = piped.spawn().unwrap();
+    let mut seen = String::new();
+    BufReader::new(program.stdout.take().unwrap()).read_line(&mut seen).unwrap();
+    kill_process(Pid::from_child(&program), Signal::INT).unwrap();
+    let output = program.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    let log = said.lines().find_map(|line| line.strip_prefix("boot: all that the machine said is in "));
+    let log = log.unwrap_or_else(|| panic!("no log: {said}"));
+    // As it was named: from the folder that the program was started in, which is this one.
+    assert_eq!(
+        (output.status.code(), fs::read_to_string(log).unwrap().as_str()),
+        (Some(130), "so far\n"),
+        "{said}"
+    );
+    fs::remove_file(log).unwrap();
 }

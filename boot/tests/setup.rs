@@ -102,6 +102,19 @@ fn a_home_where_nothing_can_be_written_is_named_in_one_line() {
     assert_eq!((status, said.lines().count(), said.contains("nosuch")), (4, 1, true), "{said}");
 }
 
+/// Seen failing with a home asked for that only rustup would have written to.
+#[test]
+fn a_home_is_needed_by_who_writes_there_alone() {
+    let ready = "export CARGO_HOME=/; debian_ready() { true; }; toolchain; echo all there";
+    let (status, said) = Computer::new(false).run(Some("nosuch"), ready);
+    assert_eq!((status, said.as_str()), (0, "all there\n"));
+    let computer = Computer::new(false).with("bin/rustup", "echo 'error: no network'; exit 1");
+    let (status, said) =
+        computer.run(Some("nosuch"), "export CARGO_HOME=/; debian=$debian_of_test; toolchain");
+    assert_eq!((status, said.lines().count()), (4, 1), "{said}");
+    assert!(said.contains("RUSTUP_HOME") && said.contains("nosuch"), "{said}");
+}
+
 /// Seen failing with one line for everybody, of rustup's site and of Debian's six packages.
 #[test]
 fn who_is_not_root_is_told_of_rustup_first_and_of_what_root_could_do() {
