@@ -162,8 +162,8 @@ pub struct Machine {
     /// What runs the guest's instructions
     #[arg(long, value_name = "WHAT", value_enum, default_value_t = Accel::Auto)]
     pub accel: Accel,
-    /// Let the machine run no longer; a busy computer's seconds count as far as it gets them
-    /// [default: no limit for boot, otherwise 600 without a word from it]
+    /// Let the machine run no longer; a busy computer's seconds count as far as it gets them,
+    /// but 20 times as long on the wall's clock ends it [default: no limit for boot, otherwise 600 without a word from it]
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub timeout: Option<Duration>,
     /// Kernel parameters
