@@ -72,14 +72,15 @@ fn locked(path: &Path) -> io::Result<File> {
     }
 }
 
-/// Removes the folders of processes that are dead, but keeps their logs, beside the folders: who is killed cannot say
+/// Removes the folders of processes that are dead, but keeps their logs if anything is in them, beside the folders: who is killed cannot say
 /// what it saw. Who calls has the turn.
 fn remove_dead(parent: &Path) {
     let entries = fs::read_dir(parent).into_iter().flatten().filter_map(std::result::Result::ok);
     let ours = entries.filter(|entry| entry.file_name().as_encoded_bytes().starts_with(PREFIX.as_bytes()));
     for folder in ours.map(|entry| entry.path()).filter(|folder| is_dead(folder)) {
         let files = fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path());
-        for log in files.filter(|file| file.extension().is_some_and(|kind| kind == LOG)) {
+        let logs = files.filter(|file| file.extension().is_some_and(|kind| kind == LOG));
+        for log in logs.filter(|log| fs::metadata(log).is_ok_and(|about| about.len() > 0)) {
             if let Some(name) = log.file_name() {
                 let _ = fs::rename(&log, parent.join(name));
             }
@@ -114,6 +115,7 @@ mod tests {
         fs::create_dir(&folder).unwrap();
         fs::write(folder.join("orders"), "x").unwrap();
         fs::write(folder.join(format!("{name}.log")), name).unwrap();
+        fs::write(folder.join("empty.log"), "").unwrap();
         if with_lock {
             fs::write(folder.join(LOCK), "").unwrap();
         }
@@ -142,6 +144,7 @@ mod tests {
         assert!(dead.iter().all(|folder| !folder.exists()));
         assert!(alive.path().is_dir() && next.path().is_dir() && foreign.is_dir());
         assert_eq!(folders(parent), 3);
+        assert!(!parent.join("empty.log").exists());
         for name in [".run-dead", ".run-begun"] {
             assert_eq!(fs::read_to_string(parent.join(format!("{name}.log"))).unwrap(), name);
         }
