@@ -54,7 +54,7 @@ pub struct Choice {
 /// Does as the user asks if that works here; `image` is the disk of the kernel that is to run.
 ///
 /// # Errors
-/// Of status [`Status::Unfit`](crate::status::Status::Unfit) if the user asks
+/// Of status [`Status::Unfit`] if the user asks
 /// for KVM and it does not work here.
 pub fn choose(options: &cli::Machine, image: &Path) -> Result<Choice> {
     Computer::this()?.choose(options, image)
