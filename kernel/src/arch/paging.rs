@@ -4,7 +4,10 @@
 //! asks for; the direct map of all memory; and, below entries that are filled once, what vmalloc
 //! maps. Nothing is writable and executable at once. Nothing of the lower half is mapped.
 
-use super::layout::{DIRECT_MAP_END, DIRECT_MAP_START, IMAGE_MAX, IMAGE_START};
+use super::{
+    layout::{DIRECT_MAP_END, DIRECT_MAP_START, IMAGE_MAX, IMAGE_START},
+    tlb,
+};
 use crate::memory::direct_map;
 use core::{arch::asm, ops::Range};
 use vmalloc::{Frame, PAGE_SHIFT, PAGE_SIZE};
@@ -164,7 +167,8 @@ unsafe fn entry_in_use(table: Frame, slot: usize) -> PageTableEntry {
 
 /// What the tables in use map at an address of the kernel image.
 fn loader_mapping(address: u64) -> Option<(Frame, Flags)> {
-    let found = lookup(address)?;
+    // SAFETY: nobody changes the loader's tables.
+    let found = unsafe { lookup_unguarded(address) }?;
     assert_eq!(found.level, 1, "the loader maps the image by small pages");
     Some((Frame::new(found.physical >> PAGE_SHIFT), found.flags))
 }
@@ -180,11 +184,23 @@ pub struct Mapping {
     pub flags: Flags,
 }
 
-/// What the page tables in use say of an address. `None` if it is not mapped.
+/// What the page tables in use say of an address. `None` if it is not mapped, or was unmapped meanwhile. Called with no
+/// lock held, in a thread, pinned or not; not in a [`look`](tlb::look).
 pub fn lookup(address: u64) -> Option<Mapping> {
-    let mut table = root_in_use();
+    let mut found = None;
+    // SAFETY: no table that is found linked goes before the look is over.
+    tlb::look(|| found = unsafe { lookup_unguarded(address) });
+    found
+}
+
+/// [`lookup`] without a look.
+///
+/// # Safety
+/// The tables through which the address is found are not given back meanwhile, as those of the direct map never are.
+pub(crate) unsafe fn lookup_unguarded(address: u64) -> Option<Mapping> {
+    let mut table = Frame::new(Cr3::read().0.start_address().as_u64() >> PAGE_SHIFT);
     for level in (1..=4).rev() {
-        // SAFETY: the tables in use are page tables.
+        // SAFETY: the root in use is a page table, and the caller promises that those it leads to still are.
         let entry = unsafe { entry_in_use(table, index(address, level)) };
         let (physical, flags) = (entry.addr().as_u64(), entry.flags());
         if !flags.contains(Flags::PRESENT) {
@@ -196,36 +212,4 @@ pub fn lookup(address: u64) -> Option<Mapping> {
         table = Frame::new(physical >> PAGE_SHIFT);
     }
     None
-}
-
-/// Calls `visit` with the first address and the mapping of every page that the tables in use map.
-/// Returns how many tables there are. Of tables that are given back meanwhile, what it finds means nothing.
-pub fn walk(mut visit: impl FnMut(u64, Mapping)) -> usize {
-    walk_table(root_in_use(), 4, 0, &mut visit)
-}
-
-fn walk_table(table: Frame, level: u32, base: u64, visit: &mut impl FnMut(u64, Mapping)) -> usize {
-    let mut tables = 1;
-    for slot in 0..512 {
-        // SAFETY: as in `lookup`.
-        let entry = unsafe { entry_in_use(table, slot) };
-        let (physical, flags) = (entry.addr().as_u64(), entry.flags());
-        if !flags.contains(Flags::PRESENT) {
-            continue;
-        }
-        let mut address = base | (slot as u64) << (PAGE_SHIFT + 9 * (level - 1));
-        if level == 4 && slot >= 256 {
-            address |= 0xffff << 48;
-        }
-        if level == 1 || flags.contains(Flags::HUGE_PAGE) {
-            visit(address, Mapping { physical, level, flags });
-        } else if direct_map::shows(Frame::new(physical >> PAGE_SHIFT)) {
-            tables += walk_table(Frame::new(physical >> PAGE_SHIFT), level - 1, address, visit);
-        }
-    }
-    tables
-}
-
-fn root_in_use() -> Frame {
-    Frame::new(Cr3::read().0.start_address().as_u64() >> PAGE_SHIFT)
 }

@@ -1,19 +1,26 @@
 //! The machine is owned: page tables, rights, stacks, exceptions, time.
 
+use crate::page_tables::walk;
 use alloc::vec::Vec;
-use core::sync::atomic::Ordering;
-use kernel::{
-    arch::{cpu, layout, paging, tlb, tsc},
-    memory::{self, direct_map, frames},
-    threads::Builder,
+use core::{
+    iter,
+    sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
 };
-use vmalloc::{BLOCK_SIZE, Cache, PAGE_SIZE, Request};
+use kernel::{
+    arch::{
+        cpu::{self, Pin},
+        layout, paging, tlb, tsc,
+    },
+    memory::{self, direct_map, frames},
+    threads::{self, Builder, Class},
+};
+use vmalloc::{BLOCK_PAGES, BLOCK_SIZE, PAGE_SIZE, Protection, Request};
 use x86_64::structures::paging::PageTableFlags as Flags;
 
 #[test_case]
 fn nothing_is_writable_and_executable() {
     let mut pages = 0;
-    paging::walk(|address, mapping| {
+    walk(|address, mapping| {
         let executable = !mapping.flags.contains(Flags::NO_EXECUTE);
         assert!(!(executable && mapping.flags.contains(Flags::WRITABLE)), "{address:#x}: {mapping:?}");
         pages += 1;
@@ -25,7 +32,7 @@ fn nothing_is_writable_and_executable() {
 fn only_the_image_is_executable() {
     let image = layout::IMAGE_START..layout::IMAGE_START + layout::IMAGE_MAX;
     let mut code = 0;
-    paging::walk(|address, mapping| {
+    walk(|address, mapping| {
         if !mapping.flags.contains(Flags::NO_EXECUTE) {
             assert!(image.contains(&address), "{address:#x}: {mapping:?}");
             code += 1;
@@ -50,7 +57,7 @@ fn the_image_has_the_rights_of_its_segments() {
 
 #[test_case]
 fn the_lower_half_and_the_loader_are_gone() {
-    paging::walk(|address, mapping| {
+    walk(|address, mapping| {
         assert!(address >= layout::DIRECT_MAP_START, "{address:#x}: {mapping:?}");
     });
 }
@@ -58,7 +65,7 @@ fn the_lower_half_and_the_loader_are_gone() {
 #[test_case]
 fn the_direct_map_shows_each_frame_at_its_place() {
     let mut pages = 0;
-    paging::walk(|address, mapping| {
+    walk(|address, mapping| {
         if (layout::DIRECT_MAP_START..layout::DIRECT_MAP_END).contains(&address) {
             assert_eq!(mapping.physical, address - layout::DIRECT_MAP_START);
             assert!(mapping.flags.contains(Flags::WRITABLE | Flags::NO_EXECUTE | Flags::GLOBAL));
@@ -68,35 +75,62 @@ fn the_direct_map_shows_each_frame_at_its_place() {
     assert!(pages > 0);
 }
 
-/// A table may be given back while it is walked, and be somebody's data then. Seen failing (data was followed as a table by
-/// `paging`): without the look whether there is memory where an entry points to.
+/// A leaf table may be given back while a thread looks an address up in it, and be somebody's data then. Seen failing (the
+/// data was taken for a mapping) within 50 rounds, without the look around it.
 #[test_case]
-fn a_walk_survives_tables_that_go_meanwhile() {
-    /// Present, and beyond all memory.
-    const NOWHERE: u64 = 0x000f_ffff_ffff_f003;
-    const GIB: usize = 1 << 30;
-    // Some place without memory. Whole directories are its own, at least one.
-    let mut area =
-        Some(memory::vmalloc().ioremap(32 << 30, 2 * GIB, Cache::Uncached).expect("address space"));
-    let start = area.map_or(0, |area| area.as_ptr() as usize).next_multiple_of(GIB) as u64;
-    let mut taken = Vec::with_capacity(4096);
-    let tables = paging::walk(|address, _| {
-        if (start..start + GIB as u64).contains(&address)
-            && let Some(area) = area.take()
-        {
+fn a_look_up_survives_tables_that_go_meanwhile() {
+    const ROUNDS: usize = 50;
+    /// An entry that maps a page no table has.
+    const WRONG: u64 = 0x000d_ead0_0000_0003;
+    static ADDRESS: AtomicU64 = AtomicU64::new(0);
+    static LOOKS: AtomicUsize = AtomicUsize::new(0);
+    static OVER: AtomicBool = AtomicBool::new(false);
+    let here = cpu::current();
+    OVER.store(false, Ordering::Relaxed);
+    let frame = frames::take_zeroed().expect("a frame");
+    let looker = Builder::new("looker").on_cpu(here).spawn(move || {
+        while !OVER.load(Ordering::Relaxed) {
+            let found = paging::lookup(ADDRESS.load(Ordering::Relaxed)).map(|mapping| mapping.physical);
+            assert!(found.is_none_or(|physical| physical == frame.address()), "{found:x?}");
+            LOOKS.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    // On the CPU of the looker, which stands still wherever it is while this one runs.
+    let tables = Builder::new("tables").on_cpu(here).class(Class::RealTime).spawn(move || {
+        let some_looks = || {
+            let before = LOOKS.load(Ordering::Relaxed);
+            while LOOKS.load(Ordering::Relaxed) == before {
+                threads::sleep(500);
+            }
+        };
+        let mut taken = Vec::with_capacity(64);
+        for _ in 0..ROUNDS {
+            let area =
+                memory::vmalloc().vmap(&[frame; BLOCK_PAGES], Protection::ReadWrite).expect("memory enough");
+            ADDRESS.store(area.as_ptr() as u64, Ordering::Relaxed);
+            some_looks();
+            // Who is pinned does not wait for others, the looker least of all.
+            let pin = Pin::new();
             // SAFETY: mapped above, and not used.
             unsafe { memory::vmalloc().vunmap(area) }.expect("mapped");
+            memory::vmalloc().vm_unmap_aliases();
             memory::vmalloc().trim();
             frames::take(taken.capacity(), |frame| taken.push(frame));
             for &frame in &taken {
                 // SAFETY: the frame was just taken.
-                unsafe { direct_map::pointer(frame).cast::<[u64; 512]>().write([NOWHERE; 512]) };
+                unsafe { direct_map::pointer(frame).cast::<[u64; 512]>().write([WRONG; 512]) };
             }
+            drop(pin);
+            some_looks();
+            // SAFETY: taken above, and used no more.
+            unsafe { frames::give(taken.drain(..)) };
         }
     });
-    assert!(tables > 0 && area.is_none());
-    // SAFETY: taken above, and used no more.
-    unsafe { frames::give(taken.into_iter()) };
+    tables.expect("memory enough").join();
+    OVER.store(true, Ordering::Relaxed);
+    looker.expect("memory enough").join();
+    // SAFETY: taken above, and mapped nowhere any more.
+    unsafe { frames::give(iter::once(frame)) };
 }
 
 /// Filled once at boot: no CPU ever needs a fault to see a new mapping.

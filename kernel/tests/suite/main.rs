@@ -21,6 +21,7 @@ mod isolated;
 mod latency;
 mod machine;
 mod memory_map;
+mod page_tables;
 mod percpu;
 mod ram;
 mod rcu;
