@@ -5,12 +5,12 @@ use super::{failed, metered};
 use crate::{
     arch::{cpu, tlb, tsc},
     console::CommandError,
-    memory::{Experiment, direct_map, frames},
+    memory::{Experiment, Hoard},
     println,
 };
 use alloc::{format, vec::Vec};
 use core::{ptr::NonNull, sync::atomic::Ordering};
-use vmalloc::{BLOCK_SIZE, Frame, GatherPolicy, PAGE_SIZE, Policy, PurgePolicy, Request};
+use vmalloc::{BLOCK_SIZE, GatherPolicy, PAGE_SIZE, Policy, PurgePolicy, Request};
 
 /// GiB of address space, each with some blocks in which one page is mapped.
 const GIB: usize = 48;
@@ -61,7 +61,7 @@ fn free(name: &str, policy: Policy, exhausted: bool) -> Result<u64, CommandError
     let tables = instance.stats().table_frames() - before;
     // SAFETY: nobody uses the areas.
     areas.drain(..).try_for_each(|area| unsafe { instance.vfree(area) }).map_err(failed)?;
-    let hoard = exhausted.then(Hoard::take);
+    let hoard = exhausted.then(|| Hoard::take(usize::MAX));
     let before_purge = full_flushes();
     let (_, longest) = metered(|| instance.purge());
     let flushes = full_flushes() - before_purge;
@@ -81,33 +81,4 @@ fn free(name: &str, policy: Policy, exhausted: bool) -> Result<u64, CommandError
 /// Full flushes of the CPU this runs on.
 fn full_flushes() -> u64 {
     tlb::counters(cpu::current()).full.load(Ordering::Relaxed)
-}
-
-/// All free frames, in a list through the frames themselves.
-struct Hoard(Option<Frame>);
-
-impl Hoard {
-    fn take() -> Self {
-        let mut hoard = Self(None);
-        while frames::take(1, |frame| {
-            let next = hoard.0.map_or(0, Frame::number);
-            // SAFETY: the frame is ours, and the direct map shows it.
-            unsafe { direct_map::pointer(frame).cast::<u64>().write(next) };
-            hoard.0 = Some(frame);
-        }) == 1
-        {}
-        hoard
-    }
-}
-
-impl Drop for Hoard {
-    fn drop(&mut self) {
-        while let Some(frame) = self.0 {
-            // SAFETY: `take` wrote it, and nobody else has the frame.
-            let next = unsafe { direct_map::pointer(frame).cast::<u64>().read() };
-            self.0 = (next != 0).then(|| Frame::new(next));
-            // SAFETY: `take` took it, and the link was read.
-            unsafe { frames::give(core::iter::once(frame)) };
-        }
-    }
 }

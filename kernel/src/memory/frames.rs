@@ -222,7 +222,18 @@ pub fn take_zeroed() -> Option<Frame> {
 
 /// Takes a huge frame: 512 contiguous frames, aligned to their size; the first of them.
 pub fn take_huge() -> Option<Frame> {
-    contiguous(|buddy| buddy.allocate(HUGE_ORDER).map(Frame::new))
+    contiguous(allocate_huge)
+}
+
+/// Takes a huge frame if the buddy has one as things stand. Where it has not, no magazine is emptied: for callers that
+/// use small frames as well, and ask once for each block.
+pub fn take_huge_at_hand() -> Option<Frame> {
+    cpu::debug_assert_no_interrupt("frames::take_huge_at_hand");
+    allocate_huge(&mut buddy().lock())
+}
+
+fn allocate_huge(buddy: &mut Buddy<'static>) -> Option<Frame> {
+    buddy.allocate(HUGE_ORDER).map(Frame::new)
 }
 
 /// Takes a contiguous run of up to 1024 frames; the first of them. `None` also for a run of 0, or of more.

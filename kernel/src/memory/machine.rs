@@ -74,7 +74,7 @@ unsafe impl Platform for Machine {
     }
 
     fn take_huge_frame(&self) -> Option<Frame> {
-        frames::take_huge()
+        frames::take_huge_at_hand()
     }
 
     fn give_huge_frame(&self, first: Frame) {

@@ -4,6 +4,7 @@ pub mod direct_map;
 mod experiment;
 pub mod frames;
 pub mod heap;
+mod hoard;
 mod machine;
 pub mod map;
 pub mod percpu;
@@ -16,6 +17,7 @@ use crate::threads::SpawnError;
 use ::vmalloc::{AreaInfo, Kind, PAGE_SIZE};
 
 pub use experiment::Experiment;
+pub use hoard::Hoard;
 pub(crate) use machine::init_vmalloc;
 pub use machine::{Machine, try_vmalloc, vmalloc};
 

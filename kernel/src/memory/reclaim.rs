@@ -53,12 +53,19 @@ pub fn reclaim() -> bool {
     may
 }
 
-/// Another instance's allocation found no frames.
+/// Calls [`reclaim`], and answers whether there are more free frames then. What others take meanwhile hides what came.
+pub fn reclaim_some() -> bool {
+    let before = frames::free();
+    reclaim() && frames::free() > before
+}
+
+/// Another instance's allocation found no frames. Answers whether there are more now: another attempt costs a pass over
+/// all that the instance keeps.
 pub(super) struct KernelKeeps;
 
 impl PurgeNotifier for KernelKeeps {
     fn purge(&self, error: AllocError) -> bool {
-        error == AllocError::OutOfFrames && reclaim()
+        error == AllocError::OutOfFrames && reclaim_some()
     }
 }
 

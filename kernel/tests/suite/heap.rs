@@ -3,11 +3,9 @@
 use alloc::{boxed::Box, vec, vec::Vec};
 use kernel::{
     arch::layout,
-    memory::{self, frames, heap},
+    memory::{self, Hoard, frames, heap},
 };
 use vmalloc::PAGE_SIZE;
-
-use crate::frames::Hoard;
 
 #[test_case]
 fn boxes_lie_in_the_vmalloc_range_and_come_back() {
