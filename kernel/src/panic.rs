@@ -7,24 +7,21 @@ use crate::{
 };
 use core::{
     panic::PanicInfo,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::atomic::{AtomicBool, Ordering},
 };
 use protocol::{Exit, Record};
 
-/// No CPU's number.
-const NOBODY: usize = usize::MAX;
-
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
-    static PANICKED: AtomicUsize = AtomicUsize::new(NOBODY);
+    static PANICKED: AtomicBool = AtomicBool::new(false);
     x86_64::instructions::interrupts::disable();
-    let this = cpu::current();
-    match PANICKED.compare_exchange(NOBODY, this, Ordering::Relaxed, Ordering::Relaxed) {
-        Ok(_) => smp::stop_others(),
+    smp::be_the_last();
+    if PANICKED.swap(true, Ordering::Relaxed) {
         // The report itself panicked: what it printed so far must do.
-        Err(first) if first == this => power::exit(Exit::Panic),
-        Err(_) => smp::stop_this(),
+        power::exit(Exit::Panic);
     }
+    smp::stop_others();
+    let this = cpu::current();
     // SAFETY: interrupts are off, and the other CPUs have stopped.
     unsafe { serial::force_unlock() };
     serial::write_record(Record::Panic);

@@ -19,7 +19,7 @@ use core::{
     ptr::null_mut,
     sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering},
 };
-use vmalloc::{AllocError, Frame, MAX_CPUS};
+use vmalloc::{AllocError, CpuSet, Frame, MAX_CPUS};
 
 /// Bytes of the stack that a CPU starts and idles on.
 const IDLE_STACK: usize = 64 << 10;
@@ -29,6 +29,8 @@ const RESET_TIME: u64 = 10_000;
 const SECOND_CALL: u64 = 1_000;
 /// Microseconds after which a CPU that does not answer is given up.
 const START_LIMIT: u64 = 5_000_000;
+/// Microseconds after which a CPU that took its stack, and then does not arrive, is broken.
+const ARRIVAL_LIMIT: u64 = 30_000_000;
 
 /// Why a CPU was not started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,10 +172,10 @@ fn call(apic_id: u32, limit: u64, mut start: Box<Start>) -> Result<usize, (Start
             return Err((StartError::NoAnswer, unsafe { Box::from_raw(start) }));
         }
     }
-    // It has taken its stack: what is left of its way cannot fail.
-    while !arrived() {
-        core::hint::spin_loop();
-    }
+    // It has taken its stack, and cannot be given up any more: what is left of its way cannot fail.
+    let on_time = tsc::spin_until(ARRIVAL_LIMIT, arrived);
+    let seconds = ARRIVAL_LIMIT / 1_000_000;
+    assert!(on_time, "the CPU with APIC id {apic_id} took its stack and did not arrive in {seconds} seconds");
     let apart = given.clocks.ask();
     if apart > 0 {
         OUT_OF_STEP.fetch_add(1, Ordering::Relaxed);
@@ -207,20 +209,33 @@ extern "C" fn enter() -> ! {
     threads::run_cpu();
 }
 
-/// Number of CPUs that stopped for the one that panicked.
-static STOPPED: AtomicUsize = AtomicUsize::new(0);
+/// No CPU's number.
+const NOBODY: usize = usize::MAX;
+/// The CPU that ends the run.
+static ENDING: AtomicUsize = AtomicUsize::new(NOBODY);
+/// CPUs that stopped for it, a bit each: one may be told twice.
+static STOPPED: AtomicU64 = AtomicU64::new(0);
 static STOPPING: AtomicBool = AtomicBool::new(false);
 /// Microseconds that the others are given to stop.
 const STOP_LIMIT: u64 = 100_000;
 
-/// Stops all other CPUs for good, by NMIs, and waits until they have, but not for long.
-pub(crate) fn stop_others() {
+/// Makes this CPU the one that ends the run, by a panic or otherwise. If another is that already, stops this one: of two,
+/// neither would come to its last word. Called with interrupts off.
+pub(crate) fn be_the_last() {
     let this = cpu::current();
+    match ENDING.compare_exchange(NOBODY, this, Ordering::Relaxed, Ordering::Relaxed) {
+        Err(first) if first != this => stop_this(),
+        _ => {}
+    }
+}
+
+/// Stops all other CPUs for good, by NMIs, and waits until they have, but not for long. Called by the CPU that is
+/// [the last](be_the_last).
+pub(crate) fn stop_others() {
     STOPPING.store(true, Ordering::Release);
-    let others = || cpu::online().iter().filter(|&cpu| cpu != this);
-    others().for_each(apic::send_nmi);
-    let count = others().count();
-    tsc::spin_until(STOP_LIMIT, || STOPPED.load(Ordering::Acquire) >= count);
+    let others = cpu::online().without(CpuSet::from_bits(1 << cpu::current()));
+    others.iter().for_each(apic::send_nmi);
+    tsc::spin_until(STOP_LIMIT, || others.bits() & !STOPPED.load(Ordering::Acquire) == 0);
 }
 
 /// Whether a CPU stops all others.
@@ -230,6 +245,6 @@ pub(crate) fn is_stopping() -> bool {
 
 /// Stops this CPU for good, for one that calls [`stop_others`].
 pub(crate) fn stop_this() -> ! {
-    STOPPED.fetch_add(1, Ordering::Release);
+    STOPPED.fetch_or(1 << cpu::current(), Ordering::Release);
     cpu::halt();
 }

@@ -31,9 +31,11 @@ pub(crate) fn init(reset: Option<(u16, u8)>, off: Option<SoftOff>) {
 }
 
 /// Ends the machine and tells the host why, by QEMU's exit device. Without that, and on a machine that is not
-/// virtual, stops all CPUs, and switches the machine off if nothing is wrong with it. If it stays on, says so.
+/// virtual, stops all CPUs, and switches the machine off if nothing is wrong with it. If it stays on, says so. Does not
+/// end the machine where another CPU does already.
 pub fn exit(why: Exit) -> ! {
     interrupts::disable();
+    smp::be_the_last();
     // Of a real machine's ports nobody knows which device may be there.
     if cpu::is_virtual() {
         // SAFETY: the port is that of QEMU's exit device, or of none.
