@@ -4,22 +4,24 @@
 //! Source: ACPI specification 6.5, sections 5.2.9 (FADT), 5.2.11.1 (DSDT) and 5.2.12 (MADT); IA-PC HPET specification,
 //! section 3.2.4.
 
-use super::soft_off::{SoftOff, sleep_types};
+use super::{
+    cpu,
+    soft_off::{SoftOff, sleep_types},
+};
 use crate::{
-    drivers::power,
     memory::{self, direct_map},
     println,
 };
 use acpi::{
-    AcpiError, AcpiHandler, AcpiTables, HpetInfo, PhysicalMapping,
+    AcpiError, AcpiHandler, AcpiTable, AcpiTables, PhysicalMapping,
     address::{AddressSpace, GenericAddress},
     fadt::Fadt,
     madt::{Madt, MadtEntry},
+    sdt::{SdtHeader, Signature},
 };
 use alloc::vec::Vec;
-use core::ptr::NonNull;
-use protocol::Exit;
-use vmalloc::{Cache, Frame, PAGE_SHIFT, PAGE_SIZE};
+use core::{ptr::NonNull, slice};
+use vmalloc::{AllocError, Cache, Frame, PAGE_SHIFT, PAGE_SIZE};
 
 /// The flag of a processor that may be used, in entries of both kinds.
 const ENABLED: u32 = 1 << 0;
@@ -56,10 +58,11 @@ impl Platform {
         // SAFETY: promised by the caller.
         let tables = unsafe { AcpiTables::from_rsdp(Physical, rsdp as usize) }?;
         let mut platform = Self::default();
-        if let Ok(madt) = tables.find_table::<Madt>() {
-            madt.get().entries().for_each(|entry| platform.add(&entry));
+        match tables.find_table::<Madt>() {
+            Ok(madt) => madt.get().entries().for_each(|entry| platform.add(&entry)),
+            Err(error) => println!("no other CPUs: the firmware's table of them: {error:?}"),
         }
-        platform.hpet = HpetInfo::new(&tables).ok().map(|hpet| hpet.base_address as u64);
+        platform.hpet = tables.find_table::<HpetTable>().ok().and_then(|table| table.registers());
         if let Ok(fadt) = tables.find_table::<Fadt>() {
             platform.pm_timer = fadt.pm_timer_block().ok().flatten().and_then(port);
             let by_register = { fadt.flags }.supports_system_reset_via_fadt();
@@ -89,7 +92,7 @@ fn soft_off(tables: &AcpiTables<Physical>, fadt: &Fadt) -> Option<SoftOff> {
     // SAFETY: the firmware says that the table is there.
     let mapped = unsafe { Physical.map_physical_region::<u8>(aml.address, aml.length as usize) };
     // SAFETY: so many bytes are shown while `mapped` lives, and nobody writes them.
-    let bytes = unsafe { core::slice::from_raw_parts(mapped.virtual_start().as_ptr(), aml.length as usize) };
+    let bytes = unsafe { slice::from_raw_parts(mapped.virtual_start().as_ptr(), mapped.region_length()) };
     let second = fadt.pm1b_control_block().ok().flatten();
     let handover = u16::try_from(fadt.smi_cmd_port).ok().filter(|&port| port != 0 && fadt.acpi_enable != 0);
     Some(SoftOff {
@@ -105,24 +108,53 @@ fn port(register: GenericAddress) -> Option<u16> {
     is_port.then(|| u16::try_from(register.address).ok()).flatten()
 }
 
-/// Shows the tables: in the direct map where that has them, else by `ioremap`.
+/// What is read of the HPET's table.
+#[repr(C, packed)]
+struct HpetTable {
+    header: SdtHeader,
+    _block_id: u32,
+    address_space: u8,
+    _register: [u8; 3],
+    address: u64,
+}
+
+// SAFETY: the table begins so; `show` maps as much, whatever length the header says.
+unsafe impl AcpiTable for HpetTable {
+    const SIGNATURE: Signature = Signature::HPET;
+
+    fn header(&self) -> &SdtHeader {
+        &self.header
+    }
+}
+
+impl HpetTable {
+    /// Physical address of the registers, if the table has them in memory.
+    fn registers(&self) -> Option<u64> {
+        const MEMORY: u8 = 0;
+        let is_whole = self.header.length as usize >= size_of::<Self>();
+        (is_whole && self.address_space == MEMORY).then_some(self.address)
+    }
+}
+
+/// Shows the tables: in the direct map where that has them, else by `ioremap`. What cannot be shown is shown as zeros,
+/// which are no table, and a line says so.
 #[derive(Clone)]
 struct Physical;
 
+/// Zeros in the place of a table.
+#[repr(align(4096))]
+struct Zeros([u8; PAGE_SIZE]);
+
+static NO_TABLE: Zeros = Zeros([0; PAGE_SIZE]);
+
 impl AcpiHandler for Physical {
     unsafe fn map_physical_region<T>(&self, physical: usize, size: usize) -> PhysicalMapping<Self, T> {
-        let pages = (physical >> PAGE_SHIFT)..(physical + size).div_ceil(PAGE_SIZE);
-        let bytes = if pages.clone().all(|page| direct_map::shows(Frame::new(page as u64))) {
-            let first = direct_map::pointer(Frame::new(pages.start as u64));
-            // SAFETY: the offset lies in the first page, and the direct map shows all of them.
-            unsafe { first.add(physical % PAGE_SIZE) }
-        } else {
-            match memory::vmalloc().ioremap(physical as u64, size, Cache::WriteBack) {
-                Ok(bytes) => bytes,
-                Err(error) => {
-                    println!("the firmware's table at {physical:#x} cannot be mapped: {error}");
-                    power::exit(Exit::Unfit);
-                }
+        const { assert!(size_of::<T>() <= PAGE_SIZE) };
+        let (bytes, size) = match show(physical, size.max(size_of::<T>())) {
+            Ok(bytes) => (bytes, size),
+            Err(error) => {
+                println!("the firmware's table at {physical:#x} counts as missing: {error}");
+                (NonNull::from(&NO_TABLE.0).cast(), size.min(PAGE_SIZE))
             }
         };
         // SAFETY: the bytes are shown until the mapping is dropped.
@@ -139,4 +171,18 @@ impl AcpiHandler for Physical {
             }
         }
     }
+}
+
+/// Where so many bytes at a physical address are seen.
+fn show(physical: usize, size: usize) -> Result<NonNull<u8>, AllocError> {
+    let start = physical as u64;
+    let end = start.checked_add(size as u64).filter(|&end| end <= 1 << cpu::physical_bits());
+    let end = end.ok_or(AllocError::BadPhysicalRange { start, size })?;
+    let mut pages = start >> PAGE_SHIFT..end.div_ceil(PAGE_SIZE as u64);
+    let first = pages.start;
+    if !pages.all(|page| direct_map::shows(Frame::new(page))) {
+        return memory::vmalloc().ioremap(start, size, Cache::WriteBack);
+    }
+    // SAFETY: the offset lies in the first page, and the direct map shows all of them.
+    Ok(unsafe { direct_map::pointer(Frame::new(first)).add(physical % PAGE_SIZE) })
 }
