@@ -144,7 +144,7 @@ pub fn isolated() -> CpuSet {
 ///
 /// # Errors
 /// CPU 0 is among them: what nobody asked a place for must run somewhere.
-pub fn isolate(cpus: CpuSet) -> Result<(), IsolatesBootCpu> {
+pub(crate) fn isolate(cpus: CpuSet) -> Result<(), IsolatesBootCpu> {
     if cpus.contains(0) {
         return Err(IsolatesBootCpu);
     }
@@ -154,7 +154,7 @@ pub fn isolate(cpus: CpuSet) -> Result<(), IsolatesBootCpu> {
 
 /// The boot CPU cannot be isolated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct IsolatesBootCpu;
+pub(crate) struct IsolatesBootCpu;
 
 /// Whether an interrupt handler runs on this CPU.
 #[inline]
