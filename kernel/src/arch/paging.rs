@@ -184,8 +184,8 @@ pub struct Mapping {
     pub flags: Flags,
 }
 
-/// What the page tables in use say of an address. `None` if it is not mapped, or was unmapped meanwhile. Called with no
-/// lock held, in a thread, pinned or not; not in a [`look`](tlb::look).
+/// What the page tables in use say of an address. `None` if it is not mapped, or was unmapped meanwhile. May be called
+/// anywhere once [`tlb::look`] may be.
 pub fn lookup(address: u64) -> Option<Mapping> {
     let mut found = None;
     // SAFETY: no table that is found linked goes before the look is over.

@@ -1,7 +1,7 @@
 //! The machine is owned: page tables, rights, stacks, exceptions, time.
 
 use crate::page_tables::walk;
-use alloc::vec::Vec;
+use alloc::{vec, vec::Vec};
 use core::{
     iter,
     sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
@@ -76,10 +76,12 @@ fn the_direct_map_shows_each_frame_at_its_place() {
 }
 
 /// A leaf table may be given back while a thread looks an address up in it, and be somebody's data then. Seen failing (the
-/// data was taken for a mapping) within 50 rounds, without the look around it.
+/// data was taken for a mapping) in each of 3 runs without the look around it.
 #[test_case]
 fn a_look_up_survives_tables_that_go_meanwhile() {
     const ROUNDS: usize = 50;
+    /// More than a CPU has in reserve when they come back.
+    const TABLES: usize = 20;
     /// An entry that maps a page no table has.
     const WRONG: u64 = 0x000d_ead0_0000_0003;
     static ADDRESS: AtomicU64 = AtomicU64::new(0);
@@ -103,18 +105,18 @@ fn a_look_up_survives_tables_that_go_meanwhile() {
                 threads::sleep(500);
             }
         };
+        let shown = vec![frame; TABLES * BLOCK_PAGES];
         let mut taken = Vec::with_capacity(64);
         for _ in 0..ROUNDS {
-            let area =
-                memory::vmalloc().vmap(&[frame; BLOCK_PAGES], Protection::ReadWrite).expect("memory enough");
-            ADDRESS.store(area.as_ptr() as u64, Ordering::Relaxed);
+            let area = memory::vmalloc().vmap(&shown, Protection::ReadWrite).expect("memory enough");
+            let last = area.as_ptr() as usize + (TABLES - 1) * BLOCK_SIZE;
+            ADDRESS.store(last as u64, Ordering::Relaxed);
             some_looks();
             // Who is pinned does not wait for others, the looker least of all.
             let pin = Pin::new();
             // SAFETY: mapped above, and not used.
             unsafe { memory::vmalloc().vunmap(area) }.expect("mapped");
             memory::vmalloc().vm_unmap_aliases();
-            memory::vmalloc().trim();
             frames::take(taken.capacity(), |frame| taken.push(frame));
             for &frame in &taken {
                 // SAFETY: the frame was just taken.
