@@ -121,6 +121,11 @@ impl<P: Platform> Vmalloc<P> {
         // Before the sum is looked at: an interrupt handler that notes more from here on has the next free look.
         compiler_fence(Ordering::SeqCst);
         self.lazy_sum.fetch_add(now & !LOOK, Ordering::Relaxed);
+        self.too_much_waits()
+    }
+
+    /// Whether more pages wait for a flush than are to.
+    pub(crate) fn too_much_waits(&self) -> bool {
         self.waiting() > signed(self.lazy_max())
     }
 
@@ -192,11 +197,15 @@ impl<P: Platform> Vmalloc<P> {
     /// Too many pages wait for a flush.
     #[cold]
     pub(crate) fn relieve(&self) {
-        if self.is_turn_freeing() {
+        // It may be this thread. Who has the turn looks when it is given.
+        if self.is_turn_freeing() && self.turn.leave_it() {
             return;
         }
         if !self.platform.wake_purger() {
-            self.try_purge();
+            // Once more if the turn was given just now.
+            if !self.try_purge() && !self.turn.leave_it() {
+                self.try_purge();
+            }
             return;
         }
         if self.policy.purge != PurgePolicy::Threshold {

@@ -36,6 +36,8 @@ pub(crate) struct Turn {
     blocks: AtomicU64,
     /// Whether who has the turn frees meanwhile.
     frees: AtomicBool,
+    /// Whether somebody found that too much waits, and left it to who has the turn.
+    missed: AtomicBool,
 }
 
 /// The number of the last purge that had begun at some moment.
@@ -50,15 +52,24 @@ impl Turn {
             finished: AtomicU64::new(0),
             blocks: AtomicU64::new(0),
             frees: AtomicBool::new(false),
+            missed: AtomicBool::new(false),
         }
     }
 
     fn take(&self) -> bool {
-        !self.busy.swap(true, Ordering::Acquire)
+        !self.busy.swap(true, Ordering::SeqCst)
     }
 
     fn give(&self) {
-        self.busy.store(false, Ordering::Release);
+        self.busy.store(false, Ordering::SeqCst);
+    }
+
+    /// Leaves it to who has the turn to look how much waits, when it is given. `false`: nobody has it any more.
+    pub fn leave_it(&self) -> bool {
+        // All in one order: if the turn is still taken here, who has it gives it later, and looks for the note after
+        // that.
+        self.missed.store(true, Ordering::SeqCst);
+        self.busy.load(Ordering::SeqCst)
     }
 }
 
@@ -89,7 +100,7 @@ impl<P: Platform> Vmalloc<P> {
             }
         }
         let done = work();
-        self.turn.give();
+        self.give_turn();
         Some(done)
     }
 
@@ -98,9 +109,23 @@ impl<P: Platform> Vmalloc<P> {
         let turn = self.turn.take();
         if turn {
             self.purge_now(Reach::Considerate);
-            self.turn.give();
+            self.give_turn();
         }
         turn
+    }
+
+    /// Gives the turn, and sees to what others left undone because it was taken.
+    fn give_turn(&self) {
+        self.turn.give();
+        // Once: if too much waits after that, the next free that counts sees it.
+        if self.turn.missed.swap(false, Ordering::SeqCst)
+            && self.too_much_waits()
+            && !self.platform.wake_purger()
+            && self.turn.take()
+        {
+            self.purge_now(Reach::Considerate);
+            self.turn.give();
+        }
     }
 
     /// Calls `work`, which may free, for who has the turn: nobody is to purge, or to wait for a purge, because of that.
@@ -136,7 +161,7 @@ impl<P: Platform> Vmalloc<P> {
                 if !self.has_purged_since(ticket) {
                     self.purge_now(reach);
                 }
-                self.turn.give();
+                self.give_turn();
                 return;
             }
             if !self.platform.pause() {
