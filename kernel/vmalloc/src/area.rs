@@ -103,7 +103,11 @@ impl<P: Platform> Vmalloc<P> {
             Err(error) if shape.wait => {
                 self.make_room(error, Shortage::of(shape, ticket), || self.try_make(shape, caller))?
             }
-            made => made?,
+            Err(error) => {
+                self.turn.note_failure();
+                return Err(error);
+            }
+            Ok(made) => made,
         };
         match NonNull::new(made as *mut u8) {
             Some(address) => Ok(address),

@@ -117,8 +117,9 @@ impl<P: Platform> Vmalloc<P> {
     /// Takes blocks that are entirely free out of use.
     pub(crate) fn close_empty_blocks(&self) {
         for pool in &self.pools {
-            // Ends: what becomes empty comes from a purge, of which there is one at a time, or was taken and not used.
-            loop {
+            // Those that were there at first: others may put back what they took and did not use.
+            let empty = pool.bins.lock(&self.platform.pin()).empty;
+            for _ in 0..empty {
                 let pin = self.platform.pin();
                 let mut bins = pool.bins.lock(&pin);
                 let number = bins.first[usize::from(EMPTY)];

@@ -133,7 +133,8 @@ impl<P: Platform> Vmalloc<P> {
         Ok(block)
     }
 
-    /// The same, but leaves the table for the caller to link, by the entry: no CPU reaches it so far.
+    /// Gives an open block a leaf table of zeros, and leaves it to the caller to link it, by the entry: no CPU reaches the
+    /// table so far.
     pub(crate) fn open_leaf(&self, number: usize) -> Result<(&Block, &AtomicU64), AllocError> {
         let (block, entry) = self.make_block(number)?;
         let frame = self.take_leaf().ok_or(AllocError::OutOfFrames)?;
@@ -179,8 +180,9 @@ impl<P: Platform> Vmalloc<P> {
     /// Gives all reserves back to the machine.
     pub(crate) fn empty_reserves(&self) {
         for reserve in &self.reserves {
-            // Ends: a CPU adds to it mostly what a purge gave back, and not as fast.
-            while let Some(leaf) = reserve.pop(&self.platform.pin()) {
+            // As many as it held at most: its CPU may add to it meanwhile.
+            for _ in 0..RESERVE_CAPACITY {
+                let Some(leaf) = reserve.pop(&self.platform.pin()) else { break };
                 self.platform.give_table(leaf);
             }
         }

@@ -17,7 +17,7 @@ use crate::{
     list::NONE,
     lock::Guard,
     pages::Pages,
-    platform::{BLOCK_PAGES, BLOCK_SHIFT, BLOCK_SIZE, PAGE_SHIFT, Platform, Table},
+    platform::{BLOCK_PAGES, BLOCK_SHIFT, BLOCK_SIZE, PAGE_SIZE, Platform, Table},
     room::Shortage,
     run::blocks_for,
     shootdown::Stamp,
@@ -74,7 +74,8 @@ impl<P: Platform> Vmalloc<P> {
         let caller = Location::caller();
         self.refuse_in_interrupt()?;
         self.check_congruent(areas, align)?;
-        let shortage = Shortage { frames: 0, ticket: self.purge_ticket() };
+        let tables = areas.iter().map(|area| blocks_for(area.size.div_ceil(PAGE_SIZE))).sum();
+        let shortage = Shortage { frames: tables, ticket: self.purge_ticket() };
         let again = || self.try_congruent(areas, align, caller);
         let made = again().or_else(|error| self.make_room(error, shortage, again));
         if self.is_traced() {
@@ -143,18 +144,21 @@ impl<P: Platform> Vmalloc<P> {
             || parts.iter().flat_map(|part| (0..part.count).map(move |index| base + part.offset + index));
         for (done, number) in blocks().enumerate() {
             if let Err(error) = self.open_congruent(number) {
-                blocks().take(done).for_each(|number| self.leave(number));
-                blocks().skip(done).for_each(|number| self.arena.free(&self.platform.pin(), number, 1));
+                blocks()
+                    .take(done + 1)
+                    .for_each(|number| self.abandon_blocks(number..number + 1, number..number + 1));
+                blocks().skip(done + 1).for_each(|number| self.arena.free(&self.platform.pin(), number, 1));
                 return Err(error);
             }
         }
+        blocks().for_each(|number| self.link_block(number));
         self.publish_congruent(base, areas, parts, caller);
         Ok(CongruentSet { base: self.address(base, 0), first: base + parts[0].offset })
     }
 
-    /// Gives a block a leaf table, and pages none of which is live.
+    /// Gives a block a leaf table, which is linked later, and pages none of which is live.
     fn open_congruent(&self, number: usize) -> Result<(), AllocError> {
-        let block = self.link_leaf(number)?;
+        let (block, _) = self.open_leaf(number)?;
         *block.pages.lock(&self.platform.pin()) = Pages::new();
         Ok(())
     }
@@ -170,8 +174,8 @@ impl<P: Platform> Vmalloc<P> {
         let number = |index: usize| parts.get(index).map_or(NONE, |part| (base + part.offset) as u32);
         for (index, (area, part)) in areas.iter().zip(parts).enumerate() {
             let first = base + part.offset;
-            let pages = area.size.div_ceil(1 << PAGE_SHIFT);
-            let slack = (pages << PAGE_SHIFT) - area.size;
+            let pages = area.size.div_ceil(PAGE_SIZE);
+            let slack = pages * PAGE_SIZE - area.size;
             let guard = Entry::guard(GuardInfo { slack, kind: Kind::Congruent, caller });
             self.run_entry(first, pages).store(guard.0, Ordering::Relaxed);
             self.block(first).previous.store(number(index.wrapping_sub(1)), Ordering::Relaxed);
@@ -272,7 +276,7 @@ impl<P: Platform> Vmalloc<P> {
     }
 }
 
-pub(crate) fn is_present(slot: &AtomicU64) -> bool {
+fn is_present(slot: &AtomicU64) -> bool {
     Entry(slot.load(Ordering::Relaxed)).is_present()
 }
 

@@ -6,14 +6,22 @@
 
 use crate::{
     AllocError, CongruentSet, PopulateError, Vmalloc,
-    area::unmap,
     block::{Block, Role},
-    congruent::{is_present, retire_present},
-    entry::{Attributes, Cache, Protection},
+    congruent::retire_present,
+    entry::{Attributes, Cache, Entry, Protection},
     platform::{BLOCK_PAGES, CpuPin, Platform},
     room::Shortage,
 };
-use core::{iter, ops::Range, sync::atomic::Ordering};
+use core::{
+    iter,
+    ops::Range,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+/// What populated pages are mapped as.
+fn attributes() -> Attributes {
+    Attributes::new(Protection::ReadWrite, Cache::WriteBack, true)
+}
 
 /// Pages of a set that lie in one block.
 struct Piece<'a> {
@@ -38,54 +46,84 @@ impl<P: Platform> Vmalloc<P> {
         if self.platform.in_interrupt() {
             return Err(PopulateError::InInterrupt);
         }
-        // What the pages keep themselves is not given back first, so it cannot be said what they lack.
-        let shortage = Shortage { frames: 0, ticket: self.purge_ticket() };
+        let ticket = self.purge_ticket();
         match self.try_populate(set, &pages) {
             Err(PopulateError::OutOfFrames) => {}
             result => return result,
         }
+        // Once nothing is kept, the pages keep nothing either.
+        let frames = self.pieces(set, &pages)?.map(|piece| piece.count).sum();
         let again = || match self.try_populate(set, &pages) {
             Err(PopulateError::OutOfFrames) => Err(AllocError::OutOfFrames),
             result => Ok(result),
         };
-        let populated = self.make_room(AllocError::OutOfFrames, shortage, again);
+        let populated = self.make_room(AllocError::OutOfFrames, Shortage { frames, ticket }, again);
         populated.unwrap_or(Err(PopulateError::OutOfFrames))
     }
 
+    /// Maps nothing before there are frames for all pages: so no CPU can have reached any of them when there are not.
     fn try_populate(&self, set: CongruentSet, pages: &Range<usize>) -> Result<(), PopulateError> {
-        for (done, piece) in self.pieces(set, pages)?.enumerate() {
-            if let Err(error) = self.populate_piece(&piece) {
-                for piece in self.pieces(set, pages)?.take(done) {
-                    self.depopulate_piece(&piece);
+        let mut waited = 0;
+        for (index, piece) in self.pieces(set, pages)?.enumerate() {
+            let (revived, error) = match self.revive_piece(&piece) {
+                Ok(count) => {
+                    waited += count;
+                    if self.supply_piece(&piece) {
+                        continue;
+                    }
+                    (index + 1, PopulateError::OutOfFrames)
                 }
-                return Err(error);
-            }
+                Err(error) => (index, error),
+            };
+            self.pieces(set, pages)?.take(revived).for_each(|piece| self.leave_piece(&piece, waited > 0));
+            return Err(error);
+        }
+        let cpu = self.platform.pin().cpu();
+        for piece in self.pieces(set, pages)? {
+            let mapped = self.refill(self.piece_entries(&piece), attributes(), cpu);
+            debug_assert!(mapped, "there is a frame for each page");
         }
         Ok(())
     }
 
-    fn populate_piece(&self, piece: &Piece<'_>) -> Result<(), PopulateError> {
-        let &Piece { block, first, count } = piece;
-        let pin = self.platform.pin();
-        let cpu = pin.cpu();
-        let waited = block.pages.lock(&pin).revive(first, count);
-        drop(pin);
+    fn piece_entries(&self, &Piece { block, first, count }: &Piece<'_>) -> &[AtomicU64] {
+        &self.small_leaf(block)[first..first + count]
+    }
+
+    /// Makes pages live none of which is: how many of them waited for a flush.
+    fn revive_piece(&self, &Piece { block, first, count }: &Piece<'_>) -> Result<usize, PopulateError> {
+        let waited = block.pages.lock(&self.platform.pin()).revive(first, count);
         let address = self.address(block.number(), first);
-        self.uncount_lazy(waited.ok_or(PopulateError::Populated { address })?);
-        let entries = &self.small_leaf(block)[first..first + count];
-        let attributes = Attributes::new(Protection::ReadWrite, Cache::WriteBack, true);
-        if self.refill(entries, attributes, cpu) {
-            return Ok(());
+        let waited = waited.ok_or(PopulateError::Populated { address })?;
+        self.uncount_lazy(waited);
+        Ok(waited)
+    }
+
+    /// Puts frames where the pages, which are not mapped, keep none. `false`: there are not enough.
+    fn supply_piece(&self, piece: &Piece<'_>) -> bool {
+        let lacks = |slot: &&AtomicU64| Entry(slot.load(Ordering::Relaxed)).quarantined_frame().is_none();
+        let missing = self.piece_entries(piece).iter().filter(lacks).count();
+        let mut empty = self.piece_entries(piece).iter().filter(lacks);
+        let taken = self.platform.take_frames(missing, |frame| {
+            if let Some(slot) = empty.next() {
+                slot.store(Entry::page(frame, attributes()).quarantined().0, Ordering::Relaxed);
+            }
+        });
+        taken == missing
+    }
+
+    /// Gives pages back that were not mapped: at once, or, where a CPU may reach one from before, after a flush.
+    fn leave_piece(&self, piece: &Piece<'_>, reached: bool) {
+        let &Piece { block, first, count } = piece;
+        if !reached {
+            self.give_kept_frames(self.piece_entries(piece));
+            return block.pages.lock(&self.platform.pin()).give(first, count);
         }
         let pin = self.platform.pin();
         let mut pages = block.pages.lock(&pin);
-        for slot in entries.iter().filter(|slot| is_present(slot)) {
-            unmap(slot);
-        }
         pages.retire(first, count);
         self.list_congruent(&pin, pages, block);
         self.count_retired(pin, count);
-        Err(PopulateError::OutOfFrames)
     }
 
     /// Takes the frames of the pages `pages` away again, in every area of a set that has some of them. They

@@ -65,7 +65,7 @@ impl<P: Platform> Vmalloc<P> {
             let inside_block = !((edge - area.start) / PAGE_SIZE).is_multiple_of(BLOCK_PAGES);
             if area.huge_pages > 0 && inside_block && edge < area.mapped_end() {
                 let number = (edge - self.range.start) >> BLOCK_SHIFT;
-                self.split_huge(number).map_err(|_| ProtectError::OutOfFrames)?;
+                self.split_huge_in_room(number).map_err(|_| ProtectError::OutOfFrames)?;
             }
         }
         Ok(())

@@ -14,7 +14,12 @@
 //! allocation that ran out makes its last attempt with the turn (`room`).
 //!
 //! Who waits for the turn waits for others' purges, each of which ends: it has the lists that it took, as long as they
-//! were then. Nobody is first in line, so a wait may be for more than one of them.
+//! were then. Or for others' last attempts, each of which is one allocation long: its frames are taken, and filled with
+//! zeros if that was asked for, so it may last as long as zeroing all memory. Whoever may not wait is refused meanwhile,
+//! or leaves undone what needs the turn. Nobody is first in line, so a wait may be for more than one of them.
+//!
+//! Who frees finds that too much waits, but does not get the turn, or is to leave it to who has it: that is noted
+//! (`missed`), and seen to by who gives the turn.
 
 use crate::{
     Vmalloc,
@@ -38,6 +43,8 @@ pub(crate) struct Turn {
     frees: AtomicBool,
     /// Whether somebody found that too much waits, and left it to who has the turn.
     missed: AtomicBool,
+    /// Attempts that failed for want of room, and what they had held is free: but for those made with the turn.
+    failures: AtomicU64,
 }
 
 /// The number of the last purge that had begun at some moment.
@@ -53,6 +60,7 @@ impl Turn {
             blocks: AtomicU64::new(0),
             frees: AtomicBool::new(false),
             missed: AtomicBool::new(false),
+            failures: AtomicU64::new(0),
         }
     }
 
@@ -62,6 +70,17 @@ impl Turn {
 
     fn give(&self) {
         self.busy.store(false, Ordering::SeqCst);
+    }
+
+    /// Notes that an attempt without the turn has failed: what it held is free again.
+    pub fn note_failure(&self) {
+        // Release: who sees the number finds what was given back.
+        self.failures.fetch_add(1, Ordering::Release);
+    }
+
+    /// Attempts without the turn that failed so far.
+    pub fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Acquire)
     }
 
     /// Leaves it to who has the turn to look how much waits, when it is given. `false`: nobody has it any more.

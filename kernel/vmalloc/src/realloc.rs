@@ -80,7 +80,9 @@ impl<P: Platform> Vmalloc<P> {
         let small = matches!(self.block(number).role(), Role::Small { .. });
         let start = Entry(self.run_entry(number, first).load(Ordering::Relaxed));
         let place = Place { number, first, small, guard_below: start.has_guard_below() };
-        let shortage = Shortage { frames: pages.saturating_sub(area.pages), ticket: self.purge_ticket() };
+        let tables = if small { 0 } else { blocks_for(pages).saturating_sub(blocks_for(area.pages)) };
+        let frames = pages.saturating_sub(area.pages) + tables;
+        let shortage = Shortage { frames, ticket: self.purge_ticket() };
         let grow_in_place = || match small {
             false => self.grow_run(place, area.pages, pages, guard),
             true if self.resize_in_place(area.start, size, caller) => Ok(()),
@@ -140,7 +142,7 @@ impl<P: Platform> Vmalloc<P> {
         let (count, kept) = (blocks_for(old), blocks_for(new));
         let last = place.number + kept - 1;
         // The guard goes where a page is: a 2 MiB page there must become small ones.
-        self.split_huge(last)?;
+        self.split_huge_in_room(last)?;
         self.set_head(place.number, count);
         self.unmark_last(place, old);
         if kept < count {
@@ -178,14 +180,15 @@ impl<P: Platform> Vmalloc<P> {
         if wanted > count {
             self.arena.allocate_at(&self.platform, end, wanted - count)?;
         }
-        if let Err(error) =
-            self.link_blocks(end, wanted - count).and_then(|()| self.fill_behind(place, old, new))
-        {
+        let added = end..place.number + wanted;
+        let opened = added.clone().try_for_each(|number| self.open_leaf(number).map(drop));
+        if let Err(error) = opened.and_then(|()| self.fill_behind(place, old, new)) {
             if wanted > count {
-                self.free_blocks(end, wanted - count, place.number + wanted);
+                self.abandon_blocks(added.clone(), added);
             }
             return Err(error);
         }
+        added.for_each(|number| self.link_block(number));
         for index in count..wanted {
             self.block(place.number + index).set_role(Role::Tail { behind: index as u32 });
         }
@@ -193,11 +196,6 @@ impl<P: Platform> Vmalloc<P> {
         self.unmark_last(place, old);
         self.set_end(place, new, guard);
         Ok(())
-    }
-
-    /// Links leaf tables under open blocks.
-    fn link_blocks(&self, first: usize, count: usize) -> Result<(), AllocError> {
-        (first..first + count).try_for_each(|number| self.link_leaf(number).map(drop))
     }
 
     /// Maps frames behind an area of `old` pages, its guard page first. On failure that is there again.
@@ -269,8 +267,18 @@ impl<P: Platform> Vmalloc<P> {
             self.give_kept_frames(core::slice::from_ref(self.page_entry(to, page)));
         }
         if let Err(error) = self.fill_pages(to, old, new, attributes) {
-            self.release_place(to, new);
+            if to.small {
+                self.release_place(to, new);
+            } else {
+                self.abandon_place(to, blocks_for(new));
+            }
             return Err(error);
+        }
+        if !to.small {
+            // A 2 MiB page that moves is its own link.
+            let tables = (to.number..to.number + blocks_for(new))
+                .filter(|&number| self.block(number).leaf(&self.platform).is_some());
+            tables.for_each(|number| self.link_block(number));
         }
         if from.guard_below {
             self.move_guard_below(from, to);
@@ -289,11 +297,14 @@ impl<P: Platform> Vmalloc<P> {
         let (below, count) = (from.below(), blocks_for(new));
         let number = self.open_run(below, count, 1, None)?;
         let to = Place { number, first: 0, small: false, ..from };
-        if let Err(error) = self.link_moved_blocks(from, old, to, count) {
-            self.free_blocks(number - below, below + count, number + count);
-            return Err(error);
-        }
+        self.open_moved_blocks(from, old, to, count).inspect_err(|_| self.abandon_place(to, count))?;
         Ok(to)
+    }
+
+    /// Gives back the blocks of a run that nothing was moved to, and none of which is linked.
+    fn abandon_place(&self, to: Place, count: usize) {
+        let end = to.number + count;
+        self.abandon_blocks(to.number..end, to.number - to.below()..end);
     }
 
     /// Sets the guard page below an area at its new place, whose entries are all unused yet, and removes it at the old.
@@ -311,9 +322,9 @@ impl<P: Platform> Vmalloc<P> {
         }
     }
 
-    /// Gives the blocks of a run that is to be moved to leaf tables, but those that will be mapped by
-    /// a 2 MiB page that moves.
-    fn link_moved_blocks(&self, from: Place, old: usize, to: Place, count: usize) -> Result<(), AllocError> {
+    /// Gives the blocks of a run that is to be moved to leaf tables, which are linked later, but those that will be
+    /// mapped by a 2 MiB page that moves.
+    fn open_moved_blocks(&self, from: Place, old: usize, to: Place, count: usize) -> Result<(), AllocError> {
         for index in 0..count {
             let moves_whole = !from.small
                 && (index + 1) * BLOCK_PAGES <= old
@@ -321,7 +332,7 @@ impl<P: Platform> Vmalloc<P> {
             if moves_whole {
                 self.make_block(to.number + index)?;
             } else {
-                self.link_leaf(to.number + index)?;
+                self.open_leaf(to.number + index)?;
             }
         }
         Ok(())

@@ -127,6 +127,14 @@ impl<P: Platform> Vmalloc<P> {
         if self.refill(&slots[old..new], attributes, cpu) {
             return true;
         }
+        if !slots[old..new].iter().any(|slot| load(slot).is_present()) {
+            // As before, but that no page keeps a frame.
+            slots[new].store(load(&slots[old]).0, Ordering::Relaxed);
+            slots[old].store(guard.0, Ordering::Relaxed);
+            self.give_kept_frames(&slots[old + 1..=new]);
+            self.give_pages(block.number(), behind, count);
+            return false;
+        }
         // Nobody was told of the pages, but a CPU may have speculated on them.
         self.cut(block, first, &slots[..=new], old, guard);
         false

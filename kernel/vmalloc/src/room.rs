@@ -2,14 +2,20 @@
 //!
 //! It applies the cheapest remedy first, and tries again after each: a purge that begins after the failure; giving
 //! back all that the instance keeps for speed (`stock`), on all CPUs; its records, which takes a grace period; asking
-//! the purge notifiers. An attempt for which there are too few frames is not made: it would take them from others only to
-//! give them back. Called with no lock held.
+//! the purge notifiers. Where it is known how many frames an attempt takes at least, it is not made with fewer: it would
+//! take them from others only to give them back. Called with no lock held.
 //!
 //! Why a refusal is right: the last attempt is made with the turn (`purge`), after a purge, and after everything was
-//! given back. Nobody else purges then, nor holds free address space to give directories or records back. So what others
-//! freed since is in the lists of what waits; if these are empty when the attempt has failed, all that was not
-//! allocated then was free, and did not do. If they are not, others may have taken what was made free, and it is done
-//! again, unless what waits could not do either. [`ROUNDS`] times: who is refused wrongly was overtaken as often in a row.
+//! given back. Nobody else purges then, nor holds free address space to give directories or records back. What others
+//! free meanwhile is in the lists of what waits; what attempts of others held that have failed meanwhile is counted
+//! (`Turn::note_failure`). If neither has changed when the attempt has failed, all else belonged to areas, or to attempts
+//! that were still under way, and what was free did not do. If one has, others may have had what was made free, and it is
+//! done again, unless what waits could not do either. [`ROUNDS`] times: who is refused wrongly was overtaken as often in
+//! a row.
+//!
+//! A failed attempt leaves nothing that waits itself: what it takes is mapped when it has all of it, and before that goes
+//! back without a flush. Only where pages that kept frames were mapped together with others that found none is there a
+//! flush to wait for; with the turn no page keeps a frame.
 
 use crate::{
     AllocError, Vmalloc,
@@ -62,6 +68,7 @@ impl<P: Platform> Vmalloc<P> {
             return Err(error);
         }
         self.overflows.fetch_add(1, Ordering::Relaxed);
+        self.turn.note_failure();
         let again = || {
             self.retries.fetch_add(1, Ordering::Relaxed);
             again()
@@ -77,6 +84,7 @@ impl<P: Platform> Vmalloc<P> {
             if !result.as_ref().is_err_and(|&error| is_shortage(error)) {
                 return result;
             }
+            self.turn.note_failure();
         }
         let error = match self.press(error, shortage.frames, &again) {
             Err(error) if is_shortage(error) => error,
@@ -86,6 +94,13 @@ impl<P: Platform> Vmalloc<P> {
             return Err(error);
         }
         self.press(error, shortage.frames, &again)
+    }
+
+    /// [Splits](Self::split_huge) a 2 MiB page, and makes room for the table if there is none.
+    pub(crate) fn split_huge_in_room(&self, number: usize) -> Result<(), AllocError> {
+        let shortage = Shortage { frames: 1, ticket: self.purge_ticket() };
+        let split = || self.split_huge(number).map(drop);
+        split().or_else(|error| self.make_room(error, shortage, split))
     }
 
     /// Gives back all that is kept, and tries again; again if others took it. Returns `error` where the caller may not
@@ -119,6 +134,9 @@ impl<P: Platform> Vmalloc<P> {
     /// The caller has the turn.
     fn press_once<T>(&self, frames: usize, again: &impl Fn() -> Result<T, AllocError>) -> Outcome<T> {
         let freed_meanwhile = self.give_back();
+        let failures = self.turn.failures();
+        let nothing_freed =
+            || freed_meanwhile == 0 && !self.anything_waits() && self.turn.failures() == failures;
         let result = if self.platform.free_frames() < frames {
             Err(AllocError::OutOfFrames)
         } else {
@@ -126,9 +144,7 @@ impl<P: Platform> Vmalloc<P> {
         };
         match result {
             Ok(made) => Outcome::Made(made),
-            Err(error) if !is_shortage(error) || (freed_meanwhile == 0 && !self.anything_waits()) => {
-                Outcome::Refused(error)
-            }
+            Err(error) if !is_shortage(error) || nothing_freed() => Outcome::Refused(error),
             Err(AllocError::OutOfFrames) if !self.may_do(frames.saturating_sub(freed_meanwhile)) => {
                 Outcome::Refused(AllocError::OutOfFrames)
             }

@@ -128,7 +128,7 @@ impl<P: Platform> Vmalloc<P> {
     }
 
     /// Maps a block that was filled.
-    fn link_block(&self, number: usize) {
+    pub(crate) fn link_block(&self, number: usize) {
         let Some(link) = self.block_entry(number) else { unreachable!("block {number} was filled") };
         let mapped = match self.block(number).link() {
             Some(table) => table,
@@ -140,7 +140,7 @@ impl<P: Platform> Vmalloc<P> {
 
     /// Gives back the blocks `all`, of which those `filled` were filled, perhaps the last of them in part, and none
     /// linked: no CPU can reach anything of them, so it needs no flush.
-    fn abandon_blocks(&self, filled: Range<usize>, all: Range<usize>) {
+    pub(crate) fn abandon_blocks(&self, filled: Range<usize>, all: Range<usize>) {
         for number in filled {
             let Some(block) = self.table.get_owned(number) else { continue };
             if let Some(leaf) = block.leaf(&self.platform) {

@@ -200,7 +200,7 @@ impl<P: Platform> Vmalloc<P> {
 
     #[inline(never)]
     fn refill_rest(&self, mut pages: &[AtomicU64], attributes: Attributes, cpu: usize) -> bool {
-        // Each turn maps a page at least.
+        // Each turn maps a page at least: frames that pages were given are mapped with those that others kept.
         while !pages.is_empty() {
             let Some(filled) = self.refill_some(pages, attributes, cpu) else { return false };
             pages = &pages[filled..];
@@ -209,8 +209,9 @@ impl<P: Platform> Vmalloc<P> {
         true
     }
 
-    /// Maps the first page, whose frame had other attributes, or all pages up to the next one that kept its
-    /// frame: how many. `None`: frames ran out.
+    /// Maps the first page, whose frame had other attributes, and says so by 1. Or gives frames to all pages up to the
+    /// next one that kept its own, to be mapped as if these had been kept: while there are not enough, no CPU reaches any
+    /// of them. `None`: frames ran out.
     fn refill_some(&self, pages: &[AtomicU64], attributes: Attributes, cpu: usize) -> Option<usize> {
         let entry = Entry(pages.first()?.load(Ordering::Relaxed));
         let kept = entry.quarantined_frame();
@@ -229,10 +230,10 @@ impl<P: Platform> Vmalloc<P> {
                 self.zero(frame);
             }
             if let Some(slot) = empty.next() {
-                slot.store(Entry::page(frame, attributes).0, Ordering::Relaxed);
+                slot.store(Entry::page(frame, attributes).quarantined().0, Ordering::Relaxed);
             }
         });
-        (taken == missing).then_some(missing)
+        (taken == missing).then_some(0)
     }
 
     /// Gives back the frames that free pages kept, and leaves their entries unused.

@@ -5,12 +5,15 @@ extern crate std;
 use crate::{
     AllocError, BLOCK_PAGES, BLOCK_SIZE, Cache, FreeError, GatherPolicy, PAGE_SIZE, Platform, Policy,
     Protection, Request, Vmalloc,
-    sim::{Machine, PageFault},
+    sim::{Machine, Moment, PageFault},
     tests::{START, address, free, instance},
     tests_calls::{protect, take, unmap},
     tests_ram::{map_ram, unmap_ram},
+    tests_room::leaked,
 };
+use core::ptr::NonNull;
 use std::{
+    boxed::Box,
     sync::atomic::{AtomicUsize, Ordering},
     vec::Vec,
 };
@@ -316,4 +319,35 @@ fn no_frame_of_a_scattered_area_is_lost() {
     drop(vmalloc);
     (&machine).give_frames(odd.into_iter());
     machine.assert_all_frames_back();
+}
+
+/// Others free more than may wait while an allocation has the turn, and nobody frees afterwards: who gives the turn sees
+/// to it. Seen failing (1536 pages wait) when a free that finds the turn taken leaves it at that.
+#[test]
+fn what_is_freed_while_an_allocation_has_the_turn_is_purged() {
+    let (machine, vmalloc) = leaked(2, 20_000, 40);
+    vmalloc.tunables().lazy_max_pages.store(512, Ordering::Relaxed);
+    machine.run_on(1);
+    let page = || address(vmalloc.vmalloc(PAGE_SIZE).expect("room"));
+    let mut areas: Vec<usize> = core::iter::repeat_with(page).take(768).collect();
+    let kept = vmalloc.vmalloc(600 * PAGE_SIZE).expect("room");
+    free(vmalloc, kept).expect("allocated");
+    vmalloc.purge();
+    machine.run_on(0);
+    let freed = &*Box::leak(Box::new(AtomicUsize::new(0)));
+    // What the run kept is needed, so the attempt that has it is made with the turn.
+    take(machine, machine.free_frames() - 20);
+    machine.at_each(Moment::Table, move || {
+        if vmalloc.is_turn_freeing() {
+            machine.run_on(1);
+            for area in areas.drain(..) {
+                free(vmalloc, NonNull::new(area as *mut u8).expect("an address")).expect("allocated");
+                freed.fetch_add(1, Ordering::Relaxed);
+            }
+            machine.run_on(0);
+        }
+    });
+    vmalloc.vmalloc(300 * PAGE_SIZE).expect("a run was kept");
+    assert_eq!(freed.load(Ordering::Relaxed), 768, "nobody else came by");
+    assert!(vmalloc.lazy_pages() <= 512, "{} pages wait", vmalloc.lazy_pages());
 }
