@@ -108,7 +108,8 @@ fn without_a_count_of_frames_a_few_attempts_are_made() {
 
 /// Every call that takes frames, with too few of them, on machines that count them and on others. What a failed attempt
 /// had is back before it is asked whether others freed anything. Seen failing (17 attempts): growth, congruent areas and
-/// populating when they map what they have before they have all; growth that lacks a table when the table is not counted.
+/// populating when they map what they have before they have all. Seen failing (1203 frames) when the tables of growth are
+/// not counted.
 #[test]
 fn every_call_that_runs_out_of_frames_is_soon_refused() {
     for hidden in [false, true] {
@@ -162,7 +163,8 @@ fn every_call_that_runs_out_of_frames_is_soon_refused() {
         for (name, left, call) in calls {
             vmalloc.trim();
             let others = take(&machine, machine.free_frames() - left);
-            let (retries, purges, _) = cost(&machine, &vmalloc, call);
+            let (retries, purges, taken) = cost(&machine, &vmalloc, call);
+            assert!(hidden || taken <= left + 50, "{name}: {taken} frames, and {left} there were");
             assert!(retries <= 2 && purges <= 2, "{name}: {retries} attempts again, {purges} purges");
             machine.check();
             (&machine).give_frames(others.into_iter());
