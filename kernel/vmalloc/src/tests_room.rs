@@ -108,7 +108,7 @@ fn without_a_count_of_frames_a_few_attempts_are_made() {
 
 /// Every call that takes frames, with too few of them, on machines that count them and on others. What a failed attempt
 /// had is back before it is asked whether others freed anything. Seen failing (17 attempts): growth, congruent areas and
-/// populating when they map what they have before they have all. Seen failing (1203 frames) when the tables of growth are
+/// populating when they map what they have before they have all. Seen failing (1201 frames) when the tables of growth are
 /// not counted.
 #[test]
 fn every_call_that_runs_out_of_frames_is_soon_refused() {
