@@ -233,8 +233,8 @@ pub unsafe trait Platform: Flusher {
 
     /// Waits a little for a purge that another thread is in, and says `true`; called again and again until the purge is
     /// over. An allocation that has run out of room keeps others from purging as long as its last attempt lasts, with
-    /// all the zeroing it was asked for: that is waited for, too. `false` at once where the caller may not wait: then what another thread's purge is needed for is refused, or
-    /// left undone.
+    /// all the zeroing it was asked for: that is waited for, too. `false` at once where the caller may not wait: then
+    /// what another thread's purge is needed for is refused, or left undone.
     ///
     /// A kernel with threads says `true` where the caller can be put off its CPU, so that the other thread runs
     /// whatever the priorities of both; with preemption or interrupts off that is not so. One with several CPUs and

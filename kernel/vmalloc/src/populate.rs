@@ -8,7 +8,7 @@ use crate::{
     AllocError, CongruentSet, PopulateError, Vmalloc,
     block::{Block, Role},
     congruent::retire_present,
-    entry::{Attributes, Cache, Entry, Protection},
+    entry::{Attributes, Cache, Protection},
     platform::{BLOCK_PAGES, CpuPin, Platform},
     room::Shortage,
 };
@@ -68,7 +68,7 @@ impl<P: Platform> Vmalloc<P> {
             let (revived, error) = match self.revive_piece(&piece) {
                 Ok(count) => {
                     waited += count;
-                    if self.supply_piece(&piece) {
+                    if self.supply(self.piece_entries(&piece), attributes()) {
                         continue;
                     }
                     (index + 1, PopulateError::OutOfFrames)
@@ -97,19 +97,6 @@ impl<P: Platform> Vmalloc<P> {
         let waited = waited.ok_or(PopulateError::Populated { address })?;
         self.uncount_lazy(waited);
         Ok(waited)
-    }
-
-    /// Puts frames where the pages, which are not mapped, keep none. `false`: there are not enough.
-    fn supply_piece(&self, piece: &Piece<'_>) -> bool {
-        let lacks = |slot: &&AtomicU64| Entry(slot.load(Ordering::Relaxed)).quarantined_frame().is_none();
-        let missing = self.piece_entries(piece).iter().filter(lacks).count();
-        let mut empty = self.piece_entries(piece).iter().filter(lacks);
-        let taken = self.platform.take_frames(missing, |frame| {
-            if let Some(slot) = empty.next() {
-                slot.store(Entry::page(frame, attributes()).quarantined().0, Ordering::Relaxed);
-            }
-        });
-        taken == missing
     }
 
     /// Gives pages back that were not mapped: at once, or, where a CPU may reach one from before, after a flush.

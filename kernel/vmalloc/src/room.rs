@@ -13,9 +13,9 @@
 //! done again, unless what waits could not do either. [`ROUNDS`] times: who is refused wrongly was overtaken as often in
 //! a row.
 //!
-//! A failed attempt leaves nothing that waits itself: what it takes is mapped when it has all of it, and before that goes
-//! back without a flush. Only where pages that kept frames were mapped together with others that found none is there a
-//! flush to wait for; with the turn no page keeps a frame.
+//! An attempt with the turn that fails leaves nothing that waits itself: what it takes it maps when it has all of it, or
+//! flushes before it gives it back. Only pages that were mapped to frames they kept would wait, and with the turn none
+//! keeps a frame.
 
 use crate::{
     AllocError, Vmalloc,

@@ -200,7 +200,7 @@ impl<P: Platform> Vmalloc<P> {
 
     #[inline(never)]
     fn refill_rest(&self, mut pages: &[AtomicU64], attributes: Attributes, cpu: usize) -> bool {
-        // Each turn maps a page at least: frames that pages were given are mapped with those that others kept.
+        // Each turn maps a page at least, or is followed by one that does.
         while !pages.is_empty() {
             let Some(filled) = self.refill_some(pages, attributes, cpu) else { return false };
             pages = &pages[filled..];
@@ -209,9 +209,9 @@ impl<P: Platform> Vmalloc<P> {
         true
     }
 
-    /// Maps the first page, whose frame had other attributes, and says so by 1. Or gives frames to all pages up to the
-    /// next one that kept its own, to be mapped as if these had been kept: while there are not enough, no CPU reaches any
-    /// of them. `None`: frames ran out.
+    /// Maps the first page, whose frame had other attributes, or all pages up to the next one that kept its
+    /// frame: how many. Or none, but has frames put into these pages, to be mapped as if they had been kept. `None`: frames
+    /// ran out.
     fn refill_some(&self, pages: &[AtomicU64], attributes: Attributes, cpu: usize) -> Option<usize> {
         let entry = Entry(pages.first()?.load(Ordering::Relaxed));
         let kept = entry.quarantined_frame();
@@ -224,7 +224,28 @@ impl<P: Platform> Vmalloc<P> {
         }
         let keeps = |slot: &&AtomicU64| Entry(slot.load(Ordering::Relaxed)).quarantined_frame().is_some();
         let missing = pages.iter().take_while(|slot| !keeps(slot)).count();
+        if self.is_turn_freeing() {
+            return self.supply(&pages[..missing], attributes).then_some(0);
+        }
         let mut empty = pages.iter();
+        let taken = self.platform.take_frames(missing, |frame| {
+            if attributes.are_zeroed() {
+                self.zero(frame);
+            }
+            if let Some(slot) = empty.next() {
+                slot.store(Entry::page(frame, attributes).0, Ordering::Relaxed);
+            }
+        });
+        (taken == missing).then_some(missing)
+    }
+
+    /// Puts frames where pages, which are not mapped, keep none. `false`: there are not enough; but no CPU can have reached
+    /// those that there were. So an allocation with the turn (`room`) leaves nothing that waits if it fails.
+    #[cold]
+    pub(crate) fn supply(&self, pages: &[AtomicU64], attributes: Attributes) -> bool {
+        let lacks = |slot: &&AtomicU64| Entry(slot.load(Ordering::Relaxed)).quarantined_frame().is_none();
+        let missing = pages.iter().filter(lacks).count();
+        let mut empty = pages.iter().filter(lacks);
         let taken = self.platform.take_frames(missing, |frame| {
             if attributes.are_zeroed() {
                 self.zero(frame);
@@ -233,7 +254,7 @@ impl<P: Platform> Vmalloc<P> {
                 slot.store(Entry::page(frame, attributes).quarantined().0, Ordering::Relaxed);
             }
         });
-        (taken == missing).then_some(0)
+        taken == missing
     }
 
     /// Gives back the frames that free pages kept, and leaves their entries unused.
