@@ -18,6 +18,7 @@ use crate::{
     entry::{Entry, GuardInfo, Kind},
     platform::{BLOCK_PAGES, Frame, PAGE_SHIFT, PAGE_SIZE, Platform},
     pool::Supply,
+    purge::Ticket,
     request::{Backing, Shape},
     room::Shortage,
     small::Claimed,
@@ -100,19 +101,30 @@ impl<P: Platform> Vmalloc<P> {
         self.refuse_in_interrupt()?;
         let ticket = self.purge_ticket();
         let made = match self.try_make(shape, caller) {
-            Err(error) if shape.wait => {
-                self.make_room(error, Shortage::of(shape, ticket), || self.try_make(shape, caller))?
-            }
-            Err(error) => {
-                self.turn.note_failure();
-                return Err(error);
-            }
             Ok(made) => made,
+            Err(error) => self.make_after(error, shape, ticket, caller)?,
         };
         match NonNull::new(made as *mut u8) {
             Some(address) => Ok(address),
             None => unreachable!("the range does not start at zero"),
         }
+    }
+
+    /// Makes an area that could not be made, unless it is not to wait.
+    #[cold]
+    #[inline(never)]
+    fn make_after(
+        &self,
+        error: AllocError,
+        shape: &Shape<'_>,
+        ticket: Ticket,
+        caller: &'static Location<'static>,
+    ) -> Result<usize, AllocError> {
+        if shape.wait {
+            return self.make_room(error, Shortage::of(shape, ticket), || self.try_make(shape, caller));
+        }
+        self.turn.note_failure();
+        Err(error)
     }
 
     #[inline]

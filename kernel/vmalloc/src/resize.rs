@@ -127,17 +127,32 @@ impl<P: Platform> Vmalloc<P> {
         if self.refill(&slots[old..new], attributes, cpu) {
             return true;
         }
-        if !slots[old..new].iter().any(|slot| load(slot).is_present()) {
-            // As before, but that no page keeps a frame.
-            slots[new].store(load(&slots[old]).0, Ordering::Relaxed);
-            slots[old].store(guard.0, Ordering::Relaxed);
-            self.give_kept_frames(&slots[old + 1..=new]);
-            self.give_pages(block.number(), behind, count);
-            return false;
-        }
-        // Nobody was told of the pages, but a CPU may have speculated on them.
-        self.cut(block, first, &slots[..=new], old, guard);
+        self.undo_extend(block, first, slots, old, new, guard);
         false
+    }
+
+    /// Gives back pages that were taken behind an area, some of which may be mapped; `guard` is the entry of its guard
+    /// page.
+    #[cold]
+    #[inline(never)]
+    fn undo_extend(
+        &self,
+        block: &Block,
+        first: usize,
+        slots: &[AtomicU64],
+        old: usize,
+        new: usize,
+        guard: Entry,
+    ) {
+        if slots[old..new].iter().any(|slot| load(slot).is_present()) {
+            // Nobody was told of the pages, but a CPU may have speculated on them.
+            return self.cut(block, first, &slots[..=new], old, guard);
+        }
+        // As before, but that no page keeps a frame.
+        slots[new].store(load(&slots[old]).0, Ordering::Relaxed);
+        slots[old].store(guard.0, Ordering::Relaxed);
+        self.give_kept_frames(&slots[old + 1..=new]);
+        self.give_pages(block.number(), first + old + 1, new - old);
     }
 
     #[inline(always)]
