@@ -30,6 +30,7 @@ mod refusals;
 mod serial;
 mod shootdown;
 mod soft_off;
+mod splits;
 mod threads;
 mod trace;
 
