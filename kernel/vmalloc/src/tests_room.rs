@@ -274,7 +274,8 @@ fn a_trim_ends_while_others_free() {
     vmalloc.trim();
 }
 
-/// The request cannot be met, though others free all the time.
+/// The request cannot be met, though others free all the time. Seen failing with 60 rounds; and with a round made
+/// whenever others have freed, though that many frames could not do.
 #[test]
 fn a_refusal_comes_while_others_free() {
     for (size, error) in [
@@ -284,11 +285,14 @@ fn a_refusal_comes_while_others_free() {
         let frames = if error == AllocError::OutOfFrames { 3000 } else { 9000 };
         let (machine, vmalloc) = leaked(2, frames, 8);
         let held = vmalloc.vmalloc(200 * PAGE_SIZE).expect("room");
+        // Something waits, so that there is a first flush.
+        free(vmalloc, vmalloc.vmalloc(PAGE_SIZE).expect("room")).expect("allocated");
         free_for_ever(machine, vmalloc, 400);
         assert_eq!(vmalloc.vmalloc(size), Err(error));
         let tally = vmalloc.tally();
         assert!(tally.retries <= 20 && tally.purges <= 40, "{tally:?}");
-        assert!(error == AllocError::OutOfAddressSpace || tally.retries <= 2, "{tally:?}");
+        let is_counted = error == AllocError::OutOfFrames;
+        assert!(!is_counted || tally.retries <= 2 && tally.purges <= 4, "{tally:?}");
         free(vmalloc, held).expect("allocated");
     }
 }

@@ -244,6 +244,28 @@ fn empty_current_blocks_of_all_cpus_serve_a_longer_area() {
     machine.assert_all_frames_back();
 }
 
+/// A mapping of a block needs one of those that other CPUs keep, in which nothing is allocated. Seen failing when
+/// `vm_map_ram` is refused at once.
+#[test]
+fn a_mapping_has_a_block_that_another_cpu_keeps() {
+    const CPUS: usize = 4;
+    let machine = Machine::new(CPUS, 9000);
+    let vmalloc = instance(&machine, CPUS);
+    for cpu in 0..CPUS {
+        machine.run_on(cpu);
+        let area = vmalloc.vmalloc(PAGE_SIZE).expect("room");
+        free(&vmalloc, area).expect("allocated");
+    }
+    vmalloc.purge();
+    let frames = take(&machine, BLOCK_PAGES);
+    let mapped = map_ram(&vmalloc, &frames).expect("nothing is allocated");
+    unmap_ram(&vmalloc, mapped, BLOCK_PAGES).expect("mapped");
+    vmalloc.vm_unmap_aliases();
+    (&machine).give_frames(frames.into_iter());
+    drop(vmalloc);
+    machine.assert_all_frames_back();
+}
+
 /// Splitting a 2 MiB page takes a table: to protect a part of it, and to cut an area inside it. Seen failing when a split
 /// that finds no frame is refused.
 #[test]
