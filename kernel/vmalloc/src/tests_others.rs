@@ -287,7 +287,7 @@ impl Work {
 /// `frame_at` marking nothing; with a wait for all posts in a CPU's mailbox instead of one's own.
 #[test]
 fn random_work_in_the_middle_of_which_others_act() {
-    for seed in 1..=8 {
+    for seed in 1..=12 {
         let (machine, vmalloc) = shared(CPUS, 10_000, BLOCKS);
         machine.refuse_grace(true);
         vmalloc.tunables().lazy_max_pages.store(2000, Ordering::Relaxed);
@@ -303,7 +303,7 @@ fn random_work_in_the_middle_of_which_others_act() {
         let work = Work { machine, vmalloc, world: Arc::new(Mutex::new(world)) };
         let others = work.clone();
         machine.interleave(move || others.act());
-        for _ in 0..1000 {
+        for _ in 0..4000 {
             work.step();
         }
         machine.end_interleaving();

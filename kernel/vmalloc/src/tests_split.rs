@@ -192,3 +192,23 @@ fn no_cpu_has_two_sizes_of_a_page_with_different_rights() {
         assert_balanced(machine, vmalloc);
     }
 }
+
+/// An idle CPU that has a translation of the 2 MiB page, as it was before that was protected, must not find small pages
+/// with the new rights when it wakes.
+///
+/// Seen failing: with idle CPUs not interrupted when a whole 2 MiB page is protected.
+#[test]
+fn an_idle_cpu_has_the_rights_of_a_page_before_it_is_split() {
+    let (machine, vmalloc) = shared(2, 32 * BLOCK_PAGES, 16);
+    let area = vmalloc.allocate(Request::new(2 * BLOCK_SIZE).huge()).expect("room");
+    load_all(machine, address(area), 2 * BLOCK_PAGES);
+    machine.sleep(1);
+    machine.interleave(|| ());
+    protect(&vmalloc, address(area), BLOCK_PAGES, Protection::ReadOnly).expect("an area");
+    protect(&vmalloc, address(area) + 5 * PAGE_SIZE, 1, Protection::ReadExecute).expect("an area");
+    machine.end_interleaving();
+    machine.wake(1);
+    machine.check();
+    free(&vmalloc, area).expect("allocated");
+    assert_balanced(machine, vmalloc);
+}
