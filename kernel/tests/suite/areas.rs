@@ -208,7 +208,7 @@ fn running_out_of_frames_is_an_error_and_loses_nothing() {
 }
 
 /// Once such a request took 6 seconds and 194 full flushes: the pages of failed attempts counted as room that a purge had
-/// made.
+/// made. Seen failing with all rounds made whatever the frames that there are.
 #[test_case]
 fn a_request_that_cannot_be_met_is_soon_refused() {
     let vmalloc = memory::vmalloc();
