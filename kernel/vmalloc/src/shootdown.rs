@@ -5,8 +5,8 @@
 //! forgotten by every CPU whose `flushed` is above the stamp: the epoch was advanced after the stamp,
 //! and the CPU read the new one before it flushed. A [`round`](Shootdown::round) advances the epoch
 //! and interrupts only CPUs that are behind. One that flushed since, whoever asked for it, is not
-//! disturbed; nor is an idle one, which catches up before it runs anything again, unless page tables are about
-//! to be given back, through which it could still walk; nor an isolated one, unless it must be.
+//! disturbed; nor is an idle one, which catches up before it runs anything again, unless even what it
+//! speculates when it wakes does harm ([`Forbid`]); nor an isolated one, unless it must be.
 //!
 //! A few pages go by mailbox (`mailbox.rs`).
 //!
