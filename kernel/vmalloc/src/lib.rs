@@ -60,131 +60,56 @@
 //! block's.
 #![no_std]
 
-mod ahead;
-#[cfg(feature = "collections")]
-mod allocator;
-mod area;
+mod areas;
 mod arena;
 mod atomic;
-mod bins;
-mod bitmap;
-mod block;
-mod block_table;
 mod blocks;
-mod congruent;
-mod counters;
-mod cpus;
-mod deferred;
-mod entry;
-mod error;
-mod flush;
-mod flusher;
-mod gather;
-mod info;
-mod kept;
-mod lazy;
-mod list;
+mod calls;
+mod inspect;
 mod lock;
-mod mailbox;
-mod map;
-mod notify;
-mod pages;
+mod page_table;
+mod pending;
 mod platform;
-mod policy;
-mod pool;
-mod populate;
-mod protect;
-mod purge;
-mod ram;
-mod read;
-mod realloc;
-mod records;
-mod request;
-mod resize;
-mod room;
-mod run;
-mod shootdown;
-#[cfg(test)]
-mod sim;
-mod slots;
-mod small;
-mod split;
-mod stats;
-mod stock;
-mod tables;
+mod pools;
+mod reclaim;
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod tests_broadcast;
-#[cfg(test)]
-mod tests_calls;
-#[cfg(test)]
-mod tests_congruent;
-#[cfg(test)]
-mod tests_failures;
-#[cfg(test)]
-mod tests_guard_below;
-#[cfg(test)]
-mod tests_interrupts;
-#[cfg(test)]
-mod tests_isolated;
-#[cfg(test)]
-mod tests_kept;
-#[cfg(test)]
-mod tests_others;
-#[cfg(test)]
-mod tests_policy;
-#[cfg(test)]
-mod tests_purge;
-#[cfg(test)]
-mod tests_ram;
-#[cfg(test)]
-mod tests_records;
-#[cfg(test)]
-mod tests_refusals;
-#[cfg(test)]
-mod tests_resize;
-#[cfg(test)]
-mod tests_room;
-#[cfg(test)]
-mod tests_split;
-#[cfg(test)]
-mod tests_stock;
-#[cfg(test)]
-mod tests_trace;
-mod trace;
+mod tlb;
+mod types;
 
-use block_table::BlockTable;
-use blocks::Reserve;
+use areas::cached::KeptRuns;
+use blocks::{open::Reserve, table::BlockTable};
 use core::{
     ops::Range,
     sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
 };
-use kept::KeptRuns;
-use lazy::{Lazy, LazySum};
+use page_table::directories;
+use pending::lazy::{Lazy, LazySum};
 use platform::PHYSICAL_BITS;
-use pool::Pool;
-use purge::Turn;
+use pools::pool::{self, Pool};
+use reclaim::{notify, purge::Turn};
 
+pub use areas::congruent::{CongruentArea, CongruentSet, MAX_CONGRUENT};
 #[cfg(feature = "collections")]
-pub use allocator::{VBox, VVec};
-pub use congruent::{CongruentArea, CongruentSet, MAX_CONGRUENT};
-pub use counters::Counters;
-pub use cpus::{CpuSet, ListError, MAX_CPUS};
-pub use entry::{Cache, Kind, Protection};
-pub use error::{AllocError, CongruentError, FreeError, NewError, PopulateError, ProtectError, ReallocError};
-pub use flusher::{Flusher, Scope};
-pub use info::AreaInfo;
-pub use notify::{MAX_NOTIFIERS, PurgeNotifier};
+pub use calls::collections::{VBox, VVec};
+pub use inspect::find::AreaInfo;
+pub use inspect::stats::{Stats, Tally};
+pub use page_table::entry::{Cache, Kind, Protection};
 pub use platform::{
     BLOCK_PAGES, BLOCK_SHIFT, BLOCK_SIZE, CpuPin, Frame, LockClass, PAGE_SHIFT, PAGE_SIZE, Platform,
     SingleCpu, Table,
 };
-pub use policy::{GatherPolicy, GuardPolicy, OverflowPolicy, Policy, PurgePolicy, SearchPolicy};
-pub use request::Request;
-pub use shootdown::{Forbid, Reach, Shootdown, Stamp};
-pub use stats::{Stats, Tally};
-pub use trace::Event;
+pub use reclaim::notify::{MAX_NOTIFIERS, PurgeNotifier};
+pub use tlb::counters::Counters;
+pub use tlb::cpus::{CpuSet, ListError, MAX_CPUS};
+pub use tlb::flusher::{Flusher, Scope};
+pub use tlb::shootdown::{Forbid, Reach, Shootdown, Stamp};
+pub use types::error::{
+    AllocError, CongruentError, FreeError, NewError, PopulateError, ProtectError, ReallocError,
+};
+pub use types::policy::{GatherPolicy, GuardPolicy, OverflowPolicy, Policy, PurgePolicy, SearchPolicy};
+pub use types::request::Request;
+pub use types::trace::Event;
 
 /// Bytes of the longest range an instance can have: 32 TiB.
 pub const MAX_RANGE: usize = arena::MAX_BLOCKS * BLOCK_SIZE;
@@ -289,7 +214,7 @@ impl<P: Platform> Vmalloc<P> {
         if !is_canonical(&range) {
             return Err(NewError::NotCanonical(range));
         }
-        tables::fill_root(&platform, range.start, range.end).ok_or(NewError::OutOfFrames)?;
+        directories::fill_root(&platform, range.start, range.end).ok_or(NewError::OutOfFrames)?;
         Ok(Self::build(platform, range, policy))
     }
 

@@ -1,6 +1,6 @@
 //! What the library asks of its machine, and the words both share.
 
-use crate::{Event, flusher::Flusher, shootdown::Shootdown};
+use crate::{Event, tlb::flusher::Flusher, tlb::shootdown::Shootdown};
 use core::{ops::Deref, panic::Location, ptr::NonNull, sync::atomic::AtomicU64};
 
 /// log2 of [`PAGE_SIZE`].

@@ -8,7 +8,7 @@
 //! For the arena alone, under its lock. Nothing here takes a lock or allocates.
 
 use crate::{
-    bitmap::starts_of_runs,
+    blocks::bitmap::starts_of_runs,
     platform::{Frame, PAGE_SIZE, Platform},
 };
 use core::{mem::size_of, ptr::NonNull};

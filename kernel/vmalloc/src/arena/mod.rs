@@ -35,7 +35,7 @@ mod top;
 use crate::{
     lock::{Lock, Locked},
     platform::{CpuPin, LockClass, Platform},
-    policy::SearchPolicy,
+    types::policy::SearchPolicy,
 };
 pub(crate) use congruent::Part;
 use core::{iter, ops::Range};

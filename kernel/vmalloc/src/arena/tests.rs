@@ -8,7 +8,7 @@ mod threads;
 use super::*;
 use crate::{
     platform::SingleCpu,
-    sim::{Machine, Random},
+    tests::machine::{Machine, Random},
 };
 use std::{vec, vec::Vec};
 

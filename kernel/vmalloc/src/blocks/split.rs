@@ -1,0 +1,109 @@
+//! Splitting the 2 MiB page of a block into 4 KiB pages of the same frames, while programs use it.
+//!
+//! The directory entry of a block goes from the 2 MiB page to a leaf table in one step, and only then is the
+//! block's descriptor told of the table:
+//!
+//! ```text
+//! descriptor: none   entry: 2 MiB page     Mapping::Huge
+//!      │  a table that nobody knows is filled; compare-and-swap of the entry; one CPU wins
+//! descriptor: none   entry: the table      Mapping::Unflushed
+//!      │  every CPU forgets the 2 MiB page
+//! descriptor: table  entry: the table      Mapping::Small
+//! ```
+//! * No dirty mark is lost. The compare-and-swap fails if a CPU, or `frame_at`, has marked the entry since the
+//!   table was filled from it, and the table is filled anew. A CPU that has the translation and has not marked it
+//!   yet walks before it writes, and so finds the table (Intel SDM 3A, 4.8).
+//! * Who looks finds the page by either way. Whoever has read the 2 MiB page's entry, and wants to change it, does
+//!   so by compare-and-swap, and looks again if that fails.
+//! * No CPU has translations of both sizes and different rights, which would be undefined (4.10.2.3): up to the
+//!   flush all entries of the table have the rights that the 2 MiB page had, and they are changed only after the
+//!   descriptor was told of the table. A second CPU that wants to split the page meanwhile makes that flush, too,
+//!   so that it need not wait for the first.
+
+use crate::{
+    AllocError, Vmalloc,
+    blocks::block::Block,
+    page_table::directories,
+    page_table::entry::Entry,
+    page_table::flush::Unflushed,
+    platform::{BLOCK_SIZE, Platform, Table},
+};
+use core::sync::atomic::{AtomicU64, Ordering};
+
+/// How a block of a run is mapped.
+pub(crate) enum Mapping<'a> {
+    /// By 4 KiB pages, in this leaf table.
+    Small(&'a Table),
+    /// By 4 KiB pages, in the leaf table that this entry links; CPUs may still have the 2 MiB page.
+    Unflushed(&'a Table, Entry),
+    /// By a 2 MiB page, or not at all if that is not present: where its entry is, and what that was a moment ago.
+    Huge(&'a AtomicU64, Entry),
+}
+
+impl<P: Platform> Vmalloc<P> {
+    /// How a block of a run is mapped now; `None` if it has no directory. For who has the block, or looks without
+    /// interrupts.
+    pub(crate) fn mapping(&self, block: &Block) -> Option<Mapping<'_>> {
+        if let Some(leaf) = block.leaf(&self.platform) {
+            return Some(Mapping::Small(leaf));
+        }
+        let slot = self.block_entry(block.number())?;
+        let entry = Entry(slot.load(Ordering::Acquire));
+        if entry.is_huge() || !entry.is_present() {
+            return Some(Mapping::Huge(slot, entry));
+        }
+        // SAFETY: a present entry that maps no 2 MiB page links a leaf table. That is unlinked after the block's
+        // role was taken away, and given back a flush later, which is not over before a look that found it.
+        let leaf = unsafe { directories::table(&self.platform, entry.frame()) };
+        Some(Mapping::Unflushed(leaf, entry))
+    }
+
+    /// The leaf table of a block of a run. A 2 MiB page is split first; when this returns, every CPU has
+    /// forgotten it.
+    pub(crate) fn split_huge(&self, number: usize) -> Result<&Table, AllocError> {
+        let block = self.block(number);
+        // Ends: each turn is one step further in the module's drawing, by this CPU or by another one.
+        loop {
+            match self.mapping(block) {
+                Some(Mapping::Small(leaf)) => return Ok(leaf),
+                Some(Mapping::Unflushed(_, link)) => self.finish_split(block, link),
+                Some(Mapping::Huge(slot, huge)) if huge.is_present() => self.replace_huge(slot, huge)?,
+                _ => unreachable!("block {number} of the run is mapped"),
+            }
+        }
+    }
+
+    /// Puts a leaf table that maps the same frames in the place of a 2 MiB page, unless another CPU does.
+    fn replace_huge(&self, slot: &AtomicU64, mut huge: Entry) -> Result<(), AllocError> {
+        let frame = self.take_leaf().ok_or(AllocError::OutOfFrames)?;
+        // SAFETY: the frame is ours: nobody knows the table before it is linked.
+        let table = unsafe { directories::table(&self.platform, frame) };
+        // Ends: the entry changes when it is marked accessed or dirty, once each, when the whole page is
+        // protected, or when it is split.
+        while huge.is_huge() {
+            for (page, small) in table.iter().enumerate() {
+                small.store(huge.small_page(page).0, Ordering::Relaxed);
+            }
+            // Release: a CPU that walks through the link finds the entries.
+            let link = Entry::table(frame).0;
+            match slot.compare_exchange(huge.0, link, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return Ok(()),
+                Err(now) => huge = Entry(now),
+            }
+        }
+        self.platform.give_table(frame);
+        Ok(())
+    }
+
+    /// Makes every CPU forget the 2 MiB page that a leaf table was linked for, then tells the block's descriptor
+    /// of the table.
+    pub(crate) fn finish_split(&self, block: &Block, link: Entry) {
+        let start = self.address(block.number(), 0);
+        // Idle CPUs too: when they wake they may load translations of the small pages by speculation.
+        Unflushed::for_speculation((), start..start + BLOCK_SIZE).flush(self);
+        // Of several who come here, one counts.
+        if block.set_split_leaf(link) {
+            self.head_of(block).count_split();
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! Finding the descriptor of a block by its number: two loads, without a lock, from any context.
+//!
+//! Descriptors stand in frames of [`PER_FRAME`], found through frames of pointers, the table's directories. Either
+//! is made when it is first needed, and goes when all of its blocks are free (`records`).
+//!
+//! Who has a block that is not free may hold its descriptor for as long as he has it. Everybody else is a
+//! [`Reader`]: pinned, or with interrupts off, from the look-up to the last use. A record is unlinked first, and
+//! freed when every CPU has had a moment without either.
+
+use crate::{
+    arena::MAX_BLOCKS,
+    blocks::block::Block,
+    platform::{CpuPin, PAGE_SIZE, Platform},
+};
+use core::{
+    ptr::{self, NonNull},
+    sync::atomic::{AtomicPtr, Ordering},
+};
+
+/// What holds up grace periods while it lives: a pin, or a look with interrupts off.
+pub(crate) trait Reader {}
+
+impl<P: CpuPin> Reader for P {}
+
+/// Descriptors in one frame.
+const PER_FRAME: usize = PAGE_SIZE / size_of::<Block>();
+/// Entries of a directory.
+const ENTRIES: usize = PAGE_SIZE / size_of::<usize>();
+
+/// A frame of descriptors.
+pub(crate) type Descriptors = [Block; PER_FRAME];
+/// A frame of pointers to those.
+pub(crate) type Directory = [AtomicPtr<Descriptors>; ENTRIES];
+
+/// Finds the descriptor of a block by its number.
+pub(crate) struct BlockTable {
+    directories: [AtomicPtr<Directory>; Self::DIRECTORIES],
+}
+
+impl BlockTable {
+    /// Directories of the largest instance.
+    pub const DIRECTORIES: usize = MAX_BLOCKS.div_ceil(Directory::BLOCKS);
+
+    pub fn new() -> Self {
+        Self { directories: [const { AtomicPtr::new(ptr::null_mut()) }; Self::DIRECTORIES] }
+    }
+
+    /// The descriptor of block `number`; `None` if it has none now: then the block is free.
+    #[inline]
+    pub fn get<'a>(&'a self, number: usize, _: &'a impl Reader) -> Option<&'a Block> {
+        self.get_owned(number)
+    }
+
+    /// The same for who has the block, and uses it no longer than he has it. `None` if it was not made yet.
+    #[inline]
+    pub fn get_owned(&self, number: usize) -> Option<&Block> {
+        let (frame, place) = split(number);
+        let directory = self.directories.get(frame / ENTRIES)?.load(Ordering::Acquire);
+        // SAFETY: a pointer in the table is null or that of an initialised record, which goes when its blocks are
+        // free and a grace period has passed since it was unlinked; the caller has one of them, or is a reader.
+        let directory = unsafe { directory.as_ref() }?;
+        let frame = directory[frame % ENTRIES].load(Ordering::Acquire);
+        // SAFETY: as above.
+        unsafe { frame.as_ref() }?.get(place)
+    }
+
+    /// The descriptor of block `number`, which the caller has, made if it is missing. `None`: no frame for it.
+    pub fn make<P: Platform>(&self, platform: &P, number: usize) -> Option<&Block> {
+        let (frame, place) = split(number);
+        let directory = self.directories.get(frame / ENTRIES)?;
+        let directory =
+            publish(platform, directory, || [const { AtomicPtr::new(ptr::null_mut()) }; ENTRIES])?;
+        let first = frame * PER_FRAME;
+        let new = || core::array::from_fn(|place| Block::new(first + place));
+        publish(platform, &directory[frame % ENTRIES], new)?.get(place)
+    }
+
+    /// The first block at or above `from` that has a descriptor, if its directory has one; else where the next
+    /// directory begins.
+    pub fn next(&self, from: usize, _: &impl Reader) -> Result<usize, usize> {
+        let frame = split(from).0;
+        let directory = self.directories.get(frame / ENTRIES).map(|slot| slot.load(Ordering::Acquire));
+        // SAFETY: as in `get_owned`.
+        let directory = directory.and_then(|directory| unsafe { directory.as_ref() });
+        let found = directory.and_then(|slots| slots[frame % ENTRIES..].iter().position(is_linked));
+        match found {
+            Some(behind) => Ok(((frame + behind) * PER_FRAME).max(from)),
+            None => Err((frame / ENTRIES + 1) * Directory::BLOCKS),
+        }
+    }
+
+    /// Frames that directory `index` and the descriptors below it take.
+    pub fn frames(&self, index: usize, _: &impl Reader) -> usize {
+        // SAFETY: as in `get_owned`.
+        let directory = unsafe { self.directories[index].load(Ordering::Acquire).as_ref() };
+        directory.map_or(0, |slots| 1 + slots.iter().filter(|slot| is_linked(slot)).count())
+    }
+
+    /// Where directory `index` is linked.
+    pub fn directory(&self, index: usize) -> &AtomicPtr<Directory> {
+        &self.directories[index]
+    }
+
+    /// Where the frames of descriptors below directory `index` are linked, with the first block of each. For
+    /// who alone unlinks directories.
+    pub fn descriptors(&self, index: usize) -> impl Iterator<Item = (&AtomicPtr<Descriptors>, usize)> {
+        // SAFETY: as in `get_owned`; nobody else unlinks it.
+        let directory = unsafe { self.directories[index].load(Ordering::Acquire).as_ref() };
+        let first = index * Directory::BLOCKS;
+        directory.into_iter().flatten().zip((first..).step_by(PER_FRAME))
+    }
+
+    /// Gives all records back.
+    pub fn release<P: Platform>(&mut self, platform: &P) {
+        for record in self.directories.iter().filter_map(Unlinked::take) {
+            // SAFETY: `&mut self` means that nobody holds a reference.
+            unsafe { record.free(platform) };
+        }
+    }
+}
+
+/// A frame of the table.
+pub(crate) trait Record {
+    /// Blocks that it tells of.
+    const BLOCKS: usize;
+
+    /// Gives the frames of other records that it links back: how many.
+    ///
+    /// # Safety
+    /// As [`Unlinked::free`].
+    unsafe fn free_below<P: Platform>(&self, platform: &P) -> usize;
+}
+
+impl Record for Descriptors {
+    const BLOCKS: usize = PER_FRAME;
+
+    unsafe fn free_below<P: Platform>(&self, _: &P) -> usize {
+        0
+    }
+}
+
+impl Record for Directory {
+    const BLOCKS: usize = PER_FRAME * ENTRIES;
+
+    unsafe fn free_below<P: Platform>(&self, platform: &P) -> usize {
+        let frames = self.iter().filter_map(Unlinked::take);
+        // SAFETY: the caller's promise: nobody holds what the directory links.
+        frames.map(|frame| unsafe { frame.free(platform) }).sum()
+    }
+}
+
+/// A record that nobody finds any more. Readers who found it before may still hold it.
+#[must_use = "it is lost unless it is linked again or freed"]
+pub(crate) struct Unlinked<'a, T> {
+    slot: &'a AtomicPtr<T>,
+    record: NonNull<T>,
+}
+
+impl<'a, T: Record> Unlinked<'a, T> {
+    /// What is linked in `slot`, if anything is. While readers may come, the caller has all its blocks: nobody
+    /// makes another one meanwhile.
+    pub fn take(slot: &'a AtomicPtr<T>) -> Option<Self> {
+        let record = NonNull::new(slot.swap(ptr::null_mut(), Ordering::AcqRel))?;
+        Some(Self { slot, record })
+    }
+
+    /// Links it again where it was.
+    pub fn relink(self) {
+        self.slot.store(self.record.as_ptr(), Ordering::Release);
+    }
+
+    /// Gives its frame back, and those of records it links: how many.
+    ///
+    /// # Safety
+    /// Nobody holds a reference to any of them: a grace period has passed since it was unlinked, and nobody has
+    /// one of its blocks but the caller.
+    pub unsafe fn free<P: Platform>(self, platform: &P) -> usize {
+        // SAFETY: published records are initialised; the caller promises that nobody holds this one or what it links.
+        let below = unsafe { self.record.as_ref().free_below(platform) };
+        platform.give_table(platform.frame_of(self.record.cast()));
+        below + 1
+    }
+}
+
+/// Which frame of descriptors block `number` has its descriptor in, and its place there. A division by
+/// 21, in one multiplication that is exact for all numbers of blocks.
+#[inline]
+fn split(number: usize) -> (usize, usize) {
+    const RECIPROCAL: u64 = (1u64 << 32).div_ceil(PER_FRAME as u64);
+    const { assert!((RECIPROCAL * PER_FRAME as u64 - (1 << 32)) * (MAX_BLOCKS as u64) < 1 << 32) };
+    let frame = ((number as u64 * RECIPROCAL) >> 32) as usize;
+    (frame, number - frame * PER_FRAME)
+}
+
+pub(crate) fn is_linked<T>(slot: &AtomicPtr<T>) -> bool {
+    !slot.load(Ordering::Acquire).is_null()
+}
+
+/// What `slot` points to, after putting a new record there if there is none: initialised first,
+/// then published by compare-and-swap, so that no other CPU finds it half made.
+fn publish<'a, T, P: Platform>(
+    platform: &P,
+    slot: &'a AtomicPtr<T>,
+    new: impl FnOnce() -> T,
+) -> Option<&'a T> {
+    const { assert!(size_of::<T>() <= PAGE_SIZE && align_of::<T>() <= PAGE_SIZE) };
+    let mut found = slot.load(Ordering::Acquire);
+    if found.is_null() {
+        let frame = platform.take_table()?;
+        let record = platform.direct_map(frame).cast::<T>();
+        // SAFETY: promises 1 and 2 of `Platform`: the frame is ours alone and mapped; it is large
+        // enough and aligned (asserted above).
+        unsafe { record.write(new()) };
+        match slot.compare_exchange(ptr::null_mut(), record.as_ptr(), Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => found = record.as_ptr(),
+            Err(other) => {
+                platform.give_table(frame);
+                found = other;
+            }
+        }
+    }
+    // SAFETY: not null, and published records are initialised. It stays while the caller has one of its blocks.
+    Some(unsafe { &*found })
+}

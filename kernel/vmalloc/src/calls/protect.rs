@@ -1,0 +1,107 @@
+//! Changing what may be done with mapped pages.
+//!
+//! Nothing needs to be put back when such an area is freed: its entries go, and whoever gets its
+//! frames next maps them anew. The machine's direct map is left alone, so what is read-only or
+//! executable here can still be written there, by code that means to.
+
+use crate::{
+    ProtectError, Vmalloc,
+    blocks::split::Mapping,
+    inspect::find::AreaInfo,
+    page_table::entry::{Entry, Kind, Protection},
+    page_table::flush::Unflushed,
+    platform::{BLOCK_PAGES, BLOCK_SHIFT, BLOCK_SIZE, PAGE_SIZE, Platform},
+};
+use core::{ptr::NonNull, sync::atomic::Ordering};
+
+impl<P: Platform> Vmalloc<P> {
+    /// Changes the protection of the pages of `size` bytes from `start`, which is page-aligned, all in
+    /// one area. When it returns, every CPU goes by the new protection. Refused in an interrupt handler.
+    ///
+    /// # Errors
+    /// See [`ProtectError`]; nothing has changed then.
+    ///
+    /// # Safety
+    /// Nobody counts on the protection the pages had, and nobody frees or resizes the area meanwhile. What is
+    /// made executable is code. Calls for parts of one area may be made at once, of one 2 MiB page too, if no two
+    /// of the parts overlap.
+    pub unsafe fn set_protection(
+        &self,
+        start: NonNull<u8>,
+        size: usize,
+        protection: Protection,
+    ) -> Result<(), ProtectError> {
+        let start = start.as_ptr() as usize;
+        if self.platform.in_interrupt() {
+            return Err(ProtectError::InInterrupt);
+        }
+        if size == 0 || !start.is_multiple_of(PAGE_SIZE) {
+            return Err(ProtectError::BadRange { start, size });
+        }
+        let area = self.find_area(start).filter(|area| (area.start..area.mapped_end()).contains(&start));
+        let area = area.ok_or(ProtectError::NotAllocated { address: start })?;
+        if area.kind == Kind::Congruent {
+            return Err(ProtectError::WrongKind { area });
+        }
+        let pages = size.div_ceil(PAGE_SIZE);
+        if pages > (area.mapped_end() - start) / PAGE_SIZE {
+            return Err(ProtectError::BehindArea { area });
+        }
+        let end = start + pages * PAGE_SIZE;
+        self.split_ends(&area, start, end)?;
+        let mut at = start;
+        while at < end {
+            at = self.protect_block(at, end, protection);
+        }
+        // A 2 MiB page may be split next, and its small pages have the new rights from the beginning.
+        let unflushed = if area.huge_pages > 0 { Unflushed::for_speculation } else { Unflushed::new };
+        unflushed((), start..end).flush(self);
+        Ok(())
+    }
+
+    /// Splits the 2 MiB pages that the range covers only in part.
+    fn split_ends(&self, area: &AreaInfo, start: usize, end: usize) -> Result<(), ProtectError> {
+        for edge in [start, end] {
+            let inside_block = !((edge - area.start) / PAGE_SIZE).is_multiple_of(BLOCK_PAGES);
+            if area.huge_pages > 0 && inside_block && edge < area.mapped_end() {
+                let number = (edge - self.range.start) >> BLOCK_SHIFT;
+                self.split_huge_in_room(number).map_err(|_| ProtectError::OutOfFrames)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Changes the protection of the pages from `start` on that are in one block: the first address behind.
+    ///
+    /// Each entry is changed in one step: a CPU that writes, or `frame_at`, may mark it dirty meanwhile.
+    fn protect_block(&self, start: usize, end: usize, protection: Protection) -> usize {
+        let number = (start - self.range.start) >> BLOCK_SHIFT;
+        let end = end.min(self.address(number + 1, 0));
+        let block = self.block(number);
+        // Ends: another CPU may split the block once, or protect all of it, each time it goes around.
+        loop {
+            match self.mapping(block) {
+                Some(Mapping::Small(leaf)) => {
+                    let first = start / PAGE_SIZE % BLOCK_PAGES;
+                    for slot in &leaf[first..first + (end - start) / PAGE_SIZE] {
+                        let protected = |entry| Some(Entry(entry).protected(protection).0);
+                        let _ = slot.fetch_update(Ordering::Relaxed, Ordering::Relaxed, protected);
+                    }
+                    return end;
+                }
+                // Rights differ from those of the 2 MiB page from here on.
+                Some(Mapping::Unflushed(_, link)) => self.finish_split(block, link),
+                Some(Mapping::Huge(slot, entry)) if entry.is_present() => {
+                    debug_assert_eq!(end - start, BLOCK_SIZE, "what is covered in part was split");
+                    let protected = entry.protected(protection).0;
+                    let changed =
+                        slot.compare_exchange(entry.0, protected, Ordering::Relaxed, Ordering::Relaxed);
+                    if changed.is_ok() {
+                        return end;
+                    }
+                }
+                _ => unreachable!("block {number} of the area is mapped"),
+            }
+        }
+    }
+}

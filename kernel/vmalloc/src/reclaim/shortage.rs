@@ -1,0 +1,176 @@
+//! Reclaim: the slow path of an allocation that ran out of address space or frames.
+//!
+//! It applies the cheapest remedy first, and tries again after each: a purge that begins after the failure; giving
+//! back all that the instance keeps for speed (`stock`), on all CPUs; its records, which takes a grace period; asking
+//! the purge notifiers. Where it is known how many frames an attempt takes at least, it is not made with fewer: it would
+//! take them from others only to give them back. Called with no lock held.
+//!
+//! Why a refusal is right: the last attempt is made with the turn (`purge`), after a purge, and after everything was
+//! given back. Nobody else purges then, nor holds free address space to give directories or records back. What others
+//! free meanwhile is in the lists of what waits; what attempts of others held that have failed meanwhile is counted
+//! (`Turn::note_failure`). If neither has changed when the attempt has failed, all else belonged to areas, or to attempts
+//! that were still under way, and what was free did not do. If one has, others may have had what was made free, and it is
+//! done again, unless what waits could not do either. [`ROUNDS`] times: who is refused wrongly was overtaken as often in
+//! a row.
+//!
+//! An attempt with the turn that fails leaves nothing that waits itself: what it takes it maps when it has all of it, or
+//! flushes before it gives it back. Only pages that were mapped to frames they kept would wait, and with the turn none
+//! keeps a frame.
+
+use crate::{
+    AllocError, Vmalloc,
+    areas::run::blocks_for,
+    platform::Platform,
+    reclaim::purge::Ticket,
+    tlb::shootdown::Reach,
+    types::policy::OverflowPolicy,
+    types::request::{Backing, Shape},
+};
+use core::sync::atomic::Ordering;
+
+/// How often all that is kept is given back because others, who were faster, took it. A round is lost only by a thread
+/// that does not run between its purge and its attempt while others take all there is.
+const ROUNDS: usize = 16;
+
+/// What may be tried again: how many frames it takes, and the last purge that had begun when it failed.
+#[derive(Clone, Copy)]
+pub(crate) struct Shortage {
+    /// Frames that the machine must have, at least, once nothing is kept.
+    pub frames: usize,
+    pub ticket: Ticket,
+}
+
+/// What an attempt after everything was given back came to.
+enum Outcome<T> {
+    Made(T),
+    /// Others have freed since what may do.
+    Overtaken,
+    Refused(AllocError),
+}
+
+impl Shortage {
+    /// An area of this shape was to be made.
+    pub fn of(shape: &Shape<'_>, ticket: Ticket) -> Self {
+        Self { frames: frames_for(shape), ticket }
+    }
+}
+
+impl<P: Platform> Vmalloc<P> {
+    /// Tries again what failed with `error`, after each of the things that may help.
+    #[cold]
+    pub(crate) fn make_room<T>(
+        &self,
+        error: AllocError,
+        shortage: Shortage,
+        again: impl Fn() -> Result<T, AllocError>,
+    ) -> Result<T, AllocError> {
+        if !is_shortage(error) {
+            return Err(error);
+        }
+        self.overflows.fetch_add(1, Ordering::Relaxed);
+        self.turn.note_failure();
+        let again = || {
+            self.retries.fetch_add(1, Ordering::Relaxed);
+            again()
+        };
+        if self.policy.overflow == OverflowPolicy::OnePurge {
+            self.try_purge();
+            return again();
+        }
+        let may_do = error == AllocError::OutOfAddressSpace || self.may_do(shortage.frames);
+        if may_do && self.has_purged_or_may(shortage.ticket) {
+            self.purge_since(shortage.ticket, Reach::Considerate);
+            let result = again();
+            if !result.as_ref().is_err_and(|&error| is_shortage(error)) {
+                return result;
+            }
+            self.turn.note_failure();
+        }
+        let error = match self.press(error, shortage.frames, &again) {
+            Err(error) if is_shortage(error) => error,
+            result => return result,
+        };
+        if !self.notify(error) {
+            return Err(error);
+        }
+        self.press(error, shortage.frames, &again)
+    }
+
+    /// [Splits](Self::split_huge) a 2 MiB page, and makes room for the table if there is none.
+    pub(crate) fn split_huge_in_room(&self, number: usize) -> Result<(), AllocError> {
+        let shortage = Shortage { frames: 1, ticket: self.purge_ticket() };
+        let split = || self.split_huge(number).map(drop);
+        split().or_else(|error| self.make_room(error, shortage, split))
+    }
+
+    /// Gives back all that is kept, and tries again; again if others took it. Returns `error` where the caller may not
+    /// wait for who has the turn.
+    fn press<T>(
+        &self,
+        mut error: AllocError,
+        frames: usize,
+        again: &impl Fn() -> Result<T, AllocError>,
+    ) -> Result<T, AllocError> {
+        let mut has_records = true;
+        for _ in 0..ROUNDS {
+            match self.in_turn(|| self.press_once(frames, again)) {
+                Some(Outcome::Made(made)) => return Ok(made),
+                Some(Outcome::Refused(refused)) => {
+                    error = refused;
+                    // They take a grace period, and are few: the last to go, once.
+                    let frees = error == AllocError::OutOfFrames && has_records && self.release_records() > 0;
+                    if !frees {
+                        break;
+                    }
+                    has_records = false;
+                }
+                Some(Outcome::Overtaken) => {}
+                None => break,
+            }
+        }
+        Err(error)
+    }
+
+    /// The caller has the turn.
+    fn press_once<T>(&self, frames: usize, again: &impl Fn() -> Result<T, AllocError>) -> Outcome<T> {
+        let freed_meanwhile = self.give_back();
+        let failures = self.turn.failures();
+        let nothing_freed =
+            || freed_meanwhile == 0 && !self.anything_waits() && self.turn.failures() == failures;
+        let result = if self.platform.free_frames() < frames {
+            Err(AllocError::OutOfFrames)
+        } else {
+            self.while_freeing(again)
+        };
+        match result {
+            Ok(made) => Outcome::Made(made),
+            Err(error) if !is_shortage(error) || nothing_freed() => Outcome::Refused(error),
+            Err(AllocError::OutOfFrames) if !self.may_do(frames.saturating_sub(freed_meanwhile)) => {
+                Outcome::Refused(AllocError::OutOfFrames)
+            }
+            Err(_) => Outcome::Overtaken,
+        }
+    }
+
+    /// Whether there would be so many frames once what waits is flushed.
+    fn may_do(&self, frames: usize) -> bool {
+        let waiting = usize::try_from(self.lazy_pages()).unwrap_or(0);
+        frames <= self.platform.free_frames().saturating_add(waiting)
+    }
+}
+
+/// Frames that an area of this shape needs, at least, if nothing is kept: its own, and leaf tables if it has blocks of its
+/// own.
+pub(crate) fn frames_for(shape: &Shape<'_>) -> usize {
+    let tables = if shape.fits_block() { 0 } else { blocks_for(shape.pages) };
+    match shape.backing {
+        Backing::Owned { huge: false } => shape.pages + tables,
+        Backing::Owned { huge: true } => shape.pages,
+        Backing::Frames(_) | Backing::Physical(_) => tables,
+    }
+}
+
+/// Whether more room would help.
+fn is_shortage(error: AllocError) -> bool {
+    matches!(error, AllocError::OutOfAddressSpace | AllocError::OutOfFrames)
+}

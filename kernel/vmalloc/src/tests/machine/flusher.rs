@@ -1,0 +1,95 @@
+//! How the simulated machine's CPUs forget, each for itself, in interrupts, or all by a broadcast.
+
+use super::{Machine, Moment, Tlb, others::Bar};
+use crate::{
+    CpuSet, PAGE_SIZE,
+    tlb::flusher::{Flusher, Scope},
+};
+use core::sync::atomic::Ordering;
+
+impl Machine {
+    /// Interrupts that CPUs took to flush.
+    pub fn interrupts(&self) -> usize {
+        self.state().interrupts
+    }
+
+    /// Broadcasts of pages, and of everything.
+    pub fn broadcasts(&self) -> (usize, usize) {
+        self.state().broadcasts
+    }
+}
+
+// SAFETY: 1. simulated CPUs only switch by `run_on`. 2. the TLBs are emptied under the lock that every access takes.
+// 3. `wait` asserts it. 4. nobody acts under a `Bar`, of which there may be several.
+unsafe impl Flusher for &Machine {
+    fn here(&self) -> usize {
+        self.cpu.load(Ordering::Relaxed)
+    }
+
+    fn flush_page(&self, address: usize) {
+        self.moment();
+        let mut state = self.state();
+        state.page_flushes += 1;
+        let tlb = &mut state.tlbs[self.here()];
+        tlb.forget(address);
+        tlb.forget_tables();
+    }
+
+    fn flush_all(&self) {
+        self.moment();
+        let mut state = self.state();
+        state.full_flushes += 1;
+        state.tlbs[self.here()] = Tlb::default();
+        drop(state);
+        self.happened(Moment::Flush);
+    }
+
+    fn interrupt(&self, cpus: CpuSet) {
+        let before = self.here();
+        self.state().interrupts += cpus.count();
+        for cpu in cpus.iter() {
+            let was_asleep = self.shootdown.is_idle(cpu);
+            self.wake(cpu);
+            self.run_on(cpu);
+            self.shootdown.answer(self);
+            if was_asleep {
+                self.sleep(cpu);
+            }
+        }
+        self.run_on(before);
+    }
+
+    fn wait(&self, cpu: usize, done: impl Fn() -> bool) {
+        assert!(done(), "CPU {cpu} did not flush in its interrupt");
+    }
+
+    fn uninterrupted(&self, serve: impl FnOnce()) {
+        let (_bar, _reading) = (Bar::new(), self.readers.read());
+        serve();
+    }
+
+    fn broadcasts(&self) -> bool {
+        self.broadcasts
+    }
+
+    /// Of pages: a CPU that has the way to another leaf table keeps it.
+    fn broadcast(&self, scope: Scope<'_>) {
+        assert!(self.broadcasts);
+        let mut state = self.state();
+        match scope {
+            Scope::Pages(_) => state.broadcasts.0 += 1,
+            Scope::All => state.broadcasts.1 += 1,
+        }
+        for tlb in &mut state.tlbs {
+            match scope {
+                Scope::All => *tlb = Tlb::default(),
+                Scope::Pages(ranges) => {
+                    for page in ranges.iter().flat_map(|range| range.clone().step_by(PAGE_SIZE)) {
+                        tlb.forget(page);
+                        tlb.forget_ways(page);
+                    }
+                }
+            }
+        }
+    }
+}

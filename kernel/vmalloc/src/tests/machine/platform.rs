@@ -1,0 +1,134 @@
+//! What the library asks of the simulated machine, but flushing.
+
+extern crate std;
+
+use super::{FIRST_FRAME, Frame, Machine, Moment, Pin};
+use crate::{
+    Event,
+    platform::{BLOCK_PAGES, PAGE_SIZE, Platform},
+    tlb::shootdown::Shootdown,
+};
+use core::{ptr::NonNull, sync::atomic::Ordering};
+
+// SAFETY: 1. `free` holds each frame at most once, and gives it out once. 2. `memory` lives as long as
+// the machine. 3. `take_table` clears. 4. nobody else writes the tables. 5. `flush` clears all CPUs'
+// memory under the lock that every access takes. 6. simulated CPUs only switch by `run_on`. 7. `Readers`
+// counts pins, and what runs without interrupts.
+unsafe impl<'m> Platform for &'m Machine {
+    type Pin = Pin<'m>;
+
+    fn pin(&self) -> Pin<'m> {
+        self.moment();
+        Pin(self.cpu.load(Ordering::Relaxed), self.readers.read())
+    }
+
+    fn root(&self) -> Frame {
+        self.root
+    }
+
+    fn total_frames(&self) -> usize {
+        self.frames
+    }
+
+    fn free_frames(&self) -> usize {
+        self.happened(Moment::Count);
+        if self.moments.hides_frames() { self.frames } else { Machine::free_frames(self) }
+    }
+
+    fn take_frames(&self, count: usize, mut sink: impl FnMut(Frame)) -> usize {
+        self.moment();
+        for taken in 0..count {
+            let Some(frame) = self.take() else { return taken };
+            // Whoever reads a frame it was not given zeroed finds this.
+            // SAFETY: the frame is inside `memory`, and free.
+            unsafe { self.bytes(frame).write_bytes(0xa5, PAGE_SIZE) };
+            sink(frame);
+        }
+        count
+    }
+
+    fn give_frames(&self, frames: impl Iterator<Item = Frame>) {
+        self.moment();
+        frames.for_each(|frame| self.give(frame.number()..frame.number() + 1));
+    }
+
+    fn take_huge_frame(&self) -> Option<Frame> {
+        self.moment();
+        if !self.may_allocate() {
+            return None;
+        }
+        let mut state = self.state();
+        let size = BLOCK_PAGES as u64;
+        let first = state.free.iter().copied().find(|&first| {
+            first.is_multiple_of(size) && state.free.range(first..first + size).count() == BLOCK_PAGES
+        })?;
+        (first..first + size).for_each(|frame| assert!(state.free.remove(&frame)));
+        Some(Frame::new(first))
+    }
+
+    fn give_huge_frame(&self, first: Frame) {
+        self.moment();
+        self.give(first.number()..first.number() + BLOCK_PAGES as u64);
+    }
+
+    fn take_table(&self) -> Option<Frame> {
+        self.happened(Moment::Table);
+        self.moment();
+        let frame = self.take()?;
+        // SAFETY: the frame is inside `memory`, and was free.
+        unsafe { self.bytes(frame).write_bytes(0, PAGE_SIZE) };
+        Some(frame)
+    }
+
+    fn give_table(&self, frame: Frame) {
+        self.moment();
+        self.give(frame.number()..frame.number() + 1);
+    }
+
+    fn direct_map(&self, frame: Frame) -> NonNull<u8> {
+        self.moment();
+        self.bytes(frame)
+    }
+
+    fn is_ram(&self, frame: Frame) -> bool {
+        (FIRST_FRAME..=FIRST_FRAME + self.frames as u64).contains(&frame.number())
+    }
+
+    fn physical_bits(&self) -> u32 {
+        40
+    }
+
+    fn frame_of(&self, direct: NonNull<u8>) -> Frame {
+        let offset = direct.as_ptr() as usize - self.memory.as_ptr() as usize;
+        Frame::new(FIRST_FRAME + (offset / PAGE_SIZE) as u64)
+    }
+
+    fn shootdown(&self) -> &Shootdown {
+        &self.shootdown
+    }
+
+    fn pause(&self) -> bool {
+        // Who acts in the middle of another's call does not wait for the other, nor who gives an instance back
+        // because a call failed in the middle.
+        !self.others_act() && !std::thread::panicking() && self.moments.pause()
+    }
+
+    fn wake_purger(&self) -> bool {
+        self.starved_purger.load(Ordering::Relaxed)
+    }
+
+    fn synchronize(&self) -> bool {
+        self.readers.synchronize()
+    }
+
+    fn in_interrupt(&self) -> bool {
+        self.in_interrupt.load(Ordering::Relaxed)
+    }
+
+    fn trace(&self, event: Event) {
+        if matches!(event, Event::PurgeEnd { .. }) {
+            self.happened(Moment::Purged);
+        }
+        self.events.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(event);
+    }
+}
