@@ -63,6 +63,8 @@
 mod areas;
 mod arena;
 mod atomic;
+mod base;
+mod bitmap;
 mod blocks;
 mod calls;
 mod inspect;
@@ -72,235 +74,30 @@ mod pending;
 mod platform;
 mod pools;
 mod reclaim;
+mod span;
 #[cfg(test)]
 mod tests;
 mod tlb;
 mod types;
+mod vmalloc;
 
-use areas::cached::KeptRuns;
-use blocks::{open::Reserve, table::BlockTable};
-use core::{
-    ops::Range,
-    sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
-};
-use page_table::directories;
-use pending::lazy::{Lazy, LazySum};
-use platform::PHYSICAL_BITS;
-use pools::pool::{self, Pool};
-use reclaim::{notify, purge::Turn};
-
-pub use areas::congruent::{CongruentArea, CongruentSet, MAX_CONGRUENT};
 #[cfg(feature = "collections")]
 pub use calls::collections::{VBox, VVec};
-pub use inspect::find::AreaInfo;
-pub use inspect::stats::{Stats, Tally};
-pub use page_table::entry::{Cache, Kind, Protection};
-pub use platform::{
-    BLOCK_PAGES, BLOCK_SHIFT, BLOCK_SIZE, CpuPin, Frame, LockClass, PAGE_SHIFT, PAGE_SIZE, Platform,
-    SingleCpu, Table,
+pub use platform::{CpuPin, LockClass, Platform, SingleCpu, Table};
+pub use reclaim::{MAX_NOTIFIERS, PurgeNotifier};
+pub use tlb::{Counters, CpuSet, Flusher, Forbid, ListError, MAX_CPUS, Reach, Scope, Shootdown, Stamp};
+pub use types::{
+    area::{AreaInfo, Cache, Kind, Protection},
+    congruent::{CongruentArea, CongruentSet, MAX_CONGRUENT},
+    error::{AllocError, CongruentError, FreeError, NewError, PopulateError, ProtectError, ReallocError},
+    event::Event,
+    frame::{BLOCK_PAGES, BLOCK_SHIFT, BLOCK_SIZE, Frame, PAGE_SHIFT, PAGE_SIZE},
+    policy::{GatherPolicy, GuardPolicy, OverflowPolicy, Policy, PurgePolicy, SearchPolicy},
+    request::Request,
+    stats::{Stats, Tally},
+    tunables::Tunables,
 };
-pub use reclaim::notify::{MAX_NOTIFIERS, PurgeNotifier};
-pub use tlb::counters::Counters;
-pub use tlb::cpus::{CpuSet, ListError, MAX_CPUS};
-pub use tlb::flusher::{Flusher, Scope};
-pub use tlb::shootdown::{Forbid, Reach, Shootdown, Stamp};
-pub use types::error::{
-    AllocError, CongruentError, FreeError, NewError, PopulateError, ProtectError, ReallocError,
-};
-pub use types::policy::{GatherPolicy, GuardPolicy, OverflowPolicy, Policy, PurgePolicy, SearchPolicy};
-pub use types::request::Request;
-pub use types::trace::Event;
+pub use vmalloc::Vmalloc;
 
 /// Bytes of the longest range an instance can have: 32 TiB.
 pub const MAX_RANGE: usize = arena::MAX_BLOCKS * BLOCK_SIZE;
-
-/// What may be tuned while an instance runs.
-#[derive(Debug)]
-pub struct Tunables {
-    /// Up to this many pages are flushed one by one, more by flushing everything.
-    pub single_page_flush_ceiling: AtomicUsize,
-    /// Pages that may wait for a flush before a purge is due; 0: 32 MiB of them, and as many again for
-    /// each doubling of the number of CPUs.
-    pub lazy_max_pages: AtomicUsize,
-    /// Times that many, above which purging outranks allocating: who frees then purges, or waits.
-    pub purge_priority: AtomicUsize,
-    /// Leaf tables, out of use and clean, that each CPU keeps; 16 at most.
-    pub table_reserve: AtomicUsize,
-    /// Whether [`Platform::trace`] is told what is done.
-    pub trace: AtomicBool,
-}
-
-impl Tunables {
-    const fn new() -> Self {
-        // 33 is Linux's default; see arch/x86/mm/tlb.c for how it was measured.
-        Self {
-            single_page_flush_ceiling: AtomicUsize::new(33),
-            lazy_max_pages: AtomicUsize::new(0),
-            // As Linux since 2019.
-            purge_priority: AtomicUsize::new(2),
-            table_reserve: AtomicUsize::new(8),
-            trace: AtomicBool::new(false),
-        }
-    }
-}
-
-/// A vmalloc allocator over a range of kernel virtual address space.
-pub struct Vmalloc<P: Platform> {
-    platform: P,
-    range: Range<usize>,
-    /// Pages in the range.
-    pages: usize,
-    arena: arena::Arena,
-    table: BlockTable,
-    pools: [Pool; pool::POOLS],
-    lazy: [Lazy; MAX_CPUS],
-    lazy_sum: LazySum,
-    /// Pages of areas that interrupt handlers freed, until a purge comes to them.
-    deferred_pages: AtomicUsize,
-    turn: Turn,
-    reserves: [Reserve; MAX_CPUS],
-    kept_runs: [KeptRuns; MAX_CPUS],
-    /// Blocks of runs that all CPUs keep, or will when they are flushed.
-    run_blocks: AtomicUsize,
-    /// Blocks in the pools' bins that are entirely free.
-    empty_blocks: AtomicUsize,
-    notifiers: notify::Notifiers,
-    tunables: Tunables,
-    policy: Policy,
-    /// Behind the last physical address that the CPUs have.
-    physical_end: u64,
-    /// Allocations that found no room at first.
-    overflows: AtomicU64,
-    /// Attempts that they made again.
-    retries: AtomicU64,
-}
-
-impl<P: Platform> Vmalloc<P> {
-    /// An instance over `range`, whose ends are multiples of [`BLOCK_SIZE`], which is at most
-    /// [`MAX_RANGE`] long and lies in one half of the address space.
-    ///
-    /// The top level page table entries of the range are filled now and never change again, so
-    /// page tables that copy them later need no fault to see new mappings.
-    ///
-    /// # Errors
-    /// See [`NewError`].
-    ///
-    /// # Panics
-    /// In an interrupt handler.
-    ///
-    /// # Safety
-    /// Until the instance is dropped, nobody else maps anything in the range.
-    pub unsafe fn new(platform: P, range: Range<usize>) -> Result<Self, NewError> {
-        // SAFETY: the caller's promise.
-        unsafe { Self::with_policy(platform, range, Policy::default()) }
-    }
-
-    /// As [`new`](Self::new), for experiments with other policies.
-    ///
-    /// # Errors
-    /// See [`NewError`].
-    ///
-    /// # Panics
-    /// In an interrupt handler.
-    ///
-    /// # Safety
-    /// As [`new`](Self::new).
-    pub unsafe fn with_policy(platform: P, range: Range<usize>, policy: Policy) -> Result<Self, NewError> {
-        assert!(!platform.in_interrupt(), "an instance is made in an interrupt handler");
-        let aligned = range.start.is_multiple_of(BLOCK_SIZE) && range.end.is_multiple_of(BLOCK_SIZE);
-        if !aligned || range.is_empty() || range.start == 0 || range.len() > MAX_RANGE {
-            return Err(NewError::BadRange(range));
-        }
-        if !is_canonical(&range) {
-            return Err(NewError::NotCanonical(range));
-        }
-        directories::fill_root(&platform, range.start, range.end).ok_or(NewError::OutOfFrames)?;
-        Ok(Self::build(platform, range, policy))
-    }
-
-    /// Apart from the checks: LLVM's stack probe of a frame as large as this one's destroys R11, in which
-    /// code before a prologue that was moved behind it may keep something.
-    #[inline(never)]
-    fn build(platform: P, range: Range<usize>, policy: Policy) -> Self {
-        Self {
-            arena: arena::Arena::new(range.len() / BLOCK_SIZE, policy.search),
-            table: BlockTable::new(),
-            pools: [const { Pool::new() }; pool::POOLS],
-            lazy: [const { Lazy::new() }; MAX_CPUS],
-            lazy_sum: LazySum::new(0),
-            deferred_pages: AtomicUsize::new(0),
-            turn: Turn::new(),
-            reserves: [const { Reserve::new() }; MAX_CPUS],
-            kept_runs: [const { KeptRuns::new() }; MAX_CPUS],
-            run_blocks: AtomicUsize::new(0),
-            empty_blocks: AtomicUsize::new(0),
-            notifiers: notify::Notifiers::new(),
-            tunables: Tunables::new(),
-            policy,
-            overflows: AtomicU64::new(0),
-            physical_end: 1 << platform.physical_bits().min(PHYSICAL_BITS),
-            retries: AtomicU64::new(0),
-            platform,
-            pages: range.len() / PAGE_SIZE,
-            range,
-        }
-    }
-
-    /// The range of addresses the instance allocates from.
-    pub fn range(&self) -> &Range<usize> {
-        &self.range
-    }
-
-    /// The machine under the instance.
-    pub fn platform(&self) -> &P {
-        &self.platform
-    }
-
-    /// What may be tuned while the instance runs.
-    pub fn tunables(&self) -> &Tunables {
-        &self.tunables
-    }
-
-    /// Flushes what waits, and gives back what is kept for speed: frames of free pages, empty blocks,
-    /// runs, leaf tables in reserve, directories and records of nothing. What other CPUs free meanwhile may stay, and
-    /// records do where the caller may not wait for a [grace period](Platform::synchronize). Where another thread
-    /// purges, and the caller may not wait for it, nothing happens.
-    ///
-    /// An allocation that finds no room does this itself: nobody needs to call it for that.
-    ///
-    /// # Panics
-    /// In an interrupt handler.
-    pub fn trim(&self) {
-        self.assert_not_in_interrupt("trim");
-        self.in_turn(|| self.give_back());
-        self.release_records();
-    }
-
-    fn blocks(&self) -> usize {
-        self.pages / BLOCK_PAGES
-    }
-
-    fn flush_ceiling(&self) -> usize {
-        self.tunables.single_page_flush_ceiling.load(Ordering::Relaxed)
-    }
-}
-
-/// Whether CPUs with page tables of four levels can use all addresses of a range: bits 63 to 47 of all of them are
-/// alike (Intel SDM 1, section 3.3.7.1).
-fn is_canonical(range: &Range<usize>) -> bool {
-    const HALF: u32 = 47;
-    let (first, last) = (range.start >> HALF, (range.end - 1) >> HALF);
-    first == last && (first == 0 || first == usize::MAX >> HALF)
-}
-
-impl<P: Platform> Drop for Vmalloc<P> {
-    /// Gives the records back. Areas that are still allocated keep everything: they are leaked.
-    fn drop(&mut self) {
-        self.assert_not_in_interrupt("an instance's drop");
-        self.in_turn(|| self.give_back());
-        if self.arena.stats(&self.platform.pin()).free == self.blocks() {
-            self.arena.release(&self.platform);
-            self.table.release(&self.platform);
-        }
-    }
-}

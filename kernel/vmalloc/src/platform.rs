@@ -1,60 +1,7 @@
 //! What the library asks of its machine, and the words both share.
 
-use crate::{Event, tlb::flusher::Flusher, tlb::shootdown::Shootdown};
+use crate::{BLOCK_PAGES, Event, Flusher, Frame, PAGE_SIZE, Shootdown};
 use core::{ops::Deref, panic::Location, ptr::NonNull, sync::atomic::AtomicU64};
-
-/// log2 of [`PAGE_SIZE`].
-pub const PAGE_SHIFT: u32 = 12;
-/// Bytes in a page and in a frame.
-pub const PAGE_SIZE: usize = 1 << PAGE_SHIFT;
-/// log2 of [`BLOCK_SIZE`].
-pub const BLOCK_SHIFT: u32 = 21;
-/// Bytes of address space in a vmap block: what one leaf page table maps.
-pub const BLOCK_SIZE: usize = 1 << BLOCK_SHIFT;
-/// Pages in a vmap block.
-pub const BLOCK_PAGES: usize = BLOCK_SIZE / PAGE_SIZE;
-/// Bits of a physical address in a page table entry: what x86-64 has at most (Intel SDM 3A, section 4.1.4).
-pub(crate) const PHYSICAL_BITS: u32 = 52;
-
-/// A page frame: [`PAGE_SIZE`] bytes of physical memory, aligned to their size.
-// Kept as the address, which is what page table entries have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(transparent)]
-pub struct Frame(u64);
-
-impl Frame {
-    /// Makes the frame of this number: its physical address divided by [`PAGE_SIZE`].
-    ///
-    /// # Panics
-    /// If the number has more than 40 bits, which no x86-64 has: they would be other bits of a page table entry.
-    #[must_use]
-    #[inline]
-    pub const fn new(number: u64) -> Self {
-        assert!(number < 1 << (PHYSICAL_BITS - PAGE_SHIFT), "x86-64 has 40 bits of frame numbers");
-        Self(number << PAGE_SHIFT)
-    }
-
-    /// Makes the frame at a physical address that was read from a page table entry, or from a frame.
-    #[inline]
-    pub(crate) const fn at(address: u64) -> Self {
-        debug_assert!(address.is_multiple_of(PAGE_SIZE as u64) && address < 1 << PHYSICAL_BITS);
-        Self(address)
-    }
-
-    /// The frame's number.
-    #[must_use]
-    #[inline]
-    pub const fn number(self) -> u64 {
-        self.0 >> PAGE_SHIFT
-    }
-
-    /// Physical address of the frame's first byte.
-    #[must_use]
-    #[inline]
-    pub const fn address(self) -> u64 {
-        self.0
-    }
-}
 
 /// A page table of any level. Entries are atomic because CPUs walk the table,
 /// and set accessed and dirty bits in it, at any time.

@@ -1,134 +1,88 @@
-//! `vm_map_ram`: frames of the caller's, mapped for a short time.
+//! Mappings of `vm_map_ram`: frames of the caller's, for a short time.
 //!
-//! Up to a block of them share a block with other mappings, without a guard page between. The first two
-//! entries say how many pages a mapping has, so that unmapping anything but whole mappings is refused.
-//! Longer ones are runs of blocks, as other areas are.
+//! Up to a block of them share a block with other mappings, without a guard page between. The first two entries say how
+//! many pages a mapping has, so that unmapping anything but whole mappings is refused. Longer ones are runs of blocks,
+//! as other areas are.
+//!
+//! As with small areas, the fast way is one body, which takes pages from the CPU's bump run alone, with a wrapper for
+//! one page.
 
+use super::Areas;
 use crate::{
-    AllocError, FreeError, Vmalloc,
-    blocks::block::Block,
-    page_table::entry::{Attributes, Cache, Entry, Kind, Protection},
-    platform::{BLOCK_PAGES, Frame, PAGE_SIZE, Platform},
-    pools::pool::{SmallRun, Supply},
-    reclaim::shortage::Shortage,
-    tlb::shootdown::{Forbid, Reach},
-    types::request::Backing,
+    AllocError, BLOCK_PAGES, Frame, Platform,
+    blocks::Block,
+    page_table::{
+        entry::{Attributes, Entry},
+        slot::Slot,
+    },
+    pending::Pressure,
+    pools::PageRun,
+    types::Owner,
 };
-use core::{
-    panic::Location,
-    ptr::NonNull,
-    sync::atomic::{AtomicU64, Ordering},
-};
+use core::ptr::NonNull;
 
 /// Entries written in one go of a loop.
 const UNROLL: usize = 8;
 
-impl<P: Platform> Vmalloc<P> {
-    /// Maps frames of the caller's, in their order, to contiguous addresses, as [`vmap`](Self::vmap) does,
-    /// but without a guard page behind, and faster. For mappings that soon go again: one that stays holds
-    /// up a block that others share. Whether the CPUs can address each of several frames is only asked in builds with
-    /// debug assertions: one that they cannot faults when it is used. Refused in an interrupt handler.
-    ///
-    /// # Errors
-    /// See [`AllocError`]; nothing has changed then.
-    #[inline]
-    #[track_caller]
-    pub fn vm_map_ram(&self, frames: &[Frame], protection: Protection) -> Result<NonNull<u8>, AllocError> {
-        let attributes = Attributes::ram(protection);
-        let made = match frames {
-            &[frame] => self.map_ram_page_plainly(frame, attributes.of_ram_page()),
-            _ => self.map_ram_plainly(frames, attributes),
-        };
-        if let Some(start) = made {
-            return Ok(start);
-        }
-        let caller = Location::caller();
-        let made = self.map_ram_otherwise(frames, protection, caller);
-        self.traced(frames.len().saturating_mul(PAGE_SIZE), caller, made)
-    }
-
-    /// In what this CPU has taken ahead, the way of nearly all. `None`: there is not enough of that.
+impl<P: Platform> Areas<P> {
+    /// Maps frames the fast way. `None`: it is not to be had so.
     #[inline(never)]
-    fn map_ram_plainly(&self, frames: &[Frame], attributes: Attributes) -> Option<NonNull<u8>> {
+    pub fn map_ram_fast(&self, frames: &[Frame], attributes: Attributes) -> Option<NonNull<u8>> {
         // It would make long mappings slower by an eighth.
-        if cfg!(debug_assertions) && self.check_frames(frames).is_err() {
+        if cfg!(debug_assertions) && !frames.iter().all(|&frame| self.is_addressable(frame)) {
             return None;
         }
-        let Some(run) = self.take_ahead_for_ram(frames.len()) else {
-            return self.map_ram_listed(frames, attributes);
-        };
-        NonNull::new(self.map_ram(&run, frames, attributes) as *mut u8)
+        self.map_ram_fast_in(frames, attributes)
     }
 
-    /// The same in what the CPU's current block has, or one of its other blocks.
-    #[cold]
+    /// Maps a frame as [`map_ram_fast`](Self::map_ram_fast) does.
     #[inline(never)]
-    fn map_ram_listed(&self, frames: &[Frame], attributes: Attributes) -> Option<NonNull<u8>> {
-        let count = frames.len();
-        if self.is_traced() || count.wrapping_sub(1) >= BLOCK_PAGES {
+    pub fn map_ram_page_fast(&self, frame: Frame, attributes: Attributes) -> Option<NonNull<u8>> {
+        if !self.is_addressable(frame) {
             return None;
         }
-        let pin = self.platform.pin_outside_interrupts()?;
-        let run = self.take_locked(&pin, Supply::Foreign, count, 1);
-        let run = run.or_else(|| self.take_listed(&pin, Supply::Foreign, count, 1))?;
-        drop(pin);
-        NonNull::new(self.map_ram(&run, frames, attributes) as *mut u8)
-    }
-
-    /// The same of one page.
-    #[inline(never)]
-    fn map_ram_page_plainly(&self, frame: Frame, attributes: Attributes) -> Option<NonNull<u8>> {
-        if frame.address() >= self.physical_end {
-            return None;
-        }
-        let SmallRun { page, leaf, .. } = self.take_ahead_for_ram(1)?;
-        leaf[page % BLOCK_PAGES].store(Entry::page(frame, attributes).0, Ordering::Release);
-        NonNull::new(self.page_address(page) as *mut u8)
+        self.map_ram_fast_in(&[frame], attributes)
     }
 
     #[inline(always)]
-    fn take_ahead_for_ram(&self, count: usize) -> Option<SmallRun<'_>> {
-        if self.is_traced() {
+    fn map_ram_fast_in(&self, frames: &[Frame], attributes: Attributes) -> Option<NonNull<u8>> {
+        if self.base().is_traced() {
             return None;
         }
-        let pin = self.platform.pin_outside_interrupts()?;
-        let (page, leaf) = self.pool(&pin, Supply::Foreign).ahead.take(count)?;
-        Some(SmallRun { page, leaf, keeps: false })
+        let pin = self.platform().pin_outside_interrupts()?;
+        let run = self.pools.take_bump(&pin, Owner::Caller, frames.len())?;
+        drop(pin);
+        NonNull::new(self.map_pages(&run, frames, attributes) as *mut u8)
     }
 
-    #[inline(never)]
-    fn map_ram_otherwise(
-        &self,
-        frames: &[Frame],
-        protection: Protection,
-        caller: &'static Location<'static>,
-    ) -> Result<NonNull<u8>, AllocError> {
-        self.refuse_in_interrupt()?;
-        self.check_frames(frames)?;
-        let (pages, _) = self.pages_for(frames.len().saturating_mul(PAGE_SIZE))?;
-        if pages > BLOCK_PAGES {
-            let backing = Backing::Frames(frames);
-            return self
-                .make(&Self::foreign(pages, Kind::VmMapRam, protection, Cache::WriteBack, backing), caller);
+    /// Maps frames in a block that is shared, wherever there is room: the address of the mapping.
+    pub fn map_ram(&self, frames: &[Frame], attributes: Attributes) -> Result<usize, AllocError> {
+        let run = self.pools.take(Owner::Caller, frames.len(), 1)?;
+        if run.has_frames {
+            let first = run.page % BLOCK_PAGES;
+            self.give_cached_frames(&run.leaf[first..first + frames.len()]);
         }
-        let shortage = Shortage { frames: 0, ticket: self.purge_ticket() };
-        let take = || self.take_pages(Supply::Foreign, pages, 1);
-        let run = take().or_else(|error| self.make_room(error, shortage, take))?;
-        let start = self.map_ram(&run, frames, Attributes::ram(protection));
-        NonNull::new(start as *mut u8).ok_or(AllocError::OutOfAddressSpace)
+        Ok(self.map_pages(&run, frames, attributes))
+    }
+
+    /// Whether the CPUs can address a frame.
+    #[inline(always)]
+    pub fn is_addressable(&self, frame: Frame) -> bool {
+        self.base().is_addressable(frame.address() + 1)
     }
 
     /// Writes the entries of a mapping: its address.
     #[inline(always)]
-    fn map_ram(&self, run: &SmallRun<'_>, frames: &[Frame], attributes: Attributes) -> usize {
+    fn map_pages(&self, run: &PageRun<'_>, frames: &[Frame], attributes: Attributes) -> usize {
         let count = frames.len();
         let Some(slots) = run.leaf.get(run.page % BLOCK_PAGES..).and_then(|slots| slots.get(..count)) else {
             unreachable!("a run of pages ends in its block")
         };
-        if run.keeps {
-            self.give_kept_frames(slots);
+        if let ([slot], &[frame]) = (slots, frames) {
+            slot.publish(Entry::page(frame, attributes.of_ram_page()));
+            return self.span().page_address(run.page);
         }
-        let map = |slot: &AtomicU64, frame| slot.store(Entry::page(frame, attributes).0, Ordering::Relaxed);
+        let map = |slot: &Slot, frame| slot.set(Entry::page(frame, attributes));
         let (whole, rest) = slots.as_chunks::<UNROLL>();
         let (whole_frames, rest_frames) = frames.as_chunks::<UNROLL>();
         for (slots, &frames) in whole.iter().zip(whole_frames) {
@@ -136,135 +90,55 @@ impl<P: Platform> Vmalloc<P> {
         }
         rest.iter().zip(rest_frames).for_each(|(slot, &frame)| map(slot, frame));
         // A CPU may set accessed and dirty bits in the entries: they are set.
-        let entry = |slot: &AtomicU64| Entry(slot.load(Ordering::Relaxed));
-        if let [first, rest @ ..] = slots {
-            if let [second, ..] = rest {
-                second.store(entry(second).with_ram_second(count).0, Ordering::Relaxed);
-            }
-            let last = rest.last().unwrap_or(first);
-            last.store(entry(last).with_last().0, Ordering::Relaxed);
+        if let [first, second, ..] = slots {
+            second.change(|entry| entry.with_ram_second(count));
+            slots[count - 1].change(Entry::with_last);
             // Last: it makes the mapping known.
-            first.store(entry(first).with_ram_start(count).0, Ordering::Release);
+            first.publish(first.get().with_ram_start(count));
         }
-        self.page_address(run.page)
+        self.span().page_address(run.page)
     }
 
-    /// Unmaps the `count` pages of the mapping, made by [`vm_map_ram`](Self::vm_map_ram), that starts at
-    /// `address`. CPUs may still reach the frames by old translations until
-    /// [`vm_unmap_aliases`](Self::vm_unmap_aliases). Refused in an interrupt handler.
-    ///
-    /// # Errors
-    /// See [`FreeError`]; nothing has changed then.
-    ///
-    /// # Safety
-    /// Nobody uses the mapping any more.
-    #[inline]
-    #[track_caller]
-    pub unsafe fn vm_unmap_ram(&self, address: NonNull<u8>, count: usize) -> Result<(), FreeError> {
-        let address = address.as_ptr() as usize;
-        let unmapped = match count {
-            1 => self.unmap_ram_page_plainly(address),
-            _ => self.unmap_ram_plainly(address, count),
-        };
-        if unmapped { Ok(()) } else { self.unmap_ram_otherwise(address, count, Location::caller()) }
-    }
-
-    /// In a block that is shared, the way of nearly all. `false`: nothing was done.
+    /// Unmaps the mapping of `count` pages that starts at `address`, if it shares a block. `None`: nothing was done,
+    /// because there is no such mapping, or in an interrupt handler.
     #[inline(never)]
-    fn unmap_ram_plainly(&self, address: usize, count: usize) -> bool {
-        !self.is_traced() && self.unmap_ram(address, count, |_, _| ())
+    pub fn unmap_ram(&self, address: usize, count: usize) -> Option<Pressure> {
+        self.unmap_ram_in(address, count)
     }
 
-    /// The same of one page.
+    /// Unmaps a mapping of one page as [`unmap_ram`](Self::unmap_ram) does.
     #[inline(never)]
-    fn unmap_ram_page_plainly(&self, address: usize) -> bool {
-        !self.is_traced() && self.unmap_ram(address, 1, |_, _| ())
+    pub fn unmap_ram_page(&self, address: usize) -> Option<Pressure> {
+        self.unmap_ram_in(address, 1)
     }
 
-    /// `false`: nothing was done, because there is no such mapping, or it is a run, or in an interrupt handler. Tells `going` its place
-    /// before anybody else can have it.
     #[inline(always)]
-    fn unmap_ram(&self, address: usize, count: usize, going: impl FnOnce(&Block, usize)) -> bool {
-        let Some(page) = self.page(address) else { return false };
-        let Some(pin) = self.platform.pin_outside_interrupts() else { return false };
+    fn unmap_ram_in(&self, address: usize, count: usize) -> Option<Pressure> {
+        let page = self.span().page_starting_at(address)?;
+        let pin = self.platform().pin_outside_interrupts()?;
         let (number, first) = (page / BLOCK_PAGES, page % BLOCK_PAGES);
-        let Some(block) = self.near(&pin, Supply::Foreign, number) else { return false };
+        let block = self.pools.find_block(&pin, Owner::Caller, number)?;
         // The lock decides between two calls for one mapping.
         let pages = block.pages.lock(&pin);
-        let Some(slots) = self.ram_mapping(block, first, count) else { return false };
-        let forget = |slot: &AtomicU64| slot.store(Entry::UNUSED.0, Ordering::Relaxed);
+        let slots = self.ram_mapping(block, first, count)?;
         if let [slot] = slots {
-            forget(slot);
+            slot.set_unused();
         } else {
             let (whole, rest) = slots.as_chunks::<UNROLL>();
-            whole.iter().for_each(|slots| slots.iter().for_each(forget));
-            rest.iter().for_each(forget);
+            whole.iter().for_each(|slots| slots.iter().for_each(Slot::set_unused));
+            rest.iter().for_each(Slot::set_unused);
         }
-        going(block, first);
-        self.retire_locked(&pin, pages, block.number(), first, count);
-        self.count_retired(pin, count);
-        true
+        self.base().trace_free(number, first, count);
+        Some(self.pending().retire_locked(&pin, pages, block, first, count, Owner::Caller))
     }
 
     /// The entries of the mapping of `count` pages that starts at page `first` of a block, if there is one. Only
     /// blocks that are shared have such entries.
     #[inline(always)]
-    fn ram_mapping(&self, block: &Block, first: usize, count: usize) -> Option<&[AtomicU64]> {
-        let slots = block.leaf(&self.platform)?.get(first..)?.get(..count)?;
-        let entry = |slot: &AtomicU64| Entry(slot.load(Ordering::Acquire));
+    fn ram_mapping(&self, block: &Block, first: usize, count: usize) -> Option<&[Slot]> {
+        let slots = block.leaf(self.platform())?.get(first..)?.get(..count)?;
         let (start, rest) = slots.split_first()?;
-        let second = rest.first().map_or(Entry::UNUSED, entry);
-        entry(start).starts_ram(count, second).then_some(slots)
-    }
-
-    #[inline(never)]
-    fn unmap_ram_otherwise(
-        &self,
-        address: usize,
-        count: usize,
-        caller: &'static Location<'static>,
-    ) -> Result<(), FreeError> {
-        if self.platform.in_interrupt() {
-            return Err(FreeError::InInterrupt { address, caller });
-        }
-        let trace = |block: &Block, first: usize| {
-            if self.is_traced() {
-                self.trace_free(block, first, count);
-            }
-        };
-        if self.unmap_ram(address, count, trace) {
-            return Ok(());
-        }
-        match self.find_area(address) {
-            Some(area) if area.start == address && area.kind == Kind::VmMapRam => {
-                if area.pages != count {
-                    return Err(FreeError::WrongLength { pages: count, area, caller });
-                }
-                // Of two calls for one mapping, one finds it gone.
-                if self.unmap_area(address, false) {
-                    return Ok(());
-                }
-                Err(FreeError::NotAllocated { address, caller })
-            }
-            _ => Err(self.why_not(address, caller)),
-        }
-    }
-
-    /// Makes every CPU forget what was unmapped before this call, isolated ones too. For who is about to
-    /// give frames away that [`vmap`](Self::vmap) or [`vm_map_ram`](Self::vm_map_ram) had mapped, or to change
-    /// how they are cached elsewhere.
-    ///
-    /// # Panics
-    /// In an interrupt handler.
-    pub fn vm_unmap_aliases(&self) {
-        self.assert_not_in_interrupt("vm_unmap_aliases");
-        if self.purge_reaching(Reach::Everyone).is_none() {
-            // Another thread purges, and the caller must not wait for it.
-            self.trace_flush(None);
-            let pin = self.platform.pin();
-            let shootdown = self.platform.shootdown();
-            shootdown.round(&self.platform, shootdown.stamp(), Reach::Everyone, Forbid::Use);
-            drop(pin);
-        }
+        let second = rest.first().map_or(Entry::UNUSED, Slot::look);
+        start.look().starts_ram(count, second).then_some(slots)
     }
 }

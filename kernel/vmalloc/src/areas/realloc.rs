@@ -1,27 +1,22 @@
-//! Resizing an area of its own memory.
+//! Resizing an area that cannot be resized as a small one where it is.
 //!
-//! Shrinking gives the tail back. Growing takes the pages behind the area if they are free; if not,
-//! the area moves: its page table entries are written at a new place, and not a byte is copied. All
-//! that can fail happens before anything of the area changes.
+//! Shrinking a run gives its tail back. Growing takes the blocks behind it if they are free; if not, the area moves:
+//! its page table entries are written at a new place, and not a byte is copied. All that can fail happens before
+//! anything of the area changes.
 
+use super::{Areas, Attempt, Shape, shape::owned_pages_for};
 use crate::{
-    AllocError, FreeError, ReallocError, Vmalloc,
-    areas::run::blocks_for,
-    blocks::block::Role,
-    calls::area::{clear, mark_last, unmap, unmark_last},
-    inspect::find::AreaInfo,
-    page_table::entry::{Attributes, Entry, GuardInfo, Kind},
-    page_table::flush::Unflushed,
-    platform::{BLOCK_PAGES, BLOCK_SHIFT, CpuPin, PAGE_SHIFT, PAGE_SIZE, Platform},
-    pools::pool::Supply,
-    reclaim::shortage::Shortage,
-    types::request::{Backing, Shape},
+    AllocError, AreaInfo, BLOCK_PAGES, Kind, PAGE_SIZE, Platform,
+    blocks::Role,
+    page_table::{
+        entry::{Attributes, Entry, GuardInfo},
+        flush::Unflushed,
+        slot::Slot,
+    },
+    span::run_blocks,
+    types::Owner,
 };
-use core::{
-    panic::Location,
-    ptr::NonNull,
-    sync::atomic::{AtomicU64, Ordering},
-};
+use core::{panic::Location, slice};
 
 /// Where an area lies.
 #[derive(Clone, Copy)]
@@ -42,173 +37,177 @@ impl Place {
     }
 }
 
-impl<P: Platform> Vmalloc<P> {
-    /// Makes the area at `address` `size` bytes long, and returns where it is now. What both sizes have
-    /// in common keeps its contents and its protection; what is new has undefined contents, and the protection
-    /// of the page that was the last: of an area with several, who wants another sets it. The area keeps its
-    /// alignment only where it stays, and is aligned to a page where it moves. Refused in an interrupt handler.
-    ///
-    /// # Errors
-    /// See [`ReallocError`]; the area is as it was then.
-    ///
-    /// # Safety
-    /// Nobody else uses the area, nor its old address afterwards.
-    #[track_caller]
-    pub unsafe fn vrealloc(&self, address: NonNull<u8>, size: usize) -> Result<NonNull<u8>, ReallocError> {
-        let caller = Location::caller();
-        let now = if self.resize_in_place(address.as_ptr() as usize, size, caller) {
-            Ok(address)
-        } else if self.platform.in_interrupt() {
-            return Err(FreeError::InInterrupt { address: address.as_ptr() as usize, caller }.into());
-        } else {
-            let area = self.own_area(address.as_ptr() as usize, caller)?;
-            self.resize_area(&area, size, caller)
-        };
-        Ok(self.traced(size, caller, now)?)
+/// A change of an area's size, in pages.
+pub(crate) struct Resize {
+    place: Place,
+    start: usize,
+    size: usize,
+    old: usize,
+    new: usize,
+    guard: GuardInfo,
+}
+
+impl Resize {
+    /// Whether the area gets no longer.
+    pub fn is_shrink(&self) -> bool {
+        self.new <= self.old
     }
 
-    fn resize_area(
+    /// Frames that it takes, at least, if nothing is cached.
+    pub fn frames_needed(&self) -> usize {
+        let tables =
+            if self.place.small { 0 } else { run_blocks(self.new).saturating_sub(run_blocks(self.old)) };
+        self.new.saturating_sub(self.old) + tables
+    }
+}
+
+impl<P: Platform> Areas<P> {
+    /// What is to be done to make an area, which owns its frames, `size` bytes long.
+    pub fn plan_resize(
         &self,
         area: &AreaInfo,
         size: usize,
         caller: &'static Location<'static>,
-    ) -> Result<NonNull<u8>, AllocError> {
-        let (pages, slack) = self.owned_pages_for(size)?;
+    ) -> Result<Resize, AllocError> {
+        let (new, slack) = owned_pages_for(self.base(), size)?;
+        let (block, first) = self.blocks().owned_place(area.start);
+        let number = block.number();
+        let small = matches!(block.role(), Role::Small { .. });
+        let guard_below = self.blocks().run_slot(number, first).get().has_guard_below();
+        let place = Place { number, first, small, guard_below };
         let guard = GuardInfo { slack, kind: Kind::Vmalloc, caller };
-        let offset = area.start - self.range.start;
-        let (number, first) = (offset >> BLOCK_SHIFT, offset >> PAGE_SHIFT & (BLOCK_PAGES - 1));
-        let small = matches!(self.block(number).role(), Role::Small { .. });
-        let start = Entry(self.run_entry(number, first).load(Ordering::Relaxed));
-        let place = Place { number, first, small, guard_below: start.has_guard_below() };
-        let tables = if small { 0 } else { blocks_for(pages).saturating_sub(blocks_for(area.pages)) };
-        let frames = pages.saturating_sub(area.pages) + tables;
-        let shortage = Shortage { frames, ticket: self.purge_ticket() };
-        let grow_in_place = || match small {
-            false => self.grow_run(place, area.pages, pages, guard),
-            true if self.resize_in_place(area.start, size, caller) => Ok(()),
-            true => Err(AllocError::OutOfAddressSpace),
-        };
-        let grow = || match grow_in_place() {
-            Err(AllocError::OutOfAddressSpace) => self.grow_elsewhere(place, area.pages, pages, guard),
-            result => result.map(|()| area.start),
-        };
-        let now = if pages <= area.pages {
-            debug_assert!(!small, "nothing stands in the way of cutting a small area");
-            self.shrink_run(place, area.pages, pages, guard)?;
-            area.start
-        } else {
-            grow().or_else(|error| self.make_room(error, shortage, grow))?
-        };
-        NonNull::new(now as *mut u8).ok_or(AllocError::OutOfAddressSpace)
+        Ok(Resize { place, start: area.start, size, old: area.pages, new, guard })
     }
 
-    fn own_area(&self, address: usize, caller: &'static Location<'static>) -> Result<AreaInfo, FreeError> {
-        match self.find_area(address) {
-            Some(area) if area.start == address && area.kind == Kind::Vmalloc => Ok(area),
-            _ => Err(self.why_not(address, caller)),
+    /// Grows an area where it is, or moves it: where it is now.
+    pub fn grow(&self, resize: &Resize, attempt: Attempt) -> Result<usize, AllocError> {
+        let &Resize { place, start, size, old, new, guard } = resize;
+        let grown = match place.small {
+            false => self.grow_run(place, old, new, guard, attempt),
+            true => match self.resize_small(start, size, guard.caller, attempt) {
+                Some(pressure) => {
+                    pressure.leave_to_caller();
+                    Ok(())
+                }
+                None => Err(AllocError::OutOfAddressSpace),
+            },
+        };
+        match grown {
+            Err(AllocError::OutOfAddressSpace) => self.grow_elsewhere(place, old, new, guard, attempt),
+            grown => grown.map(|()| start),
         }
     }
 
     /// The entry of page `page` of an area.
-    fn page_entry(&self, place: Place, page: usize) -> &AtomicU64 {
-        self.run_entry(place.number, place.first + page)
+    fn page_slot(&self, place: Place, page: usize) -> &Slot {
+        self.blocks().run_slot(place.number, place.first + page)
+    }
+
+    /// The entry of page `page` of an area, as the only one of its kind.
+    fn page_slots(&self, place: Place, page: usize) -> &[Slot] {
+        slice::from_ref(self.page_slot(place, page))
+    }
+
+    fn address_of(&self, place: Place) -> usize {
+        self.span().address(place.number, place.first)
     }
 
     /// Writes the guard and marks the last page of an area whose first page is marked.
     fn set_end(&self, place: Place, pages: usize, guard: GuardInfo) {
-        self.page_entry(place, pages).store(Entry::guard(guard).0, Ordering::Relaxed);
-        mark_last(self.page_entry(place, pages - 1));
-    }
-
-    /// From here on nothing fails, and the area is another one.
-    fn unmark_last(&self, place: Place, pages: usize) {
-        self.trace_old(place, pages);
-        unmark_last(self.page_entry(place, pages - 1));
+        self.page_slot(place, pages).set(Entry::guard(guard));
+        self.page_slot(place, pages - 1).mark_last();
     }
 
     /// The area as it was, of `pages` pages, is no more.
     fn trace_old(&self, place: Place, pages: usize) {
-        if self.is_traced() {
-            self.trace_free(self.block(place.number), place.first, pages);
-        }
+        self.base().trace_free(place.number, place.first, pages);
     }
 
-    fn shrink_run(&self, place: Place, old: usize, new: usize, guard: GuardInfo) -> Result<(), AllocError> {
-        if new == old {
-            self.trace_old(place, old);
-            self.set_end(place, new, guard);
-            return Ok(());
-        }
-        let (count, kept) = (blocks_for(old), blocks_for(new));
-        let last = place.number + kept - 1;
-        // The guard goes where a page is: a 2 MiB page there must become small ones.
-        self.split_huge_in_room(last)?;
-        self.set_head(place.number, count);
-        self.unmark_last(place, old);
-        if kept < count {
-            for number in last + 1..place.number + count {
-                self.block(number).set_role(Role::Unused);
+    /// The block that the last page of an area is to be in once it is shrunk: its guard goes where a page is, so a 2 MiB
+    /// page there must be split before.
+    pub fn block_to_split(&self, resize: &Resize) -> Option<usize> {
+        (resize.new < resize.old).then(|| resize.place.number + run_blocks(resize.new) - 1)
+    }
+
+    /// Shrinks a run, which [`block_to_split`](Self::block_to_split) allows.
+    pub fn shrink_run(&self, resize: &Resize) {
+        let &Resize { place, old, new, guard, .. } = resize;
+        debug_assert!(!place.small, "nothing stands in the way of cutting a small area");
+        self.trace_old(place, old);
+        if new < old {
+            let (count, left) = (run_blocks(old), run_blocks(new));
+            let end = place.number + left;
+            self.set_head(place.number, count);
+            self.page_slot(place, old - 1).unmark_last();
+            if left < count {
+                (end..place.number + count).for_each(|number| self.block(number).set_role(Role::Unused));
+                // Readers must not look for the end in blocks that go.
+                self.set_head(place.number, left);
+                self.free_blocks(end, count - left, place.number + count).leave_to_caller();
             }
-            // Readers must not look for the end in blocks that go.
-            self.set_head(place.number, kept);
-            self.free_blocks(last + 1, count - kept, place.number + count);
-        }
-        self.drop_pages(place, new, old.min(kept * BLOCK_PAGES));
-        if kept == count {
-            self.page_entry(place, old).store(Entry::UNUSED.0, Ordering::Relaxed);
+            self.drop_pages(place, new, old.min(left * BLOCK_PAGES));
+            if left == count {
+                self.page_slot(place, old).set_unused();
+            }
         }
         self.set_end(place, new, guard);
-        Ok(())
     }
 
     /// Unmaps those of pages `from..to` of an area that are mapped, flushes them, and gives their frames back.
     fn drop_pages(&self, place: Place, from: usize, to: usize) {
-        let entries = || (from..to).map(|page| self.page_entry(place, page));
-        entries().filter(|slot| Entry(slot.load(Ordering::Relaxed)).is_present()).for_each(|slot| {
-            unmap(slot);
-        });
-        let start = self.address(place.number, place.first);
+        let slots = || (from..to).map(|page| self.page_slot(place, page));
+        slots().filter(|slot| slot.is_present()).for_each(Slot::unmap);
+        let start = self.address_of(place);
         let range = start + from * PAGE_SIZE..start + to * PAGE_SIZE;
-        let entries = Unflushed::new(entries(), range).flush(self);
-        self.platform.give_frames(entries.filter_map(|slot| clear(slot).quarantined_frame()));
+        let slots = Unflushed::new(slots(), range).flush(self.base());
+        self.platform().give_frames(slots.filter_map(|slot| slot.clear().quarantined_frame()));
     }
 
-    /// [`AllocError::OutOfAddressSpace`] if what lies behind the area is not free.
-    fn grow_run(&self, place: Place, old: usize, new: usize, guard: GuardInfo) -> Result<(), AllocError> {
-        let (count, wanted) = (blocks_for(old), blocks_for(new));
-        let end = place.number + count;
+    /// Grows a run where it is. [`AllocError::OutOfAddressSpace`] if what lies behind it is not free.
+    fn grow_run(
+        &self,
+        place: Place,
+        old: usize,
+        new: usize,
+        guard: GuardInfo,
+        attempt: Attempt,
+    ) -> Result<(), AllocError> {
+        let blocks = self.blocks();
+        let (count, wanted) = (run_blocks(old), run_blocks(new));
+        let added = place.number + count..place.number + wanted;
         if wanted > count {
-            self.arena.allocate_at(&self.platform, end, wanted - count)?;
+            blocks.arena.allocate_at(self.platform(), added.start, wanted - count)?;
         }
-        let added = end..place.number + wanted;
-        let opened = added.clone().try_for_each(|number| self.open_leaf(number).map(drop));
-        if let Err(error) = opened.and_then(|()| self.fill_behind(place, old, new)) {
+        let opened = added.clone().try_for_each(|number| blocks.open_leaf(number).map(drop));
+        if let Err(error) = opened.and_then(|()| self.fill_behind(place, old, new, attempt)) {
             if wanted > count {
                 self.abandon_blocks(added.clone(), added);
             }
             return Err(error);
         }
-        added.for_each(|number| self.link_block(number));
+        added.for_each(|number| blocks.link(number));
         for index in count..wanted {
             self.block(place.number + index).set_role(Role::Tail { behind: index as u32 });
         }
         self.set_head(place.number, wanted);
-        self.unmark_last(place, old);
+        // From here on nothing fails, and the area is another one.
+        self.trace_old(place, old);
+        self.page_slot(place, old - 1).unmark_last();
         self.set_end(place, new, guard);
         Ok(())
     }
 
     /// Maps frames behind an area of `old` pages, its guard page first. On failure that is there again.
-    fn fill_behind(&self, place: Place, old: usize, new: usize) -> Result<(), AllocError> {
-        let end = self.page_entry(place, old);
-        let guard = end.swap(Entry::UNUSED.0, Ordering::Relaxed);
-        self.fill_pages(place, old, new, self.growth(place, old))
-            .inspect_err(|_| end.store(guard, Ordering::Relaxed))
+    fn fill_behind(&self, place: Place, old: usize, new: usize, attempt: Attempt) -> Result<(), AllocError> {
+        let end = self.page_slot(place, old);
+        let guard = end.take();
+        let filled = self.fill_pages(place, old, new, self.growth(place, old), attempt);
+        filled.inspect_err(|_| end.set(guard))
     }
 
     /// What pages are to be that an area of `pages` pages gets behind them.
     fn growth(&self, place: Place, pages: usize) -> Attributes {
-        Attributes::of_growth(Entry(self.page_entry(place, pages - 1).load(Ordering::Relaxed)))
+        Attributes::of_growth(self.page_slot(place, pages - 1).get())
     }
 
     /// Maps frames at pages `from..to`, behind which is to be a guard. On failure none is mapped.
@@ -218,11 +217,10 @@ impl<P: Platform> Vmalloc<P> {
         from: usize,
         to: usize,
         attributes: Attributes,
+        attempt: Attempt,
     ) -> Result<(), AllocError> {
-        let cpu = self.platform.pin().cpu();
-        let filled = (from..to)
-            .all(|page| self.refill(core::slice::from_ref(self.page_entry(place, page)), attributes, cpu));
-        self.give_kept_frames(core::slice::from_ref(self.page_entry(place, to)));
+        let filled = (from..to).all(|page| self.refill(self.page_slots(place, page), attributes, attempt));
+        self.give_cached_frames(self.page_slots(place, to));
         if filled {
             return Ok(());
         }
@@ -237,21 +235,13 @@ impl<P: Platform> Vmalloc<P> {
         old: usize,
         new: usize,
         guard: GuardInfo,
+        attempt: Attempt,
     ) -> Result<usize, AllocError> {
         let attributes = self.growth(from, old);
-        let shape = Shape {
-            pages: new,
-            align: 1,
-            slack: guard.slack,
-            attributes,
-            backing: Backing::Owned { huge: false },
-            kind: Kind::Vmalloc,
-            guard_below: from.guard_below,
-            within: None,
-            wait: true,
-        };
+        let shape = Shape { guard_below: from.guard_below, ..Shape::owned(new, guard.slack, attributes) };
         let in_shared = || -> Result<Place, AllocError> {
-            let page = self.take_pages(Supply::Owned, from.below() + new + 1, 1)?.page + from.below();
+            let run = self.pools.take(Owner::Area, from.below() + new + 1, 1)?;
+            let page = run.page + from.below();
             Ok(Place { number: page / BLOCK_PAGES, first: page % BLOCK_PAGES, small: true, ..from })
         };
         let to = if shape.is_small() {
@@ -262,23 +252,23 @@ impl<P: Platform> Vmalloc<P> {
                 opened => opened?,
             }
         };
-        // Pages of blocks that were just opened keep no frames.
+        // Pages of blocks that were just opened have no cached frames.
         for page in 0..if to.small { old } else { 0 } {
-            self.give_kept_frames(core::slice::from_ref(self.page_entry(to, page)));
+            self.give_cached_frames(self.page_slots(to, page));
         }
-        if let Err(error) = self.fill_pages(to, old, new, attributes) {
+        if let Err(error) = self.fill_pages(to, old, new, attributes, attempt) {
             if to.small {
                 self.release_place(to, new);
             } else {
-                self.abandon_place(to, blocks_for(new));
+                self.abandon_place(to, run_blocks(new));
             }
             return Err(error);
         }
         if !to.small {
             // A 2 MiB page that moves is its own link.
-            let tables = (to.number..to.number + blocks_for(new))
-                .filter(|&number| self.block(number).leaf(&self.platform).is_some());
-            tables.for_each(|number| self.link_block(number));
+            let tables = (to.number..to.number + run_blocks(new))
+                .filter(|&number| self.block(number).leaf(self.platform()).is_some());
+            tables.for_each(|number| self.blocks().link(number));
         }
         if from.guard_below {
             self.move_guard_below(from, to);
@@ -289,15 +279,24 @@ impl<P: Platform> Vmalloc<P> {
         } else {
             self.finish_run(to.number, new, guard);
         }
-        Ok(self.address(to.number, to.first))
+        Ok(self.address_of(to))
     }
 
-    /// Opens the blocks that an area is to be moved to as a run of `new` pages.
+    /// Opens the blocks that an area is to be moved to as a run of `new` pages: with leaf tables, which are linked later,
+    /// but those that will be mapped by a 2 MiB page that moves.
     fn open_for_move(&self, from: Place, old: usize, new: usize) -> Result<Place, AllocError> {
-        let (below, count) = (from.below(), blocks_for(new));
+        let (below, count) = (from.below(), run_blocks(new));
         let number = self.open_run(below, count, 1, None)?;
         let to = Place { number, first: 0, small: false, ..from };
-        self.open_moved_blocks(from, old, to, count).inspect_err(|_| self.abandon_place(to, count))?;
+        let moves_whole = |index: usize| {
+            let whole = !from.small && (index + 1) * BLOCK_PAGES <= old;
+            whole && self.page_slot(from, index * BLOCK_PAGES).get().is_huge()
+        };
+        let opened = (0..count).try_for_each(|index| match moves_whole(index) {
+            true => self.blocks().make(number + index).map(drop),
+            false => self.blocks().open_leaf(number + index).map(drop),
+        });
+        opened.inspect_err(|_| self.abandon_place(to, count))?;
         Ok(to)
     }
 
@@ -310,32 +309,16 @@ impl<P: Platform> Vmalloc<P> {
     /// Sets the guard page below an area at its new place, whose entries are all unused yet, and removes it at the old.
     /// The first page's mark moves with that page's entry.
     fn move_guard_below(&self, from: Place, to: Place) {
-        let below = |place: Place| &self.small_leaf(self.block(place.number))[place.first - 1];
+        let below = |place: Place| &self.blocks().leaf(self.block(place.number))[place.first - 1];
         if from.small {
-            below(from).store(Entry::UNUSED.0, Ordering::Relaxed);
+            below(from).set_unused();
         }
         if to.small {
-            self.give_kept_frames(core::slice::from_ref(below(to)));
-            below(to).store(Entry::GUARD_BELOW.0, Ordering::Relaxed);
+            self.give_cached_frames(slice::from_ref(below(to)));
+            below(to).set(Entry::GUARD_BELOW);
         } else {
             self.block(to.number - 1).set_role(Role::GuardBelow);
         }
-    }
-
-    /// Gives the blocks of a run that is to be moved to leaf tables, which are linked later, but those that will be
-    /// mapped by a 2 MiB page that moves.
-    fn open_moved_blocks(&self, from: Place, old: usize, to: Place, count: usize) -> Result<(), AllocError> {
-        for index in 0..count {
-            let moves_whole = !from.small
-                && (index + 1) * BLOCK_PAGES <= old
-                && Entry(self.page_entry(from, index * BLOCK_PAGES).load(Ordering::Relaxed)).is_huge();
-            if moves_whole {
-                self.make_block(to.number + index)?;
-            } else {
-                self.open_leaf(to.number + index)?;
-            }
-        }
-        Ok(())
     }
 
     /// Moves the entries of `old` pages, and gives the old place back once no CPU can reach it.
@@ -344,29 +327,20 @@ impl<P: Platform> Vmalloc<P> {
         let mut page = 0;
         while page < old {
             // In one step: who knows the frame may have the entry marked dirty meanwhile.
-            let entry = Entry(self.page_entry(from, page).swap(Entry::UNUSED.0, Ordering::Relaxed));
-            let moved = if page + if entry.is_huge() { BLOCK_PAGES } else { 1 } >= old {
-                entry.without_last()
-            } else {
-                entry
-            };
-            self.page_entry(to, page).store(moved.0, Ordering::Relaxed);
-            page += if entry.is_huge() { BLOCK_PAGES } else { 1 };
+            let entry = self.page_slot(from, page).take();
+            let pages = if entry.is_huge() { BLOCK_PAGES } else { 1 };
+            let is_last = page + pages >= old;
+            self.page_slot(to, page).set(if is_last { entry.without_last() } else { entry });
+            page += pages;
         }
-        self.page_entry(from, old).store(Entry::UNUSED.0, Ordering::Relaxed);
-        if from.small {
-            let start = self.address(from.number, from.first);
-            // The guard too: a page was there if the area was cut, and nobody may have flushed it since.
-            let range = start..start + (old + 1) * PAGE_SIZE;
-            let from = Unflushed::new(from, range).flush(self);
-            self.release_place(from, old);
-        } else {
-            // The frames are in use at their new place, from where they may be given back before the
-            // old one is flushed with what else waits.
-            let start = self.address(from.number, 0);
-            Unflushed::new((), start..start + old * PAGE_SIZE).flush(self);
-            self.release_place(from, old);
-        }
+        self.page_slot(from, old).set_unused();
+        // The frames are in use at their new place, from where they may be given back before the old one is flushed with
+        // what else waits. Of a small area the guard is flushed too: a page was there if the area was cut, and nobody may
+        // have flushed it since.
+        let start = self.address_of(from);
+        let end = start + (old + usize::from(from.small)) * PAGE_SIZE;
+        let from = Unflushed::new(from, start..end).flush(self.base());
+        self.release_place(from, old);
     }
 
     /// Gives the address space of an area of `pages` pages back, all of whose entries are zero; those
@@ -374,12 +348,10 @@ impl<P: Platform> Vmalloc<P> {
     fn release_place(&self, place: Place, pages: usize) {
         let (number, below) = (place.number, place.below());
         if place.small {
-            return self.give_pages(number, place.first - below, below + pages + 1);
+            return self.pools.give(self.block(number), place.first - below, below + pages + 1);
         }
-        let count = blocks_for(pages);
-        for number in number - below..number + count {
-            self.block(number).set_role(Role::Unused);
-        }
-        self.free_blocks(number - below, below + count, number + count);
+        let end = number + run_blocks(pages);
+        (number - below..end).for_each(|number| self.block(number).set_role(Role::Unused));
+        self.free_blocks(number - below, end - number + below, end).leave_to_caller();
     }
 }

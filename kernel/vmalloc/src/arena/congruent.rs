@@ -5,7 +5,7 @@
 //! over at which all fit. A search that goes on for long opens the lock in between.
 
 use super::{Arena, ArenaError, map::Map, search::aligned, state::State};
-use crate::platform::Platform;
+use crate::Platform;
 
 /// One of the runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,10 +7,7 @@
 //!
 //! For the arena alone, under its lock. Nothing here takes a lock or allocates.
 
-use crate::{
-    blocks::bitmap::starts_of_runs,
-    platform::{Frame, PAGE_SIZE, Platform},
-};
+use crate::{Frame, PAGE_SIZE, Platform, bitmap::starts_of_runs};
 use core::{mem::size_of, ptr::NonNull};
 
 /// Blocks that a word tells of.

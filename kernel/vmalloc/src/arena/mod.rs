@@ -33,9 +33,8 @@ mod tests;
 mod top;
 
 use crate::{
+    CpuPin, LockClass, Platform, SearchPolicy,
     lock::{Lock, Locked},
-    platform::{CpuPin, LockClass, Platform},
-    types::policy::SearchPolicy,
 };
 pub(crate) use congruent::Part;
 use core::{iter, ops::Range};

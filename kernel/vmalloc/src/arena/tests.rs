@@ -7,7 +7,7 @@ mod threads;
 
 use super::*;
 use crate::{
-    platform::SingleCpu,
+    SingleCpu,
     tests::machine::{Machine, Random},
 };
 use std::{vec, vec::Vec};

@@ -4,97 +4,20 @@
 //! lie in it. It is made when the block is opened, found through `block_table`, and stays for as long as the
 //! block is not free; `records` may give it back then.
 
+use super::{
+    pages::Pages,
+    role::Role,
+    table::{NO_BLOCK, Reader},
+};
 use crate::{
-    blocks::pages::Pages,
-    blocks::table::Reader,
+    Frame, LockClass, Platform,
     lock::{Lock, Locked},
-    page_table::directories,
-    page_table::entry::Entry,
-    pending::list::NONE,
-    platform::{Frame, LockClass, Platform, Table},
+    page_table::{directories, entry::Entry, slot::Slots},
 };
 use core::{
     ptr,
     sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering},
 };
-
-/// What a block is used for. One word, so that it can be read without a lock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Role {
-    /// Free; the arena has it.
-    Unused,
-    /// Areas that share the block, handed out by the pool of this number.
-    Small { pool: u16 },
-    /// The first block of an area of this many blocks, `huge` of them mapped by 2 MiB pages.
-    Head { blocks: u32, huge: u32 },
-    /// A later block of an area, this many blocks behind its head.
-    Tail { behind: u32 },
-    /// The block below the head of an area with a guard page below: nothing is mapped in it.
-    GuardBelow,
-    /// A block of a congruent area of this many pages, so many blocks behind its first. Which of the pages
-    /// are mapped, the block's pages say: those are live.
-    Congruent { pages: usize, behind: usize },
-    /// A block of a congruent area that was freed: its pages wait for a flush, then it is closed.
-    Leaving,
-    /// A block of an area that was freed and is kept for another, of whose pages this many are in the block
-    /// or behind. It goes, once `flushed`, or is, to be found at this CPU.
-    Kept { pages: usize, cpu: usize, flushed: bool },
-    /// The first of this many blocks that are unmapped and wait for a flush. Frames are in the first
-    /// entries of each, or scattered over it.
-    Freed { blocks: u32, scattered: bool },
-}
-
-/// What the block of a [`Role::GuardBelow`] is behind its head: one in front of it.
-const IN_FRONT: u32 = u32::MAX;
-
-/// Of the pages in a congruent area's role; below are the tag and a block's number.
-const PAGES_SHIFT: u32 = 3 + 24;
-const _: () = assert!(crate::arena::MAX_BLOCKS <= 1 << 24);
-
-impl Role {
-    /// Whether the block's [`Pages`] say what each of its pages is.
-    pub fn has_pages(self) -> bool {
-        matches!(self, Self::Small { .. } | Self::Congruent { .. } | Self::Leaving)
-    }
-
-    fn to_word(self) -> u64 {
-        let (tag, value, huge) = match self {
-            Self::Unused => (0, 0, 0),
-            Self::Small { pool } => (1, u32::from(pool), 0),
-            Self::Head { blocks, huge } => (2, blocks, huge),
-            Self::Tail { behind } => (3, behind, 0),
-            Self::GuardBelow => (3, IN_FRONT, 0),
-            Self::Freed { blocks, scattered } => (4, blocks, scattered.into()),
-            Self::Congruent { pages, behind } => {
-                return 5 | (behind << 3) as u64 | (pages as u64) << PAGES_SHIFT;
-            }
-            Self::Leaving => (6, 0, 0),
-            Self::Kept { pages, cpu, flushed } => (7, pages as u32, (cpu as u32) << 1 | u32::from(flushed)),
-        };
-        tag | u64::from(huge) << 3 | u64::from(value) << 32
-    }
-
-    fn from_word(word: u64) -> Self {
-        let value = (word >> 32) as u32;
-        match word & 7 {
-            0 => Self::Unused,
-            1 => Self::Small { pool: value as u16 },
-            2 => Self::Head { blocks: value, huge: (word as u32) >> 3 },
-            3 if value == IN_FRONT => Self::GuardBelow,
-            3 => Self::Tail { behind: value },
-            4 => Self::Freed { blocks: value, scattered: (word as u32) >> 3 != 0 },
-            5 => Self::Congruent {
-                pages: (word >> PAGES_SHIFT) as usize,
-                behind: (word as usize & ((1 << PAGES_SHIFT) - 1)) >> 3,
-            },
-            6 => Self::Leaving,
-            _ => {
-                let place = (word as u32) >> 3;
-                Self::Kept { pages: value as usize, cpu: place as usize >> 1, flushed: place & 1 != 0 }
-            }
-        }
-    }
-}
 
 /// A block's descriptor.
 #[repr(C, align(64))]
@@ -124,20 +47,20 @@ impl Block {
             number: number as u32,
             role: AtomicU64::new(Role::Unused.to_word()),
             leaf: AtomicU64::new(0),
-            next: AtomicU32::new(NONE),
-            previous: AtomicU32::new(NONE),
-            next_lazy: AtomicU32::new(NONE),
+            next: AtomicU32::new(NO_BLOCK),
+            previous: AtomicU32::new(NO_BLOCK),
+            next_lazy: AtomicU32::new(NO_BLOCK),
             pages: Lock::new(Pages::new()),
         }
     }
 
-    /// The same descriptor, no longer bound to the reader who found it.
+    /// Returns this descriptor, no longer bound to the reader who found it.
     ///
     /// # Safety
     /// The caller has pages of the block, so that it is not free, and uses the result while he has them, or is
     /// still pinned since.
     #[inline]
-    pub unsafe fn kept<'a>(&self) -> &'a Self {
+    pub unsafe fn unbound<'a>(&self) -> &'a Self {
         // SAFETY: descriptors go when their blocks are free, and a grace period has passed.
         unsafe { &*ptr::from_ref(self) }
     }
@@ -159,9 +82,14 @@ impl Block {
         self.role.store(role.to_word(), Ordering::Release);
     }
 
+    /// The next block in its list of blocks that wait for a flush; for who has the list.
+    pub fn next_in_list(&self) -> u32 {
+        self.next_lazy.load(Ordering::Relaxed)
+    }
+
     /// The leaf table, if the block has one.
     #[inline]
-    pub fn leaf<'a, P: Platform>(&self, platform: &'a P) -> Option<&'a Table> {
+    pub fn leaf<'a, P: Platform>(&self, platform: &'a P) -> Option<&'a Slots> {
         let link = Entry(self.leaf.load(Ordering::Acquire));
         // SAFETY: `leaf` only ever holds the link of a live leaf table. It is taken out before the
         // table is freed, and only of a block in which nothing is allocated, so nobody who came

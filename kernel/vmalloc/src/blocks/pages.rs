@@ -11,10 +11,11 @@
 //! to free, however many areas they were.
 
 use crate::{
-    blocks::bitmap::{Bitmap, View, WORDS, starts_of_runs},
-    platform::BLOCK_PAGES,
-    tlb::shootdown::Stamp,
+    BLOCK_PAGES, Stamp,
+    bitmap::{Bitmap, View, WORDS, starts_of_runs},
+    types::Owner,
 };
+use core::mem;
 
 /// Where a block of small areas stands with its pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +28,7 @@ pub(crate) enum Listed {
     Bin(u8),
 }
 
-/// See the module's documentation. Guarded by the block's lock.
+/// What each page of a block is, and where the block stands. Guarded by the block's lock.
 pub(crate) struct Pages {
     open: Bitmap,
     stale: Bitmap,
@@ -37,13 +38,13 @@ pub(crate) struct Pages {
     stale_count: u16,
     /// No word below has a free page.
     lowest: u8,
-    pub listed: Listed,
+    listed: Listed,
     /// Whether the block is in a list of blocks with dirty pages, or in the hands of a purge.
-    pub lazy: bool,
-    /// Whether free pages may keep frames: areas that own theirs were freed here.
-    pub keeps: bool,
+    lazy: bool,
+    /// Whether free pages may have frames cached in their entries: areas that own theirs were freed here.
+    has_frames: bool,
     /// Whether the page before a run of stale ones may have to be flushed with it.
-    pub cut: bool,
+    cut: bool,
 }
 
 impl Pages {
@@ -57,7 +58,7 @@ impl Pages {
             lowest: 0,
             listed: Listed::No,
             lazy: false,
-            keeps: false,
+            has_frames: false,
             cut: false,
         }
     }
@@ -119,13 +120,6 @@ impl Pages {
         Some(first)
     }
 
-    /// As [`take`](Self::take), if the block is still some CPU's current one: it may have stopped to be
-    /// before it was locked, and be out of use.
-    #[inline(always)]
-    pub fn take_current(&mut self, count: usize, align: usize) -> Option<usize> {
-        if self.listed == Listed::Current { self.take(count, align) } else { None }
-    }
-
     /// Takes the lowest free run of at least `count` pages, and what is free behind these: the page it starts
     /// at, and how many were taken behind.
     #[inline(always)]
@@ -180,11 +174,60 @@ impl Pages {
         self.lowest = self.lowest.min((first / 64) as u8);
     }
 
-    /// Live pages that were just unmapped become dirty.
+    /// Where the block stands with its pool.
     #[inline(always)]
-    pub fn retire(&mut self, first: usize, count: usize) {
+    pub fn listed(&self) -> Listed {
+        self.listed
+    }
+
+    /// Says where the block stands with its pool; for who has that pool's lock, or takes it out of the pool.
+    pub fn set_listed(&mut self, listed: Listed) {
+        self.listed = listed;
+    }
+
+    /// Whether free pages may have frames cached in their entries.
+    #[inline(always)]
+    pub fn has_frames(&self) -> bool {
+        self.has_frames
+    }
+
+    /// Whether the block waits for a purge, or is in the hands of one.
+    pub fn is_lazy(&self) -> bool {
+        self.lazy
+    }
+
+    /// Live pages that were just unmapped become dirty; `owner` tells whose frames they show. Returns whether the block
+    /// has to be put into a list of blocks that wait for a flush: it is in none.
+    #[inline(always)]
+    #[must_use]
+    pub fn retire(&mut self, first: usize, count: usize, owner: Owner) -> bool {
+        self.make_dirty(first, count, owner);
+        self.enlist()
+    }
+
+    /// Makes live pages dirty, for who sees to it that a purge comes to the block.
+    #[inline(always)]
+    pub fn make_dirty(&mut self, first: usize, count: usize, owner: Owner) {
         self.stale.set(first, count);
         self.stale_count += count as u16;
+        if owner == Owner::Area {
+            self.has_frames = true;
+        }
+    }
+
+    /// Says that a purge is to come to the block. Returns whether it has to be put into a list of blocks that wait.
+    #[must_use]
+    #[inline(always)]
+    pub fn enlist(&mut self) -> bool {
+        !mem::replace(&mut self.lazy, true)
+    }
+
+    /// As [`retire`](Self::retire), of pages that are cut off an area: the guard page before them took the entry of a
+    /// page that was mapped, and that must be flushed with them.
+    #[must_use]
+    pub fn retire_cut(&mut self, first: usize, count: usize) -> bool {
+        self.cut = true;
+        self.retire(first, count, Owner::Area)
     }
 
     /// Pages of which none is live become so, whether or not they wait for a flush: how many did. `None`:
@@ -217,6 +260,16 @@ impl Pages {
         }
         self.flushing_since = stamp;
         self.stale_count.into()
+    }
+
+    /// Ends what [`begin_flush`](Self::begin_flush) began, for a purge that has the block: flushing pages become free, if
+    /// `flushed` says so of the time they were unmapped. Returns how many did, and whether the block has to be put into
+    /// a list again, because something waits on.
+    #[must_use]
+    pub fn end_purge(&mut self, flushed: impl Fn(Stamp) -> bool) -> (usize, bool) {
+        let freed = self.end_flush(flushed);
+        self.lazy = self.stale_count > 0;
+        (freed, self.lazy)
     }
 
     /// Flushing pages become free, if `flushed` says so of the time they were unmapped; how many did.
@@ -262,6 +315,12 @@ impl Pages {
         View(|index| self.stale.word(index)).runs(from)
     }
 
+    /// The runs of pages that have to be flushed.
+    pub fn runs_to_flush(&self) -> impl Iterator<Item = (usize, usize)> {
+        let cut = usize::from(self.cut);
+        self.stale_runs(0).map(move |(first, end)| (first.saturating_sub(cut), end))
+    }
+
     /// Free pages.
     pub fn free(&self) -> usize {
         self.free.into()
@@ -285,7 +344,7 @@ impl Pages {
 mod tests {
     extern crate std;
     use super::*;
-    use crate::tlb::shootdown::Shootdown;
+    use crate::Shootdown;
     use proptest::prelude::*;
     use std::vec::Vec;
 
@@ -322,7 +381,7 @@ mod tests {
                     4..6 if !live.is_empty() => {
                         let (first, count) = live.swap_remove(index.index(live.len()));
                         if what == 4 {
-                            pages.retire(first, count);
+                            let _ = pages.retire(first, count, Owner::Area);
                             model[first..first + count].fill(Is::Dirty);
                         } else {
                             pages.give(first, count);

@@ -20,47 +20,48 @@
 //!   descriptor was told of the table. A second CPU that wants to split the page meanwhile makes that flush, too,
 //!   so that it need not wait for the first.
 
+use super::{Block, Blocks, Role};
 use crate::{
-    AllocError, Vmalloc,
-    blocks::block::Block,
-    page_table::directories,
-    page_table::entry::Entry,
-    page_table::flush::Unflushed,
-    platform::{BLOCK_SIZE, Platform, Table},
+    AllocError, BLOCK_SIZE, Platform,
+    page_table::{
+        directories,
+        entry::Entry,
+        flush::Unflushed,
+        slot::{Slot, Slots},
+    },
 };
-use core::sync::atomic::{AtomicU64, Ordering};
 
 /// How a block of a run is mapped.
 pub(crate) enum Mapping<'a> {
     /// By 4 KiB pages, in this leaf table.
-    Small(&'a Table),
+    Small(&'a Slots),
     /// By 4 KiB pages, in the leaf table that this entry links; CPUs may still have the 2 MiB page.
-    Unflushed(&'a Table, Entry),
+    Unflushed(&'a Slots, Entry),
     /// By a 2 MiB page, or not at all if that is not present: where its entry is, and what that was a moment ago.
-    Huge(&'a AtomicU64, Entry),
+    Huge(&'a Slot, Entry),
 }
 
-impl<P: Platform> Vmalloc<P> {
-    /// How a block of a run is mapped now; `None` if it has no directory. For who has the block, or looks without
-    /// interrupts.
-    pub(crate) fn mapping(&self, block: &Block) -> Option<Mapping<'_>> {
-        if let Some(leaf) = block.leaf(&self.platform) {
+impl<P: Platform> Blocks<P> {
+    /// How a block of a run is mapped now; `None` if it has no directory. For who has the block, or is in a read-side
+    /// section.
+    pub fn mapping(&self, block: &Block) -> Option<Mapping<'_>> {
+        if let Some(leaf) = block.leaf(self.platform()) {
             return Some(Mapping::Small(leaf));
         }
-        let slot = self.block_entry(block.number())?;
-        let entry = Entry(slot.load(Ordering::Acquire));
+        let slot = self.directory_slot(block.number())?;
+        let entry = slot.look();
         if entry.is_huge() || !entry.is_present() {
             return Some(Mapping::Huge(slot, entry));
         }
         // SAFETY: a present entry that maps no 2 MiB page links a leaf table. That is unlinked after the block's
-        // role was taken away, and given back a flush later, which is not over before a look that found it.
-        let leaf = unsafe { directories::table(&self.platform, entry.frame()) };
+        // role was taken away, and given back a flush later, which is not over before a read-side section that found it.
+        let leaf = unsafe { directories::table(self.platform(), entry.frame()) };
         Some(Mapping::Unflushed(leaf, entry))
     }
 
     /// The leaf table of a block of a run. A 2 MiB page is split first; when this returns, every CPU has
     /// forgotten it.
-    pub(crate) fn split_huge(&self, number: usize) -> Result<&Table, AllocError> {
+    pub fn split_huge(&self, number: usize) -> Result<&Slots, AllocError> {
         let block = self.block(number);
         // Ends: each turn is one step further in the module's drawing, by this CPU or by another one.
         loop {
@@ -74,36 +75,43 @@ impl<P: Platform> Vmalloc<P> {
     }
 
     /// Puts a leaf table that maps the same frames in the place of a 2 MiB page, unless another CPU does.
-    fn replace_huge(&self, slot: &AtomicU64, mut huge: Entry) -> Result<(), AllocError> {
+    fn replace_huge(&self, slot: &Slot, mut huge: Entry) -> Result<(), AllocError> {
         let frame = self.take_leaf().ok_or(AllocError::OutOfFrames)?;
         // SAFETY: the frame is ours: nobody knows the table before it is linked.
-        let table = unsafe { directories::table(&self.platform, frame) };
+        let table = unsafe { directories::table(self.platform(), frame) };
         // Ends: the entry changes when it is marked accessed or dirty, once each, when the whole page is
         // protected, or when it is split.
         while huge.is_huge() {
             for (page, small) in table.iter().enumerate() {
-                small.store(huge.small_page(page).0, Ordering::Relaxed);
+                small.set(huge.small_page(page));
             }
-            // Release: a CPU that walks through the link finds the entries.
-            let link = Entry::table(frame).0;
-            match slot.compare_exchange(huge.0, link, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => return Ok(()),
-                Err(now) => huge = Entry(now),
+            // A CPU that walks through the link finds the entries.
+            match slot.replace(huge, Entry::table(frame)) {
+                Ok(()) => return Ok(()),
+                Err(now) => huge = now,
             }
         }
-        self.platform.give_table(frame);
+        self.platform().give_table(frame);
         Ok(())
     }
 
     /// Makes every CPU forget the 2 MiB page that a leaf table was linked for, then tells the block's descriptor
     /// of the table.
-    pub(crate) fn finish_split(&self, block: &Block, link: Entry) {
-        let start = self.address(block.number(), 0);
+    pub fn finish_split(&self, block: &Block, link: Entry) {
+        let start = self.span().address(block.number(), 0);
         // Idle CPUs too: when they wake they may load translations of the small pages by speculation.
-        Unflushed::for_speculation((), start..start + BLOCK_SIZE).flush(self);
+        Unflushed::for_speculation((), start..start + BLOCK_SIZE).flush(&self.base);
         // Of several who come here, one counts.
         if block.set_split_leaf(link) {
             self.head_of(block).count_split();
+        }
+    }
+
+    /// The first block of the run that a block belongs to.
+    fn head_of(&self, block: &Block) -> &Block {
+        match block.role() {
+            Role::Tail { behind } => self.block(block.number() - behind as usize),
+            _ => self.block(block.number()),
         }
     }
 }

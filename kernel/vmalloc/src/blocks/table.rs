@@ -7,15 +7,18 @@
 //! [`Reader`]: pinned, or with interrupts off, from the look-up to the last use. A record is unlinked first, and
 //! freed when every CPU has had a moment without either.
 
-use crate::{
-    arena::MAX_BLOCKS,
-    blocks::block::Block,
-    platform::{CpuPin, PAGE_SIZE, Platform},
+use super::{
+    Block,
+    records::{Record, Unlinked, is_linked},
 };
+use crate::{CpuPin, PAGE_SIZE, Platform, arena::MAX_BLOCKS};
 use core::{
-    ptr::{self, NonNull},
+    ptr,
     sync::atomic::{AtomicPtr, Ordering},
 };
+
+/// No block, where the number of one is kept.
+pub(crate) const NO_BLOCK: u32 = u32::MAX;
 
 /// What holds up grace periods while it lives: a pin, or a look with interrupts off.
 pub(crate) trait Reader {}
@@ -23,9 +26,9 @@ pub(crate) trait Reader {}
 impl<P: CpuPin> Reader for P {}
 
 /// Descriptors in one frame.
-const PER_FRAME: usize = PAGE_SIZE / size_of::<Block>();
+pub(super) const PER_FRAME: usize = PAGE_SIZE / size_of::<Block>();
 /// Entries of a directory.
-const ENTRIES: usize = PAGE_SIZE / size_of::<usize>();
+pub(super) const ENTRIES: usize = PAGE_SIZE / size_of::<usize>();
 
 /// A frame of descriptors.
 pub(crate) type Descriptors = [Block; PER_FRAME];
@@ -119,69 +122,6 @@ impl BlockTable {
     }
 }
 
-/// A frame of the table.
-pub(crate) trait Record {
-    /// Blocks that it tells of.
-    const BLOCKS: usize;
-
-    /// Gives the frames of other records that it links back: how many.
-    ///
-    /// # Safety
-    /// As [`Unlinked::free`].
-    unsafe fn free_below<P: Platform>(&self, platform: &P) -> usize;
-}
-
-impl Record for Descriptors {
-    const BLOCKS: usize = PER_FRAME;
-
-    unsafe fn free_below<P: Platform>(&self, _: &P) -> usize {
-        0
-    }
-}
-
-impl Record for Directory {
-    const BLOCKS: usize = PER_FRAME * ENTRIES;
-
-    unsafe fn free_below<P: Platform>(&self, platform: &P) -> usize {
-        let frames = self.iter().filter_map(Unlinked::take);
-        // SAFETY: the caller's promise: nobody holds what the directory links.
-        frames.map(|frame| unsafe { frame.free(platform) }).sum()
-    }
-}
-
-/// A record that nobody finds any more. Readers who found it before may still hold it.
-#[must_use = "it is lost unless it is linked again or freed"]
-pub(crate) struct Unlinked<'a, T> {
-    slot: &'a AtomicPtr<T>,
-    record: NonNull<T>,
-}
-
-impl<'a, T: Record> Unlinked<'a, T> {
-    /// What is linked in `slot`, if anything is. While readers may come, the caller has all its blocks: nobody
-    /// makes another one meanwhile.
-    pub fn take(slot: &'a AtomicPtr<T>) -> Option<Self> {
-        let record = NonNull::new(slot.swap(ptr::null_mut(), Ordering::AcqRel))?;
-        Some(Self { slot, record })
-    }
-
-    /// Links it again where it was.
-    pub fn relink(self) {
-        self.slot.store(self.record.as_ptr(), Ordering::Release);
-    }
-
-    /// Gives its frame back, and those of records it links: how many.
-    ///
-    /// # Safety
-    /// Nobody holds a reference to any of them: a grace period has passed since it was unlinked, and nobody has
-    /// one of its blocks but the caller.
-    pub unsafe fn free<P: Platform>(self, platform: &P) -> usize {
-        // SAFETY: published records are initialised; the caller promises that nobody holds this one or what it links.
-        let below = unsafe { self.record.as_ref().free_below(platform) };
-        platform.give_table(platform.frame_of(self.record.cast()));
-        below + 1
-    }
-}
-
 /// Which frame of descriptors block `number` has its descriptor in, and its place there. A division by
 /// 21, in one multiplication that is exact for all numbers of blocks.
 #[inline]
@@ -190,10 +130,6 @@ fn split(number: usize) -> (usize, usize) {
     const { assert!((RECIPROCAL * PER_FRAME as u64 - (1 << 32)) * (MAX_BLOCKS as u64) < 1 << 32) };
     let frame = ((number as u64 * RECIPROCAL) >> 32) as usize;
     (frame, number - frame * PER_FRAME)
-}
-
-pub(crate) fn is_linked<T>(slot: &AtomicPtr<T>) -> bool {
-    !slot.load(Ordering::Acquire).is_null()
 }
 
 /// What `slot` points to, after putting a new record there if there is none: initialised first,

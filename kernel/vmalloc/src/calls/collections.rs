@@ -6,10 +6,7 @@
 
 extern crate alloc;
 
-use crate::{
-    Request, Vmalloc,
-    platform::{PAGE_SIZE, Platform},
-};
+use crate::{PAGE_SIZE, Platform, Request, Vmalloc};
 use allocator_api2::alloc::{AllocError, Allocator, Layout};
 use core::ptr::NonNull;
 

@@ -1,10 +1,8 @@
 //! Mapping what is not the library's: `vmap`, of frames of the caller's, and `ioremap`, of devices.
 
 use crate::{
-    AllocError, Vmalloc,
-    page_table::entry::{Cache, Kind, Protection},
-    platform::{Frame, PAGE_SHIFT, PAGE_SIZE, Platform},
-    types::request::{Backing, Shape},
+    AllocError, Cache, Frame, Kind, PAGE_SHIFT, PAGE_SIZE, Platform, Protection, Vmalloc,
+    areas::{Backing, Shape, shape::pages_for},
 };
 use core::{panic::Location, ptr::NonNull};
 
@@ -18,21 +16,21 @@ impl<P: Platform> Vmalloc<P> {
     #[track_caller]
     pub fn vmap(&self, frames: &[Frame], protection: Protection) -> Result<NonNull<u8>, AllocError> {
         let (size, caller) = (frames.len().saturating_mul(PAGE_SIZE), Location::caller());
-        let pages = self.check_frames(frames).and_then(|()| self.pages_for(size));
+        let pages = self.check_frames(frames).and_then(|()| pages_for(&self.base().span, size));
         let made = pages.and_then(|(pages, _)| {
             let backing = Backing::Frames(frames);
-            let shape = Self::foreign(pages, Kind::Vmap, protection, Cache::WriteBack, backing);
+            let shape = Shape::foreign(pages, Kind::Vmap, protection, Cache::WriteBack, backing);
             self.make(&shape, caller)
         });
         self.traced(size, caller, made)
     }
 
     /// Whether the CPUs can address frames that are to be mapped, and there are any.
-    pub(crate) fn check_frames(&self, frames: &[Frame]) -> Result<(), AllocError> {
+    pub(super) fn check_frames(&self, frames: &[Frame]) -> Result<(), AllocError> {
         if frames.is_empty() {
             return Err(AllocError::NoFrames);
         }
-        let is_bad = |frame: &&Frame| frame.address() >= self.physical_end;
+        let is_bad = |frame: &&Frame| !self.areas_room().is_addressable(**frame);
         frames.iter().find(is_bad).map_or(Ok(()), |&frame| Err(AllocError::BadFrame { frame }))
     }
 
@@ -57,23 +55,23 @@ impl<P: Platform> Vmalloc<P> {
         caller: &'static Location<'static>,
     ) -> Result<NonNull<u8>, AllocError> {
         let offset = physical as usize % PAGE_SIZE;
-        let end = physical.checked_add(size as u64).filter(|&end| end <= self.physical_end);
+        let end = physical.checked_add(size as u64).filter(|&end| self.base().is_addressable(end));
         if end.is_none() {
             return Err(AllocError::BadPhysicalRange { start: physical, size });
         }
         if size == 0 {
             return Err(AllocError::ZeroSize);
         }
-        let (pages, behind) = self.pages_for(offset + size)?;
+        let (pages, behind) = pages_for(&self.base().span, offset + size)?;
         let first = Frame::new(physical >> PAGE_SHIFT);
         let mut frames = (first.number()..).take(pages).map(Frame::new);
         if cache != Cache::WriteBack
-            && let Some(frame) = frames.find(|&frame| self.platform.is_ram(frame))
+            && let Some(frame) = frames.find(|&frame| self.platform().is_ram(frame))
         {
             return Err(AllocError::CachedElsewhere { frame });
         }
         let backing = Backing::Physical(first);
-        let shape = Self::foreign(pages, Kind::Ioremap, Protection::ReadWrite, cache, backing);
+        let shape = Shape::foreign(pages, Kind::Ioremap, Protection::ReadWrite, cache, backing);
         // Of the first page and of the last.
         let shape = Shape { slack: offset + behind, ..shape };
         let area = self.make(&shape, caller)?;

@@ -5,14 +5,10 @@
 //! executable here can still be written there, by code that means to.
 
 use crate::{
-    ProtectError, Vmalloc,
-    blocks::split::Mapping,
-    inspect::find::AreaInfo,
-    page_table::entry::{Entry, Kind, Protection},
-    page_table::flush::Unflushed,
-    platform::{BLOCK_PAGES, BLOCK_SHIFT, BLOCK_SIZE, PAGE_SIZE, Platform},
+    AreaInfo, BLOCK_PAGES, BLOCK_SIZE, Kind, PAGE_SIZE, Platform, ProtectError, Protection, Vmalloc,
+    blocks::Mapping, page_table::flush::Unflushed, span::page_in_block,
 };
-use core::{ptr::NonNull, sync::atomic::Ordering};
+use core::ptr::NonNull;
 
 impl<P: Platform> Vmalloc<P> {
     /// Changes the protection of the pages of `size` bytes from `start`, which is page-aligned, all in
@@ -32,7 +28,7 @@ impl<P: Platform> Vmalloc<P> {
         protection: Protection,
     ) -> Result<(), ProtectError> {
         let start = start.as_ptr() as usize;
-        if self.platform.in_interrupt() {
+        if self.platform().in_interrupt() {
             return Err(ProtectError::InInterrupt);
         }
         if size == 0 || !start.is_multiple_of(PAGE_SIZE) {
@@ -55,7 +51,7 @@ impl<P: Platform> Vmalloc<P> {
         }
         // A 2 MiB page may be split next, and its small pages have the new rights from the beginning.
         let unflushed = if area.huge_pages > 0 { Unflushed::for_speculation } else { Unflushed::new };
-        unflushed((), start..end).flush(self);
+        unflushed((), start..end).flush(self.base());
         Ok(())
     }
 
@@ -64,8 +60,8 @@ impl<P: Platform> Vmalloc<P> {
         for edge in [start, end] {
             let inside_block = !((edge - area.start) / PAGE_SIZE).is_multiple_of(BLOCK_PAGES);
             if area.huge_pages > 0 && inside_block && edge < area.mapped_end() {
-                let number = (edge - self.range.start) >> BLOCK_SHIFT;
-                self.split_huge_in_room(number).map_err(|_| ProtectError::OutOfFrames)?;
+                let number = self.base().span.block_at(edge);
+                self.reclaim().split_huge(number).map_err(|_| ProtectError::OutOfFrames)?;
             }
         }
         Ok(())
@@ -75,28 +71,23 @@ impl<P: Platform> Vmalloc<P> {
     ///
     /// Each entry is changed in one step: a CPU that writes, or `frame_at`, may mark it dirty meanwhile.
     fn protect_block(&self, start: usize, end: usize, protection: Protection) -> usize {
-        let number = (start - self.range.start) >> BLOCK_SHIFT;
-        let end = end.min(self.address(number + 1, 0));
-        let block = self.block(number);
+        let (blocks, span) = (self.blocks(), &self.base().span);
+        let number = span.block_at(start);
+        let end = end.min(span.address(number + 1, 0));
+        let block = blocks.block(number);
         // Ends: another CPU may split the block once, or protect all of it, each time it goes around.
         loop {
-            match self.mapping(block) {
+            match blocks.mapping(block) {
                 Some(Mapping::Small(leaf)) => {
-                    let first = start / PAGE_SIZE % BLOCK_PAGES;
-                    for slot in &leaf[first..first + (end - start) / PAGE_SIZE] {
-                        let protected = |entry| Some(Entry(entry).protected(protection).0);
-                        let _ = slot.fetch_update(Ordering::Relaxed, Ordering::Relaxed, protected);
-                    }
+                    let pages = &leaf[page_in_block(start)..][..(end - start) / PAGE_SIZE];
+                    pages.iter().for_each(|slot| slot.update(|entry| entry.protected(protection)));
                     return end;
                 }
                 // Rights differ from those of the 2 MiB page from here on.
-                Some(Mapping::Unflushed(_, link)) => self.finish_split(block, link),
+                Some(Mapping::Unflushed(_, link)) => blocks.finish_split(block, link),
                 Some(Mapping::Huge(slot, entry)) if entry.is_present() => {
                     debug_assert_eq!(end - start, BLOCK_SIZE, "what is covered in part was split");
-                    let protected = entry.protected(protection).0;
-                    let changed =
-                        slot.compare_exchange(entry.0, protected, Ordering::Relaxed, Ordering::Relaxed);
-                    if changed.is_ok() {
+                    if slot.replace(entry, entry.protected(protection)).is_ok() {
                         return end;
                     }
                 }

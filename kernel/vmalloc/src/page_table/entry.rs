@@ -19,9 +19,8 @@
 
 mod attributes;
 
-use crate::platform::{Frame, PAGE_SIZE};
+use crate::{Frame, Kind, PAGE_SIZE, Protection, types::Owner};
 pub(crate) use attributes::Attributes;
-pub use attributes::{Cache, Kind, Protection};
 use core::panic::Location;
 
 const PRESENT: u64 = 1 << 0;
@@ -95,9 +94,9 @@ impl Entry {
         Self(kept + (page as u64) * PAGE_SIZE as u64)
     }
 
-    /// The same mapping under another protection.
+    /// The mapping under another protection.
     pub fn protected(self, protection: Protection) -> Self {
-        Self(self.0 & !Attributes::PROTECTION | protection.bits())
+        Self(self.0 & !Attributes::PROTECTION | attributes::protection_bits(protection))
     }
 
     /// The entry of a directory that links a table below it. Leaf entries alone limit access.
@@ -183,16 +182,16 @@ impl Entry {
         self.0 & (PRESENT | HUGE) == PRESENT | HUGE
     }
 
-    /// Whether an area with a guard page behind it alone starts here that owns its frames, or that does not.
-    #[inline]
-    pub fn is_start(self, owned: bool) -> bool {
+    /// Whether an area starts here that has a guard page behind it alone, and whose frames are `owner`'s.
+    #[inline(always)]
+    pub fn is_start(self, owner: Owner) -> bool {
         const START: u64 = PRESENT | FIRST;
-        self.0 & (START | RAM | GUARDED_BELOW | OWNED) == if owned { START | OWNED } else { START }
+        self.0 & (START | RAM | GUARDED_BELOW | OWNED) == START | attributes::owner_bits(owner)
     }
 
     /// Whether an area starts here as [`is_start`](Self::is_start) says, or one that has a guard page below, too.
-    pub fn is_any_start(self, owned: bool) -> bool {
-        self.is_start(owned) || owned && self.has_guard_below()
+    pub fn is_any_start(self, owner: Owner) -> bool {
+        self.is_start(owner) || owner == Owner::Area && self.has_guard_below()
     }
 
     /// Whether the area owns the frame that the entry maps.
@@ -298,7 +297,7 @@ impl Entry {
         let caller = caller as usize as *const Location<'static>;
         Some(GuardInfo {
             slack: (self.0 >> SLACK_SHIFT & SLACK_MASK) as usize,
-            kind: Kind::from_bits(self.0 >> KIND_SHIFT & KIND_MASK)?,
+            kind: Kind::from_number(self.0 >> KIND_SHIFT & KIND_MASK)?,
             // SAFETY: only `guard` makes entries with the GUARD bit, always from a
             // `&'static Location`, and all 48 bits of its address are in the entry.
             caller: unsafe { &*caller },

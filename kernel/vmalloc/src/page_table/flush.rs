@@ -4,11 +4,7 @@
 //! be dropped unopened. What is inside therefore never returns frames, tables or address space
 //! before every CPU has forgotten them.
 
-use crate::{
-    Vmalloc,
-    platform::{PAGE_SHIFT, PAGE_SIZE, Platform},
-    tlb::shootdown::{Forbid, Reach},
-};
+use crate::{Event, Forbid, PAGE_SHIFT, Platform, Reach, base::Base};
 use core::ops::Range;
 
 /// Something that CPUs may still reach by old translations of `range`.
@@ -33,11 +29,11 @@ impl<T> Unflushed<T> {
     }
 
     /// Makes every CPU forget the range: page by page up to the instance's ceiling, above it all at once.
-    pub fn flush<P: Platform>(mut self, vmalloc: &Vmalloc<P>) -> T {
-        let platform = vmalloc.platform();
+    pub fn flush<P: Platform>(mut self, base: &Base<P>) -> T {
+        let platform = &base.platform;
         let pages = self.range.len() >> PAGE_SHIFT;
-        let few = pages <= vmalloc.flush_ceiling();
-        vmalloc.trace_flush(few.then_some(pages));
+        let few = pages <= base.flush_ceiling();
+        base.trace(|| Event::Flush { pages: few.then_some(pages) });
         let _pin = platform.pin();
         let shootdown = platform.shootdown();
         if few {
@@ -58,63 +54,10 @@ impl<T> Drop for Unflushed<T> {
     }
 }
 
-/// Ranges that hold few enough pages to be flushed one by one, or the knowledge that they do not.
-pub(crate) struct Ranges {
-    list: [Range<usize>; Self::MOST],
-    count: usize,
-    pages: usize,
-    ceiling: usize,
-    forbid: Forbid,
-}
-
-impl Ranges {
-    const MOST: usize = 8;
-
-    /// No ranges; up to `ceiling` pages are flushed one by one.
-    pub fn new(ceiling: usize) -> Self {
-        Self { list: [const { 0..0 }; Self::MOST], count: 0, pages: 0, ceiling, forbid: Forbid::Use }
-    }
-
-    /// Adds `pages` pages from `start`.
-    pub fn add(&mut self, start: usize, pages: usize) {
-        self.pages = self.pages.saturating_add(pages);
-        if let Some(range) = self.list.get_mut(self.count) {
-            *range = start..start + pages.min(self.ceiling) * PAGE_SIZE;
-        }
-        self.count += 1;
-    }
-
-    /// CPUs must not even speculate by what they remember of the ranges.
-    pub fn forbid_speculation(&mut self) {
-        self.forbid = Forbid::Speculation;
-    }
-
-    /// What CPUs must not do any more in the ranges.
-    pub fn forbid(&self) -> Forbid {
-        self.forbid
-    }
-
-    /// All of them.
-    pub fn pages(&self) -> usize {
-        self.pages
-    }
-
-    /// Whether each is known and they are to be flushed page by page. Once it is not so, more need not be
-    /// added: everything will be flushed.
-    pub fn are_few(&self) -> bool {
-        self.pages <= self.ceiling && self.count <= Self::MOST
-    }
-
-    /// The ranges; `None` if everything has to be flushed.
-    pub fn exact(&self) -> Option<&[Range<usize>]> {
-        if self.are_few() { self.list.get(..self.count) } else { None }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{tests::basics::instance, tests::machine::Machine};
+    use crate::tests::{machine::Machine, support::instance};
     use core::sync::atomic::Ordering;
 
     #[test]
@@ -128,26 +71,9 @@ mod tests {
         let machine = Machine::new(1, 16);
         let vmalloc = instance(&machine, 1);
         vmalloc.tunables().single_page_flush_ceiling.store(2, Ordering::Relaxed);
-        Unflushed::new((), 0x1000..0x3000).flush(&vmalloc);
+        Unflushed::new((), 0x1000..0x3000).flush(vmalloc.base());
         assert_eq!((machine.page_flushes(), machine.full_flushes()), (2, 0));
-        Unflushed::new((), 0x1000..0x4000).flush(&vmalloc);
+        Unflushed::new((), 0x1000..0x4000).flush(vmalloc.base());
         assert_eq!((machine.page_flushes(), machine.full_flushes()), (2, 1));
-    }
-
-    #[test]
-    fn ranges_are_exact_up_to_their_ceiling() {
-        let mut ranges = Ranges::new(10);
-        assert_eq!(ranges.exact(), Some(&[][..]));
-        ranges.add(0x1000, 4);
-        ranges.add(0x9000, 6);
-        assert_eq!(ranges.exact(), Some(&[0x1000..0x5000, 0x9000..0xf000][..]));
-        ranges.add(0x2_0000, 1);
-        assert_eq!(ranges.exact(), None);
-        let mut many = Ranges::new(100);
-        (0..Ranges::MOST).for_each(|page| many.add(page * 0x2000, 1));
-        assert_eq!(many.exact().map(<[_]>::len), Some(Ranges::MOST));
-        assert!(many.are_few(), "the next one must be added");
-        many.add(0, 1);
-        assert_eq!(many.exact(), None);
     }
 }

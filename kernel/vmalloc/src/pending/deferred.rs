@@ -7,14 +7,14 @@
 //! What is noted waits, and so counts as what was unmapped does: the next free on the CPU looks whether that is too
 //! much, and the others' do when they next add up what they count for themselves.
 
+use super::Pending;
 use crate::{
-    Vmalloc,
-    blocks::block::Role,
-    calls::area::claim_any,
-    page_table::entry::Entry,
-    platform::{BLOCK_PAGES, CpuPin, Platform},
+    BLOCK_PAGES, CpuPin, Platform,
+    blocks::Role,
+    page_table::{entry::Entry, slot::Slot},
+    types::Owner,
 };
-use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicUsize, Ordering};
 
 /// What a noted area has in its first words.
 #[repr(C)]
@@ -26,7 +26,7 @@ struct Link {
 }
 
 /// The first area of a CPU's list; 0 for none.
-pub(crate) struct Deferred(AtomicUsize);
+pub(super) struct Deferred(AtomicUsize);
 
 impl Deferred {
     pub const fn new() -> Self {
@@ -38,18 +38,18 @@ impl Deferred {
     }
 }
 
-impl<P: Platform> Vmalloc<P> {
+impl<P: Platform> Pending<P> {
     /// Claims the area that starts at `address`, which owns its frames, and notes it; `false`: there is none.
     #[cold]
-    pub(crate) fn defer_free(&self, address: usize) -> bool {
-        let claimed = self.first_slot(address).and_then(|slot| Some((slot, claim_any(slot, true)?)));
+    pub fn defer_free(&self, address: usize) -> bool {
+        let claimed = self.first_slot(address).and_then(|slot| Some((slot, slot.claim_any(Owner::Area)?)));
         let Some((slot, entry)) = claimed else { return false };
         // The link is written by another mapping than this one.
-        slot.store(entry.with_dirty().quarantined().0, Ordering::Relaxed);
+        slot.set(entry.with_dirty().quarantined());
         let pages = self.claimed_pages(address, entry);
-        let pin = self.platform.pin();
-        let lazy = &self.lazy[pin.cpu()];
-        let list = &lazy.deferred.0;
+        let pin = self.blocks.platform().pin();
+        let cpu = &self.cpus[pin.cpu()];
+        let list = &cpu.deferred.0;
         let link = self.link(entry);
         link.pages.store(pages, Ordering::Relaxed);
         // Before the area is in the list: who takes it counts it no more.
@@ -63,23 +63,24 @@ impl<P: Platform> Vmalloc<P> {
                 Err(now) => first = now,
             }
         }
-        lazy.look_next();
-        self.platform.wake_purger();
+        cpu.share.hint();
+        self.blocks.platform().wake_purger();
         true
     }
 
-    /// Frees what interrupt handlers noted, on all CPUs.
-    pub(crate) fn free_deferred(&self) {
-        for list in self.lazy.iter().map(|lazy| &lazy.deferred).filter(|list| !list.is_empty()) {
+    /// Takes what interrupt handlers noted, on all CPUs, and calls `free` with the address of each area and what its
+    /// first entry was. It waits no more when `free` is called.
+    pub fn take_deferred(&self, mut free: impl FnMut(usize, Entry)) {
+        for list in self.cpus.iter().map(|cpu| &cpu.deferred).filter(|list| !list.is_empty()) {
             let mut next = list.0.swap(0, Ordering::Acquire);
             while next != 0 {
                 let address = next;
                 let Some(slot) = self.first_slot(address) else { unreachable!("{address:#x} is an area") };
-                let entry = Entry(slot.load(Ordering::Relaxed)).mapped();
+                let entry = slot.get().mapped();
                 let link = self.link(entry);
                 next = link.next.load(Ordering::Relaxed);
                 self.deferred_pages.fetch_sub(link.pages.load(Ordering::Relaxed), Ordering::Relaxed);
-                self.finish_free(address, entry);
+                free(address, entry);
             }
         }
     }
@@ -88,30 +89,29 @@ impl<P: Platform> Vmalloc<P> {
     fn link(&self, entry: Entry) -> &Link {
         // SAFETY: promise 2 of `Platform`: the frame is there; it belongs to an area that was freed
         // and that only this module knows, so nobody else uses it. Any bit patterns are numbers.
-        unsafe { self.platform.direct_map(entry.frame()).cast::<Link>().as_ref() }
+        unsafe { self.blocks.platform().direct_map(entry.frame()).cast::<Link>().as_ref() }
     }
 
     /// Pages that an area will be counted as when it is freed; its first entry, which was `entry`, is claimed.
     fn claimed_pages(&self, address: usize, entry: Entry) -> usize {
-        let Some(page) = self.page(address) else { unreachable!("{address:#x} is an area") };
-        let block = self.block(page / BLOCK_PAGES);
+        let (block, page) = self.blocks.owned_place(address);
         let below = usize::from(entry.has_guard_below());
         if let Role::Head { blocks, .. } = block.role() {
             return (below + blocks as usize) * BLOCK_PAGES;
         }
-        let rest = &self.small_leaf(block)[page % BLOCK_PAGES + 1..];
-        let is_last = |slot: &AtomicU64| Entry(slot.load(Ordering::Relaxed)).is_last();
+        let rest = &self.blocks.leaf(block)[page + 1..];
+        let is_last = |slot: &Slot| slot.get().is_last();
         let more = if entry.is_last() { 0 } else { rest.iter().position(is_last).map_or(0, |last| last + 1) };
         below + more + 2
     }
 
     /// The entry of the page at `address`, if an area may start there.
-    fn first_slot(&self, address: usize) -> Option<&AtomicU64> {
-        let pin = self.platform.pin();
-        let (block, page) = self.place(address, &pin)?;
+    fn first_slot(&self, address: usize) -> Option<&Slot> {
+        let pin = self.blocks.platform().pin();
+        let (block, page) = self.blocks.place(address, &pin)?;
         match block.role() {
-            Role::Small { .. } => block.leaf(&self.platform).map(|leaf| &leaf[page]),
-            Role::Head { .. } if page == 0 => self.run_start(block),
+            Role::Small { .. } => block.leaf(self.blocks.platform()).map(|leaf| &leaf[page]),
+            Role::Head { .. } if page == 0 => self.blocks.run_start(block),
             _ => None,
         }
     }

@@ -1,17 +1,17 @@
 //! A list of blocks that is pushed to by its own CPU, and taken whole by a purge of any CPU; so neither
 //! needs a lock.
 
-use crate::atomic::{AtomicU32, Ordering};
+use crate::{
+    atomic::{AtomicU32, Ordering},
+    blocks::NO_BLOCK,
+};
 
-/// No block: the end of a list.
-pub(crate) const NONE: u32 = u32::MAX;
-
-/// The first block of the list.
+/// The first block of a list.
 pub(crate) struct List(AtomicU32);
 
 impl List {
-    pub const fn from_first(first: AtomicU32) -> Self {
-        Self(first)
+    pub fn new() -> Self {
+        Self(AtomicU32::new(NO_BLOCK))
     }
 
     /// Puts block `number`, which is in no list and whose link is `link`, first.
@@ -32,10 +32,10 @@ impl List {
 
     /// Takes all blocks: the first one.
     pub fn take(&self) -> u32 {
-        self.0.swap(NONE, Ordering::Acquire)
+        self.0.swap(NO_BLOCK, Ordering::Acquire)
     }
 
     pub fn is_empty(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == NONE
+        self.0.load(Ordering::Relaxed) == NO_BLOCK
     }
 }

@@ -5,13 +5,11 @@
 //! directories, so that one flush does for many: as many as a page of pointers holds if a frame for it is to
 //! be had, eight if not. It needs no memory to get on, and only what was flushed has the method that frees.
 
+use super::Reclaim;
 use crate::{
-    Vmalloc,
-    page_table::directories,
-    page_table::entry::Entry,
-    page_table::flush::Unflushed,
-    platform::{BLOCK_PAGES, BLOCK_SHIFT, BLOCK_SIZE, Frame, PAGE_SIZE, Platform},
-    types::policy::GatherPolicy,
+    BLOCK_PAGES, BLOCK_SIZE, Frame, GatherPolicy, PAGE_SIZE, Platform,
+    blocks::Blocks,
+    page_table::{directories, flush::Unflushed, slot::Slot},
 };
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -25,7 +23,7 @@ const _: () = assert!(crate::arena::MAX_BLOCKS <= 1 << BLOCK_BITS);
 
 /// Directories that were unlinked, and whose blocks nobody else has.
 struct Gather<'a, P: Platform> {
-    vmalloc: &'a Vmalloc<P>,
+    blocks: &'a Blocks<P>,
     on_stack: [AtomicU64; ON_STACK],
     page: Option<Frame>,
     limit: usize,
@@ -35,65 +33,62 @@ struct Gather<'a, P: Platform> {
 /// Directories that no CPU can reach any more.
 struct Flushed<'a, 'b, P: Platform>(&'b mut Gather<'a, P>);
 
-impl<P: Platform> Vmalloc<P> {
+impl<P: Platform> Reclaim<P> {
     /// Gives back the directories below which nothing is mapped: how many. The caller has the turn.
-    pub(crate) fn release_directories(&self) -> usize {
-        let mut gather = Gather::new(self);
+    pub fn release_directories(&self) -> usize {
+        const BYTES: usize = DIRECTORY_BLOCKS * BLOCK_SIZE;
+        let blocks = self.blocks();
+        let mut gather = Gather::new(blocks);
         let mut released = 0;
-        let end = self.range.end & !(DIRECTORY_BLOCKS * BLOCK_SIZE - 1);
-        // Of an instance at the very top of the address space there is none.
-        let first = self.range.start.checked_next_multiple_of(DIRECTORY_BLOCKS * BLOCK_SIZE);
-        let mut start = first.unwrap_or(end);
-        // Directories that reach beyond the range may be others' too. Each turn looks at the next one.
-        while start < end {
-            if let Some(slot) = directories::directory_slot(&self.platform, start)
-                && Entry(slot.load(Ordering::Acquire)).is_present()
-                && self.take_directory_blocks(start)
+        let range = blocks.span().range();
+        let end = range.end & !(BYTES - 1);
+        // Directories that reach beyond the range may be others' too. Of an instance at the very top of the address space
+        // there is none.
+        let start = range.start.checked_next_multiple_of(BYTES).unwrap_or(end);
+        for start in (start..end).step_by(BYTES) {
+            let first = blocks.span().block_at(start);
+            if let Some(slot) = directories::directory_slot(blocks.platform(), start)
+                && slot.look().is_present()
+                // Nobody else has any of its blocks, nor can get one.
+                && blocks.arena.allocate_at(blocks.platform(), first, DIRECTORY_BLOCKS).is_ok()
             {
-                gather.push(slot, self.block_number(start));
+                gather.push(slot, first);
                 released += 1;
             }
-            start += DIRECTORY_BLOCKS * BLOCK_SIZE;
         }
         gather.flush().free();
         released
     }
-
-    fn block_number(&self, address: usize) -> usize {
-        (address - self.range.start) >> BLOCK_SHIFT
-    }
-
-    /// Takes the blocks of a directory if all are free.
-    fn take_directory_blocks(&self, start: usize) -> bool {
-        self.arena.allocate_at(&self.platform, self.block_number(start), DIRECTORY_BLOCKS).is_ok()
-    }
 }
 
 impl<'a, P: Platform> Gather<'a, P> {
-    fn new(vmalloc: &'a Vmalloc<P>) -> Self {
-        let page = match vmalloc.policy.gather {
-            GatherPolicy::Page => vmalloc.platform.take_table(),
+    fn new(blocks: &'a Blocks<P>) -> Self {
+        let gather = blocks.base.policy.gather;
+        let page = match gather {
+            GatherPolicy::Page => blocks.platform().take_table(),
             GatherPolicy::Stack | GatherPolicy::One => None,
         };
-        let limit = match (page, vmalloc.policy.gather) {
+        let limit = match (page, gather) {
             (Some(_), _) => BLOCK_PAGES,
             (None, GatherPolicy::One) => 1,
             (None, _) => ON_STACK,
         };
-        Self { vmalloc, on_stack: [const { AtomicU64::new(0) }; ON_STACK], page, limit, count: 0 }
+        Self { blocks, on_stack: [const { AtomicU64::new(0) }; ON_STACK], page, limit, count: 0 }
     }
 
     fn slots(&self) -> &[AtomicU64] {
         match self.page {
-            // SAFETY: the gather took the frame, full of zeros, and has it until it is dropped.
-            Some(page) => unsafe { directories::table(&self.vmalloc.platform, page) }.as_slice(),
+            // SAFETY: promise 2 of `Platform`; the gather took the frame, full of zeros, and has it until it is dropped.
+            Some(page) => unsafe {
+                self.blocks.platform().direct_map(page).cast::<[AtomicU64; BLOCK_PAGES]>().as_ref()
+            },
             None => &self.on_stack,
         }
     }
 
     /// Unlinks a directory whose blocks, from number `first`, were taken.
-    fn push(&mut self, slot: &AtomicU64, first: usize) {
-        let directory = Entry(slot.swap(Entry::UNUSED.0, Ordering::AcqRel)).frame();
+    fn push(&mut self, slot: &Slot, first: usize) {
+        let directory = slot.take().frame();
         self.slots()[self.count].store(directory.number() << BLOCK_BITS | first as u64, Ordering::Relaxed);
         self.count += 1;
         if self.count == self.limit {
@@ -105,7 +100,8 @@ impl<'a, P: Platform> Gather<'a, P> {
     fn flush(&mut self) -> Flushed<'a, '_, P> {
         if self.count > 0 {
             // More than are flushed one by one: the paging-structure caches are emptied with everything.
-            Unflushed::for_speculation((), self.vmalloc.range.clone()).flush(self.vmalloc);
+            let range = self.blocks.span().range().clone();
+            Unflushed::for_speculation((), range).flush(&self.blocks.base);
         }
         Flushed(self)
     }
@@ -115,12 +111,12 @@ impl<P: Platform> Flushed<'_, '_, P> {
     /// Gives back the directories, and their blocks.
     fn free(self) {
         let gather = self.0;
-        let vmalloc = gather.vmalloc;
+        let blocks = gather.blocks;
         for slot in &gather.slots()[..gather.count] {
             let entry = slot.load(Ordering::Relaxed);
-            vmalloc.platform.give_table(Frame::new(entry >> BLOCK_BITS));
+            blocks.platform().give_table(Frame::new(entry >> BLOCK_BITS));
             let first = (entry & ((1 << BLOCK_BITS) - 1)) as usize;
-            vmalloc.arena.free(&vmalloc.platform.pin(), first, DIRECTORY_BLOCKS);
+            blocks.give_back(first, DIRECTORY_BLOCKS);
         }
         gather.count = 0;
     }
@@ -130,7 +126,7 @@ impl<P: Platform> Drop for Gather<'_, P> {
     fn drop(&mut self) {
         assert!(self.count == 0, "{} directories were dropped before they were flushed", self.count);
         if let Some(page) = self.page.take() {
-            self.vmalloc.platform.give_table(page);
+            self.blocks.platform().give_table(page);
         }
     }
 }

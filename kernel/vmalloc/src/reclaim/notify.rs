@@ -1,10 +1,10 @@
 //! Purge notifiers: users of the instance that can give memory or address space back are asked to,
 //! before an allocation fails for want of it.
 
+use super::Reclaim;
 use crate::{
-    AllocError, Vmalloc,
+    AllocError, LockClass, Platform,
     lock::{Lock, Locked},
-    platform::{LockClass, Platform},
 };
 
 /// The most notifiers an instance can have.
@@ -32,40 +32,28 @@ impl Notifiers {
     }
 }
 
-impl<P: Platform> Vmalloc<P> {
+impl<P: Platform> Reclaim<P> {
     /// Registers a notifier; `false` if there are [`MAX_NOTIFIERS`] already.
-    ///
-    /// # Panics
-    /// In an interrupt handler.
-    pub fn register_notifier(&self, notifier: &'static dyn PurgeNotifier) -> bool {
-        self.assert_not_in_interrupt("register_notifier");
-        let pin = self.platform.pin();
+    pub fn register(&self, notifier: &'static dyn PurgeNotifier) -> bool {
+        let pin = self.platform().pin();
         let mut list = self.notifiers.0.lock(&pin);
-        match list.iter_mut().find(|slot| slot.is_none()) {
-            Some(slot) => *slot = Some(notifier),
-            None => return false,
-        }
-        true
+        list.iter_mut().find(|slot| slot.is_none()).map(|slot| *slot = Some(notifier)).is_some()
     }
 
     /// Removes a notifier; `false` if it is not registered. It may still be running on another CPU.
-    ///
-    /// # Panics
-    /// In an interrupt handler.
-    pub fn unregister_notifier(&self, notifier: &'static dyn PurgeNotifier) -> bool {
+    pub fn unregister(&self, notifier: &'static dyn PurgeNotifier) -> bool {
         let is_it = |slot: &&mut Option<&'static dyn PurgeNotifier>| {
             slot.is_some_and(|known| core::ptr::addr_eq(known, notifier))
         };
-        self.assert_not_in_interrupt("unregister_notifier");
-        let pin = self.platform.pin();
+        let pin = self.platform().pin();
         self.notifiers.0.lock(&pin).iter_mut().find(is_it).map(|slot| *slot = None).is_some()
     }
 
     /// Asks all notifiers; whether any gave something back.
     #[cold]
-    pub(crate) fn notify(&self, error: AllocError) -> bool {
+    pub(super) fn notify(&self, error: AllocError) -> bool {
         // Copied out: a notifier may free, register and unregister.
-        let list = *self.notifiers.0.lock(&self.platform.pin());
+        let list = *self.notifiers.0.lock(&self.platform().pin());
         // All of them, not only up to the first that helps.
         list.into_iter().flatten().filter(|notifier| notifier.purge(error)).count() > 0
     }

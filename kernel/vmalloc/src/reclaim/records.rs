@@ -8,10 +8,13 @@
 //! It goes by directories of the block table; one whose blocks are all free goes as a whole. Between two of them
 //! others may purge.
 
+use super::Reclaim;
 use crate::{
-    Vmalloc,
-    blocks::table::{BlockTable, Descriptors, Directory, Record, Unlinked, is_linked},
-    platform::Platform,
+    Platform,
+    blocks::{
+        BlockTable, Blocks,
+        records::{Descriptors, Directory, Record, Unlinked, is_linked},
+    },
 };
 use core::sync::atomic::AtomicPtr;
 
@@ -21,32 +24,32 @@ const AT_ONCE: usize = 64;
 /// No grace period can be waited for here.
 struct Refused;
 
-impl<P: Platform> Vmalloc<P> {
+impl<P: Platform> Reclaim<P> {
     /// Gives back the records of free blocks: how many frames. Descriptors stay if the caller may not wait; then a map
     /// that was made to take their blocks comes and goes each time.
-    pub(crate) fn release_records(&self) -> usize {
+    pub(super) fn release_records(&self) -> usize {
         let mut released = 0;
         // Each directory once, whatever others allocate and free meanwhile.
         for index in 0..BlockTable::DIRECTORIES {
-            if is_linked(self.table.directory(index)) {
+            if is_linked(self.blocks().table().directory(index)) {
                 match self.in_turn(|| self.release_descriptors(index, &mut released)) {
                     Some(Ok(())) => {}
                     Some(Err(Refused)) | None => break,
                 }
             }
         }
-        released + self.arena.release_free_maps(&self.platform)
+        released + self.blocks().arena.release_free_maps(self.platform())
     }
 
     /// Those of one directory of the table. The caller has the turn: nobody else unlinks records.
     fn release_descriptors(&self, index: usize, released: &mut usize) -> Result<(), Refused> {
-        let mut whole = Batch::<P, Directory, 1>::new(self);
-        if whole.push(self.table.directory(index), index * Directory::BLOCKS) {
+        let mut whole = Batch::<P, Directory, 1>::new(self.blocks());
+        if whole.push(self.blocks().table().directory(index), index * Directory::BLOCKS) {
             *released += whole.free()?;
             return Ok(());
         }
-        let mut batch = Batch::<P, Descriptors, AT_ONCE>::new(self);
-        for (slot, first) in self.table.descriptors(index) {
+        let mut batch = Batch::<P, Descriptors, AT_ONCE>::new(self.blocks());
+        for (slot, first) in self.blocks().table().descriptors(index) {
             batch.push(slot, first);
             if batch.count == AT_ONCE {
                 *released += batch.free()?;
@@ -59,21 +62,22 @@ impl<P: Platform> Vmalloc<P> {
 
 /// Records that were unlinked, and whose blocks nobody else has.
 struct Batch<'a, P: Platform, T: Record, const N: usize> {
-    vmalloc: &'a Vmalloc<P>,
+    blocks: &'a Blocks<P>,
     /// Each with its first block.
     records: [Option<(Unlinked<'a, T>, usize)>; N],
     count: usize,
 }
 
 impl<'a, P: Platform, T: Record, const N: usize> Batch<'a, P, T, N> {
-    fn new(vmalloc: &'a Vmalloc<P>) -> Self {
-        Self { vmalloc, records: [const { None }; N], count: 0 }
+    fn new(blocks: &'a Blocks<P>) -> Self {
+        Self { blocks, records: [const { None }; N], count: 0 }
     }
 
     /// Unlinks the record in `slot`, whose first block is `first`, if there is one and all its blocks are free.
     fn push(&mut self, slot: &'a AtomicPtr<T>, first: usize) -> bool {
-        let Vmalloc { arena, platform, .. } = self.vmalloc;
-        if !is_linked(slot) || arena.allocate_at(platform, first, self.blocks(first)).is_err() {
+        let Blocks { arena, .. } = self.blocks;
+        let platform = self.blocks.platform();
+        if !is_linked(slot) || arena.allocate_at(platform, first, self.count_blocks(first)).is_err() {
             return false;
         }
         self.records[self.count] = Unlinked::take(slot).map(|record| (record, first));
@@ -83,7 +87,7 @@ impl<'a, P: Platform, T: Record, const N: usize> Batch<'a, P, T, N> {
 
     /// Gives frames and blocks back, after a grace period: how many frames.
     fn free(&mut self) -> Result<usize, Refused> {
-        let Vmalloc { arena, platform, .. } = self.vmalloc;
+        let platform = self.blocks.platform();
         let readers_are_done = self.count == 0 || platform.synchronize();
         let mut frames = 0;
         for index in 0..self.count {
@@ -94,15 +98,15 @@ impl<'a, P: Platform, T: Record, const N: usize> Batch<'a, P, T, N> {
             } else {
                 record.relink();
             }
-            arena.free_run(platform, first, self.blocks(first));
+            self.blocks.give_back(first, self.count_blocks(first));
         }
         self.count = 0;
         if readers_are_done { Ok(frames) } else { Err(Refused) }
     }
 
     /// Blocks of the record from block `first` on: the last one of an instance may have fewer.
-    fn blocks(&self, first: usize) -> usize {
-        T::BLOCKS.min(self.vmalloc.blocks() - first)
+    fn count_blocks(&self, first: usize) -> usize {
+        T::BLOCKS.min(self.blocks.span().blocks() - first)
     }
 }
 

@@ -17,15 +17,8 @@
 //! flushes before it gives it back. Only pages that were mapped to frames they kept would wait, and with the turn none
 //! keeps a frame.
 
-use crate::{
-    AllocError, Vmalloc,
-    areas::run::blocks_for,
-    platform::Platform,
-    reclaim::purge::Ticket,
-    tlb::shootdown::Reach,
-    types::policy::OverflowPolicy,
-    types::request::{Backing, Shape},
-};
+use super::{Reclaim, turn::Ticket};
+use crate::{AllocError, OverflowPolicy, Platform, Reach, areas::Attempt};
 use core::sync::atomic::Ordering;
 
 /// How often all that is kept is given back because others, who were faster, took it. A round is lost only by a thread
@@ -34,10 +27,10 @@ const ROUNDS: usize = 16;
 
 /// What may be tried again: how many frames it takes, and the last purge that had begun when it failed.
 #[derive(Clone, Copy)]
-pub(crate) struct Shortage {
+struct Shortage {
     /// Frames that the machine must have, at least, once nothing is kept.
-    pub frames: usize,
-    pub ticket: Ticket,
+    frames: usize,
+    ticket: Ticket,
 }
 
 /// What an attempt after everything was given back came to.
@@ -48,39 +41,46 @@ enum Outcome<T> {
     Refused(AllocError),
 }
 
-impl Shortage {
-    /// An area of this shape was to be made.
-    pub fn of(shape: &Shape<'_>, ticket: Ticket) -> Self {
-        Self { frames: frames_for(shape), ticket }
+impl<P: Platform> Reclaim<P> {
+    /// Makes what `attempt` makes, and, if it runs out of room, tries again after each of the remedies. `frames` it takes
+    /// at least, once nothing is cached.
+    #[inline]
+    pub fn make<T>(
+        &self,
+        frames: impl FnOnce() -> usize,
+        attempt: impl Fn(Attempt) -> Result<T, AllocError>,
+    ) -> Result<T, AllocError> {
+        let ticket = self.ticket();
+        let shortage = || Shortage { frames: frames(), ticket };
+        attempt(Attempt::Usual).or_else(|error| self.make_again(error, shortage(), attempt))
     }
-}
 
-impl<P: Platform> Vmalloc<P> {
-    /// Tries again what failed with `error`, after each of the things that may help.
+    /// Tries again what failed with `error`, after each of the remedies.
     #[cold]
-    pub(crate) fn make_room<T>(
+    #[inline(never)]
+    fn make_again<T>(
         &self,
         error: AllocError,
         shortage: Shortage,
-        again: impl Fn() -> Result<T, AllocError>,
+        attempt: impl Fn(Attempt) -> Result<T, AllocError>,
     ) -> Result<T, AllocError> {
         if !is_shortage(error) {
             return Err(error);
         }
         self.overflows.fetch_add(1, Ordering::Relaxed);
         self.turn.note_failure();
-        let again = || {
+        let again = |which| {
             self.retries.fetch_add(1, Ordering::Relaxed);
-            again()
+            attempt(which)
         };
-        if self.policy.overflow == OverflowPolicy::OnePurge {
+        if self.base().policy.overflow == OverflowPolicy::OnePurge {
             self.try_purge();
-            return again();
+            return again(Attempt::Usual);
         }
         let may_do = error == AllocError::OutOfAddressSpace || self.may_do(shortage.frames);
         if may_do && self.has_purged_or_may(shortage.ticket) {
             self.purge_since(shortage.ticket, Reach::Considerate);
-            let result = again();
+            let result = again(Attempt::Usual);
             if !result.as_ref().is_err_and(|&error| is_shortage(error)) {
                 return result;
             }
@@ -96,20 +96,30 @@ impl<P: Platform> Vmalloc<P> {
         self.press(error, shortage.frames, &again)
     }
 
-    /// [Splits](Self::split_huge) a 2 MiB page, and makes room for the table if there is none.
-    pub(crate) fn split_huge_in_room(&self, number: usize) -> Result<(), AllocError> {
-        let shortage = Shortage { frames: 1, ticket: self.purge_ticket() };
-        let split = || self.split_huge(number).map(drop);
-        split().or_else(|error| self.make_room(error, shortage, split))
+    /// Makes what `attempt` makes, at once or not at all.
+    pub fn make_at_once<T>(
+        &self,
+        attempt: impl Fn(Attempt) -> Result<T, AllocError>,
+    ) -> Result<T, AllocError> {
+        attempt(Attempt::Usual).inspect_err(|_| {
+            self.turn.note_failure();
+            // What the attempt had mapped waits for a flush.
+            self.relieve(self.pending().pressure());
+        })
     }
 
-    /// Gives back all that is kept, and tries again; again if others took it. Returns `error` where the caller may not
+    /// [Splits](crate::blocks::Blocks::split_huge) a 2 MiB page, and makes room for the table if there is none.
+    pub fn split_huge(&self, number: usize) -> Result<(), AllocError> {
+        self.make(|| 1, |_| self.blocks().split_huge(number).map(drop))
+    }
+
+    /// Gives back all that is cached, and tries again; again if others took it. Returns `error` where the caller may not
     /// wait for who has the turn.
     fn press<T>(
         &self,
         mut error: AllocError,
         frames: usize,
-        again: &impl Fn() -> Result<T, AllocError>,
+        again: &impl Fn(Attempt) -> Result<T, AllocError>,
     ) -> Result<T, AllocError> {
         let mut has_records = true;
         for _ in 0..ROUNDS {
@@ -132,15 +142,15 @@ impl<P: Platform> Vmalloc<P> {
     }
 
     /// The caller has the turn.
-    fn press_once<T>(&self, frames: usize, again: &impl Fn() -> Result<T, AllocError>) -> Outcome<T> {
-        let freed_meanwhile = self.give_back();
+    fn press_once<T>(&self, frames: usize, again: &impl Fn(Attempt) -> Result<T, AllocError>) -> Outcome<T> {
+        let freed_meanwhile = self.release_caches();
         let failures = self.turn.failures();
         let nothing_freed =
-            || freed_meanwhile == 0 && !self.anything_waits() && self.turn.failures() == failures;
-        let result = if self.platform.free_frames() < frames {
+            || freed_meanwhile == 0 && self.pending().is_empty() && self.turn.failures() == failures;
+        let result = if self.platform().free_frames() < frames {
             Err(AllocError::OutOfFrames)
         } else {
-            self.while_freeing(again)
+            again(Attempt::Last)
         };
         match result {
             Ok(made) => Outcome::Made(made),
@@ -154,19 +164,8 @@ impl<P: Platform> Vmalloc<P> {
 
     /// Whether there would be so many frames once what waits is flushed.
     fn may_do(&self, frames: usize) -> bool {
-        let waiting = usize::try_from(self.lazy_pages()).unwrap_or(0);
-        frames <= self.platform.free_frames().saturating_add(waiting)
-    }
-}
-
-/// Frames that an area of this shape needs, at least, if nothing is kept: its own, and leaf tables if it has blocks of its
-/// own.
-pub(crate) fn frames_for(shape: &Shape<'_>) -> usize {
-    let tables = if shape.fits_block() { 0 } else { blocks_for(shape.pages) };
-    match shape.backing {
-        Backing::Owned { huge: false } => shape.pages + tables,
-        Backing::Owned { huge: true } => shape.pages,
-        Backing::Frames(_) | Backing::Physical(_) => tables,
+        let waiting = usize::try_from(self.pending().lazy_pages()).unwrap_or(0);
+        frames <= self.platform().free_frames().saturating_add(waiting)
     }
 }
 

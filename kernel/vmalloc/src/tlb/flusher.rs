@@ -1,6 +1,6 @@
 //! What the shootdown protocol asks of the machine: flushing, interrupting, waiting.
 
-use crate::tlb::cpus::CpuSet;
+use super::CpuSet;
 use core::ops::Range;
 
 /// What all CPUs are to forget.
@@ -18,7 +18,7 @@ pub enum Scope<'a> {
 ///
 /// # Safety
 /// What is flushed is given to others, so these promises are relied on:
-/// 1. [`here`](Self::here) is the CPU that runs the call, below [`MAX_CPUS`](crate::tlb::cpus::MAX_CPUS).
+/// 1. [`here`](Self::here) is the CPU that runs the call, below [`MAX_CPUS`](crate::MAX_CPUS).
 /// 2. [`flush_page`](Self::flush_page), [`flush_all`](Self::flush_all) and [`broadcast`](Self::broadcast) make CPUs
 ///    forget what they say, before they return.
 /// 3. [`wait`](Self::wait) returns only when `done` has said so.
@@ -31,11 +31,11 @@ pub unsafe trait Flusher {
     fn flush_page(&self, address: usize);
     /// Makes this CPU forget every translation that is not global.
     fn flush_all(&self);
-    /// Interrupts these CPUs, each of which then calls [`Shootdown::serve`](crate::tlb::shootdown::Shootdown::serve).
+    /// Interrupts these CPUs, each of which then calls [`Shootdown::serve`](super::Shootdown::serve).
     fn interrupt(&self, cpus: CpuSet) {
         debug_assert!(cpus.is_empty(), "a machine of several CPUs interrupts them");
     }
-    /// Returns when `done` says so. Meanwhile this CPU calls [`Shootdown::serve`](crate::tlb::shootdown::Shootdown::serve) for itself if its
+    /// Returns when `done` says so. Meanwhile this CPU calls [`Shootdown::serve`](super::Shootdown::serve) for itself if its
     /// interrupts are off. May panic, naming `cpu`, when that takes too long.
     fn wait(&self, cpu: usize, done: impl Fn() -> bool) {
         debug_assert!(done(), "a machine of several CPUs waits for CPU {cpu}");

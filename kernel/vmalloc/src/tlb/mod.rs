@@ -1,7 +1,14 @@
-//! Which CPUs must flush, and making them.
+//! Which CPUs may still use old translations, and making them forget: see `shootdown`.
+//!
+//! This room knows nothing of the rest of the library. It asks its machine for what [`Flusher`] says.
 
-pub(crate) mod counters;
-pub(crate) mod cpus;
-pub(crate) mod flusher;
-pub(crate) mod mailbox;
-pub(crate) mod shootdown;
+mod counters;
+mod cpus;
+mod flusher;
+mod mailbox;
+mod shootdown;
+
+pub use counters::Counters;
+pub use cpus::{CpuSet, ListError, MAX_CPUS};
+pub use flusher::{Flusher, Scope};
+pub use shootdown::{Forbid, Reach, Shootdown, Stamp};

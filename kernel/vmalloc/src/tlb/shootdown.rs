@@ -21,13 +21,13 @@
 //! first changes entries and then looks who is online. These pairs are sequentially consistent, so one of the
 //! two sees the other. `interleavings/` explores them all.
 
-use crate::{
-    atomic::{AtomicU32, AtomicU64, Ordering, fence},
-    tlb::counters::{Counters, count},
-    tlb::cpus::{CpuSet, MAX_CPUS},
-    tlb::flusher::{Flusher, Scope},
-    tlb::mailbox::Mailbox,
+use super::{
+    counters::{Counters, count},
+    cpus::{CpuSet, MAX_CPUS},
+    flusher::{Flusher, Scope},
+    mailbox::Mailbox,
 };
+use crate::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use core::ops::Range;
 
 const PAGE_SHIFT: u32 = 12;

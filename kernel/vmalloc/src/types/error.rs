@@ -1,6 +1,6 @@
 //! Why a call was refused. A refused call has changed nothing.
 
-use crate::{inspect::find::AreaInfo, platform::Frame};
+use crate::{AreaInfo, Frame};
 use core::{fmt, panic::Location};
 
 /// Why there is no new area.

@@ -1,6 +1,13 @@
-//! The words of the public interface.
+//! The words of the public interface: what is asked for, what is told, what is counted, what goes wrong.
 
+pub(crate) mod area;
+pub(crate) mod congruent;
 pub(crate) mod error;
+pub(crate) mod event;
+pub(crate) mod frame;
 pub(crate) mod policy;
 pub(crate) mod request;
-pub(crate) mod trace;
+pub(crate) mod stats;
+pub(crate) mod tunables;
+
+pub(crate) use area::Owner;

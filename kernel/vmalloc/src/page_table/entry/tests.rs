@@ -1,9 +1,10 @@
 //! What entries carry comes back out of them.
 
 use super::*;
+use crate::Cache;
 
 fn owned(number: u64) -> Entry {
-    Entry::page(Frame::new(number), Attributes::new(Protection::ReadWrite, Cache::WriteBack, true))
+    Entry::page(Frame::new(number), Attributes::new(Protection::ReadWrite, Cache::WriteBack, Owner::Area))
 }
 
 #[test]
@@ -48,7 +49,7 @@ fn an_unused_entry_is_nothing_else() {
 fn nothing_is_writable_and_executable_nor_global() {
     for protection in [Protection::ReadWrite, Protection::ReadOnly, Protection::ReadExecute] {
         for cache in [Cache::WriteBack, Cache::WriteThrough, Cache::Uncached] {
-            let attributes = Attributes::new(protection, cache, true);
+            let attributes = Attributes::new(protection, cache, Owner::Area);
             for entry in [Entry::page(Frame::new(5), attributes), Entry::huge(Frame::new(512), attributes)] {
                 assert!(entry.0 & WRITABLE == 0 || entry.0 & NO_EXECUTE != 0);
                 assert_eq!(entry.0 & (1 << 8), 0, "a CR3 write must drop it");
@@ -60,7 +61,8 @@ fn nothing_is_writable_and_executable_nor_global() {
 
 #[test]
 fn a_quarantined_page_of_somebody_else_gives_no_frame() {
-    let entry = Entry::page(Frame::new(9), Attributes::new(Protection::ReadWrite, Cache::Uncached, false));
+    let entry =
+        Entry::page(Frame::new(9), Attributes::new(Protection::ReadWrite, Cache::Uncached, Owner::Caller));
     assert!(!entry.is_owned() && !entry.quarantined().is_present() && !entry.quarantined().is_unused());
     assert!(entry.quarantined().quarantined_frame().is_none());
 }
@@ -77,7 +79,7 @@ fn a_mapping_tells_its_length_from_all_others() {
     };
     for length in 1..=512 {
         let (first, second) = ends(length);
-        assert!(first.is_ram() && first.is_first() && !first.is_start(false) && !first.is_owned());
+        assert!(first.is_ram() && first.is_first() && !first.is_start(Owner::Caller) && !first.is_owned());
         assert_eq!((first.frame(), second.frame()), (Frame::new(7), Frame::new(7)));
         for asked in 1..=512 {
             assert_eq!(first.starts_ram(asked, second), asked == length, "{asked} of {length}");
@@ -87,7 +89,7 @@ fn a_mapping_tells_its_length_from_all_others() {
 
 #[test]
 fn a_huge_entry_splits_into_its_small_pages() {
-    let attributes = Attributes::new(Protection::ReadOnly, Cache::WriteBack, true);
+    let attributes = Attributes::new(Protection::ReadOnly, Cache::WriteBack, Owner::Area);
     let huge = Entry::huge(Frame::new(1024), attributes).with_first().with_last();
     for page in 0..512 {
         let small = huge.small_page(page);

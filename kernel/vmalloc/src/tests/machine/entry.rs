@@ -1,6 +1,6 @@
 //! Page table entries as the simulated CPUs read them: by Intel's manual, not by the library's words.
 
-use crate::platform::{BLOCK_PAGES, PAGE_SHIFT};
+use crate::{BLOCK_PAGES, PAGE_SHIFT};
 
 pub(super) const PRESENT: u64 = 1;
 pub(super) const WRITABLE: u64 = 1 << 1;

@@ -1,10 +1,7 @@
 //! How the simulated machine's CPUs forget, each for itself, in interrupts, or all by a broadcast.
 
 use super::{Machine, Moment, Tlb, others::Bar};
-use crate::{
-    CpuSet, PAGE_SIZE,
-    tlb::flusher::{Flusher, Scope},
-};
+use crate::{CpuSet, Flusher, PAGE_SIZE, Scope};
 use core::sync::atomic::Ordering;
 
 impl Machine {

@@ -7,7 +7,7 @@ use super::{
     entry::{ACCESSED, DIRTY, HUGE, PRESENT, Translation, WRITABLE, frame},
     tlb::GIB_SHIFT,
 };
-use crate::platform::{BLOCK_SHIFT, Frame, PAGE_SHIFT, PAGE_SIZE};
+use crate::{BLOCK_SHIFT, Frame, PAGE_SHIFT, PAGE_SIZE};
 use core::{
     ptr::NonNull,
     sync::atomic::{AtomicU64, Ordering},

@@ -3,11 +3,7 @@
 extern crate std;
 
 use super::{FIRST_FRAME, Frame, Machine, Moment, Pin};
-use crate::{
-    Event,
-    platform::{BLOCK_PAGES, PAGE_SIZE, Platform},
-    tlb::shootdown::Shootdown,
-};
+use crate::{BLOCK_PAGES, Event, PAGE_SIZE, Platform, Shootdown};
 use core::{ptr::NonNull, sync::atomic::Ordering};
 
 // SAFETY: 1. `free` holds each frame at most once, and gives it out once. 2. `memory` lives as long as

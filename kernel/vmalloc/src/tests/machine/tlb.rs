@@ -3,7 +3,7 @@
 extern crate std;
 
 use super::entry::Translation;
-use crate::platform::{BLOCK_SHIFT, PAGE_SHIFT};
+use crate::{BLOCK_SHIFT, PAGE_SHIFT};
 use std::{collections::HashMap, vec::Vec};
 
 /// log2 of the bytes that a directory right above leaf tables maps.

@@ -1,0 +1,156 @@
+//! Frames of pages: mapping the ones that are cached in the pages' entries, taking new ones, giving cached ones back.
+//!
+//! A free page of a block may still have the frame it had when it was last in use, unmapped and flushed. Mapping it
+//! again is one store: neither does the machine take the frame back and give another, nor is a table searched. When
+//! frames run short they are given back.
+
+use super::{Areas, Backing, Shape};
+use crate::{
+    CpuPin, Frame, Platform,
+    page_table::{
+        entry::{Attributes, Entry},
+        slot::{Slot, remap},
+    },
+};
+
+/// Frames given back in one go.
+pub(super) const AT_ONCE: usize = 64;
+
+/// Which attempt at an allocation this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Attempt {
+    /// Others may purge meanwhile. Pages are mapped as frames for them are found.
+    Usual,
+    /// The last one, made with the turn to purge: nothing is mapped before there are frames for all pages, so an attempt
+    /// that fails leaves nothing that waits for a flush.
+    Last,
+}
+
+fn has_frame(slot: &Slot) -> bool {
+    slot.cached_frame().is_some()
+}
+
+impl<P: Platform> Areas<P> {
+    /// Maps pages, none of which has a cached frame, by frames of `shape`'s backing, from page `from` of the area on,
+    /// until frames run out: how many.
+    pub(super) fn fill(&self, pages: &[Slot], from: usize, shape: &Shape<'_>) -> usize {
+        debug_assert!(pages.iter().all(|slot| slot.get().is_unused()));
+        let map = |slot: &Slot, frame| slot.set(Entry::page(frame, shape.attributes));
+        match shape.backing {
+            Backing::Owned { .. } => {
+                return self.take_frames(pages.iter(), pages.len(), shape.attributes, map);
+            }
+            Backing::Frames(frames) => {
+                pages.iter().zip(&frames[from..]).for_each(|(slot, &frame)| map(slot, frame));
+            }
+            Backing::Physical(first) => {
+                let numbers = first.number() + from as u64..;
+                pages.iter().zip(numbers).for_each(|(slot, number)| map(slot, Frame::new(number)));
+            }
+        }
+        pages.len()
+    }
+
+    /// Takes up to `count` frames from the machine, full of zeros if the attributes say so, and hands them to the pages
+    /// by `put`: how many there were.
+    fn take_frames<'s>(
+        &self,
+        mut pages: impl Iterator<Item = &'s Slot>,
+        count: usize,
+        attributes: Attributes,
+        put: impl Fn(&Slot, Frame),
+    ) -> usize {
+        self.platform().take_frames(count, |frame| {
+            if attributes.are_zeroed() {
+                self.base().zero(frame);
+            }
+            if let Some(slot) = pages.next() {
+                put(slot, frame);
+            }
+        })
+    }
+
+    /// Maps pages, some of which may have cached frames. `false`: frames ran out, and some pages may be mapped.
+    pub(super) fn refill(&self, mut pages: &[Slot], attributes: Attributes, attempt: Attempt) -> bool {
+        pages = &pages[remap(pages, attributes)..];
+        // Each turn maps a page at least, or is followed by one that does.
+        while !pages.is_empty() {
+            let Some(filled) = self.refill_some(pages, attributes, attempt) else { return false };
+            pages = &pages[filled..];
+            pages = &pages[remap(pages, attributes)..];
+        }
+        true
+    }
+
+    /// Maps the first page, whose frame had other attributes, or all pages up to the next one that has a cached
+    /// frame: how many. Or none, but has frames put into these pages, to be mapped as if they had been cached. `None`:
+    /// frames ran out.
+    fn refill_some(&self, pages: &[Slot], attributes: Attributes, attempt: Attempt) -> Option<usize> {
+        let entry = pages.first()?.get();
+        let cached = entry.quarantined_frame();
+        if let Some(frame) = cached.or_else(|| self.pools.take_spare(self.platform().pin().cpu())) {
+            if attributes.are_zeroed() && !(cached.is_some() && entry.is_known_zero()) {
+                self.base().zero(frame);
+            }
+            pages[0].set(Entry::page(frame, attributes));
+            return Some(1);
+        }
+        let missing = pages.iter().take_while(|slot| !has_frame(slot)).count();
+        let pages = &pages[..missing];
+        if attempt == Attempt::Last {
+            return self.supply(pages, attributes).then_some(0);
+        }
+        let map = |slot: &Slot, frame| slot.set(Entry::page(frame, attributes));
+        (self.take_frames(pages.iter(), missing, attributes, map) == missing).then_some(missing)
+    }
+
+    /// Caches frames in the entries of pages, which are not mapped, that have none. `false`: there are not enough; but
+    /// no CPU can have reached those that there were.
+    #[cold]
+    pub(super) fn supply(&self, pages: &[Slot], attributes: Attributes) -> bool {
+        let empty = || pages.iter().filter(|slot| !has_frame(slot));
+        let missing = empty().count();
+        let cache = |slot: &Slot, frame| slot.set(Entry::page(frame, attributes).quarantined());
+        self.take_frames(empty(), missing, attributes, cache) == missing
+    }
+
+    /// Gives back the frames that are cached in entries, and leaves those unused.
+    pub(super) fn give_cached_frames(&self, pages: &[Slot]) {
+        if pages.iter().any(has_frame) {
+            self.platform().give_frames(pages.iter().filter_map(|slot| {
+                let frame = slot.cached_frame()?;
+                slot.set_unused();
+                Some(frame)
+            }));
+        }
+    }
+
+    /// Takes the frame out of the entry of a page that becomes a guard page, and caches it for another page.
+    #[inline(always)]
+    pub(super) fn spare_frame(&self, slot: &Slot) {
+        if let Some(frame) = slot.cached_frame() {
+            self.pools.put_spare(self.platform().pin().cpu(), frame);
+        }
+    }
+
+    /// Gives back up to [`AT_ONCE`] of the frames that free pages of a block cached: how many.
+    pub(super) fn release_some(&self, number: usize) -> usize {
+        let pin = self.platform().pin();
+        let Some(block) = self.blocks().find(number, &pin) else { return 0 };
+        let mut frames = [Frame::new(0); AT_ONCE];
+        let mut count = 0;
+        {
+            let pages = block.pages.lock(&pin);
+            let has_pages = block.role().has_pages();
+            let Some(leaf) = block.leaf(self.platform()).filter(|_| has_pages) else { return 0 };
+            let free = leaf.iter().enumerate().filter(|&(page, slot)| has_frame(slot) && pages.is_free(page));
+            for (slot, place) in free.map(|(_, slot)| slot).zip(&mut frames) {
+                *place = slot.clear().quarantined_frame().unwrap_or(*place);
+                count += 1;
+            }
+        }
+        drop(pin);
+        self.platform().give_frames(frames[..count].iter().copied());
+        count
+    }
+}

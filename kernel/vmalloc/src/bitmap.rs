@@ -1,0 +1,280 @@
+//! Runs of set bits in the 512 bits of a vmap block.
+
+use crate::BLOCK_PAGES;
+use core::ops::{BitAnd, Shr};
+
+pub(crate) const WORDS: usize = BLOCK_PAGES / 64;
+
+/// 512 bits, one for each page of a block.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Bitmap([u64; WORDS]);
+
+impl Bitmap {
+    pub const FULL: Self = Self([u64::MAX; WORDS]);
+
+    pub const EMPTY: Self = Self([0; WORDS]);
+
+    /// Bits `64 * index` and above.
+    #[inline]
+    pub fn word(&self, index: usize) -> u64 {
+        self.0[index % WORDS]
+    }
+
+    #[inline]
+    pub fn set_word(&mut self, index: usize, word: u64) {
+        self.0[index % WORDS] = word;
+    }
+
+    /// Sets `count` bits from `first`.
+    #[inline(always)]
+    pub fn set(&mut self, first: usize, count: usize) {
+        self.for_each_word(first, count, |word, mask| {
+            debug_assert_eq!(*word & mask, 0, "bits set twice");
+            *word |= mask;
+        });
+    }
+
+    /// Clears `count` bits from `first`.
+    #[inline]
+    pub fn clear(&mut self, first: usize, count: usize) {
+        self.for_each_word(first, count, |word, mask| {
+            debug_assert_eq!(*word & mask, mask, "bits cleared twice");
+            *word &= !mask;
+        });
+    }
+
+    #[inline(always)]
+    fn for_each_word(&mut self, first: usize, count: usize, mut change: impl FnMut(&mut u64, u64)) {
+        each_word(first, count, |index, mask| {
+            change(&mut self.0[index % WORDS], mask);
+            true
+        });
+    }
+}
+
+/// The words that `count` bits from `first` lie in, and which of their bits those are, as long as
+/// `go_on` says so: whether it always did.
+#[inline(always)]
+fn each_word(first: usize, count: usize, mut go_on: impl FnMut(usize, u64) -> bool) -> bool {
+    debug_assert!(count > 0 && first + count <= BLOCK_PAGES);
+    // `bits` is 1..=64, so the shifts are in range.
+    let mask = |bit: usize, bits: usize| (u64::MAX >> (64 - bits)) << (bit % 64);
+    let (mut bit, mut left) = (first, count);
+    while bit % 64 + left > 64 {
+        let bits = 64 - bit % 64;
+        if !go_on(bit / 64, mask(bit, bits)) {
+            return false;
+        }
+        bit += bits;
+        left -= bits;
+    }
+    go_on(bit / 64, mask(bit, left))
+}
+
+/// The words of a map that is not stored as such: bit `b` of the block is bit `b % 64` of `word(b / 64)`.
+/// The searches below look at one.
+#[derive(Clone, Copy)]
+pub(crate) struct View<W>(pub W);
+
+impl<W: Fn(usize) -> u64> View<W> {
+    /// The lowest run of `count` set bits at or above word `from` whose first is a multiple of `align`,
+    /// a power of two.
+    #[inline]
+    pub fn find(self, from: usize, count: usize, align: usize) -> Option<usize> {
+        debug_assert!(count > 0 && align.is_power_of_two());
+        if count <= 64 { self.find_short(from, count, align) } else { self.find_long(from, count, align) }
+    }
+
+    /// Runs that start in a word end in it or in the next one. Those that end in it start lower.
+    #[inline]
+    fn find_short(self, from: usize, count: usize, align: usize) -> Option<usize> {
+        for index in from..WORDS {
+            let word = (self.0)(index);
+            if word == 0 {
+                continue;
+            }
+            let aligned = aligned_bits(index, align);
+            let mut starts = starts_of_runs(word, count) & aligned;
+            if starts == 0 && word >> 63 != 0 && index + 1 < WORDS {
+                let both = u128::from((self.0)(index + 1)) << 64 | u128::from(word);
+                starts = starts_of_runs(both, count) as u64 & aligned;
+            }
+            if starts != 0 {
+                return Some(index * 64 + starts.trailing_zeros() as usize);
+            }
+        }
+        None
+    }
+
+    /// Few runs can be this long: go from run to run.
+    fn find_long(self, from: usize, count: usize, align: usize) -> Option<usize> {
+        self.runs(from * 64).find_map(|(start, end)| {
+            let aligned = start.next_multiple_of(align);
+            (aligned + count <= end).then_some(aligned)
+        })
+    }
+
+    /// The maximal runs of set bits at or above bit `from`, as start and end.
+    pub fn runs(self, mut from: usize) -> impl Iterator<Item = (usize, usize)> {
+        core::iter::from_fn(move || {
+            let start = self.next(from, |word| word)?;
+            from = self.next(start, |word| !word).unwrap_or(BLOCK_PAGES);
+            Some((start, from))
+        })
+    }
+
+    /// How many bits from `from` on are set without a gap.
+    #[inline]
+    pub fn run_from(self, from: usize) -> usize {
+        self.next(from, |word| !word).unwrap_or(BLOCK_PAGES) - from
+    }
+
+    /// The first bit at or above `from` that is set in `map` of its word.
+    #[inline]
+    fn next(&self, from: usize, map: impl Fn(u64) -> u64) -> Option<usize> {
+        let mut index = from / 64;
+        if index >= WORDS {
+            return None;
+        }
+        let mut word = map((self.0)(index)) & (u64::MAX << (from % 64));
+        while word == 0 {
+            index += 1;
+            if index == WORDS {
+                return None;
+            }
+            word = map((self.0)(index));
+        }
+        Some(index * 64 + word.trailing_zeros() as usize)
+    }
+
+    /// Whether `count` bits from `first` are all set.
+    #[inline]
+    pub fn all(self, first: usize, count: usize) -> bool {
+        each_word(first, count, |index, mask| (self.0)(index % WORDS) & mask == mask)
+    }
+
+    /// Length of the longest run of set bits.
+    pub fn longest_run(self) -> usize {
+        self.runs(0).map(|(start, end)| end - start).max().unwrap_or(0)
+    }
+}
+
+/// Bits at which `count` set bits start, by doubling: after each step `bits` marks runs of `have`.
+/// There are at least `count` bits.
+#[inline]
+pub(crate) fn starts_of_runs<B: Copy + BitAnd<Output = B> + Shr<usize, Output = B>>(
+    mut bits: B,
+    count: usize,
+) -> B {
+    debug_assert!((1..=8 * size_of::<B>()).contains(&count));
+    let mut have = 1;
+    while have < count {
+        let step = have.min(count - have);
+        bits = bits & bits >> step;
+        have += step;
+    }
+    bits
+}
+
+/// The bits of word `index` whose place in the block is a multiple of `align`.
+#[inline]
+fn aligned_bits(index: usize, align: usize) -> u64 {
+    const EVERY: [u64; 7] = [
+        u64::MAX,
+        0x5555_5555_5555_5555,
+        0x1111_1111_1111_1111,
+        0x0101_0101_0101_0101,
+        0x0001_0001_0001_0001,
+        0x0000_0001_0000_0001,
+        1,
+    ];
+    match EVERY.get(align.trailing_zeros() as usize) {
+        Some(&bits) => bits,
+        None => u64::from((index * 64).is_multiple_of(align)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use proptest::prelude::*;
+    use std::vec::Vec;
+
+    fn get(map: &Bitmap, bit: usize) -> bool {
+        map.word(bit / 64) >> (bit % 64) & 1 != 0
+    }
+
+    fn bools(map: &Bitmap) -> Vec<bool> {
+        (0..BLOCK_PAGES).map(|bit| get(map, bit)).collect()
+    }
+
+    fn view(map: &Bitmap) -> View<impl Fn(usize) -> u64> {
+        View(|index| map.word(index))
+    }
+
+    fn naive_find(bits: &[bool], count: usize, align: usize) -> Option<usize> {
+        (0..bits.len())
+            .step_by(align)
+            .find(|&start| start + count <= bits.len() && bits[start..start + count].iter().all(|&b| b))
+    }
+
+    fn bitmaps() -> impl Strategy<Value = Bitmap> {
+        let word = prop_oneof![
+            3 => any::<u64>(),
+            2 => any::<(u64, u64)>().prop_map(|(a, b)| a | b),
+            2 => any::<(u64, u64, u64)>().prop_map(|(a, b, c)| a | b | c),
+            2 => Just(u64::MAX),
+            1 => Just(0),
+        ];
+        prop::array::uniform8(word).prop_map(Bitmap)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+        #[test]
+        fn find_is_the_lowest_aligned_run(map in bitmaps(), count in prop_oneof![1usize..8, 1usize..=512], shift in 0u32..10) {
+            let align = 1 << shift;
+            prop_assert_eq!(view(&map).find(0, count, align), naive_find(&bools(&map), count, align));
+        }
+
+        #[test]
+        fn runs_are_measured_right(map in bitmaps()) {
+            let bits = bools(&map);
+            let longest = bits.split(|&b| !b).map(<[bool]>::len).max().unwrap_or(0);
+            prop_assert_eq!(view(&map).longest_run(), longest);
+            let total: usize = view(&map).runs(0).map(|(start, end)| end - start).sum();
+            prop_assert_eq!(total, bits.iter().filter(|&&bit| bit).count());
+        }
+
+        #[test]
+        fn all_is_true_of_runs_alone(map in bitmaps(), first in 0usize..512, count in 1usize..=512) {
+            let count = count.min(512 - first);
+            prop_assert_eq!(view(&map).all(first, count), bools(&map)[first..first + count].iter().all(|&b| b));
+        }
+
+        #[test]
+        fn set_undoes_clear(first in 0usize..512, count in 1usize..=512) {
+            let count = count.min(512 - first);
+            let mut map = Bitmap::FULL;
+            map.clear(first, count);
+            for bit in 0..BLOCK_PAGES {
+                prop_assert_eq!(get(&map, bit), bit < first || bit >= first + count);
+            }
+            map.set(first, count);
+            prop_assert_eq!(map, Bitmap::FULL);
+        }
+    }
+
+    #[test]
+    fn a_full_block_holds_exactly_one_full_run() {
+        assert_eq!(view(&Bitmap::FULL).find(0, 512, 1), Some(0));
+        assert_eq!(view(&Bitmap::FULL).longest_run(), 512);
+        let mut map = Bitmap::FULL;
+        map.clear(511, 1);
+        assert_eq!(view(&map).find(0, 512, 1), None);
+        assert_eq!(view(&map).find(0, 511, 1), Some(0));
+        assert_eq!(view(&map).find(0, 1, 512), Some(0));
+    }
+}

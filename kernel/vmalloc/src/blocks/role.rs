@@ -1,0 +1,79 @@
+//! Roles: what a block is used for, in one word, so that it can be read without a lock.
+
+/// What a block is used for. One word, so that it can be read without a lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Free; the arena has it.
+    Unused,
+    /// Areas that share the block, handed out by the pool of this number.
+    Small { pool: u16 },
+    /// The first block of an area of this many blocks, `huge` of them mapped by 2 MiB pages.
+    Head { blocks: u32, huge: u32 },
+    /// A later block of an area, this many blocks behind its head.
+    Tail { behind: u32 },
+    /// The block below the head of an area with a guard page below: nothing is mapped in it.
+    GuardBelow,
+    /// A block of a congruent area of this many pages, so many blocks behind its first. Which of the pages
+    /// are mapped, the block's pages say: those are live.
+    Congruent { pages: usize, behind: usize },
+    /// A block of a congruent area that was freed: its pages wait for a flush, then it is closed.
+    Leaving,
+    /// A block of a run that was freed and is cached for the next one, of whose pages this many are in the block
+    /// or behind it. Once it is `flushed` it is in the cache of this CPU.
+    Cached { pages: usize, cpu: usize, flushed: bool },
+    /// The first of this many blocks that are unmapped and wait for a flush. Frames are in the first
+    /// entries of each, or scattered over it.
+    Freed { blocks: u32, scattered: bool },
+}
+
+/// What the block of a [`Role::GuardBelow`] is behind its head: one in front of it.
+const IN_FRONT: u32 = u32::MAX;
+
+/// Of the pages in a congruent area's role; below are the tag and a block's number.
+const PAGES_SHIFT: u32 = 3 + 24;
+const _: () = assert!(crate::arena::MAX_BLOCKS <= 1 << 24);
+
+impl Role {
+    /// Whether the block's [`Pages`] say what each of its pages is.
+    pub fn has_pages(self) -> bool {
+        matches!(self, Self::Small { .. } | Self::Congruent { .. } | Self::Leaving)
+    }
+
+    pub(super) fn to_word(self) -> u64 {
+        let (tag, value, huge) = match self {
+            Self::Unused => (0, 0, 0),
+            Self::Small { pool } => (1, u32::from(pool), 0),
+            Self::Head { blocks, huge } => (2, blocks, huge),
+            Self::Tail { behind } => (3, behind, 0),
+            Self::GuardBelow => (3, IN_FRONT, 0),
+            Self::Freed { blocks, scattered } => (4, blocks, scattered.into()),
+            Self::Congruent { pages, behind } => {
+                return 5 | (behind << 3) as u64 | (pages as u64) << PAGES_SHIFT;
+            }
+            Self::Leaving => (6, 0, 0),
+            Self::Cached { pages, cpu, flushed } => (7, pages as u32, (cpu as u32) << 1 | u32::from(flushed)),
+        };
+        tag | u64::from(huge) << 3 | u64::from(value) << 32
+    }
+
+    pub(super) fn from_word(word: u64) -> Self {
+        let value = (word >> 32) as u32;
+        match word & 7 {
+            0 => Self::Unused,
+            1 => Self::Small { pool: value as u16 },
+            2 => Self::Head { blocks: value, huge: (word as u32) >> 3 },
+            3 if value == IN_FRONT => Self::GuardBelow,
+            3 => Self::Tail { behind: value },
+            4 => Self::Freed { blocks: value, scattered: (word as u32) >> 3 != 0 },
+            5 => Self::Congruent {
+                pages: (word >> PAGES_SHIFT) as usize,
+                behind: (word as usize & ((1 << PAGES_SHIFT) - 1)) >> 3,
+            },
+            6 => Self::Leaving,
+            _ => {
+                let place = (word as u32) >> 3;
+                Self::Cached { pages: value as usize, cpu: place as usize >> 1, flushed: place & 1 != 0 }
+            }
+        }
+    }
+}

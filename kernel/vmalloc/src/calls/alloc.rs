@@ -1,0 +1,113 @@
+//! `vmalloc` and its relatives.
+
+use crate::{
+    AllocError, Event, Platform, Request, Vmalloc,
+    areas::{Areas, Shape},
+    page_table::entry::GuardInfo,
+};
+use core::{panic::Location, ptr::NonNull};
+
+impl<P: Platform> Vmalloc<P> {
+    /// Allocates `size` bytes, contiguous in kernel virtual address space, of undefined contents,
+    /// readable and writable, with a guard page behind. Refused in an interrupt handler.
+    ///
+    /// # Errors
+    /// See [`AllocError`]; nothing has changed then.
+    #[track_caller]
+    #[inline]
+    pub fn vmalloc(&self, size: usize) -> Result<NonNull<u8>, AllocError> {
+        self.allocate(Request::new(size))
+    }
+
+    /// Allocates as [`vmalloc`](Self::vmalloc) does, filled with zeros. Refused in an interrupt handler.
+    ///
+    /// # Errors
+    /// See [`AllocError`]; nothing has changed then.
+    #[track_caller]
+    pub fn vzalloc(&self, size: usize) -> Result<NonNull<u8>, AllocError> {
+        self.allocate(Request::new(size).zeroed())
+    }
+
+    /// Allocates what `request` asks for. Refused in an interrupt handler.
+    ///
+    /// # Errors
+    /// See [`AllocError`]; nothing has changed then.
+    #[track_caller]
+    #[inline]
+    pub fn allocate(&self, request: Request) -> Result<NonNull<u8>, AllocError> {
+        let caller = Location::caller();
+        if let Some(size) = request.plain_size() {
+            let attributes = request.attributes();
+            if (1..=crate::PAGE_SIZE).contains(&size)
+                && let Some(area) = self.areas_room().allocate_page_fast(size, attributes, caller)
+            {
+                return Ok(area);
+            }
+            if let Some(area) = self.areas_room().allocate_fast(size, attributes, caller) {
+                return Ok(area);
+            }
+        }
+        self.allocate_slow(request, caller)
+    }
+
+    #[inline(never)]
+    fn allocate_slow(
+        &self,
+        request: Request,
+        caller: &'static Location<'static>,
+    ) -> Result<NonNull<u8>, AllocError> {
+        let shape = Shape::requested(self.base(), &request);
+        self.traced(request.size, caller, shape.and_then(|shape| self.make(&shape, caller)))
+    }
+
+    /// Makes an area, and makes room for it if there is none and it may wait.
+    #[inline]
+    pub(super) fn make(
+        &self,
+        shape: &Shape<'_>,
+        caller: &'static Location<'static>,
+    ) -> Result<NonNull<u8>, AllocError> {
+        self.base().refuse_in_interrupt()?;
+        let guard = GuardInfo { slack: shape.slack, kind: shape.kind, caller };
+        let attempt = |attempt| Areas::make(self.areas_room(), shape, guard, attempt);
+        let made = match shape.wait {
+            true => self.reclaim().make(|| shape.frames_needed(), attempt),
+            false => self.reclaim().make_at_once(attempt),
+        };
+        match NonNull::new(made? as *mut u8) {
+            Some(address) => Ok(address),
+            None => unreachable!("the range does not start at zero"),
+        }
+    }
+
+    /// Passes on what became of a request for `size` bytes, and tells the machine if the instance is traced.
+    pub(super) fn traced(
+        &self,
+        size: usize,
+        caller: &'static Location<'static>,
+        result: Result<NonNull<u8>, AllocError>,
+    ) -> Result<NonNull<u8>, AllocError> {
+        if self.base().is_traced() {
+            self.trace_result(size, caller, result);
+        }
+        result
+    }
+
+    #[cold]
+    fn trace_result(
+        &self,
+        size: usize,
+        caller: &'static Location<'static>,
+        result: Result<NonNull<u8>, AllocError>,
+    ) {
+        let event = match result.map(|area| self.find_area(area.as_ptr() as usize)) {
+            Ok(Some(area)) => {
+                Event::Allocate { address: area.start, pages: area.pages, kind: area.kind, caller }
+            }
+            // Somebody freed it who was not given it.
+            Ok(None) => return,
+            Err(error) => Event::AllocateFailed { error, size, caller },
+        };
+        self.platform().trace(event);
+    }
+}

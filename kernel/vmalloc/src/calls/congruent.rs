@@ -1,0 +1,114 @@
+//! Congruent areas: making and freeing sets of them, populating and depopulating their pages.
+
+use crate::{
+    AllocError, CongruentArea, CongruentError, CongruentSet, FreeError, Platform, PopulateError, Vmalloc,
+    areas::congruent::Parts,
+};
+use core::{ops::Range, panic::Location, ptr::NonNull};
+
+impl<P: Platform> Vmalloc<P> {
+    /// Allocates areas at these offsets, the lowest first, from a base aligned to `align` bytes and to a
+    /// block: the lowest at which all are free. No page of them has a frame. Refused in an interrupt handler.
+    ///
+    /// # Errors
+    /// See [`CongruentError`]; nothing has changed then.
+    #[doc(alias = "pcpu_get_vm_areas")]
+    #[track_caller]
+    pub fn allocate_congruent(
+        &self,
+        areas: &[CongruentArea],
+        align: usize,
+    ) -> Result<CongruentSet, CongruentError> {
+        let caller = Location::caller();
+        self.base().refuse_in_interrupt()?;
+        let parts = Parts::of(self.areas_room(), areas, align)?;
+        let attempt = |_| self.areas_room().make_congruent(areas, &parts, caller);
+        let made = self.reclaim().make(|| parts.frames_needed(), attempt);
+        if self.base().is_traced() {
+            self.trace_congruent(areas, caller, made);
+        }
+        Ok(made?)
+    }
+
+    #[cold]
+    fn trace_congruent(
+        &self,
+        areas: &[CongruentArea],
+        caller: &'static Location<'static>,
+        made: Result<CongruentSet, AllocError>,
+    ) {
+        for area in areas {
+            let start = made.map(|set| NonNull::new((set.base + area.offset) as *mut u8));
+            let traced = start.transpose().map(|start| self.traced(area.size, caller, start));
+            // A set is refused once.
+            if matches!(traced, Some(Err(_))) {
+                break;
+            }
+        }
+    }
+
+    /// Frees all areas of a set, with what frames they have. Refused in an interrupt handler.
+    ///
+    /// # Errors
+    /// See [`FreeError`]; nothing has changed then.
+    ///
+    /// # Safety
+    /// 1. This instance allocated the set, and it was not freed.
+    /// 2. Nobody uses the areas any more, nor populates or depopulates pages meanwhile.
+    #[doc(alias = "pcpu_free_vm_areas")]
+    #[track_caller]
+    pub unsafe fn free_congruent(&self, set: CongruentSet) -> Result<(), FreeError> {
+        let (address, caller) = (set.base, Location::caller());
+        self.refuse_unmap_in_interrupt(address, caller)?;
+        let freed = self.areas_room().free_congruent(set);
+        self.reclaim().relieve(freed.ok_or(FreeError::NotAllocated { address, caller })?);
+        Ok(())
+    }
+
+    /// Gives frames, of undefined contents, to the pages `pages` of every area of a set that has some of
+    /// them: pages count from the beginning of each. Refused in an interrupt handler.
+    ///
+    /// # Errors
+    /// See [`PopulateError`]; nothing has changed then. Where it says that the set is not allocated it saw so, which
+    /// is no promise to see it of every set that is not.
+    ///
+    /// # Safety
+    /// 1. This instance allocated the set, and it was not freed: the blocks of one that was may be another's by now,
+    ///    or have lost their descriptors.
+    /// 2. Nobody frees the set meanwhile.
+    pub unsafe fn populate(&self, set: CongruentSet, pages: Range<usize>) -> Result<(), PopulateError> {
+        if self.platform().in_interrupt() {
+            return Err(PopulateError::InInterrupt);
+        }
+        // Once nothing is cached, the pages have no frames either.
+        let frames = || self.areas_room().count_pages(set, &pages).unwrap_or(0);
+        let populated = self.reclaim().make(frames, |_| match self.areas_room().populate(set, &pages) {
+            Err(PopulateError::OutOfFrames) => Err(AllocError::OutOfFrames),
+            result => Ok(result),
+        });
+        let populated = populated.unwrap_or(Err(PopulateError::OutOfFrames));
+        if populated.is_err() {
+            // Pages that waited may wait again.
+            self.reclaim().relieve(self.pending().pressure());
+        }
+        populated
+    }
+
+    /// Takes the frames of the pages `pages` away again, in every area of a set that has some of them. They
+    /// go back, if they are needed, when every CPU has flushed. Refused in an interrupt handler.
+    ///
+    /// # Errors
+    /// See [`PopulateError`]; nothing has changed then.
+    ///
+    /// # Safety
+    /// 1. This instance allocated the set, and it was not freed.
+    /// 2. Nobody frees the set meanwhile.
+    /// 3. Nobody uses the pages any more, nor populates or depopulates them meanwhile.
+    pub unsafe fn depopulate(&self, set: CongruentSet, pages: Range<usize>) -> Result<(), PopulateError> {
+        if self.platform().in_interrupt() {
+            return Err(PopulateError::InInterrupt);
+        }
+        self.reclaim().relieve(self.areas_room().depopulate(set, &pages)?);
+        Ok(())
+    }
+}

@@ -1,0 +1,100 @@
+//! `vfree` and `vunmap`.
+
+use crate::{FreeError, Kind, PAGE_SIZE, Platform, Vmalloc, pending::Pressure, types::Owner};
+use core::{panic::Location, ptr::NonNull};
+
+impl<P: Platform> Vmalloc<P> {
+    /// Frees the area that starts at `address`: its frames and its address space. In an interrupt handler
+    /// it notes the area, and the next purge frees it.
+    ///
+    /// # Errors
+    /// See [`FreeError`]; nothing has changed then.
+    ///
+    /// # Safety
+    /// Nobody uses the area any more.
+    #[inline]
+    #[track_caller]
+    pub unsafe fn vfree(&self, address: NonNull<u8>) -> Result<(), FreeError> {
+        let address = address.as_ptr() as usize;
+        match self.areas_room().free_fast(address) {
+            Some(Pressure::Low) => Ok(()),
+            freed => self.free_slow(freed, address, Location::caller()),
+        }
+    }
+
+    /// Ends what the fast way began, or did not do.
+    #[inline(never)]
+    fn free_slow(
+        &self,
+        freed: Option<Pressure>,
+        address: usize,
+        caller: &'static Location<'static>,
+    ) -> Result<(), FreeError> {
+        let freed = match freed {
+            Some(pressure) => Some(pressure),
+            None if self.platform().in_interrupt() => {
+                self.pending().defer_free(address).then_some(Pressure::Low)
+            }
+            None => self.areas_room().free(address, Owner::Area),
+        };
+        self.finish_free(freed, address, caller)
+    }
+
+    /// Relieves the pressure that a free caused, or tells why there was nothing to be freed.
+    pub(super) fn finish_free(
+        &self,
+        freed: Option<Pressure>,
+        address: usize,
+        caller: &'static Location<'static>,
+    ) -> Result<(), FreeError> {
+        match freed {
+            Some(pressure) => {
+                self.reclaim().relieve(pressure);
+                Ok(())
+            }
+            None => Err(self.why_not(address, caller)),
+        }
+    }
+
+    /// Unmaps the area, made by [`vmap`](Self::vmap) or [`ioremap`](Self::ioremap), that starts at
+    /// `address`, or in whose first page it lies if a device's registers did. CPUs may still reach the
+    /// frames by old translations until [`vm_unmap_aliases`](Self::vm_unmap_aliases). Refused in an interrupt handler.
+    ///
+    /// # Errors
+    /// See [`FreeError`]; nothing has changed then.
+    ///
+    /// # Safety
+    /// Nobody uses the area any more.
+    #[track_caller]
+    pub unsafe fn vunmap(&self, address: NonNull<u8>) -> Result<(), FreeError> {
+        let (address, caller) = (address.as_ptr() as usize, Location::caller());
+        self.refuse_unmap_in_interrupt(address, caller)?;
+        let start = match self.find_area(address) {
+            Some(area) if area.kind == Kind::Ioremap => address & !(PAGE_SIZE - 1),
+            // Only a long one could be taken for another area.
+            Some(area) if area.kind == Kind::VmMapRam => return Err(self.why_not(address, caller)),
+            _ => address,
+        };
+        let freed = self.areas_room().free(start, Owner::Caller);
+        self.finish_free(freed, address, caller)
+    }
+
+    pub(super) fn refuse_unmap_in_interrupt(
+        &self,
+        address: usize,
+        caller: &'static Location<'static>,
+    ) -> Result<(), FreeError> {
+        if self.platform().in_interrupt() { Err(FreeError::InInterrupt { address, caller }) } else { Ok(()) }
+    }
+
+    /// Why what starts or does not start at `address` could not be freed or unmapped.
+    #[cold]
+    pub(super) fn why_not(&self, address: usize, caller: &'static Location<'static>) -> FreeError {
+        match self.find_area(address) {
+            _ if !self.contains(address) => FreeError::OutsideRange { address, caller },
+            Some(area) if area.start == address => FreeError::WrongKind { area, caller },
+            Some(area) => FreeError::InsideArea { address, area, caller },
+            None => FreeError::NotAllocated { address, caller },
+        }
+    }
+}

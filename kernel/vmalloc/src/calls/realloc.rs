@@ -1,0 +1,61 @@
+//! `vrealloc`.
+
+use crate::{AllocError, AreaInfo, FreeError, Kind, Platform, ReallocError, Vmalloc, areas::Attempt};
+use core::{panic::Location, ptr::NonNull};
+
+impl<P: Platform> Vmalloc<P> {
+    /// Makes the area at `address` `size` bytes long, and returns where it is now. What both sizes have
+    /// in common keeps its contents and its protection; what is new has undefined contents, and the protection
+    /// of the page that was the last: of an area with several, who wants another sets it. The area keeps its
+    /// alignment only where it stays, and is aligned to a page where it moves. Refused in an interrupt handler.
+    ///
+    /// # Errors
+    /// See [`ReallocError`]; the area is as it was then.
+    ///
+    /// # Safety
+    /// Nobody else uses the area, nor its old address afterwards.
+    #[track_caller]
+    pub unsafe fn vrealloc(&self, address: NonNull<u8>, size: usize) -> Result<NonNull<u8>, ReallocError> {
+        let (start, caller) = (address.as_ptr() as usize, Location::caller());
+        let now = match self.areas_room().resize_small(start, size, caller, Attempt::Usual) {
+            Some(pressure) => {
+                self.reclaim().relieve(pressure);
+                Ok(address)
+            }
+            None => {
+                self.refuse_unmap_in_interrupt(start, caller)?;
+                self.resize_slow(&self.own_area(start, caller)?, size, caller)
+            }
+        };
+        Ok(self.traced(size, caller, now)?)
+    }
+
+    fn resize_slow(
+        &self,
+        area: &AreaInfo,
+        size: usize,
+        caller: &'static Location<'static>,
+    ) -> Result<NonNull<u8>, AllocError> {
+        let areas = self.areas_room();
+        let resize = areas.plan_resize(area, size, caller)?;
+        let now = if resize.is_shrink() {
+            if let Some(block) = areas.block_to_split(&resize) {
+                self.reclaim().split_huge(block)?;
+            }
+            areas.shrink_run(&resize);
+            area.start
+        } else {
+            self.reclaim().make(|| resize.frames_needed(), |attempt| areas.grow(&resize, attempt))?
+        };
+        // Whatever was retired on the way.
+        self.reclaim().relieve(self.pending().pressure());
+        NonNull::new(now as *mut u8).ok_or(AllocError::OutOfAddressSpace)
+    }
+
+    fn own_area(&self, address: usize, caller: &'static Location<'static>) -> Result<AreaInfo, FreeError> {
+        match self.find_area(address) {
+            Some(area) if area.start == address && area.kind == Kind::Vmalloc => Ok(area),
+            _ => Err(self.why_not(address, caller)),
+        }
+    }
+}

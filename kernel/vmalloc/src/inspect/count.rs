@@ -1,0 +1,113 @@
+//! Counting: what is allocated, cached and waiting. Who counts takes the locks of all blocks: not to be done in an
+//! interrupt handler.
+
+use crate::{
+    BLOCK_PAGES, Platform, Stats, Tally, Vmalloc,
+    blocks::{BlockTable, Role},
+    page_table::{directories, slot::Slot},
+    span::run_blocks,
+};
+use core::ops::Range;
+
+impl<P: Platform> Vmalloc<P> {
+    /// What the instance did so far.
+    ///
+    /// # Panics
+    /// In an interrupt handler.
+    pub fn tally(&self) -> Tally {
+        self.base().assert_not_in_interrupt("tally");
+        let (overflows, retries, purges) = self.reclaim().tally();
+        let search_steps = self.blocks().arena.stats(&self.platform().pin()).steps;
+        Tally { search_steps, overflows, retries, purges }
+    }
+
+    /// Counts. Walks all that was ever used: not for hot paths.
+    ///
+    /// # Panics
+    /// In an interrupt handler.
+    pub fn stats(&self) -> Stats {
+        self.base().assert_not_in_interrupt("stats");
+        let (blocks, pools) = (self.blocks(), &self.areas_room().pools);
+        // So that what nobody has is free.
+        pools.give_all_bumps();
+        let arena = blocks.arena.stats(&self.platform().pin());
+        let records = (0..BlockTable::DIRECTORIES).map(|index| {
+            let pin = self.platform().pin();
+            blocks.table().frames(index, &pin)
+        });
+        let mut stats = Stats {
+            total: blocks.span().blocks() * BLOCK_PAGES,
+            free: arena.free * BLOCK_PAGES,
+            largest_free_run: arena.longest_run * BLOCK_PAGES,
+            metadata_frames: records.sum::<usize>() + arena.maps,
+            instance_bytes: size_of::<Self>(),
+            reserved_tables: blocks.reserved_leaves(),
+            directories: directories::count(self.platform(), self.range()),
+            kept: pools.spares(),
+            lazy: self.pending().deferred_pages(),
+            ..Stats::default()
+        };
+        blocks.known().for_each(|number| self.count_block(number, &mut stats));
+        stats
+    }
+
+    fn count_block(&self, number: usize, stats: &mut Stats) {
+        let (blocks, pin) = (self.blocks(), self.platform().pin());
+        let Some(block) = blocks.find(number, &pin) else { return };
+        let pages = block.pages.lock(&pin);
+        let leaf = block.leaf(self.platform());
+        stats.leaf_tables += usize::from(leaf.is_some());
+        let role = block.role();
+        match role {
+            Role::Small { .. } => {
+                stats.free += pages.free();
+                stats.largest_free_run = stats.largest_free_run.max(pages.longest_run());
+            }
+            Role::Cached { pages, flushed: true, .. } => {
+                stats.free += BLOCK_PAGES;
+                stats.largest_free_run = stats.largest_free_run.max(run_blocks(pages) * BLOCK_PAGES);
+            }
+            Role::Cached { .. } => stats.lazy += BLOCK_PAGES,
+            Role::Freed { blocks, .. } => stats.lazy += blocks as usize * BLOCK_PAGES,
+            _ => {}
+        }
+        if role.has_pages() {
+            stats.lazy += pages.stale();
+        }
+        let is_flushed = |page: usize| match role {
+            Role::Cached { flushed, .. } => flushed,
+            _ => role.has_pages() && pages.is_free(page),
+        };
+        let waits = |slot: &Slot| slot.cached_frame().is_some();
+        for (page, slot) in leaf.into_iter().flat_map(|leaf| leaf.iter()).enumerate() {
+            let counter = if is_flushed(page) { &mut stats.kept } else { &mut stats.quarantined };
+            *counter += usize::from(waits(slot));
+        }
+        let huge_waits = || blocks.read_side(|_| blocks.directory_slot(number).filter(|slot| waits(slot)));
+        if leaf.is_none() && huge_waits().is_some() {
+            stats.quarantined += BLOCK_PAGES;
+        }
+    }
+
+    /// Pages that wait for a flush: what [`Stats::lazy`](crate::Stats::lazy) is, without a walk, but for blocks
+    /// in which nothing was allocated any more and whose tables wait. While other
+    /// CPUs free or purge it may be a little off, even negative.
+    pub fn lazy_pages(&self) -> i64 {
+        self.pending().lazy_pages()
+    }
+
+    /// Pages that may wait for a flush before a purge is due.
+    pub fn lazy_max(&self) -> usize {
+        self.pending().lazy_max()
+    }
+
+    /// Tells `sink` what was freed and waits for a flush: ranges of addresses, the lowest first. Areas that interrupt
+    /// handlers freed come when a purge has looked at them.
+    ///
+    /// # Panics
+    /// In an interrupt handler.
+    pub fn lazy_ranges(&self, sink: impl FnMut(Range<usize>)) {
+        self.base().assert_not_in_interrupt("lazy_ranges");
+        self.pending().ranges(sink);
+    }
+}

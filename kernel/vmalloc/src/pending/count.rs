@@ -1,0 +1,130 @@
+//! How much waits for a flush: a share for each CPU, a sum of what the shares grew to, and the limits.
+
+use super::Pending;
+use crate::{BLOCK_PAGES, CpuPin, MAX_CPUS, PAGE_SIZE, Platform};
+use core::sync::atomic::{AtomicI64, Ordering, compiler_fence};
+
+/// Pages that a CPU counts for itself before it adds them to the sum.
+const BATCH: i64 = 256;
+/// In a CPU's share: it is added to the sum at the next free, however small it is.
+const HINT: i64 = 1 << 40;
+/// Pages for each doubling of the number of CPUs: 32 MiB, as Linux.
+const LAZY_PAGES: usize = (32 << 20) / PAGE_SIZE;
+const _: () = assert!(LAZY_PAGES.is_multiple_of(BLOCK_PAGES));
+
+/// Whether more pages wait for a flush than are to. Who retired pages is told, and hands it to
+/// `Reclaim::relieve` when it holds no lock and no pin.
+#[must_use = "somebody has to relieve it"]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pressure {
+    Low,
+    High,
+}
+
+impl Pressure {
+    /// The higher one.
+    pub fn or(self, other: Self) -> Self {
+        if self == Self::High { self } else { other }
+    }
+
+    /// Says that whoever called purges next, or looks how much waits.
+    pub fn leave_to_caller(self) {}
+}
+
+/// Pages of one CPU not yet in the sum, and perhaps [`HINT`]. Only its CPU changes it, and its interrupt handlers do.
+pub(super) struct Share(AtomicI64);
+
+impl Share {
+    pub const fn new() -> Self {
+        Self(AtomicI64::new(0))
+    }
+
+    /// Has the next free on this CPU see whether too much waits. For interrupt handlers. A free that is interrupted just
+    /// when it counts takes that back; then the one sees it that makes the share full.
+    pub fn hint(&self) {
+        self.0.fetch_or(HINT, Ordering::Relaxed);
+    }
+
+    fn pages(&self) -> i64 {
+        self.0.load(Ordering::Relaxed) & !HINT
+    }
+}
+
+impl<P: Platform> Pending<P> {
+    /// Counts pages that wait for a flush.
+    #[inline(always)]
+    pub fn count(&self, pin: &P::Pin, pages: usize) -> Pressure {
+        let share = &self.cpus[pin.cpu() % MAX_CPUS].share.0;
+        let now = share.load(Ordering::Relaxed) + pages as i64;
+        if now < BATCH {
+            share.store(now, Ordering::Relaxed);
+            return Pressure::Low;
+        }
+        share.store(0, Ordering::Relaxed);
+        // Before the sum is looked at: an interrupt handler that notes more from here on has the next free look.
+        compiler_fence(Ordering::SeqCst);
+        self.sum.fetch_add(now & !HINT, Ordering::Relaxed);
+        self.pressure()
+    }
+
+    /// Pages that wait for a flush are fewer by so many.
+    pub fn uncount(&self, pages: usize) {
+        self.sum.fetch_sub(pages as i64, Ordering::Relaxed);
+    }
+
+    /// Whether more pages wait for a flush than are to.
+    pub fn pressure(&self) -> Pressure {
+        if self.exceeds(self.lazy_max()) { Pressure::High } else { Pressure::Low }
+    }
+
+    /// Whether more than `pages` pages wait for a flush, of those in the sum and those that interrupt handlers noted.
+    pub fn exceeds(&self, pages: usize) -> bool {
+        // So many that they cannot be reached are the most that can be.
+        self.counted() > i64::try_from(pages).unwrap_or(i64::MAX)
+    }
+
+    fn counted(&self) -> i64 {
+        self.sum.load(Ordering::Relaxed) + self.deferred_pages() as i64
+    }
+
+    /// Pages of areas that interrupt handlers freed, until a purge comes to them.
+    pub fn deferred_pages(&self) -> usize {
+        self.deferred_pages.load(Ordering::Relaxed)
+    }
+
+    /// Pages that wait for a flush, but for blocks in which nothing was allocated any more and whose tables wait. While
+    /// other CPUs free or purge it may be a little off, even negative.
+    pub fn lazy_pages(&self) -> i64 {
+        self.counted() + self.cpus.iter().map(|cpu| cpu.share.pages()).sum::<i64>()
+    }
+
+    /// Pages that a CPU counts for itself.
+    #[cfg(test)]
+    pub fn share(&self, cpu: usize) -> i64 {
+        self.cpus[cpu].share.pages()
+    }
+
+    /// Pages that may wait for a flush before a purge is due.
+    pub fn lazy_max(&self) -> usize {
+        match self.blocks.base.tunables.lazy_max_pages.load(Ordering::Relaxed) {
+            0 => {
+                let cpus = self.blocks.platform().shootdown().online_count();
+                (1 + cpus.ilog2() as usize) * LAZY_PAGES
+            }
+            pages => pages,
+        }
+    }
+
+    /// Blocks that all CPUs may cache: twice what is free when as much as may waits for a flush is purged, because
+    /// blocks are seldom full, and CPUs not all as fast; but not more than an eighth of the memory.
+    pub fn cache_limit(&self) -> usize {
+        4 * self.lazy_max().min(self.blocks.platform().total_frames() / 32) / BLOCK_PAGES
+    }
+
+    /// Whether a CPU may cache so many blocks of a kind, and all CPUs together so many: one that frees faster than
+    /// others may cache what they do not, and each may cache its part of the limit in any case.
+    pub fn may_cache(&self, here: usize, all: usize) -> bool {
+        let limit = self.cache_limit();
+        all <= limit || here <= limit / self.blocks.platform().shootdown().online_count()
+    }
+}

@@ -1,0 +1,112 @@
+//! Settling: where a block of a pool belongs once pages of it became free, and emptying the pools.
+
+use super::{Pools, bins::EMPTY, bump::Bump};
+use crate::{
+    BLOCK_PAGES, GuardPolicy, Platform,
+    blocks::{Block, Listed, Pages, Role},
+};
+use core::sync::atomic::Ordering;
+
+impl<P: Platform> Pools<P> {
+    /// Gives back `count` pages of a block, from its page `first`, that every CPU has flushed.
+    pub fn give(&self, block: &Block, first: usize, count: usize) {
+        self.settle(&self.platform().pin(), block, |pages| pages.give(first, count));
+    }
+
+    /// Changes the pages of a block so that some may become free, then puts the block where its longest free run says:
+    /// into a bin, or out of use if all of it is free and there are such blocks enough.
+    pub fn settle<T>(&self, pin: &P::Pin, block: &Block, change: impl FnOnce(&mut Pages) -> T) -> T {
+        let blocks = &self.pending.blocks;
+        // Again only if another CPU made the block one of its own pool's meanwhile.
+        while let Role::Small { pool } = block.role() {
+            let mut bins = self.pools[usize::from(pool)].bins.lock(pin);
+            // Under its pool's lock the block stays there; it may just have gone to another.
+            if block.role() != (Role::Small { pool }) {
+                continue;
+            }
+            let mut pages = block.pages.lock(pin);
+            let changed = change(&mut pages);
+            match pages.listed() {
+                Listed::Current => return changed,
+                Listed::Bin(bin) => bins.unlink(blocks, &self.empty_blocks, block, bin),
+                Listed::No => {}
+            }
+            pages.set_listed(Listed::No);
+            let Some(bin) = pages.longest_run().checked_ilog2() else { return changed };
+            let bin = bin as u8;
+            // A block that a purge has, though nothing waits there any more, is listed when the purge is done.
+            if bin == EMPTY && pages.is_lazy() {
+                return changed;
+            }
+            let empty = self.empty_blocks.load(Ordering::Relaxed);
+            if bin == EMPTY && !self.pending.may_cache(bins.empty() + 1, empty + 1) {
+                drop(pages);
+                block.set_role(Role::Freed { blocks: self.arena_blocks(), scattered: true });
+                drop(bins);
+                self.pending.close(pin, block);
+                return changed;
+            }
+            bins.link(blocks, &self.empty_blocks, block, bin);
+            pages.set_listed(Listed::Bin(bin));
+            return changed;
+        }
+        unreachable!("block {} holds pages of small areas", block.number());
+    }
+
+    /// Blocks that a shared block takes from the arena.
+    pub(super) fn arena_blocks(&self) -> u32 {
+        match self.pending.blocks.base.policy.guards {
+            GuardPolicy::BehindAreas => 1,
+            GuardPolicy::BehindBlocks => 2,
+        }
+    }
+
+    /// Gives the pages of a bump run back to their block.
+    #[cold]
+    pub(super) fn give_bump(&self, pin: &P::Pin, bump: &Bump) {
+        if let Some((page, count)) = bump.take_all() {
+            let block = self.pending.blocks.block(page / BLOCK_PAGES);
+            let mut pages = block.pages.lock(pin);
+            if pages.listed() == Listed::Current {
+                return pages.give(page % BLOCK_PAGES, count);
+            }
+            drop(pages);
+            self.settle(pin, block, |pages| pages.give(page % BLOCK_PAGES, count));
+        }
+    }
+
+    /// Gives the pages of all CPUs' bump runs back to their blocks.
+    pub fn give_all_bumps(&self) {
+        self.pools.iter().for_each(|pool| self.give_bump(&self.platform().pin(), &pool.bump));
+    }
+
+    /// Makes the pools let go of their current blocks.
+    pub fn retire_current_blocks(&self) {
+        for pool in &self.pools {
+            let pin = self.platform().pin();
+            self.give_bump(&pin, &pool.bump);
+            if let Some(block) = pool.current.swap(None) {
+                self.settle(&pin, block, |pages| pages.set_listed(Listed::No));
+            }
+        }
+    }
+
+    /// Takes blocks that are entirely free out of use.
+    pub fn close_empty_blocks(&self) {
+        for pool in &self.pools {
+            // Those that were there at first: others may put back what they took and did not use.
+            let empty = pool.bins.lock(&self.platform().pin()).empty();
+            for _ in 0..empty {
+                let pin = self.platform().pin();
+                let mut bins = pool.bins.lock(&pin);
+                let Some(number) = bins.first_empty() else { break };
+                let block = self.pending.blocks.block(number);
+                bins.unlink(&self.pending.blocks, &self.empty_blocks, block, EMPTY);
+                block.pages.lock(&pin).set_listed(Listed::No);
+                block.set_role(Role::Freed { blocks: self.arena_blocks(), scattered: true });
+                drop(bins);
+                self.pending.close(&pin, block);
+            }
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! Taking pages. Each way to take some says how far it searches:
+//!
+//! | way | searches |
+//! |---|---|
+//! | [`take_bump`](Pools::take_bump) | the CPU's bump run: no lock, one compare-and-swap |
+//! | [`take_near`](Pools::take_near) | the CPU's pool: its bump run, its current block, its bins |
+//! | [`take`](Pools::take) | everything: after the CPU's pool a new block, then the pools of others |
+
+use super::{Pool, Pools, pool_of};
+use crate::{
+    AllocError, BLOCK_PAGES, CpuPin, Platform,
+    blocks::{Block, Listed, Pages, Role},
+    page_table::slot::Slots,
+    types::Owner,
+};
+
+/// Pages of a block that belong to the caller.
+#[derive(Clone, Copy)]
+pub(crate) struct PageRun<'a> {
+    /// The number of the first in the span.
+    pub page: usize,
+    /// The block's leaf table.
+    pub leaf: &'a Slots,
+    /// Whether the pages may have frames cached in their entries, though they are to show frames of others.
+    pub has_frames: bool,
+}
+
+impl<P: Platform> Pools<P> {
+    /// A pool of the CPU's.
+    #[inline(always)]
+    pub(super) fn pool(&self, pin: &P::Pin, owner: Owner) -> &Pool {
+        &self.pools[pool_of(pin.cpu(), owner)]
+    }
+
+    /// Takes a run of `count` pages from the CPU's bump run.
+    #[inline(always)]
+    pub fn take_bump(&self, pin: &P::Pin, owner: Owner, count: usize) -> Option<PageRun<'_>> {
+        let (page, leaf) = self.pool(pin, owner).bump.take(count)?;
+        Some(PageRun { page, leaf, has_frames: false })
+    }
+
+    /// Takes a run of `count` pages from page `first` of a block, if they are free.
+    pub fn take_at(&self, pin: &P::Pin, block: &Block, first: usize, count: usize) -> bool {
+        let page = block.number() * BLOCK_PAGES + first;
+        self.pool(pin, Owner::Area).bump.take_at(page, count) || block.pages.lock(pin).take_at(first, count)
+    }
+
+    /// Takes a run of `count` pages, less than a block, aligned to `align` pages, at most half a block.
+    #[inline]
+    pub fn take(&self, owner: Owner, count: usize, align: usize) -> Result<PageRun<'_>, AllocError> {
+        let pin = self.platform().pin();
+        let near = self.take_near(&pin, owner, count, align);
+        drop(pin);
+        near.map_or_else(|| self.take_far(owner, count, align), Ok)
+    }
+
+    /// Takes a run as [`take`](Self::take) does, if the CPU's pool has one.
+    #[inline(always)]
+    pub fn take_near(&self, pin: &P::Pin, owner: Owner, count: usize, align: usize) -> Option<PageRun<'_>> {
+        if align == 1
+            && let Some(run) = self.take_bump(pin, owner, count)
+        {
+            return Some(run);
+        }
+        match self.take_current(pin, owner, count, align) {
+            Some(run) => Some(run),
+            None => self.take_binned(pin, owner, count, align),
+        }
+    }
+
+    /// Takes a run from the current block; what is free behind it becomes the bump run.
+    #[inline(always)]
+    fn take_current(&self, pin: &P::Pin, owner: Owner, count: usize, align: usize) -> Option<PageRun<'_>> {
+        let pool = self.pool(pin, owner);
+        if !pool.bump.is_empty() {
+            self.give_bump(pin, &pool.bump);
+        }
+        let block = pool.current.get(pin)?;
+        let mut pages = block.pages.lock(pin);
+        // It may have stopped to be the current one before it was locked, and be out of use.
+        if pages.listed() != Listed::Current {
+            return None;
+        }
+        // A bump run is not looked at for cached frames; nor does it serve who aligns.
+        let has_frames = owner == Owner::Caller && pages.has_frames();
+        let (first, behind) = match align {
+            1 if !has_frames => pages.take_all_of_run(count)?,
+            _ => (pages.take(count, align)?, 0),
+        };
+        drop(pages);
+        let (leaf, page) = (self.pending.blocks.leaf(block), block.number() * BLOCK_PAGES + first);
+        if behind > 0 {
+            pool.bump.put(page + count, behind, leaf);
+        }
+        Some(PageRun { page, leaf, has_frames })
+    }
+
+    /// Takes a run from one of the pool's other blocks, which becomes the current one.
+    #[cold]
+    #[inline(never)]
+    fn take_binned(&self, pin: &P::Pin, owner: Owner, count: usize, align: usize) -> Option<PageRun<'_>> {
+        let pool = pool_of(pin.cpu(), owner);
+        // Areas that grew may have left a block less room than its bin says. It goes to the right bin when the next one
+        // becomes current, so each is looked at once.
+        while let Some(block) = self.take_fitting(pin, pool, pool, count + align - 1) {
+            self.make_current(pin, pool, block);
+            if let Some(run) = self.take_current(pin, owner, count, align) {
+                return Some(run);
+            }
+        }
+        None
+    }
+
+    /// Takes a run from a new block, or where there is none from other pools.
+    #[cold]
+    fn take_far(&self, owner: Owner, count: usize, align: usize) -> Result<PageRun<'_>, AllocError> {
+        let opened = self.open_block();
+        let pin = self.platform().pin();
+        let pool = pool_of(pin.cpu(), owner);
+        let taken = match opened {
+            Ok(block) => {
+                block.set_role(Role::Small { pool: pool as u16 });
+                self.make_current(&pin, pool, block);
+                self.take_current(&pin, owner, count, align)
+            }
+            Err(AllocError::OutOfAddressSpace) => None,
+            Err(error) => return Err(error),
+        };
+        // Others allocate from the new block too when address space is short.
+        taken.or_else(|| self.take_from_others(&pin, pool, count, align)).ok_or(AllocError::OutOfAddressSpace)
+    }
+
+    /// Address space is short: takes a run from other pools' blocks, the current ones last.
+    fn take_from_others(&self, pin: &P::Pin, own: usize, count: usize, align: usize) -> Option<PageRun<'_>> {
+        self.give_all_bumps();
+        for pool in 0..self.pools.len() {
+            // Each turn takes a block away from the pool; its own CPU adds to it only what a purge has made free.
+            while let Some(block) = self.take_fitting(pin, pool, own, count) {
+                self.make_current(pin, own, block);
+                let run = self.take_from(block, pin, count, align);
+                // A block of this CPU's pool may have runs that are not aligned well enough.
+                if run.is_some() {
+                    return run;
+                } else if pool == own {
+                    break;
+                }
+            }
+        }
+        let mut current = self.pools.iter().filter_map(|pool| pool.current.get(pin));
+        current.find_map(|block| self.take_from(block, pin, count, align))
+    }
+
+    /// Takes a run from a current block that may be another CPU's.
+    fn take_from(&self, block: &Block, pin: &P::Pin, count: usize, align: usize) -> Option<PageRun<'_>> {
+        let mut pages = block.pages.lock(pin);
+        // It may have stopped to be a current one before it was locked, and be out of use.
+        let first = if pages.listed() == Listed::Current { pages.take(count, align)? } else { return None };
+        let page = block.number() * BLOCK_PAGES + first;
+        Some(PageRun { page, leaf: self.pending.blocks.leaf(block), has_frames: true })
+    }
+
+    /// Takes a block that has a free run of `room` pages out of the bins of pool `from`, to be the current one of pool
+    /// `to`, one of this CPU.
+    fn take_fitting<'a>(&'a self, pin: &'a P::Pin, from: usize, to: usize, room: usize) -> Option<&'a Block> {
+        let mut bins = self.pools[from].bins.lock(pin);
+        let block = bins.take_fitting(&self.pending.blocks, &self.empty_blocks, room)?;
+        // Said under the pool's lock, so that nobody lists it meanwhile.
+        block.pages.lock(pin).set_listed(Listed::Current);
+        block.set_role(Role::Small { pool: to as u16 });
+        Some(block)
+    }
+
+    fn make_current(&self, pin: &P::Pin, pool: usize, block: &Block) {
+        let before = self.pools[pool].current.swap(Some(block));
+        if let Some(before) = before.filter(|before| before.number() != block.number()) {
+            self.settle(pin, before, |pages| pages.set_listed(Listed::No));
+        }
+    }
+
+    /// Opens a block, to be the current one of the pool that its role is to name.
+    fn open_block(&self) -> Result<&Block, AllocError> {
+        let (blocks, count) = (&self.pending.blocks, self.arena_blocks() as usize);
+        let number = blocks.open(0, count, count, None)?;
+        let block = blocks.open_leaf(number).inspect_err(|_| blocks.give_back(number, count))?;
+        blocks.link(number);
+        let pin = self.platform().pin();
+        let mut pages = block.pages.lock(&pin);
+        *pages = Pages::new();
+        pages.set_listed(Listed::Current);
+        Ok(block)
+    }
+}

@@ -1,0 +1,80 @@
+//! Stock: all that an instance keeps for speed, in one list, and giving it back.
+//!
+//! [`trim`](Vmalloc::trim) and an allocation that ran out of room (`room`) give back what this list names, so nothing
+//! that is kept anywhere, on whatever CPU, stands in anybody's way. A cache that is added gets a name here, and the
+//! tests of this module demand that it be filled on another CPU and had by an allocation.
+//!
+//! Called with the turn (`purge`); each step takes the locks of what it gives back, one at a time.
+
+use super::Reclaim;
+use crate::Platform;
+
+/// A kind of thing that is kept for speed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cached {
+    /// What was unmapped and waits for a flush.
+    Lazy,
+    /// The pools' current blocks, and the pages of them that CPUs took ahead.
+    Current,
+    /// Frames that free pages kept.
+    PageFrames,
+    /// The frame that a guard page's page had kept, one for each pool.
+    Spares,
+    /// Blocks of small areas that are entirely free.
+    EmptyBlocks,
+    /// Runs, with their tables and frames.
+    Runs,
+    /// Blocks that were closed: their tables, and what else was unmapped since, wait for a flush.
+    Closed,
+    /// Leaf tables in the CPUs' reserves.
+    Tables,
+    /// Directories of page tables below which nothing is mapped.
+    Directories,
+    /// Descriptors, and maps of the arena, of blocks that are free. They wait for a grace period, so they go last, and
+    /// not in one turn with the others.
+    Records,
+}
+
+impl Cached {
+    /// In the order in which it is given back: the first may add to those behind.
+    pub const ALL: [Self; 10] = [
+        Self::Lazy,
+        Self::Current,
+        Self::PageFrames,
+        Self::Spares,
+        Self::EmptyBlocks,
+        Self::Runs,
+        Self::Closed,
+        Self::Tables,
+        Self::Directories,
+        Self::Records,
+    ];
+}
+
+const _: () = assert!(Cached::ALL.len() == Cached::Records as usize + 1, "a kind is missing in the list");
+
+impl<P: Platform> Reclaim<P> {
+    /// Gives back all that is cached, but records, and flushes what waits. Returns how many pages others freed meanwhile
+    /// that were flushed too: they may be cached now. The caller has the turn.
+    pub(super) fn release_caches(&self) -> usize {
+        let (areas, pools) = (&self.areas, &self.areas.pools);
+        let mut freed_meanwhile = 0;
+        for cache in Cached::ALL {
+            match cache {
+                Cached::Lazy => drop(self.purge_waiting()),
+                Cached::Current => pools.retire_current_blocks(),
+                Cached::PageFrames => areas.release_frames(),
+                Cached::Spares => pools.release_spares(),
+                Cached::EmptyBlocks => pools.close_empty_blocks(),
+                Cached::Runs => areas.close_cached_runs(),
+                // Closed blocks were counted when their pages were flushed.
+                Cached::Closed => freed_meanwhile = self.purge_waiting(),
+                Cached::Tables => self.blocks().empty_reserves(),
+                Cached::Directories => drop(self.release_directories()),
+                // They wait for a grace period: `release_records`, without the turn in between.
+                Cached::Records => {}
+            }
+        }
+        freed_meanwhile
+    }
+}

@@ -1,0 +1,95 @@
+//! The span of an instance: its range of addresses, counted in pages and in blocks from the start.
+//!
+//! All arithmetic between addresses, pages and blocks is done here, and nowhere else. A *page* is a number of 4 KiB
+//! pages from the start of the range, a *block* a number of 2 MiB blocks.
+
+use crate::{BLOCK_PAGES, BLOCK_SHIFT, BLOCK_SIZE, PAGE_SHIFT, PAGE_SIZE};
+use core::ops::Range;
+
+/// The range of addresses of an instance.
+pub(crate) struct Span {
+    range: Range<usize>,
+    /// Pages in the range.
+    pages: usize,
+}
+
+/// Blocks of a run of `pages` pages and the guard page behind them.
+#[inline]
+pub(crate) fn run_blocks(pages: usize) -> usize {
+    (pages + 1).div_ceil(BLOCK_PAGES)
+}
+
+/// Number of the page of its block that an address lies in.
+#[inline]
+pub(crate) fn page_in_block(address: usize) -> usize {
+    address >> PAGE_SHIFT & (BLOCK_PAGES - 1)
+}
+
+impl Span {
+    /// The span of a range whose ends are multiples of the size of a block.
+    pub fn new(range: Range<usize>) -> Self {
+        Self { pages: range.len() / PAGE_SIZE, range }
+    }
+
+    #[inline]
+    pub fn range(&self) -> &Range<usize> {
+        &self.range
+    }
+
+    #[inline]
+    pub fn contains(&self, address: usize) -> bool {
+        self.range.contains(&address)
+    }
+
+    /// Blocks in the range.
+    #[inline]
+    pub fn blocks(&self) -> usize {
+        self.pages / BLOCK_PAGES
+    }
+
+    /// Blocks between address 0 and the start of the range: runs of blocks are aligned as their addresses are.
+    #[inline]
+    pub fn blocks_below(&self) -> usize {
+        self.range.start >> BLOCK_SHIFT
+    }
+
+    /// The page that starts at an address of the range, if one does.
+    #[inline(always)]
+    pub fn page_starting_at(&self, address: usize) -> Option<usize> {
+        // One comparison refuses what is below the range, behind it, or inside a page: of that the lowest
+        // bits become the highest.
+        let page = address.wrapping_sub(self.range.start).rotate_right(PAGE_SHIFT);
+        (page < self.pages).then_some(page)
+    }
+
+    /// The block that an address of the range lies in; the end of the range is in the block behind the last one.
+    #[inline]
+    pub fn block_at(&self, address: usize) -> usize {
+        (address - self.range.start) >> BLOCK_SHIFT
+    }
+
+    /// First address of a page.
+    #[inline]
+    pub fn page_address(&self, page: usize) -> usize {
+        self.range.start + page * PAGE_SIZE
+    }
+
+    /// First address of page `page` of a block.
+    #[inline]
+    pub fn address(&self, block: usize, page: usize) -> usize {
+        self.range.start + block * BLOCK_SIZE + page * PAGE_SIZE
+    }
+
+    /// The blocks that lie in the addresses `start..end` whole; they may be none.
+    pub fn blocks_inside(&self, start: usize, end: usize) -> Range<usize> {
+        let offset = |address: usize| address.clamp(self.range.start, self.range.end) - self.range.start;
+        offset(start).div_ceil(BLOCK_SIZE)..offset(end) / BLOCK_SIZE
+    }
+
+    /// Where to look for the first area at or above an address: a block, and a page of it.
+    pub fn first_page_above(&self, address: usize) -> (usize, usize) {
+        let offset = address.max(self.range.start) - self.range.start;
+        let page = offset.div_ceil(PAGE_SIZE);
+        (page / BLOCK_PAGES, page % BLOCK_PAGES)
+    }
+}

@@ -1,0 +1,13 @@
+//! Each family of calls, used rightly and wrongly.
+
+mod basics;
+mod beside;
+mod congruent;
+mod failures;
+mod guard_below;
+mod interrupts;
+mod ram;
+mod refusals;
+mod resize;
+mod split;
+mod trace;

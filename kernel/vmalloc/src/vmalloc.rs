@@ -1,0 +1,137 @@
+//! An instance: the rooms put together.
+
+use crate::{
+    BLOCK_SIZE, MAX_RANGE, NewError, Platform, Policy, Tunables, areas::Areas, base::Base, blocks::Blocks,
+    page_table::directories, pending::Pending, pools::Pools, reclaim::Reclaim, span::Span,
+};
+use core::ops::Range;
+
+/// A vmalloc allocator over a range of kernel virtual address space.
+///
+/// Its rooms stand on each other: each owns its state and the room below, so that none can call upward.
+// Reclaim > Areas > Pools > Pending > Blocks > Base.
+pub struct Vmalloc<P: Platform> {
+    reclaim: Reclaim<P>,
+}
+
+impl<P: Platform> Vmalloc<P> {
+    /// An instance over `range`, whose ends are multiples of [`BLOCK_SIZE`], which is at most
+    /// [`MAX_RANGE`] long and lies in one half of the address space.
+    ///
+    /// The top level page table entries of the range are filled now and never change again, so
+    /// page tables that copy them later need no fault to see new mappings.
+    ///
+    /// # Errors
+    /// See [`NewError`].
+    ///
+    /// # Panics
+    /// In an interrupt handler.
+    ///
+    /// # Safety
+    /// Until the instance is dropped, nobody else maps anything in the range.
+    pub unsafe fn new(platform: P, range: Range<usize>) -> Result<Self, NewError> {
+        // SAFETY: the caller's promise.
+        unsafe { Self::with_policy(platform, range, Policy::default()) }
+    }
+
+    /// As [`new`](Self::new), for experiments with other policies.
+    ///
+    /// # Errors
+    /// See [`NewError`].
+    ///
+    /// # Panics
+    /// In an interrupt handler.
+    ///
+    /// # Safety
+    /// As [`new`](Self::new).
+    pub unsafe fn with_policy(platform: P, range: Range<usize>, policy: Policy) -> Result<Self, NewError> {
+        assert!(!platform.in_interrupt(), "an instance is made in an interrupt handler");
+        let aligned = range.start.is_multiple_of(BLOCK_SIZE) && range.end.is_multiple_of(BLOCK_SIZE);
+        if !aligned || range.is_empty() || range.start == 0 || range.len() > MAX_RANGE {
+            return Err(NewError::BadRange(range));
+        }
+        if !is_canonical(&range) {
+            return Err(NewError::NotCanonical(range));
+        }
+        directories::fill_root(&platform, &range).ok_or(NewError::OutOfFrames)?;
+        Ok(Self::build(platform, range, policy))
+    }
+
+    /// Apart from the checks: LLVM's stack probe of a frame as large as this one's destroys R11, in which
+    /// code before a prologue that was moved behind it may keep something.
+    #[inline(never)]
+    fn build(platform: P, range: Range<usize>, policy: Policy) -> Self {
+        let blocks = Blocks::new(Base::new(platform, Span::new(range), policy));
+        Self { reclaim: Reclaim::new(Areas::new(Pools::new(Pending::new(blocks)))) }
+    }
+
+    /// The range of addresses the instance allocates from.
+    pub fn range(&self) -> &Range<usize> {
+        self.base().span.range()
+    }
+
+    /// The machine under the instance.
+    pub fn platform(&self) -> &P {
+        &self.base().platform
+    }
+
+    /// What may be tuned while the instance runs.
+    pub fn tunables(&self) -> &Tunables {
+        &self.base().tunables
+    }
+
+    /// Flushes what waits, and gives back what is cached for speed: frames of free pages, empty blocks, runs, leaf tables
+    /// in reserve, and directories and records of free address space. What other CPUs free meanwhile may stay, and
+    /// records do where the caller may not wait for a [grace period](Platform::synchronize). Where another thread
+    /// purges, and the caller may not wait for it, nothing happens.
+    ///
+    /// An allocation that finds no room does this itself: nobody needs to call it for that.
+    ///
+    /// # Panics
+    /// In an interrupt handler.
+    pub fn trim(&self) {
+        self.base().assert_not_in_interrupt("trim");
+        self.reclaim.trim();
+    }
+
+    #[inline(always)]
+    pub(crate) fn reclaim(&self) -> &Reclaim<P> {
+        &self.reclaim
+    }
+
+    #[inline(always)]
+    pub(crate) fn areas_room(&self) -> &Areas<P> {
+        &self.reclaim.areas
+    }
+
+    #[inline(always)]
+    pub(crate) fn pending(&self) -> &Pending<P> {
+        self.areas_room().pending()
+    }
+
+    #[inline(always)]
+    pub(crate) fn blocks(&self) -> &Blocks<P> {
+        self.areas_room().blocks()
+    }
+
+    #[inline(always)]
+    pub(crate) fn base(&self) -> &Base<P> {
+        self.areas_room().base()
+    }
+}
+
+/// Whether CPUs with page tables of four levels can use all addresses of a range: bits 63 to 47 of all of them are
+/// alike (Intel SDM 1, section 3.3.7.1).
+fn is_canonical(range: &Range<usize>) -> bool {
+    const HALF: u32 = 47;
+    let (first, last) = (range.start >> HALF, (range.end - 1) >> HALF);
+    first == last && (first == 0 || first == usize::MAX >> HALF)
+}
+
+impl<P: Platform> Drop for Vmalloc<P> {
+    /// Gives the records back. Areas that are still allocated keep everything: they are leaked.
+    fn drop(&mut self) {
+        self.base().assert_not_in_interrupt("an instance's drop");
+        self.reclaim.release();
+    }
+}
