@@ -107,7 +107,7 @@ fn wrong_unmaps_are_refused_and_change_nothing() {
             match unmap_ram(&vmalloc, start, wrong) {
                 Err(FreeError::WrongLength { pages, area, caller }) => {
                     assert_eq!((pages, area.pages, area.start), (wrong, length, address(start)));
-                    assert!(caller.file().ends_with("calls/ram.rs"), "{caller}");
+                    assert!(caller.file().ends_with("tests/support.rs"), "{caller}");
                 }
                 other => panic!("{wrong} pages of {length}: {other:?}"),
             }
