@@ -10,15 +10,17 @@ use std::time::Instant;
 use protocol::Record;
 
 use crate::cli::{self, Action};
-use crate::judge::Purpose;
-use crate::qemu::{Machine, Orders};
-use crate::serial::{Output, Plain};
+use crate::machine::qemu::{Machine, Orders};
+use crate::machine::{emulator, image};
+use crate::session::judge::Purpose;
+use crate::session::serial::{Output, Plain};
+use crate::session::terminal::{self, Input, RawMode};
+use crate::session::witness::Witness;
 use crate::session::{self, How};
 use crate::status::{Doing, Error, Result, Status};
-use crate::terminal::{self, Input, RawMode};
-use crate::test_kernel::Tests;
-use crate::witness::Witness;
-use crate::{bench, cargo, emulator, image, rooms, suites, test_kernel};
+use crate::suites::kernel;
+use crate::suites::kernel::Tests;
+use crate::{bench, cargo, rooms, suites};
 
 /// Does what the words after the program's name say.
 #[must_use]
@@ -80,7 +82,7 @@ fn run_elf(elf: &Path, arguments: Vec<OsString>) -> Result<Status> {
         println!("0 passed, 0 failed");
         return Ok(Status::Ok);
     }
-    let (verdict, took) = test_kernel::run(elf, &arguments.machine, arguments.filter.as_deref())?;
+    let (verdict, took) = kernel::run(elf, &arguments.machine, arguments.filter.as_deref())?;
     println!("{} passed, {} failed ({:.1} s)", verdict.passed, verdict.failed, took.as_secs_f64());
     Ok(verdict.status)
 }

@@ -5,11 +5,11 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use crate::accel::Accelerator;
 use crate::cargo;
 use crate::cli::{self, Accel};
-use crate::qemu;
-use crate::serial::{Output, Plain};
+use crate::machine::accel::Accelerator;
+use crate::machine::qemu;
+use crate::session::serial::{Output, Plain};
 use crate::session::{self, How};
 use crate::status::{Doing, Error, Result};
 

@@ -5,15 +5,16 @@ use std::path::PathBuf;
 
 use protocol::Record;
 
-use crate::accel::{self, Accelerator};
+use crate::cargo;
 use crate::cli::{self, Accel, Memory};
-use crate::judge::Purpose;
-use crate::qemu::{Machine, Orders};
-use crate::serial::Output;
+use crate::machine::accel::{self, Accelerator};
+use crate::machine::image;
+use crate::machine::qemu::{Machine, Orders};
 use crate::session;
+use crate::session::judge::Purpose;
+use crate::session::serial::Output;
+use crate::session::witness::Witness;
 use crate::status::{Result, Status};
-use crate::witness::Witness;
-use crate::{cargo, image};
 
 use super::figure::Conditions;
 

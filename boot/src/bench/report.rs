@@ -7,8 +7,9 @@ use std::process::{Command, Stdio};
 
 use serde::Serialize;
 
+use crate::cargo;
+use crate::machine::qemu;
 use crate::status::{Doing, Result};
-use crate::{cargo, qemu};
 
 use super::figure::{Figure, Figures};
 

@@ -7,10 +7,10 @@ use std::process::{Command, Stdio};
 
 use protocol::{FW_CFG_COMMANDS, FW_CFG_FILTER, FW_CFG_PARAMETERS};
 
-use crate::accel::{self, Accelerator, Choice};
-use crate::firmware::{self, Firmware};
-use crate::patience::Limit;
+use crate::machine::accel::{self, Accelerator, Choice};
+use crate::machine::firmware::{self, Firmware};
 use crate::scratch::Scratch;
+use crate::session::patience::Limit;
 use crate::status::{Doing, Result};
 use crate::{cargo, cli};
 

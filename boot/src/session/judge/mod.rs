@@ -333,5 +333,4 @@ impl Judge {
 }
 
 #[cfg(test)]
-#[path = "judge_tests.rs"]
 mod tests;

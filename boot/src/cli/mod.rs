@@ -14,9 +14,9 @@ use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::bench::figure::Part;
-use crate::patience::Limit;
-use crate::qemu;
+use crate::machine::qemu;
 use crate::rooms::Crate;
+use crate::session::patience::Limit;
 use crate::status::{Error, Result};
 
 /// How long `exec`, a test kernel or a host test program may say nothing, if the user sets no limit.
@@ -400,5 +400,4 @@ fn one_line(message: &str) -> String {
 }
 
 #[cfg(test)]
-#[path = "cli_tests.rs"]
 mod tests;

@@ -183,8 +183,8 @@ pub fn for_raw_mode(text: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::patience::Limit;
-    use crate::serial::Output;
+    use crate::session::patience::Limit;
+    use crate::session::serial::Output;
     use crate::session::{How, run};
     use protocol::Record;
     use std::ops::ControlFlow;

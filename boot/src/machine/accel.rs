@@ -16,13 +16,14 @@ use std::time::Duration;
 
 use protocol::Exit;
 
+use super::qemu;
 use crate::cli::{self, Accel};
-use crate::patience::Limit;
-use crate::qemu::{Machine, Orders};
+use crate::machine::qemu::{Machine, Orders};
 use crate::scratch::Scratch;
 use crate::session::How;
+use crate::session::patience::Limit;
 use crate::status::{Doing, Error, Result, Status};
-use crate::{cargo, qemu, session};
+use crate::{cargo, session};
 
 /// How long the trial machine may take. It has three instructions to run.
 const TRIAL: Limit = Limit::All(Duration::from_secs(5));

@@ -10,11 +10,12 @@ use std::ops::ControlFlow;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::patience::Limit;
-use crate::serial::Output;
+use super::{accel, qemu};
+use crate::cli;
+use crate::session::patience::Limit;
+use crate::session::serial::Output;
 use crate::session::{self, How};
 use crate::status::{Doing, Error, Result, Status};
-use crate::{accel, cli, qemu};
 
 /// What each QEMU answers to `--version` first.
 const NAME: &str = "QEMU emulator version ";

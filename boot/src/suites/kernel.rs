@@ -9,13 +9,14 @@ use std::time::Duration;
 use object::{Object, ObjectSection};
 use protocol::Record;
 
-use crate::judge::{Purpose, Verdict};
-use crate::qemu::{Machine, Orders};
-use crate::serial::Output;
+use crate::machine::image;
+use crate::machine::qemu::{Machine, Orders};
 use crate::session;
+use crate::session::judge::{Purpose, Verdict};
+use crate::session::serial::Output;
+use crate::session::witness::Witness;
 use crate::status::{Doing, Result, Status};
-use crate::witness::Witness;
-use crate::{cargo, cli, image};
+use crate::{cargo, cli};
 
 /// What a test kernel says of its tests before it is booted.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::cargo;
-use crate::judge::{Judge, Purpose, Verdict};
 use crate::scratch::{self, Scratch};
-use crate::serial::{Lines, Output, Plain};
 use crate::session::End;
+use crate::session::judge::{Judge, Purpose, Verdict};
+use crate::session::serial::{Lines, Output, Plain};
 use crate::status::{Doing, Result, Status};
 
 /// Keeps the log of one machine and tells the judge what it sees.

@@ -1,11 +1,15 @@
 //! `test`: all host tests, then all test kernels, and one closing line.
 
+pub mod host_program;
+pub mod kernel;
+
 use std::time::Duration;
 
 use crate::cargo::Executable;
+use crate::machine::emulator;
 use crate::status::{Result, Status};
-use crate::test_kernel::Tests;
-use crate::{cargo, cli, emulator, host_tests, test_kernel};
+use crate::suites::kernel::Tests;
+use crate::{cargo, cli};
 
 /// What the suites so far came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +50,7 @@ pub fn run(options: &cli::Machine, filter: Option<&str>) -> Result<Status> {
     let mut programs = cargo::host_tests()?;
     programs.sort_by(by_label);
     for program in programs {
-        let (report, took) = host_tests::run(&program, filter, options.host_limit())?;
+        let (report, took) = host_program::run(&program, filter, options.host_limit())?;
         if !report.complaint.is_empty() {
             eprintln!("boot: host {} {}", program.label, report.complaint);
         }
@@ -72,7 +76,7 @@ pub fn run(options: &cli::Machine, filter: Option<&str>) -> Result<Status> {
                 continue;
             }
             let filter = own.or(filter);
-            let (mut verdict, took) = test_kernel::run(&kernel.path, &machine, filter)?;
+            let (mut verdict, took) = kernel::run(&kernel.path, &machine, filter)?;
             if let Some(own) = own
                 && verdict.passed + verdict.failed == 0
             {

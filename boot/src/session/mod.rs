@@ -4,6 +4,12 @@
 //! outlast its time limit. The program never outlives the call, nor this
 //! process: Linux kills it when this process ends, however that happens.
 
+pub mod judge;
+pub mod patience;
+pub mod serial;
+pub mod terminal;
+pub mod witness;
+
 use std::cell::Cell;
 use std::io::Read;
 use std::ops::ControlFlow;
@@ -18,10 +24,10 @@ use protocol::Record;
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
-use crate::patience::{Left, Limit, Patience};
-use crate::serial::{Output, Splitter};
+use crate::session::patience::{Left, Limit, Patience};
+use crate::session::serial::{Output, Splitter};
+use crate::session::terminal::Input;
 use crate::status::{Doing, Error, Result, Status};
-use crate::terminal::Input;
 
 /// How often a program that has closed its output is asked whether it has ended.
 const POLL: Duration = Duration::from_millis(2);

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::actions;
 use crate::cargo::Executable;
-use crate::patience::Limit;
-use crate::serial::Output;
+use crate::session::patience::Limit;
+use crate::session::serial::Output;
 use crate::session::{self, How};
 use crate::status::{Result, Status};
 
