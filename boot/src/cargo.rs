@@ -2,11 +2,12 @@
 
 use std::env;
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use serde::Deserialize;
 
+use crate::places::root;
 use crate::status::{Doing, Error, Result};
 
 /// The package of the kernel; all others of the workspace run on the host.
@@ -28,30 +29,6 @@ pub struct Executable {
     /// Whether it was built to run tests; cargo makes a package's plain
     /// programs too, for its tests to call.
     pub is_test: bool,
-}
-
-/// The folder of the workspace.
-///
-/// # Panics
-/// If this crate has no parent folder, which cannot be.
-#[must_use]
-pub fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("boot/ is in the workspace")
-}
-
-/// A folder for files of the kind `name` in cargo's target folder, where this program is too.
-///
-/// # Errors
-/// If it cannot be made.
-pub fn target_folder(name: &str) -> Result<PathBuf> {
-    let program = env::current_exe().doing("find this program")?;
-    // target/TRIPLE/PROFILE/boot; test programs are one folder deeper.
-    // Cargo marks the target folder, and those of the triples in it too.
-    let marked = program.ancestors().filter(|folder| folder.join("CACHEDIR.TAG").is_file());
-    let target = marked.last().map_or_else(|| root().join("target"), Path::to_owned);
-    let folder = target.join(name);
-    std::fs::create_dir_all(&folder).doing(format_args!("make the folder {}", folder.display()))?;
-    Ok(folder)
 }
 
 /// Builds the kernel to be measured.
@@ -216,11 +193,5 @@ mod tests {
         assert_eq!(executable(&line("lib", "null", true)), None);
         assert_eq!(executable(r#"{"reason":"build-finished","success":true}"#), None);
         assert_eq!(executable("text of a build script"), None);
-    }
-
-    #[test]
-    fn the_workspace_and_its_target_folder_are_found() {
-        assert!(root().join("boot/protocol/Cargo.toml").is_file());
-        assert!(target_folder("images").unwrap().is_dir());
     }
 }

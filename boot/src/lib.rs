@@ -4,17 +4,20 @@
 //! (`boot/runner.sh`) start the program of this crate; there is no other way
 //! to the machine, so that every run is judged by the same rules.
 //!
+//! Its rooms, from top to bottom; each may use those below it (`boot/ROOMS`, `./run.sh rooms boot`):
+//!
 //! | module | for |
 //! |---|---|
-//! | [`cli`] | what the user types |
 //! | [`actions`] | `boot`, `exec` and cargo's runner |
+//! | [`cli`] | what the user types |
+//! | [`rooms`] | draws a crate's modules, and checks who uses whom |
 //! | [`mod@bench`] | the benchmark suite |
 //! | [`suites`] | `test`: all host tests, all test kernels |
+//! | [`machine`] | a machine of QEMU's, and what this computer has for it |
+//! | [`session`] | runs one program: serial line, time limit, judgement |
 //! | [`cargo`] | builds through cargo and learns what it made |
 //! | [`scratch`] | folders that do not outlive a run |
-//! | [`machine`] | a machine of QEMU's, and what this computer has for it |
-//! | [`session`] | runs one machine: serial line, time limit |
-//! | [`rooms`] | draws a crate's modules, and checks who uses whom |
+//! | [`places`] | the folders that this program works in |
 //! | [`status`] | exit statuses and errors |
 //!
 //! The messages on the serial line are those of the `protocol` crate.
@@ -24,6 +27,7 @@ pub mod bench;
 pub mod cargo;
 pub mod cli;
 pub mod machine;
+pub mod places;
 pub mod rooms;
 pub mod scratch;
 pub mod session;

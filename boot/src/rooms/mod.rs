@@ -23,8 +23,8 @@ use clap::ValueEnum;
 
 use self::plan::Plan;
 use self::source::Source;
-use crate::cargo;
 use crate::status::{Doing, Result, Status};
+use crate::{cargo, places};
 
 /// A crate that has rooms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -89,7 +89,7 @@ pub fn run(crates: &[Crate]) -> Result<Status> {
 
 /// The drawing of a crate, what breaks the rules, and the crate in figures.
 fn check(which: Crate) -> Result<(String, Vec<String>, String)> {
-    let root = cargo::root();
+    let root = places::root();
     let folder = root.join(which.folder());
     let source = Source::read(&folder)?;
     let text = cargo::intermediate(which.package(), which.target())?;

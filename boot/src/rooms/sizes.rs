@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn packages_in_packages_are_told_apart() {
-        let root = crate::cargo::root();
+        let root = crate::places::root();
         let boot = root.join("boot");
         let packages = packages(&boot, &[]).unwrap();
         assert!(packages[&boot.join("protocol")].contains_key(&boot.join("protocol/src/lib.rs")));

@@ -13,7 +13,7 @@ use std::thread;
 
 use crossterm::terminal::{disable_raw_mode, enable_raw_mode};
 
-use crate::session::Event;
+use super::event::Event;
 use crate::status::{Doing, Result};
 
 /// Ctrl-], which ends the machine.

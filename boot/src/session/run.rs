@@ -1,0 +1,219 @@
+//! Runs one program.
+
+use std::io::Read;
+use std::ops::ControlFlow;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Sender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Signal, getppid, set_parent_process_death_signal};
+
+use super::end::End;
+use super::event::Event;
+use super::patience::{Limit, Patience};
+use super::serial::Output;
+use super::signals;
+use super::terminal::Input;
+use super::watch::{Stopped, Watch};
+use crate::status::{Error, Result, Status};
+
+/// How long a machine may take to end after its kernel has said that it does: in its own time.
+const ENDING: Duration = Duration::from_secs(20);
+
+/// Runs `command` to its end. `sink` gets what it prints, and may ask for its
+/// end. With `input` its standard input is the user's.
+///
+/// # Errors
+/// If the program cannot be started, of status 4 if it is not there; if a
+/// signal to this process ended it.
+///
+/// # Panics
+/// Never: the streams it takes are those it asked for.
+pub fn run(
+    command: Command,
+    input: Option<&Input>,
+    limit: Limit,
+    sink: &mut dyn FnMut(Output<'_>) -> ControlFlow<()>,
+) -> Result<End> {
+    run_and_end(command, input, limit, ENDING, sink)
+}
+
+/// Runs `command` to its end, which comes within `ending` after its kernel has said that it does.
+fn run_and_end(
+    mut command: Command,
+    input: Option<&Input>,
+    limit: Limit,
+    ending: Duration,
+    sink: &mut dyn FnMut(Output<'_>) -> ControlFlow<()>,
+) -> Result<End> {
+    if input.is_some() {
+        command.stdin(Stdio::piped());
+    }
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    ends_with_this_process(&mut command);
+    let start = Instant::now();
+    let child = command.spawn().map_err(|error| {
+        let program = command.get_program().display();
+        match error.kind() {
+            std::io::ErrorKind::NotFound => Error::unfit(format!("{program} is not installed")),
+            _ => Error::failed(format!("cannot start {program}: {error}")),
+        }
+    })?;
+    let mut child = Guarded(child);
+    let (sender, receiver) = mpsc::channel();
+    signals::tell(sender.clone());
+
+    let mut stderr = child.0.stderr.take().expect("is piped");
+    let stderr = thread::spawn(move || {
+        let mut text = Vec::new();
+        let _ = stderr.read_to_end(&mut text);
+        String::from_utf8_lossy(&text).into_owned()
+    });
+    let stdout = child.0.stdout.take().expect("is piped");
+    if let (Some(input), Some(stdin)) = (input, child.0.stdin.take()) {
+        input.attach(stdin, sender.clone());
+    }
+    thread::spawn(move || forward(stdout, &sender));
+
+    let mut watch = Watch { receiver, patience: Patience::new(limit, child.0.id()), ending };
+    let how = watch.until_end(&mut child.0, sink);
+    let took = start.elapsed();
+    if let Some(input) = input {
+        input.detach();
+    }
+    // Ends the program if it still runs, and so its standard error.
+    drop(child);
+    match how {
+        Stopped::By(how) => Ok(End { how, stderr: stderr.join().unwrap_or_default(), took }),
+        Stopped::BySignal(signal) => {
+            Err(Error { status: Status::Interrupted(signal), message: String::new() })
+        }
+    }
+}
+
+/// Has Linux kill the program when this thread ends, and so when this process does, by SIGKILL too.
+fn ends_with_this_process(command: &mut Command) {
+    let this = rustix::process::getpid();
+    let before_it_starts = move || {
+        set_parent_process_death_signal(Some(Signal::KILL))?;
+        // This process may have ended before Linux was told, and somebody else has become the parent.
+        if getppid() != Some(this) {
+            return Err(std::io::ErrorKind::Interrupted.into());
+        }
+        Ok(())
+    };
+    // SAFETY: runs in the new process, where only what is safe in a signal handler is allowed: two system calls, and
+    // no allocation.
+    unsafe { command.pre_exec(before_it_starts) };
+}
+
+/// A program that does not outlive the value.
+struct Guarded(Child);
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn forward(mut from: impl Read, to: &Sender<Event>) {
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        let event = match from.read(&mut buffer) {
+            Ok(length @ 1..) => Event::Bytes(buffer[..length].to_vec()),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            Ok(_) | Err(_) => Event::Closed,
+        };
+        let last = matches!(event, Event::Closed);
+        if to.send(event).is_err() || last {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::end::How;
+    use super::*;
+
+    fn sh(script: &str, limit: Limit) -> (How, String, End) {
+        sh_and_end(script, limit, ENDING)
+    }
+
+    fn sh_and_end(script: &str, limit: Limit, ending: Duration) -> (How, String, End) {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).stdin(Stdio::null());
+        let mut text = String::new();
+        let end = run_and_end(command, None, limit, ending, &mut |output| {
+            text += &match output {
+                Output::Text(text) => String::from_utf8_lossy(text).into_owned(),
+                other => format!("<{other:?}>"),
+            };
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+        (end.how, text, end)
+    }
+
+    #[test]
+    fn status_output_and_errors_are_told() {
+        let (how, text, end) = sh(r"printf 'a\n\036tests 2\nb'; echo bad >&2; exit 33", Limit::None);
+        assert_eq!((how, text.as_str()), (How::Exited(33), "a\n<Record(Tests { count: 2 })>b"));
+        assert_eq!(end.stderr, "bad\n");
+    }
+
+    #[test]
+    fn a_silent_program_is_ended_in_time() {
+        assert_eq!(sh("exec sleep 600", Limit::All(Duration::from_millis(200))).0, How::TimedOut);
+    }
+
+    #[test]
+    fn a_program_that_closes_its_output_and_stays_is_ended_in_time() {
+        let script = "exec sleep 600 >&- 2>&-";
+        assert_eq!(sh(script, Limit::All(Duration::from_millis(200))).0, How::TimedOut);
+    }
+
+    #[test]
+    fn a_program_that_never_stops_talking_is_ended_in_time() {
+        let (how, ..) = sh("exec yes", Limit::All(Duration::from_millis(200)));
+        assert_eq!(how, How::TimedOut);
+    }
+
+    #[test]
+    fn a_machine_whose_kernel_has_said_its_last_and_goes_on_is_no_time_out() {
+        let long = Duration::from_secs(600);
+        for (last, limit) in [
+            ("tests-done 1", Limit::Silent(long)),
+            ("commands-done 0", Limit::All(long)),
+            ("panic", Limit::None),
+            ("reboot", Limit::None),
+        ] {
+            let script = format!(r"printf '\036{last}\n'; exec sleep 600");
+            assert_eq!(sh_and_end(&script, limit, Duration::ZERO).0, How::NotEnded, "{last}");
+        }
+    }
+
+    #[test]
+    fn a_signal_is_no_exit_status() {
+        assert_eq!(sh("kill -9 $$", Limit::None).0, How::Signalled(9));
+    }
+
+    #[test]
+    fn the_receiver_may_end_it() {
+        let mut command = Command::new("yes");
+        command.stdin(Stdio::null());
+        let end = run(command, None, Limit::None, &mut |_| ControlFlow::Break(())).unwrap();
+        assert_eq!(end.how, How::EndedByUser);
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_what_the_machine_lacks() {
+        let error =
+            run(Command::new("/nosuch"), None, Limit::None, &mut |_| ControlFlow::Continue(())).unwrap_err();
+        assert_eq!(error.status, Status::Unfit);
+        assert!(error.message.contains("/nosuch"));
+    }
+}
