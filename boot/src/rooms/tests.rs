@@ -1,4 +1,8 @@
 //! A crate of three rooms, compiled, and the arrows that it must have.
+//!
+//! Seen failing, each by itself: a trait's method counted for nobody; a static of a trait's method taken for one of the
+//! root's; statics not found by their bytes' names; another crate's trait taken for one of the room that has a name for
+//! that crate; re-exports not followed; re-exports counted in circles; tests not left out, as items and as modules.
 
 use std::env;
 use std::process::Command;
@@ -10,13 +14,14 @@ use super::*;
 const FILES: [(&str, &str); 6] = [
     (
         "lib.rs",
-        "mod attic; mod cellar; mod hall; #[cfg(test)] mod tests;
+        "#![no_std] mod attic; mod cellar; mod hall; #[cfg(test)] mod tests;
         pub use attic::Roof; pub use cellar::Wine;
         pub struct House; impl House { pub fn root() {} }",
     ),
     (
         "attic.rs",
         "use crate::{House, Wine, cellar}; use crate::hall::Door;
+        const _: () = { extern crate alloc as other; };
         pub struct Roof;
         impl Roof { pub fn drip(wine: &Wine) -> u32 { wine.pour(); wine.look() + cellar::stairs() } }
         impl House { pub fn climb<D: Door>(door: &D) { door.open(); [1].map(cellar::each); } }",
@@ -25,8 +30,10 @@ const FILES: [(&str, &str); 6] = [
         "hall/mod.rs",
         "mod mat; mod lamp; mod bell; use crate::cellar::Wine;
         pub trait Door { fn open(&self) {} }
-        impl Door for Wine {}
-        impl Wine { pub fn look(&self) -> u32 { mat::lie(); crate::cellar::LIGHT } }
+        impl Door for Wine { fn open(&self) { static OPEN: AtomicBool = AtomicBool::new(false); OPEN.store(true, Relaxed); } }
+        use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+        impl Wine { pub fn look(&self) -> u32 { mat::lie(); BULB.load(Relaxed); crate::cellar::LIGHT } }
+        use crate::cellar::BULB;
         pub fn ring() {}",
     ),
     ("hall/mat.rs", "pub fn lie() { super::lamp::shine(); }"),
@@ -34,7 +41,12 @@ const FILES: [(&str, &str); 6] = [
     ("hall/bell.rs", "pub fn ring() {}"),
 ];
 
-const CELLAR: &str = "pub struct Wine; impl Wine { pub fn pour(&self) {} }
+/// Its copies are made by a crate that the attic has a name for, too.
+const CELLAR: &str =
+    "pub static BULB: core::sync::atomic::AtomicBool = core::sync::atomic::AtomicBool::new(true);
+    const _: () = { extern crate alloc as other;
+        pub fn copy<T: other::borrow::ToOwned>(of: &T) -> T::Owned { of.to_owned() } };
+    pub struct Wine; impl Wine { pub fn pour(&self) {} }
     pub const LIGHT: u32 = 1; pub fn stairs() -> u32 { 2 } pub fn each(x: u32) -> u32 { x }";
 
 /// Compiles the crate with what `changed` says instead of, or after, its own files.
@@ -82,6 +94,7 @@ fn calls_lead_to_the_room_that_a_function_is_written_in() {
         // A function that is handed on, and a constant.
         (("attic", "climb"), ("cellar", "each")),
         (("hall", "look"), ("cellar", "LIGHT")),
+        (("hall", "look"), ("cellar", "BULB")),
         (("hall", "look"), ("hall::mat", "lie")),
     ] {
         assert!(has(&plan, Kind::Call, from, to), "{from:?} → {to:?} in {:#?}", plan.arrows);
@@ -147,6 +160,8 @@ fn a_circle_of_files_is_named_but_not_a_pair() {
     assert!(plan(&[]).circle_offences().is_empty());
     let pair = ("hall/bell.rs", "pub fn ring() { super::lamp::shine(); }");
     assert!(plan(&[pair]).circle_offences().is_empty());
+    let shown = ("hall/bell.rs", "pub use super::mat::lie; pub fn ring() {}");
+    assert!(plan(&[shown]).circle_offences().is_empty());
     let circle = ("hall/bell.rs", "pub fn ring() { super::mat::lie(); }");
     let offences = plan(&[circle]).circle_offences();
     let [line] = offences.as_slice() else { panic!("{offences:?}") };
@@ -161,7 +176,7 @@ fn a_drawing_has_each_room_with_its_door_and_marks_what_runs_up() {
     let mut plan = plan(&[]);
     let text = draw::plan(&plan);
     // `Door::open` and `look`.
-    let hall = "hall           The way in. (4 files, door 2)\n     → cellar (imports 2, calls 1)\n";
+    let hall = "hall           The way in. (4 files, door 2)\n     → cellar (imports 3, calls 2)\n";
     assert!(text.contains(hall), "{text}");
     assert!(text.contains("\n  UP → lib (imports 1, calls 0)\n"), "{text}");
     plan.order = None;
@@ -176,5 +191,5 @@ fn without_an_order_the_knots_are_drawn() {
     let mut plan = plan(&[("cellar.rs", &dirty)]);
     plan.order = None;
     let text = draw::plan(&plan);
-    assert!(text.contains("a knot of 2 rooms, 2 arrows (imports 3, calls 2): cellar hall\n"), "{text}");
+    assert!(text.contains("a knot of 2 rooms, 2 arrows (imports 4, calls 3): cellar hall\n"), "{text}");
 }

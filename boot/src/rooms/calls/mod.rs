@@ -82,7 +82,12 @@ fn definition(source: &Source, line: &str) -> Option<End> {
     let path = first(line)?;
     let mut names = paths::names(&path);
     names.retain(|name| *name != "promoted");
-    end(source, &path, &names)
+    match path.first() {
+        Some(Segment::Angle(inner)) if let Some((of_type, of_trait)) = paths::cast(inner) => {
+            implementation(source, of_type, type_of(source, of_trait).1, names.last()?)
+        }
+        _ => end(source, &path, &names),
+    }
 }
 
 /// The path that a text begins with.
@@ -125,7 +130,10 @@ fn resolve(source: &Source, text: &Text<'_>, path: &[Segment<'_>]) -> Vec<End> {
 fn type_of<'a>(source: &Source, text: &'a str) -> (Option<String>, &'a str) {
     let path = first(text).filter(|path| matches!(path[0], Segment::Name(_))).unwrap_or_default();
     let names = paths::names(&path);
-    (end(source, &path, &names).map(|end| end.module), names.last().copied().unwrap_or_default())
+    // What stands deeper than in a module is another crate's, under a name that a macro gave that crate here.
+    let module = end(source, &path, &names).map(|end| end.module);
+    let module = module.filter(|module| source.depth(&names) + 1 == names.len() || module.is_empty());
+    (module, names.last().copied().unwrap_or_default())
 }
 
 /// The function of a trait for a type of this crate: where the trait is implemented, else, as what is derived, where
