@@ -103,7 +103,7 @@ machine_packages() {
         need+=(qemu-system-x86)
     fi
     # The places where boot looks, from its source.
-    places=$(sed -n 's|^ *"\(/usr/.*\)",$|\1|p' boot/src/firmware.rs)
+    places=$(sed -n 's|^ *"\(/usr/.*\)",$|\1|p' boot/src/machine/firmware.rs)
     for firmware in ${OVMF_PATH:+"$OVMF_PATH"} $places ''; do
         [[ -e $firmware ]] && break
     done

@@ -1,6 +1,5 @@
 //! `boot`, `exec`, cargo's runner, and the choice between all actions.
 
-use std::env;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::ops::ControlFlow;
@@ -10,20 +9,23 @@ use std::time::Instant;
 use protocol::Record;
 
 use crate::cli::{self, Action};
-use crate::judge::Purpose;
-use crate::qemu::{Machine, Orders};
-use crate::serial::{Output, Plain};
+use crate::machine::options::Options;
+use crate::machine::qemu::Orders;
+use crate::machine::{emulator, image};
+use crate::session::judge::Purpose;
+use crate::session::serial::{Output, Plain};
+use crate::session::terminal::{self, Input, RawMode};
+use crate::session::witness::Witness;
 use crate::session::{self, How};
-use crate::status::{Doing, Error, Result, Status};
-use crate::terminal::{self, Input, RawMode};
-use crate::test_kernel::Tests;
-use crate::witness::Witness;
-use crate::{bench, cargo, emulator, image, suites, test_kernel};
+use crate::status::{Error, Result, Status};
+use crate::suites::kernel;
+use crate::suites::kernel::Tests;
+use crate::{bench, cargo, machine, places, rooms, suites};
 
 /// Does what the words after the program's name say.
 #[must_use]
 pub fn main(words: Vec<OsString>) -> Status {
-    let result = go_to_the_user()
+    let result = places::go_to_the_user()
         .and_then(|()| session::handle_signals())
         .and_then(|()| act(cli::parse(words)?.action));
     result.unwrap_or_else(|error| {
@@ -32,17 +34,6 @@ pub fn main(words: Vec<OsString>) -> Status {
         }
         error.status
     })
-}
-
-/// The environment variable by which `run.sh` and `boot/runner.sh` name the user's current folder: they start cargo in
-/// the checkout, and the paths that the user names are meant from elsewhere.
-pub const CURRENT_DIR: &str = "VMALLOC_CURRENT_DIR";
-
-fn go_to_the_user() -> Result<()> {
-    match env::var_os(CURRENT_DIR) {
-        Some(folder) => env::set_current_dir(&folder).doing(format_args!("go to {}", folder.display())),
-        None => Ok(()),
-    }
 }
 
 fn act(action: Action) -> Result<Status> {
@@ -61,6 +52,7 @@ fn act(action: Action) -> Result<Status> {
         }
         Action::Bench(options) => bench::run(&options),
         Action::Report => Err(Error::failed("report: not there yet")),
+        Action::Rooms { crates } => rooms::run(&crates),
         Action::Setup => Err(Error::usage("setup: is done by ./run.sh")),
         Action::RunElf { elf, arguments } => run_elf(&elf, arguments),
     }
@@ -79,16 +71,16 @@ fn run_elf(elf: &Path, arguments: Vec<OsString>) -> Result<Status> {
         println!("0 passed, 0 failed");
         return Ok(Status::Ok);
     }
-    let (verdict, took) = test_kernel::run(elf, &arguments.machine, arguments.filter.as_deref())?;
+    let (verdict, took) = kernel::run(elf, &arguments.machine, arguments.filter.as_deref())?;
     println!("{} passed, {} failed ({:.1} s)", verdict.passed, verdict.failed, took.as_secs_f64());
     Ok(verdict.status)
 }
 
 /// Boots to the console on this terminal.
-fn console(elf: &Path, options: &cli::Machine) -> Result<Status> {
-    let image = image::of(elf, &cargo::target_folder("images")?)?;
+fn console(elf: &Path, options: &Options) -> Result<Status> {
+    let image = image::of(elf, &places::target_folder("images")?)?;
     let orders = Orders { parameters: options.append.clone(), ..Orders::default() };
-    let machine = Machine::new(options, image, &orders)?.announced(elf);
+    let machine = machine::prepare(options, image, &orders)?.announced(elf);
     if terminal::is_interactive() {
         eprintln!("boot: Ctrl-] ends the machine");
     }
@@ -125,10 +117,10 @@ fn console(elf: &Path, options: &cli::Machine) -> Result<Status> {
 }
 
 /// Runs console commands and prints exactly what they print.
-fn exec(elf: &Path, commands: String, options: &cli::Machine) -> Result<Status> {
-    let image = image::of(elf, &cargo::target_folder("images")?)?;
+fn exec(elf: &Path, commands: String, options: &Options) -> Result<Status> {
+    let image = image::of(elf, &places::target_folder("images")?)?;
     let orders = Orders { parameters: options.append.clone(), commands: Some(commands), filter: None };
-    let machine = Machine::new(options, image, &orders)?.announced(elf);
+    let machine = machine::prepare(options, image, &orders)?.announced(elf);
     let mut witness = Witness::new(Purpose::Commands)?;
     let mut place = Place::Log;
     let start = Instant::now();

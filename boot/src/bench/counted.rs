@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use crate::cli::{self, Memory};
+use crate::machine::options::{Memory, Options};
 use crate::status::Result;
 
 use super::cases::{COUNTED_LOOPS, Subject};
@@ -82,7 +82,7 @@ pub fn run(
 }
 
 /// The machine that a subject is counted on.
-fn options(system: System, subject: &Subject) -> cli::Machine {
+fn options(system: System, subject: &Subject) -> Options {
     let memory = if subject.live_areas < MANY_AREAS { MEMORY } else { MUCH_MEMORY };
     let shift = if system == System::Linux { Linux::ICOUNT_SHIFT } else { ours::ICOUNT_SHIFT };
     ours::counted(shift, memory)
@@ -97,7 +97,7 @@ fn spare_memory() -> Option<Memory> {
 }
 
 /// Has it run for each count of loops on a machine of its own; the difference of the two.
-fn measure(name: &str, options: &cli::Machine, run: impl Fn(u64) -> Result<Reply>) -> Result<Outcome> {
+fn measure(name: &str, options: &Options, run: impl Fn(u64) -> Result<Reply>) -> Result<Outcome> {
     let mut usec = [0; COUNTED_LOOPS.len()];
     for (usec, count) in usec.iter_mut().zip(COUNTED_LOOPS) {
         let text = match run(count)? {

@@ -5,11 +5,11 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use crate::accel::Accelerator;
-use crate::cargo;
-use crate::cli::{self, Accel};
-use crate::qemu;
-use crate::serial::{Output, Plain};
+use crate::machine::accelerator::Accelerator;
+use crate::machine::options::{Accel, Options};
+use crate::machine::qemu;
+use crate::places;
+use crate::session::serial::{Output, Plain};
 use crate::session::{self, How};
 use crate::status::{Doing, Error, Result};
 
@@ -47,8 +47,8 @@ impl Linux {
     /// # Errors
     /// It could not be built.
     pub fn build() -> Result<Option<Self>> {
-        let folder = cargo::target_folder("linux")?;
-        let mut command = Command::new(cargo::root().join(BUILD));
+        let folder = places::target_folder("linux")?;
+        let mut command = Command::new(places::root().join(BUILD));
         command.arg(&folder).stdin(Stdio::null()).stdout(Stdio::null());
         let status = command.status().doing(format_args!("run {BUILD}"))?;
         match status.code() {
@@ -66,7 +66,7 @@ impl Linux {
     ///
     /// # Errors
     /// The machine could not be started, or a signal wants this program to end.
-    pub fn run(&self, options: &cli::Machine, parameters: &[(&str, u64)], names: &[&str]) -> Result<Reply> {
+    pub fn run(&self, options: &Options, parameters: &[(&str, u64)], names: &[&str]) -> Result<Reply> {
         let mut reply = self.boot(options, parameters, names)?;
         for _ in 1..BOOTS {
             if !matches!(reply, Reply::Failed(_)) {
@@ -77,7 +77,7 @@ impl Linux {
         Ok(reply)
     }
 
-    fn boot(&self, options: &cli::Machine, parameters: &[(&str, u64)], names: &[&str]) -> Result<Reply> {
+    fn boot(&self, options: &Options, parameters: &[(&str, u64)], names: &[&str]) -> Result<Reply> {
         let accelerator = match options.accel {
             Accel::Kvm => Accelerator::Kvm,
             Accel::Auto | Accel::Tcg => Accelerator::Tcg,
@@ -97,7 +97,7 @@ impl Linux {
         let text = String::from_utf8_lossy(&text).into_owned();
         let reply = judged(&text, end.how, names);
         if matches!(reply, Reply::Failed(_)) {
-            let log = cargo::target_folder("logs")?.join("linux.log");
+            let log = places::target_folder("logs")?.join("linux.log");
             fs::write(&log, text).doing("write a log")?;
             eprintln!("bench: all that Linux said is in {}", log.display());
         }

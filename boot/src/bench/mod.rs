@@ -10,6 +10,7 @@
 //! | [`recorded`] | what Linux took, for where it cannot be built |
 //! | [`summary`] | reads what the driver prints, ours or Linux's |
 //! | [`figure`] | a number and all that it depends on |
+//! | [`options`] | what the user says of it |
 //! | [`table`] | tables of text |
 //! | [`report`] | all figures as JSON |
 
@@ -17,6 +18,7 @@ pub mod cases;
 pub mod counted;
 pub mod figure;
 pub mod linux;
+mod options;
 pub mod ours;
 pub mod recorded;
 pub mod report;
@@ -26,11 +28,11 @@ pub mod timed;
 
 use std::io::Write;
 
-use crate::cli;
 use crate::status::{Doing, Result, Status};
 use cases::Subject;
 use figure::{Figures, Part};
 use linux::Linux;
+pub use options::Options;
 use ours::Machines;
 use recorded::Recorded;
 use report::Report;
@@ -39,7 +41,7 @@ use report::Report;
 ///
 /// # Errors
 /// Something could not be built, started or written.
-pub fn run(options: &cli::Bench) -> Result<Status> {
+pub fn run(options: &Options) -> Result<Status> {
     let report = options.json.as_deref().map(Report::create).transpose()?;
     let (linux, recorded) = peer(options)?;
     let machines = Machines::new(options.accel)?;
@@ -70,7 +72,7 @@ pub fn run(options: &cli::Bench) -> Result<Status> {
 }
 
 /// What is to be compared with, if the user wants that.
-fn peer(options: &cli::Bench) -> Result<(Option<Linux>, Option<Recorded>)> {
+fn peer(options: &Options) -> Result<(Option<Linux>, Option<Recorded>)> {
     let built = if options.linux && !options.recorded { Linux::build()? } else { None };
     match built {
         Some(linux) => {

@@ -5,15 +5,17 @@ use std::path::PathBuf;
 
 use protocol::Record;
 
-use crate::accel::{self, Accelerator};
-use crate::cli::{self, Accel, Memory};
-use crate::judge::Purpose;
-use crate::qemu::{Machine, Orders};
-use crate::serial::Output;
+use crate::machine::accelerator::Accelerator;
+use crate::machine::choice;
+use crate::machine::image;
+use crate::machine::options::{Accel, Memory, Options, Qemu};
+use crate::machine::qemu::Orders;
 use crate::session;
+use crate::session::judge::Purpose;
+use crate::session::serial::Output;
+use crate::session::witness::Witness;
 use crate::status::{Result, Status};
-use crate::witness::Witness;
-use crate::{cargo, image};
+use crate::{cargo, machine, places};
 
 use super::figure::Conditions;
 
@@ -45,28 +47,28 @@ impl Machines {
     /// # Errors
     /// It does not build, or the user's accelerator does not work here.
     pub fn new(accel: Accel) -> Result<Self> {
-        let image = image::of(&cargo::kernel()?, &cargo::target_folder("images")?)?;
-        let accelerator = accel::choose(&cli::Machine { accel, ..plain(1, MEMORY) }, &image)?.accelerator;
+        let image = image::of(&cargo::kernel()?, &places::target_folder("images")?)?;
+        let accelerator = choice::choose(&Options { accel, ..plain(1, MEMORY) }, &image)?.accelerator;
         Ok(Self { image, accelerator })
     }
 
     /// A machine on which time is measured. The first touch of its memory is no part of that.
     #[must_use]
-    pub fn timed(&self, cpus: u16, memory: Memory) -> cli::Machine {
+    pub fn timed(&self, cpus: u16, memory: Memory) -> Options {
         let accel = match self.accelerator {
             Accelerator::Kvm => Accel::Kvm,
             Accelerator::Tcg => Accel::Tcg,
         };
-        cli::Machine { accel, prealloc: true, ..plain(cpus, memory) }
+        Options { accel, prealloc: true, ..plain(cpus, memory) }
     }
 
     /// Boots, runs the commands, powers off.
     ///
     /// # Errors
     /// The machine could not be started, or a signal wants this program to end.
-    pub fn run(&self, options: &cli::Machine, commands: String) -> Result<Reply> {
+    pub fn run(&self, options: &Options, commands: String) -> Result<Reply> {
         let orders = Orders { commands: Some(commands), ..Orders::default() };
-        let machine = Machine::new(options, self.image.clone(), &orders)?;
+        let machine = machine::prepare(options, self.image.clone(), &orders)?;
         let mut witness = Witness::new(Purpose::Commands)?;
         let mut text = Vec::new();
         let mut listening = false;
@@ -95,12 +97,12 @@ impl Machines {
 
 /// A machine on which instructions are counted, each as 2^`shift` ns.
 #[must_use]
-pub fn counted(shift: u8, memory: Memory) -> cli::Machine {
-    cli::Machine { icount: Some(shift), accel: Accel::Tcg, ..plain(1, memory) }
+pub fn counted(shift: u8, memory: Memory) -> Options {
+    Options { icount: Some(shift), accel: Accel::Tcg, ..plain(1, memory) }
 }
 
-fn plain(cpus: u16, memory: Memory) -> cli::Machine {
-    cli::Machine {
+fn plain(cpus: u16, memory: Memory) -> Options {
+    Options {
         cpus: Some(cpus),
         memory,
         prealloc: false,
@@ -108,7 +110,7 @@ fn plain(cpus: u16, memory: Memory) -> cli::Machine {
         accel: Accel::Auto,
         timeout: None,
         append: String::new(),
-        qemu: cli::Qemu::default(),
+        qemu: Qemu::default(),
         gdb: false,
         verbose: false,
     }
@@ -116,7 +118,7 @@ fn plain(cpus: u16, memory: Memory) -> cli::Machine {
 
 /// What is to be said of figures from this machine.
 #[must_use]
-pub fn conditions(options: &cli::Machine, workers: u16) -> Conditions {
+pub fn conditions(options: &Options, workers: u16) -> Conditions {
     let accelerator = match (options.icount, options.accel) {
         (Some(shift), _) => format!("tcg, icount shift {shift}"),
         (None, Accel::Kvm) => "kvm".into(),

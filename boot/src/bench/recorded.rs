@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use std::fs;
 
-use crate::cargo;
+use crate::places;
 use crate::status::{Doing, Result};
 
 use super::figure::{Figure, Figures, Outcome, Part, System};
@@ -47,7 +47,7 @@ impl Recorded {
     /// # Errors
     /// It is not there, or is not what it should be.
     pub fn read() -> Result<Self> {
-        let text = fs::read_to_string(cargo::root().join(FILE)).doing(format_args!("read {FILE}"))?;
+        let text = fs::read_to_string(places::root().join(FILE)).doing(format_args!("read {FILE}"))?;
         serde_json::from_str(&text).doing(format_args!("understand {FILE}"))
     }
 
@@ -99,7 +99,7 @@ mod tests {
         "timed": [{"case": 1, "cpus": 2, "workers": 2, "loops": 20000, "usec": [9, 20000, 100000]}]}"#;
 
     fn here(part: Part, cpus: u16, unit: &str) -> Figure {
-        let options = crate::cli::Machine { cpus: Some(cpus), ..ours::counted(6, ours::MEMORY) };
+        let options = crate::machine::options::Options { cpus: Some(cpus), ..ours::counted(6, ours::MEMORY) };
         Figure {
             part,
             system: System::Here,

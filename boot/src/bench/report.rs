@@ -7,8 +7,9 @@ use std::process::{Command, Stdio};
 
 use serde::Serialize;
 
+use crate::machine::options::PROGRAM;
+use crate::places;
 use crate::status::{Doing, Result};
-use crate::{cargo, qemu};
 
 use super::figure::{Figure, Figures};
 
@@ -70,7 +71,7 @@ pub fn json(figures: &Figures, linux: Option<String>) -> String {
         format: FORMAT,
         commit: first_line("git", &["rev-parse", "HEAD"]),
         changed: first_line("git", &["status", "--porcelain", "--untracked-files=no"]).is_some(),
-        qemu: first_line(qemu::PROGRAM, &["--version"]),
+        qemu: first_line(PROGRAM, &["--version"]),
         computer_cpus: std::thread::available_parallelism().ok().map(usize::from),
         linux,
         figures: &figures.0,
@@ -82,7 +83,7 @@ pub fn json(figures: &Figures, linux: Option<String>) -> String {
 /// The first line that a program prints, if it succeeds and prints one.
 fn first_line(program: &str, arguments: &[&str]) -> Option<String> {
     let mut command = Command::new(program);
-    command.args(arguments).current_dir(cargo::root()).stdin(Stdio::null()).stderr(Stdio::null());
+    command.args(arguments).current_dir(places::root()).stdin(Stdio::null()).stderr(Stdio::null());
     let output = command.output().ok().filter(|output| output.status.success())?;
     String::from_utf8_lossy(&output.stdout).lines().next().map(str::to_owned)
 }

@@ -13,7 +13,7 @@ use std::thread;
 
 use crossterm::terminal::{disable_raw_mode, enable_raw_mode};
 
-use crate::session::Event;
+use super::event::Event;
 use crate::status::{Doing, Result};
 
 /// Ctrl-], which ends the machine.
@@ -183,8 +183,8 @@ pub fn for_raw_mode(text: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::patience::Limit;
-    use crate::serial::Output;
+    use crate::session::patience::Limit;
+    use crate::session::serial::Output;
     use crate::session::{How, run};
     use protocol::Record;
     use std::ops::ControlFlow;

@@ -7,7 +7,7 @@
 
 use protocol::{Exit, Record};
 
-use crate::session::How;
+use super::end::How;
 use crate::status::Status;
 
 /// Why the kernel's last word may not become QEMU's exit status.
@@ -333,5 +333,4 @@ impl Judge {
 }
 
 #[cfg(test)]
-#[path = "judge_tests.rs"]
 mod tests;

@@ -1,13 +1,16 @@
 //! What the user may type, and what the answer to everything else is.
 
 use super::*;
+use crate::machine::options::{Accel, Memory, Qemu, TIMEOUT};
+use crate::session::patience::Limit;
 use crate::status::Status;
+use std::time::Duration;
 
 fn cli(words: &[&str]) -> Result<Cli> {
     parse(words.iter().map(OsString::from).collect())
 }
 
-fn machine(words: &[&str]) -> Machine {
+fn machine(words: &[&str]) -> Options {
     match cli(words).unwrap().action {
         Action::Boot(machine) | Action::Exec { machine, .. } | Action::Test { machine, .. } => machine,
         other => panic!("{other:?}"),

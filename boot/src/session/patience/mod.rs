@@ -230,5 +230,4 @@ impl Usage {
 }
 
 #[cfg(test)]
-#[path = "patience_tests.rs"]
 mod tests;

@@ -10,11 +10,12 @@ use std::ops::ControlFlow;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::patience::Limit;
-use crate::serial::Output;
+use super::options::{Options, Qemu};
+use super::{choice, qemu};
+use crate::session::patience::Limit;
+use crate::session::serial::Output;
 use crate::session::{self, How};
 use crate::status::{Doing, Error, Result, Status};
-use crate::{accel, cli, qemu};
 
 /// What each QEMU answers to `--version` first.
 const NAME: &str = "QEMU emulator version ";
@@ -27,8 +28,8 @@ const LIMIT: Limit = Limit::All(Duration::from_secs(30));
 /// # Errors
 /// Of status [`Status::Unfit`] if the program is not there, of
 /// [`Status::Usage`] if it is no QEMU or refuses the machine.
-pub fn check(options: &cli::Machine) -> Result<()> {
-    if options.qemu == cli::Qemu::default() {
+pub fn check(options: &Options) -> Result<()> {
+    if options.qemu == Qemu::default() {
         return Ok(());
     }
     version(&options.qemu.program)?;
@@ -69,8 +70,8 @@ fn version(program: &str) -> Result<String> {
 ///
 /// # Errors
 /// QEMU could not be started, or a signal wants this program to end.
-pub fn refusal(options: &cli::Machine) -> Result<Option<String>> {
-    let accelerator = accel::without_kernel(options)?;
+pub fn refusal(options: &Options) -> Result<Option<String>> {
+    let accelerator = choice::without_kernel(options)?;
     let mut orders = tempfile::tempfile().doing("make a temporary file")?;
     orders.write_all(b"quit\n").and_then(|()| orders.rewind()).doing("write a temporary file")?;
     let mut command = Command::new(&options.qemu.program);
@@ -89,6 +90,7 @@ pub fn refusal(options: &cli::Machine) -> Result<Option<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli;
     use crate::scripts::write_script;
     use std::ffi::OsString;
 

@@ -7,15 +7,13 @@ use std::process::{Command, Stdio};
 
 use protocol::{FW_CFG_COMMANDS, FW_CFG_FILTER, FW_CFG_PARAMETERS};
 
-use crate::accel::{self, Accelerator, Choice};
-use crate::firmware::{self, Firmware};
-use crate::patience::Limit;
+use super::accelerator::{Accelerator, Choice};
+use super::firmware::{self, Firmware};
+use super::options::Options;
+use crate::places;
 use crate::scratch::Scratch;
+use crate::session::patience::Limit;
 use crate::status::{Doing, Result};
-use crate::{cargo, cli};
-
-/// The program that is the machine, unless the user names another.
-pub const PROGRAM: &str = "qemu-system-x86_64";
 
 /// The device by which the kernel ends the machine; its port is [`protocol::EXIT_PORT`].
 pub const EXIT_DEVICE: [&str; 2] = ["-device", "isa-debug-exit,iobase=0xf4,iosize=4"];
@@ -43,7 +41,7 @@ pub struct Orders {
 /// machine can be started again.
 #[derive(Debug)]
 pub struct Machine {
-    options: cli::Machine,
+    options: Options,
     accelerator: Accelerator,
     /// Why not the other one; empty if the user said so.
     reason: String,
@@ -55,21 +53,12 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Chooses the accelerator, finds the firmware and writes the orders.
-    ///
-    /// # Errors
-    /// If the computer lacks something, or the temporary folder cannot be written.
-    pub fn new(options: &cli::Machine, image: PathBuf, orders: &Orders) -> Result<Self> {
-        let choice = accel::choose(options, &image)?;
-        Self::with(choice, options, image, orders)
-    }
-
     /// Finds the firmware and writes the orders.
     ///
     /// # Errors
     /// If the computer lacks something, or the temporary folder cannot be written.
-    pub fn with(choice: Choice, options: &cli::Machine, image: PathBuf, orders: &Orders) -> Result<Self> {
-        let folder = Scratch::within(&cargo::target_folder("runs")?)?;
+    pub fn new(choice: Choice, options: &Options, image: PathBuf, orders: &Orders) -> Result<Self> {
+        let folder = Scratch::within(&places::target_folder("runs")?)?;
         let parameters = Some(&orders.parameters).filter(|parameters| !parameters.is_empty());
         let mut files = Vec::new();
         for (name, content) in [
@@ -197,7 +186,7 @@ fn quoted(word: &str) -> String {
 }
 
 /// What makes a machine of nothing but CPUs and memory, for whatever kernel.
-pub fn bare_machine(options: &cli::Machine, accelerator: Accelerator) -> impl Iterator<Item = String> {
+pub fn bare_machine(options: &Options, accelerator: Accelerator) -> impl Iterator<Item = String> {
     const DEVICES: &str = "-nodefaults -no-reboot \
         -display none -vga none -net none -monitor none";
     let size = format!("-smp {} -m {}", options.cpus(), options.memory);
@@ -223,7 +212,7 @@ pub fn bare_machine(options: &cli::Machine, accelerator: Accelerator) -> impl It
 }
 
 /// What the user adds to QEMU's arguments. It comes last, so that it wins.
-pub fn users_words(options: &cli::Machine) -> impl Iterator<Item = &String> {
+pub fn users_words(options: &Options) -> impl Iterator<Item = &String> {
     options.qemu.more.iter().flat_map(|words| &words.0)
 }
 
@@ -239,12 +228,18 @@ fn with_file(options: &str, path: &Path) -> OsString {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli;
     use std::ffi::OsString;
+
+    fn machine(options: &Options, orders: &Orders) -> Machine {
+        let choice = Choice { accelerator: Accelerator::Tcg, reason: String::new() };
+        Machine::new(choice, options, "/disk.img".into(), orders).unwrap()
+    }
 
     fn shown(words: &[&str], orders: &Orders) -> String {
         let words = words.iter().chain(&["--accel", "tcg"]).map(OsString::from).collect();
         let options = cli::parse_run_arguments(words).unwrap().machine;
-        Machine::new(&options, "/disk.img".into(), orders).unwrap().shown()
+        machine(&options, orders).shown()
     }
 
     #[test]
@@ -286,7 +281,7 @@ mod tests {
         };
         let words = ["--accel", "tcg"].iter().map(OsString::from).collect();
         let options = cli::parse_run_arguments(words).unwrap().machine;
-        let machine = Machine::new(&options, "/disk.img".into(), &orders).unwrap();
+        let machine = machine(&options, &orders);
         let content: Vec<_> = machine
             .orders
             .iter()

@@ -9,13 +9,15 @@ use std::time::Duration;
 use object::{Object, ObjectSection};
 use protocol::Record;
 
-use crate::judge::{Purpose, Verdict};
-use crate::qemu::{Machine, Orders};
-use crate::serial::Output;
+use crate::machine::image;
+use crate::machine::options::Options;
+use crate::machine::qemu::Orders;
 use crate::session;
+use crate::session::judge::{Purpose, Verdict};
+use crate::session::serial::Output;
+use crate::session::witness::Witness;
 use crate::status::{Doing, Result, Status};
-use crate::witness::Witness;
-use crate::{cargo, cli, image};
+use crate::{machine, places};
 
 /// What a test kernel says of its tests before it is booted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,11 +53,11 @@ impl Tests {
 ///
 /// # Errors
 /// If the machine cannot be started.
-pub fn run(elf: &Path, options: &cli::Machine, filter: Option<&str>) -> Result<(Verdict, Duration)> {
-    let image = image::of(elf, &cargo::target_folder("images")?)?;
+pub fn run(elf: &Path, options: &Options, filter: Option<&str>) -> Result<(Verdict, Duration)> {
+    let image = image::of(elf, &places::target_folder("images")?)?;
     let orders =
         Orders { parameters: options.append.clone(), commands: None, filter: filter.map(str::to_owned) };
-    let machine = Machine::new(options, image, &orders)?.announced(elf);
+    let machine = machine::prepare(options, image, &orders)?.announced(elf);
     let mut witness = Witness::new(Purpose::Tests)?;
     let mut shown = Shown::default();
     let end = session::run(machine.command(), None, machine.limit(), &mut |output| {

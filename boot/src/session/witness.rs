@@ -6,11 +6,11 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::cargo;
-use crate::judge::{Judge, Purpose, Verdict};
+use super::end::End;
+use crate::places;
 use crate::scratch::{self, Scratch};
-use crate::serial::{Lines, Output, Plain};
-use crate::session::End;
+use crate::session::judge::{Judge, Purpose, Verdict};
+use crate::session::serial::{Lines, Output, Plain};
 use crate::status::{Doing, Result, Status};
 
 /// Keeps the log of one machine and tells the judge what it sees.
@@ -38,7 +38,7 @@ impl Witness {
     pub fn new(purpose: Purpose) -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let logs = cargo::target_folder("logs")?;
+        let logs = places::target_folder("logs")?;
         let folder = Scratch::within(&logs)?;
         let name = format!("machine-{}-{number}.{}", std::process::id(), scratch::LOG);
         let (begun, kept) = (folder.path().join(&name), logs.join(name));

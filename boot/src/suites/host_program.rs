@@ -4,10 +4,10 @@ use std::ops::ControlFlow;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::actions;
 use crate::cargo::Executable;
-use crate::patience::Limit;
-use crate::serial::Output;
+use crate::places;
+use crate::session::patience::Limit;
+use crate::session::serial::Output;
 use crate::session::{self, How};
 use crate::status::{Result, Status};
 
@@ -32,7 +32,7 @@ pub fn run(program: &Executable, filter: Option<&str>, limit: Limit) -> Result<(
     let mut command = Command::new(&program.path);
     command.args(filter).current_dir(&program.package).env("CARGO_MANIFEST_DIR", &program.package);
     // The programs that tests start are started by no user.
-    command.env_remove(actions::CURRENT_DIR).stdin(Stdio::null());
+    command.env_remove(places::CURRENT_DIR).stdin(Stdio::null());
     let mut text = Vec::new();
     let end = session::run(command, None, limit, &mut |output| {
         if let Output::Text(bytes) = output {

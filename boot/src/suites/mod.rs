@@ -1,11 +1,16 @@
 //! `test`: all host tests, then all test kernels, and one closing line.
 
+pub mod host_program;
+pub mod kernel;
+
 use std::time::Duration;
 
+use crate::cargo;
 use crate::cargo::Executable;
+use crate::machine::emulator;
+use crate::machine::options::{Options, Words};
 use crate::status::{Result, Status};
-use crate::test_kernel::Tests;
-use crate::{cargo, cli, emulator, host_tests, test_kernel};
+use crate::suites::kernel::Tests;
 
 /// What the suites so far came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,14 +44,14 @@ impl Total {
 ///
 /// # Errors
 /// If something cannot be built or started.
-pub fn run(options: &cli::Machine, filter: Option<&str>) -> Result<Status> {
+pub fn run(options: &Options, filter: Option<&str>) -> Result<Status> {
     let mut total = Total::EMPTY;
     // Cargo lists them as they happen to be ready; the order of a run should be known.
     let by_label = |a: &Executable, b: &Executable| a.label.cmp(&b.label);
     let mut programs = cargo::host_tests()?;
     programs.sort_by(by_label);
     for program in programs {
-        let (report, took) = host_tests::run(&program, filter, options.host_limit())?;
+        let (report, took) = host_program::run(&program, filter, options.host_limit())?;
         if !report.complaint.is_empty() {
             eprintln!("boot: host {} {}", program.label, report.complaint);
         }
@@ -72,7 +77,7 @@ pub fn run(options: &cli::Machine, filter: Option<&str>) -> Result<Status> {
                 continue;
             }
             let filter = own.or(filter);
-            let (mut verdict, took) = test_kernel::run(&kernel.path, &machine, filter)?;
+            let (mut verdict, took) = kernel::run(&kernel.path, &machine, filter)?;
             if let Some(own) = own
                 && verdict.passed + verdict.failed == 0
             {
@@ -133,11 +138,7 @@ const SUITE: &str = "kernel suite";
 
 /// The machines to run a test kernel on, and which tests if not those that the user wants: the user's machine; without
 /// a user's choice of CPUs more of them.
-fn machines(
-    label: &str,
-    options: &cli::Machine,
-    filter: Option<&str>,
-) -> Vec<(cli::Machine, Option<&'static str>)> {
+fn machines(label: &str, options: &Options, filter: Option<&str>) -> Vec<(Options, Option<&'static str>)> {
     let mut all = vec![(options.clone(), None)];
     let chosen = options.cpus.is_some() || options.icount.is_some() || !options.append.is_empty();
     if label != SUITE || chosen {
@@ -147,10 +148,10 @@ fn machines(
         if own.is_some() && filter.is_some() || !cpu.is_empty() && options.qemu.cpu.is_some() {
             continue;
         }
-        let mut machine = cli::Machine { cpus: Some(cpus), append: parameters.to_owned(), ..options.clone() };
+        let mut machine = Options { cpus: Some(cpus), append: parameters.to_owned(), ..options.clone() };
         if !cpu.is_empty() {
             machine.qemu.cpu = Some(cpu.to_owned());
-            machine.qemu.more.push(cli::Words(words.split_whitespace().map(str::to_owned).collect()));
+            machine.qemu.more.push(Words(words.split_whitespace().map(str::to_owned).collect()));
         }
         all.push((machine, own));
     }
@@ -158,7 +159,7 @@ fn machines(
 }
 
 /// Whether QEMU has what a machine of the suite needs besides; if not, says that the machine is left out.
-fn is_to_be_had(machine: &cli::Machine, options: &cli::Machine) -> Result<bool> {
+fn is_to_be_had(machine: &Options, options: &Options) -> Result<bool> {
     if machine.qemu == options.qemu {
         return Ok(true);
     }
@@ -179,6 +180,8 @@ fn line(place: &str, label: &str, passed: usize, failed: usize, took: Duration) 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli;
+    use crate::machine::options::Qemu;
 
     fn total(parts: &[(Status, usize, usize)]) -> Status {
         let mut total = Total::EMPTY;
@@ -188,7 +191,7 @@ mod tests {
         total.status()
     }
 
-    fn options(arguments: &[&str]) -> cli::Machine {
+    fn options(arguments: &[&str]) -> Options {
         let words = ["test"].iter().chain(arguments).map(|&word| word.into());
         match cli::parse(words.collect()).map(|cli| cli.action) {
             Ok(cli::Action::Test { machine, .. }) => machine,
@@ -219,8 +222,8 @@ mod tests {
             assert_eq!(machine.qemu.more[0], options.qemu.more[0]);
         }
         assert!(is_to_be_had(&machines[0], &options).unwrap());
-        let nowhere = cli::Qemu { cpu: Some("nosuch".into()), ..options.qemu.clone() };
-        assert!(!is_to_be_had(&cli::Machine { qemu: nowhere, ..options.clone() }, &options).unwrap());
+        let nowhere = Qemu { cpu: Some("nosuch".into()), ..options.qemu.clone() };
+        assert!(!is_to_be_had(&Options { qemu: nowhere, ..options.clone() }, &options).unwrap());
     }
 
     #[test]

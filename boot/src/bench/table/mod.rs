@@ -175,5 +175,4 @@ fn aligned(rows: &[Vec<String>], left: usize) -> String {
 }
 
 #[cfg(test)]
-#[path = "table_tests.rs"]
 mod tests;

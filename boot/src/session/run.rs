@@ -1,95 +1,26 @@
-//! Runs one machine, or any program that is watched like one.
-//!
-//! A thread reads what the program prints, so that a silent program cannot
-//! outlast its time limit. The program never outlives the call, nor this
-//! process: Linux kills it when this process ends, however that happens.
+//! Runs one program.
 
-use std::cell::Cell;
 use std::io::Read;
 use std::ops::ControlFlow;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::sync::{Mutex, PoisonError};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use protocol::Record;
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 
-use crate::patience::{Left, Limit, Patience};
-use crate::serial::{Output, Splitter};
-use crate::status::{Doing, Error, Result, Status};
-use crate::terminal::Input;
-
-/// How often a program that has closed its output is asked whether it has ended.
-const POLL: Duration = Duration::from_millis(2);
+use super::end::End;
+use super::event::Event;
+use super::patience::{Limit, Patience};
+use super::serial::Output;
+use super::signals;
+use super::terminal::Input;
+use super::watch::{Stopped, Watch};
+use crate::status::{Error, Result, Status};
 
 /// How long a machine may take to end after its kernel has said that it does: in its own time.
 const ENDING: Duration = Duration::from_secs(20);
-
-/// How a program ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum How {
-    /// By itself, with this exit status.
-    Exited(i32),
-    /// By a signal from elsewhere.
-    Signalled(i32),
-    /// It was ended because its time was up.
-    TimedOut,
-    /// It was ended because its kernel had said all, and ended the machine, which went on.
-    NotEnded,
-    /// It was ended because the user, or the receiver of its output, wanted so.
-    EndedByUser,
-}
-
-/// The end of a program.
-#[derive(Clone, Debug)]
-pub struct End {
-    /// How it ended.
-    pub how: How,
-    /// What it printed on standard error.
-    pub stderr: String,
-    /// How long it ran.
-    pub took: Duration,
-}
-
-/// What a session waits for.
-#[derive(Debug)]
-pub(crate) enum Event {
-    /// The program printed something.
-    Bytes(Vec<u8>),
-    /// The program will print no more.
-    Closed,
-    /// The user wants the program to end.
-    EndedByUser,
-    /// This process got a signal that must end it.
-    Signal(i32),
-}
-
-/// The sessions that run now, to be told of signals.
-static RUNNING: Mutex<Vec<Sender<Event>>> = Mutex::new(Vec::new());
-
-/// From now on a signal that ends this process first ends its programs and
-/// gives the terminal back. Call once, from `main`.
-///
-/// # Errors
-/// If the handler cannot be installed.
-pub fn handle_signals() -> Result<()> {
-    let mut signals =
-        signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM]).doing("handle signals")?;
-    thread::spawn(move || {
-        for signal in signals.forever() {
-            let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
-            running.retain(|session| session.send(Event::Signal(signal)).is_ok());
-            if running.is_empty() {
-                let _ = signal_hook::low_level::emulate_default_handler(signal);
-            }
-        }
-    });
-    Ok(())
-}
 
 /// Runs `command` to its end. `sink` gets what it prints, and may ask for its
 /// end. With `input` its standard input is the user's.
@@ -132,7 +63,7 @@ fn run_and_end(
     })?;
     let mut child = Guarded(child);
     let (sender, receiver) = mpsc::channel();
-    RUNNING.lock().unwrap_or_else(PoisonError::into_inner).push(sender.clone());
+    signals::tell(sender.clone());
 
     let mut stderr = child.0.stderr.take().expect("is piped");
     let stderr = thread::spawn(move || {
@@ -188,103 +119,6 @@ impl Drop for Guarded {
     }
 }
 
-enum Stopped {
-    By(How),
-    BySignal(i32),
-}
-
-struct Watch {
-    receiver: Receiver<Event>,
-    patience: Patience,
-    /// How long the program may take to end after its kernel has said that it does.
-    ending: Duration,
-}
-
-impl Watch {
-    /// Hands on all output, then says how the program ended or why it must.
-    fn until_end(
-        &mut self,
-        child: &mut Child,
-        sink: &mut dyn FnMut(Output<'_>) -> ControlFlow<()>,
-    ) -> Stopped {
-        let mut splitter = Splitter::default();
-        let (unwanted, ends) = (Cell::new(false), Cell::new(false));
-        let mut sink = |output: Output<'_>| {
-            if let Output::Record(record) = output {
-                ends.set(is_last(record));
-            }
-            if !unwanted.get() {
-                unwanted.set(sink(output).is_break());
-            }
-        };
-        let mut closed = false;
-        loop {
-            let patience = match self.patience.left() {
-                None => None,
-                Some(Left::AtLeast(time)) => Some(time),
-                Some(left) => {
-                    splitter.finish(&mut sink);
-                    return Stopped::By(if left == Left::NotEnded { How::NotEnded } else { How::TimedOut });
-                }
-            };
-            match self.next(closed, patience) {
-                Ok(Event::Bytes(bytes)) => {
-                    splitter.push(&bytes, &mut sink);
-                    self.patience.heard();
-                    if ends.get() {
-                        self.patience.ends_within(self.ending);
-                    }
-                }
-                Ok(Event::Closed) => {
-                    closed = true;
-                    splitter.finish(&mut sink);
-                }
-                Ok(Event::EndedByUser) => return Stopped::By(How::EndedByUser),
-                Ok(Event::Signal(signal)) => return Stopped::BySignal(signal),
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
-            }
-            if unwanted.get() {
-                return Stopped::By(How::EndedByUser);
-            }
-            if closed && let Ok(Some(status)) = child.try_wait() {
-                return Stopped::By(how(status));
-            }
-        }
-    }
-
-    /// Waits for an event, so long at most.
-    fn next(&self, closed: bool, patience: Option<Duration>) -> std::result::Result<Event, RecvTimeoutError> {
-        match (closed, patience) {
-            (true, patience) => self.receiver.recv_timeout(patience.map_or(POLL, |time| time.min(POLL))),
-            (false, Some(time)) => self.receiver.recv_timeout(time),
-            (false, None) => self.receiver.recv().map_err(|_| RecvTimeoutError::Disconnected),
-        }
-    }
-}
-
-/// Whether a kernel that has said this has nothing left to do but to end its machine.
-fn is_last(record: Record<'_>) -> bool {
-    match record {
-        Record::CommandsDone { .. }
-        | Record::TestsDone { .. }
-        | Record::Panic
-        | Record::Reboot
-        | Record::PowerOff { .. } => true,
-        Record::Console
-        | Record::Tests { .. }
-        | Record::Test { .. }
-        | Record::Passed
-        | Record::ExpectPanic { .. } => false,
-    }
-}
-
-fn how(status: ExitStatus) -> How {
-    match (status.code(), status.signal()) {
-        (Some(code), _) => How::Exited(code),
-        (None, signal) => How::Signalled(signal.unwrap_or_default()),
-    }
-}
-
 fn forward(mut from: impl Read, to: &Sender<Event>) {
     let mut buffer = vec![0; 1 << 16];
     loop {
@@ -302,6 +136,7 @@ fn forward(mut from: impl Read, to: &Sender<Event>) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::end::How;
     use super::*;
 
     fn sh(script: &str, limit: Limit) -> (How, String, End) {

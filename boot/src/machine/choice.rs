@@ -16,13 +16,15 @@ use std::time::Duration;
 
 use protocol::Exit;
 
-use crate::cli::{self, Accel};
-use crate::patience::Limit;
-use crate::qemu::{Machine, Orders};
+use super::accelerator::{Accelerator, Choice};
+use super::options::{Accel, Options};
+use super::qemu;
+use super::qemu::{Machine, Orders};
 use crate::scratch::Scratch;
 use crate::session::How;
+use crate::session::patience::Limit;
 use crate::status::{Doing, Error, Result, Status};
-use crate::{cargo, qemu, session};
+use crate::{places, session};
 
 /// How long the trial machine may take. It has three instructions to run.
 const TRIAL: Limit = Limit::All(Duration::from_secs(5));
@@ -33,30 +35,12 @@ const BOOT: Limit = Limit::All(Duration::from_secs(60));
 /// What the trial machine writes to QEMU's exit port.
 const TRIAL_VALUE: u8 = 0x2a;
 
-/// What runs the guest's instructions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Accelerator {
-    /// The CPU's virtualization.
-    Kvm,
-    /// Emulation in software.
-    Tcg,
-}
-
-/// A choice, and why it fell.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Choice {
-    /// What runs the guest's instructions.
-    pub accelerator: Accelerator,
-    /// Why not the other one; empty if the user said so.
-    pub reason: String,
-}
-
 /// Does as the user asks if that works here; `image` is the disk of the kernel that is to run.
 ///
 /// # Errors
 /// Of status [`Status::Unfit`] if the user asks
 /// for KVM and it does not work here.
-pub fn choose(options: &cli::Machine, image: &Path) -> Result<Choice> {
+pub fn choose(options: &Options, image: &Path) -> Result<Choice> {
     Computer::this()?.choose(options, image)
 }
 
@@ -65,7 +49,7 @@ pub fn choose(options: &cli::Machine, image: &Path) -> Result<Choice> {
 ///
 /// # Errors
 /// If a signal wants this program to end.
-pub fn without_kernel(options: &cli::Machine) -> Result<Accelerator> {
+pub fn without_kernel(options: &Options) -> Result<Accelerator> {
     Computer::this()?.without_kernel(options)
 }
 
@@ -93,11 +77,11 @@ struct Computer {
 impl Computer {
     fn this() -> Result<Self> {
         static BOOTED: OnceLock<Works> = OnceLock::new();
-        let record = cargo::target_folder("kvm")?.join("booted");
+        let record = places::target_folder("kvm")?.join("booted");
         Ok(Self { cpuinfo: "/proc/cpuinfo".into(), device: "/dev/kvm".into(), booted: &BOOTED, record })
     }
 
-    fn choose(&self, options: &cli::Machine, image: &Path) -> Result<Choice> {
+    fn choose(&self, options: &Options, image: &Path) -> Result<Choice> {
         let chosen = |accelerator, reason| Ok(Choice { accelerator, reason });
         match options.accel {
             Accel::Tcg => chosen(Accelerator::Tcg, String::new()),
@@ -121,7 +105,7 @@ impl Computer {
         }
     }
 
-    fn without_kernel(&self, options: &cli::Machine) -> Result<Accelerator> {
+    fn without_kernel(&self, options: &Options) -> Result<Accelerator> {
         Ok(match options.accel {
             Accel::Tcg => Accelerator::Tcg,
             Accel::Kvm => Accelerator::Kvm,
@@ -131,7 +115,7 @@ impl Computer {
     }
 
     /// Whether a guest can run on KVM here.
-    fn kvm_works(&self, options: &cli::Machine) -> Result<Works> {
+    fn kvm_works(&self, options: &Options) -> Result<Works> {
         match self.has_kvm() {
             Ok(()) => trial(options, Accelerator::Kvm),
             Err(why) => Ok(Err(why)),
@@ -151,16 +135,16 @@ impl Computer {
 
     /// Whether the kernel boots and ends on KVM here. It is asked for nothing: for a command that is there
     /// on each console, or for tests of a name that none has.
-    fn kernel_boots(&self, options: &cli::Machine, image: &Path) -> Result<Works> {
+    fn kernel_boots(&self, options: &Options, image: &Path) -> Result<Works> {
         let boot = || {
             let orders = Orders {
                 parameters: String::new(),
                 commands: Some("help".into()),
                 filter: Some("no test: a trial boot".into()),
             };
-            let options = cli::Machine { gdb: false, prealloc: false, ..options.clone() };
+            let options = Options { gdb: false, prealloc: false, ..options.clone() };
             let choice = Choice { accelerator: Accelerator::Kvm, reason: String::new() };
-            let machine = Machine::with(choice, &options, image.to_owned(), &orders)?;
+            let machine = Machine::new(choice, &options, image.to_owned(), &orders)?;
             session::run(machine.command(), None, BOOT, &mut |_| ControlFlow::Continue(()))
         };
         self.remembered(options, || match boot().map(|end| end.how) {
@@ -175,7 +159,7 @@ impl Computer {
 
     /// What came of this process's trial boot, or what comes of `boot`; nothing is remembered of one that a signal
     /// ended. Another process is told of the machine that has booted, and of no other.
-    fn remembered(&self, options: &cli::Machine, boot: impl FnOnce() -> Result<Works>) -> Result<Works> {
+    fn remembered(&self, options: &Options, boot: impl FnOnce() -> Result<Works>) -> Result<Works> {
         if let Some(booted) = self.booted.get() {
             return Ok(booted.clone());
         }
@@ -205,9 +189,9 @@ fn has_virtualization(cpuinfo: &str) -> bool {
 ///
 /// # Errors
 /// If a signal wants this program to end.
-fn trial(options: &cli::Machine, accelerator: Accelerator) -> Result<Works> {
+fn trial(options: &Options, accelerator: Accelerator) -> Result<Works> {
     let run = || {
-        let folder = Scratch::within(&cargo::target_folder("runs")?)?;
+        let folder = Scratch::within(&places::target_folder("runs")?)?;
         let rom = folder.path().join("rom");
         fs::write(&rom, trial_rom()).doing("write the trial machine's firmware")?;
         let mut command = Command::new(&options.qemu.program);
@@ -239,10 +223,11 @@ fn trial_rom() -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli;
     use crate::scripts::write_script;
     use std::ffi::OsString;
 
-    fn options(words: &[&str]) -> cli::Machine {
+    fn options(words: &[&str]) -> Options {
         cli::parse_run_arguments(words.iter().map(OsString::from).collect()).unwrap().machine
     }
 

@@ -1,0 +1,38 @@
+//! Tells the sessions that run of signals to this process.
+
+use std::sync::mpsc::Sender;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+
+use super::event::Event;
+use crate::status::{Doing, Result};
+
+/// The sessions that run now, to be told of signals.
+static RUNNING: Mutex<Vec<Sender<Event>>> = Mutex::new(Vec::new());
+
+/// From now on a signal that ends this process first ends its programs and
+/// gives the terminal back. Call once, from `main`.
+///
+/// # Errors
+/// If the handler cannot be installed.
+pub fn handle_signals() -> Result<()> {
+    let mut signals =
+        signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM]).doing("handle signals")?;
+    thread::spawn(move || {
+        for signal in signals.forever() {
+            let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+            running.retain(|session| session.send(Event::Signal(signal)).is_ok());
+            if running.is_empty() {
+                let _ = signal_hook::low_level::emulate_default_handler(signal);
+            }
+        }
+    });
+    Ok(())
+}
+
+/// A session that begins; it is told of signals for as long as it listens.
+pub(super) fn tell(session: Sender<Event>) {
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner).push(session);
+}
