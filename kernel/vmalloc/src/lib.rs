@@ -97,7 +97,4 @@ pub use types::{
     stats::{Stats, Tally},
     tunables::Tunables,
 };
-pub use vmalloc::Vmalloc;
-
-/// Bytes of the longest range an instance can have: 32 TiB.
-pub const MAX_RANGE: usize = arena::MAX_BLOCKS * BLOCK_SIZE;
+pub use vmalloc::{MAX_RANGE, Vmalloc};

@@ -1,10 +1,13 @@
 //! An instance: the rooms put together.
 
 use crate::{
-    BLOCK_SIZE, MAX_RANGE, NewError, Platform, Policy, Tunables, areas::Areas, base::Base, blocks::Blocks,
+    BLOCK_SIZE, NewError, Platform, Policy, Tunables, areas::Areas, arena, base::Base, blocks::Blocks,
     page_table::directories, pending::Pending, pools::Pools, reclaim::Reclaim, span::Span,
 };
 use core::ops::Range;
+
+/// Bytes of the longest range an instance can have: 32 TiB.
+pub const MAX_RANGE: usize = arena::MAX_BLOCKS * BLOCK_SIZE;
 
 /// A vmalloc allocator over a range of kernel virtual address space.
 ///

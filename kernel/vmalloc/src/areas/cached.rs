@@ -8,39 +8,19 @@
 //! second flush that unlinking them needs. The entries of its first pages, as many as the area had, have its frames;
 //! those behind are unused. Lock: a CPU's cache, to put a run there or take one.
 
+mod cache;
+
 use super::{Areas, Attempt, Backing, Shape};
 use crate::{
-    AllocError, BLOCK_PAGES, CpuPin, LockClass, MAX_CPUS, Platform,
-    blocks::{Block, NO_BLOCK, Role},
-    lock::{Lock, Locked},
+    AllocError, BLOCK_PAGES, CpuPin, MAX_CPUS, Platform,
+    blocks::{Block, Role},
     page_table::{entry::GuardInfo, slot::unmap_to_last},
     pending::Pressure,
     span::run_blocks,
 };
-use core::sync::atomic::{AtomicUsize, Ordering};
-
-/// Blocks of the longest run that is cached: 32 MiB.
-const LONGEST: usize = 16;
-
-/// A CPU's cached runs.
-pub(super) struct CachedRuns {
-    runs: Lock<Runs>,
-    /// Blocks of runs that are here, or will be when they are flushed.
-    reserved: AtomicUsize,
-}
-
-/// The first block of the last run of each length that was put here; its `next` leads to the one before.
-struct Runs([u32; LONGEST]);
-
-impl Locked for Runs {
-    const CLASS: LockClass = LockClass::Runs;
-}
-
-impl CachedRuns {
-    pub const fn new() -> Self {
-        Self { runs: Lock::new(Runs([NO_BLOCK; LONGEST])), reserved: AtomicUsize::new(0) }
-    }
-}
+pub(super) use cache::CachedRuns;
+use cache::LONGEST;
+use core::sync::atomic::Ordering;
 
 impl<P: Platform> Areas<P> {
     /// Unmaps a run that owns its frames and whose first entry is claimed, to cache it once it is flushed. `None`: it is
@@ -88,19 +68,13 @@ impl<P: Platform> Areas<P> {
     pub fn put_cached(&self, pin: &P::Pin, block: &Block, pages: usize, cpu: usize) -> usize {
         self.set_cached(block.number(), pages, cpu, true);
         let count = run_blocks(pages);
-        let runs = &mut self.cached[cpu].runs.lock(pin).0;
-        block.next.store(runs[count - 1], Ordering::Relaxed);
-        runs[count - 1] = block.number() as u32;
+        self.cached[cpu].put(pin, block, count);
         count
     }
 
     /// Takes the run of `count` blocks that was put last into the cache of `cpu`.
     fn take_cached(&self, pin: &P::Pin, cpu: usize, count: usize) -> Option<&Block> {
-        let cached = self.cached.get(cpu)?;
-        let runs = &mut cached.runs.lock(pin).0;
-        let first = runs.get_mut(count - 1).filter(|first| **first != NO_BLOCK)?;
-        let block = self.block(*first as usize);
-        *first = block.next.load(Ordering::Relaxed);
+        let block = self.cached.get(cpu)?.take(self.blocks(), pin, count)?;
         self.unreserve(cpu, count);
         Some(block)
     }

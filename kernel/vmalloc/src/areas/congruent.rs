@@ -8,6 +8,8 @@
 //! are linked to each other, so that a set is known by its first block alone, and nothing is allocated for
 //! it. A set that is freed leaves block by block: each is closed when its pages are flushed.
 
+mod populate;
+
 use super::Areas;
 use crate::{
     AllocError, BLOCK_PAGES, BLOCK_SHIFT, BLOCK_SIZE, CongruentArea, CongruentError, CongruentSet, Kind,

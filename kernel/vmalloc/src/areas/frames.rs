@@ -6,7 +6,7 @@
 
 use super::{Areas, Backing, Shape};
 use crate::{
-    CpuPin, Frame, Platform,
+    BLOCK_PAGES, CpuPin, Frame, Platform,
     page_table::{
         entry::{Attributes, Entry},
         slot::{Slot, remap},
@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Frames given back in one go.
-pub(super) const AT_ONCE: usize = 64;
+const AT_ONCE: usize = 64;
 
 /// Which attempt at an allocation this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,8 +71,14 @@ impl<P: Platform> Areas<P> {
     }
 
     /// Maps pages, some of which may have cached frames. `false`: frames ran out, and some pages may be mapped.
-    pub(super) fn refill(&self, mut pages: &[Slot], attributes: Attributes, attempt: Attempt) -> bool {
-        pages = &pages[remap(pages, attributes)..];
+    #[inline(always)]
+    pub(super) fn refill(&self, pages: &[Slot], attributes: Attributes, attempt: Attempt) -> bool {
+        let mapped = remap(pages, attributes);
+        mapped == pages.len() || self.refill_rest(&pages[mapped..], attributes, attempt)
+    }
+
+    #[inline(never)]
+    fn refill_rest(&self, mut pages: &[Slot], attributes: Attributes, attempt: Attempt) -> bool {
         // Each turn maps a page at least, or is followed by one that does.
         while !pages.is_empty() {
             let Some(filled) = self.refill_some(pages, attributes, attempt) else { return false };
@@ -133,8 +139,16 @@ impl<P: Platform> Areas<P> {
         }
     }
 
+    /// Gives the machine all frames that free pages cached, but those of bump runs.
+    pub fn release_frames(&self) {
+        for number in self.blocks().known() {
+            // A block has no more, unless others purge meanwhile.
+            let _all = (0..BLOCK_PAGES / AT_ONCE).all(|_| self.release_some(number) == AT_ONCE);
+        }
+    }
+
     /// Gives back up to [`AT_ONCE`] of the frames that free pages of a block cached: how many.
-    pub(super) fn release_some(&self, number: usize) -> usize {
+    fn release_some(&self, number: usize) -> usize {
         let pin = self.platform().pin();
         let Some(block) = self.blocks().find(number, &pin) else { return 0 };
         let mut frames = [Frame::new(0); AT_ONCE];

@@ -45,6 +45,7 @@ pub(crate) struct Shape<'a> {
 }
 
 /// Pages for `size` bytes, and the bytes of the last one that are not needed.
+#[inline]
 pub(crate) fn pages_for(span: &Span, size: usize) -> Result<(usize, usize), AllocError> {
     if size == 0 {
         return Err(AllocError::ZeroSize);
@@ -58,6 +59,7 @@ pub(crate) fn pages_for(span: &Span, size: usize) -> Result<(usize, usize), Allo
 }
 
 /// Pages for `size` bytes as [`pages_for`] tells them, of an area that owns its frames.
+#[inline]
 pub(crate) fn owned_pages_for<P: Platform>(
     base: &Base<P>,
     size: usize,
@@ -71,6 +73,7 @@ pub(crate) fn owned_pages_for<P: Platform>(
 
 impl<'a> Shape<'a> {
     /// An area of `pages` pages of its own frames, aligned to a page, anywhere.
+    #[inline]
     pub fn owned(pages: usize, slack: usize, attributes: Attributes) -> Self {
         let backing = Backing::Owned { huge: false };
         let (kind, wait) = (Kind::Vmalloc, true);
@@ -89,39 +92,57 @@ impl<'a> Shape<'a> {
         Self { backing, kind, ..Self::owned(pages, 0, attributes) }
     }
 
+    /// What the pages of an area are to be mapped as.
+    #[inline]
+    pub fn attributes_of(request: &Request) -> Attributes {
+        let attributes = Attributes::new(request.protection, Cache::WriteBack, Owner::Area);
+        if request.zeroed { attributes.zeroed() } else { attributes }
+    }
+
     /// The shape of what was asked for.
+    #[inline]
     pub fn requested<P: Platform>(base: &Base<P>, request: &Request) -> Result<Self, AllocError> {
         let (pages, slack) = owned_pages_for(base, request.size)?;
         if !request.align.is_power_of_two() {
             return Err(AllocError::BadAlignment { align: request.align });
         }
-        let mut shape = Self::owned(pages, slack, request.attributes());
-        shape.align = (request.align >> PAGE_SHIFT).max(1);
-        shape.backing = Backing::Owned { huge: request.huge && pages >= BLOCK_PAGES };
-        shape.wait = request.wait;
-        shape.guard_below = request.place.guard_below();
-        shape.place(&base.span, request)?;
-        Ok(shape)
+        let (guard_below, within) = match request.place.is_anywhere() {
+            true => (false, None),
+            false => Self::place(&base.span, request, pages)?,
+        };
+        Ok(Self {
+            align: (request.align >> PAGE_SHIFT).max(1),
+            backing: Backing::Owned { huge: request.huge && pages >= BLOCK_PAGES },
+            wait: request.wait,
+            guard_below,
+            within,
+            ..Self::owned(pages, slack, Self::attributes_of(request))
+        })
     }
 
-    /// Finds out which blocks the area may lie in. What the range has no room for with a block below it is refused.
-    fn place(&mut self, span: &Span, request: &Request) -> Result<(), AllocError> {
-        let (needed, below) = (run_blocks(self.pages), usize::from(self.guard_below));
-        let shares_block = self.pages < BLOCK_PAGES - 1 && self.align == 1;
-        if self.guard_below && !shares_block && needed >= span.blocks() {
+    /// Whether an area of `pages` pages that may not lie anywhere has a guard page below, and which blocks it may lie in.
+    /// What the range has no room for with a block below it is refused.
+    #[cold]
+    fn place(
+        span: &Span,
+        request: &Request,
+        pages: usize,
+    ) -> Result<(bool, Option<Range<usize>>), AllocError> {
+        let (needed, guard_below) = (run_blocks(pages), request.place.guard_below());
+        let shares_block = pages < BLOCK_PAGES - 1 && request.align <= PAGE_SIZE;
+        if guard_below && !shares_block && needed >= span.blocks() {
             return Err(AllocError::TooLarge { size: request.size });
         }
-        if let Some((start, end)) = request.place.within() {
-            let blocks = span.blocks_inside(start, end);
-            if blocks.is_empty() || self.guard_below && blocks.len() < needed + below {
-                return Err(AllocError::BadRange { start, end });
-            }
-            self.within = Some(blocks);
+        let Some((start, end)) = request.place.within() else { return Ok((guard_below, None)) };
+        let blocks = span.blocks_inside(start, end);
+        if blocks.is_empty() || guard_below && blocks.len() <= needed {
+            return Err(AllocError::BadRange { start, end });
         }
-        Ok(())
+        Ok((guard_below, Some(blocks)))
     }
 
     /// Whether the area can share a block with others.
+    #[inline]
     pub fn fits_block(&self) -> bool {
         // The guard page below takes the place that alignment needs.
         let most = if self.guard_below { 1 } else { BLOCK_PAGES / 2 };
@@ -129,12 +150,14 @@ impl<'a> Shape<'a> {
     }
 
     /// Guard pages below it in a block that it shares.
+    #[inline]
     pub fn pages_below(&self) -> usize {
         self.guard_below.into()
     }
 
     /// Whether it is to share a block. Where two do not fit, sharing gains nothing, and a whole block is cached for the
     /// next area if the frames are its own; but a block of its own needs another one for a guard page below.
+    #[inline]
     pub fn is_small(&self) -> bool {
         let owned = self.backing.owner() == Owner::Area;
         self.fits_block() && (self.guard_below || self.pages < BLOCK_PAGES / 2 || !owned)

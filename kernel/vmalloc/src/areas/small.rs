@@ -1,9 +1,8 @@
 //! Small areas: runs of pages of a block that areas share.
 //!
-//! The fast way of an allocation takes pages from the CPU's bump run that have cached frames of the right attributes;
-//! the fast way of a free is of an area without a guard page below. Each is one body, which calls nothing, and has a
-//! wrapper for one page, in which the compiler saves no register: about 40 instructions less. Everything else, and
-//! whatever is traced, goes the slow way.
+//! The fast way of an allocation takes what the CPU's pool has; that of a free is of an area without a guard page below.
+//! An area of one page whose frame is cached has a way of its own, which calls nothing, so that the compiler saves no
+//! register: 40 instructions less. Whatever is traced goes the slow way.
 
 use super::{Areas, Attempt, Shape};
 use crate::{
@@ -11,7 +10,7 @@ use crate::{
     blocks::{Block, Role},
     page_table::{
         entry::{Attributes, Entry, GuardInfo},
-        slot::{Slot, Slots, publish_area, remap, unmap_to_last},
+        slot::{Slot, Slots, publish_area, unmap_to_last},
     },
     pending::Pressure,
     pools::PageRun,
@@ -45,7 +44,8 @@ fn slots_of<'a>(leaf: &'a Slots, page: usize, pages: usize) -> (&'a [Slot], &'a 
 }
 
 impl<P: Platform> Areas<P> {
-    /// Allocates an area of its own frames, aligned to a page, the fast way. `None`: it is not to be had so.
+    /// Allocates an area of its own frames, aligned to a page, from what the CPU's pool has. `None`: it is not to be had
+    /// so.
     #[inline(never)]
     pub fn allocate_fast(
         &self,
@@ -53,10 +53,14 @@ impl<P: Platform> Areas<P> {
         attributes: Attributes,
         caller: &'static Location<'static>,
     ) -> Option<NonNull<u8>> {
-        if size.wrapping_sub(1) >= MOST_FAST {
+        if self.base().is_traced() || size.wrapping_sub(1) >= MOST_FAST {
             return None;
         }
-        self.allocate_fast_in(size.div_ceil(PAGE_SIZE), size, attributes, caller)
+        let pages = size.div_ceil(PAGE_SIZE);
+        let pin = self.platform().pin_outside_interrupts()?;
+        let run = self.pools.take_near(&pin, Owner::Area, pages + 1, 1)?;
+        drop(pin);
+        self.finish_fast(run.page, run.leaf, size, attributes, caller)
     }
 
     /// Allocates an area of 1 to [`PAGE_SIZE`] bytes as [`allocate_fast`](Self::allocate_fast) does.
@@ -68,57 +72,34 @@ impl<P: Platform> Areas<P> {
         caller: &'static Location<'static>,
     ) -> Option<NonNull<u8>> {
         debug_assert!((1..=PAGE_SIZE).contains(&size));
-        self.allocate_fast_in(1, size, attributes, caller)
-    }
-
-    #[inline(always)]
-    fn allocate_fast_in(
-        &self,
-        pages: usize,
-        size: usize,
-        attributes: Attributes,
-        caller: &'static Location<'static>,
-    ) -> Option<NonNull<u8>> {
         if self.base().is_traced() {
             return None;
         }
         let pin = self.platform().pin_outside_interrupts()?;
-        let (page, leaf) = match self.pools.take_bump(&pin, Owner::Area, pages + 1) {
+        let (page, leaf) = match self.pools.take_bump(&pin, Owner::Area, 2) {
             Some(run) => (run.page, run.leaf),
-            None => self.take_near(&pin, pages + 1)?,
+            None => self.take_two(&pin)?,
         };
         drop(pin);
-        let (slots, end) = slots_of(leaf, page, pages);
-        let (first, last) = (&slots[0], &slots[pages - 1]);
-        let mut start = first.get().mapped_as(attributes);
-        // One page is mapped when it is published.
-        if pages > 1 && remap(slots, attributes) < pages || !end.get().is_unused() {
-            start = None;
-        }
-        let Some(mut start) = start else {
-            return self.finish_slow(page, leaf, size, attributes, caller);
-        };
-        let guard = GuardInfo { slack: pages * PAGE_SIZE - size, kind: Kind::Vmalloc, caller };
-        // The guard first: who finds the first page may ask the guard whose it is.
+        let (slots, end) = slots_of(leaf, page, 1);
+        let cached = slots[0].get().mapped_as(attributes).filter(|_| end.get().is_unused());
+        let Some(entry) = cached else { return self.finish_page(page, leaf, size, attributes, caller) };
+        let guard = GuardInfo { slack: PAGE_SIZE - size, kind: Kind::Vmalloc, caller };
+        // The guard first, as in `finish`.
         end.set(Entry::guard(guard));
-        if pages > 1 {
-            last.change(Entry::with_last);
-        } else {
-            start = start.with_last();
-        }
-        first.publish(start.with_first());
+        slots[0].publish(entry.with_first().with_last());
         NonNull::new(self.span().page_address(page) as *mut u8)
     }
 
-    /// A run of pages of the CPU's pool, and their leaf table.
+    /// A page and its guard page from the CPU's pool, and their leaf table.
     #[inline(never)]
-    fn take_near(&self, pin: &P::Pin, count: usize) -> Option<(usize, &Slots)> {
-        self.pools.take_near(pin, Owner::Area, count, 1).map(|run| (run.page, run.leaf))
+    fn take_two(&self, pin: &P::Pin) -> Option<(usize, &Slots)> {
+        self.pools.take_near(pin, Owner::Area, 2, 1).map(|run| (run.page, run.leaf))
     }
 
-    /// Makes an area of pages that were taken the fast way, the first of which may be mapped. `None`: frames ran out.
-    #[inline(never)]
-    fn finish_slow(
+    /// Makes an area of pages that were taken for it. `None`: frames ran out.
+    #[inline(always)]
+    fn finish_fast(
         &self,
         page: usize,
         leaf: &Slots,
@@ -128,58 +109,70 @@ impl<P: Platform> Areas<P> {
     ) -> Option<NonNull<u8>> {
         let pages = size.div_ceil(PAGE_SIZE);
         let guard = GuardInfo { slack: pages * PAGE_SIZE - size, kind: Kind::Vmalloc, caller };
-        let shape = Shape::owned(pages, guard.slack, attributes);
         let run = PageRun { page, leaf, has_frames: false };
-        let made = self.finish_small(&run, &shape, guard, Attempt::Usual).ok()?;
-        NonNull::new(made as *mut u8)
+        let fill = |slots: &[Slot]| self.refill(slots, attributes, Attempt::Usual);
+        NonNull::new(self.finish(&run, pages, false, guard, fill)? as *mut u8)
+    }
+
+    #[inline(never)]
+    fn finish_page(
+        &self,
+        page: usize,
+        leaf: &Slots,
+        size: usize,
+        attributes: Attributes,
+        caller: &'static Location<'static>,
+    ) -> Option<NonNull<u8>> {
+        self.finish_fast(page, leaf, size, attributes, caller)
     }
 
     /// Makes an area that shares a block: its address.
+    #[inline]
     pub(super) fn make_small(
         &self,
         shape: &Shape<'_>,
         guard: GuardInfo,
         attempt: Attempt,
     ) -> Result<usize, AllocError> {
-        let below = shape.pages_below();
-        let run = self.pools.take(shape.backing.owner(), below + shape.pages + 1, shape.align)?;
-        self.finish_small(&PageRun { page: run.page + below, ..run }, shape, guard, attempt)
-    }
-
-    /// Makes an area of pages that were taken for it, the first of which may be mapped.
-    fn finish_small(
-        &self,
-        run: &PageRun<'_>,
-        shape: &Shape<'_>,
-        guard: GuardInfo,
-        attempt: Attempt,
-    ) -> Result<usize, AllocError> {
-        let (slots, end) = slots_of(run.leaf, run.page, shape.pages);
-        let filled = match shape.backing.owner() {
-            Owner::Area => {
-                let mapped = slots.iter().take_while(|slot| slot.is_present()).count();
-                self.refill(&slots[mapped..], shape.attributes, attempt)
-            }
+        let (below, owner) = (shape.pages_below(), shape.backing.owner());
+        let run = self.pools.take(owner, below + shape.pages + 1, shape.align)?;
+        let run = PageRun { page: run.page + below, ..run };
+        let fill = |slots: &[Slot]| match owner {
+            Owner::Area => self.refill(slots, shape.attributes, attempt),
             Owner::Caller => {
                 self.give_cached_frames(slots);
                 self.fill(slots, 0, shape) == slots.len()
             }
         };
-        if !filled {
-            self.undo_small(run, slots, shape.pages_below());
-            return Err(AllocError::OutOfFrames);
+        self.finish(&run, shape.pages, shape.guard_below, guard, fill).ok_or(AllocError::OutOfFrames)
+    }
+
+    /// Makes an area of pages that were taken for it: its address. `fill` maps the pages. `None`: frames ran out.
+    #[inline(always)]
+    fn finish(
+        &self,
+        run: &PageRun<'_>,
+        pages: usize,
+        guard_below: bool,
+        guard: GuardInfo,
+        fill: impl FnOnce(&[Slot]) -> bool,
+    ) -> Option<usize> {
+        let (slots, end) = slots_of(run.leaf, run.page, pages);
+        if !fill(slots) {
+            self.undo_small(run, slots, guard_below.into());
+            return None;
         }
-        if shape.guard_below {
+        if guard_below {
             let below = &run.leaf[run.page % BLOCK_PAGES - 1];
             self.spare_frame(below);
             below.set(Entry::GUARD_BELOW);
             slots[0].change(Entry::with_guard_below);
         }
         self.spare_frame(end);
-        // The guard first, as in `allocate_fast_in`.
+        // The guard first: who finds the first page may ask the guard whose it is.
         end.set(Entry::guard(guard));
-        publish_area(&slots[0], &slots[slots.len() - 1]);
-        Ok(self.span().page_address(run.page))
+        publish_area(&slots[0], &slots[pages - 1]);
+        Some(self.span().page_address(run.page))
     }
 
     /// Gives back pages some of which may be mapped. Nobody was told of the address, but a CPU may have speculated on

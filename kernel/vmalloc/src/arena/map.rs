@@ -10,6 +10,8 @@
 use crate::{Frame, PAGE_SIZE, Platform, bitmap::starts_of_runs};
 use core::{mem::size_of, ptr::NonNull};
 
+/// Maps of the largest arena.
+pub(super) const MAPS: usize = 1024;
 /// Blocks that a word tells of.
 pub(super) const WORD_BLOCKS: usize = 64;
 /// Blocks that a leaf tells of: two words.

@@ -1,10 +1,10 @@
 //! Finding the lowest run of free blocks.
 
 use super::{
-    LEAVES, SearchPolicy,
-    map::{LEAF_BLOCKS, MAP_BLOCKS, WORD_BLOCKS, bits, run_in_leaf, run_in_word},
+    map::{LEAF_BLOCKS, LEAVES, MAP_BLOCKS, WORD_BLOCKS, bits, run_in_leaf, run_in_word},
     state::State,
 };
+use crate::SearchPolicy;
 use core::ops::Range;
 
 impl State {

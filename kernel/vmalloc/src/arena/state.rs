@@ -1,10 +1,23 @@
 //! What the arena's lock guards: the maps, the tree over them, and where the search starts.
 
 use super::{
-    ArenaStats, LEAVES, MAPS, SearchPolicy,
-    map::{LEAF_BLOCKS, MAP_BLOCKS, Map, Node, WORD_BLOCKS, bits},
+    map::{LEAF_BLOCKS, LEAVES, MAP_BLOCKS, MAPS, Map, Node, WORD_BLOCKS, bits},
     top::Top,
 };
+use crate::SearchPolicy;
+
+/// The most blocks an arena can hold: 32 TiB.
+pub(crate) const MAX_BLOCKS: usize = MAP_BLOCKS * MAPS;
+
+/// Free address space, in blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ArenaStats {
+    pub free: usize,
+    pub longest_run: usize,
+    pub maps: usize,
+    /// Words, nodes and maps that searches have looked at so far.
+    pub steps: u64,
+}
 
 /// No leaf.
 const NONE: usize = usize::MAX;

@@ -6,7 +6,7 @@
 //!
 //! For the arena alone, under its lock.
 
-use super::MAPS;
+use super::map::MAPS;
 
 pub(super) struct Top {
     /// As a map's nodes: node 1 is the root, and the values of the maps start at `leaves`.

@@ -22,7 +22,7 @@
 
 use super::{Block, Blocks, Role};
 use crate::{
-    AllocError, BLOCK_SIZE, Platform,
+    AllocError, BLOCK_PAGES, BLOCK_SIZE, Platform,
     page_table::{
         directories,
         entry::Entry,
@@ -57,6 +57,25 @@ impl<P: Platform> Blocks<P> {
         // role was taken away, and given back a flush later, which is not over before a read-side section that found it.
         let leaf = unsafe { directories::table(self.platform(), entry.frame()) };
         Some(Mapping::Unflushed(leaf, entry))
+    }
+
+    /// The entry that maps page `page` of a run: in a leaf table, or above it for a 2 MiB page. For the run's owner;
+    /// others may find that a 2 MiB page is [split](Self::mapping).
+    pub fn run_slot(&self, first: usize, page: usize) -> &Slot {
+        let number = first + page / BLOCK_PAGES;
+        match self.mapping(self.block(number)) {
+            Some(Mapping::Small(leaf) | Mapping::Unflushed(leaf, _)) => &leaf[page % BLOCK_PAGES],
+            Some(Mapping::Huge(slot, _)) => slot,
+            None => unreachable!("block {number} of the run has a directory"),
+        }
+    }
+
+    /// The entry of the first page of the run that starts at a block, if one does.
+    pub fn run_start(&self, block: &Block) -> Option<&Slot> {
+        match self.mapping(block)? {
+            Mapping::Small(leaf) | Mapping::Unflushed(leaf, _) => Some(&leaf[0]),
+            Mapping::Huge(slot, _) => Some(slot),
+        }
     }
 
     /// The leaf table of a block of a run. A 2 MiB page is split first; when this returns, every CPU has

@@ -37,7 +37,7 @@ impl<P: Platform> Vmalloc<P> {
     pub fn allocate(&self, request: Request) -> Result<NonNull<u8>, AllocError> {
         let caller = Location::caller();
         if let Some(size) = request.plain_size() {
-            let attributes = request.attributes();
+            let attributes = Shape::attributes_of(&request);
             if (1..=crate::PAGE_SIZE).contains(&size)
                 && let Some(area) = self.areas_room().allocate_page_fast(size, attributes, caller)
             {
@@ -56,8 +56,11 @@ impl<P: Platform> Vmalloc<P> {
         request: Request,
         caller: &'static Location<'static>,
     ) -> Result<NonNull<u8>, AllocError> {
-        let shape = Shape::requested(self.base(), &request);
-        self.traced(request.size, caller, shape.and_then(|shape| self.make(&shape, caller)))
+        let made = match Shape::requested(self.base(), &request) {
+            Ok(shape) => self.make(&shape, caller),
+            Err(error) => Err(error),
+        };
+        self.traced(request.size, caller, made)
     }
 
     /// Makes an area, and makes room for it if there is none and it may wait.

@@ -2,7 +2,7 @@
 
 use crate::{
     AllocError, CongruentArea, CongruentError, CongruentSet, FreeError, Platform, PopulateError, Vmalloc,
-    areas::congruent::Parts,
+    areas::Parts,
 };
 use core::{ops::Range, panic::Location, ptr::NonNull};
 

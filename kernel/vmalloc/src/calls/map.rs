@@ -2,7 +2,7 @@
 
 use crate::{
     AllocError, Cache, Frame, Kind, PAGE_SHIFT, PAGE_SIZE, Platform, Protection, Vmalloc,
-    areas::{Backing, Shape, shape::pages_for},
+    areas::{Backing, Shape, pages_for},
 };
 use core::{panic::Location, ptr::NonNull};
 

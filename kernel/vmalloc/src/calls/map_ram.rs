@@ -2,7 +2,7 @@
 
 use crate::{
     AllocError, BLOCK_PAGES, Cache, Frame, FreeError, Kind, PAGE_SIZE, Platform, Protection, Vmalloc,
-    areas::{Backing, Shape, shape::pages_for},
+    areas::{Backing, Shape, pages_for},
     page_table::entry::Attributes,
     pending::Pressure,
     types::Owner,
@@ -75,8 +75,8 @@ impl<P: Platform> Vmalloc<P> {
     pub unsafe fn vm_unmap_ram(&self, address: NonNull<u8>, count: usize) -> Result<(), FreeError> {
         let address = address.as_ptr() as usize;
         let unmapped = match count {
-            1 => self.areas_room().unmap_ram_page(address),
-            _ => self.areas_room().unmap_ram(address, count),
+            1 => self.areas_room().unmap_ram_page_fast(address),
+            _ => self.areas_room().unmap_ram_fast(address, count),
         };
         match unmapped {
             Some(Pressure::Low) => Ok(()),
@@ -93,8 +93,9 @@ impl<P: Platform> Vmalloc<P> {
         count: usize,
         caller: &'static Location<'static>,
     ) -> Result<(), FreeError> {
-        if unmapped.is_some() {
-            return self.finish_free(unmapped, address, caller);
+        if let Some(pressure) = unmapped.or_else(|| self.areas_room().unmap_ram(address, count)) {
+            self.reclaim().relieve(pressure);
+            return Ok(());
         }
         self.refuse_unmap_in_interrupt(address, caller)?;
         match self.find_area(address) {

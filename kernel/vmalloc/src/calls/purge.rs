@@ -31,7 +31,7 @@ impl<P: Platform> Vmalloc<P> {
     /// In an interrupt handler.
     pub fn register_notifier(&self, notifier: &'static dyn PurgeNotifier) -> bool {
         self.base().assert_not_in_interrupt("register_notifier");
-        self.reclaim().register(notifier)
+        self.reclaim().notifiers.register(&self.platform().pin(), notifier)
     }
 
     /// Removes a notifier; `false` if it is not registered. It may still be running on another CPU.
@@ -40,6 +40,6 @@ impl<P: Platform> Vmalloc<P> {
     /// In an interrupt handler.
     pub fn unregister_notifier(&self, notifier: &'static dyn PurgeNotifier) -> bool {
         self.base().assert_not_in_interrupt("unregister_notifier");
-        self.reclaim().unregister(notifier)
+        self.reclaim().notifiers.unregister(&self.platform().pin(), notifier)
     }
 }

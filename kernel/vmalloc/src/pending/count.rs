@@ -1,13 +1,11 @@
 //! How much waits for a flush: a share for each CPU, a sum of what the shares grew to, and the limits.
 
-use super::Pending;
+use super::{Pending, cpu::HINT};
 use crate::{BLOCK_PAGES, CpuPin, MAX_CPUS, PAGE_SIZE, Platform};
-use core::sync::atomic::{AtomicI64, Ordering, compiler_fence};
+use core::sync::atomic::{Ordering, compiler_fence};
 
 /// Pages that a CPU counts for itself before it adds them to the sum.
 const BATCH: i64 = 256;
-/// In a CPU's share: it is added to the sum at the next free, however small it is.
-const HINT: i64 = 1 << 40;
 /// Pages for each doubling of the number of CPUs: 32 MiB, as Linux.
 const LAZY_PAGES: usize = (32 << 20) / PAGE_SIZE;
 const _: () = assert!(LAZY_PAGES.is_multiple_of(BLOCK_PAGES));
@@ -29,25 +27,6 @@ impl Pressure {
 
     /// Says that whoever called purges next, or looks how much waits.
     pub fn leave_to_caller(self) {}
-}
-
-/// Pages of one CPU not yet in the sum, and perhaps [`HINT`]. Only its CPU changes it, and its interrupt handlers do.
-pub(super) struct Share(AtomicI64);
-
-impl Share {
-    pub const fn new() -> Self {
-        Self(AtomicI64::new(0))
-    }
-
-    /// Has the next free on this CPU see whether too much waits. For interrupt handlers. A free that is interrupted just
-    /// when it counts takes that back; then the one sees it that makes the share full.
-    pub fn hint(&self) {
-        self.0.fetch_or(HINT, Ordering::Relaxed);
-    }
-
-    fn pages(&self) -> i64 {
-        self.0.load(Ordering::Relaxed) & !HINT
-    }
 }
 
 impl<P: Platform> Pending<P> {

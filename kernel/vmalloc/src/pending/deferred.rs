@@ -25,19 +25,6 @@ struct Link {
     pages: AtomicUsize,
 }
 
-/// The first area of a CPU's list; 0 for none.
-pub(super) struct Deferred(AtomicUsize);
-
-impl Deferred {
-    pub const fn new() -> Self {
-        Self(AtomicUsize::new(0))
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == 0
-    }
-}
-
 impl<P: Platform> Pending<P> {
     /// Claims the area that starts at `address`, which owns its frames, and notes it; `false`: there is none.
     #[cold]

@@ -6,7 +6,7 @@
 //! | [`take_near`](Pools::take_near) | the CPU's pool: its bump run, its current block, its bins |
 //! | [`take`](Pools::take) | everything: after the CPU's pool a new block, then the pools of others |
 
-use super::{Pool, Pools, pool_of};
+use super::{Pools, state::pool_of};
 use crate::{
     AllocError, BLOCK_PAGES, CpuPin, Platform,
     blocks::{Block, Listed, Pages, Role},
@@ -26,12 +26,6 @@ pub(crate) struct PageRun<'a> {
 }
 
 impl<P: Platform> Pools<P> {
-    /// A pool of the CPU's.
-    #[inline(always)]
-    pub(super) fn pool(&self, pin: &P::Pin, owner: Owner) -> &Pool {
-        &self.pools[pool_of(pin.cpu(), owner)]
-    }
-
     /// Takes a run of `count` pages from the CPU's bump run.
     #[inline(always)]
     pub fn take_bump(&self, pin: &P::Pin, owner: Owner, count: usize) -> Option<PageRun<'_>> {
@@ -49,9 +43,13 @@ impl<P: Platform> Pools<P> {
     #[inline]
     pub fn take(&self, owner: Owner, count: usize, align: usize) -> Result<PageRun<'_>, AllocError> {
         let pin = self.platform().pin();
-        let near = self.take_near(&pin, owner, count, align);
-        drop(pin);
-        near.map_or_else(|| self.take_far(owner, count, align), Ok)
+        match self.take_near(&pin, owner, count, align) {
+            Some(run) => Ok(run),
+            None => {
+                drop(pin);
+                self.take_far(owner, count, align)
+            }
+        }
     }
 
     /// Takes a run as [`take`](Self::take) does, if the CPU's pool has one.

@@ -50,7 +50,7 @@ impl<P: Platform> Reclaim<P> {
         frames: impl FnOnce() -> usize,
         attempt: impl Fn(Attempt) -> Result<T, AllocError>,
     ) -> Result<T, AllocError> {
-        let ticket = self.ticket();
+        let ticket = self.turn.ticket();
         let shortage = || Shortage { frames: frames(), ticket };
         attempt(Attempt::Usual).or_else(|error| self.make_again(error, shortage(), attempt))
     }
@@ -90,7 +90,7 @@ impl<P: Platform> Reclaim<P> {
             Err(error) if is_shortage(error) => error,
             result => return result,
         };
-        if !self.notify(error) {
+        if !self.notifiers.notify(self.platform().pin(), error) {
             return Err(error);
         }
         self.press(error, shortage.frames, &again)

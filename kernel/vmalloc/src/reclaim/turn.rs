@@ -15,8 +15,6 @@
 //! Who frees finds that too much waits, but does not get the turn, and must not wait for it: that is noted, and seen to
 //! by who gives the turn.
 
-use super::Reclaim;
-use crate::{Platform, PurgePolicy, Reach, pending::Pressure};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 pub(super) struct Turn {
@@ -47,11 +45,11 @@ impl Turn {
         }
     }
 
-    fn take(&self) -> bool {
+    pub fn take(&self) -> bool {
         !self.busy.swap(true, Ordering::SeqCst)
     }
 
-    fn give(&self) {
+    pub fn give(&self) {
         self.busy.store(false, Ordering::SeqCst);
     }
 
@@ -82,116 +80,30 @@ impl Turn {
     }
 
     /// Leaves it to who has the turn to look how much waits, when it is given. `false`: nobody has it any more.
-    fn leave_it(&self) -> bool {
+    pub fn leave_it(&self) -> bool {
         // All in one order: if the turn is still taken here, who has it gives it later, and looks for the note after
         // that.
         self.missed.store(true, Ordering::SeqCst);
         self.busy.load(Ordering::SeqCst)
     }
-}
 
-impl<P: Platform> Reclaim<P> {
-    /// Flushes what was unmapped and makes it free: how many pages of address space became so. `None`: another thread
-    /// has the turn, and the caller must not wait for it.
-    pub fn purge(&self, reach: Reach) -> Option<usize> {
-        self.in_turn(|| self.purge_now(reach))
+    /// Whether somebody left it to who has the turn; asked once the turn is given.
+    pub fn was_left(&self) -> bool {
+        self.missed.swap(false, Ordering::SeqCst)
     }
 
-    /// Calls `work`, which does not ask for the turn itself, when nobody else has it. `None`: somebody has, and the
-    /// caller must not wait for it.
-    pub fn in_turn<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
-        // Ends: no turn lasts for ever; see the module's documentation.
-        while !self.turn.take() {
-            if !self.platform().pause() {
-                return None;
-            }
-        }
-        let done = work();
-        self.give_turn();
-        Some(done)
+    /// Whether anybody has the turn.
+    pub fn is_taken(&self) -> bool {
+        self.busy.load(Ordering::Acquire)
     }
 
-    /// Purges unless somebody does; whether it did.
-    pub(super) fn try_purge(&self) -> bool {
-        let turn = self.turn.take();
-        if turn {
-            self.purge_now(Reach::Considerate);
-            self.give_turn();
-        }
-        turn
-    }
-
-    /// Gives the turn, and sees to what others left undone because it was taken.
-    fn give_turn(&self) {
-        self.turn.give();
-        // Once: if too much waits after that, the next free that counts sees it.
-        if self.turn.missed.swap(false, Ordering::SeqCst)
-            && self.pending().pressure() == Pressure::High
-            && !self.platform().wake_purger()
-            && self.turn.take()
-        {
-            self.purge_now(Reach::Considerate);
-            self.turn.give();
-        }
-    }
-
-    /// A ticket for [`purge_since`](Self::purge_since): taken before what may fail.
+    /// A ticket for [`has_finished_since`](Self::has_finished_since).
     pub fn ticket(&self) -> Ticket {
-        Ticket(self.turn.begun.load(Ordering::SeqCst))
-    }
-
-    /// Returns when a purge is over that began after the ticket was taken, or at once if that means to wait
-    /// for another thread, and the caller may not.
-    pub(super) fn purge_since(&self, ticket: Ticket, reach: Reach) {
-        // Ends as `in_turn` does, and sooner if others purge.
-        while !self.has_purged_since(ticket) {
-            if self.turn.take() {
-                // The last holder may have begun after the ticket.
-                if !self.has_purged_since(ticket) {
-                    self.purge_now(reach);
-                }
-                self.give_turn();
-                return;
-            }
-            if !self.platform().pause() {
-                return;
-            }
-        }
+        Ticket(self.begun.load(Ordering::SeqCst))
     }
 
     /// Whether a purge is over that began after the ticket was taken.
-    fn has_purged_since(&self, ticket: Ticket) -> bool {
-        self.turn.finished.load(Ordering::SeqCst) > ticket.0
-    }
-
-    /// Whether a purge is over that began after the ticket was taken, or one would find anything to flush, or one is
-    /// under way that has taken it.
-    pub(super) fn has_purged_or_may(&self, ticket: Ticket) -> bool {
-        !self.pending().is_empty() || self.turn.busy.load(Ordering::Acquire) || self.has_purged_since(ticket)
-    }
-
-    /// Too many pages wait for a flush.
-    #[cold]
-    pub(super) fn relieve_high(&self) {
-        if !self.platform().wake_purger() {
-            // Once more if the turn was given just now.
-            if !self.try_purge() && !self.turn.leave_it() {
-                self.try_purge();
-            }
-            return;
-        }
-        if self.base().policy.purge != PurgePolicy::Threshold {
-            return;
-        }
-        // Purging outranks allocating: who frees purges too, or waits for the one who does.
-        let times = self.base().tunables.purge_priority.load(Ordering::Relaxed);
-        let far_too_many = times.saturating_mul(self.pending().lazy_max());
-        let ticket = self.ticket();
-        // Not for longer than one purge that began after the free: others may go on freeing.
-        while self.pending().exceeds(far_too_many) && !self.has_purged_since(ticket) {
-            if self.try_purge() || !self.platform().pause() {
-                break;
-            }
-        }
+    pub fn has_finished_since(&self, ticket: Ticket) -> bool {
+        self.finished.load(Ordering::SeqCst) > ticket.0
     }
 }

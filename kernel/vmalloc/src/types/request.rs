@@ -1,6 +1,6 @@
 //! What an area is asked to be, and the checks of it.
 
-use crate::{Cache, PAGE_SIZE, Protection, page_table::entry::Attributes, types::Owner};
+use crate::{PAGE_SIZE, Protection};
 
 /// What [`Vmalloc::allocate`](crate::Vmalloc::allocate) is asked for.
 #[derive(Clone, Copy, Debug)]
@@ -8,9 +8,9 @@ use crate::{Cache, PAGE_SIZE, Protection, page_table::entry::Attributes, types::
 pub struct Request {
     pub(crate) size: usize,
     pub(crate) align: usize,
-    zeroed: bool,
+    pub(crate) zeroed: bool,
     pub(crate) huge: bool,
-    protection: Protection,
+    pub(crate) protection: Protection,
     pub(crate) wait: bool,
     pub(crate) place: Place,
 }
@@ -26,6 +26,10 @@ pub(crate) enum Place {
 }
 
 impl Place {
+    pub(crate) const fn is_anywhere(self) -> bool {
+        matches!(self, Self::Anywhere)
+    }
+
     pub(crate) const fn within(self) -> Option<(usize, usize)> {
         match self {
             Self::Anywhere | Self::AboveGuard => None,
@@ -117,12 +121,6 @@ impl Request {
     /// The size, if nothing but that tells where the area may lie.
     #[inline]
     pub(crate) fn plain_size(&self) -> Option<usize> {
-        (self.align == PAGE_SIZE && matches!(self.place, Place::Anywhere)).then_some(self.size)
-    }
-
-    #[inline]
-    pub(crate) fn attributes(&self) -> Attributes {
-        let attributes = Attributes::new(self.protection, Cache::WriteBack, Owner::Area);
-        if self.zeroed { attributes.zeroed() } else { attributes }
+        (self.align == PAGE_SIZE && self.place.is_anywhere()).then_some(self.size)
     }
 }

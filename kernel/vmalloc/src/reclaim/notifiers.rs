@@ -1,9 +1,8 @@
 //! Purge notifiers: users of the instance that can give memory or address space back are asked to,
 //! before an allocation fails for want of it.
 
-use super::Reclaim;
 use crate::{
-    AllocError, LockClass, Platform,
+    AllocError, CpuPin, LockClass,
     lock::{Lock, Locked},
 };
 
@@ -30,30 +29,27 @@ impl Notifiers {
     pub const fn new() -> Self {
         Self(Lock::new([None; MAX_NOTIFIERS]))
     }
-}
 
-impl<P: Platform> Reclaim<P> {
     /// Registers a notifier; `false` if there are [`MAX_NOTIFIERS`] already.
-    pub fn register(&self, notifier: &'static dyn PurgeNotifier) -> bool {
-        let pin = self.platform().pin();
-        let mut list = self.notifiers.0.lock(&pin);
+    pub fn register(&self, pin: &impl CpuPin, notifier: &'static dyn PurgeNotifier) -> bool {
+        let mut list = self.0.lock(pin);
         list.iter_mut().find(|slot| slot.is_none()).map(|slot| *slot = Some(notifier)).is_some()
     }
 
     /// Removes a notifier; `false` if it is not registered. It may still be running on another CPU.
-    pub fn unregister(&self, notifier: &'static dyn PurgeNotifier) -> bool {
+    pub fn unregister(&self, pin: &impl CpuPin, notifier: &'static dyn PurgeNotifier) -> bool {
         let is_it = |slot: &&mut Option<&'static dyn PurgeNotifier>| {
             slot.is_some_and(|known| core::ptr::addr_eq(known, notifier))
         };
-        let pin = self.platform().pin();
-        self.notifiers.0.lock(&pin).iter_mut().find(is_it).map(|slot| *slot = None).is_some()
+        self.0.lock(pin).iter_mut().find(is_it).map(|slot| *slot = None).is_some()
     }
 
     /// Asks all notifiers; whether any gave something back.
     #[cold]
-    pub(super) fn notify(&self, error: AllocError) -> bool {
+    pub fn notify(&self, pin: impl CpuPin, error: AllocError) -> bool {
         // Copied out: a notifier may free, register and unregister.
-        let list = *self.notifiers.0.lock(&self.platform().pin());
+        let list = *self.0.lock(&pin);
+        drop(pin);
         // All of them, not only up to the first that helps.
         list.into_iter().flatten().filter(|notifier| notifier.purge(error)).count() > 0
     }

@@ -4,9 +4,10 @@
 //! until each CPU has flushed, and longer unless frames run short. A page that is populated again meanwhile gets
 //! the same frame at once, so it never waits for a flush.
 
-use super::{Areas, Attempt, congruent::retire_present};
+use super::retire_present;
 use crate::{
     BLOCK_PAGES, Cache, CongruentSet, Platform, PopulateError, Protection,
+    areas::{Areas, Attempt},
     blocks::{Block, Role},
     page_table::{entry::Attributes, slot::Slot},
     pending::Pressure,

@@ -1,0 +1,63 @@
+//! What the room owns, and the way to the rooms below.
+
+use super::cached::CachedRuns;
+use crate::{
+    MAX_CPUS, Platform,
+    base::Base,
+    blocks::{Block, Blocks},
+    pending::Pending,
+    pools::Pools,
+    span::Span,
+};
+use core::sync::atomic::AtomicUsize;
+
+/// What makes the areas of an instance, and the runs of freed areas that it caches.
+pub(crate) struct Areas<P> {
+    pub pools: Pools<P>,
+    pub(super) cached: [CachedRuns; MAX_CPUS],
+    /// Blocks of runs in all CPUs' caches, and of those that will be there when they are flushed.
+    pub(super) cached_blocks: AtomicUsize,
+}
+
+impl<P: Platform> Areas<P> {
+    pub fn new(pools: Pools<P>) -> Self {
+        let cached = core::array::from_fn(|_| CachedRuns::new());
+        Self { pools, cached, cached_blocks: AtomicUsize::new(0) }
+    }
+
+    #[inline(always)]
+    pub fn pending(&self) -> &Pending<P> {
+        &self.pools.pending
+    }
+
+    #[inline(always)]
+    pub fn blocks(&self) -> &Blocks<P> {
+        &self.pools.pending.blocks
+    }
+
+    #[inline(always)]
+    pub fn base(&self) -> &Base<P> {
+        &self.blocks().base
+    }
+
+    #[inline(always)]
+    pub(super) fn platform(&self) -> &P {
+        &self.base().platform
+    }
+
+    #[inline(always)]
+    pub(super) fn span(&self) -> &Span {
+        &self.base().span
+    }
+
+    #[inline(always)]
+    pub(super) fn block(&self, number: usize) -> &Block {
+        self.blocks().block(number)
+    }
+
+    /// Blocks of runs that are cached, or will be when they are flushed.
+    #[cfg(test)]
+    pub fn cached_blocks(&self) -> usize {
+        self.cached_blocks.load(core::sync::atomic::Ordering::Relaxed)
+    }
+}

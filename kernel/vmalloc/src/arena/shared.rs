@@ -1,0 +1,169 @@
+//! The arena as CPUs share it: its state behind a lock, opened for frames.
+
+use super::{
+    map::{MAP_BLOCKS, MAPS, Map},
+    state::{ArenaStats, MAX_BLOCKS, State},
+};
+use crate::{
+    CpuPin, LockClass, Platform, SearchPolicy,
+    lock::{Lock, Locked},
+};
+use core::{iter, ops::Range};
+
+/// Why the arena gave no run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ArenaError {
+    NoRun,
+    NoFrame,
+}
+
+/// Which blocks of a range are free.
+pub(crate) struct Arena {
+    pub(super) state: Lock<State>,
+}
+
+impl Locked for State {
+    const CLASS: LockClass = LockClass::Arena;
+}
+
+impl Arena {
+    /// An arena of `blocks` free blocks, at most [`MAX_BLOCKS`].
+    pub fn new(blocks: usize, policy: SearchPolicy) -> Self {
+        assert!(blocks <= MAX_BLOCKS);
+        Self { state: Lock::new(State::new(blocks, policy)) }
+    }
+
+    /// Takes the lowest run of `count` free blocks inside `within` whose first is, together with
+    /// `offset`, a multiple of `align`, a power of two. Returns the number of its first block.
+    pub fn allocate<P: Platform>(
+        &self,
+        platform: &P,
+        count: usize,
+        align: usize,
+        offset: usize,
+        within: Range<usize>,
+    ) -> Result<usize, ArenaError> {
+        debug_assert!(align.is_power_of_two());
+        if let Some(first) = self.state.lock(&platform.pin()).take_here(count, align, &within) {
+            return Ok(first);
+        }
+        self.take(platform, count, |state| state.find(count, align, offset, &within))
+    }
+
+    /// Takes the `count` blocks from `first`, if the arena has them and all are free.
+    pub fn allocate_at<P: Platform>(
+        &self,
+        platform: &P,
+        first: usize,
+        count: usize,
+    ) -> Result<(), ArenaError> {
+        self.take(platform, count, |state| state.is_free(first, count).then_some(first)).map(|_| ())
+    }
+
+    /// Takes the `count` blocks that `find` finds.
+    #[inline(never)]
+    pub(super) fn take<P: Platform>(
+        &self,
+        platform: &P,
+        count: usize,
+        find: impl Fn(&mut State) -> Option<usize>,
+    ) -> Result<usize, ArenaError> {
+        // Nothing is allocated under the lock: a map that is missing is taken outside of it, and
+        // the search repeated. Each turn ends it, or finds a map that was missing, or that others were faster: they
+        // have what it found.
+        let mut spare: Option<Map> = None;
+        let result = loop {
+            let pin = platform.pin();
+            let mut state = self.state.lock(&pin);
+            let Some(first) = find(&mut state) else {
+                break Err(ArenaError::NoRun);
+            };
+            let Some(missing) = state.missing_map(first, count) else {
+                if first % MAP_BLOCKS + count <= MAP_BLOCKS {
+                    state.mark_used(first, count);
+                    break Ok(first);
+                }
+                drop(state);
+                drop(pin);
+                if self.claim(platform, iter::once((first, count))) {
+                    break Ok(first);
+                }
+                continue;
+            };
+            if let Some(map) = spare.take() {
+                state.install(missing, map);
+                continue;
+            }
+            drop(state);
+            spare = Map::take(platform);
+            if spare.is_none() {
+                break Err(ArenaError::NoFrame);
+            }
+        };
+        if let Some(map) = spare {
+            platform.give_table(map.into_frame(platform));
+        }
+        result
+    }
+
+    /// Takes runs of blocks that were just found free, and whose maps existed, one map at a time: the lock is
+    /// not held for longer. `false`: others were faster to take some of it, or a map, and nothing is taken.
+    pub(super) fn claim<P: Platform>(
+        &self,
+        platform: &P,
+        runs: impl Iterator<Item = (usize, usize)> + Clone,
+    ) -> bool {
+        let all = runs.flat_map(|(first, count)| pieces(first, count));
+        for (done, (first, count)) in all.clone().enumerate() {
+            let pin = platform.pin();
+            let mut state = self.state.lock(&pin);
+            if state.missing_map(first, count).is_some() || !state.is_free(first, count) {
+                drop(state);
+                drop(pin);
+                all.take(done).for_each(|(first, count)| self.free(&platform.pin(), first, count));
+                return false;
+            }
+            state.mark_used(first, count);
+        }
+        true
+    }
+
+    /// Gives back `count` blocks from `first`, all of them used.
+    pub fn free(&self, pin: &impl CpuPin, first: usize, count: usize) {
+        self.state.lock(pin).mark_free(first, count);
+    }
+
+    /// The same of any number, one map at a time.
+    pub fn free_run<P: Platform>(&self, platform: &P, first: usize, count: usize) {
+        pieces(first, count).for_each(|(first, count)| self.free(&platform.pin(), first, count));
+    }
+
+    /// Counts what is free.
+    pub fn stats(&self, pin: &impl CpuPin) -> ArenaStats {
+        self.state.lock(pin).stats()
+    }
+
+    /// The first used block at or above `from`.
+    pub fn next_used(&self, pin: &impl CpuPin, from: usize) -> Option<usize> {
+        self.state.lock(pin).next_used(from)
+    }
+
+    /// Gives back the maps all of whose blocks are free, one at a time: how many.
+    pub fn release_free_maps<P: Platform>(&self, platform: &P) -> usize {
+        let maps = (0..MAPS).filter_map(|index| self.state.lock(&platform.pin()).take_free_map(index));
+        maps.map(|map| platform.give_table(map.into_frame(platform))).count()
+    }
+
+    /// Gives the maps back. All blocks must be free.
+    pub fn release<P: Platform>(&mut self, platform: &P) {
+        self.state.get_mut().take_maps(|map| platform.give_table(map.into_frame(platform)));
+    }
+}
+
+/// A run of blocks, cut where maps end: first blocks and counts.
+fn pieces(first: usize, count: usize) -> impl Iterator<Item = (usize, usize)> + Clone {
+    let end = first + count;
+    let next = move |from: usize| ((from + 1).next_multiple_of(MAP_BLOCKS)).min(end);
+    iter::successors(Some(first), move |&from| Some(next(from)).filter(|&next| next < end))
+        .map(move |from| (from, next(from) - from))
+}

@@ -1,0 +1,45 @@
+//! Leaf tables: taken from the CPU's reserve or from the machine, and given back.
+
+use super::{Blocks, reserve::CAPACITY};
+use crate::{CpuPin, Frame, Platform};
+use core::sync::atomic::Ordering;
+
+impl<P: Platform> Blocks<P> {
+    pub(super) fn take_leaf(&self) -> Option<Frame> {
+        let pin = self.platform().pin();
+        let reserved = self.reserves[pin.cpu()].pop(&pin);
+        drop(pin);
+        reserved.or_else(|| self.platform().take_table())
+    }
+
+    /// Takes back a leaf table, unlinked and flushed, whose entries are all zero.
+    pub fn give_leaf(&self, leaf: Frame) {
+        let pin = self.platform().pin();
+        let limit = self.base.tunables.table_reserve.load(Ordering::Relaxed);
+        if let Err(leaf) = self.reserves[pin.cpu()].push(&pin, leaf, limit) {
+            self.platform().give_table(leaf);
+        }
+    }
+
+    /// Leaf tables in the current CPU's reserve.
+    pub fn reserved_leaves_here(&self) -> usize {
+        let pin = self.platform().pin();
+        self.reserves[pin.cpu()].len(&pin)
+    }
+
+    /// Leaf tables in all reserves.
+    pub fn reserved_leaves(&self) -> usize {
+        self.reserves.iter().map(|reserve| reserve.len(&self.platform().pin())).sum()
+    }
+
+    /// Gives all reserves back to the machine.
+    pub fn empty_reserves(&self) {
+        for reserve in &self.reserves {
+            // As many as it held at most: its CPU may add to it meanwhile.
+            for _ in 0..CAPACITY {
+                let Some(leaf) = reserve.pop(&self.platform().pin()) else { break };
+                self.platform().give_table(leaf);
+            }
+        }
+    }
+}

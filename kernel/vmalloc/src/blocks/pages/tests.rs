@@ -1,0 +1,78 @@
+//! Two bits a page against an array of states.
+
+extern crate std;
+use super::*;
+use crate::Shootdown;
+use proptest::prelude::*;
+use std::vec::Vec;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Is {
+    Free,
+    Live(u32),
+    Dirty,
+    Flushing,
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    /// Takes, retirements and flushes in any order, against an array of states.
+    #[test]
+    fn two_bits_say_what_every_page_is(steps in prop::collection::vec((0u8..9, 1usize..90, 0u32..6, any::<prop::sample::Index>()), 1..300)) {
+        let mut pages = Pages::new();
+        let mut model = [Is::Free; BLOCK_PAGES];
+        let mut live: Vec<(usize, usize)> = Vec::new();
+        for (serial, (what, count, shift, index)) in steps.into_iter().enumerate() {
+            match what {
+                0..4 => {
+                    let align = 1 << shift;
+                    let expected = (0..BLOCK_PAGES).step_by(align).find(|&start| {
+                        start + count <= BLOCK_PAGES && model[start..start + count].iter().all(|&is| is == Is::Free)
+                    });
+                    prop_assert_eq!(pages.take(count, align), expected);
+                    if let Some(first) = expected {
+                        model[first..first + count].fill(Is::Live(serial as u32));
+                        live.push((first, count));
+                    }
+                }
+                4..6 if !live.is_empty() => {
+                    let (first, count) = live.swap_remove(index.index(live.len()));
+                    if what == 4 {
+                        let _ = pages.retire(first, count, Owner::Area);
+                        model[first..first + count].fill(Is::Dirty);
+                    } else {
+                        pages.give(first, count);
+                        model[first..first + count].fill(Is::Free);
+                    }
+                }
+                8 => {
+                    let first = index.index(BLOCK_PAGES + 1 - count);
+                    let range = &mut model[first..first + count];
+                    let expected = range.iter().all(|is| !matches!(is, Is::Live(_))).then(|| {
+                        range.iter().filter(|is| matches!(is, Is::Dirty | Is::Flushing)).count()
+                    });
+                    prop_assert_eq!(pages.revive(first, count), expected);
+                    if expected.is_some() {
+                        range.fill(Is::Live(serial as u32));
+                        live.push((first, count));
+                    }
+                    prop_assert!(pages.are_live(first, count) || expected.is_none());
+                }
+                6 => {
+                    pages.begin_flush(Shootdown::new().stamp());
+                    model.iter_mut().filter(|is| **is == Is::Dirty).for_each(|is| *is = Is::Flushing);
+                }
+                _ => {
+                    let flushed = index.index(3) > 0;
+                    let done = pages.end_flush(|_| flushed);
+                    let flushing = model.iter_mut().filter(|is| **is == Is::Flushing && flushed);
+                    prop_assert_eq!(done, flushing.map(|is| *is = Is::Free).count());
+                }
+            }
+            let count = |wanted: fn(Is) -> bool| model.iter().filter(|&&is| wanted(is)).count();
+            prop_assert_eq!(pages.free(), count(|is| is == Is::Free));
+            prop_assert_eq!(pages.stale(), count(|is| matches!(is, Is::Dirty | Is::Flushing)));
+        }
+    }
+}

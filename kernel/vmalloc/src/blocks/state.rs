@@ -1,0 +1,35 @@
+//! What the room owns.
+
+use super::{reserve::Reserve, table::BlockTable};
+use crate::{MAX_CPUS, Platform, arena::Arena, base::Base, span::Span};
+
+/// The blocks of an instance.
+pub(crate) struct Blocks<P> {
+    pub base: Base<P>,
+    pub arena: Arena,
+    pub(super) table: BlockTable,
+    pub(super) reserves: [Reserve; MAX_CPUS],
+}
+
+impl<P: Platform> Blocks<P> {
+    pub fn new(base: Base<P>) -> Self {
+        let arena = Arena::new(base.span.blocks(), base.policy.search);
+        Self { base, arena, table: BlockTable::new(), reserves: [const { Reserve::new() }; MAX_CPUS] }
+    }
+
+    #[inline(always)]
+    pub fn platform(&self) -> &P {
+        &self.base.platform
+    }
+
+    #[inline(always)]
+    pub fn span(&self) -> &Span {
+        &self.base.span
+    }
+
+    /// Gives all records back. Every block is free.
+    pub fn release(&mut self) {
+        self.arena.release(&self.base.platform);
+        self.table.release(&self.base.platform);
+    }
+}

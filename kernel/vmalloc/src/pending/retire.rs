@@ -1,0 +1,119 @@
+//! Retiring pages and blocks, and the lists that they wait in.
+
+use super::{Pending, Pressure};
+use crate::{
+    BLOCK_PAGES, CpuPin, Platform,
+    blocks::{Block, NO_BLOCK, Pages, Role},
+    lock::Guard,
+    types::Owner,
+};
+use core::{iter, ops::Range};
+
+impl<P: Platform> Pending<P> {
+    /// `count` pages of a block, which show frames of `owner`'s, were unmapped: they wait for a flush.
+    #[inline(always)]
+    pub fn retire(&self, pin: &P::Pin, block: &Block, first: usize, count: usize, owner: Owner) -> Pressure {
+        self.retire_locked(pin, block.pages.lock(pin), block, first, count, owner)
+    }
+
+    /// Retires pages as [`retire`](Self::retire) does, of a block that the caller has locked.
+    #[inline(always)]
+    pub fn retire_locked(
+        &self,
+        pin: &P::Pin,
+        mut pages: Guard<'_, Pages, P::Pin>,
+        block: &Block,
+        first: usize,
+        count: usize,
+        owner: Owner,
+    ) -> Pressure {
+        let is_unlisted = pages.retire(first, count, owner);
+        drop(pages);
+        if is_unlisted {
+            self.push(pin, block);
+        }
+        self.count(pin, count)
+    }
+
+    /// Retires pages that were cut off an area in a block: see [`Pages::retire_cut`].
+    pub fn retire_cut(&self, pin: &P::Pin, block: &Block, first: usize, count: usize) -> Pressure {
+        if block.pages.lock(pin).retire_cut(first, count) {
+            self.push(pin, block);
+        }
+        self.count(pin, count)
+    }
+
+    /// Retires a run of `count` blocks that was unmapped, with the tables and frames that its roles tell of.
+    pub fn retire_run(&self, pin: &P::Pin, first: usize, count: usize) -> Pressure {
+        self.retire_block(pin, self.blocks.block(first));
+        self.count(pin, count * BLOCK_PAGES)
+    }
+
+    /// Retires a block of which no page is live or dirty: its leaf table is unlinked, and waits for a flush with the
+    /// frames in it. It is in no list, and its role says that it is freed. Its pages were counted when they were freed:
+    /// what is left is the way to the table in the paging-structure caches.
+    pub fn close(&self, pin: &P::Pin, block: &Block) {
+        if let Some(slot) = self.blocks.directory_slot(block.number()) {
+            slot.set_unused();
+        }
+        self.retire_block(pin, block);
+    }
+
+    fn retire_block(&self, pin: &P::Pin, block: &Block) {
+        block.pages.lock(pin).retire_all();
+        self.push(pin, block);
+    }
+
+    /// Puts a block into the current CPU's list. It is in none.
+    pub fn push(&self, pin: &P::Pin, block: &Block) {
+        self.cpus[pin.cpu()].list.push(block.number() as u32, &block.next_lazy);
+    }
+
+    /// Takes each CPU's list, and tells `sink` the first block of each that is not empty.
+    pub fn take_lists(&self, mut sink: impl FnMut(u32)) {
+        self.cpus.iter().filter(|cpu| !cpu.list.is_empty()).for_each(|cpu| sink(cpu.list.take()));
+    }
+
+    /// The blocks of a list that was taken, by its first block.
+    pub fn blocks_of(&self, first: u32) -> impl Iterator<Item = &Block> {
+        let mut next = first;
+        iter::from_fn(move || {
+            let block = (next != NO_BLOCK).then(|| self.blocks.block(next as usize))?;
+            // Read before the caller may push the block to another list.
+            next = block.next_in_list();
+            Some(block)
+        })
+    }
+
+    /// Whether nothing waits for a flush, but for what a purge has taken that is under way.
+    pub fn is_empty(&self) -> bool {
+        self.cpus.iter().all(|cpu| cpu.list.is_empty() && cpu.deferred.is_empty())
+    }
+
+    /// Tells `sink` what was freed and waits for a flush: ranges of addresses, the lowest first. Areas that interrupt
+    /// handlers freed come when a purge has looked at them.
+    pub fn ranges(&self, mut sink: impl FnMut(Range<usize>)) {
+        for number in self.blocks.known() {
+            let mut from = 0;
+            // Ends with the block: each run begins behind the one before.
+            while let Some((first, end)) = self.run_in(number, from) {
+                let span = self.blocks.span();
+                sink(span.address(number, first)..span.address(number, end));
+                from = end;
+            }
+        }
+    }
+
+    /// The first run of pages, at or above page `from` of a block, that waits.
+    fn run_in(&self, number: usize, from: usize) -> Option<(usize, usize)> {
+        let pin = self.blocks.platform().pin();
+        let block = self.blocks.find(number, &pin)?;
+        let pages = block.pages.lock(&pin);
+        match block.role() {
+            role if role.has_pages() => pages.stale_runs(from).next(),
+            Role::Cached { flushed: false, .. } if from == 0 => Some((0, BLOCK_PAGES)),
+            Role::Freed { blocks, scattered: false } if from == 0 => Some((0, blocks as usize * BLOCK_PAGES)),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! What the room owns.
+
+use super::cpu::Cpu;
+use crate::{MAX_CPUS, Platform, blocks::Blocks};
+use core::sync::atomic::{AtomicI64, AtomicUsize};
+
+/// What waits for a flush in an instance.
+pub(crate) struct Pending<P> {
+    pub blocks: Blocks<P>,
+    pub(super) cpus: [Cpu; MAX_CPUS],
+    /// Pages that the CPUs counted. Shares may be taken off before they are added: it may be negative for a moment.
+    pub(super) sum: AtomicI64,
+    /// Pages of areas that interrupt handlers freed, until a purge comes to them.
+    pub(super) deferred_pages: AtomicUsize,
+}
+
+impl<P: Platform> Pending<P> {
+    pub fn new(blocks: Blocks<P>) -> Self {
+        let cpus = core::array::from_fn(|_| Cpu::new());
+        Self { blocks, cpus, sum: AtomicI64::new(0), deferred_pages: AtomicUsize::new(0) }
+    }
+}

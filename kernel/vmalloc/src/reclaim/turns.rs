@@ -1,0 +1,114 @@
+//! Taking turns to purge.
+
+use super::{Reclaim, turn::Ticket};
+use crate::{Platform, PurgePolicy, Reach, pending::Pressure};
+use core::sync::atomic::Ordering;
+
+impl<P: Platform> Reclaim<P> {
+    /// Flushes what was unmapped and makes it free: how many pages of address space became so. `None`: another thread
+    /// has the turn, and the caller must not wait for it.
+    pub fn purge(&self, reach: Reach) -> Option<usize> {
+        self.in_turn(|| self.purge_now(reach))
+    }
+
+    /// Calls `work`, which does not ask for the turn itself, when nobody else has it. `None`: somebody has, and the
+    /// caller must not wait for it.
+    pub fn in_turn<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
+        // Ends: no turn lasts for ever; see the module's documentation.
+        while !self.turn.take() {
+            if !self.platform().pause() {
+                return None;
+            }
+        }
+        let done = work();
+        self.give_turn();
+        Some(done)
+    }
+
+    /// Purges unless somebody does; whether it did.
+    pub(super) fn try_purge(&self) -> bool {
+        let turn = self.turn.take();
+        if turn {
+            self.purge_now(Reach::Considerate);
+            self.give_turn();
+        }
+        turn
+    }
+
+    /// Gives the turn, and sees to what others left undone because it was taken.
+    fn give_turn(&self) {
+        self.turn.give();
+        // Once: if too much waits after that, the next free that counts sees it.
+        if self.turn.was_left()
+            && self.pending().pressure() == Pressure::High
+            && !self.platform().wake_purger()
+            && self.turn.take()
+        {
+            self.purge_now(Reach::Considerate);
+            self.turn.give();
+        }
+    }
+
+    /// A ticket for [`purge_since`](Self::purge_since): taken before what may fail.
+    pub fn ticket(&self) -> Ticket {
+        self.turn.ticket()
+    }
+
+    /// Returns when a purge is over that began after the ticket was taken, or at once if that means to wait
+    /// for another thread, and the caller may not.
+    pub(super) fn purge_since(&self, ticket: Ticket, reach: Reach) {
+        // Ends as `in_turn` does, and sooner if others purge.
+        while !self.turn.has_finished_since(ticket) {
+            if self.turn.take() {
+                // The last holder may have begun after the ticket.
+                if !self.turn.has_finished_since(ticket) {
+                    self.purge_now(reach);
+                }
+                self.give_turn();
+                return;
+            }
+            if !self.platform().pause() {
+                return;
+            }
+        }
+    }
+
+    /// Whether a purge is over that began after the ticket was taken, or one would find anything to flush, or one is
+    /// under way that has taken it.
+    pub(super) fn has_purged_or_may(&self, ticket: Ticket) -> bool {
+        !self.pending().is_empty() || self.turn.is_taken() || self.turn.has_finished_since(ticket)
+    }
+
+    /// Too many pages wait for a flush.
+    #[cold]
+    fn relieve_high(&self) {
+        if !self.platform().wake_purger() {
+            // Once more if the turn was given just now.
+            if !self.try_purge() && !self.turn.leave_it() {
+                self.try_purge();
+            }
+            return;
+        }
+        if self.base().policy.purge != PurgePolicy::Threshold {
+            return;
+        }
+        // Purging outranks allocating: who frees purges too, or waits for the one who does.
+        let times = self.base().tunables.purge_priority.load(Ordering::Relaxed);
+        let far_too_many = times.saturating_mul(self.pending().lazy_max());
+        let ticket = self.ticket();
+        // Not for longer than one purge that began after the free: others may go on freeing.
+        while self.pending().exceeds(far_too_many) && !self.turn.has_finished_since(ticket) {
+            if self.try_purge() || !self.platform().pause() {
+                break;
+            }
+        }
+    }
+
+    /// Sees to it that what waits for a flush does not become too much, as who freed was told by `pressure`.
+    #[inline]
+    pub fn relieve(&self, pressure: Pressure) {
+        if pressure == Pressure::High {
+            self.relieve_high();
+        }
+    }
+}
