@@ -131,11 +131,12 @@ impl<P: Platform> Areas<P> {
         }
     }
 
-    /// Takes the frame out of the entry of a page that becomes a guard page, and caches it for another page.
+    /// Takes the frame out of the entry of a page that becomes a guard page, and caches it for another page
+    /// of `cpu`.
     #[inline(always)]
-    pub(super) fn spare_frame(&self, slot: &Slot) {
+    pub(super) fn spare_frame(&self, slot: &Slot, cpu: usize) {
         if let Some(frame) = slot.cached_frame() {
-            self.pools.put_spare(self.platform().pin().cpu(), frame);
+            self.pools.put_spare(cpu, frame);
         }
     }
 
