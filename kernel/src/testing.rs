@@ -7,7 +7,7 @@ use crate::{
     arch::cpu,
     drivers::{fw_cfg, power, serial},
     memory::{self, frames, heap, percpu},
-    print, println,
+    print, println, services,
     sync::order,
     threads, trace,
 };
@@ -57,7 +57,7 @@ impl Balance {
     fn now() -> Self {
         let vmalloc = memory::vmalloc();
         threads::grace::barrier();
-        memory::rcu::vfree_rcu_barrier();
+        services::rcu::vfree_rcu_barrier();
         threads::settle();
         percpu::trim();
         vmalloc.trim();

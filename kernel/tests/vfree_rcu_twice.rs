@@ -2,7 +2,7 @@
 #![no_std]
 #![no_main]
 
-use kernel::memory::{self, rcu};
+use kernel::{memory, services::rcu};
 
 protocol::test_kernel!("what_is_deferred_twice_names_the_caller");
 kernel::entry!(main);

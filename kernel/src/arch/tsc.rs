@@ -2,7 +2,7 @@
 //!
 //! Under `-icount` it counts instructions, each as 2^shift nanoseconds.
 
-use super::{acpi::Platform, clocks};
+use crate::bringup::{acpi::Platform, clocks};
 use crate::{println, sync::Once};
 use calibration::{Clock, Refusal};
 

@@ -3,8 +3,9 @@
 use super::CommandError;
 use crate::{
     arch::{apic, cpu},
-    memory::{self, frames, heap, percpu, rcu},
+    memory::{self, frames, heap, percpu},
     println,
+    services::rcu,
 };
 use alloc::format;
 use vmalloc::PAGE_SIZE;

@@ -6,8 +6,10 @@ use super::{
 };
 use crate::{
     arch::{
-        cpu,
-        sections::{self, Kind},
+        cpu::{
+            self,
+            sections::{self, Kind},
+        },
         tsc,
     },
     println,

@@ -1,11 +1,7 @@
 //! Tunables: listed, read and set while the kernel runs, or set at boot as kernel parameters.
 
 use super::CommandError;
-use crate::{
-    arch::sections,
-    memory::{self, purger},
-    println,
-};
+use crate::{arch::cpu::sections, memory, println, services::purger};
 use alloc::format;
 use core::{
     ops::RangeInclusive,

@@ -2,7 +2,10 @@
 
 use super::CommandError;
 use crate::{
-    arch::{cpu, invlpgb, tlb},
+    arch::{
+        cpu,
+        tlb::{self, invlpgb},
+    },
     println,
 };
 use alloc::format;

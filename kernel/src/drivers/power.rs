@@ -1,8 +1,10 @@
 //! Ending the machine.
 
 use super::serial;
+use super::soft_off::SoftOff;
 use crate::{
-    arch::{cpu, smp, soft_off::SoftOff, tsc},
+    arch::{cpu, tsc},
+    bringup::smp,
     println,
     sync::Once,
 };

@@ -6,10 +6,8 @@
 //!
 //! The wire may wait for who reads it (a terminal that was stopped), and so may a writer, without bound.
 
-use crate::{
-    drivers::screen,
-    sync::{Class, IrqLock},
-};
+use super::screen;
+use crate::sync::{Class, IrqLock};
 use bootloader_api::info::FrameBuffer;
 use core::{
     fmt::{self, Write},

@@ -2,7 +2,7 @@
 //! began at the lowest address and walked all of them.
 
 use super::failed;
-use crate::{arch::tsc, console::CommandError, memory::Experiment, println};
+use crate::{arch::tsc, console::CommandError, println, services::Experiment};
 use alloc::{format, vec::Vec};
 use core::{ptr::NonNull, sync::atomic::Ordering};
 use vmalloc::{BLOCK_SIZE, PAGE_SIZE, Policy, Request, SearchPolicy};

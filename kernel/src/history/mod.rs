@@ -10,13 +10,14 @@ mod purge_latency;
 mod vmap_exhaust;
 
 use crate::{
-    arch::{
-        cpu,
+    arch::cpu::{
+        self,
         sections::{self, Kind, Section},
     },
     console::CommandError,
-    memory::{frames, reclaim},
+    memory::frames,
     println,
+    services::reclaim,
 };
 use alloc::{format, vec::Vec};
 use core::sync::atomic::Ordering;

@@ -6,8 +6,8 @@ use super::{Frames, failed};
 use crate::{
     arch::cpu,
     console::CommandError,
-    memory::Experiment,
     println,
+    services::Experiment,
     threads::{Builder, JoinHandle},
 };
 use alloc::{format, sync::Arc, vec::Vec};

@@ -5,8 +5,9 @@ use super::{failed, metered};
 use crate::{
     arch::{cpu, tlb, tsc},
     console::CommandError,
-    memory::{Experiment, Hoard},
+    memory::Hoard,
     println,
+    services::Experiment,
 };
 use alloc::{format, vec::Vec};
 use core::{ptr::NonNull, sync::atomic::Ordering};

@@ -6,8 +6,8 @@ use super::{failed, metered};
 use crate::{
     arch::{cpu, tsc},
     console::CommandError,
-    memory::{Experiment, purger::Purger},
     println,
+    services::{Experiment, purger::Purger},
     threads::{Builder, JoinHandle},
 };
 use alloc::{format, string::String, sync::Arc, vec::Vec};

@@ -2,11 +2,7 @@
 //! no more buffers though half of the range was free.
 
 use super::{Frames, failed};
-use crate::{
-    console::CommandError,
-    memory::{Experiment, direct_map},
-    println,
-};
+use crate::{arch::paging::direct_map, console::CommandError, println, services::Experiment};
 use alloc::{format, vec::Vec};
 use core::ptr::NonNull;
 use vmalloc::{BLOCK_PAGES, GuardPolicy, PAGE_SIZE, Policy, Protection};

@@ -13,7 +13,7 @@
 //!
 //! Locks: a magazine's, of any CPU, one at a time; then the buddy's; the last of the kernel's order.
 
-use super::direct_map;
+use crate::arch::paging::direct_map;
 use crate::{
     arch::cpu::{self, Pin},
     lock_class,

@@ -1,13 +1,14 @@
 //! The machine as the vmalloc library sees it, and the kernel's instance.
 
-use super::{direct_map, frames};
+use super::frames;
+use crate::arch::paging::direct_map;
 use crate::{
     arch::{
         cpu::{self, Pin},
         layout,
         tlb::{self, Cpus},
     },
-    memory::purger::{self, Purger},
+    services::purger::{self, Purger},
     sync::Once,
     threads, trace,
 };
@@ -24,7 +25,7 @@ pub struct Machine {
 
 impl Machine {
     /// The machine under page tables that other instances use too.
-    pub(super) fn new(root: Frame, purger: Option<&'static Purger>) -> Self {
+    pub(crate) fn new(root: Frame, purger: Option<&'static Purger>) -> Self {
         Self { root, purger }
     }
 }

@@ -1,22 +1,17 @@
 //! Memory: frames, the direct map, the kernel's vmalloc instance, the heap.
 
-pub mod direct_map;
-mod experiment;
 pub mod frames;
 pub mod heap;
 mod hoard;
 mod machine;
 pub mod map;
 pub mod percpu;
-pub mod purger;
-pub mod rcu;
-pub mod reclaim;
+pub(crate) mod stack;
 mod tables;
 
-use crate::threads::SpawnError;
-use ::vmalloc::{AreaInfo, Kind, PAGE_SIZE};
+use crate::{services, threads::SpawnError};
+use vmalloc::{AreaInfo, Kind, PAGE_SIZE};
 
-pub use experiment::Experiment;
 pub use hoard::Hoard;
 pub(crate) use machine::init_vmalloc;
 pub use machine::{Machine, try_vmalloc, vmalloc};
@@ -27,9 +22,9 @@ pub use machine::{Machine, try_vmalloc, vmalloc};
 /// # Errors
 /// No memory for the threads.
 pub(crate) fn init_threads() -> Result<(), SpawnError> {
-    purger::init()?;
-    rcu::init()?;
-    reclaim::init();
+    services::purger::init()?;
+    services::rcu::init()?;
+    services::reclaim::init();
     Ok(())
 }
 
@@ -77,7 +72,7 @@ pub fn users() -> Users {
         records: stats.metadata_frames as u64,
         quarantined: stats.quarantined as u64,
         kept: stats.kept as u64,
-        deferred: rcu::waiting().1 as u64,
+        deferred: services::rcu::waiting().1 as u64,
         heap,
         // The heap may grow meanwhile.
         areas: (mapped as u64).saturating_sub(heap),

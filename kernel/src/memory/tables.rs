@@ -4,10 +4,11 @@
 //! ([`Shootdown::look`](vmalloc::Shootdown::look)) cannot be made to before it is done. So each table is found from the
 //! root anew, and read, in one look of about a thousand instructions.
 
-use super::{direct_map, vmalloc};
+use super::vmalloc;
+use crate::arch::paging::direct_map;
 use crate::arch::tlb::{self, Cpus};
-use ::vmalloc::{Frame, Platform, Table};
 use core::sync::atomic::Ordering;
+use vmalloc::{Frame, Platform, Table};
 
 const ENTRIES: usize = 512;
 /// Intel SDM 3A, section 5.5.4.

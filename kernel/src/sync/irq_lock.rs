@@ -5,7 +5,7 @@ use super::{
     waits::{self, Waiter},
 };
 use crate::{
-    arch::{cpu::Pin, interrupt_flag::InterruptsOff},
+    arch::cpu::{Pin, interrupt_flag::InterruptsOff},
     assert_stays,
 };
 use core::ops::{Deref, DerefMut};

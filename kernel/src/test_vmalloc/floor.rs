@@ -17,8 +17,9 @@ use super::parameters::{flag, number};
 use crate::{
     arch::{tlb, tsc},
     console::CommandError,
-    memory::{self, frames, reclaim},
+    memory::{self, frames},
     println,
+    services::reclaim,
 };
 use alloc::{format, vec, vec::Vec};
 use core::{

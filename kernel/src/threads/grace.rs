@@ -4,7 +4,12 @@
 //! is in no old one either; so when every CPU has passed a moment at which nothing was pinned to it, all
 //! readers that had begun before are done.
 
-use super::{SpawnError, assert_may_block, scheduler, sleep::sleep, spawn::Builder, wait::WaitQueue};
+use super::{
+    SpawnError, assert_may_block,
+    scheduler::schedule,
+    spawn::Builder,
+    waiting::{sleep::sleep, wait::WaitQueue},
+};
 use crate::arch::{
     apic,
     cpu::{self, Pin},
@@ -106,7 +111,7 @@ impl GracePeriod {
                     LOOKS => sleep(PATIENCE),
                     _ => {
                         looks += 1;
-                        scheduler::yield_now();
+                        schedule::yield_now();
                     }
                 }
             }

@@ -1,11 +1,19 @@
 //! What a CPU does when there is nothing to do.
 
 use super::{
-    scheduler,
-    thread::{Affinity, Class, Thread, ThreadRef},
-    timer,
+    scheduler::{
+        schedule,
+        thread::{Affinity, Class, Thread, ThreadRef},
+    },
+    waiting::timer,
 };
-use crate::arch::{cpu, interrupt_flag, stack::Stack, tlb};
+use crate::{
+    arch::{
+        cpu::{self, interrupt_flag},
+        tlb,
+    },
+    memory::stack::Stack,
+};
 use core::sync::atomic::Ordering;
 use vmalloc::{AllocError, MAX_CPUS};
 
@@ -47,7 +55,7 @@ pub fn run_cpu() -> ! {
 /// off, waits for the `hlt`. At each tick the CPU looks whether others have more to do than they can.
 pub(super) fn run() -> ! {
     loop {
-        scheduler::run_others();
+        schedule::run_others();
         // SAFETY: `run_others` returns with interrupts off. The CPU stops, and goes on in the loop after a handler.
         unsafe { tlb::enter_idle() };
         interrupt_flag::enable_and_halt();

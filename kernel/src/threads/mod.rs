@@ -26,22 +26,21 @@
 pub mod grace;
 mod handover;
 mod idle;
-mod list;
 mod reaper;
-mod run_queue;
 mod scheduler;
-mod sleep;
 mod spawn;
-mod switch;
-mod thread;
-mod timer;
-mod wait;
+mod waiting;
 
 use crate::{
-    arch::{cpu, sections, tsc},
-    memory::rcu,
+    arch::{
+        cpu::{self, sections},
+        tsc,
+    },
+    services::rcu,
 };
 use core::sync::atomic::Ordering;
+use scheduler::{run_queue, schedule, thread};
+use waiting::timer;
 
 /// The atomics of the files that `kernel/vmalloc/interleavings` also compiles, with others in this place.
 mod atomic {
@@ -50,10 +49,10 @@ mod atomic {
 
 pub(crate) use idle::run_cpu;
 pub use reaper::{living, settle};
-pub use sleep::{sleep, sleep_until};
+pub use scheduler::thread::{Affinity, Class, current_name};
 pub use spawn::{Builder, Handle, JoinHandle, STACK, SpawnError, current, park};
-pub use thread::{Affinity, Class, current_name};
-pub use wait::WaitQueue;
+pub use waiting::sleep::{sleep, sleep_until};
+pub use waiting::wait::WaitQueue;
 
 /// Ticks of each CPU in a second. A tick costs some hundred instructions: this many are hardly seen in
 /// measurements, even where, under `-icount`, a second is a few million instructions.
@@ -128,7 +127,7 @@ fn refuse_to_block(call: &str) -> ! {
 #[track_caller]
 pub fn yield_now() {
     assert_may_block("yield_now");
-    scheduler::yield_now();
+    schedule::yield_now();
 }
 
 /// Switches to another thread if one wants the CPU. Called, with nothing pinned, in two places: when
@@ -137,14 +136,14 @@ pub fn yield_now() {
 /// that place it returns, with interrupts off, when the interrupted thread goes on.
 #[cold]
 pub(crate) fn preempt() {
-    scheduler::preempt();
+    schedule::preempt();
 }
 
 /// Called on every interrupt of a CPU's timer, with interrupts off and pinned.
 pub(crate) fn on_timer() {
     let Some(this) = thread::try_current() else { return };
     let (cpu, now) = (cpu::current(), tsc::now());
-    sleep::wake_until(cpu, now);
+    waiting::sleep::wake_until(cpu, now);
     if timer::take_tick(cpu, now) {
         on_tick(cpu, this);
     }

@@ -3,10 +3,12 @@
 use super::{
     SpawnError,
     handover::{Handover, Queue, Wait},
-    list::{List, READY},
+    scheduler::{
+        list::{List, READY},
+        thread::ThreadRef,
+    },
     spawn::Builder,
-    thread::ThreadRef,
-    wait::WaitQueue,
+    waiting::wait::WaitQueue,
 };
 use crate::{lock_class, sync::IrqLock};
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

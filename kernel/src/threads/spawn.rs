@@ -2,18 +2,17 @@
 
 use super::{
     reaper,
-    run_queue::{self, End},
-    scheduler::{self, SLICE},
-    switch,
-    thread::{self, Affinity, Class, Start, Thread, ThreadRef},
+    scheduler::{
+        run_queue::{self, End},
+        schedule::{self, SLICE},
+        switch,
+        thread::{self, Affinity, Class, Start, Thread, ThreadRef},
+    },
 };
 use crate::{
-    arch::{
-        cpu::{self, Pin},
-        interrupt_flag,
-        stack::Stack,
-    },
+    arch::cpu::{self, Pin, interrupt_flag},
     lock_class,
+    memory::stack::Stack,
     sync::SpinLock,
 };
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
@@ -143,7 +142,7 @@ pub(super) fn prepare(thread: ThreadRef, stack: &Range<usize>) {
 
 /// Where threads start.
 extern "C" fn enter() -> ! {
-    scheduler::finish();
+    schedule::finish();
     let this = thread::current();
     if this.class == Class::Idle {
         super::idle::run();
@@ -155,7 +154,7 @@ extern "C" fn enter() -> ! {
     if let Some(start) = start {
         start();
     }
-    scheduler::end();
+    schedule::end();
 }
 
 /// A thread, for those who wake it.
@@ -167,7 +166,7 @@ impl Handle {
     pub fn unpark(&self) {
         // Release: what was done before is seen by the thread when it takes the token.
         self.0.token.store(true, Ordering::Release);
-        scheduler::wake(ThreadRef::of(&self.0));
+        schedule::wake(ThreadRef::of(&self.0));
     }
 
     /// The thread's name.
@@ -200,7 +199,7 @@ pub fn park() {
     super::assert_may_block("park");
     let this = thread::current();
     while !this.token.swap(false, Ordering::Acquire) {
-        scheduler::block();
+        schedule::block();
     }
 }
 

@@ -4,7 +4,8 @@ use alloc::vec::Vec;
 use core::ptr::NonNull;
 use kernel::{
     arch::{layout, paging},
-    memory::{self, Experiment},
+    memory,
+    services::Experiment,
 };
 use vmalloc::{AllocError, BLOCK_PAGES, BLOCK_SIZE, PAGE_SIZE, Policy, Request};
 use x86_64::structures::paging::PageTableFlags as Flags;

@@ -3,8 +3,8 @@
 use alloc::vec::Vec;
 use core::ptr::NonNull;
 use kernel::{
-    arch::paging,
-    memory::{self, direct_map, frames},
+    arch::paging::{self, direct_map},
+    memory::{self, frames},
 };
 use vmalloc::{BLOCK_SIZE, Frame, FreeError, PAGE_SIZE, Protection, Request, VBox, VVec};
 use x86_64::structures::paging::PageTableFlags as Flags;

@@ -9,14 +9,13 @@ use core::{
 use kernel::{
     arch::{
         apic,
-        controls::Controls,
-        cpu,
+        cpu::{self, controls::Controls},
         cpu_set::CpuSet,
         interrupts::{self, Vector},
-        ioapic,
-        smp::{self, StartError},
         tsc,
     },
+    bringup::smp::{self, StartError},
+    drivers::ioapic,
     lock_class, memory,
     sync::IrqLock,
     threads,

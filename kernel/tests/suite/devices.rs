@@ -2,8 +2,8 @@
 
 use core::iter;
 use kernel::{
-    arch::cpu,
-    memory::{self, direct_map, frames},
+    arch::{cpu, paging::direct_map},
+    memory::{self, frames},
 };
 use vmalloc::{AllocError, BLOCK_PAGES, Cache, Frame, PAGE_SIZE, Protection};
 

@@ -3,8 +3,9 @@
 use alloc::{collections::BTreeSet, vec::Vec};
 use core::alloc::Layout;
 use kernel::{
-    arch::cpu,
-    memory::{self, Hoard, direct_map, frames, percpu::PerCpuMemory, reclaim},
+    arch::{cpu, paging::direct_map},
+    memory::{self, Hoard, frames, percpu::PerCpuMemory},
+    services::reclaim,
     threads::Builder,
 };
 use vmalloc::{AllocError, BLOCK_PAGES, BLOCK_SIZE, Frame, PAGE_SIZE, Platform, Request};

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 use core::{num::NonZeroU16, ops::Range};
-use kernel::arch::invlpgb::{self, EVERYTHING};
+use kernel::arch::tlb::invlpgb::{self, EVERYTHING};
 use vmalloc::PAGE_SIZE;
 
 const START: usize = 0xffff_c900_0020_0000;

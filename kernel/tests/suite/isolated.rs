@@ -10,7 +10,7 @@ use core::{
 };
 use kernel::{
     arch::{cpu, tlb},
-    memory::Experiment,
+    services::Experiment,
     threads::{self, Builder},
 };
 use vmalloc::{PAGE_SIZE, Policy};

@@ -9,9 +9,11 @@ use core::{
 use kernel::{
     arch::{
         cpu::{self, Pin},
-        layout, paging, tlb, tsc,
+        layout,
+        paging::{self, direct_map},
+        tlb, tsc,
     },
-    memory::{self, direct_map, frames},
+    memory::{self, frames},
     threads::{self, Builder, Class},
 };
 use vmalloc::{BLOCK_PAGES, BLOCK_SIZE, PAGE_SIZE, Protection, Request};

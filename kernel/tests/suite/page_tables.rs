@@ -2,12 +2,9 @@
 //! look, so none is followed that was given back.
 
 use core::{array, iter};
-use kernel::{
-    arch::{
-        paging::{self, Mapping},
-        tlb,
-    },
-    memory::direct_map,
+use kernel::arch::{
+    paging::{self, Mapping, direct_map},
+    tlb,
 };
 use vmalloc::{Frame, PAGE_SHIFT};
 use x86_64::{

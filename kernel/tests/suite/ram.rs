@@ -7,9 +7,10 @@ use core::{
 };
 use fastrand::Rng;
 use kernel::{
-    arch::cpu,
+    arch::{cpu, paging::direct_map},
     history,
-    memory::{self, Experiment, direct_map, frames},
+    memory::{self, frames},
+    services::Experiment,
     threads::{Builder, JoinHandle},
 };
 use vmalloc::{BLOCK_PAGES, Frame, FreeError, PAGE_SIZE, Policy, Protection, Vmalloc};

@@ -7,10 +7,11 @@ use core::{
 };
 use kernel::{
     arch::{
-        cpu::{self, Pin},
-        interrupt_flag, interrupts, tsc,
+        cpu::{self, Pin, interrupt_flag},
+        interrupts, tsc,
     },
-    memory::{self, frames, rcu},
+    memory::{self, frames},
+    services::rcu,
     threads::{self, Builder, JoinHandle},
 };
 use vmalloc::{CpuPin, Frame, PAGE_SIZE};

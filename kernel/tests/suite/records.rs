@@ -7,7 +7,8 @@ use core::{
 };
 use kernel::{
     arch::cpu,
-    memory::{Experiment, frames},
+    memory::frames,
+    services::Experiment,
     threads::{Builder, JoinHandle},
 };
 use vmalloc::{BLOCK_SIZE, PAGE_SIZE, Policy, Request};

@@ -1,7 +1,10 @@
 //! What is wrong is refused with an error that tells what was found, and changes nothing.
 
 use core::ptr::NonNull;
-use kernel::{arch::layout, memory};
+use kernel::{
+    arch::{layout, paging::direct_map},
+    memory,
+};
 use vmalloc::{AllocError, FreeError, PAGE_SIZE, Request};
 
 fn free_at(address: usize) -> Result<(), FreeError> {
@@ -59,7 +62,7 @@ fn an_address_inside_an_area_is_refused_and_its_owner_named() {
 #[test_case]
 fn addresses_of_others_are_refused() {
     let local = 0_u64;
-    let direct = memory::direct_map::pointer(vmalloc::Frame::new(300)).as_ptr() as usize;
+    let direct = direct_map::pointer(vmalloc::Frame::new(300)).as_ptr() as usize;
     for address in [core::ptr::from_ref(&local) as usize & !0xfff, direct, 0x1000, layout::VMALLOC.end] {
         assert!(free_at(address).is_err(), "{address:#x}");
     }

@@ -12,9 +12,11 @@ use kernel::{
     arch::{
         apic, cpu,
         interrupts::{self, Vector},
-        paging, tlb, tsc,
+        paging::{self, direct_map},
+        tlb, tsc,
     },
-    memory::{self, Experiment, Machine, direct_map, frames},
+    memory::{self, Machine, frames},
+    services::Experiment,
     threads::{self, Builder, JoinHandle},
 };
 use vmalloc::{AllocError, BLOCK_SIZE, Cache, Frame, PAGE_SIZE, Policy, Protection, Request, Vmalloc};

@@ -1,6 +1,6 @@
 //! How the machine is switched off, as its firmware writes it down.
 
-use kernel::arch::soft_off::sleep_types;
+use kernel::drivers::soft_off::sleep_types;
 
 /// Seen failing: with a length of one byte always, and with names of anything taken for it.
 #[test_case]

@@ -1,8 +1,8 @@
 //! Staying on a CPU: preemption is off while a [`Pin`] lives.
 
+use super::sections::{self, Kind};
 use super::{Cpu, current, in_interrupt, this};
 use crate::{
-    arch::sections::{self, Kind},
     assert_stays, lock_class,
     sync::{Class, order, waits},
     threads,

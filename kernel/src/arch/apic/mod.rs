@@ -1,0 +1,287 @@
+//! The local APIC of each CPU: its timer, and interrupts to other CPUs.
+//!
+//! By its x2APIC registers where the CPU has them, else by the page of registers that all CPUs see
+//! at the same address, each its own. Source: Intel SDM 3A, chapter 12.
+
+use super::{
+    cpu::{self, interrupt_flag},
+    interrupts::Vector,
+    tsc,
+};
+use crate::{memory, sync::Once};
+use calibration::Fault;
+use core::fmt;
+use vmalloc::{AllocError, Cache, PAGE_SIZE};
+use x86_64::{instructions::port::Port, registers::model_specific::Msr};
+
+/// A register: its offset in the page; divided by 16, its number among the x2APIC's MSRs.
+#[derive(Clone, Copy)]
+#[repr(u16)]
+enum Register {
+    Id = 0x20,
+    Version = 0x30,
+    TaskPriority = 0x80,
+    EndOfInterrupt = 0xb0,
+    Spurious = 0xf0,
+    LocalCorrectedError = 0x2f0,
+    /// Low half; the x2APIC has both in this one.
+    Command = 0x300,
+    CommandHigh = 0x310,
+    LocalTimer = 0x320,
+    LocalThermal = 0x330,
+    LocalPerformance = 0x340,
+    LocalPin0 = 0x350,
+    LocalPin1 = 0x360,
+    LocalError = 0x370,
+    TimerInitial = 0x380,
+    TimerCurrent = 0x390,
+    TimerDivide = 0x3e0,
+}
+
+/// How the registers are reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// By MSRs.
+    X2apic,
+    /// In memory.
+    Xapic {
+        /// Address of the registers' page.
+        page: usize,
+    },
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::X2apic => "x2APIC",
+            Self::Xapic { .. } => "xAPIC",
+        })
+    }
+}
+
+static MODE: Once<Mode> = Once::new();
+/// Counts of the timer in a cycle of the time stamp counter, in parts of 2^32.
+static TIMER_SCALE: Once<u64> = Once::new();
+
+/// Counts a second of the timer, at least: its clock is that of a bus or a crystal.
+const SLOWEST_TIMER: u64 = 1_000_000;
+
+const APIC_BASE: u32 = 0x1b;
+const BASE_X2APIC: u64 = 1 << 10;
+const BASE_ENABLED: u64 = 1 << 11;
+const BASE_ADDRESS: u64 = 0x000f_ffff_ffff_f000;
+const FIRST_MSR: u32 = 0x800;
+
+const SPURIOUS_ENABLED: u32 = 1 << 8;
+const LOCAL_MASKED: u32 = 1 << 16;
+/// The timer counts each of its clock's ticks.
+const DIVIDE_BY_1: u32 = 0b1011;
+
+const DELIVER_FIXED: u32 = 0 << 8;
+const DELIVER_NMI: u32 = 4 << 8;
+const DELIVER_INIT: u32 = 5 << 8;
+const DELIVER_START: u32 = 6 << 8;
+const LEVEL_ASSERT: u32 = 1 << 14;
+const TO_ALL_OTHERS: u32 = 3 << 18;
+const DELIVERY_PENDING: u32 = 1 << 12;
+/// Looks at a command under way: some milliseconds, a thousand times what one takes.
+const DELIVERY_LOOKS: usize = 1 << 16;
+
+/// Prepares the boot CPU's APIC, and masks the two 8259 interrupt controllers.
+///
+/// # Errors
+/// The registers could not be mapped.
+pub(crate) fn init() -> Result<(), AllocError> {
+    let features = raw_cpuid::CpuId::new().get_feature_info();
+    let mode = match features.is_some_and(|features| features.has_x2apic()) {
+        true => Mode::X2apic,
+        false => {
+            // SAFETY: every x86-64 CPU has the register; reading it changes nothing.
+            let base = unsafe { Msr::new(APIC_BASE).read() } & BASE_ADDRESS;
+            let page = memory::vmalloc().ioremap(base, PAGE_SIZE, Cache::Uncached)?;
+            Mode::Xapic { page: page.as_ptr() as usize }
+        }
+    };
+    MODE.call_once(|| mode);
+    for port in [0x21, 0xa1] {
+        // SAFETY: the mask registers of the two controllers, which nothing here uses.
+        unsafe { Port::<u8>::new(port).write(0xff) };
+    }
+    init_cpu();
+    Ok(())
+}
+
+/// Measures the timer, for [`set_timer`]; after the time stamp counter was measured. Called once, by the
+/// boot CPU.
+///
+/// # Errors
+/// The timer does not count, or too slowly to tell ticks by.
+pub(crate) fn calibrate() -> Result<(), Fault> {
+    write(Register::TimerInitial, u32::MAX);
+    let measured =
+        calibration::measure(&mut tsc::Counter, &mut || u64::from(u32::MAX - read(Register::TimerCurrent)));
+    write(Register::TimerInitial, 0);
+    let hertz = measured?;
+    if hertz < SLOWEST_TIMER {
+        return Err(Fault::StandsStill);
+    }
+    TIMER_SCALE.call_once(|| ((u128::from(hertz) << 32) / u128::from(tsc::kilohertz() * 1000)) as u64);
+    Ok(())
+}
+
+/// Prepares the APIC of the CPU this runs on: every source of its own masked, interrupts from other
+/// CPUs let through.
+pub(crate) fn init_cpu() {
+    let mut base = Msr::new(APIC_BASE);
+    // SAFETY: enabled first, then switched to x2APIC: the only order allowed (section 12.12.5).
+    unsafe {
+        let enabled = base.read() | BASE_ENABLED;
+        base.write(enabled);
+        if mode() == Mode::X2apic {
+            base.write(enabled | BASE_X2APIC);
+        }
+    }
+    let last = read(Register::Version) >> 16 & 0xff;
+    let sources = [
+        (Register::LocalTimer, 0),
+        (Register::LocalPin0, 1),
+        (Register::LocalPin1, 2),
+        (Register::LocalError, 3),
+        (Register::LocalPerformance, 4),
+        (Register::LocalThermal, 5),
+        (Register::LocalCorrectedError, 6),
+    ];
+    write(Register::Spurious, SPURIOUS_ENABLED | Vector::Spurious as u32);
+    for (source, _) in sources.into_iter().filter(|&(_, number)| number <= last) {
+        write(source, LOCAL_MASKED);
+    }
+    write(Register::TaskPriority, 0);
+    write(Register::TimerDivide, DIVIDE_BY_1);
+    write(Register::TimerInitial, 0);
+}
+
+/// How the registers are reached, on all CPUs.
+///
+/// # Panics
+/// Before [`init`].
+#[inline]
+pub fn mode() -> Mode {
+    match MODE.get() {
+        Some(mode) => *mode,
+        None => panic!("the local APIC is used before the boot sequence set it up"),
+    }
+}
+
+/// The APIC id of the CPU this runs on.
+pub fn id() -> u32 {
+    match mode() {
+        Mode::X2apic => read(Register::Id),
+        Mode::Xapic { .. } => read(Register::Id) >> 24,
+    }
+}
+
+/// The largest APIC id of a CPU that interrupts can be sent to.
+pub fn largest_id() -> u32 {
+    match mode() {
+        Mode::X2apic => u32::MAX - 1,
+        Mode::Xapic { .. } => 0xfe,
+    }
+}
+
+/// Ends the interrupt being handled, so that the next can come.
+#[inline]
+pub(in crate::arch) fn end_of_interrupt() {
+    write(Register::EndOfInterrupt, 0);
+}
+
+/// Interrupts a CPU that is online. Stores made before are seen by its handler.
+pub fn send(cpu: usize, vector: Vector) {
+    command(cpu::apic_id(cpu), DELIVER_FIXED | LEVEL_ASSERT | vector as u32);
+}
+
+/// Interrupts a CPU that is online, even if it has interrupts off.
+pub(crate) fn send_nmi(cpu: usize) {
+    command(cpu::apic_id(cpu), DELIVER_NMI | LEVEL_ASSERT);
+}
+
+/// Resets all other CPUs, whoever they are; each then waits for [`send_start`].
+///
+/// # Safety
+/// None of them runs the kernel: all they may do is to spin in a loop of the firmware's.
+pub(crate) unsafe fn send_init_to_others() {
+    command(0, DELIVER_INIT | LEVEL_ASSERT | TO_ALL_OTHERS);
+}
+
+/// Makes a CPU that was reset start, in real mode, at the start of the page of this number.
+pub(crate) fn send_start(apic_id: u32, page: u8) {
+    command(apic_id, DELIVER_START | LEVEL_ASSERT | u32::from(page));
+}
+
+/// Lets the timer of the CPU this runs on interrupt it, once each time it is set.
+pub(crate) fn start_timer() {
+    write(Register::LocalTimer, Vector::Timer as u32);
+}
+
+/// Interrupts the CPU this runs on, by [`Vector::Timer`], about when the time stamp counter gets to
+/// `deadline`: at once if it has, a little early or late as the two clocks differ. What the timer was set
+/// to before is forgotten.
+///
+/// # Panics
+/// Before [`calibrate`].
+pub(crate) fn set_timer(deadline: u64) {
+    let Some(&scale) = TIMER_SCALE.get() else { panic!("the timer is used before it was measured") };
+    let cycles = deadline.saturating_sub(tsc::now());
+    let counts = (u128::from(cycles) * u128::from(scale)) >> 32;
+    // A count of zero would stop it.
+    write(Register::TimerInitial, counts.min(u128::from(u32::MAX - 1)) as u32 + 1);
+}
+
+fn command(apic_id: u32, what: u32) {
+    match mode() {
+        Mode::X2apic => {
+            // SAFETY: writing interrupts another CPU as the caller wants. The fences make it later
+            // than every store before, which the MSR alone is not (section 12.12.3).
+            unsafe {
+                core::arch::x86_64::_mm_mfence();
+                core::arch::x86_64::_mm_lfence();
+                msr(Register::Command).write(u64::from(apic_id) << 32 | u64::from(what));
+            }
+        }
+        // A handler between the halves could send something else.
+        Mode::Xapic { .. } => interrupt_flag::without_interrupts(|| {
+            let is_pending = |_| read(Register::Command) & DELIVERY_PENDING != 0;
+            // Else the last one was lost, which whoever waits for its effect finds out.
+            let _delivered = !(0..DELIVERY_LOOKS).all(is_pending);
+            write(Register::CommandHigh, apic_id << 24);
+            write(Register::Command, what);
+        }),
+    }
+}
+
+fn msr(register: Register) -> Msr {
+    Msr::new(FIRST_MSR + (register as u32 >> 4))
+}
+
+#[inline]
+fn read(register: Register) -> u32 {
+    match mode() {
+        // SAFETY: the register exists, and reading it changes nothing.
+        Mode::X2apic => unsafe { msr(register).read() as u32 },
+        // SAFETY: as above; the page is mapped for ever.
+        Mode::Xapic { page } => unsafe { address(page, register).read_volatile() },
+    }
+}
+
+#[inline]
+fn write(register: Register, value: u32) {
+    match mode() {
+        // SAFETY: the register exists; what can be written here touches no memory.
+        Mode::X2apic => unsafe { msr(register).write(value.into()) },
+        // SAFETY: as above; the page is mapped for ever.
+        Mode::Xapic { page } => unsafe { address(page, register).write_volatile(value) },
+    }
+}
+
+fn address(page: usize, register: Register) -> *mut u32 {
+    (page + register as usize) as *mut u32
+}
