@@ -14,6 +14,7 @@ extern crate alloc;
 
 pub mod arch;
 pub mod bringup;
+pub mod command;
 pub mod console;
 pub mod drivers;
 pub mod history;

@@ -114,7 +114,7 @@ impl Graph {
         }
     }
 
-    /// Notes that the CPU whose locks are `held` takes one of `class` at `place`; best called before it
+    /// Notes that the context whose locks are `held` takes one of `class` at `place`; best called before it
     /// waits for the lock. Gives each thing found wrong to `report`, once for each pair of classes.
     pub fn take(
         &self,
@@ -125,7 +125,7 @@ impl Graph {
         mut report: impl FnMut(Report),
     ) {
         if let Some(number) = self.number(class) {
-            for other in held.in_context() {
+            for other in held.iter() {
                 let Some(before) = self.number(other.class) else { continue };
                 if let Some(found) = self.add(before, number, other.place, place) {
                     report(found);

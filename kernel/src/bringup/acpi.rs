@@ -5,10 +5,10 @@
 //! section 3.2.4.
 
 use crate::{
-    arch::cpu,
+    arch::{cpu, paging::direct_map},
     drivers::soft_off::{SoftOff, sleep_types},
+    memory, println,
 };
-use crate::{arch::paging::direct_map, memory, println};
 use acpi::{
     AcpiError, AcpiHandler, AcpiTable, AcpiTables, PhysicalMapping,
     address::{AddressSpace, GenericAddress},

@@ -3,16 +3,29 @@
 //! Each may be missing, or be there and stand still; [`calibration`] finds out, and decides.
 
 use super::acpi::Platform;
-use crate::memory;
-use calibration::{Clock, Fault, Finding, measure};
+use crate::{arch::tsc, memory, println};
+use calibration::{Clock, Fault, Finding, Refusal, measure};
 use core::{iter::once_with, ptr::NonNull};
 use raw_cpuid::CpuId;
 use vmalloc::Cache;
 use x86_64::instructions::port::{Port, PortReadOnly};
 
+/// Finds out how fast the time stamp counter runs. Called once, by the boot CPU.
+///
+/// # Errors
+/// The machine has no clock to measure it by, or clocks that disagree.
+pub(super) fn calibrate(platform: &Platform) -> Result<(), Refusal> {
+    let decision = calibration::decide(findings(platform, tsc::now))?;
+    if decision.confirmed_by.is_none() {
+        println!("time is measured by one clock alone, with nothing to confirm it: {}", decision.source);
+    }
+    tsc::set_frequency(decision.hertz);
+    Ok(())
+}
+
 /// What each source says of `counter`'s frequency, the most exact first. A clock is measured when its turn
 /// comes.
-pub(crate) fn findings(platform: &Platform, counter: fn() -> u64) -> impl Iterator<Item = Finding> {
+fn findings(platform: &Platform, counter: fn() -> u64) -> impl Iterator<Item = Finding> {
     once_with(|| said("CPUID 0x15", exact_of_cpu()))
         .chain(once_with(|| said("the hypervisor", of_hypervisor())))
         .chain(once_with(move || measured("HPET", platform.hpet.and_then(Hpet::new), counter)))
@@ -31,7 +44,7 @@ fn measured(source: &'static str, clock: Option<impl Clock>, mut counter: fn() -
 }
 
 /// Whether the time stamp counter runs at one speed whatever the CPU does (Intel SDM 3B, section 19.17.1).
-pub fn counter_is_invariant() -> bool {
+pub(super) fn counter_is_invariant() -> bool {
     let features = CpuId::new().get_advanced_power_mgmt_info();
     features.is_some_and(|features| features.has_invariant_tsc())
 }

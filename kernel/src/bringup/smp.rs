@@ -1,21 +1,20 @@
-//! Starting the other CPUs, and stopping them when the kernel panics.
+//! Starting the other CPUs.
 //!
 //! A CPU that gets a startup interrupt begins in real mode below 1 MiB (Intel SDM 3A, section 9.4).
 //! Its first steps are in [`trampoline`](super::trampoline); what it needs then was allocated by the
 //! CPU that starts it, so that it cannot fail.
 
-use super::{trampoline::Trampoline, tsc_sync::Exchange};
+use super::{exception_stacks::ExceptionStacks, trampoline::Trampoline, tsc_sync::Exchange};
 use crate::{
     arch::{
         apic,
         cpu::{self, controls::Controls},
-        interrupts::{idt, segments::Segments},
+        interrupts::idt,
         tlb, tsc,
     },
-    memory::stack::Stack,
-};
-use crate::{
-    lock_class, println,
+    lock_class,
+    memory::Stack,
+    println,
     sync::{Once, SpinLock},
     threads,
 };
@@ -25,7 +24,7 @@ use core::{
     ptr::null_mut,
     sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering},
 };
-use vmalloc::{AllocError, CpuSet, Frame, MAX_CPUS};
+use vmalloc::{AllocError, Frame, MAX_CPUS};
 
 /// Bytes of the stack that a CPU starts and idles on.
 const IDLE_STACK: usize = 64 << 10;
@@ -70,7 +69,7 @@ impl core::error::Error for StartError {}
 /// What a starting CPU is given.
 struct Start {
     number: usize,
-    segments: Segments,
+    exceptions: ExceptionStacks,
     stack: Stack,
     arrived: AtomicBool,
     clocks: Exchange,
@@ -142,7 +141,7 @@ pub unsafe fn start(apic_id: u32, limit: u64) -> Result<usize, StartError> {
     // Nothing is allocated under the trampoline's lock, nor given back.
     let start = Box::new(Start {
         number: 0,
-        segments: Segments::new().map_err(StartError::OutOfMemory)?,
+        exceptions: ExceptionStacks::new().map_err(StartError::OutOfMemory)?,
         stack: Stack::new(IDLE_STACK).map_err(StartError::OutOfMemory)?,
         arrived: AtomicBool::new(false),
         clocks: Exchange::new(),
@@ -203,7 +202,7 @@ extern "C" fn enter() -> ! {
         cpu::init(start.number);
     }
     cpu::set_stack(&start.stack.range());
-    start.segments.load();
+    start.exceptions.load();
     idt::load();
     apic::init_cpu();
     start.arrived.store(true, Ordering::Release);
@@ -213,44 +212,4 @@ extern "C" fn enter() -> ! {
     }
     tlb::init_cpu();
     threads::run_cpu();
-}
-
-/// No CPU's number.
-const NOBODY: usize = usize::MAX;
-/// The CPU that ends the run.
-static ENDING: AtomicUsize = AtomicUsize::new(NOBODY);
-/// CPUs that stopped for it, a bit each: one may be told twice.
-static STOPPED: AtomicU64 = AtomicU64::new(0);
-static STOPPING: AtomicBool = AtomicBool::new(false);
-/// Microseconds that the others are given to stop.
-const STOP_LIMIT: u64 = 100_000;
-
-/// Makes this CPU the one that ends the run, by a panic or otherwise. If another is that already, stops this one: of two,
-/// neither would come to its last word. Called with interrupts off.
-pub(crate) fn be_the_last() {
-    let this = cpu::current();
-    match ENDING.compare_exchange(NOBODY, this, Ordering::Relaxed, Ordering::Relaxed) {
-        Err(first) if first != this => stop_this(),
-        _ => {}
-    }
-}
-
-/// Stops all other CPUs for good, by NMIs, and waits until they have, but not for long. Called by the CPU that is
-/// [the last](be_the_last).
-pub(crate) fn stop_others() {
-    STOPPING.store(true, Ordering::Release);
-    let others = cpu::online().without(CpuSet::from_bits(1 << cpu::current()));
-    others.iter().for_each(apic::send_nmi);
-    tsc::spin_until(STOP_LIMIT, || others.bits() & !STOPPED.load(Ordering::Acquire) == 0);
-}
-
-/// Whether a CPU stops all others.
-pub(crate) fn is_stopping() -> bool {
-    STOPPING.load(Ordering::Acquire)
-}
-
-/// Stops this CPU for good, for one that calls [`stop_others`].
-pub(crate) fn stop_this() -> ! {
-    STOPPED.fetch_or(1 << cpu::current(), Ordering::Release);
-    cpu::halt();
 }

@@ -1,7 +1,6 @@
 //! Tunables: listed, read and set while the kernel runs, or set at boot as kernel parameters.
 
-use super::CommandError;
-use crate::{arch::cpu::sections, memory, println, services::purger};
+use crate::{arch::cpu::sections, command::CommandError, memory, println, services::purger};
 use alloc::format;
 use core::{
     ops::RangeInclusive,

@@ -1,16 +1,15 @@
 //! The IO-APICs, which lead devices' interrupts to CPUs. The kernel wants none: what the firmware left open
 //! is masked, but for lines that lead to the firmware itself. Source: Intel 82093AA data sheet, section 3.
 
-use crate::{lock_class, memory, sync::SpinLock};
+use crate::{lock_class, sync::SpinLock};
 use alloc::vec::Vec;
 use core::ptr::NonNull;
-use vmalloc::{AllocError, Cache};
 
 /// Those that were found. Registers are selected, then read or written.
 static IO_APICS: SpinLock<Vec<IoApic>> = SpinLock::new(lock_class!("IO-APICs"), Vec::new());
 
 /// Bytes of the registers.
-const BYTES: usize = 0x20;
+pub(crate) const BYTES: usize = 0x20;
 const SELECT: usize = 0x00;
 const WINDOW: usize = 0x10;
 const VERSION: u32 = 0x01;
@@ -67,17 +66,13 @@ impl IoApic {
     }
 }
 
-/// Masks every line to CPUs of the IO-APICs whose registers are at these physical addresses. Called once, at boot.
+/// Masks every line to CPUs of the IO-APICs whose registers are seen at these addresses. Called once, at boot.
 ///
-/// # Errors
-/// The registers could not be mapped.
-pub(crate) fn init(addresses: &[u64]) -> Result<(), AllocError> {
-    let map = |&address| memory::vmalloc().ioremap(address, BYTES, Cache::Uncached);
-    let registers = addresses.iter().map(map).map(|registers| Ok(IoApic { registers: registers? }));
-    let mapped = registers.collect::<Result<_, AllocError>>()?;
-    *IO_APICS.lock() = mapped;
+/// # Safety
+/// At each address [`BYTES`] bytes of such registers are mapped, uncached, for ever.
+pub(crate) unsafe fn init(registers: Vec<NonNull<u8>>) {
+    *IO_APICS.lock() = registers.into_iter().map(|registers| IoApic { registers }).collect();
     mask_all();
-    Ok(())
 }
 
 /// Masks every line of every IO-APIC that can interrupt a CPU.

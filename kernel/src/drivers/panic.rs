@@ -1,7 +1,10 @@
 //! The end of a kernel whose invariants are broken: a report, and a failing exit.
 
 use super::{power, serial};
-use crate::{arch::cpu, bringup::smp, println};
+use crate::{
+    arch::{cpu, interrupts::stop},
+    println,
+};
 use core::{
     panic::PanicInfo,
     sync::atomic::{AtomicBool, Ordering},
@@ -12,12 +15,12 @@ use protocol::{Exit, Record};
 fn panic(info: &PanicInfo<'_>) -> ! {
     static PANICKED: AtomicBool = AtomicBool::new(false);
     x86_64::instructions::interrupts::disable();
-    smp::be_the_last();
+    stop::be_the_last();
     if PANICKED.swap(true, Ordering::Relaxed) {
         // The report itself panicked: what it printed so far must do.
         power::exit(Exit::Panic);
     }
-    smp::stop_others();
+    stop::stop_others();
     let this = cpu::current();
     // SAFETY: interrupts are off, and the other CPUs have stopped.
     unsafe { serial::force_unlock() };

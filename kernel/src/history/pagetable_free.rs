@@ -1,10 +1,10 @@
 //! Freeing the page tables of a large range that is no longer mapped: the thread of 2007, in which a list of
 //! all tables held up the machine, or found no memory for itself.
 
-use super::{failed, metered};
+use super::common::{failed, metered};
 use crate::{
     arch::{cpu, tlb, tsc},
-    console::CommandError,
+    command::CommandError,
     memory::Hoard,
     println,
     services::Experiment,

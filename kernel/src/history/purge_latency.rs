@@ -2,12 +2,12 @@
 //! holds up the CPU; one that always lets others go first never gets to its end while they free, and what
 //! waits grows until memory is out.
 
-use super::{failed, metered};
+use super::common::{failed, metered};
 use crate::{
     arch::{cpu, tsc},
-    console::CommandError,
+    command::CommandError,
     println,
-    services::{Experiment, purger::Purger},
+    services::{Experiment, purger::PurgeThread},
     threads::{Builder, JoinHandle},
 };
 use alloc::{format, string::String, sync::Arc, vec::Vec};
@@ -26,7 +26,7 @@ const RUN_AWAY: i64 = 60;
 /// Pages of an area, at most.
 const LARGEST: usize = 64;
 
-static PURGER: Purger = Purger::new();
+static PURGER: PurgeThread = PurgeThread::new();
 
 struct Run {
     instance: Experiment,

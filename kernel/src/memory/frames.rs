@@ -13,9 +13,11 @@
 //!
 //! Locks: a magazine's, of any CPU, one at a time; then the buddy's; the last of the kernel's order.
 
-use crate::arch::paging::direct_map;
 use crate::{
-    arch::cpu::{self, Pin},
+    arch::{
+        cpu::{self, Pin},
+        paging::direct_map,
+    },
     lock_class,
     sync::{Once, SpinLock},
 };
@@ -25,7 +27,7 @@ use core::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 use frames::{Buddy, Magazine};
-use vmalloc::{BLOCK_PAGES, CpuPin, Frame, MAX_CPUS, PAGE_SHIFT, PAGE_SIZE};
+use vmalloc::{BLOCK_PAGES, Frame, MAX_CPUS, PAGE_SHIFT, PAGE_SIZE};
 
 /// Frames that a CPU keeps at most.
 const MAGAZINE: usize = 512;

@@ -1,31 +1,36 @@
 //! The machine as the vmalloc library sees it, and the kernel's instance.
 
-use super::frames;
-use crate::arch::paging::direct_map;
+use super::{frames, hooks};
 use crate::{
     arch::{
         cpu::{self, Pin},
         layout,
+        paging::direct_map,
         tlb::{self, Cpus},
     },
-    services::purger::{self, Purger},
     sync::Once,
-    threads, trace,
+    trace,
 };
-use core::ptr::NonNull;
+use core::{fmt, ptr::NonNull};
 use vmalloc::{CpuSet, Event, Flusher, Frame, NewError, Platform, Scope, Shootdown, Vmalloc};
+
+/// Who purges an instance in the background, so that nobody's allocation waits for it.
+pub trait Purger: Sync {
+    /// Has a purge begin soon, in any context; `false` if nobody will make one.
+    fn wake(&self) -> bool;
+}
 
 /// This machine: its frames, its page tables, its CPUs.
 #[derive(Clone, Copy)]
 pub struct Machine {
     root: Frame,
-    /// The thread that purges the instance, if one does.
-    purger: Option<&'static Purger>,
+    /// Who purges the instance in the background, if anybody does.
+    purger: Option<&'static dyn Purger>,
 }
 
 impl Machine {
     /// The machine under page tables that other instances use too.
-    pub(crate) fn new(root: Frame, purger: Option<&'static Purger>) -> Self {
+    pub(crate) fn new(root: Frame, purger: Option<&'static dyn Purger>) -> Self {
         Self { root, purger }
     }
 }
@@ -109,19 +114,11 @@ unsafe impl Platform for Machine {
     }
 
     fn pause(&self) -> bool {
-        let may = threads::may_block();
-        if may {
-            threads::sleep(PAUSE);
-        }
-        may
+        hooks::PAUSE.get()(PAUSE)
     }
 
     fn synchronize(&self) -> bool {
-        let may = threads::may_block();
-        if may {
-            threads::grace::synchronize();
-        }
-        may
+        hooks::SYNCHRONIZE.get()()
     }
 
     #[inline]
@@ -176,14 +173,17 @@ const PAUSE: u64 = 200;
 
 static VMALLOC: Once<Vmalloc<Machine>> = Once::new();
 
-/// Makes the kernel's instance, in page tables that may not be in use yet. For the boot sequence.
+/// Makes the kernel's instance, in page tables that may not be in use yet. For the boot sequence; `purger` need not serve
+/// yet.
 ///
 /// # Errors
 /// [`NewError::OutOfFrames`].
-pub(crate) fn init_vmalloc(root: Frame) -> Result<&'static Vmalloc<Machine>, NewError> {
+pub(crate) fn init_vmalloc(
+    root: Frame,
+    purger: &'static dyn Purger,
+) -> Result<&'static Vmalloc<Machine>, NewError> {
     // SAFETY: the address map gives the range to this instance; called once, by the boot sequence.
-    VMALLOC
-        .try_call_once(|| unsafe { Vmalloc::new(Machine::new(root, Some(&purger::KERNEL)), layout::VMALLOC) })
+    VMALLOC.try_call_once(|| unsafe { Vmalloc::new(Machine::new(root, Some(purger)), layout::VMALLOC) })
 }
 
 /// The kernel's instance.
@@ -198,4 +198,15 @@ pub fn vmalloc() -> &'static Vmalloc<Machine> {
 /// The kernel's instance, if the boot sequence has made it.
 pub fn try_vmalloc() -> Option<&'static Vmalloc<Machine>> {
     VMALLOC.get()
+}
+
+/// Writes which area an address lies in, or is the guard page of, as a continuation of a line; nothing if there is none.
+/// For reports of faults.
+pub(crate) fn describe_address(address: usize, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match try_vmalloc().and_then(|vmalloc| vmalloc.find_area(address)) {
+        Some(area) if address < area.start => write!(f, "; it is in the guard page below {area}"),
+        Some(area) if address >= area.mapped_end() => write!(f, "; it is in the guard page of {area}"),
+        Some(area) => write!(f, "; it is in {area}"),
+        None => Ok(()),
+    }
 }

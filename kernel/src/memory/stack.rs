@@ -1,6 +1,6 @@
 //! Stacks from vmalloc: each has a guard page of its own below, where nothing is ever mapped.
 
-use crate::memory;
+use super::machine::vmalloc;
 use core::{ops::Range, ptr::NonNull};
 use vmalloc::{AllocError, Request};
 
@@ -21,7 +21,7 @@ impl Stack {
     /// See [`AllocError`].
     #[track_caller]
     pub fn new(bytes: usize) -> Result<Self, AllocError> {
-        Ok(Self { bottom: memory::vmalloc().allocate(Self::request(bytes))?, bytes })
+        Ok(Self { bottom: vmalloc().allocate(Self::request(bytes))?, bytes })
     }
 
     /// What an area is asked to be that is used as a stack.
@@ -40,7 +40,7 @@ impl Stack {
 impl Drop for Stack {
     fn drop(&mut self) {
         // SAFETY: allocated by `new`, known to nobody else, and no CPU runs on what is dropped.
-        let freed = unsafe { memory::vmalloc().vfree(self.bottom) };
+        let freed = unsafe { vmalloc().vfree(self.bottom) };
         if let Err(error) = freed {
             panic!("a stack could not be given back: {error}");
         }

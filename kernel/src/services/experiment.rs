@@ -1,8 +1,10 @@
 //! Small instances of vmalloc beside the kernel's own, for experiments and tests.
 
-use super::{purger::Purger, reclaim::KernelKeeps};
-use crate::arch::layout;
-use crate::memory::{Machine, vmalloc};
+use super::reclaim::KernelKeeps;
+use crate::{
+    arch::layout,
+    memory::{Machine, Purger, vmalloc},
+};
 use alloc::boxed::Box;
 use core::{
     ops::Deref,
@@ -51,7 +53,7 @@ impl Experiment {
     pub fn with_purger(
         blocks: usize,
         policy: Policy,
-        purger: Option<&'static Purger>,
+        purger: Option<&'static dyn Purger>,
     ) -> Result<Self, NewError> {
         let place = Place::take();
         let start = layout::EXPERIMENTS.start + place.0 as usize * PLACE_SIZE;

@@ -1,13 +1,13 @@
 //! Threads that purge, so that nobody's allocation waits for it.
 
 use crate::{
-    memory,
+    memory::{self, Purger},
     threads::{self, SpawnError, WaitQueue},
 };
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// How an instance wakes the thread that purges it.
-pub struct Purger {
+/// A thread that purges an instance, and how the instance wakes it.
+pub struct PurgeThread {
     wanted: AtomicBool,
     queue: WaitQueue,
     /// Whether there is the thread.
@@ -16,7 +16,7 @@ pub struct Purger {
     drain: AtomicUsize,
 }
 
-impl Purger {
+impl PurgeThread {
     /// One that no thread serves yet.
     #[must_use]
     pub const fn new() -> Self {
@@ -51,9 +51,11 @@ impl Purger {
     pub fn drain(&self) -> &AtomicUsize {
         &self.drain
     }
+}
 
-    /// Wakes the thread, in any context; `false` if there is none, or it is not used.
-    pub fn wake(&self) -> bool {
+impl Purger for PurgeThread {
+    /// Wakes the thread; `false` if there is none, or it is not used.
+    fn wake(&self) -> bool {
         let serves = self.serves.load(Ordering::Acquire) && self.drain.load(Ordering::Relaxed) != 0;
         if serves && !self.wanted.swap(true, Ordering::Release) {
             self.queue.wake_all();
@@ -62,20 +64,20 @@ impl Purger {
     }
 }
 
-impl Default for Purger {
+impl Default for PurgeThread {
     fn default() -> Self {
         Self::new()
     }
 }
 
 /// The kernel's own instance's.
-pub static KERNEL: Purger = Purger::new();
+pub static KERNEL: PurgeThread = PurgeThread::new();
 
 /// Starts the thread of the kernel's instance. Called once, when threads can be.
 ///
 /// # Errors
 /// No memory for it.
-pub(crate) fn init() -> Result<(), SpawnError> {
+pub(super) fn init() -> Result<(), SpawnError> {
     let thread = threads::spawn("purge", || {
         KERNEL.serve(|| {
             memory::vmalloc().purge();

@@ -15,12 +15,12 @@
 //! somebody waits or much does.
 
 use crate::{
-    arch::cpu::{self, Pin},
-    threads::{self, Builder, Class, SpawnError, WaitQueue, grace::GracePeriod},
-};
-use crate::{
-    arch::paging::direct_map,
+    arch::{
+        cpu::{self, Pin},
+        paging::direct_map,
+    },
     memory::{frames, vmalloc},
+    threads::{self, Builder, Class, SpawnError, WaitQueue, grace::GracePeriod},
 };
 use alloc::format;
 use core::{
@@ -30,7 +30,7 @@ use core::{
     ptr::{NonNull, null_mut},
     sync::atomic::{AtomicPtr, AtomicU8, AtomicUsize, Ordering},
 };
-use vmalloc::{AllocError, CpuPin, Frame, MAX_CPUS, PAGE_SIZE, PurgeNotifier};
+use vmalloc::{AllocError, Frame, MAX_CPUS, PAGE_SIZE, PurgeNotifier};
 
 /// Heads that make a batch full.
 const BATCH: usize = 256;
@@ -365,7 +365,7 @@ impl PurgeNotifier for Deferred {
 ///
 /// # Errors
 /// No memory for them.
-pub(crate) fn init() -> Result<(), SpawnError> {
+pub(super) fn init() -> Result<(), SpawnError> {
     for cpu in cpu::online().iter() {
         let name = format!("rcu {cpu}");
         let thread = Builder::new(&name).class(Class::RealTime).on_cpu(cpu);

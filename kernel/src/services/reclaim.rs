@@ -14,8 +14,10 @@
 //! Called where [`frames`] may be; what is kept is asked for only where the caller may wait, and once.
 
 use super::rcu;
-use crate::memory::{frames, percpu, vmalloc};
-use crate::threads;
+use crate::{
+    memory::{frames, percpu, vmalloc},
+    threads,
+};
 use vmalloc::{AllocError, Frame, PurgeNotifier};
 
 /// Takes up to `count` single frames, gives each to `sink`, and returns how many there were. `sink` takes or gives no
@@ -62,7 +64,7 @@ pub fn reclaim_some() -> bool {
 
 /// Another instance's allocation found no frames. Answers whether there are more now: another attempt costs a pass over
 /// all that the instance keeps.
-pub(crate) struct KernelKeeps;
+pub(super) struct KernelKeeps;
 
 impl PurgeNotifier for KernelKeeps {
     fn purge(&self, error: AllocError) -> bool {
@@ -80,6 +82,6 @@ impl PurgeNotifier for EmptyChunks {
 }
 
 /// Has the kernel's instance ask per-CPU memory. Called once, at boot.
-pub(crate) fn init() {
+pub(super) fn init() {
     assert!(vmalloc().register_notifier(&EmptyChunks), "the kernel's instance has room for its notifiers");
 }

@@ -16,7 +16,7 @@
 use super::parameters::{flag, number};
 use crate::{
     arch::{tlb, tsc},
-    console::CommandError,
+    command::CommandError,
     memory::{self, frames},
     println,
     services::reclaim,

@@ -5,6 +5,7 @@ use core::ptr::NonNull;
 use kernel::{
     arch::paging::{self, direct_map},
     memory::{self, frames},
+    services,
 };
 use vmalloc::{BLOCK_SIZE, Frame, FreeError, PAGE_SIZE, Protection, Request, VBox, VVec};
 use x86_64::structures::paging::PageTableFlags as Flags;
@@ -155,14 +156,14 @@ fn vectors_of_nothing_take_nothing() {
 /// `Platform::total_frames` thousands stay).
 #[test_case]
 fn too_large_a_vector_is_an_error() {
-    let before = memory::users();
+    let before = services::users();
     let mut vector: VVec<'_, u8, _> = VVec::new_in(memory::vmalloc());
     assert!(vector.try_reserve(1 << 44).is_err());
     vector.push(1);
     assert!(vector.try_reserve(1 << 44).is_err());
     assert_eq!(vector.as_slice(), [1]);
     drop(vector);
-    let after = memory::users();
+    let after = services::users();
     assert!(after.records + after.page_tables <= before.records + before.page_tables + 4);
 }
 

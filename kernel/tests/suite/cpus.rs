@@ -8,11 +8,10 @@ use core::{
 };
 use kernel::{
     arch::{
-        apic,
+        apic::{self, Vector},
         cpu::{self, controls::Controls},
         cpu_set::CpuSet,
-        interrupts::{self, Vector},
-        tsc,
+        interrupts, tsc,
     },
     bringup::smp::{self, StartError},
     drivers::ioapic,

@@ -5,7 +5,7 @@ use core::alloc::Layout;
 use kernel::{
     arch::{cpu, paging::direct_map},
     memory::{self, Hoard, frames, percpu::PerCpuMemory},
-    services::reclaim,
+    services::{self, reclaim},
     threads::Builder,
 };
 use vmalloc::{AllocError, BLOCK_PAGES, BLOCK_SIZE, Frame, PAGE_SIZE, Platform, Request};
@@ -82,7 +82,7 @@ fn zeroed_frames_are_zero() {
 #[test_case]
 fn every_frame_is_accounted_for() {
     let area = memory::vmalloc().vmalloc(700 * PAGE_SIZE).expect("memory enough");
-    let (counts, users) = (frames::counts(), memory::users());
+    let (counts, users) = (frames::counts(), services::users());
     let accounted = counts.free + users.page_tables + users.records + users.heap + users.areas;
     assert_eq!(accounted, counts.total);
     // SAFETY: allocated above, and used no more.

@@ -3,12 +3,12 @@
 use core::sync::atomic::Ordering;
 use kernel::{
     arch::{
+        apic::Vector,
         cpu::{
             self, Pin, interrupt_flag,
             sections::{self, Kind, Section},
         },
-        interrupts::{self, Vector},
-        tsc,
+        interrupts, tsc,
     },
     console,
     threads::{self, Builder},
@@ -28,7 +28,7 @@ fn spin(microseconds: u64) {
 
 /// The longest section of this kind on this CPU while `body` runs; `main` stays here.
 fn longest_of(kind: Kind, body: impl FnOnce()) -> Option<Section> {
-    sections::reset();
+    interrupts::call_on_all(sections::reset);
     body();
     sections::longest(kind, cpu::current())
 }
@@ -96,7 +96,7 @@ fn handlers_are_sections_of_both_kinds() {
     let cpu = cpu::online().iter().last().expect("one at least");
     for kind in [Kind::Preemption, Kind::Interrupts] {
         once("found", || {
-            sections::reset();
+            interrupts::call_on_all(sections::reset);
             interrupts::call_on(cpu, || spin(LONG));
             sections::longest(kind, cpu).is_some_and(|section| {
                 section.began.file().contains("arch/interrupts/") && section.cycles >= tsc::cycles(LONG)
@@ -123,17 +123,17 @@ fn sleep_and_idleness_are_no_section() {
 #[test_case]
 fn the_meter_can_be_turned_off() {
     let before = sections::switch().swap(0, Ordering::Relaxed);
-    sections::reset();
+    interrupts::call_on_all(sections::reset);
     drop(Pin::new());
     threads::sleep(LONG);
     let measured = |kind| cpu::online().iter().any(|cpu| sections::longest(kind, cpu).is_some());
     assert!(!measured(Kind::Preemption) && !measured(Kind::Interrupts));
     sections::switch().store(1, Ordering::Relaxed);
-    sections::reset();
+    interrupts::call_on_all(sections::reset);
     threads::sleep(LONG);
     assert!(measured(Kind::Preemption) && measured(Kind::Interrupts));
     sections::switch().store(before, Ordering::Relaxed);
-    sections::reset();
+    interrupts::call_on_all(sections::reset);
 }
 
 /// Were there ticks alone, there would be no more interrupts than ticks. Seen failing when the timer is set

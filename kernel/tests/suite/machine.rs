@@ -14,6 +14,7 @@ use kernel::{
         tlb, tsc,
     },
     memory::{self, frames},
+    services,
     threads::{self, Builder, Class},
 };
 use vmalloc::{BLOCK_PAGES, BLOCK_SIZE, PAGE_SIZE, Protection, Request};
@@ -200,7 +201,7 @@ fn page_tables_are_counted_while_directories_come_and_go() {
     const GIBS: usize = 16;
     const ROUNDS: usize = 100;
     let Some(other) = cpu::online().iter().nth(1) else { return };
-    let tables = || memory::users().page_tables;
+    let tables = || services::users().page_tables;
     let before = tables();
     let churn = Builder::new("churn").on_cpu(other).spawn(|| {
         let vmalloc = memory::vmalloc();

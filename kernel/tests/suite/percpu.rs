@@ -17,7 +17,7 @@ use kernel::{
     threads::{self, Builder},
 };
 use suballoc::{PAGES, SizeError, UNIT_SIZE};
-use vmalloc::{CpuPin, Kind, PAGE_SIZE};
+use vmalloc::{Kind, PAGE_SIZE};
 
 fn layout(size: usize, align: usize) -> Layout {
     Layout::from_size_align(size, align).expect("small")

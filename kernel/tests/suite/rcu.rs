@@ -14,7 +14,7 @@ use kernel::{
     services::rcu,
     threads::{self, Builder, JoinHandle},
 };
-use vmalloc::{CpuPin, Frame, PAGE_SIZE};
+use vmalloc::{Frame, PAGE_SIZE};
 
 /// An area full of this word.
 fn area_of(pages: usize, word: u64) -> NonNull<u64> {

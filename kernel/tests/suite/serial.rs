@@ -6,10 +6,7 @@ use core::{
     sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
 };
 use kernel::{
-    arch::{
-        cpu,
-        interrupts::{self, Vector},
-    },
+    arch::{apic::Vector, cpu, interrupts},
     drivers::serial::Port,
     lock_class,
     sync::IrqLock,

@@ -10,8 +10,8 @@ use core::{
 };
 use kernel::{
     arch::{
-        apic, cpu,
-        interrupts::{self, Vector},
+        apic::{self, Vector},
+        cpu, interrupts,
         paging::{self, direct_map},
         tlb, tsc,
     },

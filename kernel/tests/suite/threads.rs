@@ -8,10 +8,11 @@ use kernel::{
         tsc,
     },
     lock_class,
+    services::deferred,
     sync::{SpinLock, order},
     threads::{self, Builder, Class, JoinHandle, SpawnError, WaitQueue, grace},
 };
-use vmalloc::{AllocError, CpuPin, PAGE_SIZE};
+use vmalloc::{AllocError, PAGE_SIZE};
 
 fn spawn<T: Send + 'static>(body: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
     threads::spawn("test", body).expect("memory enough")
@@ -311,12 +312,12 @@ fn deferred_calls_come_in_order_after_a_grace_period() {
         let _reading = Pin::new();
         for number in 0..10 {
             let order = Arc::clone(&order);
-            grace::defer_closure(move || order.lock().push(number));
+            deferred::defer_closure(move || order.lock().push(number));
         }
         tsc::spin_until(10_000, || false);
         assert!(order.lock().is_empty(), "a reader is left");
     }
-    grace::barrier();
+    deferred::barrier();
     assert!(order.lock().iter().copied().eq(0..10));
 }
 

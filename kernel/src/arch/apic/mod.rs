@@ -3,63 +3,23 @@
 //! By its x2APIC registers where the CPU has them, else by the page of registers that all CPUs see
 //! at the same address, each its own. Source: Intel SDM 3A, chapter 12.
 
+mod registers;
+mod vector;
+
 use super::{
     cpu::{self, interrupt_flag},
-    interrupts::Vector,
     tsc,
 };
-use crate::{memory, sync::Once};
 use calibration::Fault;
-use core::fmt;
-use vmalloc::{AllocError, Cache, PAGE_SIZE};
+use core::ptr::NonNull;
+pub use registers::{Mode, mode};
+use registers::{Register, msr, read, set_mode, write};
+use spin::Once;
+pub(super) use vector::VECTORS;
+pub use vector::Vector;
+use vmalloc::AllocError;
 use x86_64::{instructions::port::Port, registers::model_specific::Msr};
 
-/// A register: its offset in the page; divided by 16, its number among the x2APIC's MSRs.
-#[derive(Clone, Copy)]
-#[repr(u16)]
-enum Register {
-    Id = 0x20,
-    Version = 0x30,
-    TaskPriority = 0x80,
-    EndOfInterrupt = 0xb0,
-    Spurious = 0xf0,
-    LocalCorrectedError = 0x2f0,
-    /// Low half; the x2APIC has both in this one.
-    Command = 0x300,
-    CommandHigh = 0x310,
-    LocalTimer = 0x320,
-    LocalThermal = 0x330,
-    LocalPerformance = 0x340,
-    LocalPin0 = 0x350,
-    LocalPin1 = 0x360,
-    LocalError = 0x370,
-    TimerInitial = 0x380,
-    TimerCurrent = 0x390,
-    TimerDivide = 0x3e0,
-}
-
-/// How the registers are reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// By MSRs.
-    X2apic,
-    /// In memory.
-    Xapic {
-        /// Address of the registers' page.
-        page: usize,
-    },
-}
-
-impl fmt::Display for Mode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::X2apic => "x2APIC",
-            Self::Xapic { .. } => "xAPIC",
-        })
-    }
-}
-
-static MODE: Once<Mode> = Once::new();
 /// Counts of the timer in a cycle of the time stamp counter, in parts of 2^32.
 static TIMER_SCALE: Once<u64> = Once::new();
 
@@ -70,7 +30,6 @@ const APIC_BASE: u32 = 0x1b;
 const BASE_X2APIC: u64 = 1 << 10;
 const BASE_ENABLED: u64 = 1 << 11;
 const BASE_ADDRESS: u64 = 0x000f_ffff_ffff_f000;
-const FIRST_MSR: u32 = 0x800;
 
 const SPURIOUS_ENABLED: u32 = 1 << 8;
 const LOCAL_MASKED: u32 = 1 << 16;
@@ -89,20 +48,28 @@ const DELIVERY_LOOKS: usize = 1 << 16;
 
 /// Prepares the boot CPU's APIC, and masks the two 8259 interrupt controllers.
 ///
+/// `map` is asked for the page of registers, by its physical address, if the CPU has no x2APIC.
+///
 /// # Errors
-/// The registers could not be mapped.
-pub(crate) fn init() -> Result<(), AllocError> {
+/// That of `map`.
+///
+/// # Safety
+/// What `map` returns shows the page at the physical address that it was given, uncached, for ever.
+pub(crate) unsafe fn init(
+    map: impl FnOnce(u64) -> Result<NonNull<u8>, AllocError>,
+) -> Result<(), AllocError> {
     let features = raw_cpuid::CpuId::new().get_feature_info();
     let mode = match features.is_some_and(|features| features.has_x2apic()) {
         true => Mode::X2apic,
         false => {
             // SAFETY: every x86-64 CPU has the register; reading it changes nothing.
             let base = unsafe { Msr::new(APIC_BASE).read() } & BASE_ADDRESS;
-            let page = memory::vmalloc().ioremap(base, PAGE_SIZE, Cache::Uncached)?;
+            let page = map(base)?;
             Mode::Xapic { page: page.as_ptr() as usize }
         }
     };
-    MODE.call_once(|| mode);
+    // SAFETY: promised by the caller; the CPU says where its registers are.
+    unsafe { set_mode(mode) };
     for port in [0x21, 0xa1] {
         // SAFETY: the mask registers of the two controllers, which nothing here uses.
         unsafe { Port::<u8>::new(port).write(0xff) };
@@ -158,18 +125,6 @@ pub(crate) fn init_cpu() {
     write(Register::TaskPriority, 0);
     write(Register::TimerDivide, DIVIDE_BY_1);
     write(Register::TimerInitial, 0);
-}
-
-/// How the registers are reached, on all CPUs.
-///
-/// # Panics
-/// Before [`init`].
-#[inline]
-pub fn mode() -> Mode {
-    match MODE.get() {
-        Some(mode) => *mode,
-        None => panic!("the local APIC is used before the boot sequence set it up"),
-    }
 }
 
 /// The APIC id of the CPU this runs on.
@@ -256,32 +211,4 @@ fn command(apic_id: u32, what: u32) {
             write(Register::Command, what);
         }),
     }
-}
-
-fn msr(register: Register) -> Msr {
-    Msr::new(FIRST_MSR + (register as u32 >> 4))
-}
-
-#[inline]
-fn read(register: Register) -> u32 {
-    match mode() {
-        // SAFETY: the register exists, and reading it changes nothing.
-        Mode::X2apic => unsafe { msr(register).read() as u32 },
-        // SAFETY: as above; the page is mapped for ever.
-        Mode::Xapic { page } => unsafe { address(page, register).read_volatile() },
-    }
-}
-
-#[inline]
-fn write(register: Register, value: u32) {
-    match mode() {
-        // SAFETY: the register exists; what can be written here touches no memory.
-        Mode::X2apic => unsafe { msr(register).write(value.into()) },
-        // SAFETY: as above; the page is mapped for ever.
-        Mode::Xapic { page } => unsafe { address(page, register).write_volatile(value) },
-    }
-}
-
-fn address(page: usize, register: Register) -> *mut u32 {
-    (page + register as usize) as *mut u32
 }

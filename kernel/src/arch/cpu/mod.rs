@@ -1,292 +1,41 @@
 //! Which CPU this is, and staying on it.
 //!
-//! Each CPU's GS base points to its [`Cpu`]. Until [`init`] ran on it, nothing here may be used.
+//! Each CPU's GS base points to its [record](record). Until [`init`] ran on it, nothing here may be used. Afterwards
+//! anybody may call what is here in any context, unless a function says otherwise; no lock is taken.
+//!
+//! | file | what |
+//! |---|---|
+//! | `record` | what a CPU knows of itself |
+//! | `online` | which CPUs run, and which are isolated |
+//! | `pin`, `interrupt_flag` | keeping preemption and interrupts off |
+//! | `sections` | how long they were off |
+//! | `controls`, `identity` | how a CPU runs, and what it says it is |
 
 pub mod controls;
+mod identity;
 pub mod interrupt_flag;
+mod online;
 mod pin;
+mod record;
 pub mod sections;
 
-use super::cpu_set::CpuSet;
-use crate::sync::Once;
-use core::{
-    arch::asm,
-    mem::offset_of,
-    ops::Range,
-    sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
-};
+pub use identity::{brand, is_virtual, physical_bits};
+pub use online::{apic_id, is_isolated, isolated, online};
+pub(crate) use online::{isolate, set_online};
 pub use pin::Pin;
 pub(super) use pin::unpin_in_interrupt;
-use vmalloc::MAX_CPUS;
-use x86_64::{VirtAddr, instructions::interrupts, registers::model_specific::GsBase};
+pub(super) use record::set_in_interrupt;
+pub use record::{
+    assert_no_interrupt, current, debug_assert_no_interrupt, halt, in_interrupt, pins, stack, thread,
+};
+pub(crate) use record::{set_stack, set_thread, take_switch, want_switch};
 
-/// What one CPU knows of itself. Others may read it.
-#[repr(C, align(128))]
-pub struct Cpu {
-    /// Numbered from 0, the boot CPU, in the order of their start.
-    number: AtomicU32,
-    /// Number of living [`Pin`]s, and [`QUIET`] while nobody cares for them: a pin's increment gives a
-    /// number with that bit, and no decrement gives zero. Never in an interrupt handler.
-    preemption: AtomicU32,
-    /// Whether a switch of threads is wanted: one reason not to be quiet.
-    switch_wanted: AtomicBool,
-    /// Whether the lengths of sections are measured: the other reason.
-    metered: AtomicBool,
-    /// Ends of the stack in use.
-    stack: [AtomicUsize; 2],
-    apic_id: AtomicU32,
-    /// For `threads`: the one that runs; 0 before there is one.
-    thread: AtomicUsize,
-    /// Interrupt handlers that run on the CPU: 0 or 1. The third reason not to be quiet.
-    interrupts: AtomicU32,
-}
-
-/// In [`Cpu::preemption`]: the first pin and the end of the last matter to nobody. The sign of the number,
-/// so that the increment itself tells.
-const QUIET: u32 = 1 << 31;
-
-static CPUS: [Cpu; MAX_CPUS] = [const {
-    Cpu {
-        number: AtomicU32::new(0),
-        preemption: AtomicU32::new(QUIET),
-        switch_wanted: AtomicBool::new(false),
-        metered: AtomicBool::new(false),
-        stack: [AtomicUsize::new(0), AtomicUsize::new(0)],
-        apic_id: AtomicU32::new(0),
-        thread: AtomicUsize::new(0),
-        interrupts: AtomicU32::new(0),
-    }
-}; MAX_CPUS];
-
-/// The CPUs that run, as the bits of a [`CpuSet`].
-static ONLINE: AtomicU64 = AtomicU64::new(0);
-/// The CPUs that threads run on only if they ask for them, as the bits of a [`CpuSet`].
-static ISOLATED: AtomicU64 = AtomicU64::new(0);
-
-/// Makes the [`Cpu`] numbered `number` known to the CPU this runs on.
+/// Makes the number `number` that of the CPU this runs on.
 ///
 /// # Safety
 /// No other CPU has the number, and this one has none yet.
 pub(crate) unsafe fn init(number: usize) {
-    CPUS[number].number.store(number as u32, Ordering::Relaxed);
-    GsBase::write(VirtAddr::from_ptr(&CPUS[number]));
+    // SAFETY: promised by the caller.
+    unsafe { record::init(number) };
     sections::follow_switch();
-}
-
-/// The number of the CPU this runs on. It may change at once unless pinned.
-#[inline]
-pub fn current() -> usize {
-    let number: u32;
-    // SAFETY: GS points to this CPU's `Cpu`; the number never changes.
-    unsafe {
-        asm!("mov {:e}, gs:[{}]", out(reg) number, const offset_of!(Cpu, number), options(nostack, readonly, preserves_flags));
-    }
-    number as usize
-}
-
-fn this() -> &'static Cpu {
-    &CPUS[current()]
-}
-
-/// What [`set_thread`] was last told on the CPU this runs on; a thread is told the same on every CPU.
-#[inline]
-pub fn thread() -> usize {
-    let thread: usize;
-    // SAFETY: GS points to this CPU's `Cpu`. One instruction: CPU and thread cannot change in between.
-    unsafe {
-        asm!("mov {}, gs:[{}]", out(reg) thread, const offset_of!(Cpu, thread), options(nostack, readonly, preserves_flags));
-    }
-    thread
-}
-
-/// Tells the CPU which thread it runs; with interrupts off. For `threads`, which believes it.
-pub(crate) fn set_thread(thread: usize) {
-    this().thread.store(thread, Ordering::Relaxed);
-}
-
-/// Tells the CPU which stack it runs on, so that an overflow can be told from other faults.
-pub(crate) fn set_stack(stack: &Range<usize>) {
-    this().stack[0].store(stack.start, Ordering::Relaxed);
-    this().stack[1].store(stack.end, Ordering::Relaxed);
-}
-
-/// The stack this CPU runs on.
-pub fn stack() -> Range<usize> {
-    this().stack[0].load(Ordering::Relaxed)..this().stack[1].load(Ordering::Relaxed)
-}
-
-/// The CPUs that run.
-#[inline]
-pub fn online() -> CpuSet {
-    CpuSet::from_bits(ONLINE.load(Ordering::Acquire))
-}
-
-/// Tells everybody that the CPU numbered `number` runs, under this APIC id. It never leaves again.
-pub(crate) fn set_online(number: usize, apic_id: u32) {
-    CPUS[number].apic_id.store(apic_id, Ordering::Relaxed);
-    ONLINE.fetch_or(1 << number, Ordering::Release);
-}
-
-/// The APIC id of a CPU that is online.
-pub fn apic_id(number: usize) -> u32 {
-    CPUS[number].apic_id.load(Ordering::Relaxed)
-}
-
-/// Whether threads run on the CPU only if they ask for it: the kernel parameter `isolated`.
-#[inline]
-pub fn is_isolated(number: usize) -> bool {
-    isolated().contains(number)
-}
-
-/// The CPUs that are isolated, online or not.
-pub fn isolated() -> CpuSet {
-    CpuSet::from_bits(ISOLATED.load(Ordering::Relaxed))
-}
-
-/// Isolates these CPUs, and no others. Called once, at boot.
-///
-/// # Errors
-/// CPU 0 is among them: what nobody asked a place for must run somewhere.
-pub(crate) fn isolate(cpus: CpuSet) -> Result<(), IsolatesBootCpu> {
-    if cpus.contains(0) {
-        return Err(IsolatesBootCpu);
-    }
-    ISOLATED.store(cpus.bits(), Ordering::Relaxed);
-    Ok(())
-}
-
-/// The boot CPU cannot be isolated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct IsolatesBootCpu;
-
-/// Whether an interrupt handler runs on this CPU.
-#[inline]
-pub fn in_interrupt() -> bool {
-    let count: u32;
-    // SAFETY: GS points to this CPU's `Cpu`. A thread that goes to another CPU meanwhile is in no
-    // handler, on either.
-    unsafe {
-        asm!("mov {:e}, gs:[{}]", out(reg) count, const offset_of!(Cpu, interrupts), options(nostack, readonly, preserves_flags));
-    }
-    count != 0
-}
-
-/// Refuses a call that no interrupt handler may make, because it may have interrupted who holds what the call needs.
-///
-/// # Panics
-/// An interrupt handler runs on this CPU; the message names `call`.
-#[inline]
-#[track_caller]
-pub fn assert_no_interrupt(call: &str) {
-    if in_interrupt() {
-        refuse_in_interrupt(call);
-    }
-}
-
-/// [`assert_no_interrupt`] in debug builds only, for what is called so often that the check would be felt. In release
-/// builds such a call is found out where the lock that it needs is held: see [`SpinLock`](crate::sync::SpinLock).
-#[inline]
-#[track_caller]
-pub fn debug_assert_no_interrupt(call: &str) {
-    if cfg!(debug_assertions) {
-        assert_no_interrupt(call);
-    }
-}
-
-#[cold]
-#[track_caller]
-fn refuse_in_interrupt(call: &str) -> ! {
-    panic!("{call} in an interrupt handler");
-}
-
-/// An interrupt handler begins, or with `false` ends, on this CPU, pinned. Meanwhile the CPU is not quiet, so that a
-/// pin is told.
-pub(in crate::arch) fn set_in_interrupt(inside: bool) {
-    let this = this();
-    this.interrupts.store(inside.into(), Ordering::Relaxed);
-    this.follow_reasons();
-}
-
-impl Cpu {
-    /// Makes the CPU this is quiet, or not, as there are reasons not to be. With interrupts off.
-    fn follow_reasons(&self) {
-        let reasons = self.interrupts.load(Ordering::Relaxed) != 0
-            || self.switch_wanted.load(Ordering::Relaxed)
-            || self.metered.load(Ordering::Relaxed);
-        if reasons {
-            self.preemption.fetch_and(!QUIET, Ordering::Relaxed);
-        } else {
-            self.preemption.fetch_or(QUIET, Ordering::Relaxed);
-        }
-    }
-}
-
-/// Bits of a physical address that the CPU has.
-#[must_use]
-pub fn physical_bits() -> u32 {
-    // What a CPU has that does not say (Intel SDM 3A, section 4.1.4).
-    const LEAST: u32 = 36;
-    let capacities = raw_cpuid::CpuId::new().get_processor_capacity_feature_info();
-    capacities.map_or(LEAST, |capacities| capacities.physical_address_bits().into())
-}
-
-/// How many [`Pin`]s live on this CPU.
-#[inline]
-pub fn pins() -> u32 {
-    let pins: u32;
-    // SAFETY: GS points to this CPU's `Cpu`. One instruction: code that has no pin may go to another CPU before or
-    // after it, but finds none on either.
-    unsafe {
-        asm!("mov {:e}, gs:[{}]", out(reg) pins, const offset_of!(Cpu, preemption), options(nostack, readonly, preserves_flags));
-    }
-    pins & !QUIET
-}
-
-/// Asks this CPU to switch threads once nothing is pinned to it. Called on it, with interrupts off
-/// or pinned.
-pub(crate) fn want_switch() {
-    this().switch_wanted.store(true, Ordering::Relaxed);
-    this().preemption.fetch_and(!QUIET, Ordering::Relaxed);
-}
-
-/// Takes back what [`want_switch`] asked; whether it had been asked. Called with interrupts off.
-pub(crate) fn take_switch() -> bool {
-    let this = this();
-    let wanted = this.switch_wanted.load(Ordering::Relaxed);
-    this.switch_wanted.store(false, Ordering::Relaxed);
-    this.follow_reasons();
-    wanted
-}
-
-/// Whether the lengths of sections are measured on this CPU.
-pub(in crate::arch) fn is_metered() -> bool {
-    this().metered.load(Ordering::Relaxed)
-}
-
-/// Has first and last pins told to `sections`, or not. Called on the CPU with interrupts off.
-pub(in crate::arch) fn set_metered(metered: bool) {
-    let this = this();
-    this.metered.store(metered, Ordering::Relaxed);
-    this.follow_reasons();
-}
-
-/// Stops this CPU for good.
-pub fn halt() -> ! {
-    loop {
-        interrupts::disable();
-        x86_64::instructions::hlt();
-    }
-}
-
-/// Whether the CPU belongs to a virtual machine, by what its hypervisor says. Ports that a real machine may use
-/// for anything belong to a virtual one's devices, or to none.
-pub fn is_virtual() -> bool {
-    raw_cpuid::CpuId::new().get_feature_info().is_some_and(|features| features.has_hypervisor())
-}
-
-/// The brand string, for reports.
-pub fn brand() -> &'static str {
-    static BRAND: Once<Option<raw_cpuid::ProcessorBrandString>> = Once::new();
-    let brand = BRAND.call_once(|| raw_cpuid::CpuId::new().get_processor_brand_string());
-    brand.as_ref().map_or("unknown CPU", |brand| brand.as_str().trim())
 }

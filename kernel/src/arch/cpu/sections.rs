@@ -8,7 +8,8 @@
 //!
 //! While the meter is off a pin costs one branch more. Each CPU follows the switch at its next tick.
 
-use crate::arch::{cpu, interrupts, tsc};
+use super::record;
+use crate::arch::tsc;
 use core::{
     panic::Location,
     ptr::null_mut,
@@ -64,23 +65,18 @@ pub fn switch() -> &'static AtomicUsize {
 /// Has the CPU this runs on measure, or not, as the switch says. Called with interrupts off.
 pub(crate) fn follow_switch() {
     let on = SWITCH.load(Ordering::Relaxed) != 0;
-    if on != cpu::is_metered() {
+    if on != record::is_metered() {
         // Of what is under way the beginning is not known, or the end will not be.
-        METERS[cpu::current()].0.iter().for_each(|meter| meter.since.store(0, Ordering::Relaxed));
-        cpu::set_metered(on);
+        METERS[record::current()].0.iter().for_each(|meter| meter.since.store(0, Ordering::Relaxed));
+        record::set_metered(on);
     }
 }
 
-/// Forgets the longest sections of all CPUs, after each has followed the switch. Called with interrupts on.
+/// Has the CPU this runs on follow the switch, and forget its longest sections. Called with interrupts off. Whoever wants
+/// it of all CPUs calls it on each: see [`call_on_all`](crate::arch::interrupts::call_on_all).
 pub fn reset() {
-    fn reset_here() {
-        follow_switch();
-        METERS[cpu::current()].0.iter().for_each(|meter| meter.store(0, null_mut(), 0));
-    }
-    // To call another CPU is a section of this one, which comes last.
-    let this = cpu::current();
-    let others = cpu::online().iter().filter(|&cpu| cpu != this);
-    others.chain([this]).for_each(|cpu| interrupts::call_on(cpu, reset_here));
+    follow_switch();
+    METERS[record::current()].0.iter().for_each(|meter| meter.store(0, null_mut(), 0));
 }
 
 /// The longest section of a CPU since the last [`reset`], if there was any.
@@ -91,16 +87,16 @@ pub fn longest(kind: Kind, cpu: usize) -> Option<Section> {
 /// A section begins at `place`, unless one is under way. Called on its CPU, with interrupts off or pinned.
 #[inline]
 pub(in crate::arch) fn begin(kind: Kind, place: &'static Location<'static>) {
-    if cpu::is_metered() {
-        METERS[cpu::current()].0[kind as usize].begin(place);
+    if record::is_metered() {
+        METERS[record::current()].0[kind as usize].begin(place);
     }
 }
 
 /// The section under way, if it is measured, ends at `place`. Called on its CPU with interrupts off.
 #[inline]
 pub(in crate::arch) fn end(kind: Kind, place: usize) {
-    if cpu::is_metered() {
-        METERS[cpu::current()].0[kind as usize].end(place);
+    if record::is_metered() {
+        METERS[record::current()].0[kind as usize].end(place);
     }
 }
 

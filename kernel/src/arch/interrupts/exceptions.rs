@@ -1,8 +1,8 @@
 //! Exceptions of the kernel itself. Each means that an invariant is broken, a breakpoint that nobody waits at too:
-//! they panic with a report of the cause, the address, the vmalloc area hit, and the registers.
+//! they panic with a report of the cause, the address, what the rooms above know of it, and the registers.
 
-use crate::{arch::cpu, bringup::smp};
-use crate::{memory, threads};
+use super::stop;
+use crate::arch::{cpu, hooks};
 use core::fmt;
 use vmalloc::PAGE_SIZE;
 use x86_64::registers::control::Cr2;
@@ -56,7 +56,7 @@ const PAGE_FAULT: u64 = 14;
 /// Called by the entry stubs.
 pub(in crate::arch) fn handle(registers: &mut Registers) {
     match registers.vector {
-        NMI if smp::is_stopping() => smp::stop_this(),
+        NMI if stop::is_stopping() => stop::stop_this(),
         PAGE_FAULT => {
             panic!("{}\n{registers}", PageFault { address: Cr2::read_raw(), error: registers.error })
         }
@@ -109,20 +109,15 @@ impl fmt::Display for PageFault {
         };
         let stack = cpu::stack();
         if (stack.start.saturating_sub(PAGE_SIZE)..stack.start).contains(&address) {
-            return write!(
+            let (start, end) = (stack.start, stack.end);
+            write!(
                 f,
-                "kernel stack overflow: {access} of {address:#x}, below the stack {:#x}-{:#x} of the thread {}",
-                stack.start,
-                stack.end,
-                threads::current_name()
-            );
+                "kernel stack overflow: {access} of {address:#x}, below the stack {start:#x}-{end:#x}"
+            )?;
+            f.write_str(" of the thread ")?;
+            return hooks::THREAD_NAME.get()(f);
         }
         write!(f, "page fault: {access} of {address:#x}: {cause}")?;
-        match memory::try_vmalloc().and_then(|vmalloc| vmalloc.find_area(address)) {
-            Some(area) if address < area.start => write!(f, "; it is in the guard page below {area}"),
-            Some(area) if address >= area.mapped_end() => write!(f, "; it is in the guard page of {area}"),
-            Some(area) => write!(f, "; it is in {area}"),
-            None => Ok(()),
-        }
+        hooks::ADDRESS.get()(address, f)
     }
 }

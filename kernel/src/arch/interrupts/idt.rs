@@ -1,14 +1,17 @@
 //! Entry from exceptions and interrupts: every register is saved, then [`exceptions::handle`] or
-//! [`interrupts::handle`] is called. One table serves all CPUs.
+//! [`handler::handle`] is called.
+//!
+//! There are two tables, each made once and never changed: one for the boot CPU until it has stacks for exceptions, and
+//! one for all CPUs afterwards. `bringup` loads them.
 
 use super::{
-    Vector,
     exceptions::{self, Registers},
+    handler,
     segments::ExceptionStack,
 };
-use crate::arch::interrupts;
-use crate::{lock_class, sync::SpinLock};
+use crate::arch::apic::Vector;
 use core::{arch::naked_asm, mem::offset_of};
+use spin::Once;
 use x86_64::{
     PrivilegeLevel, VirtAddr,
     structures::idt::{EntryOptions, InterruptDescriptorTable},
@@ -36,7 +39,7 @@ extern "C" fn save_and_handle() {
 
 extern "C" fn handle(registers: &mut Registers) {
     match registers.vector {
-        EXCEPTIONS.. => interrupts::handle(registers),
+        EXCEPTIONS.. => handler::handle(registers),
         _ => exceptions::handle(registers),
     }
 }
@@ -99,13 +102,22 @@ const fn stub(vector: Vector) -> extern "C" fn() {
     }
 }
 
-static IDT: SpinLock<InterruptDescriptorTable> =
-    SpinLock::new(lock_class!("IDT"), InterruptDescriptorTable::new());
+/// Takes exceptions on the stack they interrupt: all there is until [`load`].
+pub fn load_early() {
+    static TABLE: Once<InterruptDescriptorTable> = Once::new();
+    TABLE.call_once(table).load();
+}
 
-/// Takes exceptions on the stack they interrupt: all there is until [`use_exception_stacks`].
-pub fn init_early() {
-    let mut idt = IDT.lock();
-    let idt = &mut *idt;
+/// Takes double faults, page faults and NMIs on stacks of their own. The CPU this runs on must have them (see
+/// [`Segments`](super::segments::Segments)).
+pub fn load() {
+    static TABLE: Once<InterruptDescriptorTable> = Once::new();
+    TABLE.call_once(table_with_stacks).load();
+}
+
+/// Makes a table of all stubs, each on the stack it interrupts.
+fn table() -> InterruptDescriptorTable {
+    let mut idt = InterruptDescriptorTable::new();
     let address = |stub: extern "C" fn()| VirtAddr::new(stub as usize as u64);
     macro_rules! set {
         ($($entry:ident: $stub:ident,)*) => {
@@ -130,26 +142,14 @@ pub fn init_early() {
         // SAFETY: none of these vectors comes with an error code, and the stub returns by `iretq`.
         kernel_only(unsafe { idt[vector].set_handler_addr(address(stub)) });
     }
-    // SAFETY: the table is static, and only ever changed to other good entries.
-    unsafe { idt.load_unsafe() };
+    idt
 }
 
-/// Loads the table on another CPU, which has exception stacks.
-pub fn load() {
-    // SAFETY: as in `init_early`.
-    unsafe { IDT.lock().load_unsafe() };
-}
-
-fn kernel_only(options: &mut EntryOptions) {
-    options.set_privilege_level(PrivilegeLevel::Ring0);
-}
-
-/// Takes double faults, page faults and NMIs on stacks of their own. The CPU must have them (see
-/// [`Segments`](super::gdt::Segments)).
-pub fn use_exception_stacks() {
-    let mut idt = IDT.lock();
+/// Makes a [`table`] that switches stacks for the exceptions that must not trust the one they interrupt.
+fn table_with_stacks() -> InterruptDescriptorTable {
+    let mut idt = table();
     let address = |stub: extern "C" fn()| VirtAddr::new(stub as usize as u64);
-    // SAFETY: the stubs are those of `init_early`; the TSS has these stacks, used by nothing else.
+    // SAFETY: the stubs are those of `table`; the TSS has these stacks, used by nothing else.
     unsafe {
         idt.double_fault
             .set_handler_addr(address(double_fault))
@@ -159,4 +159,9 @@ pub fn use_exception_stacks() {
             .set_stack_index(ExceptionStack::PageFault as u16);
         idt.non_maskable_interrupt.set_handler_addr(address(nmi)).set_stack_index(ExceptionStack::Nmi as u16);
     }
+    idt
+}
+
+fn kernel_only(options: &mut EntryOptions) {
+    options.set_privilege_level(PrivilegeLevel::Ring0);
 }

@@ -1,8 +1,7 @@
 //! Segments, and the stacks that exceptions switch to.
 
-use crate::memory::stack::Stack;
 use alloc::boxed::Box;
-use vmalloc::AllocError;
+use spin::Once;
 use x86_64::{
     VirtAddr,
     instructions::tables::load_tss,
@@ -12,9 +11,6 @@ use x86_64::{
         tss::TaskStateSegment,
     },
 };
-
-/// Bytes of each exception stack.
-const EXCEPTION_STACK: usize = 16 << 10;
 
 /// Places in the TSS of the stacks for exceptions that must not trust the stack they interrupt.
 #[derive(Clone, Copy)]
@@ -28,13 +24,13 @@ pub enum ExceptionStack {
     Nmi = 2,
 }
 
-const STACKS: usize = 3;
+/// Stacks for exceptions of one CPU.
+pub const STACKS: usize = 3;
 
 /// Loads the kernel's own segments, so that exceptions can be taken before there is memory to
 /// allocate from. They run on the stack they interrupt.
-pub fn init_early() {
-    static GDT: crate::sync::Once<(GlobalDescriptorTable, SegmentSelector, SegmentSelector)> =
-        crate::sync::Once::new();
+pub fn load_early() {
+    static GDT: Once<(GlobalDescriptorTable, SegmentSelector, SegmentSelector)> = Once::new();
     let (gdt, code, data) = GDT.call_once(|| {
         let mut gdt = GlobalDescriptorTable::new();
         let code = gdt.append(Descriptor::kernel_code_segment());
@@ -45,29 +41,27 @@ pub fn init_early() {
     load_segments(*code, *data);
 }
 
-/// One CPU's segments, its TSS, and the stacks for exceptions that it names.
+/// One CPU's segments, and its TSS, which names the stacks for exceptions.
 pub struct Segments {
     gdt: GlobalDescriptorTable<8>,
     code: SegmentSelector,
     data: SegmentSelector,
     tss_selector: SegmentSelector,
     _tss: Box<TaskStateSegment>,
-    _stacks: [Stack; STACKS],
 }
 
 impl Segments {
-    /// Makes what one CPU needs, without loading it; dropped, all is given back.
+    /// Makes what one CPU needs, without loading it.
     ///
-    /// # Errors
-    /// No memory for the stacks.
-    pub fn new() -> Result<Self, AllocError> {
-        let stacks =
-            [Stack::new(EXCEPTION_STACK)?, Stack::new(EXCEPTION_STACK)?, Stack::new(EXCEPTION_STACK)?];
+    /// # Safety
+    /// Each of `stack_ends` is the end of a stack that nothing else uses, and that lives as long as a CPU has the segments
+    /// loaded.
+    pub unsafe fn new(stack_ends: [usize; STACKS]) -> Self {
         let mut tss = Box::new(TaskStateSegment::new());
         // The TSS is packed: its table is filled outside and copied in.
         let mut table = tss.interrupt_stack_table;
-        for (entry, stack) in table.iter_mut().zip(&stacks) {
-            *entry = VirtAddr::new(stack.range().end as u64);
+        for (entry, end) in table.iter_mut().zip(stack_ends) {
+            *entry = VirtAddr::new(end as u64);
         }
         tss.interrupt_stack_table = table;
         let mut gdt = GlobalDescriptorTable::<8>::empty();
@@ -75,7 +69,7 @@ impl Segments {
         let data = gdt.append(Descriptor::kernel_data_segment());
         // SAFETY: only `load` makes use of the descriptor, and it has both for ever.
         let tss_selector = gdt.append(unsafe { Descriptor::tss_segment_unchecked(&raw const *tss) });
-        Ok(Self { gdt, code, data, tss_selector, _tss: tss, _stacks: stacks })
+        Self { gdt, code, data, tss_selector, _tss: tss }
     }
 
     /// Loads them on the CPU this runs on, which must be the only one that ever does.

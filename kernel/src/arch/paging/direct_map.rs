@@ -1,10 +1,8 @@
 //! Where the kernel sees the bytes of a frame of RAM. The loader puts the direct map at the same place as
 //! the kernel's own tables do, so pointers stay good when the kernel changes over.
 
-use crate::arch::{
-    layout::{DIRECT_MAP_END, DIRECT_MAP_START},
-    paging,
-};
+use super::lookup::lookup_unguarded;
+use crate::arch::layout::{DIRECT_MAP_END, DIRECT_MAP_START};
 use core::ptr::NonNull;
 use vmalloc::{Frame, PAGE_SHIFT};
 
@@ -22,7 +20,7 @@ pub fn pointer(frame: Frame) -> NonNull<u8> {
 pub fn shows(frame: Frame) -> bool {
     let is_inside = frame.address() < DIRECT_MAP_END - DIRECT_MAP_START;
     // SAFETY: the direct map's tables are never given back.
-    is_inside && unsafe { paging::lookup_unguarded(DIRECT_MAP_START + frame.address()) }.is_some()
+    is_inside && unsafe { lookup_unguarded(DIRECT_MAP_START + frame.address()) }.is_some()
 }
 
 /// The frame seen at an address of the direct map.

@@ -3,13 +3,12 @@
 pub mod invlpgb;
 
 use super::{
-    apic,
+    apic::{self, Vector},
     cpu::{self, Pin, interrupt_flag},
-    interrupts::Vector,
     tsc,
 };
-use crate::sync::Once;
 use core::sync::atomic::{AtomicU64, Ordering};
+use spin::Once;
 use vmalloc::{Counters, CpuSet, Flusher, Scope, Shootdown};
 use x86_64::{VirtAddr, instructions, registers::control::Cr3};
 

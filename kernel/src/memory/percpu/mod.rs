@@ -17,7 +17,7 @@
 
 mod value;
 
-use super::vmalloc;
+use super::machine::vmalloc;
 use crate::{arch::cpu, lock_class, sync::SpinLock};
 use core::{alloc::Layout, fmt, ptr::NonNull};
 use suballoc::{Chunk, Given, Place, Reserved, Size, SizeError, Space, Taken, UNIT_SIZE};

@@ -1,6 +1,8 @@
-//! Lists of threads, linked through the threads: being in one needs no memory.
+//! Lists of threads, linked through the threads: being in one needs no memory. And queues of threads that wait, which
+//! [`waiting`](crate::threads::waiting) fills.
 
 use super::thread::{Thread, ThreadRef};
+use crate::{lock_class, sync::IrqLock};
 use core::{
     ptr::null_mut,
     sync::atomic::{AtomicBool, AtomicPtr, Ordering},
@@ -105,5 +107,23 @@ impl<const KIND: usize> List<KIND> {
         if after.is_none() {
             self.last = before;
         }
+    }
+}
+
+/// Threads that wait for something that others make true. Whoever does so calls
+/// [`wake_all`](Self::wake_all) afterwards.
+pub struct WaitQueue(pub(in crate::threads) IrqLock<List<WAITING>>);
+
+impl WaitQueue {
+    /// Nobody waits.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(IrqLock::new(lock_class!("wait queue"), List::new()))
+    }
+}
+
+impl Default for WaitQueue {
+    fn default() -> Self {
+        Self::new()
     }
 }

@@ -6,15 +6,14 @@ use super::{
 };
 use crate::{
     arch::{
-        apic,
+        apic::{self, Vector},
         cpu::{self, Pin},
-        interrupts::Vector,
     },
     lock_class,
     sync::IrqLock,
 };
 use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
-use vmalloc::{CpuPin, MAX_CPUS};
+use vmalloc::MAX_CPUS;
 
 /// The threads in line for one CPU. Those on it are in no line.
 #[repr(align(128))]

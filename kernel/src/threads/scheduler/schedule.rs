@@ -8,11 +8,11 @@
 //! flag again on its own stack.
 
 use super::{
+    ended, passes,
     run_queue::{self, End},
     switch,
     thread::{self, BLOCKED, Class, RUNNABLE, Thread, ThreadRef, WOKEN},
 };
-use crate::threads::{grace, idle, reaper};
 use crate::{
     arch::cpu::{self, interrupt_flag},
     sync::order,
@@ -48,9 +48,10 @@ struct Leaving {
 static LEAVING: [Leaving; MAX_CPUS] =
     [const { Leaving { thread: AtomicPtr::new(null_mut()), why: AtomicU8::new(0) } }; MAX_CPUS];
 
-/// Switches to another thread if one goes first and nothing forbids it: see
-/// [`preempt`](super::preempt).
-pub(in crate::threads) fn preempt() {
+/// Switches to another thread if one goes first and nothing forbids it. Called with nothing pinned: when the last pin
+/// goes, and at the end of an interrupt (see [`PREEMPT`](crate::arch::hooks::PREEMPT)).
+#[cold]
+pub(crate) fn preempt() {
     interrupt_flag::without_interrupts(|| {
         if cpu::take_switch() && thread::try_current().is_some() {
             schedule(Leave::Ready);
@@ -82,16 +83,6 @@ pub(in crate::threads) fn block() {
     });
 }
 
-/// Wakes a thread: it goes on if it is blocked, else its next block returns at once. From anywhere, even
-/// from interrupts.
-pub(in crate::threads) fn wake(thread: ThreadRef) {
-    // Release: what was done before is seen by the thread. Acquire: of a thread that is blocked the
-    // saved registers are seen. Of several who wake it one finds it blocked.
-    if thread.state.swap(WOKEN, Ordering::AcqRel) == BLOCKED {
-        run_queue::put(run_queue::place(thread), thread, End::Back);
-    }
-}
-
 /// Ends the running thread.
 pub(in crate::threads) fn end() -> ! {
     interrupt_flag::disable();
@@ -113,7 +104,7 @@ fn schedule(why: Leave) {
     loop {
         cpu::take_switch();
         let number = cpu::current();
-        grace::pass(number);
+        passes::pass(number);
         let this = thread::current();
         if let Some(next) = choose(number, this, why) {
             go_to(number, this, next, why);
@@ -149,7 +140,7 @@ fn choose(number: usize, this: ThreadRef, why: Leave) -> Option<ThreadRef> {
         queue.set_running(stolen.class);
         Some(stolen)
     });
-    next.or_else(|| (!idle).then(|| idle::thread(number)))
+    next.or_else(|| (!idle).then(|| thread::idle(number)))
 }
 
 /// A thread from another CPU's line.
@@ -196,7 +187,7 @@ pub(in crate::threads) fn finish() {
                 requeue(number, left);
             }
         }
-        _ => reaper::bury(left),
+        _ => ended::bury(left),
     }
 }
 

@@ -1,8 +1,7 @@
 //! What the kernel knows of a thread.
 
-use super::list::Link;
-use crate::threads::waiting::wait::WaitQueue;
-use crate::{arch::cpu, lock_class, memory::stack::Stack, sync::SpinLock};
+use super::list::{Link, WaitQueue};
+use crate::{arch::cpu, lock_class, memory::Stack, sync::SpinLock};
 use alloc::{boxed::Box, sync::Arc};
 use core::{
     fmt,
@@ -10,6 +9,7 @@ use core::{
     ptr::NonNull,
     sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering},
 };
+use vmalloc::MAX_CPUS;
 
 /// Who goes first. Of two classes the greater goes strictly before the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -204,6 +204,14 @@ impl Deref for ThreadRef {
         // SAFETY: the type's invariant.
         unsafe { self.0.as_ref() }
     }
+}
+
+/// The threads that CPUs run when there is nothing to run: they are in no line, and never end.
+static IDLE: [Thread; MAX_CPUS] = [const { Thread::new("idle", Class::Idle, Affinity::Any) }; MAX_CPUS];
+
+/// The idle thread of a CPU.
+pub(in crate::threads) fn idle(cpu: usize) -> ThreadRef {
+    ThreadRef::of_static(&IDLE[cpu])
 }
 
 /// The thread that runs here; `None` before threads are set up on this CPU.

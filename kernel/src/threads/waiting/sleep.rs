@@ -1,20 +1,20 @@
 //! Sleeping: each CPU's timer wakes those who fell asleep on it.
 
-use super::timer;
-use crate::threads::{
-    assert_may_block,
-    scheduler::{
-        list::{List, WAITING},
-        schedule, thread,
-    },
+use super::{
+    context::{assert_may_block, may_block},
+    timer,
 };
 use crate::{
     arch::{cpu::Pin, tsc},
     lock_class,
     sync::IrqLock,
+    threads::scheduler::{
+        list::{List, WAITING},
+        schedule, thread, wake,
+    },
 };
 use core::sync::atomic::{AtomicU64, Ordering};
-use vmalloc::{CpuPin, MAX_CPUS};
+use vmalloc::MAX_CPUS;
 
 /// Threads that sleep, those first who wake first.
 #[repr(align(64))]
@@ -44,6 +44,15 @@ impl Sleepers {
 #[track_caller]
 pub fn sleep(microseconds: u64) {
     sleep_until(tsc::now().saturating_add(tsc::cycles(microseconds)));
+}
+
+/// Waits as [`sleep`] does, if the caller may wait; answers whether it did.
+pub(crate) fn try_sleep(microseconds: u64) -> bool {
+    let may = may_block();
+    if may {
+        sleep(microseconds);
+    }
+    may
 }
 
 /// Waits until the time stamp counter has got to `deadline`, in cycles; then until the thread's turn comes.
@@ -94,7 +103,7 @@ pub(in crate::threads) fn wake_until(cpu: usize, now: u64) {
     let mut list = sleepers.list.lock();
     while let Some(thread) = list.first().filter(|thread| thread.deadline.load(Ordering::Relaxed) <= now) {
         list.pop();
-        schedule::wake(thread);
+        wake::wake(thread);
     }
     sleepers.update(&list);
 }

@@ -1,25 +1,25 @@
-//! Waiting for something to become true.
+//! Waiting for something to become true, or for the turn of others.
 
+use super::context::assert_may_block;
 use crate::threads::{
-    assert_may_block,
+    handover::Wait,
     scheduler::{
-        list::{List, WAITING},
-        schedule, thread,
+        list::{List, WAITING, WaitQueue},
+        schedule, thread, wake,
     },
 };
-use crate::{lock_class, sync::IrqLock};
 
-/// Threads that wait for something that others make true. Whoever does so calls
-/// [`wake_all`](Self::wake_all) afterwards.
-pub struct WaitQueue(IrqLock<List<WAITING>>);
+/// Lets others of the same class run first, if there are any in line for this CPU.
+///
+/// # Panics
+/// The caller may not wait: see [`assert_may_block`].
+#[track_caller]
+pub fn yield_now() {
+    assert_may_block("yield_now");
+    schedule::yield_now();
+}
 
 impl WaitQueue {
-    /// Nobody waits.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self(IrqLock::new(lock_class!("wait queue"), List::new()))
-    }
-
     /// Waits until `ready` says so. It is called under the queue's lock, with interrupts off, and takes
     /// no lock.
     ///
@@ -53,13 +53,17 @@ impl WaitQueue {
         // Under the lock: a thread taken out of the list cannot return, and end, before it has the lock.
         let mut waiting = self.0.lock();
         while let Some(thread) = waiting.pop() {
-            schedule::wake(thread);
+            wake::wake(thread);
         }
     }
 }
 
-impl Default for WaitQueue {
-    fn default() -> Self {
-        Self::new()
+impl Wait for WaitQueue {
+    fn wait_until(&self, ready: impl FnMut() -> bool) {
+        self.wait_until(ready);
+    }
+
+    fn wake_all(&self) {
+        self.wake_all();
     }
 }
