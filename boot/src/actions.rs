@@ -18,7 +18,7 @@ use crate::status::{Doing, Error, Result, Status};
 use crate::terminal::{self, Input, RawMode};
 use crate::test_kernel::Tests;
 use crate::witness::Witness;
-use crate::{bench, cargo, emulator, image, suites, test_kernel};
+use crate::{bench, cargo, emulator, image, rooms, suites, test_kernel};
 
 /// Does what the words after the program's name say.
 #[must_use]
@@ -61,6 +61,7 @@ fn act(action: Action) -> Result<Status> {
         }
         Action::Bench(options) => bench::run(&options),
         Action::Report => Err(Error::failed("report: not there yet")),
+        Action::Rooms { crates } => rooms::run(&crates),
         Action::Setup => Err(Error::usage("setup: is done by ./run.sh")),
         Action::RunElf { elf, arguments } => run_elf(&elf, arguments),
     }

@@ -12,6 +12,10 @@ use crate::status::{Doing, Error, Result};
 /// The package of the kernel; all others of the workspace run on the host.
 const KERNEL: &str = "kernel";
 
+/// Flags by which the compiler's intermediate representation shows all calls: nothing is inlined or left out, and each
+/// path is there in full.
+pub const CALLS: [&str; 3] = ["-Zinline-mir=no", "-Zmir-opt-level=0", "-Ztrim-diagnostic-paths=no"];
+
 /// A program that cargo made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Executable {
@@ -82,11 +86,46 @@ pub fn host_tests() -> Result<Vec<Executable>> {
     Ok(made.into_iter().filter(|program| program.is_test).collect())
 }
 
+/// Builds a library, and returns the compiler's intermediate representation of it, in which calls are resolved.
+///
+/// It lies beside what other builds make, under another name, and spoils none of them.
+///
+/// # Errors
+/// If it does not build; the compiler has said why.
+pub fn intermediate(package: &str, target: &str) -> Result<String> {
+    let what = format!("{package}, to see its calls");
+    let arguments = ["rustc", "--package", package, "--lib", "--all-features", "--target", target];
+    let flags = [&["--emit=mir"], CALLS.as_slice()].concat();
+    let made = run(&what, &arguments, &flags, |line| metadata(line, package))?;
+    let [metadata] = made.as_slice() else {
+        return Err(Error::failed(format!(
+            "cargo made {} libraries of {package} instead of one",
+            made.len()
+        )));
+    };
+    let name = metadata.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let file = metadata.with_file_name(name.trim_start_matches("lib")).with_extension("mir");
+    std::fs::read_to_string(&file).doing(format_args!("read {}", file.display()))
+}
+
 /// Runs cargo in the workspace and lists the programs made.
 fn build(what: &str, arguments: &[&str]) -> Result<Vec<Executable>> {
+    run(what, arguments, &[], executable)
+}
+
+/// Runs cargo in the workspace, with flags for the compiler, and lists what its messages tell of.
+fn run<T>(
+    what: &str,
+    arguments: &[&str],
+    flags: &[&str],
+    told: impl Fn(&str) -> Option<T>,
+) -> Result<Vec<T>> {
     eprintln!("boot: building {what}");
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(arguments).arg("--message-format=json-render-diagnostics").current_dir(root());
+    if !flags.is_empty() {
+        command.arg("--").args(flags);
+    }
     // What an outer cargo says of its package must not reach an inner one.
     for (name, _) in env::vars_os() {
         let inherited = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_"];
@@ -96,7 +135,7 @@ fn build(what: &str, arguments: &[&str]) -> Result<Vec<Executable>> {
     }
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().doing("start cargo")?;
     let lines = child.stdout.take().map(BufReader::new).into_iter().flat_map(BufRead::lines);
-    let made: Vec<Executable> = lines.filter_map(|line| executable(&line.ok()?)).collect();
+    let made: Vec<T> = lines.filter_map(|line| told(&line.ok()?)).collect();
     match child.wait().doing("wait for cargo")?.success() {
         true => Ok(made),
         false => Err(Error::failed(format!("{what} could not be built"))),
@@ -108,6 +147,8 @@ fn build(what: &str, arguments: &[&str]) -> Result<Vec<Executable>> {
 struct Message {
     reason: String,
     executable: Option<PathBuf>,
+    #[serde(default)]
+    filenames: Vec<PathBuf>,
     manifest_path: Option<PathBuf>,
     target: Option<Target>,
     profile: Option<Profile>,
@@ -139,9 +180,24 @@ fn executable(line: &str) -> Option<Executable> {
     Some(Executable { path, package, label, is_test: message.profile?.test })
 }
 
+/// The metadata of the library of that name that a line of cargo's messages tells of, if any.
+fn metadata(line: &str, library: &str) -> Option<PathBuf> {
+    let message: Message = serde_json::from_str(line).ok()?;
+    message.target.filter(|target| target.name == library && target.kind == ["lib"])?;
+    message.filenames.into_iter().find(|file| file.extension().is_some_and(|extension| extension == "rmeta"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_metadata_of_a_library_is_found_among_cargos_messages() {
+        let line = r#"{"reason":"compiler-artifact","target":{"kind":["lib"],"name":"x"},"filenames":["/t/libx.rlib","/t/deps/libx-1.rmeta"]}"#;
+        assert_eq!(metadata(line, "x"), Some("/t/deps/libx-1.rmeta".into()));
+        assert_eq!(metadata(line, "y"), None);
+        assert_eq!(metadata(r#"{"reason":"build-finished","success":true}"#, "x"), None);
+    }
 
     #[test]
     fn programs_are_found_among_cargos_messages() {

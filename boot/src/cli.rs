@@ -16,6 +16,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::bench::figure::Part;
 use crate::patience::Limit;
 use crate::qemu;
+use crate::rooms::Crate;
 use crate::status::{Error, Result};
 
 /// How long `exec`, a test kernel or a host test program may say nothing, if the user sets no limit.
@@ -71,6 +72,12 @@ pub enum Action {
     Bench(Bench),
     /// Draw the figures
     Report,
+    /// Draw the modules of crates as rooms, and fail where one uses a room above it
+    Rooms {
+        /// Only these crates [default: all]
+        #[arg(value_enum, value_name = "CRATE")]
+        crates: Vec<Crate>,
+    },
     /// Install what is missing, so that plain `cargo run` and `cargo test` work
     // Done by run.sh before this program exists; here for --help.
     Setup,
@@ -348,7 +355,7 @@ pub fn parse(mut words: Vec<OsString>) -> Result<Cli> {
         Action::Boot(machine) | Action::Exec { machine, .. } | Action::Test { machine, .. } => {
             machine.check()?
         }
-        Action::Bench(_) | Action::Report | Action::Setup | Action::RunElf { .. } => {}
+        Action::Bench(_) | Action::Report | Action::Rooms { .. } | Action::Setup | Action::RunElf { .. } => {}
     }
     Ok(cli)
 }

@@ -25,6 +25,7 @@
 //! | [`test_kernel`] | runs one test kernel |
 //! | [`witness`] | sees one machine: keeps the log, tells the judge |
 //! | [`terminal`] | this terminal as the machine's console |
+//! | [`rooms`] | draws a crate's modules, and checks who uses whom |
 //! | [`status`] | exit statuses and errors |
 //!
 //! The messages on the serial line are those of the `protocol` crate.
@@ -41,6 +42,7 @@ pub mod image;
 pub mod judge;
 pub mod patience;
 pub mod qemu;
+pub mod rooms;
 pub mod scratch;
 pub mod serial;
 pub mod session;
