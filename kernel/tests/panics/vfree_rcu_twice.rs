@@ -8,7 +8,7 @@ protocol::test_kernel!("what_is_deferred_twice_names_the_caller");
 kernel::entry!(main);
 
 fn main() -> ! {
-    let text = "kernel/tests/vfree_rcu_twice.rs:16:18 deferred the free of what is no area";
+    let text = "kernel/tests/panics/vfree_rcu_twice.rs:16:18 deferred the free of what is no area";
     kernel::testing::expect_panic(TEST, text);
     let Ok(area) = memory::vmalloc().vmalloc(1) else { panic!("out of memory") };
     for _ in 0..2 {

@@ -1,6 +1,6 @@
 //! The machine is owned: page tables, rights, stacks, exceptions, time.
 
-use crate::page_tables::walk;
+use super::page_tables::walk;
 use alloc::{vec, vec::Vec};
 use core::{
     iter,

@@ -12,7 +12,7 @@ kernel::entry!(main);
 
 fn main() -> ! {
     let last = cpu::online().iter().last().unwrap_or(0);
-    let text = format!("panic on CPU {last} at kernel/tests/panic_on_another_cpu.rs:");
+    let text = format!("panic on CPU {last} at kernel/tests/panics/panic_on_another_cpu.rs:");
     kernel::testing::expect_panic(TEST, &text);
     interrupts::call_on(last, fail);
     kernel::drivers::power::exit(protocol::Exit::Failure);

@@ -6,6 +6,6 @@ protocol::test_kernel!("a_panic_is_reported");
 kernel::entry!(main);
 
 fn main() -> ! {
-    kernel::testing::expect_panic(TEST, "panic on CPU 0 at kernel/tests/panic.rs:");
+    kernel::testing::expect_panic(TEST, "panic on CPU 0 at kernel/tests/panics/panic.rs:");
     panic!("the test panics");
 }
