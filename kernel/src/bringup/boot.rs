@@ -22,8 +22,7 @@ use crate::{
         self, Stack, frames,
         map::{Map, Ranges},
     },
-    println,
-    services::{self, purger},
+    println, services,
     sync::Once,
     threads,
 };
@@ -107,7 +106,7 @@ pub fn start(info: &'static mut BootInfo, main: fn() -> !) -> ! {
         Err(BuildError::OutOfFrames) => too_little_memory(bytes),
         Err(error) => panic!("the kernel has no page tables: {error:?}"),
     };
-    let vmalloc = match memory::init_vmalloc(tables.root(), &purger::KERNEL) {
+    let vmalloc = match memory::init_vmalloc(tables.root()) {
         Ok(vmalloc) => vmalloc,
         Err(NewError::OutOfFrames) => too_little_memory(bytes),
         Err(error) => panic!("the kernel's range is no vmalloc range: {error}"),

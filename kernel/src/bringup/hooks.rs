@@ -13,6 +13,7 @@ pub(super) fn install() {
     arch::hooks::ADDRESS.install(memory::describe_address);
     memory::hooks::PAUSE.install(threads::try_sleep);
     memory::hooks::SYNCHRONIZE.install(threads::grace::try_synchronize);
+    memory::hooks::PURGE.install(services::purger::wake);
     threads::hooks::TICK.install(services::rcu::on_tick);
 }
 

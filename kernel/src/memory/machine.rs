@@ -1,6 +1,9 @@
 //! The machine as the vmalloc library sees it, and the kernel's instance.
 
-use super::{frames, hooks};
+use super::{
+    frames, hooks,
+    purge_wish::{self, PurgeWish},
+};
 use crate::{
     arch::{
         cpu::{self, Pin},
@@ -14,23 +17,17 @@ use crate::{
 use core::{fmt, ptr::NonNull};
 use vmalloc::{CpuSet, Event, Flusher, Frame, NewError, Platform, Scope, Shootdown, Vmalloc};
 
-/// Who purges an instance in the background, so that nobody's allocation waits for it.
-pub trait Purger: Sync {
-    /// Has a purge begin soon, in any context; `false` if nobody will make one.
-    fn wake(&self) -> bool;
-}
-
 /// This machine: its frames, its page tables, its CPUs.
 #[derive(Clone, Copy)]
 pub struct Machine {
     root: Frame,
-    /// Who purges the instance in the background, if anybody does.
-    purger: Option<&'static dyn Purger>,
+    /// The wish for a purge in the background, if anybody serves it.
+    purger: Option<&'static PurgeWish>,
 }
 
 impl Machine {
     /// The machine under page tables that other instances use too.
-    pub(crate) fn new(root: Frame, purger: Option<&'static dyn Purger>) -> Self {
+    pub(crate) fn new(root: Frame, purger: Option<&'static PurgeWish>) -> Self {
         Self { root, purger }
     }
 }
@@ -110,7 +107,7 @@ unsafe impl Platform for Machine {
     }
 
     fn wake_purger(&self) -> bool {
-        self.purger.is_some_and(Purger::wake)
+        self.purger.is_some_and(PurgeWish::wake)
     }
 
     fn pause(&self) -> bool {
@@ -173,17 +170,15 @@ const PAUSE: u64 = 200;
 
 static VMALLOC: Once<Vmalloc<Machine>> = Once::new();
 
-/// Makes the kernel's instance, in page tables that may not be in use yet. For the boot sequence; `purger` need not serve
-/// yet.
+/// Makes the kernel's instance, in page tables that may not be in use yet. For the boot sequence.
 ///
 /// # Errors
 /// [`NewError::OutOfFrames`].
-pub(crate) fn init_vmalloc(
-    root: Frame,
-    purger: &'static dyn Purger,
-) -> Result<&'static Vmalloc<Machine>, NewError> {
+pub(crate) fn init_vmalloc(root: Frame) -> Result<&'static Vmalloc<Machine>, NewError> {
     // SAFETY: the address map gives the range to this instance; called once, by the boot sequence.
-    VMALLOC.try_call_once(|| unsafe { Vmalloc::new(Machine::new(root, Some(purger)), layout::VMALLOC) })
+    VMALLOC.try_call_once(|| unsafe {
+        Vmalloc::new(Machine::new(root, Some(&purge_wish::KERNEL)), layout::VMALLOC)
+    })
 }
 
 /// The kernel's instance.

@@ -3,7 +3,7 @@
 use super::reclaim::KernelKeeps;
 use crate::{
     arch::layout,
-    memory::{Machine, Purger, vmalloc},
+    memory::{Machine, PurgeWish, vmalloc},
 };
 use alloc::boxed::Box;
 use core::{
@@ -53,7 +53,7 @@ impl Experiment {
     pub fn with_purger(
         blocks: usize,
         policy: Policy,
-        purger: Option<&'static dyn Purger>,
+        purger: Option<&'static PurgeWish>,
     ) -> Result<Self, NewError> {
         let place = Place::take();
         let start = layout::EXPERIMENTS.start + place.0 as usize * PLACE_SIZE;

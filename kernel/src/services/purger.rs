@@ -1,77 +1,37 @@
-//! Threads that purge, so that nobody's allocation waits for it.
+//! Threads that purge: each serves the [`PurgeWish`] of an instance, until it is stopped.
+//!
+//! Lock: the wait queue's, which whoever wishes takes too, in any context.
 
 use crate::{
-    memory::{self, Purger},
+    memory::{self, PurgeWish, purge_wish},
     threads::{self, SpawnError, WaitQueue},
 };
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// A thread that purges an instance, and how the instance wakes it.
-pub struct PurgeThread {
-    wanted: AtomicBool,
-    queue: WaitQueue,
-    /// Whether there is the thread.
-    serves: AtomicBool,
-    /// 0: whoever frees purges.
-    drain: AtomicUsize,
-}
+/// Where all threads that purge wait, each for its own wish: there are two at most.
+static WISHES: WaitQueue = WaitQueue::new();
 
-impl PurgeThread {
-    /// One that no thread serves yet.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self {
-            wanted: AtomicBool::new(false),
-            queue: WaitQueue::new(),
-            serves: AtomicBool::new(false),
-            drain: AtomicUsize::new(1),
+/// Calls `purge` each time the wish is there, until [`stop`]. Called by the thread that is to purge.
+pub fn serve(wish: &PurgeWish, purge: impl Fn()) {
+    wish.set_served(true);
+    loop {
+        WISHES.wait_until(|| wish.take());
+        if !wish.is_served() {
+            return;
         }
-    }
-
-    /// Calls `purge` each time it is wanted, until [`stop`](Self::stop).
-    pub fn serve(&self, purge: impl Fn()) {
-        self.serves.store(true, Ordering::Release);
-        loop {
-            self.queue.wait_until(|| self.wanted.swap(false, Ordering::Acquire));
-            if !self.serves.load(Ordering::Acquire) {
-                return;
-            }
-            purge();
-        }
-    }
-
-    /// Ends the thread's [`serve`](Self::serve).
-    pub fn stop(&self) {
-        self.serves.store(false, Ordering::Release);
-        self.wanted.store(true, Ordering::Release);
-        self.queue.wake_all();
-    }
-
-    /// Whether the thread is used; 0: whoever frees purges.
-    pub fn drain(&self) -> &AtomicUsize {
-        &self.drain
+        purge();
     }
 }
 
-impl Purger for PurgeThread {
-    /// Wakes the thread; `false` if there is none, or it is not used.
-    fn wake(&self) -> bool {
-        let serves = self.serves.load(Ordering::Acquire) && self.drain.load(Ordering::Relaxed) != 0;
-        if serves && !self.wanted.swap(true, Ordering::Release) {
-            self.queue.wake_all();
-        }
-        serves
-    }
+/// Ends the [`serve`] of this wish.
+pub fn stop(wish: &PurgeWish) {
+    wish.set_served(false);
+    wish.want();
 }
 
-impl Default for PurgeThread {
-    fn default() -> Self {
-        Self::new()
-    }
+/// Wakes the threads that purge, in any context.
+pub(crate) fn wake() {
+    WISHES.wake_all();
 }
-
-/// The kernel's own instance's.
-pub static KERNEL: PurgeThread = PurgeThread::new();
 
 /// Starts the thread of the kernel's instance. Called once, when threads can be.
 ///
@@ -79,7 +39,7 @@ pub static KERNEL: PurgeThread = PurgeThread::new();
 /// No memory for it.
 pub(super) fn init() -> Result<(), SpawnError> {
     let thread = threads::spawn("purge", || {
-        KERNEL.serve(|| {
+        serve(&purge_wish::KERNEL, || {
             memory::vmalloc().purge();
         });
     })?;
