@@ -1,43 +1,44 @@
 //! Hooks: the one way in which a lower room calls a higher one.
 //!
-//! A room that needs something from above declares a [`Hook`] and says what is done until it is installed.
-//! `bringup` installs all hooks, each once, before the second CPU starts. Hooks lie on cold paths and on the paths of
-//! interrupts only: a call through one costs a load, a branch and an indirect call. No lock is taken.
+//! A room that needs something from above declares a table of functions and, in [`Hooks`], what stands in it until
+//! another is installed. `bringup` installs each table, once, before the second CPU starts. Hooks lie on cold paths and on
+//! the paths of interrupts only: a call through one costs a load, and is not inlined. No lock is taken.
 
-use spin::Once;
+use core::{
+    ptr,
+    sync::atomic::{AtomicPtr, Ordering},
+};
 
-/// A place for one function of type `F`, to be filled by a higher room.
+/// A place for one room's table of hooks.
 #[derive(Debug)]
-pub struct Hook<F> {
-    name: &'static str,
-    /// What is called until the hook is installed.
-    default: F,
-    installed: Once<F>,
+pub struct Hooks<T: 'static> {
+    room: &'static str,
+    default: &'static T,
+    installed: AtomicPtr<T>,
 }
 
-impl<F: Copy> Hook<F> {
-    /// Makes a hook in which `default` stands until another function is installed. `name` is for the report of a
-    /// second installation.
-    pub const fn new(name: &'static str, default: F) -> Self {
-        Self { name, default, installed: Once::new() }
+impl<T> Hooks<T> {
+    /// Makes a place in which `default` stands until another table is installed. `room` is for the report of a second
+    /// installation.
+    pub const fn new(room: &'static str, default: &'static T) -> Self {
+        Self { room, default, installed: AtomicPtr::new(ptr::from_ref(default).cast_mut()) }
     }
 
-    /// Has [`get`](Self::get) return `function` from now on.
+    /// Has [`get`](Self::get) return `table` from now on.
     ///
     /// # Panics
-    /// The hook was installed before: two rooms believe that it is theirs.
-    pub fn install(&self, function: F) {
-        let mut is_first = false;
-        self.installed.call_once(|| {
-            is_first = true;
-            function
-        });
-        assert!(is_first, "the hook {} was installed twice", self.name);
+    /// A table was installed before: two rooms believe that the hooks are theirs.
+    pub fn install(&self, table: &'static T) {
+        let [default, table] = [self.default, table].map(|table| ptr::from_ref(table).cast_mut());
+        let is_first =
+            self.installed.compare_exchange(default, table, Ordering::Release, Ordering::Relaxed).is_ok();
+        assert!(is_first, "the hooks of {} were installed twice", self.room);
     }
 
-    /// Returns the function to call.
+    /// Returns the table to call by.
     #[inline]
-    pub fn get(&self) -> F {
-        self.installed.get().copied().unwrap_or(self.default)
+    pub fn get(&self) -> &'static T {
+        // SAFETY: only pointers made from `&'static T` are stored. Acquire: the table is seen as it was made.
+        unsafe { &*self.installed.load(Ordering::Acquire) }
     }
 }

@@ -162,7 +162,7 @@ pub fn try_read() -> Option<u8> {
 }
 
 /// The line as a place for reports on locks.
-pub(crate) const REPORTER: Reporter = Reporter { lock: &CLASS, write };
+pub(crate) static REPORTER: Reporter = Reporter { lock: Some(&CLASS), write };
 
 /// For a panic: takes the port from whoever holds it.
 ///

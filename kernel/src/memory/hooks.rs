@@ -1,12 +1,18 @@
-//! What this room asks of the rooms above, which know of threads; see [`Hook`] for who installs them.
+//! What this room asks of the rooms above, which know of threads.
 
-use crate::arch::hook::Hook;
+use crate::arch::hook::Hooks;
 
-/// Waits for so many microseconds, and answers whether it did: not if the caller may not wait. By default nobody may.
-pub static PAUSE: Hook<fn(u64) -> bool> = Hook::new("pause", |_| false);
+/// The functions that `memory` calls upward.
+#[derive(Debug)]
+pub struct MemoryHooks {
+    /// Waits for so many microseconds, and answers whether it did: not if the caller may not wait.
+    pub pause: fn(u64) -> bool,
+    /// Waits for a grace period, and answers whether it did: not if the caller may not wait.
+    pub synchronize: fn() -> bool,
+    /// Wakes the threads that purge, in any context.
+    pub purge: fn(),
+}
 
-/// Wakes the threads that purge, in any context. By default there are none.
-pub static PURGE: Hook<fn()> = Hook::new("purge", || {});
-
-/// Waits for a grace period, and answers whether it did: not if the caller may not wait. By default nobody may.
-pub static SYNCHRONIZE: Hook<fn() -> bool> = Hook::new("synchronize", || false);
+/// Until others are installed nobody may wait, and no thread purges.
+pub static HOOKS: Hooks<MemoryHooks> =
+    Hooks::new("memory", &MemoryHooks { pause: |_| false, synchronize: || false, purge: || {} });

@@ -111,11 +111,11 @@ unsafe impl Platform for Machine {
     }
 
     fn pause(&self) -> bool {
-        hooks::PAUSE.get()(PAUSE)
+        (hooks::HOOKS.get().pause)(PAUSE)
     }
 
     fn synchronize(&self) -> bool {
-        hooks::SYNCHRONIZE.get()()
+        (hooks::HOOKS.get().synchronize)()
     }
 
     #[inline]

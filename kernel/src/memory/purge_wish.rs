@@ -1,7 +1,7 @@
 //! The wish that an instance be purged in the background, so that nobody's allocation waits for it.
 //!
 //! Whoever frees too much wishes, in any context; a thread of the services serves, and is woken by a
-//! [hook](super::hooks::PURGE). No lock is taken here.
+//! [hook](super::hooks::MemoryHooks::purge). No lock is taken here.
 
 use super::hooks;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -43,7 +43,7 @@ impl PurgeWish {
     /// Wakes the thread, unless that was done since it last [took](Self::take) the wish.
     pub fn want(&self) {
         if !self.wanted.swap(true, Ordering::Release) {
-            hooks::PURGE.get()();
+            (hooks::HOOKS.get().purge)();
         }
     }
 

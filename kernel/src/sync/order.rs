@@ -3,7 +3,7 @@
 //! Each pair of lock classes that can deadlock is reported once, in one line by the hook [`REPORT`], and
 //! counted. In release builds nothing here does or stores anything.
 
-use crate::arch::{cpu, hook::Hook};
+use crate::arch::{cpu, hook::Hooks};
 use core::{
     cell::UnsafeCell,
     fmt,
@@ -20,17 +20,17 @@ pub const CHECKED: bool = cfg!(debug_assertions);
 static GRAPH: Graph = Graph::new();
 static REPORTS: AtomicUsize = AtomicUsize::new(0);
 
-/// Where reports are written.
-#[derive(Clone, Copy)]
+/// A place that reports are written to.
+#[derive(Debug)]
 pub struct Reporter {
     /// The lock that `write` takes, which must be the last of all: what is found wrong while it is held is only counted.
-    pub lock: &'static Class,
+    pub lock: Option<&'static Class>,
     /// Writes one line.
     pub write: fn(fmt::Arguments<'_>),
 }
 
-/// Where reports are written. By default they are only counted.
-pub static REPORT: Hook<Option<Reporter>> = Hook::new("lock report", None);
+/// Where reports are written. Until another place is installed they are only counted.
+pub static REPORT: Hooks<Reporter> = Hooks::new("sync", &Reporter { lock: None, write: |_| {} });
 
 /// The locks that a CPU holds, what an interrupt handler takes apart from what the code that it interrupted holds: they
 /// are in no order with each other.
@@ -90,21 +90,22 @@ fn check(class: &'static Class, place: &'static Location<'static>) {
     };
     let mut reports = [None::<Report>; MOST];
     let mut count = 0;
-    let reporter = local(|local| {
+    let can_write = local(|local| {
         let holds = |lock| local.thread.holds(lock) || local.interrupt.holds(lock);
-        let reporter = REPORT.get().filter(|reporter| !holds(reporter.lock));
+        let can_write = !REPORT.get().lock.is_some_and(holds);
         GRAPH.take(local.held(), class, place, context, |report| {
             if let Some(room) = reports.get_mut(count) {
                 *room = Some(report);
             }
             count += 1;
         });
-        reporter
+        can_write
     });
     if count > 0 {
         REPORTS.fetch_add(count, Ordering::Relaxed);
-        if let Some(reporter) = reporter {
-            reports.iter().flatten().for_each(|report| (reporter.write)(format_args!("{report}\n")));
+        if can_write {
+            let write = REPORT.get().write;
+            reports.iter().flatten().for_each(|report| write(format_args!("{report}\n")));
         }
     }
 }

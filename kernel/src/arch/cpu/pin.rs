@@ -118,7 +118,7 @@ extern "rust-cold" fn last_pin_gone(place: usize) {
     // An interrupt that came between the decrement and here has ended the section itself.
     interrupts::without_interrupts(|| sections::end(Kind::Preemption, place));
     if this().switch_wanted.load(Ordering::Relaxed) && interrupts::are_enabled() {
-        hooks::PREEMPT.get()();
+        (hooks::HOOKS.get().preempt)();
     }
 }
 

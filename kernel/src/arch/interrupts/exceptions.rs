@@ -115,9 +115,9 @@ impl fmt::Display for PageFault {
                 "kernel stack overflow: {access} of {address:#x}, below the stack {start:#x}-{end:#x}"
             )?;
             f.write_str(" of the thread ")?;
-            return hooks::THREAD_NAME.get()(f);
+            return (hooks::HOOKS.get().thread_name)(f);
         }
         write!(f, "page fault: {access} of {address:#x}: {cause}")?;
-        hooks::ADDRESS.get()(address, f)
+        (hooks::HOOKS.get().address)(address, f)
     }
 }

@@ -42,7 +42,7 @@ pub(in crate::arch) fn handle(registers: &mut Registers) {
     cpu::set_in_interrupt(true);
     tlb::leave_idle();
     match vector {
-        Vector::Timer => hooks::TIMER.get()(),
+        Vector::Timer => (hooks::HOOKS.get().timer)(),
         Vector::Reschedule => cpu::want_switch(),
         Vector::Flush => tlb::on_interrupt(),
         Vector::Call => calls::answer(),
@@ -56,7 +56,7 @@ pub(in crate::arch) fn handle(registers: &mut Registers) {
     }
     cpu::set_in_interrupt(false);
     if cpu::unpin_in_interrupt(pin) && interrupted_on {
-        hooks::PREEMPT.get()();
+        (hooks::HOOKS.get().preempt)();
     }
     // Of the section that began above, or, if the thread was switched, that of who switched back.
     if interrupted_on {

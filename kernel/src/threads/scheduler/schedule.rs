@@ -49,7 +49,7 @@ static LEAVING: [Leaving; MAX_CPUS] =
     [const { Leaving { thread: AtomicPtr::new(null_mut()), why: AtomicU8::new(0) } }; MAX_CPUS];
 
 /// Switches to another thread if one goes first and nothing forbids it. Called with nothing pinned: when the last pin
-/// goes, and at the end of an interrupt (see [`PREEMPT`](crate::arch::hooks::PREEMPT)).
+/// goes, and at the end of an interrupt (see [the hook](crate::arch::hooks::ArchHooks::preempt)).
 #[cold]
 pub(crate) fn preempt() {
     interrupt_flag::without_interrupts(|| {

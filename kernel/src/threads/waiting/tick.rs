@@ -33,7 +33,7 @@ fn on_tick(cpu: usize, this: thread::ThreadRef) {
     if cpu::pins() == 1 {
         passes::pass(cpu);
     }
-    hooks::TICK.get()(cpu);
+    (hooks::HOOKS.get().tick)(cpu);
     if this.class == Class::Normal {
         let left = this.slice.load(Ordering::Relaxed).saturating_sub(1);
         this.slice.store(left, Ordering::Relaxed);
