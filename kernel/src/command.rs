@@ -1,4 +1,6 @@
 //! What all commands of the console have in common, wherever they are: how they fail.
+//!
+//! `history`, `test_vmalloc` and `console` have commands; a command is called in a thread that may wait.
 
 use alloc::string::String;
 use core::fmt;

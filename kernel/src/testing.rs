@@ -1,7 +1,7 @@
 //! The kernel's test framework: the harness of `custom_test_frameworks` calls [`run`].
 //!
 //! Each test is announced before it runs. After it, frames, address space, and the heap must be as before. An exception
-//! that nobody expects is a panic, and so a failure.
+//! that nobody expects is a panic, and so a failure. Called by test kernels, in the thread `main`; no lock is taken here.
 
 use crate::{
     arch::cpu,

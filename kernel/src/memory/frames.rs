@@ -5,8 +5,8 @@
 //! magazines of all CPUs are used up: single frames are taken out of them, for contiguous ones they are emptied into
 //! the buddy, which merges.
 //!
-//! Nobody but the CPUs' magazines is asked to give anything back: that is [`reclaim`](super::reclaim)'s, for callers
-//! that may wait.
+//! Nobody but the CPUs' magazines is asked to give anything back: that is for a room
+//! above, `services`, whose callers may wait.
 //!
 //! All calls may be made in threads, pinned or not, with interrupts on or off; not in interrupt handlers, which may
 //! have interrupted who holds a lock. Debug builds refuse that always, release builds where the lock is held.

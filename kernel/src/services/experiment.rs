@@ -1,4 +1,5 @@
-//! Small instances of vmalloc beside the kernel's own, for experiments and tests.
+//! Small instances of vmalloc beside the kernel's own, for experiments and tests. Made and dropped in threads, with no lock
+//! held.
 
 use super::reclaim::KernelKeeps;
 use crate::{

@@ -9,7 +9,8 @@
 //! | `experiment` | small instances of vmalloc beside the kernel's own |
 //! | `users` | who has the frames |
 //!
-//! Each file says who may call it. No lock of this room is held while another is taken.
+//! Each file says who may call it. Locks: wait queues', by the calls of [`threads`](crate::threads); none is taken under them
+//! but what waking takes.
 
 pub mod deferred;
 mod experiment;

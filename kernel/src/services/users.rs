@@ -1,4 +1,5 @@
-//! Who has the frames that are not free: for reports, and for tests that compare before and after.
+//! Who has the frames that are not free: for reports, and for tests that compare before and after. Called with no
+//! lock held.
 
 use super::rcu;
 use crate::memory::{count_tables, heap, vmalloc};

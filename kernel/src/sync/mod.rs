@@ -8,6 +8,9 @@
 //! Nobody sleeps, and nothing is allocated, while one is held. Guards stay with the thread that locked, and go in
 //! any order but where interrupts are off: there the one that was made later goes first. Debug builds check the order
 //! they are taken in: see [`order`].
+//!
+//! All rooms but `arch` use them; what they take in which order their headers say. A [`SpinLock`] is for threads alone, an
+//! [`IrqLock`] for interrupt handlers too.
 
 mod irq_lock;
 pub mod order;

@@ -24,8 +24,9 @@
 //!
 //! What may not be made is refused by a panic that names the call: see [`assert_may_block`].
 //!
-//! Locks, in this order: a wait queue's, a CPU's sleepers or that of the ended threads; a run queue's. All turn
-//! interrupts off.
+//! Locks: a wait queue's or a CPU's sleepers, then a run queue's; that of the ended threads, in no order with others. All
+//! turn interrupts off. Those around a thread's stack, its start and its result turn preemption off, and nothing is taken
+//! under them.
 
 mod atomic;
 pub mod grace;

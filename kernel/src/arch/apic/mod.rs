@@ -2,6 +2,8 @@
 //!
 //! By its x2APIC registers where the CPU has them, else by the page of registers that all CPUs see
 //! at the same address, each its own. Source: Intel SDM 3A, chapter 12.
+//!
+//! Called by what sends interrupts or sets the timer, in any context, once [`init`] ran; no lock is taken.
 
 mod registers;
 mod vector;

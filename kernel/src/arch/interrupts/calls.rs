@@ -1,4 +1,4 @@
-//! Calls of functions on other CPUs, by interrupts.
+//! Calls of functions on other CPUs, by interrupts. Called in threads with interrupts on, pinned or not.
 
 use crate::arch::{
     apic::{self, Vector},

@@ -9,8 +9,9 @@
 //! | `calls` | functions called on other CPUs |
 //! | `stop` | stopping all other CPUs for good |
 //!
-//! Anybody may call other CPUs, with interrupts on. Handlers take no lock; what they call by
-//! [`hooks`](super::hooks) takes only locks that are never held with interrupts on.
+//! Anybody may call other CPUs, with interrupts on. Locks: the one around a call of another CPU.
+//! Handlers take none themselves; what they call by [`hooks`](super::hooks) takes only locks that are never held with
+//! interrupts on.
 
 mod calls;
 mod exceptions;

@@ -1,4 +1,7 @@
 //! Making CPUs forget translations: what the shootdown protocol of the library asks of this machine.
+//!
+//! The machine of `memory` flushes by it, idle CPUs and interrupt handlers tell it what they do. No lock is taken; who waits
+//! for another CPU serves others meanwhile.
 
 pub mod invlpgb;
 

@@ -1,7 +1,7 @@
 //! Who runs where, and going from one thread to the other.
 //!
-//! The other files of [`threads`](super) call it; a run queue's lock, and that of the ended threads, are taken here, each
-//! the last in its order.
+//! The other files of [`threads`](super) call it; the run queues' locks are taken here, one at
+//! a time and with no other after them, and that of the ended threads, alone.
 
 pub(super) mod ended;
 pub(super) mod list;

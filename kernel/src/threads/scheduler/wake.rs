@@ -1,4 +1,4 @@
-//! Waking threads.
+//! Waking threads: in any context, under any lock but a run queue's, which it takes.
 
 use super::{
     run_queue::{self, End},

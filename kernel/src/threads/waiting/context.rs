@@ -1,4 +1,4 @@
-//! Who may wait.
+//! Who may wait: asked by all that does, before it takes any lock.
 
 use crate::{
     arch::cpu,
