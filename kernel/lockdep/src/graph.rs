@@ -32,7 +32,7 @@ pub enum Report {
     Inversion {
         /// The class held and where it was taken; the class then asked for, and where.
         now: [(&'static str, Place); 2],
-        /// The same, when the opposite order was seen.
+        /// The two locks of the opposite order, and where each was taken when that was seen.
         before: [(&'static str, Place); 2],
     },
     /// A lock was asked for while one of its class was held.

@@ -21,7 +21,7 @@ pub const FRAMES: u64 = 4;
 /// Where [`Parameters`] are in the page.
 const PARAMETERS: usize = 0x200;
 
-/// What the code reads. Segments are those of `gdt`.
+/// What the code reads. Segments are those that the kernel loads.
 #[repr(C)]
 struct Parameters {
     gdt: [u64; 4],

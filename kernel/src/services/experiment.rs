@@ -43,7 +43,7 @@ impl Experiment {
         Self::with_purger(blocks, policy, None)
     }
 
-    /// The same, purged by a thread of its own.
+    /// An instance of `blocks` blocks, purged by the thread that serves `purger`; by the threads that free if there is none.
     ///
     /// # Errors
     /// [`NewError`].

@@ -1,6 +1,6 @@
 //! Which CPU this is, and staying on it.
 //!
-//! Each CPU's GS base points to its [record](self::record). Until [`init`] ran on it, nothing here may be used. Afterwards
+//! Each CPU's GS base points to its record (`record.rs`). Until [`init`] ran on it, nothing here may be used. Afterwards
 //! anybody may call what is here in any context, unless a function says otherwise; no lock is taken.
 //!
 //! | file | what |
