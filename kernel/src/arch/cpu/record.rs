@@ -189,8 +189,15 @@ pub(crate) fn take_switch() -> bool {
 }
 
 /// Whether the lengths of sections are measured on this CPU.
+#[inline]
 pub(in crate::arch) fn is_metered() -> bool {
-    this().metered.load(Ordering::Relaxed)
+    let metered: u8;
+    // SAFETY: GS points to this CPU's `Cpu`. One instruction: code that has no pin may go to another CPU before or
+    // after it.
+    unsafe {
+        asm!("mov {}, gs:[{}]", out(reg_byte) metered, const offset_of!(Cpu, metered), options(nostack, readonly, preserves_flags));
+    }
+    metered != 0
 }
 
 /// Has first and last pins told to `sections`, or not. Called on the CPU with interrupts off.

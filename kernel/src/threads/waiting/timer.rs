@@ -17,7 +17,9 @@ static NEXT: [NextTick; MAX_CPUS] = [const { NextTick(AtomicU64::new(0)) }; MAX_
 
 /// Cycles of a tick.
 fn period() -> u64 {
-    (tsc::kilohertz() * 1000 / u64::from(HERTZ)).max(1)
+    const MILLISECONDS: u64 = 1000 / HERTZ as u64;
+    const { assert!(MILLISECONDS * HERTZ as u64 == 1000) };
+    (tsc::kilohertz() * MILLISECONDS).max(1)
 }
 
 /// Starts the ticks of the CPU this runs on.
