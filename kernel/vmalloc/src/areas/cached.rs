@@ -100,7 +100,7 @@ impl<P: Platform> Areas<P> {
             others.filter(has_some).find_map(|cpu| self.take_cached(&pin, cpu, count))
         })?;
         drop(pin);
-        Some(self.refill_run(block, shape, guard, attempt))
+        Some(self.refill_run(block, shape, guard, attempt, own))
     }
 
     fn refill_run(
@@ -109,6 +109,7 @@ impl<P: Platform> Areas<P> {
         shape: &Shape<'_>,
         guard: GuardInfo,
         attempt: Attempt,
+        cpu: usize,
     ) -> Result<usize, AllocError> {
         let Role::Cached { pages: cached, .. } = block.role() else { unreachable!("a cached run says so") };
         let (first, count) = (block.number(), run_blocks(shape.pages));
@@ -119,7 +120,7 @@ impl<P: Platform> Areas<P> {
             if cached > wanted {
                 self.give_cached_frames(&leaf[wanted..cached]);
             }
-            if !self.refill(&leaf[..wanted], shape.attributes, attempt) {
+            if !self.refill(&leaf[..wanted], shape.attributes, attempt, cpu) {
                 (first..first + count).for_each(|number| self.block(number).set_role(Role::Unused));
                 self.free_blocks(first, count, first + count).leave_to_caller();
                 return Err(AllocError::OutOfFrames);

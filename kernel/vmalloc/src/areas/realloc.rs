@@ -6,7 +6,7 @@
 
 use super::{Areas, Attempt, Shape, shape::owned_pages_for};
 use crate::{
-    AllocError, AreaInfo, BLOCK_PAGES, Kind, PAGE_SIZE, Platform,
+    AllocError, AreaInfo, BLOCK_PAGES, CpuPin, Kind, PAGE_SIZE, Platform,
     blocks::Role,
     page_table::{
         entry::{Attributes, Entry, GuardInfo},
@@ -219,7 +219,9 @@ impl<P: Platform> Areas<P> {
         attributes: Attributes,
         attempt: Attempt,
     ) -> Result<(), AllocError> {
-        let filled = (from..to).all(|page| self.refill(self.page_slots(place, page), attributes, attempt));
+        let cpu = self.platform().pin().cpu();
+        let filled =
+            (from..to).all(|page| self.refill(self.page_slots(place, page), attributes, attempt, cpu));
         self.give_cached_frames(self.page_slots(place, to));
         if filled {
             return Ok(());

@@ -10,7 +10,7 @@
 
 use super::{Areas, Attempt};
 use crate::{
-    BLOCK_PAGES, Kind, PAGE_SIZE, Platform,
+    BLOCK_PAGES, CpuPin, Kind, PAGE_SIZE, Platform,
     blocks::{Block, Role},
     page_table::{
         entry::{Attributes, Entry, GuardInfo},
@@ -116,14 +116,17 @@ impl<P: Platform> Areas<P> {
         new: usize,
         attempt: Attempt,
     ) -> bool {
-        if !self.pools.take_at(&self.platform().pin(), block, first + old + 1, new - old) {
+        let pin = self.platform().pin();
+        let (cpu, taken) = (pin.cpu(), self.pools.take_at(&pin, block, first + old + 1, new - old));
+        drop(pin);
+        if !taken {
             return false;
         }
         // What the page of the new guard cached serves that of the old one.
         let guard = slots[old].get();
         slots[old].set(slots[new].get());
         let attributes = Attributes::of_growth(slots[old - 1].look());
-        let extended = self.refill(&slots[old..new], attributes, attempt);
+        let extended = self.refill(&slots[old..new], attributes, attempt, cpu);
         if !extended {
             self.undo_extend(block, first, slots, old, new, guard);
         }

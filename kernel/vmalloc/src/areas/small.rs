@@ -113,7 +113,7 @@ impl<P: Platform> Areas<P> {
         let pages = size.div_ceil(PAGE_SIZE);
         let guard = GuardInfo { slack: pages * PAGE_SIZE - size, kind: Kind::Vmalloc, caller };
         let run = PageRun { page, leaf, has_frames: false };
-        let filled = self.refill(slots_of(leaf, page, pages).0, attributes, Attempt::Usual);
+        let filled = self.refill(slots_of(leaf, page, pages).0, attributes, Attempt::Usual, cpu);
         NonNull::new(self.finish(&run, pages, false, guard, filled, cpu)? as *mut u8)
     }
 
@@ -144,7 +144,7 @@ impl<P: Platform> Areas<P> {
         let run = PageRun { page: run.page + below, ..run };
         let (slots, _) = slots_of(run.leaf, run.page, shape.pages);
         let filled = match owner {
-            Owner::Area => self.refill(slots, shape.attributes, attempt),
+            Owner::Area => self.refill(slots, shape.attributes, attempt, cpu),
             Owner::Caller => {
                 self.give_cached_frames(slots);
                 self.fill(slots, 0, shape) == slots.len()
