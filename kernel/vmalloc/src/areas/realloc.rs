@@ -13,6 +13,7 @@ use crate::{
         flush::Unflushed,
         slot::Slot,
     },
+    pending::Pressure,
     span::run_blocks,
     types::Owner,
 };
@@ -82,15 +83,14 @@ impl<P: Platform> Areas<P> {
     /// Grows an area where it is, or moves it: where it is now.
     pub fn grow(&self, resize: &Resize, attempt: Attempt) -> Result<usize, AllocError> {
         let &Resize { place, start, size, old, new, guard } = resize;
-        let grown = match place.small {
-            false => self.grow_run(place, old, new, guard, attempt),
-            true => match self.resize_small(start, size, guard.caller, attempt) {
-                Some(pressure) => {
-                    pressure.leave_to_caller();
-                    Ok(())
-                }
-                None => Err(AllocError::OutOfAddressSpace),
-            },
+        let resized = |pressure: Option<Pressure>| match pressure {
+            Some(pressure) => Ok(pressure.leave_to_caller()),
+            None => Err(AllocError::OutOfAddressSpace),
+        };
+        let grown = match attempt {
+            _ if !place.small => self.grow_run(place, old, new, guard, attempt),
+            Attempt::Usual => resized(self.resize_small::<false>(start, size, guard.caller)),
+            Attempt::Last => resized(self.resize_small::<true>(start, size, guard.caller)),
         };
         match grown {
             Err(AllocError::OutOfAddressSpace) => self.grow_elsewhere(place, old, new, guard, attempt),

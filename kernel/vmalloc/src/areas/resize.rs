@@ -27,14 +27,13 @@ const MOST: usize = (BLOCK_PAGES - 1) * PAGE_SIZE;
 impl<P: Platform> Areas<P> {
     /// Makes the small area of its own frames that starts at `address` `size` bytes long, where it is.
     /// `None`: nothing has changed; there is no such area, or no room behind it, or no frames, or this is an interrupt
-    /// handler.
+    /// handler. `LAST` says that this is the [last attempt](Attempt::Last).
     #[inline(never)]
-    pub fn resize_small(
+    pub fn resize_small<const LAST: bool>(
         &self,
         address: usize,
         size: usize,
         caller: &'static Location<'static>,
-        attempt: Attempt,
     ) -> Option<Pressure> {
         let page = self.span().page_starting_at(address)?;
         let pin = self.platform().pin_outside_interrupts()?;
@@ -58,7 +57,7 @@ impl<P: Platform> Areas<P> {
         let new = size.div_ceil(PAGE_SIZE);
         let guard = Entry::guard(GuardInfo { slack: new * PAGE_SIZE - size, kind: Kind::Vmalloc, caller });
         if new != old || self.base().is_traced() {
-            return self.resize_pages(block, first, old, new, guard, attempt);
+            return self.resize_pages::<LAST>(block, first, old, new, guard);
         }
         slots[old].set(guard);
         Some(Pressure::Low)
@@ -67,16 +66,16 @@ impl<P: Platform> Areas<P> {
     /// Makes an area of `old` pages one of `new`.
     // Apart, so that less need be saved where the number of pages stays.
     #[inline(never)]
-    fn resize_pages(
+    fn resize_pages<const LAST: bool>(
         &self,
         block: &Block,
         first: usize,
         old: usize,
         new: usize,
         guard: Entry,
-        attempt: Attempt,
     ) -> Option<Pressure> {
         let slots = &self.blocks().leaf(block)[first..];
+        let attempt = if LAST { Attempt::Last } else { Attempt::Usual };
         if new > old && !self.extend(block, first, slots, old, new, attempt) {
             return None;
         }
