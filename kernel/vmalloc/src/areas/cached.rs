@@ -8,9 +8,7 @@
 //! second flush that unlinking them needs. The entries of its first pages, as many as the area had, have its frames;
 //! those behind are unused. Lock: a CPU's cache, to put a run there or take one.
 
-mod cache;
-
-use super::{Areas, Attempt, Backing, Shape};
+use super::{Areas, Attempt, Backing, Shape, cache::LONGEST};
 use crate::{
     AllocError, BLOCK_PAGES, CpuPin, MAX_CPUS, Platform,
     blocks::{Block, Role},
@@ -18,8 +16,6 @@ use crate::{
     pending::Pressure,
     span::run_blocks,
 };
-pub(super) use cache::CachedRuns;
-use cache::LONGEST;
 use core::sync::atomic::Ordering;
 
 impl<P: Platform> Areas<P> {

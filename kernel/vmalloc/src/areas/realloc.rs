@@ -4,6 +4,8 @@
 //! its page table entries are written at a new place, and not a byte is copied. All that can fail happens before
 //! anything of the area changes.
 
+mod small;
+
 use super::{Areas, Attempt, Shape, shape::owned_pages_for};
 use crate::{
     AllocError, AreaInfo, BLOCK_PAGES, CpuPin, Kind, PAGE_SIZE, Platform,

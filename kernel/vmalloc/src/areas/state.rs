@@ -1,6 +1,6 @@
 //! What the room owns, and the way to the rooms below.
 
-use super::cached::CachedRuns;
+use super::cache::CachedRuns;
 use crate::{
     MAX_CPUS, Platform,
     base::Base,

@@ -11,7 +11,7 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 pub(super) const LONGEST: usize = 16;
 
 /// A CPU's cached runs.
-pub(crate) struct CachedRuns {
+pub(super) struct CachedRuns {
     runs: Lock<Runs>,
     /// Blocks of runs that are here, or will be when they are flushed.
     pub reserved: AtomicUsize,

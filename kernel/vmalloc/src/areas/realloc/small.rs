@@ -8,9 +8,9 @@
 //!
 //! Growth takes the pages behind the area if they are free. They may have cached frames, too.
 
-use super::{Areas, Attempt};
 use crate::{
     BLOCK_PAGES, CpuPin, Kind, PAGE_SIZE, Platform,
+    areas::{Areas, Attempt},
     blocks::{Block, Role},
     page_table::{
         entry::{Attributes, Entry, GuardInfo},
