@@ -106,6 +106,7 @@ impl<P: Platform> Areas<P> {
 
     /// Maps frames behind an area of `old` pages, its guard page first, so that there are `new` pages, and
     /// keeps room for a guard behind; `false`: there is no room, or no frames.
+    #[inline(always)]
     fn extend(
         &self,
         block: &Block,
