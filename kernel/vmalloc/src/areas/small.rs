@@ -223,19 +223,25 @@ impl<P: Platform> Areas<P> {
 
     #[inline(never)]
     fn free_long(&self, pin: &P::Pin, block: &Block, first: usize, leaf: &Slots, entry: Entry) -> Pressure {
-        self.free_small(pin, Claimed { block, first, leaf, entry }, Owner::Area)
+        self.free_pages(pin, Claimed { block, first, leaf, entry }, Owner::Area, 0)
     }
 
     /// Frees a small area whose frames are `owner`'s.
-    #[inline(always)]
     pub(super) fn free_small(&self, pin: &P::Pin, claimed: Claimed<'_>, owner: Owner) -> Pressure {
-        let Claimed { block, first, leaf, entry } = claimed;
+        let Claimed { first, leaf, entry, .. } = claimed;
         let below = usize::from(entry.has_guard_below());
         if below > 0 {
             leaf[first - 1].set_unused();
             // So that the page can be mapped again as it is.
             leaf[first].change(Entry::without_guard_below);
         }
+        self.free_pages(pin, claimed, owner, below)
+    }
+
+    /// Unmaps the rest of an area's pages, and retires them with its guard pages, of which `below` are below it.
+    #[inline(always)]
+    fn free_pages(&self, pin: &P::Pin, claimed: Claimed<'_>, owner: Owner, below: usize) -> Pressure {
+        let Claimed { block, first, leaf, entry } = claimed;
         let rest = &leaf[first + 1..];
         let more = match owner {
             Owner::Area if entry.is_last() => 0,
