@@ -1,6 +1,7 @@
 //! Sets of CPUs, and the lists by which people name them.
 
 use core::fmt;
+use thiserror::Error;
 
 /// The most CPUs a machine can have: their numbers are below it.
 pub const MAX_CPUS: usize = 64;
@@ -108,33 +109,24 @@ impl fmt::Display for CpuSet {
 }
 
 /// Why a list names no set of CPUs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum ListError<'a> {
-    /// Neither a number nor a range.
+    /// A part of the list is neither a number nor a range.
+    #[error("{part:?} is neither a CPU's number nor a range")]
     NotANumber {
         /// What stands between two commas.
         part: &'a str,
     },
-    /// A range whose end is before its start.
+    /// A range ends before it starts.
+    #[error("the range {part} ends before it starts")]
     Backwards {
         /// The range.
         part: &'a str,
     },
-    /// There cannot be a CPU of this number.
+    /// A number is not below [`MAX_CPUS`].
+    #[error("{part}: CPUs are numbered up to {}", MAX_CPUS - 1)]
     TooLarge {
         /// The number or range.
         part: &'a str,
     },
 }
-
-impl fmt::Display for ListError<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotANumber { part } => write!(f, "{part:?} is neither a CPU's number nor a range"),
-            Self::Backwards { part } => write!(f, "the range {part} ends before it starts"),
-            Self::TooLarge { part } => write!(f, "{part}: CPUs are numbered up to {}", MAX_CPUS - 1),
-        }
-    }
-}
-
-impl core::error::Error for ListError<'_> {}
