@@ -1,6 +1,7 @@
-//! Which CPUs may still use old translations, and making them forget: see `shootdown`.
+//! TLB shootdown: which CPUs may still use old translations, and making them forget.
 //!
-//! This room knows nothing of the rest of the library. It asks its machine for what [`Flusher`] says.
+//! The protocol is explained in `shootdown`. This room knows nothing of the rest of the library: it asks its machine for
+//! what [`Flusher`] says, and takes no lock.
 
 mod counters;
 mod cpus;
