@@ -1,39 +1,39 @@
 //! Finding several runs of free blocks at once, at set distances from one base.
 //!
 //! The lowest base is found part by part, in turn: where a part does not fit, the next free run that is
-//! long enough for it tells the lowest base that is left, and all parts must fit again. No base is passed
-//! over at which all fit. A search that goes on for long opens the lock in between.
+//! long enough for it tells the lowest base that remains, and all parts must fit again. No base is passed
+//! over at which all fit. A search that goes on for long releases the lock in between.
 
 use super::{Arena, ArenaError, map::Map, search::aligned, state::State};
 use crate::Platform;
 
-/// One of the runs.
+/// One of the runs that are to be found at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Part {
-    /// Blocks from the base to its first.
+    /// Blocks from the base to its first one.
     pub offset: usize,
-    /// Blocks.
+    /// Number of blocks.
     pub count: usize,
 }
 
-/// Looks under one lock, before the base is moved to where it will be looked at under the next one.
+/// Steps of a search under one hold of the lock.
 const AT_ONCE: usize = 32;
 
 /// What came of a search.
 enum Search {
     Found(usize),
-    /// All bases below were looked at.
+    /// No base below this one will do.
     Onward(usize),
     Nothing,
 }
 
 impl State {
-    /// The lowest base at or above `from` that is, together with `offset`, a multiple of `align` and at
+    /// Finds the lowest base at or above `from` that is, together with `offset`, a multiple of `align` and at
     /// which all parts are free.
     fn find_congruent(&mut self, parts: &[Part], align: usize, offset: usize, from: usize) -> Search {
         let span = parts.iter().map(|part| part.offset + part.count).max().unwrap_or(0);
         let mut base = aligned(from, align, offset);
-        let (mut fitting, mut looks) = (0, 0);
+        let (mut fitting, mut steps) = (0, 0);
         for part in parts.iter().cycle() {
             if base + span > self.blocks {
                 break;
@@ -41,7 +41,7 @@ impl State {
             if fitting == parts.len() {
                 return Search::Found(base);
             }
-            looks += 1;
+            steps += 1;
             let first = base + part.offset;
             let Some(run) = self.next_run(first, part.count) else { break };
             let lowest = aligned(run - part.offset, align, offset);
@@ -50,7 +50,7 @@ impl State {
                 continue;
             }
             (base, fitting) = (lowest, 0);
-            if looks >= AT_ONCE {
+            if steps >= AT_ONCE {
                 return Search::Onward(base);
             }
         }

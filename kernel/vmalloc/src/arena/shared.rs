@@ -1,4 +1,4 @@
-//! The arena as CPUs share it: its state behind a lock, opened for frames.
+//! The arena as CPUs share it: its state behind a lock, which is released to take a frame.
 
 use super::{
     map::{MAP_BLOCKS, MAPS, Map},
@@ -27,7 +27,7 @@ impl Locked for State {
 }
 
 impl Arena {
-    /// An arena of `blocks` free blocks, at most [`MAX_BLOCKS`].
+    /// Makes an arena of `blocks` free blocks, at most [`MAX_BLOCKS`].
     pub fn new(blocks: usize, policy: SearchPolicy) -> Self {
         assert!(blocks <= MAX_BLOCKS);
         Self { state: Lock::new(State::new(blocks, policy)) }
@@ -44,7 +44,7 @@ impl Arena {
         within: Range<usize>,
     ) -> Result<usize, ArenaError> {
         debug_assert!(align.is_power_of_two());
-        if let Some(first) = self.state.lock(&platform.pin()).take_here(count, align, &within) {
+        if let Some(first) = self.state.lock(&platform.pin()).take_at_start(count, align, &within) {
             return Ok(first);
         }
         self.take(platform, count, |state| state.find(count, align, offset, &within))
@@ -69,7 +69,7 @@ impl Arena {
         find: impl Fn(&mut State) -> Option<usize>,
     ) -> Result<usize, ArenaError> {
         // Nothing is allocated under the lock: a map that is missing is taken outside of it, and
-        // the search repeated. Each turn ends it, or finds a map that was missing, or that others were faster: they
+        // the search repeated. Each turn ends it, or finds a map missing, or finds that others were faster: they
         // have what it found.
         let mut spare: Option<Map> = None;
         let result = loop {
@@ -106,8 +106,8 @@ impl Arena {
         result
     }
 
-    /// Takes runs of blocks that were just found free, and whose maps existed, one map at a time: the lock is
-    /// not held for longer. `false`: others were faster to take some of it, or a map, and nothing is taken.
+    /// Takes runs of blocks that were just found free, and whose maps existed, map by map, so that the lock is not held
+    /// for longer. Returns false, and takes nothing, if others took a block of them or a map meanwhile.
     pub(super) fn claim<P: Platform>(
         &self,
         platform: &P,
@@ -128,12 +128,12 @@ impl Arena {
         true
     }
 
-    /// Gives back `count` blocks from `first`, all of them used.
+    /// Gives back `count` blocks from `first`, all of them used. They lie in few maps: the lock is held for all.
     pub fn free(&self, pin: &impl CpuPin, first: usize, count: usize) {
         self.state.lock(pin).mark_free(first, count);
     }
 
-    /// The same of any number, one map at a time.
+    /// Gives back any number of blocks from `first`, all of them used, map by map.
     pub fn free_run<P: Platform>(&self, platform: &P, first: usize, count: usize) {
         pieces(first, count).for_each(|(first, count)| self.free(&platform.pin(), first, count));
     }
@@ -143,24 +143,24 @@ impl Arena {
         self.state.lock(pin).stats()
     }
 
-    /// The first used block at or above `from`.
+    /// Finds the first used block at or above `from`.
     pub fn next_used(&self, pin: &impl CpuPin, from: usize) -> Option<usize> {
         self.state.lock(pin).next_used(from)
     }
 
-    /// Gives back the maps all of whose blocks are free, one at a time: how many.
+    /// Gives the maps back all of whose blocks are free, one at a time, and returns how many there were.
     pub fn release_free_maps<P: Platform>(&self, platform: &P) -> usize {
         let maps = (0..MAPS).filter_map(|index| self.state.lock(&platform.pin()).take_free_map(index));
         maps.map(|map| platform.give_table(map.into_frame(platform))).count()
     }
 
-    /// Gives the maps back. All blocks must be free.
+    /// Gives all maps back. All blocks must be free.
     pub fn release<P: Platform>(&mut self, platform: &P) {
         self.state.get_mut().take_maps(|map| platform.give_table(map.into_frame(platform)));
     }
 }
 
-/// A run of blocks, cut where maps end: first blocks and counts.
+/// Cuts a run of blocks where maps end: returns the first block and the count of each piece.
 fn pieces(first: usize, count: usize) -> impl Iterator<Item = (usize, usize)> + Clone {
     let end = first + count;
     let next = move |from: usize| ((from + 1).next_multiple_of(MAP_BLOCKS)).min(end);
