@@ -144,7 +144,7 @@ impl<'a, P: Platform> View<'a, P> {
         }
         let guard = leaf.get(last + 1)?.look();
         let guard_below = usize::from(entry.has_guard_below());
-        Some(AreaInfo { guard_below, ..describe(start, pages, pages, 0, guard)? })
+        Some(AreaInfo { guard_below, ..describe(start, pages, guard)? })
     }
 
     fn run_area(&self, number: usize) -> Option<AreaInfo> {
@@ -158,14 +158,13 @@ impl<'a, P: Platform> View<'a, P> {
             // The area was just freed, or is not complete.
             return None;
         }
-        let (blocks, huge) = (blocks as usize, huge as usize);
+        let (blocks, huge_pages) = (blocks as usize, huge as usize * BLOCK_PAGES);
         let guard_below = if start.has_guard_below() { BLOCK_PAGES } else { 0 };
         let leaf = self.leaf(number + blocks - 1)?;
         let in_last = (0..BLOCK_PAGES).find(|&page| leaf[page].look().is_guard())?;
         let pages = (blocks - 1) * BLOCK_PAGES + in_last;
         let start = self.blocks.span().address(number, 0);
-        let area = describe(start, pages, pages, huge * BLOCK_PAGES, leaf[in_last].look())?;
-        Some(AreaInfo { guard_below, ..area })
+        Some(AreaInfo { guard_below, huge_pages, ..describe(start, pages, leaf[in_last].look())? })
     }
 
     fn congruent_area(&self, number: usize, pages: usize) -> Option<AreaInfo> {
@@ -173,7 +172,7 @@ impl<'a, P: Platform> View<'a, P> {
         let Role::Congruent { behind: 0, .. } = self.block(number)?.role() else { return None };
         let last = self.leaf(number + pages / BLOCK_PAGES)?;
         let start = self.blocks.span().address(number, 0);
-        describe(start, pages, 0, 0, last[pages % BLOCK_PAGES].look())
+        describe(start, pages, last[pages % BLOCK_PAGES].look())
     }
 }
 
@@ -192,21 +191,15 @@ fn counted<P: Platform>(blocks: &Blocks<P>, area: AreaInfo) -> AreaInfo {
 }
 
 /// Describes an area by the entry of the guard page behind it; `None` if that is none.
-fn describe(
-    start: usize,
-    pages: usize,
-    populated: usize,
-    huge_pages: usize,
-    guard: Entry,
-) -> Option<AreaInfo> {
+fn describe(start: usize, pages: usize, guard: Entry) -> Option<AreaInfo> {
     let info = guard.guard_info()?;
     Some(AreaInfo {
         start,
         pages,
-        populated,
+        populated: pages,
         guard_pages: 1,
         guard_below: 0,
-        huge_pages,
+        huge_pages: 0,
         requested: pages * PAGE_SIZE - info.slack,
         kind: info.kind,
         caller: Some(info.caller),
