@@ -57,18 +57,23 @@ impl Bitmap {
 #[inline(always)]
 fn each_word(first: usize, count: usize, mut go_on: impl FnMut(usize, u64) -> bool) -> bool {
     debug_assert!(count > 0 && first + count <= BLOCK_PAGES);
-    // `bits` is 1..=64, so the shifts are in range.
-    let mask = |bit: usize, bits: usize| (u64::MAX >> (64 - bits)) << (bit % 64);
     let (mut bit, mut left) = (first, count);
     while bit % 64 + left > 64 {
-        let bits = 64 - bit % 64;
-        if !go_on(bit / 64, mask(bit, bits)) {
+        let here = 64 - bit % 64;
+        if !go_on(bit / 64, bits(bit % 64, here)) {
             return false;
         }
-        bit += bits;
-        left -= bits;
+        bit += here;
+        left -= here;
     }
-    go_on(bit / 64, mask(bit, left))
+    go_on(bit / 64, bits(bit % 64, left))
+}
+
+/// Returns a word with the bits `first..first + count` set; `count` is 1 to 64.
+#[inline(always)]
+pub(crate) fn bits(first: usize, count: usize) -> u64 {
+    debug_assert!(count > 0 && first + count <= 64);
+    (u64::MAX >> (64 - count)) << first
 }
 
 /// A map to search that need not be stored as such: bit `b` of the block is bit `b % 64` of word `b / 64`, which the

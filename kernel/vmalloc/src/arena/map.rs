@@ -8,7 +8,11 @@
 //! For the arena alone, under its lock. Nothing here takes a lock or allocates.
 
 use crate::{Frame, PAGE_SIZE, Platform, bitmap::starts_of_runs};
-use core::{mem::size_of, ptr::NonNull};
+use core::{
+    mem::size_of,
+    ops::{BitAnd, Shr},
+    ptr::NonNull,
+};
 
 /// Maps of the largest arena.
 pub(super) const MAPS: usize = 1024;
@@ -294,23 +298,16 @@ fn first_block(index: usize) -> usize {
     index * (MAP_BLOCKS >> depth(index)) - MAP_BLOCKS
 }
 
-/// Finds the lowest bit of a word at which `count` set bits start.
+/// Finds the lowest bit of a word or a leaf at which `count` set bits start.
 #[inline]
-pub(super) fn run_in_word(bits: u64, count: usize) -> Option<usize> {
-    if count.wrapping_sub(1) >= WORD_BLOCKS {
+pub(super) fn lowest_run<B>(bits: B, count: usize) -> Option<usize>
+where
+    B: Copy + BitAnd<Output = B> + Shr<usize, Output = B> + Into<u128>,
+{
+    if count.wrapping_sub(1) >= 8 * size_of::<B>() {
         return None;
     }
-    let starts = starts_of_runs(bits, count);
-    (starts != 0).then(|| starts.trailing_zeros() as usize)
-}
-
-/// Finds the lowest bit of a leaf at which `count` set bits start.
-#[inline]
-pub(super) fn run_in_leaf(bits: u128, count: usize) -> Option<usize> {
-    if count > LEAF_BLOCKS {
-        return None;
-    }
-    let starts = starts_of_runs(bits, count);
+    let starts: u128 = starts_of_runs(bits, count).into();
     (starts != 0).then(|| starts.trailing_zeros() as usize)
 }
 
@@ -346,11 +343,4 @@ fn longest_run(bits: u128) -> usize {
         }
     }
     have
-}
-
-/// Returns a word with the bits `first..first + count` set; `count` is 1 to 64.
-#[inline]
-pub(super) fn bits(first: usize, count: usize) -> u64 {
-    debug_assert!(count > 0 && first + count <= WORD_BLOCKS);
-    (u64::MAX >> (WORD_BLOCKS - count)) << first
 }

@@ -33,6 +33,6 @@ mod state;
 mod tests;
 mod top;
 
-pub(crate) use congruent::Part;
+pub(crate) use search::Part;
 pub(crate) use shared::{Arena, ArenaError};
 pub(crate) use state::MAX_BLOCKS;

@@ -1,11 +1,36 @@
 //! Finding the lowest run of free blocks.
 
 use super::{
-    map::{LEAF_BLOCKS, LEAVES, MAP_BLOCKS, WORD_BLOCKS, bits, run_in_leaf, run_in_word},
+    map::{LEAF_BLOCKS, LEAVES, MAP_BLOCKS, WORD_BLOCKS, lowest_run},
     state::State,
 };
-use crate::SearchPolicy;
+use crate::{SearchPolicy, bitmap::bits};
 use core::ops::Range;
+
+/// One of the runs that are to be found at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Part {
+    /// Blocks from the base to its first one.
+    pub offset: usize,
+    /// Number of blocks.
+    pub count: usize,
+}
+
+/// What came of a search.
+pub(super) enum Search {
+    /// This base will do.
+    Found(usize),
+    /// The search is not over, and goes on after others had the lock.
+    Onward,
+    Nothing,
+}
+
+impl From<Option<usize>> for Search {
+    #[inline]
+    fn from(found: Option<usize>) -> Self {
+        found.map_or(Self::Nothing, Self::Found)
+    }
+}
 
 impl State {
     /// Finds and takes a run in the word at the cached start, if that is in the unsettled leaf: then no tree needs an
@@ -19,7 +44,7 @@ impl State {
         }
         let map = self.maps.get_mut(from / MAP_BLOCKS)?.as_mut()?;
         let word = map.word_mut(from / WORD_BLOCKS);
-        let bit = run_in_word(!*word & (u64::MAX << (from % WORD_BLOCKS)), count)?;
+        let bit = lowest_run(!*word & (u64::MAX << (from % WORD_BLOCKS)), count)?;
         let first = from / WORD_BLOCKS * WORD_BLOCKS + bit;
         // Above the arena's end nothing is free.
         if first + count > within.end {
@@ -82,7 +107,7 @@ impl State {
         let below = match &self.maps[index] {
             Some(map) => {
                 let free = !map.leaf(from / LEAF_BLOCKS) & (u128::MAX << (from % LEAF_BLOCKS));
-                if let Some(bit) = run_in_leaf(free, count) {
+                if let Some(bit) = lowest_run(free, count) {
                     return Some(from / LEAF_BLOCKS * LEAF_BLOCKS + bit);
                 }
                 free.leading_ones() as usize

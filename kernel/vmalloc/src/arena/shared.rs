@@ -2,6 +2,7 @@
 
 use super::{
     map::{MAP_BLOCKS, MAPS, Map},
+    search::{Part, Search},
     state::{ArenaStats, MAX_BLOCKS, State},
 };
 use crate::{
@@ -47,7 +48,8 @@ impl Arena {
         if let Some(first) = self.state.lock(&platform.pin()).take_at_start(count, align, &within) {
             return Ok(first);
         }
-        self.take(platform, count, |state| state.find(count, align, offset, &within))
+        let find = |state: &mut State| state.find(count, align, offset, &within).into();
+        self.take(platform, &[Part { offset: 0, count }], find)
     }
 
     /// Takes the `count` blocks from `first`, if the arena has them and all are free.
@@ -57,36 +59,43 @@ impl Arena {
         first: usize,
         count: usize,
     ) -> Result<(), ArenaError> {
-        self.take(platform, count, |state| state.is_free(first, count).then_some(first)).map(|_| ())
+        let find = |state: &mut State| state.is_free(first, count).then_some(first).into();
+        self.take(platform, &[Part { offset: 0, count }], find).map(drop)
     }
 
-    /// Takes the `count` blocks that `find` finds.
+    /// Takes all parts at the base that `find` finds, which it returns.
     #[inline(never)]
     pub(super) fn take<P: Platform>(
         &self,
         platform: &P,
-        count: usize,
-        find: impl Fn(&mut State) -> Option<usize>,
+        parts: &[Part],
+        mut find: impl FnMut(&mut State) -> Search,
     ) -> Result<usize, ArenaError> {
         // Nothing is allocated under the lock: a map that is missing is taken outside of it, and
-        // the search repeated. Each turn ends it, or finds a map missing, or finds that others were faster: they
-        // have what it found.
+        // the search repeated. Each turn ends it or goes on where the last one stopped, or finds a map missing, or
+        // finds that others were faster: they have what it found.
         let mut spare: Option<Map> = None;
         let result = loop {
             let pin = platform.pin();
             let mut state = self.state.lock(&pin);
-            let Some(first) = find(&mut state) else {
-                break Err(ArenaError::NoRun);
+            let base = match find(&mut state) {
+                Search::Found(base) => base,
+                Search::Onward => continue,
+                Search::Nothing => break Err(ArenaError::NoRun),
             };
-            let Some(missing) = state.missing_map(first, count) else {
-                if first % MAP_BLOCKS + count <= MAP_BLOCKS {
-                    state.mark_used(first, count);
-                    break Ok(first);
+            let runs = parts.iter().map(|part| (base + part.offset, part.count));
+            let missing = runs.clone().find_map(|(first, count)| state.missing_map(first, count));
+            let Some(missing) = missing else {
+                if let [part] = parts
+                    && (base + part.offset) % MAP_BLOCKS + part.count <= MAP_BLOCKS
+                {
+                    state.mark_used(base + part.offset, part.count);
+                    break Ok(base);
                 }
                 drop(state);
                 drop(pin);
-                if self.claim(platform, iter::once((first, count))) {
-                    break Ok(first);
+                if self.claim(platform, runs) {
+                    break Ok(base);
                 }
                 continue;
             };
@@ -156,7 +165,9 @@ impl Arena {
 
     /// Gives all maps back. All blocks must be free.
     pub fn release<P: Platform>(&mut self, platform: &P) {
-        self.state.get_mut().take_maps(|map| platform.give_table(map.into_frame(platform)));
+        let state = self.state.get_mut();
+        assert_eq!(state.free, state.blocks, "blocks are still in use");
+        self.release_free_maps(platform);
     }
 }
 

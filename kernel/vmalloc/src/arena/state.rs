@@ -1,10 +1,10 @@
 //! What the arena's lock guards: the maps, the tree over them, and the cached start of searches.
 
 use super::{
-    map::{LEAF_BLOCKS, LEAVES, MAP_BLOCKS, MAPS, Map, Node, WORD_BLOCKS, bits},
+    map::{LEAF_BLOCKS, LEAVES, MAP_BLOCKS, MAPS, Map, Node, WORD_BLOCKS},
     top::Top,
 };
-use crate::SearchPolicy;
+use crate::{SearchPolicy, bitmap::bits};
 
 /// The most blocks an arena can hold: 32 TiB.
 pub(crate) const MAX_BLOCKS: usize = MAP_BLOCKS * MAPS;
@@ -199,14 +199,6 @@ impl State {
         self.settle();
         let free = index < self.map_count() && self.root(index) == self.free_root(index);
         if free { self.maps[index].take() } else { None }
-    }
-
-    /// Takes all maps out and gives each to `sink`. All blocks must be free.
-    pub fn take_maps(&mut self, sink: impl FnMut(Map)) {
-        assert_eq!(self.free, self.blocks, "blocks are still in use");
-        // The trees stay right: the maps are as if they were missing.
-        self.settle();
-        self.maps.iter_mut().filter_map(Option::take).for_each(sink);
     }
 
     /// Compares every count, node and cached start with the bits.

@@ -12,7 +12,7 @@
 
 use crate::{
     BLOCK_PAGES, Stamp,
-    bitmap::{Bitmap, View, WORDS, starts_of_runs},
+    bitmap::{Bitmap, View, WORDS, bits, starts_of_runs},
     types::Owner,
 };
 use core::mem;
@@ -72,8 +72,7 @@ impl Pages {
     #[inline(always)]
     pub fn take(&mut self, count: usize, align: usize) -> Option<usize> {
         let index = usize::from(self.lowest) % WORDS;
-        let word = self.open.word(index);
-        let free = word & !self.unflushed.word(index);
+        let free = (self.free_view().0)(index);
         if align == 1 && free != 0 {
             // The lowest free run is usually long enough, or another one in the same word.
             let bit = free.trailing_zeros() as usize;
@@ -100,8 +99,7 @@ impl Pages {
 
     #[inline(always)]
     fn take_in_word(&mut self, index: usize, bit: usize, count: usize) {
-        let pages = (u64::MAX >> (64 - count)) << bit;
-        self.open.set_word(index, self.open.word(index) & !pages);
+        self.open.set_word(index, self.open.word(index) & !bits(bit, count));
         self.free -= count as u16;
     }
 
@@ -125,7 +123,7 @@ impl Pages {
     #[inline(always)]
     pub fn take_all_of_run(&mut self, count: usize) -> Option<(usize, usize)> {
         let index = usize::from(self.lowest) % WORDS;
-        let free = self.open.word(index) & !self.unflushed.word(index);
+        let free = (self.free_view().0)(index);
         let bit = free.trailing_zeros() as usize;
         // Where there are only holes, the lowest one often fits.
         if free != 0 && (!(free >> bit)).trailing_zeros() as usize == count && bit + count < 64 {
