@@ -5,11 +5,13 @@
 
 mod counters;
 mod cpus;
+mod extent;
 mod flusher;
 mod mailbox;
 mod shootdown;
 
 pub use counters::Counters;
 pub use cpus::{CpuSet, ListError, MAX_CPUS};
+pub use extent::{Forbid, Reach, Stamp};
 pub use flusher::{Flusher, Scope};
-pub use shootdown::{Forbid, Reach, Shootdown, Stamp};
+pub use shootdown::Shootdown;
