@@ -1,4 +1,4 @@
-//! What the room owns.
+//! The state of the room: the arena, the table of descriptors, the reserves of leaf tables.
 
 use super::{reserve::Reserve, table::BlockTable};
 use crate::{MAX_CPUS, Platform, arena::Arena, base::Base, span::Span};
