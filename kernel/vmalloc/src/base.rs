@@ -17,6 +17,7 @@ pub(crate) struct Base<P> {
 }
 
 impl<P: Platform> Base<P> {
+    #[inline(always)]
     pub fn new(platform: P, span: Span, policy: Policy) -> Self {
         let physical_end = 1 << platform.physical_bits().min(PHYSICAL_BITS);
         Self { platform, span, tunables: Tunables::new(), policy, physical_end }

@@ -29,6 +29,7 @@ impl Locked for State {
 
 impl Arena {
     /// Makes an arena of `blocks` free blocks, at most [`MAX_BLOCKS`].
+    #[inline(always)]
     pub fn new(blocks: usize, policy: SearchPolicy) -> Self {
         assert!(blocks <= MAX_BLOCKS);
         Self { state: Lock::new(State::new(blocks, policy)) }

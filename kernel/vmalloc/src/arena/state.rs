@@ -36,6 +36,7 @@ pub(super) struct State {
 }
 
 impl State {
+    #[inline(always)]
     pub fn new(blocks: usize, policy: SearchPolicy) -> Self {
         let mut state = Self {
             maps: [const { None }; MAPS],

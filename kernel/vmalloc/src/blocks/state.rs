@@ -12,6 +12,7 @@ pub(crate) struct Blocks<P> {
 }
 
 impl<P: Platform> Blocks<P> {
+    #[inline(always)]
     pub fn new(base: Base<P>) -> Self {
         let arena = Arena::new(base.span.blocks(), base.policy.search);
         Self { base, arena, table: BlockTable::new(), reserves: [const { Reserve::new() }; MAX_CPUS] }

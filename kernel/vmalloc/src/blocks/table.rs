@@ -44,6 +44,7 @@ impl BlockTable {
     /// Directories of the largest instance.
     pub const DIRECTORIES: usize = MAX_BLOCKS.div_ceil(Directory::BLOCKS);
 
+    #[inline(always)]
     pub fn new() -> Self {
         Self { directories: [const { AtomicPtr::new(ptr::null_mut()) }; Self::DIRECTORIES] }
     }
