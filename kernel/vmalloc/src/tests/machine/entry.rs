@@ -43,12 +43,14 @@ impl Translation {
         Self { dirty, ..self }
     }
 
-    /// Whether a CPU may have both of one page without a flush between. To another frame it must not; of another
-    /// size only with the same rights and memory type (Intel SDM 3A, 4.10.2.3 and 4.10.4.3).
-    pub fn may_stand_beside(self, other: Self) -> bool {
+    /// Whether a CPU may have both of one page without a flush between: of another size only with the same rights and
+    /// memory type (Intel SDM 3A, 4.10.2.3 and 4.10.4.3), and to another frame only if it is `asleep`. It may have been
+    /// asleep while the page was unmapped, flushed by the others, and mapped anew; it uses neither translation before it
+    /// has flushed, and speculation by the old one only reads.
+    pub fn may_stand_beside(self, other: Self, asleep: bool) -> bool {
         let alike =
             (self.writable, self.executable, self.cache) == (other.writable, other.executable, other.cache);
-        self.frame == other.frame && self.cache == other.cache && (self.huge == other.huge || alike)
+        (self.frame == other.frame || asleep) && self.cache == other.cache && (self.huge == other.huge || alike)
     }
 
     /// Whether a CPU that has it does no more, and no less, than one that has `now`.

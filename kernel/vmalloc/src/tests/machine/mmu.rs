@@ -86,7 +86,7 @@ impl Machine {
             slot.fetch_or(ACCESSED, Ordering::AcqRel);
         }
         let found = Translation::read(entry, address);
-        tlb.remember(cpu, address >> PAGE_SHIFT, found);
+        tlb.remember(cpu, false, address >> PAGE_SHIFT, found);
         Ok(found)
     }
 
@@ -94,11 +94,12 @@ impl Machine {
     /// more than one translation of a page. Fails if it has two that it must not have at once.
     pub fn observe(&self) {
         let mut state = self.state();
+        let state = &mut *state;
         for (cpu, tlb) in state.tlbs.iter_mut().enumerate() {
             let pages: std::vec::Vec<usize> = tlb.translations().map(|(page, _)| page).collect();
             for page in pages {
                 if let Some(found) = self.translation(page << PAGE_SHIFT) {
-                    tlb.remember(cpu, page, found);
+                    tlb.remember(cpu, state.asleep[cpu], page, found);
                 }
             }
         }

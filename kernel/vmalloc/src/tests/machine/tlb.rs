@@ -55,7 +55,7 @@ impl Tlb {
     }
 
     /// Remembers what a walk found, beside what is remembered already.
-    pub fn remember(&mut self, cpu: usize, page: usize, found: Translation) {
+    pub fn remember(&mut self, cpu: usize, asleep: bool, page: usize, found: Translation) {
         let known = self.pages.entry(page).or_default();
         if let Some(known) = known.iter_mut().find(|known| known.with_dirty(found.dirty) == found) {
             known.dirty |= found.dirty;
@@ -63,7 +63,7 @@ impl Tlb {
         }
         for known in known.iter() {
             assert!(
-                known.may_stand_beside(found),
+                known.may_stand_beside(found, asleep),
                 "CPU {cpu} may have {known:x?} and {found:x?} of page {page:#x} at once",
             );
         }
