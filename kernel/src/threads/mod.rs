@@ -5,7 +5,6 @@
 //! | `thread`, `list` | a thread, and lists of threads |
 //! | `run_queue`, `scheduler`, `switch` | who runs where, and going from one to the other |
 //! | `spawn`, `reaper` | how threads begin and end |
-//! | `handover` | what the reaper is given, counted until it is done with |
 //! | `wait`, `sleep`, `idle` | waiting for something, for a time, for anything |
 //! | `timer` | ticks, and when sleepers wake |
 //! | `grace` | waiting for readers that take no lock |
@@ -24,7 +23,6 @@
 //! What may not be made is refused by a panic that names the call: see [`assert_may_block`].
 
 pub mod grace;
-mod handover;
 mod idle;
 mod list;
 mod reaper;
@@ -42,11 +40,6 @@ use crate::{
     memory::rcu,
 };
 use core::sync::atomic::Ordering;
-
-/// The atomics of the files that `kernel/vmalloc/interleavings` also compiles, with others in this place.
-mod atomic {
-    pub(super) use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-}
 
 pub(crate) use idle::run_cpu;
 pub use reaper::{living, settle};

@@ -2,22 +2,20 @@
 
 use super::{
     SpawnError,
-    handover::{Handover, Queue, Wait},
     list::{List, READY},
     spawn::Builder,
     thread::ThreadRef,
     wait::WaitQueue,
 };
 use crate::{lock_class, sync::IrqLock};
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicUsize, Ordering};
+use handover::{Handover, Queue, Wait};
 
 /// Threads spawned and not gone yet.
 static LIVING: AtomicUsize = AtomicUsize::new(0);
 /// Ended threads, on whose stacks nothing runs any more, on their way to the reaper.
 static ENDED: Handover<Ended, WaitQueue> = Handover::new(
     Ended(IrqLock::new(lock_class!("ended threads"), List::new())),
-    AtomicUsize::new(0),
-    AtomicBool::new(false),
     WaitQueue::new(),
     WaitQueue::new(),
 );

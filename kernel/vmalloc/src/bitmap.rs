@@ -194,7 +194,7 @@ fn aligned_bits(index: usize, align: usize) -> u64 {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     extern crate std;
     use super::*;

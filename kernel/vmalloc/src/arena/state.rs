@@ -209,7 +209,7 @@ impl State {
     }
 
     /// Everything that is said of the parts, compared with the bits.
-    #[cfg(test)]
+    #[cfg(all(test, not(loom)))]
     pub fn check(&mut self) {
         extern crate std;
         self.settle();

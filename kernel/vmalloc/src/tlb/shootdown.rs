@@ -19,7 +19,7 @@
 //! leaves idleness first says so and then looks for posts and epochs; who flushes first posts or
 //! advances and then looks who is idle. A CPU that comes online first says so and then flushes; who flushes
 //! first changes entries and then looks who is online. These pairs are sequentially consistent, so one of the
-//! two sees the other. `interleavings/` explores them all.
+//! two sees the other. The models in `tests/interleavings` explore them all.
 
 use super::{
     counters::{Counters, count},
@@ -280,7 +280,7 @@ impl Shootdown {
         self.cpus[flusher.here()].state.fetch_or(IDLE, Ordering::SeqCst);
     }
 
-    #[cfg(test)]
+    #[cfg(all(test, not(loom)))]
     pub(crate) fn is_idle(&self, cpu: usize) -> bool {
         self.cpus[cpu].state.load(Ordering::SeqCst) & IDLE != 0
     }
