@@ -50,7 +50,8 @@ impl Turn {
     }
 
     pub fn give(&self) {
-        self.busy.store(false, Ordering::SeqCst);
+        // Not a store, though that is the same instruction: loom would let it come before a `take` that did not see it.
+        self.busy.swap(false, Ordering::SeqCst);
     }
 
     /// Notes that an attempt without the turn has failed: what it held is free again.

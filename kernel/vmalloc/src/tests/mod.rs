@@ -4,7 +4,7 @@
 #[cfg(not(loom))]
 mod calls;
 #[cfg(loom)]
-mod interleavings;
+pub(crate) mod interleavings;
 #[cfg(not(loom))]
 pub(crate) mod machine;
 #[cfg(not(loom))]

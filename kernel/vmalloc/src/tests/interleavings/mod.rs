@@ -6,5 +6,9 @@
 //! preemptions that each model states. It takes sequentially consistent accesses for acquire and release only; what
 //! rests on more is said by fences, which it knows.
 
+mod blocks;
+mod instance;
 mod machine;
 mod shootdown;
+
+pub(crate) use machine::explore;
