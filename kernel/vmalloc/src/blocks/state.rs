@@ -13,9 +13,8 @@ pub(crate) struct Blocks<P> {
 
 impl<P: Platform> Blocks<P> {
     pub fn new(base: Base<P>) -> Self {
-        let reserves = core::array::from_fn(|_| Reserve::new());
         let arena = Arena::new(base.span.blocks(), base.policy.search);
-        Self { base, arena, table: BlockTable::new(), reserves }
+        Self { base, arena, table: BlockTable::new(), reserves: core::array::from_fn(|_| Reserve::new()) }
     }
 
     #[inline(always)]

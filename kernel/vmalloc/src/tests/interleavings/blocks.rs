@@ -106,11 +106,16 @@ fn who_takes_a_list_finds_all_of_it() {
             let (owned, mapped) = (Area::owned(instance), Area::mapped(instance));
             let other = run(1, instance, |instance| {
                 let pin = instance.platform().pin();
-                let blocks = [0, 1].map(|number| instance.blocks().block(number));
-                blocks.into_iter().for_each(|block| instance.pending().push(&pin, block));
+                for block in [0, 1].map(|number| instance.blocks().block(number)) {
+                    instance.pending().push(&pin, block);
+                    // Of two loads and a store loom sees no conflict if who stores has loaded last: it is told here
+                    // where to look for orders, and where the list is taken.
+                    instance.platform().0.step();
+                }
             });
             let mut found = Vec::new();
             let mut take = || {
+                instance.platform().0.step();
                 let pending = instance.pending();
                 pending
                     .take_lists(|first| found.extend(pending.blocks_of(first).map(|block| block.number())));

@@ -91,7 +91,7 @@ impl Machine {
 
     /// Lets another thread come in before what loom does not know of: entries are about to be read or written. Orders
     /// nothing.
-    fn step(&self) {
+    pub fn step(&self) {
         self.bus.fetch_add(0, Ordering::Relaxed);
     }
 
