@@ -13,6 +13,9 @@ use crate::status::{Doing, Error, Result};
 /// The package of the kernel; all others of the workspace run on the host.
 const KERNEL: &str = "kernel";
 
+/// The packages with models that loom explores.
+const MODELLED: [&str; 2] = ["vmalloc", "handover"];
+
 /// Flags by which the compiler's intermediate representation shows all calls: nothing is inlined or left out, and each
 /// path is there in full.
 pub const CALLS: [&str; 3] = ["-Zinline-mir=no", "-Zmir-opt-level=0", "-Ztrim-diagnostic-paths=no"];
@@ -63,6 +66,20 @@ pub fn host_tests() -> Result<Vec<Executable>> {
     Ok(made.into_iter().filter(|program| program.is_test).collect())
 }
 
+/// Builds the models: the tests of those crates that take their atomics from loom where `cfg(loom)` says so. What cargo
+/// makes with other flags has other names, so this spoils no other build.
+///
+/// # Errors
+/// If one does not build; the compiler has said why.
+pub fn models() -> Result<Vec<Executable>> {
+    let mut command = command(&["test", "--no-run", "--target", "host-tuple", "--lib"]);
+    command.args(MODELLED.iter().flat_map(|package| ["--package", package]));
+    // By the variable that outranks whatever flags the user has set up: without this one they are no models.
+    command.env_remove("CARGO_ENCODED_RUSTFLAGS").env("RUSTFLAGS", "--cfg loom");
+    let made = run("the models", command, executable)?;
+    Ok(made.into_iter().filter(|program| program.is_test).collect())
+}
+
 /// Builds a library, and returns the compiler's intermediate representation of it, in which calls are resolved.
 ///
 /// It lies beside what other builds make, under another name, and spoils none of them.
@@ -72,8 +89,9 @@ pub fn host_tests() -> Result<Vec<Executable>> {
 pub fn intermediate(package: &str, target: &str) -> Result<String> {
     let what = format!("{package}, to see its calls");
     let arguments = ["rustc", "--package", package, "--lib", "--all-features", "--target", target];
-    let flags = [&["--emit=mir"], CALLS.as_slice()].concat();
-    let made = run(&what, &arguments, &flags, |line| metadata(line, package))?;
+    let mut command = command(&arguments);
+    command.args(["--", "--emit=mir"]).args(CALLS);
+    let made = run(&what, command, |line| metadata(line, package))?;
     let [metadata] = made.as_slice() else {
         return Err(Error::failed(format!(
             "cargo made {} libraries of {package} instead of one",
@@ -87,22 +105,13 @@ pub fn intermediate(package: &str, target: &str) -> Result<String> {
 
 /// Runs cargo in the workspace and lists the programs made.
 fn build(what: &str, arguments: &[&str]) -> Result<Vec<Executable>> {
-    run(what, arguments, &[], executable)
+    run(what, command(arguments), executable)
 }
 
-/// Runs cargo in the workspace, with flags for the compiler, and lists what its messages tell of.
-fn run<T>(
-    what: &str,
-    arguments: &[&str],
-    flags: &[&str],
-    told: impl Fn(&str) -> Option<T>,
-) -> Result<Vec<T>> {
-    eprintln!("boot: building {what}");
+/// Cargo in the workspace, that tells in messages what it makes.
+fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(arguments).arg("--message-format=json-render-diagnostics").current_dir(root());
-    if !flags.is_empty() {
-        command.arg("--").args(flags);
-    }
     // What an outer cargo says of its package must not reach an inner one.
     for (name, _) in env::vars_os() {
         let inherited = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_"];
@@ -110,6 +119,12 @@ fn run<T>(
             command.env_remove(name);
         }
     }
+    command
+}
+
+/// Runs cargo, and lists what its messages tell of.
+fn run<T>(what: &str, mut command: Command, told: impl Fn(&str) -> Option<T>) -> Result<Vec<T>> {
+    eprintln!("boot: building {what}");
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().doing("start cargo")?;
     let lines = child.stdout.take().map(BufReader::new).into_iter().flat_map(BufRead::lines);
     let made: Vec<T> = lines.filter_map(|line| told(&line.ok()?)).collect();

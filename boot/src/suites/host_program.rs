@@ -24,19 +24,30 @@ pub struct Report {
     pub complaint: String,
 }
 
-/// Runs one test program, and prints its output if all is not well.
+/// Runs one test program, tells `announce` the name of each test and what came of it as soon as it is over, and prints
+/// the program's output if all is not well.
 ///
 /// # Errors
 /// If it cannot be started.
-pub fn run(program: &Executable, filter: Option<&str>, limit: Limit) -> Result<(Report, Duration)> {
+pub fn run(
+    program: &Executable,
+    filter: Option<&str>,
+    limit: Limit,
+    announce: impl Fn(&str),
+) -> Result<(Report, Duration)> {
     let mut command = Command::new(&program.path);
     command.args(filter).current_dir(&program.package).env("CARGO_MANIFEST_DIR", &program.package);
     // The programs that tests start are started by no user.
     command.env_remove(places::CURRENT_DIR).stdin(Stdio::null());
-    let mut text = Vec::new();
+    let (mut text, mut announced) = (Vec::new(), 0);
     let end = session::run(command, None, limit, &mut |output| {
         if let Output::Text(bytes) = output {
             text.extend_from_slice(bytes);
+            while let Some(length) = text[announced..].iter().position(|&byte| byte == b'\n') {
+                let line = String::from_utf8_lossy(&text[announced..announced + length]);
+                result(&line).into_iter().for_each(&announce);
+                announced += length + 1;
+            }
         }
         ControlFlow::Continue(())
     })?;
@@ -74,6 +85,11 @@ fn judge(text: &str, how: How) -> Report {
     }
 }
 
+/// Reads `test NAME ... ok`: without the first word.
+fn result(line: &str) -> Option<&str> {
+    line.strip_prefix("test ").filter(|rest| rest.ends_with(" ... ok") || rest.ends_with(" ... FAILED"))
+}
+
 /// Reads `test result: ok. 3 passed; 0 failed; ...`.
 fn closing(line: &str) -> Option<(usize, usize)> {
     let (_, counts) = line.strip_prefix("test result: ")?.split_once(". ")?;
@@ -102,6 +118,15 @@ mod tests {
         assert_eq!(counts(BAD, How::Exited(101)), (Status::Failed, 4, 2));
         assert_eq!(closing("test result: ok"), None);
         assert_eq!(closing("test result: ok. many passed; 0 failed"), None);
+    }
+
+    #[test]
+    fn results_of_tests_are_told_from_what_else_is_said() {
+        assert_eq!(result("test a::b ... ok"), Some("a::b ... ok"));
+        assert_eq!(result("test a ... FAILED"), Some("a ... FAILED"));
+        for other in [GOOD.lines().last().unwrap(), "test a has been running for over 60 seconds", "ok"] {
+            assert_eq!(result(other), None, "{other}");
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! `test`: all host tests, then all test kernels, and one closing line.
+//! `test`: all host tests, then all models, then all test kernels, and one closing line.
 
 pub mod host_program;
 pub mod kernel;
@@ -48,15 +48,23 @@ pub fn run(options: &Options, filter: Option<&str>) -> Result<Status> {
     let mut total = Total::EMPTY;
     // Cargo lists them as they happen to be ready; the order of a run should be known.
     let by_label = |a: &Executable, b: &Executable| a.label.cmp(&b.label);
-    let mut programs = cargo::host_tests()?;
-    programs.sort_by(by_label);
-    for program in programs {
-        let (report, took) = host_program::run(&program, filter, options.host_limit())?;
-        if !report.complaint.is_empty() {
-            eprintln!("boot: host {} {}", program.label, report.complaint);
+    let places = [("host", cargo::host_tests()?), ("by loom", cargo::models()?)];
+    for (place, mut programs) in places {
+        programs.sort_by(by_label);
+        for program in programs {
+            // A model may take a minute: each is announced.
+            let announce = |test: &str| {
+                if place != "host" {
+                    println!("{place}: {}: {test}", program.label);
+                }
+            };
+            let (report, took) = host_program::run(&program, filter, options.host_limit(), announce)?;
+            if !report.complaint.is_empty() {
+                eprintln!("boot: {place} {} {}", program.label, report.complaint);
+            }
+            line(place, &program.label, report.passed, report.failed, took);
+            total.add(report.status, report.passed, report.failed);
         }
-        line("host", &program.label, report.passed, report.failed, took);
-        total.add(report.status, report.passed, report.failed);
     }
     let mut kernels = cargo::test_kernels()?;
     kernels.sort_by(by_label);

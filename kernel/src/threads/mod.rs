@@ -8,7 +8,6 @@
 //! | `idle` | what a CPU does when there is nothing to do |
 //! | `waiting` | waiting for something, for a time, for a turn; ticks |
 //! | `scheduler` | a thread, and lists of threads; who runs where, and going from one to the other |
-//! | `handover`, `atomic` | what the reaper is given, counted until it is done with |
 //! | `hooks` | what is asked of the rooms above |
 //!
 //! A new thread, or one that was woken, goes to the least busy CPU; a CPU that has nothing to do takes
@@ -28,9 +27,7 @@
 //! turn interrupts off. Those around a thread's stack, its start and its result turn preemption off, and nothing is taken
 //! under them.
 
-mod atomic;
 pub mod grace;
-mod handover;
 pub mod hooks;
 mod idle;
 mod init;

@@ -200,7 +200,7 @@ fn aligned_bits(index: usize, align: usize) -> u64 {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     extern crate std;
     use super::*;

@@ -5,7 +5,10 @@ use core::{
     ops::{Deref, DerefMut},
     panic::Location,
 };
-use spin::mutex::{SpinMutex, SpinMutexGuard};
+#[cfg(loom)]
+use loom::sync::{Mutex, MutexGuard};
+#[cfg(not(loom))]
+use spin::mutex::{SpinMutex as Mutex, SpinMutexGuard as MutexGuard};
 
 /// What a lock can be around.
 pub(crate) trait Locked {
@@ -15,12 +18,13 @@ pub(crate) trait Locked {
 
 /// A spinlock around data. Its holder is pinned for as long, so that nobody waits for a thread that
 /// does not run.
-pub(crate) struct Lock<T>(SpinMutex<T>);
+// Loom's mutex in the models: loom knows who waits for it, where it would let a spinlock spin for ever.
+pub(crate) struct Lock<T>(Mutex<T>);
 
 /// The locked data.
 pub(crate) struct Guard<'a, T: Locked, P: CpuPin> {
     // Dropped in this order.
-    data: SpinMutexGuard<'a, T>,
+    data: MutexGuard<'a, T>,
     _taken: Taken<'a, P>,
 }
 
@@ -31,8 +35,8 @@ struct Taken<'a, P: CpuPin> {
 }
 
 impl<T: Locked> Lock<T> {
-    pub const fn new(data: T) -> Self {
-        Self(SpinMutex::new(data))
+    pub fn new(data: T) -> Self {
+        Self(Mutex::new(data))
     }
 
     /// Waits for the lock. The guard cannot outlive the pin.
@@ -40,22 +44,41 @@ impl<T: Locked> Lock<T> {
     #[track_caller]
     pub fn lock<'a, P: CpuPin>(&'a self, pin: &'a P) -> Guard<'a, T, P> {
         pin.acquiring(T::CLASS, Location::caller());
-        let data = match self.0.try_lock() {
-            Some(data) => data,
-            None => self.wait(pin),
-        };
-        Guard { data, _taken: Taken { pin, class: T::CLASS } }
+        Guard { data: self.take(pin), _taken: Taken { pin, class: T::CLASS } }
     }
 
+    #[cfg(not(loom))]
+    #[inline(always)]
+    fn take<P: CpuPin>(&self, pin: &P) -> MutexGuard<'_, T> {
+        match self.0.try_lock() {
+            Some(data) => data,
+            None => self.wait(pin),
+        }
+    }
+
+    #[cfg(not(loom))]
     #[cold]
     #[inline(never)]
-    fn wait<P: CpuPin>(&self, pin: &P) -> SpinMutexGuard<'_, T> {
+    fn wait<P: CpuPin>(&self, pin: &P) -> MutexGuard<'_, T> {
         pin.waiting(T::CLASS);
         self.0.lock()
     }
 
+    #[cfg(not(loom))]
     pub fn get_mut(&mut self) -> &mut T {
         self.0.get_mut()
+    }
+}
+
+/// As above, of loom's mutex.
+#[cfg(loom)]
+impl<T: Locked> Lock<T> {
+    fn take<P: CpuPin>(&self, _: &P) -> MutexGuard<'_, T> {
+        self.0.lock().expect("a model ends with its first panic")
+    }
+
+    pub fn get_mut(&mut self) -> &mut T {
+        self.0.get_mut().expect("a model ends with its first panic")
     }
 }
 
@@ -82,7 +105,7 @@ impl<T: Locked, P: CpuPin> DerefMut for Guard<'_, T, P> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     extern crate std;
 

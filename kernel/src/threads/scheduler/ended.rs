@@ -6,20 +6,15 @@ use super::{
     list::{List, READY, WaitQueue},
     thread::ThreadRef,
 };
-use crate::{
-    lock_class,
-    sync::IrqLock,
-    threads::handover::{Handover, Queue},
-};
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::{lock_class, sync::IrqLock};
+use core::sync::atomic::{AtomicUsize, Ordering};
+use handover::{Handover, Queue};
 
 /// Threads spawned and not gone yet.
 static LIVING: AtomicUsize = AtomicUsize::new(0);
 /// Ended threads, on whose stacks nothing runs any more, on their way to the reaper.
 pub(in crate::threads) static ENDED: Handover<Ended, WaitQueue> = Handover::new(
     Ended(IrqLock::new(lock_class!("ended threads"), List::new())),
-    AtomicUsize::new(0),
-    AtomicBool::new(false),
     WaitQueue::new(),
     WaitQueue::new(),
 );

@@ -1,13 +1,11 @@
 //! Waiting for something to become true, or for the turn of others.
 
 use super::context::assert_may_block;
-use crate::threads::{
-    handover::Wait,
-    scheduler::{
-        list::{List, WAITING, WaitQueue},
-        schedule, thread, wake,
-    },
+use crate::threads::scheduler::{
+    list::{List, WAITING, WaitQueue},
+    schedule, thread, wake,
 };
+use handover::Wait;
 
 /// Lets others of the same class run first, if there are any in line for this CPU.
 ///

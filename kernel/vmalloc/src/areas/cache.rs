@@ -2,10 +2,10 @@
 
 use crate::{
     CpuPin, LockClass, Platform,
+    atomic::{AtomicUsize, Ordering},
     blocks::{Block, Blocks, NO_BLOCK},
     lock::{Lock, Locked},
 };
-use core::sync::atomic::{AtomicUsize, Ordering};
 
 /// Blocks of the longest run that is cached: 32 MiB.
 pub(super) const LONGEST: usize = 16;
@@ -25,7 +25,7 @@ impl Locked for Runs {
 }
 
 impl CachedRuns {
-    pub const fn new() -> Self {
+    pub fn new() -> Self {
         Self { runs: Lock::new(Runs([NO_BLOCK; LONGEST])), reserved: AtomicUsize::new(0) }
     }
 

@@ -3,13 +3,13 @@
 use super::cache::CachedRuns;
 use crate::{
     MAX_CPUS, Platform,
+    atomic::AtomicUsize,
     base::Base,
     blocks::{Block, Blocks},
     pending::Pending,
     pools::Pools,
     span::Span,
 };
-use core::sync::atomic::AtomicUsize;
 
 /// What makes the areas of an instance, and the runs of freed areas that it caches.
 pub(crate) struct Areas<P> {
@@ -57,7 +57,7 @@ impl<P: Platform> Areas<P> {
     }
 
     /// Blocks of runs that are cached, or will be when they are flushed.
-    #[cfg(test)]
+    #[cfg(all(test, not(loom)))]
     pub fn cached_blocks(&self) -> usize {
         self.cached_blocks.load(core::sync::atomic::Ordering::Relaxed)
     }

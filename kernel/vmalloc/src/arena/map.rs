@@ -247,7 +247,7 @@ impl Map {
     }
 
     /// Compares each node with the bits below it.
-    #[cfg(test)]
+    #[cfg(all(test, not(loom)))]
     pub fn check(&self) {
         let is_free = |block: usize| self.word(block / WORD_BLOCKS) >> (block % WORD_BLOCKS) & 1 == 0;
         for index in 1..2 * LEAVES {

@@ -29,7 +29,7 @@ mod map;
 mod search;
 mod shared;
 mod state;
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests;
 mod top;
 

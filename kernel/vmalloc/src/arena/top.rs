@@ -59,7 +59,7 @@ impl Top {
         Some(index - self.leaves)
     }
 
-    #[cfg(test)]
+    #[cfg(all(test, not(loom)))]
     pub fn check(&self, values: impl Fn(usize) -> u16) {
         for map in 0..self.leaves {
             assert_eq!(self.nodes[self.leaves + map], values(map), "value of map {map}");

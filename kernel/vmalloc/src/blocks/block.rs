@@ -11,13 +11,11 @@ use super::{
 };
 use crate::{
     Frame, LockClass, Platform,
+    atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering},
     lock::{Lock, Locked},
     page_table::{directories, entry::Entry, slot::Slots},
 };
-use core::{
-    ptr,
-    sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering},
-};
+use core::ptr;
 
 /// The descriptor of a vmap block.
 #[repr(C, align(64))]
@@ -39,6 +37,8 @@ impl Locked for Pages {
     const CLASS: LockClass = LockClass::Block;
 }
 
+// Loom's atomics are larger.
+#[cfg(not(loom))]
 const _: () = assert!(size_of::<Block>() == 192, "less than a byte for each small area it can hold");
 
 impl Block {
@@ -130,7 +130,7 @@ impl Block {
 pub(crate) struct BlockSlot(AtomicPtr<Block>);
 
 impl BlockSlot {
-    pub const fn new() -> Self {
+    pub fn new() -> Self {
         Self(AtomicPtr::new(ptr::null_mut()))
     }
 

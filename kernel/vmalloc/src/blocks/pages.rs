@@ -340,5 +340,5 @@ impl Pages {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests;

@@ -22,7 +22,7 @@ impl Locked for Tables {
 }
 
 impl Reserve {
-    pub const fn new() -> Self {
+    pub fn new() -> Self {
         Self(Lock::new(Tables { tables: [Frame::new(0); CAPACITY], count: 0 }))
     }
 

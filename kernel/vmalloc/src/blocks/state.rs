@@ -15,7 +15,7 @@ impl<P: Platform> Blocks<P> {
     #[inline(always)]
     pub fn new(base: Base<P>) -> Self {
         let arena = Arena::new(base.span.blocks(), base.policy.search);
-        Self { base, arena, table: BlockTable::new(), reserves: [const { Reserve::new() }; MAX_CPUS] }
+        Self { base, arena, table: BlockTable::new(), reserves: core::array::from_fn(|_| Reserve::new()) }
     }
 
     #[inline(always)]

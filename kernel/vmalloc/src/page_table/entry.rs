@@ -311,5 +311,5 @@ impl Entry {
 
 const _: () = assert!(align_of::<Location<'_>>() >= 8, "guard entries drop three bits of the caller");
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests;

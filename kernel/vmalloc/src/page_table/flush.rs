@@ -55,7 +55,7 @@ impl<T> Drop for Unflushed<T> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     use crate::tests::{machine::Machine, support::instance};

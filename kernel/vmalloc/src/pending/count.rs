@@ -78,7 +78,7 @@ impl<P: Platform> Pending<P> {
     }
 
     /// Pages that a CPU counts for itself.
-    #[cfg(test)]
+    #[cfg(all(test, not(loom)))]
     pub fn share(&self, cpu: usize) -> i64 {
         self.cpus[cpu].share.pages()
     }

@@ -1,7 +1,7 @@
 //! What one CPU unmapped.
 
 use super::list::List;
-use core::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use crate::atomic::{AtomicI64, AtomicUsize, Ordering};
 
 /// In a CPU's share: it is added to the sum at the next free, however small it is.
 pub(super) const HINT: i64 = 1 << 40;

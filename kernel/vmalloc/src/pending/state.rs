@@ -1,8 +1,11 @@
 //! What the room owns.
 
 use super::cpu::Cpu;
-use crate::{MAX_CPUS, Platform, blocks::Blocks};
-use core::sync::atomic::{AtomicI64, AtomicUsize};
+use crate::{
+    MAX_CPUS, Platform,
+    atomic::{AtomicI64, AtomicUsize},
+    blocks::Blocks,
+};
 
 /// What waits for a flush in an instance.
 pub(crate) struct Pending<P> {

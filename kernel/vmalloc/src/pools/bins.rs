@@ -3,10 +3,10 @@
 
 use crate::{
     BLOCK_PAGES, LockClass, Platform,
+    atomic::{AtomicUsize, Ordering},
     blocks::{Block, Blocks, NO_BLOCK},
     lock::Locked,
 };
-use core::sync::atomic::{AtomicUsize, Ordering};
 
 /// log2 of the longest free run: 0 to 9.
 const BINS: usize = 10;

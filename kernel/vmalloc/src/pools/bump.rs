@@ -76,3 +76,6 @@ impl Bump {
         (count > 0).then_some(((pages >> COUNT_BITS) as usize, count))
     }
 }
+
+#[cfg(all(test, loom))]
+mod models;

@@ -19,7 +19,7 @@ mod trim;
 mod turn;
 mod turns;
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 pub(crate) use caches::Cached;
 pub use notifiers::{MAX_NOTIFIERS, PurgeNotifier};
 pub(crate) use state::Reclaim;

@@ -26,7 +26,7 @@ impl Locked for List {
 }
 
 impl Notifiers {
-    pub const fn new() -> Self {
+    pub fn new() -> Self {
         Self(Lock::new([None; MAX_NOTIFIERS]))
     }
 

@@ -1,8 +1,14 @@
 //! What the room owns, and the way to the rooms below.
 
 use super::{notifiers::Notifiers, turn::Turn};
-use crate::{Platform, areas::Areas, base::Base, blocks::Blocks, pending::Pending};
-use core::sync::atomic::{AtomicU64, Ordering};
+use crate::{
+    Platform,
+    areas::Areas,
+    atomic::{AtomicU64, Ordering},
+    base::Base,
+    blocks::Blocks,
+    pending::Pending,
+};
 
 /// What makes room in an instance.
 pub(crate) struct Reclaim<P> {

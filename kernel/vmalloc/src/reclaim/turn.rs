@@ -15,7 +15,7 @@
 //! Who frees finds that too much waits, but does not get the turn, and must not wait for it: that is noted, and seen to
 //! by who gives the turn.
 
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::atomic::{AtomicBool, AtomicU64, Ordering};
 
 pub(super) struct Turn {
     busy: AtomicBool,
@@ -34,7 +34,7 @@ pub(super) struct Turn {
 pub(crate) struct Ticket(u64);
 
 impl Turn {
-    pub const fn new() -> Self {
+    pub fn new() -> Self {
         Self {
             busy: AtomicBool::new(false),
             begun: AtomicU64::new(0),
@@ -50,7 +50,8 @@ impl Turn {
     }
 
     pub fn give(&self) {
-        self.busy.store(false, Ordering::SeqCst);
+        // Not a store, though that is the same instruction: loom would let it come before a `take` that did not see it.
+        self.busy.swap(false, Ordering::SeqCst);
     }
 
     /// Notes that an attempt without the turn has failed: what it held is free again.

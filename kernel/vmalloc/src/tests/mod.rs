@@ -1,6 +1,13 @@
-//! The whole library on a simulated machine whose TLBs forget nothing.
+//! The whole library on a simulated machine whose TLBs forget nothing; and, with loom's atomics in the place of the
+//! machine's, parts of it in every interleaving of a few CPUs.
 
+#[cfg(not(loom))]
 mod calls;
+#[cfg(loom)]
+pub(crate) mod interleavings;
+#[cfg(not(loom))]
 pub(crate) mod machine;
+#[cfg(not(loom))]
 mod reclaim;
+#[cfg(not(loom))]
 pub(crate) mod support;

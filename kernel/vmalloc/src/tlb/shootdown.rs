@@ -263,7 +263,7 @@ impl Shootdown {
         self.cpus[flusher.here()].state.fetch_or(IDLE, Ordering::SeqCst);
     }
 
-    #[cfg(test)]
+    #[cfg(all(test, not(loom)))]
     pub(crate) fn is_idle(&self, cpu: usize) -> bool {
         self.cpus[cpu].state.load(Ordering::SeqCst) & IDLE != 0
     }

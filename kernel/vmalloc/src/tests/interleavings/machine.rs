@@ -1,10 +1,10 @@
 //! A machine of some CPUs, each a thread of the model, and one page.
 
+extern crate std;
+
 use crate::{
+    CpuSet, Flusher, Forbid, MAX_CPUS, Scope, Shootdown,
     atomic::{AtomicBool, Ordering},
-    cpus::{CpuSet, MAX_CPUS},
-    flusher::{Flusher, Scope},
-    shootdown::{Forbid, Shootdown},
 };
 use loom::{
     sync::{Mutex, MutexGuard},

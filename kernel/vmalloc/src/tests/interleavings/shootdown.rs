@@ -1,12 +1,11 @@
 //! Flushes of other CPUs: nobody reads a frame that was given to somebody else.
 
-use crate::{
-    cpus::CpuSet,
-    flusher::Flusher,
-    machine::{Cpu, Machine, PAGE, explore},
-    shootdown::{Forbid, Reach},
-};
+extern crate std;
+
+use super::machine::{Cpu, Machine, PAGE, explore};
+use crate::{CpuSet, Flusher, Forbid, Reach};
 use loom::thread;
+use std::vec::Vec;
 
 /// A range of one page, `number` pages behind the one that is used.
 fn range(number: usize) -> core::ops::Range<usize> {
@@ -41,7 +40,8 @@ fn unmap_and_reuse(cpu: &Cpu, exact: bool) {
 ///
 /// Seen failing: with the stamp taken before the page is unmapped; with the epoch read after the flush
 /// in `flush_all_here`; with `round` not interrupting; without the fence in `round`.
-pub fn a_round_reaches_a_cpu_that_uses_the_page() {
+#[test]
+fn a_round_reaches_a_cpu_that_uses_the_page() {
     for flushes_itself in [false, true] {
         explore(4, move || {
             let machine = Machine::new(2, NOBODY);
@@ -64,7 +64,8 @@ pub fn a_round_reaches_a_cpu_that_uses_the_page() {
 /// The same by exact ranges. Four preemptions.
 ///
 /// Seen failing: with `served` stored before the slots are emptied; with nobody interrupted.
-pub fn a_range_reaches_a_cpu_that_uses_the_page() {
+#[test]
+fn a_range_reaches_a_cpu_that_uses_the_page() {
     explore(4, || {
         let machine = Machine::new(2, NOBODY);
         let other = run(machine.cpu(1), |cpu| {
@@ -82,7 +83,8 @@ pub fn a_range_reaches_a_cpu_that_uses_the_page() {
 ///
 /// Seen failing: without the fence in `leave_idle`, the one in `round`, or the one in `flush_pages`; with
 /// `leave_idle` not serving; with the post counted before the range is in its slot.
-pub fn a_cpu_that_was_idle_catches_up_before_it_uses_the_page() {
+#[test]
+fn a_cpu_that_was_idle_catches_up_before_it_uses_the_page() {
     for exact in [false, true] {
         explore(4, move || {
             let machine = Machine::new(2, NOBODY);
@@ -102,7 +104,8 @@ pub fn a_cpu_that_was_idle_catches_up_before_it_uses_the_page() {
 /// Two CPUs wait for each other: both get on. Two preemptions.
 ///
 /// Seen not to end (loom's limit of branches) when `wait` takes no interrupts.
-pub fn two_cpus_flush_each_other() {
+#[test]
+fn two_cpus_flush_each_other() {
     for exact in [false, true] {
         explore(2, move || {
             let machine = Machine::new(2, NOBODY);
@@ -127,7 +130,8 @@ pub fn two_cpus_flush_each_other() {
 ///
 /// Seen failing: with `served` stored before the slots are emptied; with the overflow taken but not
 /// obeyed.
-pub fn nobody_is_confirmed_before_its_range_was_flushed() {
+#[test]
+fn nobody_is_confirmed_before_its_range_was_flushed() {
     for ranges in [1, 5] {
         explore(2, move || {
             let machine = Machine::new(3, NOBODY);
@@ -156,7 +160,8 @@ pub fn nobody_is_confirmed_before_its_range_was_flushed() {
 ///
 /// Seen failing: with `is_flushed` comparing by `>=`; with the epoch read after the flush; with a spared
 /// CPU counted as done.
-pub fn what_an_isolated_cpu_may_reach_waits_for_its_own_flush() {
+#[test]
+fn what_an_isolated_cpu_may_reach_waits_for_its_own_flush() {
     explore(4, || {
         let machine = Machine::new(2, CpuSet::EMPTY.with_if(1, true));
         let other = run(machine.cpu(1), |cpu| {
@@ -184,7 +189,8 @@ pub fn what_an_isolated_cpu_may_reach_waits_for_its_own_flush() {
 ///
 /// Seen failing: with the epoch read after the broadcast; with only the broadcasting CPU flushed, by
 /// pages or by everything; without all three of the fences before a broadcast.
-pub fn a_broadcast_reaches_a_cpu_whatever_it_does() {
+#[test]
+fn a_broadcast_reaches_a_cpu_whatever_it_does() {
     for (exact, isolated) in [(false, false), (true, false), (false, true)] {
         explore(4, move || {
             let machine = Machine::broadcasting(2, NOBODY.with_if(1, isolated));
@@ -209,7 +215,8 @@ pub fn a_broadcast_reaches_a_cpu_whatever_it_does() {
 ///
 /// Seen failing: with a broadcast not waiting for looks; with looks not counted; without the fence in
 /// `look`, or the one before a broadcast of pages.
-pub fn a_table_is_not_given_away_while_somebody_looks_at_it() {
+#[test]
+fn a_table_is_not_given_away_while_somebody_looks_at_it() {
     for (broadcasts, exact) in [(false, false), (false, true), (true, false), (true, true)] {
         explore(4, move || {
             let new = if broadcasts { Machine::broadcasting } else { Machine::new };
@@ -230,7 +237,8 @@ pub fn a_table_is_not_given_away_while_somebody_looks_at_it() {
 /// it catches up: it must not walk through what is somebody's data by then. Four preemptions.
 ///
 /// Seen failing: with idle CPUs not interrupted, by rounds and by ranges; with an idle CPU counted as flushed.
-pub fn a_table_is_not_given_away_while_an_idle_cpu_may_walk_through_it() {
+#[test]
+fn a_table_is_not_given_away_while_an_idle_cpu_may_walk_through_it() {
     for (exact, isolated) in [(false, false), (true, false), (false, true)] {
         explore(4, move || {
             let machine = Machine::of_table(2, NOBODY.with_if(1, isolated));
@@ -270,7 +278,8 @@ pub fn a_table_is_not_given_away_while_an_idle_cpu_may_walk_through_it() {
 ///
 /// Seen failing: with `set_online` not flushing; by ranges, with ranges posted to the CPUs that are online before
 /// the fence in `flush_pages`, and those interrupted that are online behind it.
-pub fn a_cpu_that_comes_online_has_nothing_stale() {
+#[test]
+fn a_cpu_that_comes_online_has_nothing_stale() {
     for (broadcasts, exact) in [(false, false), (false, true), (true, false), (true, true)] {
         explore(4, move || {
             let new = if broadcasts { Machine::broadcasting } else { Machine::new };
@@ -292,7 +301,8 @@ pub fn a_cpu_that_comes_online_has_nothing_stale() {
 /// its own post, not for one that came later and interrupts nobody. Two preemptions.
 ///
 /// Seen not to end (loom's limit of branches) with a wait for all posts that there are by then.
-pub fn nobody_waits_for_what_an_idle_cpu_was_asked_later() {
+#[test]
+fn nobody_waits_for_what_an_idle_cpu_was_asked_later() {
     explore(2, || {
         let machine = Machine::new(3, NOBODY);
         let target = run(machine.cpu(2), |cpu| {

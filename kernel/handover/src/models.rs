@@ -1,14 +1,17 @@
-//! Ended threads on their way to the reaper, which the kernel's `threads::settle` waits for.
+//! Models of a handover in every interleaving: as the kernel hands ended threads over to its reaper, which its
+//! `threads::settle` waits for.
 
-use crate::{
-    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
-    handover::{Handover, Queue, Wait},
-    machine::explore,
-};
+extern crate std;
+
+use crate::{Handover, Queue, Wait};
 use loom::{
-    sync::{Arc, Condvar, Mutex},
+    sync::{
+        Arc, Condvar, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
     thread,
 };
+use std::vec::Vec;
 
 /// As the kernel's list under a lock.
 struct Items(Mutex<Vec<u32>>);
@@ -45,7 +48,14 @@ impl Wait for Waiting {
 fn handover() -> Arc<Handover<Items, Waiting>> {
     let [work, settled] = [(); 2].map(|()| Waiting(Mutex::new(()), Condvar::new()));
     let items = Items(Mutex::new(Vec::new()));
-    Arc::new(Handover::new(items, AtomicUsize::new(0), AtomicBool::new(false), work, settled))
+    Arc::new(Handover::new(items, work, settled))
+}
+
+/// Runs a model within `preemptions` preemptions.
+fn explore(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(preemptions);
+    builder.check(model);
 }
 
 /// Serves until `count` items were done with.
@@ -63,7 +73,8 @@ fn serve(handover: &Handover<Items, Waiting>, count: usize, mut each: impl FnMut
 /// both are gone: it returns. Three preemptions.
 ///
 /// Seen failing (a deadlock): with an item counted after it was queued.
-pub fn who_waits_for_ended_threads_is_woken() {
+#[test]
+fn who_waits_for_ended_threads_is_woken() {
     explore(3, || {
         let handover = handover();
         handover.give(1);
@@ -79,7 +90,8 @@ pub fn who_waits_for_ended_threads_is_woken() {
 /// Who waits for what it gave sees what the worker did with it, and the worker what was done before. Four preemptions.
 ///
 /// Seen failing: with the worker's decrement relaxed; with the load of `settle` relaxed.
-pub fn all_that_was_given_is_done_when_it_is_settled() {
+#[test]
+fn all_that_was_given_is_done_when_it_is_settled() {
     explore(4, || {
         let handover = handover();
         let done = Arc::new(AtomicU64::new(0));

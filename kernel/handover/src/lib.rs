@@ -1,13 +1,21 @@
 //! Things handed over to a worker, and waiting until the worker is done with all of them.
 //!
 //! [`give`](Handover::give) may be called on any CPU, [`serve`](Handover::serve) by one worker at a time,
-//! [`settle`](Handover::settle) by anybody who may wait. The file knows threads and locks only by the traits
-//! [`Queue`] and [`Wait`], so that `kernel/vmalloc/interleavings` can explore it as it is.
+//! [`settle`](Handover::settle) by anybody who may wait. The crate knows threads and locks only by the traits
+//! [`Queue`] and [`Wait`]. Built with `--cfg loom` it takes its atomics from loom, which explores every interleaving
+//! of a few threads in its tests.
+#![no_std]
 
-use super::atomic::{AtomicBool, AtomicUsize, Ordering};
+#[cfg(not(loom))]
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+#[cfg(loom)]
+use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+#[cfg(all(test, loom))]
+mod models;
 
 /// A queue that any CPU may use at any time.
-pub(crate) trait Queue {
+pub trait Queue {
     /// What is queued.
     type Item;
 
@@ -19,7 +27,7 @@ pub(crate) trait Queue {
 }
 
 /// Waiting until something is true.
-pub(crate) trait Wait {
+pub trait Wait {
     /// Returns when `ready` says so, which is asked again after each [`wake_all`](Self::wake_all).
     fn wait_until(&self, ready: impl FnMut() -> bool);
 
@@ -28,7 +36,7 @@ pub(crate) trait Wait {
 }
 
 /// Items on their way from those who give them to the worker, and those that the worker is at.
-pub(crate) struct Handover<Q, W> {
+pub struct Handover<Q, W> {
     queue: Q,
     /// Items given that the worker is not done with. Each is counted before it is queued: else the worker could be
     /// done with it first, so that a count below zero is seen, and becomes zero without anybody being woken.
@@ -40,16 +48,22 @@ pub(crate) struct Handover<Q, W> {
 }
 
 impl<Q, W> Handover<Q, W> {
-    /// Nothing is on its way. `pending` is 0 and `queued` is false; they are arguments because loom's atomics
-    /// cannot be made in a constant.
-    pub(crate) const fn new(queue: Q, pending: AtomicUsize, queued: AtomicBool, work: W, settled: W) -> Self {
-        Self { queue, pending, queued, work, settled }
+    /// A handover by `queue`, with nothing on its way. The worker waits in `work`, who settles in `settled`.
+    #[cfg(not(loom))]
+    pub const fn new(queue: Q, work: W, settled: W) -> Self {
+        Self { queue, pending: AtomicUsize::new(0), queued: AtomicBool::new(false), work, settled }
+    }
+
+    /// A handover by `queue`, with nothing on its way. Loom's atomics cannot be made in a constant.
+    #[cfg(loom)]
+    pub fn new(queue: Q, work: W, settled: W) -> Self {
+        Self { queue, pending: AtomicUsize::new(0), queued: AtomicBool::new(false), work, settled }
     }
 }
 
 impl<Q: Queue, W: Wait> Handover<Q, W> {
     /// Hands an item over.
-    pub(crate) fn give(&self, item: Q::Item) {
+    pub fn give(&self, item: Q::Item) {
         self.pending.fetch_add(1, Ordering::Relaxed);
         self.queue.push(item);
         // Release, with the worker's swap: who finds it set finds the item. Whoever set it wakes the worker.
@@ -59,7 +73,7 @@ impl<Q: Queue, W: Wait> Handover<Q, W> {
     }
 
     /// Waits until items are queued, and calls `each` with every one there is; what the worker does over and over.
-    pub(crate) fn serve(&self, mut each: impl FnMut(Q::Item)) {
+    pub fn serve(&self, mut each: impl FnMut(Q::Item)) {
         self.work.wait_until(|| self.queued.swap(false, Ordering::Acquire));
         while let Some(item) = self.queue.pop() {
             each(item);
@@ -70,7 +84,7 @@ impl<Q: Queue, W: Wait> Handover<Q, W> {
     }
 
     /// Waits until the worker is done with all that was given before the call.
-    pub(crate) fn settle(&self) {
+    pub fn settle(&self) {
         self.settled.wait_until(|| self.pending.load(Ordering::Acquire) == 0);
     }
 }
