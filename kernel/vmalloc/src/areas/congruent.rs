@@ -187,9 +187,12 @@ impl<P: Platform> Areas<P> {
         block: &Block,
         flushed: impl Fn(Stamp) -> bool,
     ) -> (usize, bool) {
-        let (freed, waits) = block.pages.lock(pin).end_purge(flushed);
+        let mut pages = block.pages.lock(pin);
+        let (freed, waits) = pages.end_purge(flushed);
+        // Under the lock: who frees the set meanwhile has the block listed, or finds that it has left.
         if !waits && block.role() == Role::Leaving {
             block.set_role(Role::Freed { blocks: 1, scattered: true });
+            drop(pages);
             self.pending().close(pin, block);
         }
         (freed, waits)

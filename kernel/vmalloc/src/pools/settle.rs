@@ -40,9 +40,8 @@ impl<P: Platform> Pools<P> {
             }
             let empty = self.empty_blocks.load(Ordering::Relaxed);
             if bin == EMPTY && !self.pending.may_cache(bins.empty() + 1, empty + 1) {
-                drop(pages);
                 block.set_role(Role::Freed { blocks: self.arena_blocks(), scattered: true });
-                drop(bins);
+                drop((pages, bins));
                 self.pending.close(pin, block);
                 return changed;
             }
