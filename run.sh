@@ -48,7 +48,7 @@ case $action in
         machine_packages
         [[ $quiet ]] || say "building the host program and the boot loader, about a minute"
         cargo build $quiet "${boot[@]}"
-        [[ ! -e $debian ]] || debian_register
+        if [[ -e $debian ]]; then debian_register; else rustup_miri; fi
         say "all is there; $plain_cargo"
         ;;
     *)

@@ -139,6 +139,15 @@ rustup_install() {
     return 1
 }
 
+# Miri, which .ci/run looks for undefined behaviour with. All else works without it, so it may be missing.
+rustup_miri() {
+    local log
+    log=$(mktemp)
+    cargo miri --version >/dev/null 2>&1 || timeout 120 rustup component add miri --toolchain "$channel" >"$log" 2>&1 </dev/null ||
+        say "rustup could not install Miri, so its step will be left out: $(grep -m1 '^error' "$log" || tail -1 "$log")"
+    rm -f "$log"
+}
+
 # Rustup's own package, which newer Debians and Ubuntus have. Where another package stands in its way that stays.
 rustup_package() {
     ! command -v rustup >/dev/null && may_install && known rustup || return 1

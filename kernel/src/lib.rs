@@ -13,12 +13,13 @@
 extern crate alloc;
 
 pub mod arch;
-pub mod boot;
+pub mod bringup;
+pub mod command;
 pub mod console;
 pub mod drivers;
 pub mod history;
 pub mod memory;
-mod panic;
+pub mod services;
 pub mod sync;
 pub mod test_vmalloc;
 pub mod testing;

@@ -1,13 +1,13 @@
 //! The kernel's test framework: the harness of `custom_test_frameworks` calls [`run`].
 //!
 //! Each test is announced before it runs. After it, frames, address space, and the heap must be as before. An exception
-//! that nobody expects is a panic, and so a failure.
+//! that nobody expects is a panic, and so a failure. Called by test kernels, in the thread `main`; no lock is taken here.
 
 use crate::{
     arch::cpu,
     drivers::{fw_cfg, power, serial},
     memory::{self, frames, heap, percpu},
-    print, println,
+    print, println, services,
     sync::order,
     threads, trace,
 };
@@ -56,13 +56,13 @@ struct Balance {
 impl Balance {
     fn now() -> Self {
         let vmalloc = memory::vmalloc();
-        threads::grace::barrier();
-        memory::rcu::vfree_rcu_barrier();
+        services::deferred::barrier();
+        services::rcu::vfree_rcu_barrier();
         threads::settle();
         percpu::trim();
         vmalloc.trim();
         frames::drain_magazines();
-        let (counts, users, heap) = (frames::counts(), memory::users(), heap::usage());
+        let (counts, users, heap) = (frames::counts(), services::users(), heap::usage());
         let accounted = users.all();
         Self {
             lost_frames: counts.total - counts.free - accounted,
@@ -97,9 +97,8 @@ pub fn run(tests: &[&dyn Test]) -> ! {
 
 /// Makes what is made when it is first used and stays: no test that happens to be first leaks it.
 fn make_what_stays() {
-    match trace::start() {
-        Ok(()) => trace::stop(),
-        Err(error) => panic!("no memory for the rings of trace points: {error}"),
+    if let Err(error) = trace::make_rings() {
+        panic!("no memory for the rings of trace points: {error}");
     }
 }
 

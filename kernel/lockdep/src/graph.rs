@@ -32,7 +32,7 @@ pub enum Report {
     Inversion {
         /// The class held and where it was taken; the class then asked for, and where.
         now: [(&'static str, Place); 2],
-        /// The same, when the opposite order was seen.
+        /// The two locks of the opposite order, and where each was taken when that was seen.
         before: [(&'static str, Place); 2],
     },
     /// A lock was asked for while one of its class was held.
@@ -114,7 +114,7 @@ impl Graph {
         }
     }
 
-    /// Notes that the CPU whose locks are `held` takes one of `class` at `place`; best called before it
+    /// Notes that the context whose locks are `held` takes one of `class` at `place`; best called before it
     /// waits for the lock. Gives each thing found wrong to `report`, once for each pair of classes.
     pub fn take(
         &self,
@@ -125,7 +125,7 @@ impl Graph {
         mut report: impl FnMut(Report),
     ) {
         if let Some(number) = self.number(class) {
-            for other in held.in_context() {
+            for other in held.iter() {
                 let Some(before) = self.number(other.class) else { continue };
                 if let Some(found) = self.add(before, number, other.place, place) {
                     report(found);

@@ -1,4 +1,4 @@
-//! The locks that one CPU holds.
+//! The locks that are held in one context of a CPU.
 
 use super::Class;
 use core::panic::Location;
@@ -13,49 +13,36 @@ pub(super) struct Taken {
     pub place: &'static Location<'static>,
 }
 
-/// The locks that a CPU holds, first taken first. What an interrupt takes is apart from what the code
-/// it interrupted holds: see [`enter`](Self::enter).
+/// The locks that one context of a CPU holds, first taken first. What an interrupt handler takes is in no order with what
+/// the code holds that it interrupted, so a CPU has one value for its threads and one for its handlers.
 #[derive(Debug)]
 pub struct Held {
     taken: [Option<Taken>; MAX_HELD],
     count: usize,
-    /// Where the locks of the running context start.
-    base: usize,
 }
 
 impl Held {
     /// No lock.
     #[must_use]
     pub const fn new() -> Self {
-        Self { taken: [None; MAX_HELD], count: 0, base: 0 }
+        Self { taken: [None; MAX_HELD], count: 0 }
     }
 
-    /// An interrupt begins. The result is for its [`leave`](Self::leave).
-    #[must_use]
-    pub fn enter(&mut self) -> usize {
-        core::mem::replace(&mut self.base, self.count)
-    }
-
-    /// The interrupt ends for which [`enter`](Self::enter) gave `before`.
-    pub fn leave(&mut self, before: usize) {
-        self.base = before;
-    }
-
-    /// How many locks the running context holds.
+    /// How many locks are held.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.count - self.base
+        self.count
     }
 
-    /// Whether the CPU holds a lock of the class, in any context.
+    /// Whether a lock of the class is held.
     #[must_use]
     pub fn holds(&self, class: &Class) -> bool {
         self.taken[..self.count].iter().flatten().any(|taken| core::ptr::eq(taken.class, class))
     }
 
-    /// The locks of the running context.
-    pub(super) fn in_context(&self) -> impl Iterator<Item = Taken> {
-        self.taken[self.base..self.count].iter().flatten().copied()
+    /// The locks, first taken first.
+    pub(super) fn iter(&self) -> impl Iterator<Item = Taken> {
+        self.taken[..self.count].iter().flatten().copied()
     }
 
     /// Whether there was room.
@@ -69,8 +56,8 @@ impl Held {
     /// Forgets the lock of the class taken last. One that [`push`](Self::push) had no room for is not here.
     pub fn release(&mut self, class: &'static Class) {
         let is_it = |taken: &Option<Taken>| taken.is_some_and(|taken| core::ptr::eq(taken.class, class));
-        if let Some(index) = self.taken[self.base..self.count].iter().rposition(is_it) {
-            self.taken[self.base + index..self.count].rotate_left(1);
+        if let Some(index) = self.taken[..self.count].iter().rposition(is_it) {
+            self.taken[index..self.count].rotate_left(1);
             self.count -= 1;
         }
     }

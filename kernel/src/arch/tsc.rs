@@ -2,9 +2,8 @@
 //!
 //! Under `-icount` it counts instructions, each as 2^shift nanoseconds.
 
-use super::{acpi::Platform, clocks};
-use crate::{println, sync::Once};
-use calibration::{Clock, Refusal};
+use calibration::Clock;
+use spin::Once;
 
 static KILOHERTZ: Once<u64> = Once::new();
 
@@ -18,20 +17,12 @@ pub fn now() -> u64 {
     }
 }
 
-/// Finds out how fast the counter runs. Called once, by the boot CPU.
-///
-/// # Errors
-/// The machine has no clock to measure it by, or clocks that disagree.
-pub(crate) fn calibrate(platform: &Platform) -> Result<(), Refusal> {
-    let decision = calibration::decide(clocks::findings(platform, now))?;
-    if decision.confirmed_by.is_none() {
-        println!("time is measured by one clock alone, with nothing to confirm it: {}", decision.source);
-    }
-    KILOHERTZ.call_once(|| decision.hertz / 1000);
-    Ok(())
+/// Tells how fast the counter runs, on all CPUs. Called once, by the boot CPU, when that was measured.
+pub(crate) fn set_frequency(hertz: u64) {
+    KILOHERTZ.call_once(|| hertz / 1000);
 }
 
-/// The counter as a clock, to measure others by. Needs [`calibrate`].
+/// The counter as a clock, to measure others by. Needs [`set_frequency`].
 pub(super) struct Counter;
 
 impl Clock for Counter {
@@ -49,7 +40,7 @@ impl Clock for Counter {
 }
 
 /// Spins until `done` or until `microseconds` have passed; whether it was done in time. Needs
-/// [`calibrate`].
+/// [`set_frequency`].
 pub fn spin_until(microseconds: u64, done: impl Fn() -> bool) -> bool {
     let cycles = microseconds * kilohertz() / 1000;
     let start = now();
@@ -63,7 +54,7 @@ pub fn spin_until(microseconds: u64, done: impl Fn() -> bool) -> bool {
     true
 }
 
-/// Thousands of cycles a second; 0 before [`calibrate`].
+/// Thousands of cycles a second; 0 before [`set_frequency`].
 pub fn kilohertz() -> u64 {
     KILOHERTZ.get().copied().unwrap_or(0)
 }

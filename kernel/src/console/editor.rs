@@ -1,12 +1,12 @@
 //! The interactive console: lines by the crate `lineedit`, which works byte by byte and asks nothing of the terminal,
 //! so that input may also come from a pipe.
 
-use super::{FAILED, complete, run_line};
-use crate::{drivers::serial, print, println, threads};
-use core::{
-    fmt::{self, Write},
-    sync::atomic::Ordering,
+use super::{
+    commands::{complete, run_line},
+    failures,
 };
+use crate::{drivers::serial, print, println, threads};
+use core::fmt::{self, Write};
 use lineedit::Editor;
 
 /// Microseconds between looks for input. The port has room for 16 bytes, which take 1400 at 115200 baud; what a real one
@@ -36,7 +36,7 @@ pub(super) fn run() -> ! {
         if let Ok(Some(line)) = editor.feed(byte, &complete, &mut Output) {
             run_line(&line);
             // Here a person has seen what failed.
-            FAILED.store(0, Ordering::Relaxed);
+            failures::forget();
             let Ok(()) = editor.start(&mut Output) else { unreachable!("the serial line takes all") };
         }
     }

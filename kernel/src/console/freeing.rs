@@ -1,7 +1,7 @@
 //! Loads for `latency` that free much at once, over and over.
 
-use super::CommandError;
 use crate::{
+    command::CommandError,
     memory,
     threads::{self, JoinHandle, SpawnError},
 };

@@ -1,7 +1,6 @@
 //! `hold`: live areas to measure and look at the subsystem under.
 
-use super::CommandError;
-use crate::{lock_class, memory, println, sync::SpinLock};
+use crate::{command::CommandError, lock_class, memory, println, sync::SpinLock};
 use alloc::{format, vec::Vec};
 use core::{mem, ptr::NonNull};
 use vmalloc::PAGE_SIZE;

@@ -1,10 +1,11 @@
 //! `cpus`, `meminfo`, `trim` and `vmallocinfo`.
 
-use super::CommandError;
 use crate::{
     arch::{apic, cpu},
-    memory::{self, frames, heap, percpu, rcu},
+    command::CommandError,
+    memory::{self, frames, heap, percpu},
     println,
+    services::{self, rcu},
 };
 use alloc::format;
 use vmalloc::PAGE_SIZE;
@@ -62,7 +63,7 @@ pub(super) fn trim(_: &[&str]) -> Result<(), CommandError> {
 
 pub(super) fn meminfo(_: &[&str]) -> Result<(), CommandError> {
     let counts = frames::counts();
-    let users = memory::users();
+    let users = services::users();
     let heap = heap::usage();
     let line = |name: &str, frames: u64| println!("{name:<12} {frames:>10} frames {:>10} KiB", frames * 4);
     line("total", counts.total);

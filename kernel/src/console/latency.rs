@@ -1,15 +1,15 @@
 //! `latency`: how late threads of the highest class are woken, and what kept others waiting.
 
-use super::{
-    CommandError,
-    freeing::{Freed, Freeing},
-};
+use super::freeing::{Freed, Freeing};
 use crate::{
     arch::{
-        cpu,
-        sections::{self, Kind},
-        tsc,
+        cpu::{
+            self,
+            sections::{self, Kind},
+        },
+        interrupts, tsc,
     },
+    command::CommandError,
     println,
     test_vmalloc::Load,
     threads::{self, Builder, Class, SpawnError},
@@ -77,7 +77,7 @@ pub fn latency(arguments: &[&str]) -> Result<(), CommandError> {
     };
     let freeing = parameters.free.map(Freed::start).transpose();
     let before = sections::switch().swap(1, Ordering::Relaxed);
-    sections::reset();
+    interrupts::call_on_all(sections::reset);
     let measured = measure_all(parameters.seconds * 1_000_000 / INTERVAL);
     // Read before the load ends, and before anything is printed.
     let longest = [Kind::Preemption, Kind::Interrupts].map(longest_lines);

@@ -1,6 +1,11 @@
 //! The console on the serial line: commands typed by a person, or handed over by the host runner.
+//!
+//! `commands` has the table; each other file has a command or some, `editor` the interactive line. Called by `main` and by
+//! tests, in a thread that may wait; `hold` keeps its areas under a lock of its own, nothing else does.
 
+mod commands;
 mod editor;
+mod failures;
 mod freeing;
 mod hold;
 mod info;
@@ -10,180 +15,22 @@ pub mod sysctl;
 mod tlbinfo;
 mod trace;
 
-use crate::{
-    drivers::{self, fw_cfg, serial},
-    history, print, println, test_vmalloc,
-};
+use crate::drivers::{fw_cfg, serial};
+use protocol::Record;
+
+pub use commands::complete;
 pub use hold::hold;
 pub use latency::latency;
 pub use trace::trace;
-
-use alloc::{string::String, vec::Vec};
-use core::{
-    fmt,
-    sync::atomic::{AtomicUsize, Ordering},
-};
-use protocol::{Exit, Record};
-
-/// One command: its name, its arguments as `help` shows them, what it does.
-struct Command {
-    name: &'static str,
-    arguments: &'static str,
-    about: &'static str,
-    run: fn(&[&str]) -> Result<(), CommandError>,
-}
-
-/// Why a command failed: one line, which names what was wrong.
-#[derive(Debug)]
-pub struct CommandError(String);
-
-impl CommandError {
-    /// A failure described by one line.
-    pub fn new(line: impl Into<String>) -> Self {
-        Self(line.into())
-    }
-}
-
-impl fmt::Display for CommandError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-const COMMANDS: &[Command] = &[
-    Command { name: "help", arguments: "[CMD]", about: "lists the commands, or explains one", run: help },
-    Command {
-        name: "test_vmalloc",
-        arguments: "[name=value ...]",
-        about: test_vmalloc::ABOUT,
-        run: test_vmalloc::command,
-    },
-    Command {
-        name: "floor",
-        arguments: "[name=value ...]",
-        about: test_vmalloc::floor::ABOUT,
-        run: test_vmalloc::floor::command,
-    },
-    Command {
-        name: "vmallocinfo",
-        arguments: "[totals]",
-        about: "lists the allocated areas, then address space, metadata and page tables in total",
-        run: info::vmallocinfo,
-    },
-    Command {
-        name: "meminfo",
-        arguments: "",
-        about: "counts frames: total, free, quarantined, page tables, records, heap",
-        run: info::meminfo,
-    },
-    Command {
-        name: "trim",
-        arguments: "",
-        about: "purges, and gives back what is kept for speed: frames, blocks, page tables",
-        run: info::trim,
-    },
-    Command { name: "tlbinfo", arguments: "[reset]", about: tlbinfo::ABOUT, run: tlbinfo::tlbinfo },
-    Command { name: "history", arguments: "[NAME]", about: history::ABOUT, run: history::command },
-    Command { name: "latency", arguments: "[name=value ...]", about: latency::ABOUT, run: latency::latency },
-    Command { name: "trace", arguments: "on|off|dump|clear", about: trace::ABOUT, run: trace::trace },
-    Command { name: "hold", arguments: "COUNT", about: hold::ABOUT, run: hold::hold },
-    Command {
-        name: "cpus",
-        arguments: "",
-        about: "lists the CPUs: number, APIC id, interrupt controller, state",
-        run: info::cpus,
-    },
-    Command {
-        name: "sysctl",
-        arguments: "[NAME[=VALUE] ...]",
-        about: "lists the tunables, reads or sets some",
-        run: sysctl::command,
-    },
-    Command { name: "poweroff", arguments: "", about: "powers the machine off", run: power::poweroff },
-    Command { name: "reboot", arguments: "", about: "resets the machine", run: power::reboot },
-    Command { name: "panic", arguments: "", about: "makes the kernel panic", run: power::panic },
-];
 
 /// Runs the commands the host handed over, then powers off; without any, the interactive console.
 pub fn run() -> ! {
     serial::write_record(Record::Console);
     match fw_cfg::read(protocol::FW_CFG_COMMANDS) {
-        Some(commands) => {
-            run_line(&commands);
-            power_off();
+        Some(line) => {
+            commands::run_line(&line);
+            failures::power_off();
         }
         None => editor::run(),
     }
-}
-
-/// Commands that failed, of those that the host handed over.
-static FAILED: AtomicUsize = AtomicUsize::new(0);
-
-/// Tells the host how many commands failed, and powers off.
-fn power_off() -> ! {
-    let failed = FAILED.load(Ordering::Relaxed);
-    serial::write_record(Record::CommandsDone { failed });
-    drivers::power::exit(if failed == 0 { Exit::Success } else { Exit::Failure });
-}
-
-/// Runs commands separated by semicolons.
-fn run_line(line: &str) {
-    for command in line.split(';').map(str::trim).filter(|command| !command.is_empty()) {
-        if !run_command(command) {
-            FAILED.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-}
-
-/// Whether the command succeeded; if not, one line was printed that says why.
-fn run_command(command: &str) -> bool {
-    let words: Vec<&str> = command.split_whitespace().collect();
-    let Some((name, arguments)) = words.split_first() else { return true };
-    let result = match find(name) {
-        Some(command) if command.arguments.is_empty() && !arguments.is_empty() => {
-            Err(CommandError::new(alloc::format!("takes no arguments, not {}", arguments[0])))
-        }
-        Some(command) => (command.run)(arguments),
-        None => Err(CommandError::new("no such command; try help")),
-    };
-    if let Err(error) = &result {
-        println!("{name}: {error}");
-    }
-    result.is_ok()
-}
-
-fn find(name: &str) -> Option<&'static Command> {
-    COMMANDS.iter().find(|command| command.name == name)
-}
-
-/// What a word of a line may become: the name of a command, as the first word of one, and behind `help`. `before` is the
-/// line before the word, `word` what there is of it.
-#[must_use]
-pub fn complete(before: &str, word: &str) -> Vec<&'static str> {
-    let command = before.rsplit(';').next().unwrap_or_default();
-    match command.split_whitespace().collect::<Vec<_>>()[..] {
-        [] | ["help"] => {
-            COMMANDS.iter().map(|command| command.name).filter(|name| name.starts_with(word)).collect()
-        }
-        _ => Vec::new(),
-    }
-}
-
-fn help(arguments: &[&str]) -> Result<(), CommandError> {
-    match arguments {
-        [] => COMMANDS.iter().for_each(|command| {
-            print!("{:34} ", alloc::format!("{} {}", command.name, command.arguments));
-            println!("{}", command.about.lines().next().unwrap_or_default());
-        }),
-        [name] => {
-            let command =
-                find(name).ok_or_else(|| CommandError::new(alloc::format!("{name}: no such command")))?;
-            println!("{} {}", command.name, command.arguments);
-            println!("{}", command.about);
-        }
-        [_, extra, ..] => {
-            return Err(CommandError::new(alloc::format!("explains one command at a time, not {extra} too")));
-        }
-    }
-    Ok(())
 }

@@ -1,10 +1,10 @@
 //! Commands that end the machine.
 
-use super::CommandError;
-use crate::drivers::power;
+use super::failures;
+use crate::{command::CommandError, drivers::power};
 
 pub(super) fn poweroff(_: &[&str]) -> Result<(), CommandError> {
-    super::power_off()
+    failures::power_off()
 }
 
 pub(super) fn reboot(_: &[&str]) -> Result<(), CommandError> {

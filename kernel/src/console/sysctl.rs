@@ -1,9 +1,9 @@
 //! Tunables: listed, read and set while the kernel runs, or set at boot as kernel parameters.
 
-use super::CommandError;
 use crate::{
-    arch::sections,
-    memory::{self, purger},
+    arch::cpu::sections,
+    command::CommandError,
+    memory::{self, purge_wish},
     println,
 };
 use alloc::format;
@@ -36,7 +36,7 @@ const TUNABLES: &[Tunable] = &[
         name: "vmalloc.drain",
         about: "1: a thread purges; 0: whoever frees too much does",
         range: 0..=1,
-        cell: || purger::KERNEL.drain(),
+        cell: || purge_wish::KERNEL.drain(),
     },
     Tunable {
         name: "vmalloc.lazy_max_pages",

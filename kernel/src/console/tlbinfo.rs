@@ -1,8 +1,11 @@
 //! `tlbinfo`: what CPUs flushed, and what they were spared.
 
-use super::CommandError;
 use crate::{
-    arch::{cpu, invlpgb, tlb},
+    arch::{
+        cpu,
+        tlb::{self, invlpgb},
+    },
+    command::CommandError,
     println,
 };
 use alloc::format;

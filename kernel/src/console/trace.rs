@@ -1,8 +1,8 @@
 //! `trace`: what vmalloc does, as it does it.
 
-use super::CommandError;
-use crate::{arch::tsc, println, trace};
+use crate::{arch::tsc, command::CommandError, memory, println, trace};
 use alloc::format;
+use core::sync::atomic::Ordering;
 
 pub(super) const ABOUT: &str = "keeps the last events of vmalloc on each CPU: on, off, dump, clear\n\
     on       starts keeping them\n\
@@ -19,8 +19,11 @@ pub(super) const ABOUT: &str = "keeps the last events of vmalloc on each CPU: on
 /// The line names the argument that is wrong.
 pub fn trace(arguments: &[&str]) -> Result<(), CommandError> {
     match arguments {
-        ["on"] => trace::start().map_err(|_| CommandError::new("on: no memory for the events"))?,
-        ["off"] => trace::stop(),
+        ["on"] => {
+            trace::make_rings().map_err(|_| CommandError::new("on: no memory for the events"))?;
+            switch(true);
+        }
+        ["off"] => switch(false),
         ["dump"] => dump(),
         ["clear"] => trace::clear(),
         [] => return Err(CommandError::new("takes one argument: on, off, dump or clear")),
@@ -28,6 +31,11 @@ pub fn trace(arguments: &[&str]) -> Result<(), CommandError> {
         [_, extra, ..] => return Err(CommandError::new(format!("takes one argument, not {extra} too"))),
     }
     Ok(())
+}
+
+/// Has the kernel's instance traced, or not. What was traced before is still there.
+fn switch(on: bool) {
+    memory::vmalloc().tunables().trace.store(on, Ordering::Relaxed);
 }
 
 fn dump() {

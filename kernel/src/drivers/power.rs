@@ -1,8 +1,8 @@
 //! Ending the machine.
 
-use super::serial;
+use super::{serial, soft_off::SoftOff};
 use crate::{
-    arch::{cpu, smp, soft_off::SoftOff, tsc},
+    arch::{cpu, interrupts::stop, tsc},
     println,
     sync::Once,
 };
@@ -35,13 +35,13 @@ pub(crate) fn init(reset: Option<(u16, u8)>, off: Option<SoftOff>) {
 /// end the machine where another CPU does already.
 pub fn exit(why: Exit) -> ! {
     interrupts::disable();
-    smp::be_the_last();
+    stop::be_the_last();
     // Of a real machine's ports nobody knows which device may be there.
     if cpu::is_virtual() {
         // SAFETY: the port is that of QEMU's exit device, or of none.
         unsafe { Port::new(EXIT_PORT).write(why as u32) };
     }
-    smp::stop_others();
+    stop::stop_others();
     // SAFETY: interrupts are off, and the other CPUs have stopped.
     unsafe { serial::force_unlock() };
     if let (Exit::Success | Exit::Failure, Some(off)) = (why, OFF.get()) {

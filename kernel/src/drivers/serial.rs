@@ -6,10 +6,8 @@
 //!
 //! The wire may wait for who reads it (a terminal that was stopped), and so may a writer, without bound.
 
-use crate::{
-    drivers::screen,
-    sync::{Class, IrqLock},
-};
+use super::screen;
+use crate::sync::{Class, IrqLock, order::Reporter};
 use bootloader_api::info::FrameBuffer;
 use core::{
     fmt::{self, Write},
@@ -31,7 +29,7 @@ const PATIENCE: usize = 1 << 17;
 const QUEUE: usize = 4096;
 
 /// Taken last of all locks: anybody may print.
-pub(crate) static CLASS: Class = Class::new("serial line");
+static CLASS: Class = Class::new("serial line");
 
 static PORT: Port<PioBackend> = Port::new();
 
@@ -162,6 +160,9 @@ pub fn write_record(record: Record<'_>) {
 pub fn try_read() -> Option<u8> {
     PORT.try_read()
 }
+
+/// The line as a place for reports on locks.
+pub(crate) static REPORTER: Reporter = Reporter { lock: Some(&CLASS), write };
 
 /// For a panic: takes the port from whoever holds it.
 ///

@@ -1,8 +1,8 @@
 //! Searching for address space while lazily freed areas pile up: the thread of 2010, in which each search
 //! began at the lowest address and walked all of them.
 
-use super::failed;
-use crate::{arch::tsc, console::CommandError, memory::Experiment, println};
+use super::common::failed;
+use crate::{arch::tsc, command::CommandError, println, services::Experiment};
 use alloc::{format, vec::Vec};
 use core::{ptr::NonNull, sync::atomic::Ordering};
 use vmalloc::{BLOCK_SIZE, PAGE_SIZE, Policy, Request, SearchPolicy};

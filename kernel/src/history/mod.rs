@@ -2,25 +2,17 @@
 //!
 //! Each experiment makes instances of its own, one with the policy of old and one as they are meant to
 //! be used, does the same with each, and prints a table. Where a figure is not as it has to be, it fails.
+//! Called by the console and by tests, in a thread that may wait; no lock is taken here.
 
 mod area_cache;
+mod common;
 mod overflow_race;
 mod pagetable_free;
 mod purge_latency;
 mod vmap_exhaust;
 
-use crate::{
-    arch::{
-        cpu,
-        sections::{self, Kind, Section},
-    },
-    console::CommandError,
-    memory::{frames, reclaim},
-    println,
-};
-use alloc::{format, vec::Vec};
-use core::sync::atomic::Ordering;
-use vmalloc::Frame;
+use crate::{command::CommandError, println};
+use alloc::format;
 
 /// What `help history` says.
 pub const ABOUT: &str = "runs an experiment, or all: what went wrong elsewhere once, beside what is done here\n\
@@ -64,40 +56,4 @@ pub fn command(arguments: &[&str]) -> Result<(), CommandError> {
         (experiment.run)().map_err(|error| CommandError::new(format!("{}: {error}", experiment.name)))?;
     }
     Ok(())
-}
-
-/// Runs `body` with sections measured: what it gives, and the longest section of any CPU with preemption off.
-fn metered<T>(body: impl FnOnce() -> T) -> (T, Option<Section>) {
-    let before = sections::switch().swap(1, Ordering::Relaxed);
-    sections::reset();
-    let result = body();
-    let all = cpu::online().iter().filter_map(|cpu| sections::longest(Kind::Preemption, cpu));
-    let longest = all.max_by_key(|section| section.cycles);
-    sections::switch().store(before, Ordering::Relaxed);
-    (result, longest)
-}
-
-/// An experiment that could not be made.
-fn failed(error: impl core::fmt::Display) -> CommandError {
-    CommandError::new(format!("{error}"))
-}
-
-/// Frames of the experiment's own; they go back when dropped, by when nobody maps them any more.
-struct Frames(Vec<Frame>);
-
-impl Frames {
-    fn take(count: usize) -> Result<Self, CommandError> {
-        let mut list = Vec::new();
-        list.try_reserve_exact(count).map_err(failed)?;
-        let taken = reclaim::take(count, |frame| list.push(frame));
-        let frames = Self(list);
-        if taken < count { Err(CommandError::new("out of frames")) } else { Ok(frames) }
-    }
-}
-
-impl Drop for Frames {
-    fn drop(&mut self) {
-        // SAFETY: `take` took them, and nobody maps them any more.
-        unsafe { frames::give(self.0.drain(..)) };
-    }
 }

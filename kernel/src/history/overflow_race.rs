@@ -2,12 +2,12 @@
 //! there, an allocation purges unless somebody else does, tries once more, and fails; but the other purge
 //! may have taken all that is to be purged and not yet freed it.
 
-use super::{Frames, failed};
+use super::common::{Frames, failed};
 use crate::{
     arch::cpu,
-    console::CommandError,
-    memory::Experiment,
+    command::CommandError,
     println,
+    services::Experiment,
     threads::{Builder, JoinHandle},
 };
 use alloc::{format, sync::Arc, vec::Vec};

@@ -1,12 +1,13 @@
 //! Freeing the page tables of a large range that is no longer mapped: the thread of 2007, in which a list of
 //! all tables held up the machine, or found no memory for itself.
 
-use super::{failed, metered};
+use super::common::{failed, metered};
 use crate::{
     arch::{cpu, tlb, tsc},
-    console::CommandError,
-    memory::{Experiment, Hoard},
+    command::CommandError,
+    memory::Hoard,
     println,
+    services::Experiment,
 };
 use alloc::{format, vec::Vec};
 use core::{ptr::NonNull, sync::atomic::Ordering};

@@ -2,12 +2,13 @@
 //! holds up the CPU; one that always lets others go first never gets to its end while they free, and what
 //! waits grows until memory is out.
 
-use super::{failed, metered};
+use super::common::{failed, metered};
 use crate::{
     arch::{cpu, tsc},
-    console::CommandError,
-    memory::{Experiment, purger::Purger},
+    command::CommandError,
+    memory::PurgeWish,
     println,
+    services::{Experiment, purger},
     threads::{Builder, JoinHandle},
 };
 use alloc::{format, string::String, sync::Arc, vec::Vec};
@@ -26,7 +27,7 @@ const RUN_AWAY: i64 = 60;
 /// Pages of an area, at most.
 const LARGEST: usize = 64;
 
-static PURGER: Purger = Purger::new();
+static WISH: PurgeWish = PurgeWish::new();
 
 struct Run {
     instance: Experiment,
@@ -55,13 +56,13 @@ pub(super) fn run() -> Result<(), CommandError> {
 
 /// The most pages that waited, in tenths of `LAZY_MAX`.
 fn stress(name: &str, policy: Policy) -> Result<i64, CommandError> {
-    let instance = Experiment::with_purger(BLOCKS, policy, Some(&PURGER)).map_err(failed)?;
+    let instance = Experiment::with_purger(BLOCKS, policy, Some(&WISH)).map_err(failed)?;
     instance.tunables().lazy_max_pages.store(LAZY_MAX, Ordering::Relaxed);
     let run = Arc::new(Run { instance, stop: AtomicBool::new(false), peak: AtomicI64::new(0) });
     let drain = {
         let run = Arc::clone(&run);
         Builder::new("purge of the experiment").spawn(move || {
-            PURGER.serve(|| {
+            purger::serve(&WISH, || {
                 run.instance.purge();
             });
         })
@@ -74,7 +75,7 @@ fn stress(name: &str, policy: Policy) -> Result<i64, CommandError> {
         let workers: Vec<_> = cpu::online().iter().map(spawn).collect();
         workers.into_iter().map(|worker| worker.map(JoinHandle::join)).collect::<Result<Vec<_>, _>>()
     });
-    PURGER.stop();
+    purger::stop(&WISH);
     drain.map(JoinHandle::join).map_err(failed)?;
     let worked: Result<(), CommandError> = joined.map_err(failed)?.into_iter().collect();
     let tenths = run.peak.load(Ordering::Relaxed) * 10 / LAZY_MAX as i64;

@@ -1,12 +1,8 @@
 //! Pages that a guard page behind each block costs: the thread of 2011, in which a file system could map
 //! no more buffers though half of the range was free.
 
-use super::{Frames, failed};
-use crate::{
-    console::CommandError,
-    memory::{Experiment, direct_map},
-    println,
-};
+use super::common::{Frames, failed};
+use crate::{arch::paging::direct_map, command::CommandError, println, services::Experiment};
 use alloc::{format, vec::Vec};
 use core::ptr::NonNull;
 use vmalloc::{BLOCK_PAGES, GuardPolicy, PAGE_SIZE, Policy, Protection};

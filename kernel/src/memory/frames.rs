@@ -5,17 +5,19 @@
 //! magazines of all CPUs are used up: single frames are taken out of them, for contiguous ones they are emptied into
 //! the buddy, which merges.
 //!
-//! Nobody but the CPUs' magazines is asked to give anything back: that is [`reclaim`](super::reclaim)'s, for callers
-//! that may wait.
+//! Nobody but the CPUs' magazines is asked to give anything back: that is for a room
+//! above, `services`, whose callers may wait.
 //!
 //! All calls may be made in threads, pinned or not, with interrupts on or off; not in interrupt handlers, which may
 //! have interrupted who holds a lock. Debug builds refuse that always, release builds where the lock is held.
 //!
 //! Locks: a magazine's, of any CPU, one at a time; then the buddy's; the last of the kernel's order.
 
-use super::direct_map;
 use crate::{
-    arch::cpu::{self, Pin},
+    arch::{
+        cpu::{self, Pin},
+        paging::direct_map,
+    },
     lock_class,
     sync::{Once, SpinLock},
 };
@@ -25,7 +27,7 @@ use core::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 use frames::{Buddy, Magazine};
-use vmalloc::{BLOCK_PAGES, CpuPin, Frame, MAX_CPUS, PAGE_SHIFT, PAGE_SIZE};
+use vmalloc::{BLOCK_PAGES, Frame, MAX_CPUS, PAGE_SHIFT, PAGE_SIZE};
 
 /// Frames that a CPU keeps at most.
 const MAGAZINE: usize = 512;

@@ -8,7 +8,8 @@
 //!
 //! Lock: the heap's, before those of vmalloc; a new chunk is allocated outside of it.
 
-use crate::{arch::cpu, lock_class, memory, sync::SpinLock};
+use super::machine::vmalloc;
+use crate::{arch::cpu, lock_class, sync::SpinLock};
 use core::{
     alloc::{GlobalAlloc, Layout},
     ptr::NonNull,
@@ -96,14 +97,14 @@ impl KernelHeap {
         let needed = layout.size().checked_add(layout.align())?.checked_add(64)?;
         let least = needed.checked_next_multiple_of(PAGE_SIZE)?;
         let wanted = (FIRST_CHUNK << seen).max(needed.checked_next_power_of_two()?);
-        let allocate = |size| memory::vmalloc().vmalloc(size).ok().map(|chunk| (chunk, size));
+        let allocate = |size| vmalloc().vmalloc(size).ok().map(|chunk| (chunk, size));
         // Before it refuses, vmalloc has whoever keeps memory for speed give it back.
         let (chunk, size) = allocate(wanted).or_else(|| allocate(least))?;
         let mut chunks = self.0.lock();
         if chunks.count != seen {
             drop(chunks);
             // SAFETY: the chunk was just allocated and nobody was told of it.
-            let freed = unsafe { memory::vmalloc().vfree(chunk) };
+            let freed = unsafe { vmalloc().vfree(chunk) };
             return freed.ok();
         }
         // SAFETY: the chunk is ours, `size` bytes long, and stays for ever.

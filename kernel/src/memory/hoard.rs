@@ -1,6 +1,7 @@
 //! Taking frames away from everybody, for tests and experiments that need memory to be out.
 
-use super::{direct_map, frames};
+use super::frames;
+use crate::arch::paging::direct_map;
 use core::iter;
 use vmalloc::Frame;
 

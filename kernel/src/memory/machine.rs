@@ -1,30 +1,33 @@
 //! The machine as the vmalloc library sees it, and the kernel's instance.
 
-use super::{direct_map, frames};
+use super::{
+    frames, hooks,
+    purge_wish::{self, PurgeWish},
+};
 use crate::{
     arch::{
         cpu::{self, Pin},
         layout,
+        paging::direct_map,
         tlb::{self, Cpus},
     },
-    memory::purger::{self, Purger},
     sync::Once,
-    threads, trace,
+    trace,
 };
-use core::ptr::NonNull;
+use core::{fmt, ptr::NonNull};
 use vmalloc::{CpuSet, Event, Flusher, Frame, NewError, Platform, Scope, Shootdown, Vmalloc};
 
 /// This machine: its frames, its page tables, its CPUs.
 #[derive(Clone, Copy)]
 pub struct Machine {
     root: Frame,
-    /// The thread that purges the instance, if one does.
-    purger: Option<&'static Purger>,
+    /// The wish for a purge in the background, if anybody serves it.
+    purger: Option<&'static PurgeWish>,
 }
 
 impl Machine {
     /// The machine under page tables that other instances use too.
-    pub(super) fn new(root: Frame, purger: Option<&'static Purger>) -> Self {
+    pub(crate) fn new(root: Frame, purger: Option<&'static PurgeWish>) -> Self {
         Self { root, purger }
     }
 }
@@ -104,23 +107,15 @@ unsafe impl Platform for Machine {
     }
 
     fn wake_purger(&self) -> bool {
-        self.purger.is_some_and(Purger::wake)
+        self.purger.is_some_and(PurgeWish::wake)
     }
 
     fn pause(&self) -> bool {
-        let may = threads::may_block();
-        if may {
-            threads::sleep(PAUSE);
-        }
-        may
+        (hooks::HOOKS.get().pause)(PAUSE)
     }
 
     fn synchronize(&self) -> bool {
-        let may = threads::may_block();
-        if may {
-            threads::grace::synchronize();
-        }
-        may
+        (hooks::HOOKS.get().synchronize)()
     }
 
     #[inline]
@@ -181,8 +176,9 @@ static VMALLOC: Once<Vmalloc<Machine>> = Once::new();
 /// [`NewError::OutOfFrames`].
 pub(crate) fn init_vmalloc(root: Frame) -> Result<&'static Vmalloc<Machine>, NewError> {
     // SAFETY: the address map gives the range to this instance; called once, by the boot sequence.
-    VMALLOC
-        .try_call_once(|| unsafe { Vmalloc::new(Machine::new(root, Some(&purger::KERNEL)), layout::VMALLOC) })
+    VMALLOC.try_call_once(|| unsafe {
+        Vmalloc::new(Machine::new(root, Some(&purge_wish::KERNEL)), layout::VMALLOC)
+    })
 }
 
 /// The kernel's instance.
@@ -197,4 +193,15 @@ pub fn vmalloc() -> &'static Vmalloc<Machine> {
 /// The kernel's instance, if the boot sequence has made it.
 pub fn try_vmalloc() -> Option<&'static Vmalloc<Machine>> {
     VMALLOC.get()
+}
+
+/// Writes which area an address lies in, or is the guard page of, as a continuation of a line; nothing if there is none.
+/// For reports of faults.
+pub(crate) fn describe_address(address: usize, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match try_vmalloc().and_then(|vmalloc| vmalloc.find_area(address)) {
+        Some(area) if address < area.start => write!(f, "; it is in the guard page below {area}"),
+        Some(area) if address >= area.mapped_end() => write!(f, "; it is in the guard page of {area}"),
+        Some(area) => write!(f, "; it is in {area}"),
+        None => Ok(()),
+    }
 }

@@ -1,85 +1,33 @@
-//! Memory: frames, the direct map, the kernel's vmalloc instance, the heap.
+//! Memory: frames, the kernel's vmalloc instance, the heap, stacks, memory of each CPU.
+//!
+//! | file | what | its lock |
+//! |---|---|---|
+//! | `heap`, `percpu` | small objects; the same for each CPU | one each, before those of vmalloc; in no order with others |
+//! | `stack` | stacks with guard pages | none |
+//! | `machine`, `pin` | the machine as vmalloc sees it, and the kernel's instance | those of vmalloc |
+//! | `purge_wish` | how an instance asks to be purged in the background | none |
+//! | `frames`, `map` | physical frames; the loader's list of them | a CPU's magazine, then the buddy's: last of all |
+//! | `tables`, `hoard` | page tables counted; frames taken away from everybody | none |
+//! | `hooks` | what is asked of the rooms above | none |
+//!
+//! Locks are taken in the order: heap, those of vmalloc, magazine, buddy. Each file says who may call it; in interrupt
+//! handlers only look-ups and `vfree` are allowed.
 
-pub mod direct_map;
-mod experiment;
 pub mod frames;
 pub mod heap;
 mod hoard;
+pub mod hooks;
 mod machine;
 pub mod map;
 pub mod percpu;
-pub mod purger;
-pub mod rcu;
-pub mod reclaim;
+mod pin;
+pub mod purge_wish;
+mod stack;
 mod tables;
 
-use crate::threads::SpawnError;
-use ::vmalloc::{AreaInfo, Kind, PAGE_SIZE};
-
-pub use experiment::Experiment;
 pub use hoard::Hoard;
-pub(crate) use machine::init_vmalloc;
 pub use machine::{Machine, try_vmalloc, vmalloc};
-
-/// Starts the threads that purge and that free what was deferred, and has the kernel's instance ask who can give
-/// back. Called once, by the boot sequence, when threads can be.
-///
-/// # Errors
-/// No memory for the threads.
-pub(crate) fn init_threads() -> Result<(), SpawnError> {
-    purger::init()?;
-    rcu::init()?;
-    reclaim::init();
-    Ok(())
-}
-
-/// Who has the frames that are not free. Together with those they are all frames there are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Users {
-    /// Page tables, those in the CPUs' reserves included.
-    pub page_tables: u64,
-    /// The vmalloc library's records.
-    pub records: u64,
-    /// Freed areas, until every CPU has flushed.
-    pub quarantined: u64,
-    /// Free pages of vmalloc that kept their frames, to be mapped again.
-    pub kept: u64,
-    /// Pages in which areas are noted that wait for a grace period.
-    pub deferred: u64,
-    /// The heap's chunks.
-    pub heap: u64,
-    /// Areas from vmalloc, but for the heap's chunks, and for those that map frames of others.
-    pub areas: u64,
-}
-
-impl Users {
-    /// All of them.
-    pub fn all(&self) -> u64 {
-        self.page_tables
-            + self.records
-            + self.quarantined
-            + self.kept
-            + self.deferred
-            + self.heap
-            + self.areas
-    }
-}
-
-/// Counts who has the frames, exactly while nobody takes or gives any. Looks at all page tables and all areas. Called in
-/// a thread, pinned or not.
-pub fn users() -> Users {
-    let stats = vmalloc().stats();
-    let heap = (heap::usage().size / PAGE_SIZE) as u64;
-    let owned = |area: &AreaInfo| matches!(area.kind, Kind::Vmalloc | Kind::Congruent);
-    let mapped: usize = vmalloc().areas().filter(owned).map(|area| area.populated).sum();
-    Users {
-        page_tables: (tables::count() + stats.reserved_tables) as u64,
-        records: stats.metadata_frames as u64,
-        quarantined: stats.quarantined as u64,
-        kept: stats.kept as u64,
-        deferred: rcu::waiting().1 as u64,
-        heap,
-        // The heap may grow meanwhile.
-        areas: (mapped as u64).saturating_sub(heap),
-    }
-}
+pub(crate) use machine::{describe_address, init_vmalloc};
+pub use purge_wish::PurgeWish;
+pub(crate) use stack::Stack;
+pub(crate) use tables::count as count_tables;

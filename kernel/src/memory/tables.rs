@@ -4,10 +4,13 @@
 //! ([`Shootdown::look`](vmalloc::Shootdown::look)) cannot be made to before it is done. So each table is found from the
 //! root anew, and read, in one look of about a thousand instructions.
 
-use super::{direct_map, vmalloc};
-use crate::arch::tlb::{self, Cpus};
-use ::vmalloc::{Frame, Platform, Table};
+use super::machine::vmalloc;
+use crate::arch::{
+    paging::direct_map,
+    tlb::{self, Cpus},
+};
 use core::sync::atomic::Ordering;
+use vmalloc::{Frame, Platform, Table};
 
 const ENTRIES: usize = 512;
 /// Intel SDM 3A, section 5.5.4.
@@ -19,7 +22,7 @@ const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 type Entries = [u64; ENTRIES / 64];
 
 /// Counts the tables of all levels. What comes or goes meanwhile may be counted or not. Called with no lock held.
-pub(super) fn count() -> usize {
+pub(crate) fn count() -> usize {
     1 + below(&mut [0; 2], 0)
 }
 

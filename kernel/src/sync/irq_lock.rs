@@ -1,11 +1,11 @@
 //! A lock that turns interrupts off.
 
 use super::{
-    order::{Held, Order},
+    order::{Noted, Order},
     waits::{self, Waiter},
 };
 use crate::{
-    arch::{cpu::Pin, interrupt_flag::InterruptsOff},
+    arch::cpu::{Pin, interrupt_flag::InterruptsOff},
     assert_stays,
 };
 use core::ops::{Deref, DerefMut};
@@ -54,7 +54,7 @@ pub struct IrqLockGuard<'a, T> {
     // Dropped in this order: the pin last, because a thread switch that was put off for it is made
     // only with interrupts on.
     inner: SpinMutexGuard<'a, T>,
-    _order: Held,
+    _order: Noted,
     _off: InterruptsOff,
     _pin: Pin,
 }

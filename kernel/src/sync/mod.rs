@@ -8,6 +8,9 @@
 //! Nobody sleeps, and nothing is allocated, while one is held. Guards stay with the thread that locked, and go in
 //! any order but where interrupts are off: there the one that was made later goes first. Debug builds check the order
 //! they are taken in: see [`order`].
+//!
+//! All rooms but `arch` use them; what they take in which order their headers say. A [`SpinLock`] is for threads alone, an
+//! [`IrqLock`] for interrupt handlers too.
 
 mod irq_lock;
 pub mod order;
@@ -18,27 +21,6 @@ pub use irq_lock::{IrqLock, IrqLockGuard};
 pub use lockdep::Class;
 pub use spin::once::Once;
 pub use spin_lock::{SpinLock, SpinLockGuard};
-
-/// Does not compile if one of the types is `Send` or `Sync`: for what keeps its CPU from something, and so means
-/// nothing on another one.
-#[macro_export]
-macro_rules! assert_stays {
-    ($($type:ty),+) => {
-        const _: () = {
-            /// Each type has the method by `()`, and once more by another type if it is what it must not be: then
-            /// nobody can tell which is meant.
-            trait Stays<Way> {
-                fn stays() {}
-            }
-            struct IsSend;
-            struct IsSync;
-            impl<T: ?Sized> Stays<()> for T {}
-            impl<T: ?Sized + Send> Stays<IsSend> for T {}
-            impl<T: ?Sized + Sync> Stays<IsSync> for T {}
-            $(let _ = <$type as Stays<_>>::stays;)+
-        };
-    };
-}
 
 /// A lock class of its own for each place this stands at: `&'static` [`Class`], by its name.
 #[macro_export]

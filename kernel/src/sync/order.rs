@@ -1,15 +1,16 @@
 //! The order that locks are taken in, checked in debug builds by the crate [`lockdep`].
 //!
-//! Each pair of lock classes that can deadlock is reported once, in one line on the console, and
+//! Each pair of lock classes that can deadlock is reported once, in one line by the hook [`REPORT`], and
 //! counted. In release builds nothing here does or stores anything.
 
-use crate::{arch::cpu, drivers::serial, println};
+use crate::arch::{cpu, hook::Hooks};
 use core::{
     cell::UnsafeCell,
+    fmt,
     panic::Location,
     sync::atomic::{AtomicUsize, Ordering},
 };
-use lockdep::{Class, Context, Graph, Report};
+use lockdep::{Class, Context, Graph, Held, Report};
 use vmalloc::MAX_CPUS;
 use x86_64::instructions::interrupts;
 
@@ -19,10 +20,30 @@ pub const CHECKED: bool = cfg!(debug_assertions);
 static GRAPH: Graph = Graph::new();
 static REPORTS: AtomicUsize = AtomicUsize::new(0);
 
-/// The locks a CPU holds, and how many interrupts it is in.
+/// A place that reports are written to.
+#[derive(Debug)]
+pub struct Reporter {
+    /// The lock that `write` takes, which must be the last of all: what is found wrong while it is held is only counted.
+    pub lock: Option<&'static Class>,
+    /// Writes one line.
+    pub write: fn(fmt::Arguments<'_>),
+}
+
+/// Where reports are written. Until another place is installed they are only counted.
+pub static REPORT: Hooks<Reporter> = Hooks::new("sync", &Reporter { lock: None, write: |_| {} });
+
+/// The locks that a CPU holds, what an interrupt handler takes apart from what the code that it interrupted holds: they
+/// are in no order with each other.
 struct Local {
-    held: lockdep::Held,
-    interrupts: u32,
+    thread: Held,
+    interrupt: Held,
+}
+
+impl Local {
+    /// The locks of the context that runs.
+    fn held(&mut self) -> &mut Held {
+        if cpu::in_interrupt() { &mut self.interrupt } else { &mut self.thread }
+    }
 }
 
 #[repr(align(64))]
@@ -32,7 +53,7 @@ struct PerCpu(UnsafeCell<Local>);
 unsafe impl Sync for PerCpu {}
 
 static LOCAL: [PerCpu; MAX_CPUS] =
-    [const { PerCpu(UnsafeCell::new(Local { held: lockdep::Held::new(), interrupts: 0 })) }; MAX_CPUS];
+    [const { PerCpu(UnsafeCell::new(Local { thread: Held::new(), interrupt: Held::new() })) }; MAX_CPUS];
 
 /// Uses what this CPU notes of itself. `change` takes no lock, and so does not come back here.
 fn local<R>(change: impl FnOnce(&mut Local) -> R) -> R {
@@ -55,35 +76,36 @@ pub(crate) fn acquired(class: &'static Class, place: &'static Location<'static>)
 #[inline]
 pub(crate) fn released(class: &'static Class) {
     if CHECKED {
-        local(|local| local.held.release(class));
+        local(|local| local.held().release(class));
     }
 }
 
 fn check(class: &'static Class, place: &'static Location<'static>) {
     /// Reports of one lock that are printed; all are counted.
     const MOST: usize = 2;
-    let interrupts_on = interrupts::are_enabled();
+    let context = match (cpu::in_interrupt(), interrupts::are_enabled()) {
+        (false, true) => Context::InterruptsOn,
+        (false, false) => Context::InterruptsOff,
+        (true, _) => Context::Interrupt,
+    };
     let mut reports = [None::<Report>; MOST];
     let mut count = 0;
-    let can_print = local(|local| {
-        let context = match (local.interrupts, interrupts_on) {
-            (0, true) => Context::InterruptsOn,
-            (0, false) => Context::InterruptsOff,
-            _ => Context::Interrupt,
-        };
-        let can_print = !local.held.holds(&serial::CLASS);
-        GRAPH.take(&mut local.held, class, place, context, |report| {
+    let can_write = local(|local| {
+        let holds = |lock| local.thread.holds(lock) || local.interrupt.holds(lock);
+        let can_write = !REPORT.get().lock.is_some_and(holds);
+        GRAPH.take(local.held(), class, place, context, |report| {
             if let Some(room) = reports.get_mut(count) {
                 *room = Some(report);
             }
             count += 1;
         });
-        can_print
+        can_write
     });
     if count > 0 {
         REPORTS.fetch_add(count, Ordering::Relaxed);
-        if can_print {
-            reports.iter().flatten().for_each(|report| println!("{report}"));
+        if can_write {
+            let write = REPORT.get().write;
+            reports.iter().flatten().for_each(|report| write(format_args!("{report}\n")));
         }
     }
 }
@@ -100,31 +122,7 @@ pub fn take_reports() -> usize {
 
 /// How many locks are held on this CPU, outside of the interrupts it may be in; 0 in release builds.
 pub fn held() -> usize {
-    if CHECKED { local(|local| local.held.count()) } else { 0 }
-}
-
-/// An interrupt begins: the locks it takes are in no order with those of the code that it interrupted.
-/// Called with interrupts off; the result is for [`leave_interrupt`], on the same CPU.
-#[inline]
-pub(crate) fn enter_interrupt() -> usize {
-    if !CHECKED {
-        return 0;
-    }
-    local(|local| {
-        local.interrupts += 1;
-        local.held.enter()
-    })
-}
-
-/// The interrupt ends for which [`enter_interrupt`] gave `before`.
-#[inline]
-pub(crate) fn leave_interrupt(before: usize) {
-    if CHECKED {
-        local(|local| {
-            local.interrupts -= 1;
-            local.held.leave(before);
-        });
-    }
+    if CHECKED { local(|local| local.thread.count()) } else { 0 }
 }
 
 /// A lock's class, in debug builds.
@@ -146,10 +144,10 @@ impl Order {
     /// Notes that the lock is taken; that it was opened, when the result is dropped.
     #[inline]
     #[track_caller]
-    pub(super) fn acquire(&self) -> Held {
+    pub(super) fn acquire(&self) -> Noted {
         #[cfg(debug_assertions)]
         acquired(self.class, Location::caller());
-        Held {
+        Noted {
             #[cfg(debug_assertions)]
             class: self.class,
         }
@@ -157,13 +155,13 @@ impl Order {
 }
 
 /// A lock that is held.
-pub(super) struct Held {
+pub(super) struct Noted {
     #[cfg(debug_assertions)]
     class: &'static Class,
 }
 
 #[cfg(debug_assertions)]
-impl Drop for Held {
+impl Drop for Noted {
     fn drop(&mut self) {
         released(self.class);
     }

@@ -1,7 +1,7 @@
 //! A lock that turns preemption off.
 
 use super::{
-    order::Order,
+    order::{Noted, Order},
     waits::{self, Waiter},
 };
 use crate::{arch::cpu::Pin, assert_stays};
@@ -63,7 +63,7 @@ impl<T> SpinLock<T> {
 pub struct SpinLockGuard<'a, T, P = Pin> {
     // Dropped in this order: open first, then let others run.
     inner: SpinMutexGuard<'a, T>,
-    _order: super::order::Held,
+    _order: Noted,
     _pin: P,
 }
 

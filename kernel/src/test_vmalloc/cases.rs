@@ -3,7 +3,8 @@
 use super::{parameters::Parameters, percpu_case};
 use crate::{
     arch::cpu::{self, Pin},
-    memory::{self, frames, rcu, reclaim},
+    memory::{self, frames},
+    services::{rcu, reclaim},
 };
 use alloc::vec::Vec;
 use core::{mem::ManuallyDrop, ptr::NonNull};

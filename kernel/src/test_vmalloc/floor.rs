@@ -16,9 +16,10 @@
 use super::parameters::{flag, number};
 use crate::{
     arch::{tlb, tsc},
-    console::CommandError,
-    memory::{self, frames, reclaim},
+    command::CommandError,
+    memory::{self, frames},
     println,
+    services::reclaim,
 };
 use alloc::{format, vec, vec::Vec};
 use core::{

@@ -1,13 +1,13 @@
 //! The cases as a load for others to measure under: they run, on all CPUs, and say nothing.
 
 use super::{
-    Report,
     parameters::{self, Parameters},
-    run_workers,
+    parse,
+    workers::{self, Report},
 };
 use crate::{
     arch::cpu,
-    console::CommandError,
+    command::CommandError,
     threads::{self, JoinHandle, SpawnError},
 };
 use alloc::{format, sync::Arc};
@@ -40,7 +40,7 @@ impl Load {
     pub fn parse_mask(name: &str, value: &str) -> Result<u64, CommandError> {
         match parameters::number(value) {
             Some(0) => Ok(0),
-            Some(mask) => parameters::check_mask(name, mask),
+            Some(mask) => parse::check_mask(name, mask),
             None => Err(CommandError::new(format!("{name}={value}: not a number"))),
         }
     }
@@ -63,7 +63,7 @@ impl Load {
         let thread = threads::spawn("load", move || {
             let mut runs = Runs::default();
             while !seen.load(Ordering::Relaxed) {
-                run_workers(&parameters)?.iter().for_each(|report| runs.add(report));
+                workers::run(&parameters)?.iter().for_each(|report| runs.add(report));
             }
             Ok(runs)
         })?;

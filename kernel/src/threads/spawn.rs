@@ -1,23 +1,19 @@
 //! Making threads, and waiting for their end.
 
 use super::{
-    reaper,
-    run_queue::{self, End},
-    scheduler::{self, SLICE},
-    switch,
-    thread::{self, Affinity, Class, Start, Thread, ThreadRef},
-};
-use crate::{
-    arch::{
-        cpu::{self, Pin},
-        interrupt_flag,
-        stack::Stack,
+    scheduler::{
+        ended,
+        run_queue::{self, End},
+        schedule::{self, SLICE},
+        thread::{self, Affinity, Class, Start, Thread, ThreadRef},
+        wake,
     },
-    lock_class,
-    sync::SpinLock,
+    start,
+    waiting::context::assert_may_block,
 };
+use crate::{arch::cpu, lock_class, memory::Stack, sync::SpinLock};
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
-use core::{fmt, ops::Range, sync::atomic::Ordering};
+use core::{fmt, sync::atomic::Ordering};
 use vmalloc::{AllocError, PAGE_SIZE};
 
 /// Bytes of a thread's stack unless it asks for others.
@@ -117,45 +113,35 @@ impl<'a> Builder<'a> {
         let result = Arc::new(SpinLock::new(lock_class!("thread result"), None));
         let thread = Arc::new(Thread::new(self.name, self.class, self.affinity));
         let to = Arc::clone(&result);
-        let start: Start = Box::new(move || {
+        let begin: Start = Box::new(move || {
             let value = body();
             *to.lock() = Some(value);
         });
-        *thread.start.lock() = Some(start);
+        *thread.start.lock() = Some(begin);
         let kept = ThreadRef::keep(Arc::clone(&thread));
-        prepare(kept, &stack.range());
+        start::prepare(kept, &stack.range());
         *kept.own_stack.lock() = Some(stack);
         kept.slice.store(SLICE, Ordering::Relaxed);
         kept.cpu.store(cpu::current(), Ordering::Relaxed);
-        reaper::born();
+        ended::born();
         run_queue::put(run_queue::place(kept), kept, End::Back);
         Ok(JoinHandle { thread: Handle(thread), result })
     }
 }
 
-/// Makes a thread start on this stack, which is its own, when it is switched to.
-pub(super) fn prepare(thread: ThreadRef, stack: &Range<usize>) {
-    thread.set_stack(stack);
-    // SAFETY: the caller gives the stack away; it comes in whole pages.
-    let pointer = unsafe { switch::prepare(stack, enter) };
-    thread.stack_pointer.store(pointer, Ordering::Relaxed);
-}
-
-/// Where threads start.
-extern "C" fn enter() -> ! {
-    scheduler::finish();
-    let this = thread::current();
-    if this.class == Class::Idle {
-        super::idle::run();
-    }
-    interrupt_flag::enable();
-    // Makes up for a switch that was asked for meanwhile.
-    drop(Pin::new());
-    let start = this.start.lock().take();
-    if let Some(start) = start {
-        start();
-    }
-    scheduler::end();
+/// Makes a normal thread, which may run on any CPU, that runs `body` and ends with it. Called in a thread, pinned or not.
+///
+/// # Errors
+/// See [`SpawnError`]; `body` was dropped.
+///
+/// # Panics
+/// In an interrupt handler.
+#[track_caller]
+pub fn spawn<T: Send + 'static>(
+    name: &str,
+    body: impl FnOnce() -> T + Send + 'static,
+) -> Result<JoinHandle<T>, SpawnError> {
+    Builder::new(name).spawn(body)
 }
 
 /// A thread, for those who wake it.
@@ -167,7 +153,7 @@ impl Handle {
     pub fn unpark(&self) {
         // Release: what was done before is seen by the thread when it takes the token.
         self.0.token.store(true, Ordering::Release);
-        scheduler::wake(ThreadRef::of(&self.0));
+        wake::wake(ThreadRef::of(&self.0));
     }
 
     /// The thread's name.
@@ -194,13 +180,13 @@ pub fn current() -> Handle {
 /// Waits for [`Handle::unpark`] of this thread, unless that came since the last call.
 ///
 /// # Panics
-/// The caller may not wait: see [`assert_may_block`](super::assert_may_block).
+/// The caller may not wait: see [`assert_may_block`].
 #[track_caller]
 pub fn park() {
-    super::assert_may_block("park");
+    assert_may_block("park");
     let this = thread::current();
     while !this.token.swap(false, Ordering::Acquire) {
-        scheduler::block();
+        schedule::block();
     }
 }
 
@@ -226,10 +212,10 @@ impl<T> JoinHandle<T> {
     /// Waits until the thread has ended and given back its stack; what its body returned.
     ///
     /// # Panics
-    /// The caller may not wait: see [`assert_may_block`](super::assert_may_block).
+    /// The caller may not wait: see [`assert_may_block`].
     #[track_caller]
     pub fn join(self) -> T {
-        super::assert_may_block("join");
+        assert_may_block("join");
         self.thread.0.joiners.wait_until(|| self.is_finished());
         let result = self.result.lock().take();
         result.unwrap_or_else(|| unreachable!("a thread that ends has stored its result"))

@@ -1,9 +1,6 @@
 //! The records of all CPUs in one row.
 
-use super::{
-    Record,
-    ring::{RECORDS, Ring},
-};
+use super::ring::{RECORDS, Record, Ring};
 use alloc::vec::Vec;
 use core::ops::Range;
 

@@ -2,7 +2,8 @@
 //!
 //! Each CPU has a ring of its own, and writes it with interrupts off: nobody comes in between, and no
 //! lock is needed. The rings are made when tracing is turned on for the first time, and stay. Anybody may
-//! read them at any time: what is overwritten meanwhile is counted, not shown.
+//! read them at any time: what is overwritten meanwhile is counted, not shown. Whether there are events is the tunable
+//! `trace` of the instance that has them.
 
 mod dump;
 mod ring;
@@ -10,37 +11,24 @@ mod slot;
 
 use crate::{
     arch::{cpu, tsc},
-    memory,
     sync::Once,
 };
 use alloc::{collections::TryReserveError, vec::Vec};
-use core::sync::atomic::Ordering;
 use ring::Ring;
 use vmalloc::Event;
 use x86_64::instructions::interrupts;
 
 pub use dump::Dump;
-pub use ring::RECORDS;
+pub use ring::{RECORDS, Record};
 
 /// By number of the CPU.
 static RINGS: Once<Vec<Ring>> = Once::new();
 
-/// An event, when and where it was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Record {
-    /// The CPU's time stamp counter, in cycles.
-    pub time: u64,
-    /// Number of the CPU.
-    pub cpu: usize,
-    /// What happened.
-    pub event: Event,
-}
-
-/// Traces the kernel's instance from now on. What was traced before is still there.
+/// Makes the rings, if there are none yet. Until then nothing is kept.
 ///
 /// # Errors
 /// No memory for the rings.
-pub fn start() -> Result<(), TryReserveError> {
+pub fn make_rings() -> Result<(), TryReserveError> {
     if RINGS.get().is_none() {
         let mut rings = Vec::new();
         for cpu in 0..=cpu::online().iter().last().unwrap_or(0) {
@@ -49,13 +37,7 @@ pub fn start() -> Result<(), TryReserveError> {
         }
         RINGS.call_once(|| rings);
     }
-    memory::vmalloc().tunables().trace.store(true, Ordering::Relaxed);
     Ok(())
-}
-
-/// Traces no more. Calls that are under way may still be traced.
-pub fn stop() {
-    memory::vmalloc().tunables().trace.store(false, Ordering::Relaxed);
 }
 
 /// Forgets what was traced.

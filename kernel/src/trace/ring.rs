@@ -1,6 +1,6 @@
 //! The last events of one CPU.
 
-use super::{Record, slot::Slot};
+use super::slot::Slot;
 use alloc::{collections::TryReserveError, vec::Vec};
 use core::{
     ops::Range,
@@ -10,6 +10,17 @@ use vmalloc::Event;
 
 /// Records that a CPU keeps.
 pub const RECORDS: usize = 1024;
+
+/// An event, when and where it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// The CPU's time stamp counter, in cycles.
+    pub time: u64,
+    /// Number of the CPU.
+    pub cpu: usize,
+    /// What happened.
+    pub event: Event,
+}
 
 /// Records are numbered from 0; each is in the slot of its number modulo [`RECORDS`].
 #[repr(align(64))]

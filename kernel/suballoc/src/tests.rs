@@ -121,6 +121,7 @@ impl Model {
 /// alignment out, when the longest run is measured wrong after taking or giving, when pages that were given
 /// up count as spare, when those that were populated do not, and when no empty chunk is removed.
 #[test]
+#[cfg_attr(miri, ignore = "tens of thousands of objects, for which Miri takes minutes")]
 fn objects_have_bytes_of_their_own_and_give_them_back() {
     for seed in 0..4 {
         let (mut random, mut owner, mut model) = (Rng::with_seed(seed), Owner::new(), Model::default());
@@ -164,6 +165,7 @@ fn objects_have_bytes_of_their_own_and_give_them_back() {
 
 /// Those of the benchmark: 9 % more than their bytes were seen.
 #[test]
+#[cfg_attr(miri, ignore = "tens of thousands of objects, for which Miri takes minutes")]
 fn objects_of_many_sizes_are_packed() {
     let (mut random, mut owner) = (Rng::with_seed(1), Owner::new());
     let layouts = (0..35_000).map(|_| layout(random.usize(1..=1024), 1 << random.u8(1..=11)));
@@ -204,6 +206,7 @@ fn what_does_not_fit_a_unit_is_refused() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "so many chunks, for which Miri takes minutes")]
 fn there_are_so_many_chunks_and_no_more() {
     let mut owner = Owner::new();
     let objects: Vec<_> = (0..CHUNKS).map(|_| owner.take(layout(UNIT_SIZE, 1)).expect("room")).collect();

@@ -7,32 +7,10 @@
 
 extern crate alloc;
 
-mod areas;
-mod calls;
-mod console;
-mod costs;
-mod cpus;
-mod devices;
-mod frames;
-mod handlers;
-mod heap;
-mod invlpgb;
-mod isolated;
-mod latency;
-mod machine;
-mod memory_map;
-mod page_tables;
-mod percpu;
-mod ram;
-mod rcu;
-mod records;
-mod refusals;
-mod serial;
-mod shootdown;
-mod soft_off;
-mod splits;
-mod threads;
-mod trace;
+mod library;
+mod memory;
+mod processors;
+mod tools;
 
 protocol::test_kernel!();
 kernel::entry!(main);

@@ -1,4 +1,4 @@
-//! What every room of an instance may ask: the machine, the span, what is tuned, the policy.
+//! What every room of an instance may use: the machine, the span of addresses, the tunables, the policy.
 //!
 //! It is the lowest of the layers that make up an instance; see [`Vmalloc`](crate::Vmalloc). It takes no lock.
 
@@ -12,34 +12,36 @@ pub(crate) struct Base<P> {
     pub span: Span,
     pub tunables: Tunables,
     pub policy: Policy,
-    /// Behind the last physical address that the CPUs have.
+    /// First physical address that the CPUs do not have.
     physical_end: u64,
 }
 
 impl<P: Platform> Base<P> {
+    #[inline(always)]
     pub fn new(platform: P, span: Span, policy: Policy) -> Self {
         let physical_end = 1 << platform.physical_bits().min(PHYSICAL_BITS);
         Self { platform, span, tunables: Tunables::new(), policy, physical_end }
     }
 
-    /// Whether the CPUs can address the physical memory up to `end`.
+    /// Returns whether the CPUs can address all physical memory below `end`.
     #[inline]
     pub fn is_addressable(&self, end: u64) -> bool {
         end <= self.physical_end
     }
 
-    /// Up to this many pages are flushed one by one.
+    /// Returns up to how many pages a flush goes page by page.
     pub fn flush_ceiling(&self) -> usize {
         self.tunables.single_page_flush_ceiling.load(Ordering::Relaxed)
     }
 
-    /// Whether events go to the machine.
+    /// Returns whether events are told to the machine.
     #[inline]
     pub fn is_traced(&self) -> bool {
         self.tunables.trace.load(Ordering::Relaxed)
     }
 
-    /// Tells the machine what `event` says, if the instance is traced. What is cheap to say need not be asked for before.
+    /// Tells the machine the event that `event` makes, if the instance is traced. What is costly to look up is looked up
+    /// inside of `event`.
     #[inline(always)]
     pub fn trace(&self, event: impl FnOnce() -> Event) {
         if self.is_traced() {
@@ -53,13 +55,14 @@ impl<P: Platform> Base<P> {
         self.platform.trace(event);
     }
 
-    /// Tells that `pages` pages from page `first` of a block go. Called before anybody else can have them.
+    /// Tells the machine that an area of `pages` pages from page `first` of a block is freed. Called before anybody else
+    /// can have the pages.
     #[inline(always)]
     pub fn trace_free(&self, block: usize, first: usize, pages: usize) {
         self.trace(|| Event::Free { address: self.span.address(block, first), pages });
     }
 
-    /// Fills a frame with zeros that was taken, and is not mapped yet.
+    /// Fills a frame with zeros, which was taken and is not mapped yet.
     pub fn zero(&self, frame: Frame) {
         // SAFETY: the frame was taken and not mapped yet, so it is the caller's alone (promises 1 and 2 of
         // `Platform`).
@@ -70,7 +73,7 @@ impl<P: Platform> Base<P> {
         if self.platform.in_interrupt() { Err(AllocError::InInterrupt) } else { Ok(()) }
     }
 
-    /// Asserts that no interrupt handler makes a call that has no error to refuse it with.
+    /// Panics in an interrupt handler, for a call that has no error to be refused with.
     #[track_caller]
     pub fn assert_not_in_interrupt(&self, call: &str) {
         assert!(!self.platform.in_interrupt(), "{call} was called in an interrupt handler");

@@ -52,32 +52,37 @@ impl Bitmap {
     }
 }
 
-/// The words that `count` bits from `first` lie in, and which of their bits those are, as long as
-/// `go_on` says so: whether it always did.
+/// Gives `go_on` the index of each word that `count` bits from `first` lie in, with a mask of them, until it returns false.
+/// Returns whether it never did.
 #[inline(always)]
 fn each_word(first: usize, count: usize, mut go_on: impl FnMut(usize, u64) -> bool) -> bool {
     debug_assert!(count > 0 && first + count <= BLOCK_PAGES);
-    // `bits` is 1..=64, so the shifts are in range.
-    let mask = |bit: usize, bits: usize| (u64::MAX >> (64 - bits)) << (bit % 64);
     let (mut bit, mut left) = (first, count);
     while bit % 64 + left > 64 {
-        let bits = 64 - bit % 64;
-        if !go_on(bit / 64, mask(bit, bits)) {
+        let here = 64 - bit % 64;
+        if !go_on(bit / 64, bits(bit % 64, here)) {
             return false;
         }
-        bit += bits;
-        left -= bits;
+        bit += here;
+        left -= here;
     }
-    go_on(bit / 64, mask(bit, left))
+    go_on(bit / 64, bits(bit % 64, left))
 }
 
-/// The words of a map that is not stored as such: bit `b` of the block is bit `b % 64` of `word(b / 64)`.
-/// The searches below look at one.
+/// Returns a word with the bits `first..first + count` set; `count` is 1 to 64.
+#[inline(always)]
+pub(crate) fn bits(first: usize, count: usize) -> u64 {
+    debug_assert!(count > 0 && first + count <= 64);
+    (u64::MAX >> (64 - count)) << first
+}
+
+/// A map to search that need not be stored as such: bit `b` of the block is bit `b % 64` of word `b / 64`, which the
+/// function returns.
 #[derive(Clone, Copy)]
 pub(crate) struct View<W>(pub W);
 
 impl<W: Fn(usize) -> u64> View<W> {
-    /// The lowest run of `count` set bits at or above word `from` whose first is a multiple of `align`,
+    /// Finds the lowest run of `count` set bits at or above word `from` whose first is a multiple of `align`,
     /// a power of two.
     #[inline]
     pub fn find(self, from: usize, count: usize, align: usize) -> Option<usize> {
@@ -85,7 +90,8 @@ impl<W: Fn(usize) -> u64> View<W> {
         if count <= 64 { self.find_short(from, count, align) } else { self.find_long(from, count, align) }
     }
 
-    /// Runs that start in a word end in it or in the next one. Those that end in it start lower.
+    /// Finds a run of at most 64 bits: one that starts in a word ends in it or in the next one, and those that end in it
+    /// start lower.
     #[inline]
     fn find_short(self, from: usize, count: usize, align: usize) -> Option<usize> {
         for index in from..WORDS {
@@ -106,7 +112,7 @@ impl<W: Fn(usize) -> u64> View<W> {
         None
     }
 
-    /// Few runs can be this long: go from run to run.
+    /// Finds a run of more than 64 bits by going from run to run: few can be this long.
     fn find_long(self, from: usize, count: usize, align: usize) -> Option<usize> {
         self.runs(from * 64).find_map(|(start, end)| {
             let aligned = start.next_multiple_of(align);
@@ -114,7 +120,7 @@ impl<W: Fn(usize) -> u64> View<W> {
         })
     }
 
-    /// The maximal runs of set bits at or above bit `from`, as start and end.
+    /// Returns the maximal runs of set bits at or above bit `from`, as start and end.
     pub fn runs(self, mut from: usize) -> impl Iterator<Item = (usize, usize)> {
         core::iter::from_fn(move || {
             let start = self.next(from, |word| word)?;
@@ -123,13 +129,13 @@ impl<W: Fn(usize) -> u64> View<W> {
         })
     }
 
-    /// How many bits from `from` on are set without a gap.
+    /// Returns how many bits from `from` on are set without a gap.
     #[inline]
     pub fn run_from(self, from: usize) -> usize {
         self.next(from, |word| !word).unwrap_or(BLOCK_PAGES) - from
     }
 
-    /// The first bit at or above `from` that is set in `map` of its word.
+    /// Returns the first bit at or above `from` that is set in what `map` makes of its word.
     #[inline]
     fn next(&self, from: usize, map: impl Fn(u64) -> u64) -> Option<usize> {
         let mut index = from / 64;
@@ -147,20 +153,20 @@ impl<W: Fn(usize) -> u64> View<W> {
         Some(index * 64 + word.trailing_zeros() as usize)
     }
 
-    /// Whether `count` bits from `first` are all set.
+    /// Returns whether `count` bits from `first` are all set.
     #[inline]
     pub fn all(self, first: usize, count: usize) -> bool {
         each_word(first, count, |index, mask| (self.0)(index % WORDS) & mask == mask)
     }
 
-    /// Length of the longest run of set bits.
+    /// Returns the length of the longest run of set bits.
     pub fn longest_run(self) -> usize {
         self.runs(0).map(|(start, end)| end - start).max().unwrap_or(0)
     }
 }
 
-/// Bits at which `count` set bits start, by doubling: after each step `bits` marks runs of `have`.
-/// There are at least `count` bits.
+/// Returns the bits at which `count` set bits start, where `count` is at most the number of bits of `B`.
+// By doubling: after each step `bits` marks runs of `have`.
 #[inline]
 pub(crate) fn starts_of_runs<B: Copy + BitAnd<Output = B> + Shr<usize, Output = B>>(
     mut bits: B,
@@ -176,7 +182,7 @@ pub(crate) fn starts_of_runs<B: Copy + BitAnd<Output = B> + Shr<usize, Output = 
     bits
 }
 
-/// The bits of word `index` whose place in the block is a multiple of `align`.
+/// Returns the bits of word `index` whose place in the block is a multiple of `align`.
 #[inline]
 fn aligned_bits(index: usize, align: usize) -> u64 {
     const EVERY: [u64; 7] = [

@@ -1,63 +1,70 @@
-//! Linux's vmalloc subsystem for x86-64 kernels: memory that is contiguous in kernel virtual
-//! address space, made of single frames.
+//! Linux's vmalloc subsystem for x86-64 kernels: it allocates memory that is contiguous in kernel virtual address space
+//! and made of single page frames.
 //!
-//! One idea carries it: a **vmap block** is 2 MiB of address space, one leaf page table and one
-//! descriptor of 192 bytes. What Linux keeps in trees of objects is kept here in the descriptor's
-//! bitmaps and in the page table entries themselves. Nothing is allocated when memory is freed.
+//! A kernel implements [`Platform`] and makes a [`Vmalloc`] over a range of its address space:
 //!
-//! The library knows its machine only through [`Platform`]; it runs in a kernel and, on a
-//! simulated machine of several CPUs, in host tests.
+//! ```
+//! use vmalloc::{Platform, Request, Vmalloc};
 //!
-//! | module | does |
-//! |---|---|
-//! | `area`, `map` | `vmalloc` and its relatives, `vfree`, `vunmap`; `vmap`, `ioremap` |
-//! | `request` | what an area is asked to be |
-//! | `room`, `stock` | what is done when there is none: all that is kept for speed is given back |
-//! | `small`, `run` | areas inside a block, and areas of whole blocks |
-//! | `kept` | such blocks, freed, kept for the next one |
-//! | `ram` | `vm_map_ram` |
-//! | `congruent`, `populate` | several areas at set distances, whose pages come and go |
-//! | `realloc`, `resize` | shrinking and growing; growth moves entries, not bytes |
-//! | `protect`, `split` | changing protections, and splitting 2 MiB pages for it |
-//! | `read` | reading what may vanish |
-//! | `allocator` | `VBox` and `VVec`, with the feature `collections` |
-//! | `notify` | asking others to give back |
-//! | `pool`, `bins`, `ahead`, `pages` | a CPU's supply of pages in blocks of small areas, and what each page is |
-//! | `deferred` | frees in interrupt handlers |
-//! | `lazy`, `list`, `purge` | what waits for a flush, and flushing it |
-//! | `shootdown`, `mailbox`, `counters` | which CPUs must flush, by epochs, and making them |
-//! | `blocks` | whole blocks and their leaf tables |
-//! | `arena` | which blocks are free |
-//! | `block`, `block_table` | descriptors, and finding them |
-//! | `bitmap` | runs of pages in a block |
-//! | `entry`, `slots`, `tables` | page table entries, many at a time, and the tables above the leaves |
-//! | `flush`, `gather` | unmapped, flushed, free: in that order, by type |
-//! | `records` | giving back the records of free blocks |
-//! | `lock` | spinlocks that are taken pinned |
-//! | `info`, `stats` | what is allocated, and counters |
-//! | `policy` | what others did instead, to measure against |
-//! | `trace` | what is done, told as it happens |
+//! fn use_it<P: Platform>(machine: P) -> Result<(), Box<dyn core::error::Error>> {
+//!     // SAFETY: nothing else maps anything in this range.
+//!     let vmalloc = unsafe { Vmalloc::new(machine, 0xffff_c900_0000_0000..0xffff_e900_0000_0000)? };
+//!     let area = vmalloc.vmalloc(10_000)?; // three pages and a guard page
+//!     let zeroed = vmalloc.allocate(Request::new(1 << 20).zeroed())?;
+//!     // SAFETY: nobody uses the areas any more.
+//!     unsafe {
+//!         vmalloc.vfree(area)?;
+//!         vmalloc.vfree(zeroed)?;
+//!     }
+//!     Ok(())
+//! }
+//! ```
 //!
-//! From where each call may be made, and what becomes of it in an interrupt handler, which may have interrupted
-//! whoever holds a lock of the library:
+//! One idea carries the library. A **vmap block** is 2 MiB of address space, one leaf page table and one descriptor of
+//! 192 bytes. The descriptor's bitmaps and the page table entries hold what Linux keeps in trees of objects, so a free
+//! allocates nothing. Freed pages keep their frames; one flush makes all of them free again, in batches called purges.
+//!
+//! # Where each call may be made
 //!
 //! | calls | threads that may wait | pinned, or locks held | interrupt handlers |
 //! |---|---|---|---|
-//! | `vfree` | yes | yes | noted, and done by the next purge |
+//! | `vfree` | yes | yes | the area is noted, and the next purge frees it |
 //! | `find_area`, `frame_at`, `contains`, `vread`, `lazy_pages`, `lazy_max` | yes | yes | yes |
-//! | `vmalloc`, `vzalloc`, `allocate`, `vmap`, `ioremap`, `vm_map_ram`, `vrealloc`, `allocate_congruent`, `populate` | yes | yes, and never wait for other threads | refused |
+//! | `vmalloc`, `vzalloc`, `allocate`, `vmap`, `ioremap`, `vm_map_ram`, `vrealloc`, `allocate_congruent`, `populate` | yes | yes, and they never wait for other threads | refused |
 //! | `vunmap`, `vm_unmap_ram`, `free_congruent`, `depopulate`, `set_protection` | yes | yes | refused |
-//! | `purge`, `vm_unmap_aliases` | yes | yes, and do not wait for another thread's purge | a panic |
+//! | `purge`, `vm_unmap_aliases` | yes | yes, and they do not wait for another thread's purge | a panic |
 //! | `new`, `with_policy` | yes | yes | a panic |
-//! | `trim`, dropping an instance | yes | yes, and may leave something | a panic |
+//! | `trim`, dropping an instance | yes | yes, and they may leave something | a panic |
 //! | `areas`, `next_area`, `lazy_ranges`, `stats`, `tally`, `register_notifier`, `unregister_notifier` | yes | yes | a panic |
 //!
-//! The machine tells by [`Platform::in_interrupt`] and [`Platform::pause`]. What is refused has the error `InInterrupt`
-//! of its call and has changed nothing. Whoever waits for other CPUs to flush leaves their interrupts on.
+//! An interrupt handler may have interrupted whoever holds a lock of the library. The machine tells where a call is made
+//! by [`Platform::in_interrupt`] and [`Platform::pause`]. A call that is refused there returns its error `InInterrupt`
+//! and has changed nothing. A call waits for other CPUs with interrupts as its caller had them.
 //!
-//! Locks, in their order: arena; a pool's, or a CPU's kept runs or tables in reserve; a block's. None is held while
-//! memory is taken from or given to the platform, or while CPUs are flushed. Most allocations take none, most frees the
-//! block's.
+//! # Rooms
+//!
+//! The modules are rooms in a fixed order: each uses those below it and none above it. The file `ROOMS` has the order.
+//! [`Vmalloc`] is built in the same way: its layers own each other, so that none can call upward.
+//!
+//! | room | has |
+//! |---|---|
+//! | `calls` | the public calls, one file for each family |
+//! | `inspect` | the areas at addresses, lists of areas, counters, and reading what may vanish |
+//! | `vmalloc` | the instance: the rooms put together |
+//! | `reclaim` | purges; what an allocation does that ran out; giving back caches, directories and records |
+//! | `areas` | small areas, runs of blocks, cached runs, mappings of `vm_map_ram`, congruent areas |
+//! | `pools` | each CPU's supply of pages: bump run, current block, bins |
+//! | `pending` | what was unmapped and waits for a flush |
+//! | `blocks` | descriptors, the states of pages, leaf tables, splitting of 2 MiB pages |
+//! | `arena` | which blocks are free |
+//! | `page_table` | entries, and the tables that hold them |
+//! | `base`, `span`, `lock`, `bitmap`, `atomic` | what every room uses |
+//! | `platform`, `types` | the machine, and the words of the public interface |
+//! | `tlb` | which CPUs must flush, by epochs and mailboxes |
+//!
+//! Locks are taken in this order: the arena's; a pool's, a CPU's cached runs or its reserve of leaf tables; a block's.
+//! None is held while memory is taken from the platform or given to it, or while CPUs are flushed. Most allocations take
+//! no lock, and most frees take the block's.
 #![no_std]
 
 mod areas;

@@ -1,10 +1,11 @@
-//! What the library asks of its machine, and the words both share.
+//! What the library asks of its machine, and the types that both use.
 
 use crate::{BLOCK_PAGES, Event, Flusher, Frame, PAGE_SIZE, Shootdown};
 use core::{ops::Deref, panic::Location, ptr::NonNull, sync::atomic::AtomicU64};
 
-/// A page table of any level. Entries are atomic because CPUs walk the table,
-/// and set accessed and dirty bits in it, at any time.
+/// A page table of any level: 512 entries. They are atomic because CPUs walk the table, and set accessed and dirty bits
+/// in it, at any time.
+#[doc(alias = "pte_t")]
 #[repr(C, align(4096))]
 pub struct Table {
     entries: [AtomicU64; 512],
@@ -19,48 +20,53 @@ impl Deref for Table {
     }
 }
 
-/// Keeps the running code on one CPU, and others off it, until dropped.
+/// Keeps the current thread on its CPU, and other threads off that, until it is dropped.
+#[doc(alias = "preempt_disable")]
 pub trait CpuPin {
-    /// The CPU's number, below [`MAX_CPUS`](crate::MAX_CPUS); numbers may have holes.
+    /// Returns the CPU's number, below [`MAX_CPUS`](crate::MAX_CPUS). The numbers of a machine may have gaps.
     fn cpu(&self) -> usize;
 
-    /// The library is about to take one of its locks, at `place`: for machines that check the order.
+    /// Tells the machine that the library is about to take one of its locks, at `place`: for machines that check the order
+    /// of locks, as this and the next two calls are.
+    #[doc(alias = "lock_acquire")]
     #[inline]
     fn acquiring(&self, class: LockClass, place: &'static Location<'static>) {
         let _ = (class, place);
     }
 
-    /// The lock that the library is about to take is taken: it begins to wait.
+    /// Tells the machine that the lock that the library is about to take is held by another CPU: it begins to spin.
+    #[doc(alias = "lock_contended")]
     #[inline]
     fn waiting(&self, class: LockClass) {
         let _ = class;
     }
 
-    /// The library opened one of its locks.
+    /// Tells the machine that the library released one of its locks.
+    #[doc(alias = "lock_release")]
     #[inline]
     fn released(&self, class: LockClass) {
         let _ = class;
     }
 }
 
-/// One of the library's locks, in the order they are taken in.
+/// A class of the library's locks, for machines that check the order in which locks are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LockClass {
-    /// A CPU's partly free blocks.
+    /// The lock of a CPU's partly free blocks.
     Pool,
-    /// A block's pages.
+    /// The lock of a block's pages.
     Block,
-    /// Which blocks are free.
+    /// The lock of the arena, which knows which blocks are free.
     Arena,
-    /// A CPU's leaf tables out of use.
+    /// The lock of a CPU's reserve of leaf tables.
     Reserve,
-    /// Runs of blocks that a CPU keeps.
+    /// The lock of a CPU's cache of freed runs of blocks.
     Runs,
-    /// The purge notifiers.
+    /// The lock of the purge notifiers.
     Notifiers,
 }
 
-/// The pin of a machine with one CPU and without preemption.
+/// The [`CpuPin`] of a machine with one CPU and without preemption: it does nothing.
 #[derive(Clone, Copy, Debug)]
 pub struct SingleCpu;
 
@@ -70,75 +76,88 @@ impl CpuPin for SingleCpu {
     }
 }
 
-/// The machine under the library: frames, page tables, CPUs.
+/// The machine under the library: its frames, page tables and CPUs. A kernel implements it once, and then makes
+/// instances over it by [`Vmalloc::new`](crate::Vmalloc::new). What has a default serves a kernel with one CPU and
+/// without threads.
 ///
 /// # Safety
 /// The library hands out pointers on the strength of these promises:
 /// 1. A frame that was taken belongs to the taker alone until it is given back.
 ///    A huge frame is 512 frames, contiguous and aligned to their size.
 /// 2. Of a frame that was ever taken, [`direct_map`](Self::direct_map) points to the bytes, writable, for as long
-///    as the machine lives, and the same frame is always at the same address;
+///    as the machine lives, and one frame is always at one address;
 ///    [`frame_of`](Self::frame_of) is its inverse.
-/// 3. A table taken is filled with zeros.
+/// 3. A table that was taken is full of zeros.
 /// 4. [`root`](Self::root) is the top level page table of every CPU, and nobody but the library
 ///    changes what lies below it in an instance's range.
 /// 5. [`Flusher`]'s flushes drop what they say, everything in the CPU's paging-structure caches
 ///    included, and every CPU that uses an instance is [online](Shootdown::set_online) in
 ///    [`shootdown`](Self::shootdown), which is one and the same for all instances under one root.
 /// 6. A [`Pin`](Self::Pin) that lives keeps every other thread off its CPU.
-/// 7. [`synchronize`](Self::synchronize) says `true` only when what it waits for has come to pass.
-/// 8. [`direct_map`](Self::direct_map) shows each frame that [`is_ram`](Self::is_ram) says `true` of, as it
+/// 7. [`synchronize`](Self::synchronize) returns true only when what it waits for has come to pass.
+/// 8. [`direct_map`](Self::direct_map) shows each frame that [`is_ram`](Self::is_ram) returns true for, as it
 ///    shows those that were taken.
 pub unsafe trait Platform: Flusher {
-    /// See [`pin`](Self::pin).
+    /// What [`pin`](Self::pin) returns.
     type Pin: CpuPin;
 
-    /// Turns preemption off until the result is dropped. May nest.
+    /// Turns preemption off until the result is dropped. Pins nest.
+    #[doc(alias = "preempt_disable")]
+    #[doc(alias = "get_cpu")]
     fn pin(&self) -> Self::Pin;
 
-    /// As [`pin`](Self::pin), but `None` in an [interrupt handler](Self::in_interrupt): each allocation and each free
-    /// asks, so a machine that can tell both at once does.
+    /// Turns preemption off as [`pin`](Self::pin) does, or returns `None` in an
+    /// [interrupt handler](Self::in_interrupt). Each allocation and each free calls it, so a machine that can find out
+    /// both at once overrides it.
     #[inline]
     #[track_caller]
     fn pin_outside_interrupts(&self) -> Option<Self::Pin> {
         if self.in_interrupt() { None } else { Some(self.pin()) }
     }
 
-    /// The top level (PML4) table.
+    /// Returns the frame of the top level page table (PML4).
+    #[doc(alias = "swapper_pg_dir")]
     fn root(&self) -> Frame;
 
-    /// Frames the machine has in all, taken or not. A request for more is refused before tables and
+    /// Returns how many frames the machine has in all, taken or not. A request for more is refused before tables and
     /// records are made for it.
+    #[doc(alias = "totalram_pages")]
     fn total_frames(&self) -> usize {
         usize::MAX
     }
 
-    /// Frames that [`take_frames`](Self::take_frames) could give now, or more: who needs more than that is refused,
-    /// when nothing is kept any more, without taking those there are from others. Those in other CPUs' hands count
-    /// if they can be had. Asked when many frames, or the last ones, are taken.
+    /// Returns how many frames [`take_frames`](Self::take_frames) could give now, or more: an allocation that needs more
+    /// than that is refused once all caches are empty, without taking the frames that there are from others. Frames that
+    /// other CPUs cache count if they can be had. It is called when many frames, or the last ones, are taken.
+    #[doc(alias = "nr_free_pages")]
     fn free_frames(&self) -> usize {
         self.total_frames()
     }
 
-    /// Takes up to `count` frames, gives each to `sink`, returns how many there were.
-    /// Fewer than asked for means that memory is out. `sink` must not call the platform.
+    /// Takes up to `count` frames, gives each to `sink`, and returns how many there were. Fewer than asked for means that
+    /// memory has run out. `sink` does not call the platform.
+    #[doc(alias = "alloc_pages_bulk")]
     fn take_frames(&self, count: usize, sink: impl FnMut(Frame)) -> usize;
 
-    /// Takes back frames that no CPU can reach any more. The iterator must not call the platform.
+    /// Takes back frames that no CPU can reach any more. The iterator does not call the platform.
+    #[doc(alias = "__free_page")]
     fn give_frames(&self, frames: impl Iterator<Item = Frame>);
 
-    /// Takes one 2 MiB frame: its first page frame. `None` if there is none at once, or ever.
+    /// Takes one 2 MiB frame, and returns the first of its 512 page frames. `None` means that there is none at once; the
+    /// library maps 4 KiB pages then.
     fn take_huge_frame(&self) -> Option<Frame> {
         None
     }
 
-    /// Takes back a 2 MiB frame that no CPU can reach any more. One whose page was split comes back
-    /// by [`give_frames`](Self::give_frames) instead, page frame by page frame.
+    /// Takes back a 2 MiB frame that no CPU can reach any more, by the first of its page frames. One whose page was split
+    /// comes back by [`give_frames`](Self::give_frames) instead, page frame by page frame.
     fn give_huge_frame(&self, first: Frame) {
         self.give_frames((first.number()..).take(BLOCK_PAGES).map(Frame::new));
     }
 
-    /// Takes a frame full of zeros for page tables and the library's own records.
+    /// Takes a frame and fills it with zeros, for a page table or a record of the library. `None` means that memory has
+    /// run out.
+    #[doc(alias = "pte_alloc_one_kernel")]
     fn take_table(&self) -> Option<Frame> {
         let mut taken = None;
         self.take_frames(1, |frame| taken = Some(frame));
@@ -148,65 +167,74 @@ pub unsafe trait Platform: Flusher {
         Some(frame)
     }
 
-    /// Takes back what [`take_table`](Self::take_table) gave, with any contents.
+    /// Takes back a frame that [`take_table`](Self::take_table) gave, with any contents.
+    #[doc(alias = "pte_free_kernel")]
     fn give_table(&self, frame: Frame) {
         self.give_frames(core::iter::once(frame));
     }
 
-    /// Where the kernel sees the bytes of a frame that was taken, or [is RAM](Self::is_ram).
+    /// Returns where the kernel sees the bytes of a frame that was taken, or that [is RAM](Self::is_ram).
+    #[doc(alias = "phys_to_virt")]
     fn direct_map(&self, frame: Frame) -> NonNull<u8>;
 
-    /// Whether [`direct_map`](Self::direct_map) shows the frame, any of those that the CPUs can
-    /// [address](Self::physical_bits), and shows it cached as ordinary memory is: so not of a device's
-    /// registers, nor of a hole. [`vread`](crate::Vmalloc::vread) reads what it was not given by this
-    /// alone, and [`ioremap`](crate::Vmalloc::ioremap) refuses it another way of caching.
+    /// Returns whether [`direct_map`](Self::direct_map) shows the frame, and shows it cached as ordinary memory is: so
+    /// not for the registers of a device, nor for a hole. It answers for each frame that the CPUs can
+    /// [address](Self::physical_bits). Of frames that an instance did not take, [`vread`](crate::Vmalloc::vread) reads
+    /// only RAM, and [`ioremap`](crate::Vmalloc::ioremap) refuses to map RAM with another memory type.
+    #[doc(alias = "page_is_ram")]
     fn is_ram(&self, frame: Frame) -> bool;
 
-    /// Bits of a physical address that the CPUs have: of CPUID leaf 8000_0008H the lowest byte of EAX (Intel SDM
-    /// 2A, CPUID). An entry with higher ones faults. Asked once by each instance.
+    /// Returns how many bits of a physical address the CPUs have: the lowest byte of EAX of CPUID leaf 8000_0008H
+    /// (Intel SDM 2A, CPUID). A page table entry with a higher bit set faults. Each instance calls it once.
+    #[doc(alias = "x86_phys_bits")]
     fn physical_bits(&self) -> u32;
 
-    /// The frame that [`direct_map`](Self::direct_map) shows at this address.
+    /// Returns the frame that [`direct_map`](Self::direct_map) shows at this address.
+    #[doc(alias = "virt_to_page")]
     fn frame_of(&self, direct: NonNull<u8>) -> Frame;
 
-    /// Which CPUs may still use old translations.
+    /// Returns the machine's one [`Shootdown`], which knows which CPUs may still use old translations.
     fn shootdown(&self) -> &Shootdown;
 
-    /// Too many pages wait for a flush: wakes a thread that calls [`Vmalloc::purge`](crate::Vmalloc::purge).
-    /// `false` if there is none; then the caller purges.
+    /// Wakes a thread that calls [`Vmalloc::purge`](crate::Vmalloc::purge), and returns whether there is one: if not, the
+    /// caller purges. It is called when more pages wait for a flush than [`lazy_max`](crate::Vmalloc::lazy_max).
+    #[doc(alias = "drain_vmap_work")]
     fn wake_purger(&self) -> bool {
         false
     }
 
-    /// Waits a little for a purge that another thread is in, and says `true`; called again and again until the purge is
-    /// over. An allocation that has run out of room keeps others from purging as long as its last attempt lasts, with
-    /// all the zeroing it was asked for: that is waited for, too. `false` at once where the caller may not wait: then
-    /// what another thread's purge is needed for is refused, or left undone.
+    /// Waits a little for another thread's purge, and returns true; or returns false at once where the caller may not
+    /// wait: then the call that needs the purge is refused, or leaves something undone. It is called again and again
+    /// until the purge is over. The last attempt of an allocation that ran out of memory counts as a purge, with all the
+    /// zeroing it was asked for.
     ///
-    /// A kernel with threads says `true` where the caller can be put off its CPU, so that the other thread runs
-    /// whatever the priorities of both; with preemption or interrupts off that is not so. One with several CPUs and
-    /// without preemption may spin and say `true`. With one CPU and without threads nobody else ever purges: the
-    /// default, which never waits, loses nothing there.
+    /// A kernel with threads sleeps or yields, and returns true, where the caller can be put off its CPU, so that the
+    /// other thread runs whatever the priorities of both; with preemption or interrupts off it returns false. A kernel
+    /// with several CPUs and without preemption may spin and return true. With one CPU and without threads nobody else
+    /// ever purges: the default, which never waits, loses nothing there.
+    #[doc(alias = "cond_resched")]
     fn pause(&self) -> bool {
         false
     }
 
-    /// Waits until every CPU has had, since the call, a moment without a [`Pin`](Self::Pin) and with interrupts on:
-    /// whoever found before what is unlinked by now is done with it. Called without a pin of the library, by the one
-    /// purge at a time. `false` at once if the caller may not wait, or the machine cannot tell; then frames of
-    /// records stay until the instance is dropped.
+    /// Waits for a grace period, and returns true: until every CPU has had, since the call, a moment without a
+    /// [`Pin`](Self::Pin) and with interrupts on. Whoever found a record before it was unlinked is done with it then.
+    /// Returns false at once if the caller may not wait, or the machine cannot tell; then the frames of records stay
+    /// until the instance is dropped. It is called without a pin of the library, by one thread at a time.
+    #[doc(alias = "synchronize_rcu")]
     fn synchronize(&self) -> bool {
         false
     }
 
-    /// Whether an interrupt handler runs that may have interrupted the library. What waits for anything, or takes a
-    /// lock, is refused there.
+    /// Returns whether the current CPU runs an interrupt handler, which may have interrupted the library. Calls that wait
+    /// for anything, or take a lock, are refused there.
+    #[doc(alias = "in_hardirq")]
     fn in_interrupt(&self) -> bool {
         false
     }
 
-    /// Something happened, if the instance is [traced](crate::Tunables::trace). Called anywhere, pinned or
-    /// not, with a lock of the library held or not: it waits for nothing, and uses no instance.
+    /// Records an event. It is called while the instance is [traced](crate::Tunables::trace), in any context, pinned or
+    /// not, with locks of the library held or not: it waits for nothing, and uses no instance.
     fn trace(&self, event: Event) {
         let _ = event;
     }

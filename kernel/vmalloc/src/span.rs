@@ -13,20 +13,20 @@ pub(crate) struct Span {
     pages: usize,
 }
 
-/// Blocks of a run of `pages` pages and the guard page behind them.
+/// Returns how many blocks a run of `pages` pages takes with the guard page behind them.
 #[inline]
 pub(crate) fn run_blocks(pages: usize) -> usize {
     (pages + 1).div_ceil(BLOCK_PAGES)
 }
 
-/// Number of the page of its block that an address lies in.
+/// Returns the number, in its block, of the page that an address lies in.
 #[inline]
 pub(crate) fn page_in_block(address: usize) -> usize {
     address >> PAGE_SHIFT & (BLOCK_PAGES - 1)
 }
 
 impl Span {
-    /// The span of a range whose ends are multiples of the size of a block.
+    /// Makes the span of a range whose ends are multiples of the size of a block.
     pub fn new(range: Range<usize>) -> Self {
         Self { pages: range.len() / PAGE_SIZE, range }
     }
@@ -41,52 +41,53 @@ impl Span {
         self.range.contains(&address)
     }
 
-    /// Blocks in the range.
+    /// Returns how many blocks the range has.
     #[inline]
     pub fn blocks(&self) -> usize {
         self.pages / BLOCK_PAGES
     }
 
-    /// Blocks between address 0 and the start of the range: runs of blocks are aligned as their addresses are.
+    /// Returns how many blocks lie between address 0 and the range, so that runs of blocks are aligned as their addresses
+    /// are.
     #[inline]
     pub fn blocks_below(&self) -> usize {
         self.range.start >> BLOCK_SHIFT
     }
 
-    /// The page that starts at an address of the range, if one does.
+    /// Returns the page that starts at an address, if it is page-aligned and in the range.
     #[inline(always)]
     pub fn page_starting_at(&self, address: usize) -> Option<usize> {
-        // One comparison refuses what is below the range, behind it, or inside a page: of that the lowest
-        // bits become the highest.
+        // One comparison refuses what is below the range, behind it, or inside a page: the lowest bits of the
+        // latter become the highest.
         let page = address.wrapping_sub(self.range.start).rotate_right(PAGE_SHIFT);
         (page < self.pages).then_some(page)
     }
 
-    /// The block that an address of the range lies in; the end of the range is in the block behind the last one.
+    /// Returns the block that an address of the range lies in. The end of the range is in the block behind the last one.
     #[inline]
     pub fn block_at(&self, address: usize) -> usize {
         (address - self.range.start) >> BLOCK_SHIFT
     }
 
-    /// First address of a page.
+    /// Returns the first address of a page.
     #[inline]
     pub fn page_address(&self, page: usize) -> usize {
         self.range.start + page * PAGE_SIZE
     }
 
-    /// First address of page `page` of a block.
+    /// Returns the first address of page `page` of a block.
     #[inline]
     pub fn address(&self, block: usize, page: usize) -> usize {
         self.range.start + block * BLOCK_SIZE + page * PAGE_SIZE
     }
 
-    /// The blocks that lie in the addresses `start..end` whole; they may be none.
+    /// Returns the blocks that lie as a whole in the addresses `start..end`, of which there may be none.
     pub fn blocks_inside(&self, start: usize, end: usize) -> Range<usize> {
         let offset = |address: usize| address.clamp(self.range.start, self.range.end) - self.range.start;
         offset(start).div_ceil(BLOCK_SIZE)..offset(end) / BLOCK_SIZE
     }
 
-    /// Where to look for the first area at or above an address: a block, and a page of it.
+    /// Returns the block, and the page of it, at which a search for the first area at or above an address begins.
     pub fn first_page_above(&self, address: usize) -> (usize, usize) {
         let offset = address.max(self.range.start) - self.range.start;
         let page = offset.div_ceil(PAGE_SIZE);

@@ -18,11 +18,12 @@ pub struct Vmalloc<P: Platform> {
 }
 
 impl<P: Platform> Vmalloc<P> {
-    /// An instance over `range`, whose ends are multiples of [`BLOCK_SIZE`], which is at most
-    /// [`MAX_RANGE`] long and lies in one half of the address space.
+    /// Makes an instance over `range`, whose ends are multiples of [`BLOCK_SIZE`], which is at most
+    /// [`MAX_RANGE`] bytes long and lies in one half of the address space.
     ///
     /// The top level page table entries of the range are filled now and never change again, so
     /// page tables that copy them later need no fault to see new mappings.
+    #[doc(alias = "vmalloc_init")]
     ///
     /// # Errors
     /// See [`NewError`].
@@ -37,7 +38,7 @@ impl<P: Platform> Vmalloc<P> {
         unsafe { Self::with_policy(platform, range, Policy::default()) }
     }
 
-    /// As [`new`](Self::new), for experiments with other policies.
+    /// Makes an instance with another policy than the default, for experiments: see [`new`](Self::new) for the rest.
     ///
     /// # Errors
     /// See [`NewError`].
@@ -46,7 +47,7 @@ impl<P: Platform> Vmalloc<P> {
     /// In an interrupt handler.
     ///
     /// # Safety
-    /// As [`new`](Self::new).
+    /// Until the instance is dropped, nobody else maps anything in the range.
     pub unsafe fn with_policy(platform: P, range: Range<usize>, policy: Policy) -> Result<Self, NewError> {
         assert!(!platform.in_interrupt(), "an instance is made in an interrupt handler");
         let aligned = range.start.is_multiple_of(BLOCK_SIZE) && range.end.is_multiple_of(BLOCK_SIZE);
@@ -60,35 +61,38 @@ impl<P: Platform> Vmalloc<P> {
         Ok(Self::build(platform, range, policy))
     }
 
-    /// Apart from the checks: LLVM's stack probe of a frame as large as this one's destroys R11, in which
-    /// code before a prologue that was moved behind it may keep something.
+    /// Builds the instance. It stands apart from the checks because LLVM's stack probe of a frame as large as this one's
+    /// destroys R11, in which code before a prologue that was moved behind it may have something.
     #[inline(never)]
     fn build(platform: P, range: Range<usize>, policy: Policy) -> Self {
         let blocks = Blocks::new(Base::new(platform, Span::new(range), policy));
         Self { reclaim: Reclaim::new(Areas::new(Pools::new(Pending::new(blocks)))) }
     }
 
-    /// The range of addresses the instance allocates from.
+    /// Returns the range of addresses that the instance allocates from.
+    #[doc(alias = "VMALLOC_START")]
+    #[doc(alias = "VMALLOC_END")]
     pub fn range(&self) -> &Range<usize> {
         self.base().span.range()
     }
 
-    /// The machine under the instance.
+    /// Returns the machine under the instance.
     pub fn platform(&self) -> &P {
         &self.base().platform
     }
 
-    /// What may be tuned while the instance runs.
+    /// Returns the limits and switches that may be changed while the instance runs.
     pub fn tunables(&self) -> &Tunables {
         &self.base().tunables
     }
 
-    /// Flushes what waits, and gives back what is cached for speed: frames of free pages, empty blocks, runs, leaf tables
-    /// in reserve, and directories and records of free address space. What other CPUs free meanwhile may stay, and
-    /// records do where the caller may not wait for a [grace period](Platform::synchronize). Where another thread
-    /// purges, and the caller may not wait for it, nothing happens.
+    /// Gives all free memory back to the machine: flushes what waits, and empties the caches of frames of free pages, empty
+    /// blocks, freed runs, leaf tables in reserve, and directories and records of free address space. An allocation that
+    /// runs out of address space or frames does this itself: nobody needs to call it for that.
     ///
-    /// An allocation that finds no room does this itself: nobody needs to call it for that.
+    /// What other CPUs free meanwhile may stay, and records do where the caller may not wait for a
+    /// [grace period](Platform::synchronize). Where another thread purges, and the caller may not wait for it, nothing
+    /// happens.
     ///
     /// # Panics
     /// In an interrupt handler.
@@ -123,8 +127,8 @@ impl<P: Platform> Vmalloc<P> {
     }
 }
 
-/// Whether CPUs with page tables of four levels can use all addresses of a range: bits 63 to 47 of all of them are
-/// alike (Intel SDM 1, section 3.3.7.1).
+/// Returns whether CPUs with page tables of four levels can use all addresses of a range: bits 63 to 47 of all of them
+/// are alike (Intel SDM 1, section 3.3.7.1).
 fn is_canonical(range: &Range<usize>) -> bool {
     const HALF: u32 = 47;
     let (first, last) = (range.start >> HALF, (range.end - 1) >> HALF);

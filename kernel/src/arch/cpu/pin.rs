@@ -1,14 +1,11 @@
 //! Staying on a CPU: preemption is off while a [`Pin`] lives.
 
-use super::{Cpu, current, in_interrupt, this};
-use crate::{
-    arch::sections::{self, Kind},
-    assert_stays, lock_class,
-    sync::{Class, order, waits},
-    threads,
+use super::{
+    record::{Cpu, current, in_interrupt, this},
+    sections::{self, Kind},
 };
+use crate::{arch::hooks, assert_stays};
 use core::{arch::asm, marker::PhantomData, mem::offset_of, panic::Location, sync::atomic::Ordering};
-use vmalloc::{CpuPin, LockClass};
 use x86_64::instructions::interrupts;
 
 /// Keeps the running code on its CPU until dropped. It stays with that code, neither sent to other threads nor shared
@@ -59,6 +56,13 @@ impl Pin {
             );
         }
         Some(Self { cpu: current(), stays: PhantomData })
+    }
+
+    /// Returns the number of the CPU that the code stays on.
+    #[inline]
+    #[must_use]
+    pub fn cpu(&self) -> usize {
+        self.cpu
     }
 }
 
@@ -114,42 +118,7 @@ extern "rust-cold" fn last_pin_gone(place: usize) {
     // An interrupt that came between the decrement and here has ended the section itself.
     interrupts::without_interrupts(|| sections::end(Kind::Preemption, place));
     if this().switch_wanted.load(Ordering::Relaxed) && interrupts::are_enabled() {
-        threads::preempt();
-    }
-}
-
-impl CpuPin for Pin {
-    #[inline]
-    fn cpu(&self) -> usize {
-        self.cpu
-    }
-
-    #[inline]
-    fn acquiring(&self, class: LockClass, place: &'static Location<'static>) {
-        order::acquired(library_lock(class), place);
-    }
-
-    #[inline]
-    fn waiting(&self, _: LockClass) {
-        waits::note();
-    }
-
-    #[inline]
-    fn released(&self, class: LockClass) {
-        order::released(library_lock(class));
-    }
-}
-
-/// The class of one of the vmalloc library's locks.
-#[inline]
-fn library_lock(class: LockClass) -> &'static Class {
-    match class {
-        LockClass::Arena => lock_class!("vmalloc arena"),
-        LockClass::Pool => lock_class!("vmalloc pool"),
-        LockClass::Block => lock_class!("vmalloc block"),
-        LockClass::Reserve => lock_class!("vmalloc table reserve"),
-        LockClass::Runs => lock_class!("vmalloc kept runs"),
-        LockClass::Notifiers => lock_class!("vmalloc notifiers"),
+        (hooks::HOOKS.get().preempt)();
     }
 }
 

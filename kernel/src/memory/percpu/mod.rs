@@ -17,13 +17,14 @@
 
 mod value;
 
-use crate::{arch::cpu, lock_class, memory::vmalloc, sync::SpinLock};
-use ::vmalloc::{
-    BLOCK_SIZE, CongruentArea, CongruentError, CongruentSet, MAX_CONGRUENT, MAX_CPUS, PopulateError,
-};
+use super::machine::vmalloc;
+use crate::{arch::cpu, lock_class, sync::SpinLock};
 use core::{alloc::Layout, fmt, ptr::NonNull};
 use suballoc::{Chunk, Given, Place, Reserved, Size, SizeError, Space, Taken, UNIT_SIZE};
 pub use value::PerCpu;
+use vmalloc::{
+    BLOCK_SIZE, CongruentArea, CongruentError, CongruentSet, MAX_CONGRUENT, MAX_CPUS, PopulateError,
+};
 
 static SPACE: SpinLock<Space<CongruentSet>> = SpinLock::new(lock_class!("per-CPU memory"), Space::new());
 

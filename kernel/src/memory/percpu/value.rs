@@ -3,7 +3,6 @@
 use super::{PerCpuError, PerCpuMemory, units};
 use crate::arch::cpu::Pin;
 use core::{alloc::Layout, marker::PhantomData};
-use vmalloc::CpuPin;
 
 /// A value of each CPU's own, as a counter that each increments without disturbing the others. Others may
 /// look at it, so what changes in it is atomic.

@@ -8,9 +8,7 @@
 //! second flush that unlinking them needs. The entries of its first pages, as many as the area had, have its frames;
 //! those behind are unused. Lock: a CPU's cache, to put a run there or take one.
 
-mod cache;
-
-use super::{Areas, Attempt, Backing, Shape};
+use super::{Areas, Attempt, Backing, Shape, cache::LONGEST};
 use crate::{
     AllocError, BLOCK_PAGES, CpuPin, MAX_CPUS, Platform,
     blocks::{Block, Role},
@@ -18,8 +16,6 @@ use crate::{
     pending::Pressure,
     span::run_blocks,
 };
-pub(super) use cache::CachedRuns;
-use cache::LONGEST;
 use core::sync::atomic::Ordering;
 
 impl<P: Platform> Areas<P> {
@@ -100,7 +96,7 @@ impl<P: Platform> Areas<P> {
             others.filter(has_some).find_map(|cpu| self.take_cached(&pin, cpu, count))
         })?;
         drop(pin);
-        Some(self.refill_run(block, shape, guard, attempt))
+        Some(self.refill_run(block, shape, guard, attempt, own))
     }
 
     fn refill_run(
@@ -109,6 +105,7 @@ impl<P: Platform> Areas<P> {
         shape: &Shape<'_>,
         guard: GuardInfo,
         attempt: Attempt,
+        cpu: usize,
     ) -> Result<usize, AllocError> {
         let Role::Cached { pages: cached, .. } = block.role() else { unreachable!("a cached run says so") };
         let (first, count) = (block.number(), run_blocks(shape.pages));
@@ -119,7 +116,7 @@ impl<P: Platform> Areas<P> {
             if cached > wanted {
                 self.give_cached_frames(&leaf[wanted..cached]);
             }
-            if !self.refill(&leaf[..wanted], shape.attributes, attempt) {
+            if !self.refill(&leaf[..wanted], shape.attributes, attempt, cpu) {
                 (first..first + count).for_each(|number| self.block(number).set_role(Role::Unused));
                 self.free_blocks(first, count, first + count).leave_to_caller();
                 return Err(AllocError::OutOfFrames);

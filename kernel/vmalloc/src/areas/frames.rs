@@ -6,7 +6,7 @@
 
 use super::{Areas, Backing, Shape};
 use crate::{
-    BLOCK_PAGES, CpuPin, Frame, Platform,
+    BLOCK_PAGES, Frame, Platform,
     page_table::{
         entry::{Attributes, Entry},
         slot::{Slot, remap},
@@ -70,18 +70,25 @@ impl<P: Platform> Areas<P> {
         })
     }
 
-    /// Maps pages, some of which may have cached frames. `false`: frames ran out, and some pages may be mapped.
+    /// Maps pages, some of which may have cached frames. `cpu` is the one that this runs on,
+    /// or was a moment ago. `false`: frames ran out, and some pages may be mapped.
     #[inline(always)]
-    pub(super) fn refill(&self, pages: &[Slot], attributes: Attributes, attempt: Attempt) -> bool {
+    pub(super) fn refill(
+        &self,
+        pages: &[Slot],
+        attributes: Attributes,
+        attempt: Attempt,
+        cpu: usize,
+    ) -> bool {
         let mapped = remap(pages, attributes);
-        mapped == pages.len() || self.refill_rest(&pages[mapped..], attributes, attempt)
+        mapped == pages.len() || self.refill_rest(&pages[mapped..], attributes, attempt, cpu)
     }
 
     #[inline(never)]
-    fn refill_rest(&self, mut pages: &[Slot], attributes: Attributes, attempt: Attempt) -> bool {
+    fn refill_rest(&self, mut pages: &[Slot], attributes: Attributes, attempt: Attempt, cpu: usize) -> bool {
         // Each turn maps a page at least, or is followed by one that does.
         while !pages.is_empty() {
-            let Some(filled) = self.refill_some(pages, attributes, attempt) else { return false };
+            let Some(filled) = self.refill_some(pages, attributes, attempt, cpu) else { return false };
             pages = &pages[filled..];
             pages = &pages[remap(pages, attributes)..];
         }
@@ -91,10 +98,16 @@ impl<P: Platform> Areas<P> {
     /// Maps the first page, whose frame had other attributes, or all pages up to the next one that has a cached
     /// frame: how many. Or none, but has frames put into these pages, to be mapped as if they had been cached. `None`:
     /// frames ran out.
-    fn refill_some(&self, pages: &[Slot], attributes: Attributes, attempt: Attempt) -> Option<usize> {
+    fn refill_some(
+        &self,
+        pages: &[Slot],
+        attributes: Attributes,
+        attempt: Attempt,
+        cpu: usize,
+    ) -> Option<usize> {
         let entry = pages.first()?.get();
         let cached = entry.quarantined_frame();
-        if let Some(frame) = cached.or_else(|| self.pools.take_spare(self.platform().pin().cpu())) {
+        if let Some(frame) = cached.or_else(|| self.pools.take_spare(cpu)) {
             if attributes.are_zeroed() && !(cached.is_some() && entry.is_known_zero()) {
                 self.base().zero(frame);
             }
@@ -131,11 +144,12 @@ impl<P: Platform> Areas<P> {
         }
     }
 
-    /// Takes the frame out of the entry of a page that becomes a guard page, and caches it for another page.
+    /// Takes the frame out of the entry of a page that becomes a guard page, and caches it for another page
+    /// of `cpu`.
     #[inline(always)]
-    pub(super) fn spare_frame(&self, slot: &Slot) {
+    pub(super) fn spare_frame(&self, slot: &Slot, cpu: usize) {
         if let Some(frame) = slot.cached_frame() {
-            self.pools.put_spare(self.platform().pin().cpu(), frame);
+            self.pools.put_spare(cpu, frame);
         }
     }
 

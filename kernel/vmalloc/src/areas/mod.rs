@@ -12,13 +12,13 @@
 //! allocations again and frees what interrupt handlers noted. What fails has changed nothing, but that pages of it may
 //! wait for a flush. Nothing here purges. Locks: a CPU's cached runs; those of the rooms below.
 
+mod cache;
 mod cached;
 mod congruent;
 mod frames;
 mod make;
 mod ram;
 mod realloc;
-mod resize;
 mod run;
 mod shape;
 mod small;

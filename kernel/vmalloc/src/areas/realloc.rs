@@ -4,15 +4,18 @@
 //! its page table entries are written at a new place, and not a byte is copied. All that can fail happens before
 //! anything of the area changes.
 
+mod small;
+
 use super::{Areas, Attempt, Shape, shape::owned_pages_for};
 use crate::{
-    AllocError, AreaInfo, BLOCK_PAGES, Kind, PAGE_SIZE, Platform,
+    AllocError, AreaInfo, BLOCK_PAGES, CpuPin, Kind, PAGE_SIZE, Platform,
     blocks::Role,
     page_table::{
         entry::{Attributes, Entry, GuardInfo},
         flush::Unflushed,
         slot::Slot,
     },
+    pending::Pressure,
     span::run_blocks,
     types::Owner,
 };
@@ -82,15 +85,14 @@ impl<P: Platform> Areas<P> {
     /// Grows an area where it is, or moves it: where it is now.
     pub fn grow(&self, resize: &Resize, attempt: Attempt) -> Result<usize, AllocError> {
         let &Resize { place, start, size, old, new, guard } = resize;
-        let grown = match place.small {
-            false => self.grow_run(place, old, new, guard, attempt),
-            true => match self.resize_small(start, size, guard.caller, attempt) {
-                Some(pressure) => {
-                    pressure.leave_to_caller();
-                    Ok(())
-                }
-                None => Err(AllocError::OutOfAddressSpace),
-            },
+        let resized = |pressure: Option<Pressure>| match pressure {
+            Some(pressure) => Ok(pressure.leave_to_caller()),
+            None => Err(AllocError::OutOfAddressSpace),
+        };
+        let grown = match attempt {
+            _ if !place.small => self.grow_run(place, old, new, guard, attempt),
+            Attempt::Usual => resized(self.resize_small::<false>(start, size, guard.caller)),
+            Attempt::Last => resized(self.resize_small::<true>(start, size, guard.caller)),
         };
         match grown {
             Err(AllocError::OutOfAddressSpace) => self.grow_elsewhere(place, old, new, guard, attempt),
@@ -219,7 +221,9 @@ impl<P: Platform> Areas<P> {
         attributes: Attributes,
         attempt: Attempt,
     ) -> Result<(), AllocError> {
-        let filled = (from..to).all(|page| self.refill(self.page_slots(place, page), attributes, attempt));
+        let cpu = self.platform().pin().cpu();
+        let filled =
+            (from..to).all(|page| self.refill(self.page_slots(place, page), attributes, attempt, cpu));
         self.give_cached_frames(self.page_slots(place, to));
         if filled {
             return Ok(());

@@ -6,7 +6,7 @@
 
 use super::{Areas, Attempt, Shape};
 use crate::{
-    AllocError, BLOCK_PAGES, Kind, PAGE_SIZE, Platform,
+    AllocError, BLOCK_PAGES, CpuPin, Kind, PAGE_SIZE, Platform,
     blocks::{Block, Role},
     page_table::{
         entry::{Attributes, Entry, GuardInfo},
@@ -59,8 +59,9 @@ impl<P: Platform> Areas<P> {
         let pages = size.div_ceil(PAGE_SIZE);
         let pin = self.platform().pin_outside_interrupts()?;
         let run = self.pools.take_near(&pin, Owner::Area, pages + 1, 1)?;
+        let cpu = pin.cpu();
         drop(pin);
-        self.finish_fast(run.page, run.leaf, size, attributes, caller)
+        self.finish_fast(run.page, run.leaf, size, attributes, caller, cpu)
     }
 
     /// Allocates an area of 1 to [`PAGE_SIZE`] bytes as [`allocate_fast`](Self::allocate_fast) does.
@@ -76,6 +77,7 @@ impl<P: Platform> Areas<P> {
             return None;
         }
         let pin = self.platform().pin_outside_interrupts()?;
+        let cpu = pin.cpu();
         let (page, leaf) = match self.pools.take_bump(&pin, Owner::Area, 2) {
             Some(run) => (run.page, run.leaf),
             None => self.take_two(&pin)?,
@@ -83,7 +85,7 @@ impl<P: Platform> Areas<P> {
         drop(pin);
         let (slots, end) = slots_of(leaf, page, 1);
         let cached = slots[0].get().mapped_as(attributes).filter(|_| end.get().is_unused());
-        let Some(entry) = cached else { return self.finish_page(page, leaf, size, attributes, caller) };
+        let Some(entry) = cached else { return self.finish_page(page, leaf, size, attributes, caller, cpu) };
         let guard = GuardInfo { slack: PAGE_SIZE - size, kind: Kind::Vmalloc, caller };
         // The guard first, as in `finish`.
         end.set(Entry::guard(guard));
@@ -106,12 +108,13 @@ impl<P: Platform> Areas<P> {
         size: usize,
         attributes: Attributes,
         caller: &'static Location<'static>,
+        cpu: usize,
     ) -> Option<NonNull<u8>> {
         let pages = size.div_ceil(PAGE_SIZE);
         let guard = GuardInfo { slack: pages * PAGE_SIZE - size, kind: Kind::Vmalloc, caller };
         let run = PageRun { page, leaf, has_frames: false };
-        let fill = |slots: &[Slot]| self.refill(slots, attributes, Attempt::Usual);
-        NonNull::new(self.finish(&run, pages, false, guard, fill)? as *mut u8)
+        let filled = self.refill(slots_of(leaf, page, pages).0, attributes, Attempt::Usual, cpu);
+        NonNull::new(self.finish(&run, pages, false, guard, filled, cpu)? as *mut u8)
     }
 
     #[inline(never)]
@@ -122,8 +125,9 @@ impl<P: Platform> Areas<P> {
         size: usize,
         attributes: Attributes,
         caller: &'static Location<'static>,
+        cpu: usize,
     ) -> Option<NonNull<u8>> {
-        self.finish_fast(page, leaf, size, attributes, caller)
+        self.finish_fast(page, leaf, size, attributes, caller, cpu)
     }
 
     /// Makes an area that shares a block: its address.
@@ -135,19 +139,23 @@ impl<P: Platform> Areas<P> {
         attempt: Attempt,
     ) -> Result<usize, AllocError> {
         let (below, owner) = (shape.pages_below(), shape.backing.owner());
+        let cpu = self.platform().pin().cpu();
         let run = self.pools.take(owner, below + shape.pages + 1, shape.align)?;
         let run = PageRun { page: run.page + below, ..run };
-        let fill = |slots: &[Slot]| match owner {
-            Owner::Area => self.refill(slots, shape.attributes, attempt),
+        let (slots, _) = slots_of(run.leaf, run.page, shape.pages);
+        let filled = match owner {
+            Owner::Area => self.refill(slots, shape.attributes, attempt, cpu),
             Owner::Caller => {
                 self.give_cached_frames(slots);
                 self.fill(slots, 0, shape) == slots.len()
             }
         };
-        self.finish(&run, shape.pages, shape.guard_below, guard, fill).ok_or(AllocError::OutOfFrames)
+        let made = self.finish(&run, shape.pages, shape.guard_below, guard, filled, cpu);
+        made.ok_or(AllocError::OutOfFrames)
     }
 
-    /// Makes an area of pages that were taken for it: its address. `fill` maps the pages. `None`: frames ran out.
+    /// Makes an area of pages that were taken for it, and mapped if there were frames for all: its address. `cpu` is the
+    /// one that this runs on, or was a moment ago. `None`: frames ran out.
     #[inline(always)]
     fn finish(
         &self,
@@ -155,20 +163,21 @@ impl<P: Platform> Areas<P> {
         pages: usize,
         guard_below: bool,
         guard: GuardInfo,
-        fill: impl FnOnce(&[Slot]) -> bool,
+        filled: bool,
+        cpu: usize,
     ) -> Option<usize> {
         let (slots, end) = slots_of(run.leaf, run.page, pages);
-        if !fill(slots) {
+        if !filled {
             self.undo_small(run, slots, guard_below.into());
             return None;
         }
         if guard_below {
             let below = &run.leaf[run.page % BLOCK_PAGES - 1];
-            self.spare_frame(below);
+            self.spare_frame(below, cpu);
             below.set(Entry::GUARD_BELOW);
             slots[0].change(Entry::with_guard_below);
         }
-        self.spare_frame(end);
+        self.spare_frame(end, cpu);
         // The guard first: who finds the first page may ask the guard whose it is.
         end.set(Entry::guard(guard));
         publish_area(&slots[0], &slots[pages - 1]);
@@ -214,19 +223,25 @@ impl<P: Platform> Areas<P> {
 
     #[inline(never)]
     fn free_long(&self, pin: &P::Pin, block: &Block, first: usize, leaf: &Slots, entry: Entry) -> Pressure {
-        self.free_small(pin, Claimed { block, first, leaf, entry }, Owner::Area)
+        self.free_pages(pin, Claimed { block, first, leaf, entry }, Owner::Area, 0)
     }
 
     /// Frees a small area whose frames are `owner`'s.
-    #[inline(always)]
     pub(super) fn free_small(&self, pin: &P::Pin, claimed: Claimed<'_>, owner: Owner) -> Pressure {
-        let Claimed { block, first, leaf, entry } = claimed;
+        let Claimed { first, leaf, entry, .. } = claimed;
         let below = usize::from(entry.has_guard_below());
         if below > 0 {
             leaf[first - 1].set_unused();
             // So that the page can be mapped again as it is.
             leaf[first].change(Entry::without_guard_below);
         }
+        self.free_pages(pin, claimed, owner, below)
+    }
+
+    /// Unmaps the rest of an area's pages, and retires them with its guard pages, of which `below` are below it.
+    #[inline(always)]
+    fn free_pages(&self, pin: &P::Pin, claimed: Claimed<'_>, owner: Owner, below: usize) -> Pressure {
+        let Claimed { block, first, leaf, entry } = claimed;
         let rest = &leaf[first + 1..];
         let more = match owner {
             Owner::Area if entry.is_last() => 0,

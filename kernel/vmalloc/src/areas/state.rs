@@ -1,6 +1,6 @@
 //! What the room owns, and the way to the rooms below.
 
-use super::cached::CachedRuns;
+use super::cache::CachedRuns;
 use crate::{
     MAX_CPUS, Platform,
     atomic::AtomicUsize,
@@ -20,6 +20,7 @@ pub(crate) struct Areas<P> {
 }
 
 impl<P: Platform> Areas<P> {
+    #[inline(always)]
     pub fn new(pools: Pools<P>) -> Self {
         let cached = core::array::from_fn(|_| CachedRuns::new());
         Self { pools, cached, cached_blocks: AtomicUsize::new(0) }

@@ -1,39 +1,26 @@
 //! Finding several runs of free blocks at once, at set distances from one base.
 //!
 //! The lowest base is found part by part, in turn: where a part does not fit, the next free run that is
-//! long enough for it tells the lowest base that is left, and all parts must fit again. No base is passed
-//! over at which all fit. A search that goes on for long opens the lock in between.
+//! long enough for it tells the lowest base that remains, and all parts must fit again. No base is passed
+//! over at which all fit. A search that goes on for long releases the lock in between.
 
-use super::{Arena, ArenaError, map::Map, search::aligned, state::State};
+use super::{
+    search::{Part, Search, aligned},
+    shared::{Arena, ArenaError},
+    state::State,
+};
 use crate::Platform;
 
-/// One of the runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Part {
-    /// Blocks from the base to its first.
-    pub offset: usize,
-    /// Blocks.
-    pub count: usize,
-}
-
-/// Looks under one lock, before the base is moved to where it will be looked at under the next one.
+/// Steps of a search under one hold of the lock.
 const AT_ONCE: usize = 32;
 
-/// What came of a search.
-enum Search {
-    Found(usize),
-    /// All bases below were looked at.
-    Onward(usize),
-    Nothing,
-}
-
 impl State {
-    /// The lowest base at or above `from` that is, together with `offset`, a multiple of `align` and at
-    /// which all parts are free.
-    fn find_congruent(&mut self, parts: &[Part], align: usize, offset: usize, from: usize) -> Search {
+    /// Finds the lowest base at or above `from` that is, together with `offset`, a multiple of `align` and at
+    /// which all parts are free. A search that goes on raises `from`.
+    fn find_congruent(&mut self, parts: &[Part], align: usize, offset: usize, from: &mut usize) -> Search {
         let span = parts.iter().map(|part| part.offset + part.count).max().unwrap_or(0);
-        let mut base = aligned(from, align, offset);
-        let (mut fitting, mut looks) = (0, 0);
+        let mut base = aligned(*from, align, offset);
+        let (mut fitting, mut steps) = (0, 0);
         for part in parts.iter().cycle() {
             if base + span > self.blocks {
                 break;
@@ -41,7 +28,7 @@ impl State {
             if fitting == parts.len() {
                 return Search::Found(base);
             }
-            looks += 1;
+            steps += 1;
             let first = base + part.offset;
             let Some(run) = self.next_run(first, part.count) else { break };
             let lowest = aligned(run - part.offset, align, offset);
@@ -50,15 +37,12 @@ impl State {
                 continue;
             }
             (base, fitting) = (lowest, 0);
-            if looks >= AT_ONCE {
-                return Search::Onward(base);
+            if steps >= AT_ONCE {
+                *from = base;
+                return Search::Onward;
             }
         }
         Search::Nothing
-    }
-
-    fn missing_map_of(&self, base: usize, parts: &[Part]) -> Option<usize> {
-        parts.iter().find_map(|part| self.missing_map(base + part.offset, part.count))
     }
 }
 
@@ -72,41 +56,7 @@ impl Arena {
         align: usize,
         offset: usize,
     ) -> Result<usize, ArenaError> {
-        let mut spare: Option<Map> = None;
         let mut from = 0;
-        // Ends as in `take`, or with the range: a search that goes on begins at a higher base.
-        let result = loop {
-            let pin = platform.pin();
-            let mut state = self.state.lock(&pin);
-            let base = match state.find_congruent(parts, align, offset, from) {
-                Search::Found(base) => base,
-                Search::Onward(base) => {
-                    from = base;
-                    continue;
-                }
-                Search::Nothing => break Err(ArenaError::NoRun),
-            };
-            let Some(missing) = state.missing_map_of(base, parts) else {
-                drop(state);
-                drop(pin);
-                if self.claim(platform, parts.iter().map(|part| (base + part.offset, part.count))) {
-                    break Ok(base);
-                }
-                continue;
-            };
-            if let Some(map) = spare.take() {
-                state.install(missing, map);
-                continue;
-            }
-            drop(state);
-            spare = Map::take(platform);
-            if spare.is_none() {
-                break Err(ArenaError::NoFrame);
-            }
-        };
-        if let Some(map) = spare {
-            platform.give_table(map.into_frame(platform));
-        }
-        result
+        self.take(platform, parts, |state| state.find_congruent(parts, align, offset, &mut from))
     }
 }

@@ -1,14 +1,18 @@
 //! Which of 16384 blocks are used, and where their free runs are: one frame.
 //!
 //! A bit a block, set while it is used, and over the bits a binary tree of free runs. A leaf of the
-//! tree is two words, 128 bits; each node knows the free run its blocks begin with, the one they end
-//! with, and the longest. A search looks at two nodes a level at most; an update stops where a node
+//! tree is two words, 128 bits; each node has the length of the free run that its blocks begin with, of the one that
+//! they end with, and of the longest. A search examines two nodes a level at most; an update stops where a node
 //! does not change.
 //!
 //! For the arena alone, under its lock. Nothing here takes a lock or allocates.
 
 use crate::{Frame, PAGE_SIZE, Platform, bitmap::starts_of_runs};
-use core::{mem::size_of, ptr::NonNull};
+use core::{
+    mem::size_of,
+    ops::{BitAnd, Shr},
+    ptr::NonNull,
+};
 
 /// Maps of the largest arena.
 pub(super) const MAPS: usize = 1024;
@@ -21,8 +25,8 @@ const WORDS: usize = 2 * LEAVES;
 /// Blocks that a map tells of: 32 GiB.
 pub(super) const MAP_BLOCKS: usize = LEAF_BLOCKS * LEAVES;
 
-/// Lengths of three free runs of a node's blocks: those they begin with, those they end with, the
-/// longest. One word, so that nodes are compared and stored at once.
+/// Lengths of three free runs of a node's blocks: the one that they begin with, the one that they end with, the
+/// longest. They are in one word, so that nodes are compared and stored at once.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(transparent)]
 pub(super) struct Node(u64);
@@ -34,11 +38,12 @@ impl Node {
         Self((prefix | suffix << 16 | longest << 32) as u64)
     }
 
-    /// `blocks` blocks, of which the first `free` are free and the others used.
+    /// Makes the node of `blocks` blocks, of which the first `free` are free and the others used.
     pub fn free_below(free: usize, blocks: usize) -> Self {
         Self::new(free, if free == blocks { blocks } else { 0 }, free)
     }
 
+    /// Makes the node of a leaf, of whose blocks the bits of `free` are free.
     #[inline]
     fn of_leaf(free: u128) -> Self {
         // Long runs are made of these.
@@ -50,7 +55,7 @@ impl Node {
         Self::new(free.trailing_ones() as usize, free.leading_ones() as usize, longest_run(free))
     }
 
-    /// Two neighbours of `half` blocks each.
+    /// Makes the node above two neighbours of `half` blocks each.
     #[inline]
     fn join(low: Self, high: Self, half: usize) -> Self {
         let prefix = low.prefix() + if low.prefix() == half { high.prefix() } else { 0 };
@@ -91,7 +96,7 @@ pub(super) struct Map(NonNull<Body>);
 unsafe impl Send for Map {}
 
 impl Map {
-    /// A map of free blocks. `None` if there is no frame.
+    /// Takes a frame and makes a map of free blocks of it; `None` if there is no frame.
     pub fn take<P: Platform>(platform: &P) -> Option<Self> {
         let mut map = Self(platform.direct_map(platform.take_table()?).cast());
         for (index, node) in map.body_mut().nodes.iter_mut().enumerate().skip(1) {
@@ -129,25 +134,25 @@ impl Map {
         self.node(1)
     }
 
-    /// The used blocks of word `word % WORDS`.
+    /// Returns the used blocks of word `word % WORDS`, as bits.
     #[inline]
     pub fn word(&self, word: usize) -> u64 {
         self.body().words[word % WORDS]
     }
 
-    /// As [`word`](Self::word), to change. The tree must be told by [`refresh`](Self::refresh).
+    /// Returns word `word % WORDS` to change it, after which [`refresh`](Self::refresh) must update the tree.
     #[inline]
     pub fn word_mut(&mut self, word: usize) -> &mut u64 {
         &mut self.body_mut().words[word % WORDS]
     }
 
-    /// The used blocks of leaf `leaf % LEAVES`.
+    /// Returns the used blocks of leaf `leaf % LEAVES`, as bits.
     #[inline]
     pub fn leaf(&self, leaf: usize) -> u128 {
         leaf_of(&self.body().words, leaf)
     }
 
-    /// Makes the tree right above the leaves `first..=last`. Says whether the root changed.
+    /// Updates the tree above the leaves `first..=last`, and returns whether the root changed.
     pub fn refresh(&mut self, first: usize, last: usize) -> bool {
         debug_assert!(first <= last && last < LEAVES);
         let Body { words, nodes } = self.body_mut();
@@ -173,9 +178,9 @@ impl Map {
         changed
     }
 
-    /// The lowest free run of at least `count` blocks above leaf `leaf`, where `below` free blocks
-    /// right below that place count. `Err` tells how many the map ends with: all that count, down
-    /// to the start of those `below`.
+    /// Finds the lowest free run of at least `count` blocks above leaf `leaf`; the last `below` blocks up to there are
+    /// free, and count. `Err` has the number of free blocks that the map ends with, those `below` included if they are
+    /// part of that run.
     pub fn find_above(
         &self,
         leaf: usize,
@@ -201,12 +206,12 @@ impl Map {
         Err(below)
     }
 
-    /// The lowest free run of at least `count` blocks in the map, which has one.
+    /// Finds the lowest free run of at least `count` blocks in the map, which has one.
     pub fn find(&self, count: usize, steps: &mut u64) -> usize {
         self.find_in(1, count, steps)
     }
 
-    /// The lowest free run of at least `count` blocks of a node, which has one.
+    /// Finds the lowest free run of at least `count` blocks of a node, which has one.
     fn find_in(&self, mut index: usize, count: usize, steps: &mut u64) -> usize {
         debug_assert!(self.node(index).longest() >= count);
         while index < LEAVES {
@@ -225,7 +230,7 @@ impl Map {
         first_block(index) + starts.trailing_zeros() as usize
     }
 
-    /// The first used block above leaf `leaf`.
+    /// Finds the first used block above leaf `leaf`.
     pub fn used_above(&self, leaf: usize, steps: &mut u64) -> Option<usize> {
         let (mut index, mut blocks) = (LEAVES + leaf, LEAF_BLOCKS);
         while index > 1 {
@@ -265,7 +270,7 @@ fn leaf_of(words: &[u64; WORDS], leaf: usize) -> u128 {
     u128::from(words[low + 1]) << WORD_BLOCKS | u128::from(words[low])
 }
 
-/// Makes inner node `index % LEAVES` of the two of `half` blocks below it. Whether it was another.
+/// Updates inner node `index % LEAVES` from the two of `half` blocks below it, and returns whether it changed.
 #[inline]
 fn join_below(nodes: &mut [Node; 2 * LEAVES], index: usize, half: usize) -> bool {
     let index = index % LEAVES;
@@ -273,7 +278,7 @@ fn join_below(nodes: &mut [Node; 2 * LEAVES], index: usize, half: usize) -> bool
     replace(&mut nodes[index], node)
 }
 
-/// Whether the node was another.
+/// Stores a node, and returns whether it was another before.
 #[inline]
 fn replace(node: &mut Node, value: Node) -> bool {
     let changed = *node != value;
@@ -281,54 +286,48 @@ fn replace(node: &mut Node, value: Node) -> bool {
     changed
 }
 
-/// How far below the root a node is; log2 of its index.
+/// Returns how far below the root a node is, which is the log2 of its index.
 #[inline]
 fn depth(index: usize) -> u32 {
     usize::BITS - 1 - index.leading_zeros()
 }
 
+/// Returns the first block of a node.
 #[inline]
 fn first_block(index: usize) -> usize {
     index * (MAP_BLOCKS >> depth(index)) - MAP_BLOCKS
 }
 
-/// The lowest bit of a word at which `count` set bits start.
+/// Finds the lowest bit of a word or a leaf at which `count` set bits start.
 #[inline]
-pub(super) fn run_in_word(bits: u64, count: usize) -> Option<usize> {
-    if count.wrapping_sub(1) >= WORD_BLOCKS {
+pub(super) fn lowest_run<B>(bits: B, count: usize) -> Option<usize>
+where
+    B: Copy + BitAnd<Output = B> + Shr<usize, Output = B> + Into<u128>,
+{
+    if count.wrapping_sub(1) >= 8 * size_of::<B>() {
         return None;
     }
-    let starts = starts_of_runs(bits, count);
+    let starts: u128 = starts_of_runs(bits, count).into();
     (starts != 0).then(|| starts.trailing_zeros() as usize)
 }
 
-/// The lowest bit of a leaf at which `count` set bits start.
-#[inline]
-pub(super) fn run_in_leaf(bits: u128, count: usize) -> Option<usize> {
-    if count > LEAF_BLOCKS {
-        return None;
-    }
-    let starts = starts_of_runs(bits, count);
-    (starts != 0).then(|| starts.trailing_zeros() as usize)
-}
-
-/// Length of the longest run of set bits.
+/// Returns the length of the longest run of set bits.
 #[inline]
 fn longest_run(bits: u128) -> usize {
     if bits == 0 {
         return 0;
     }
-    // Mostly there is one run.
+    // There is usually one run.
     let run = bits >> bits.trailing_zeros();
     if run & run.wrapping_add(1) == 0 {
         return run.trailing_ones() as usize;
     }
-    // Doubles until no run is left, then adds the powers of two that fit: `starts[k]` marks the
+    // Doubles until no run remains, then adds the powers of two that fit: `starts[k]` marks the
     // runs of 2^k, `marks` those of `have`.
     let mut starts = [0; 8];
     let (mut level, mut marks) = (0, bits);
     loop {
-        // One run of 128 was told above, so no run reaches 2^7, and the slot exists.
+        // One run of 128 was dealt with above, so no run reaches 2^7, and the slot exists.
         starts[level % 8] = marks;
         let twice = marks & marks >> (1 << level);
         if twice == 0 {
@@ -344,11 +343,4 @@ fn longest_run(bits: u128) -> usize {
         }
     }
     have
-}
-
-/// The bits `first..first + count` of a word; `count` is 1 to 64.
-#[inline]
-pub(super) fn bits(first: usize, count: usize) -> u64 {
-    debug_assert!(count > 0 && first + count <= WORD_BLOCKS);
-    (u64::MAX >> (WORD_BLOCKS - count)) << first
 }

@@ -1,4 +1,4 @@
-//! Which blocks of the range are free: first fit of a run of blocks, at the lowest address.
+//! The arena: which blocks of the range are free. It finds the lowest run of free blocks that fits.
 //!
 //! ```text
 //! search start ──▶ first block that may be free
@@ -13,13 +13,13 @@
 //! The search starts at a cached block below which all are used (the idea of the 2010 thread
 //! "cache last free vmap_area to avoid restarting beginning"); what piles up there is not walked
 //! again. The start is only ever raised past blocks that are used and lowered to blocks that are
-//! freed, so placement is exactly that of a plain first fit. What lies above the start and is too
-//! short is skipped by the trees: a search looks at 40 nodes at most, however many runs there
-//! are. Two requests may look at more: one aligned above a block looks at every run that is long
-//! enough but has no aligned place, and one of more than 32 GiB at every map.
+//! freed, so placement is exactly that of a first fit without a cached start. What lies above the start and is too
+//! short is skipped by the trees: a search examines 40 nodes at most, however many runs there
+//! are. Two requests may examine more: one aligned above a block every run that is long
+//! enough but has no aligned place, and one of more than 32 GiB every map.
 //!
-//! A block that is taken or freed changes its leaf alone. The tree above is made right when a
-//! search needs it or when another leaf changes, so that many changes of a leaf cost one path.
+//! A block that is taken or freed changes its leaf alone. The trees above are updated when a
+//! search needs them or when another leaf changes, so that many changes of a leaf cost one path.
 //!
 //! Lock: the arena's own, the first in the order (arena, pool, block). It is taken once for each run of
 //! blocks, for a run that crosses maps once more for each, and no memory is allocated under it.
@@ -33,6 +33,6 @@ mod state;
 mod tests;
 mod top;
 
-pub(crate) use congruent::Part;
+pub(crate) use search::Part;
 pub(crate) use shared::{Arena, ArenaError};
 pub(crate) use state::MAX_BLOCKS;

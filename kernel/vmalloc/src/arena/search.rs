@@ -1,17 +1,42 @@
 //! Finding the lowest run of free blocks.
 
 use super::{
-    map::{LEAF_BLOCKS, LEAVES, MAP_BLOCKS, WORD_BLOCKS, bits, run_in_leaf, run_in_word},
+    map::{LEAF_BLOCKS, LEAVES, MAP_BLOCKS, WORD_BLOCKS, lowest_run},
     state::State,
 };
-use crate::SearchPolicy;
+use crate::{SearchPolicy, bitmap::bits};
 use core::ops::Range;
 
-impl State {
-    /// `find` and `mark_used` in one, if the word at the search's start and the unsettled leaf are
-    /// where the run is, which they mostly are. `None` says only that it is not so.
+/// One of the runs that are to be found at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Part {
+    /// Blocks from the base to its first one.
+    pub offset: usize,
+    /// Number of blocks.
+    pub count: usize,
+}
+
+/// What came of a search.
+pub(super) enum Search {
+    /// This base will do.
+    Found(usize),
+    /// The search is not over, and goes on after others had the lock.
+    Onward,
+    Nothing,
+}
+
+impl From<Option<usize>> for Search {
     #[inline]
-    pub fn take_here(&mut self, count: usize, align: usize, within: &Range<usize>) -> Option<usize> {
+    fn from(found: Option<usize>) -> Self {
+        found.map_or(Self::Nothing, Self::Found)
+    }
+}
+
+impl State {
+    /// Finds and takes a run in the word at the cached start, if that is in the unsettled leaf: then no tree needs an
+    /// update. Most searches end here; `None` says only that this one does not.
+    #[inline]
+    pub fn take_at_start(&mut self, count: usize, align: usize, within: &Range<usize>) -> Option<usize> {
         let from = within.start.max(self.search_start);
         let leaf = from / LEAF_BLOCKS;
         if leaf != self.unsettled || align != 1 || self.policy != SearchPolicy::Cached {
@@ -19,7 +44,7 @@ impl State {
         }
         let map = self.maps.get_mut(from / MAP_BLOCKS)?.as_mut()?;
         let word = map.word_mut(from / WORD_BLOCKS);
-        let bit = run_in_word(!*word & (u64::MAX << (from % WORD_BLOCKS)), count)?;
+        let bit = lowest_run(!*word & (u64::MAX << (from % WORD_BLOCKS)), count)?;
         let first = from / WORD_BLOCKS * WORD_BLOCKS + bit;
         // Above the arena's end nothing is free.
         if first + count > within.end {
@@ -34,7 +59,7 @@ impl State {
         Some(first)
     }
 
-    /// As `Arena::allocate`, marking nothing.
+    /// Finds the run that `Arena::allocate` is asked for, without taking it.
     pub fn find(
         &mut self,
         count: usize,
@@ -42,7 +67,7 @@ impl State {
         offset: usize,
         within: &Range<usize>,
     ) -> Option<usize> {
-        // None, or more than there are.
+        // No block, or more than there are.
         if count.wrapping_sub(1) >= self.blocks {
             return None;
         }
@@ -51,7 +76,7 @@ impl State {
             return self.walk(count, align, offset, within.start..end);
         }
         let mut from = within.start.max(self.search_start);
-        // Ends with the range: `from` is behind what was looked at.
+        // Ends with the range: `from` is behind what was examined.
         loop {
             if from >= end {
                 return None;
@@ -75,14 +100,14 @@ impl State {
         }
     }
 
-    /// The lowest run of at least `count` free blocks at or above `from`, which the arena has.
+    /// Finds the lowest run of at least `count` free blocks at or above `from`, a block of the arena.
     pub(super) fn next_run(&mut self, from: usize, count: usize) -> Option<usize> {
         self.steps += 1;
         let index = from / MAP_BLOCKS;
         let below = match &self.maps[index] {
             Some(map) => {
                 let free = !map.leaf(from / LEAF_BLOCKS) & (u128::MAX << (from % LEAF_BLOCKS));
-                if let Some(bit) = run_in_leaf(free, count) {
+                if let Some(bit) = lowest_run(free, count) {
                     return Some(from / LEAF_BLOCKS * LEAF_BLOCKS + bit);
                 }
                 free.leading_ones() as usize
@@ -98,8 +123,8 @@ impl State {
         self.next_run_above(from / LEAF_BLOCKS, below, count)
     }
 
-    /// The lowest run of at least `count` free blocks above leaf `leaf`, where `below` free blocks
-    /// right below that place count.
+    /// Finds the lowest run of at least `count` free blocks above leaf `leaf`; the last `below` blocks up to there are
+    /// free, and count.
     fn next_run_above(&mut self, leaf: usize, mut below: usize, count: usize) -> Option<usize> {
         self.settle();
         let index = leaf / LEAVES;
@@ -137,7 +162,7 @@ impl State {
         None
     }
 
-    /// The first used block in `from..end`, which the arena has.
+    /// Finds the first used block in `from..end`, blocks of the arena.
     fn first_used(&mut self, from: usize, end: usize) -> Option<usize> {
         if from >= end {
             return None;
@@ -172,11 +197,11 @@ impl State {
         None
     }
 
-    /// As `find`, hole by hole, by the words alone.
+    /// Finds what `find` does, hole by hole, by the words alone: [`SearchPolicy::FromStart`].
     #[cold]
     fn walk(&mut self, count: usize, align: usize, offset: usize, within: Range<usize>) -> Option<usize> {
         let mut from = within.start;
-        // As in `find`.
+        // Ends with the range, as in `find`.
         loop {
             let first = aligned(self.walk_to(from, within.end, false)?, align, offset);
             let first_end = first + count;
@@ -190,7 +215,7 @@ impl State {
         }
     }
 
-    /// The first block in `from..end` that is used, or that is free.
+    /// Finds the first block in `from..end` that is used, or with `used` false the first that is free.
     fn walk_to(&mut self, from: usize, end: usize, used: bool) -> Option<usize> {
         let mut block = from;
         while block < end {
@@ -213,19 +238,19 @@ impl State {
         None
     }
 
-    /// Whether the arena has these blocks and all are free.
+    /// Returns whether the arena has these blocks and all are free.
     pub fn is_free(&mut self, first: usize, count: usize) -> bool {
         let end = first.checked_add(count).filter(|&end| end <= self.blocks);
         count > 0 && end.is_some_and(|end| self.first_used(first, end).is_none())
     }
 
-    /// As `Arena::next_used`.
+    /// Finds the first used block at or above `from`.
     pub fn next_used(&mut self, from: usize) -> Option<usize> {
         self.first_used(from, self.blocks)
     }
 }
 
-/// The first block at or above `block` that is, together with `offset`, a multiple of `align`.
+/// Returns the first block at or above `block` that is, together with `offset`, a multiple of `align`.
 ///
 /// Neither this overflows nor the end of a run from there: a block's number and a run that an arena may have
 /// are at most 2^24, the padding is below 2^63.

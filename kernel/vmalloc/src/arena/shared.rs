@@ -1,7 +1,8 @@
-//! The arena as CPUs share it: its state behind a lock, opened for frames.
+//! The arena as CPUs share it: its state behind a lock, which is released to take a frame.
 
 use super::{
     map::{MAP_BLOCKS, MAPS, Map},
+    search::{Part, Search},
     state::{ArenaStats, MAX_BLOCKS, State},
 };
 use crate::{
@@ -27,7 +28,8 @@ impl Locked for State {
 }
 
 impl Arena {
-    /// An arena of `blocks` free blocks, at most [`MAX_BLOCKS`].
+    /// Makes an arena of `blocks` free blocks, at most [`MAX_BLOCKS`].
+    #[inline(always)]
     pub fn new(blocks: usize, policy: SearchPolicy) -> Self {
         assert!(blocks <= MAX_BLOCKS);
         Self { state: Lock::new(State::new(blocks, policy)) }
@@ -44,10 +46,11 @@ impl Arena {
         within: Range<usize>,
     ) -> Result<usize, ArenaError> {
         debug_assert!(align.is_power_of_two());
-        if let Some(first) = self.state.lock(&platform.pin()).take_here(count, align, &within) {
+        if let Some(first) = self.state.lock(&platform.pin()).take_at_start(count, align, &within) {
             return Ok(first);
         }
-        self.take(platform, count, |state| state.find(count, align, offset, &within))
+        let find = |state: &mut State| state.find(count, align, offset, &within).into();
+        self.take(platform, &[Part { offset: 0, count }], find)
     }
 
     /// Takes the `count` blocks from `first`, if the arena has them and all are free.
@@ -57,36 +60,43 @@ impl Arena {
         first: usize,
         count: usize,
     ) -> Result<(), ArenaError> {
-        self.take(platform, count, |state| state.is_free(first, count).then_some(first)).map(|_| ())
+        let find = |state: &mut State| state.is_free(first, count).then_some(first).into();
+        self.take(platform, &[Part { offset: 0, count }], find).map(drop)
     }
 
-    /// Takes the `count` blocks that `find` finds.
+    /// Takes all parts at the base that `find` finds, which it returns.
     #[inline(never)]
     pub(super) fn take<P: Platform>(
         &self,
         platform: &P,
-        count: usize,
-        find: impl Fn(&mut State) -> Option<usize>,
+        parts: &[Part],
+        mut find: impl FnMut(&mut State) -> Search,
     ) -> Result<usize, ArenaError> {
         // Nothing is allocated under the lock: a map that is missing is taken outside of it, and
-        // the search repeated. Each turn ends it, or finds a map that was missing, or that others were faster: they
-        // have what it found.
+        // the search repeated. Each turn ends it or goes on where the last one stopped, or finds a map missing, or
+        // finds that others were faster: they have what it found.
         let mut spare: Option<Map> = None;
         let result = loop {
             let pin = platform.pin();
             let mut state = self.state.lock(&pin);
-            let Some(first) = find(&mut state) else {
-                break Err(ArenaError::NoRun);
+            let base = match find(&mut state) {
+                Search::Found(base) => base,
+                Search::Onward => continue,
+                Search::Nothing => break Err(ArenaError::NoRun),
             };
-            let Some(missing) = state.missing_map(first, count) else {
-                if first % MAP_BLOCKS + count <= MAP_BLOCKS {
-                    state.mark_used(first, count);
-                    break Ok(first);
+            let runs = parts.iter().map(|part| (base + part.offset, part.count));
+            let missing = runs.clone().find_map(|(first, count)| state.missing_map(first, count));
+            let Some(missing) = missing else {
+                if let [part] = parts
+                    && (base + part.offset) % MAP_BLOCKS + part.count <= MAP_BLOCKS
+                {
+                    state.mark_used(base + part.offset, part.count);
+                    break Ok(base);
                 }
                 drop(state);
                 drop(pin);
-                if self.claim(platform, iter::once((first, count))) {
-                    break Ok(first);
+                if self.claim(platform, runs) {
+                    break Ok(base);
                 }
                 continue;
             };
@@ -106,8 +116,8 @@ impl Arena {
         result
     }
 
-    /// Takes runs of blocks that were just found free, and whose maps existed, one map at a time: the lock is
-    /// not held for longer. `false`: others were faster to take some of it, or a map, and nothing is taken.
+    /// Takes runs of blocks that were just found free, and whose maps existed, map by map, so that the lock is not held
+    /// for longer. Returns false, and takes nothing, if others took a block of them or a map meanwhile.
     pub(super) fn claim<P: Platform>(
         &self,
         platform: &P,
@@ -128,12 +138,12 @@ impl Arena {
         true
     }
 
-    /// Gives back `count` blocks from `first`, all of them used.
+    /// Gives back `count` blocks from `first`, all of them used. They lie in few maps: the lock is held for all.
     pub fn free(&self, pin: &impl CpuPin, first: usize, count: usize) {
         self.state.lock(pin).mark_free(first, count);
     }
 
-    /// The same of any number, one map at a time.
+    /// Gives back any number of blocks from `first`, all of them used, map by map.
     pub fn free_run<P: Platform>(&self, platform: &P, first: usize, count: usize) {
         pieces(first, count).for_each(|(first, count)| self.free(&platform.pin(), first, count));
     }
@@ -143,24 +153,26 @@ impl Arena {
         self.state.lock(pin).stats()
     }
 
-    /// The first used block at or above `from`.
+    /// Finds the first used block at or above `from`.
     pub fn next_used(&self, pin: &impl CpuPin, from: usize) -> Option<usize> {
         self.state.lock(pin).next_used(from)
     }
 
-    /// Gives back the maps all of whose blocks are free, one at a time: how many.
+    /// Gives the maps back all of whose blocks are free, one at a time, and returns how many there were.
     pub fn release_free_maps<P: Platform>(&self, platform: &P) -> usize {
         let maps = (0..MAPS).filter_map(|index| self.state.lock(&platform.pin()).take_free_map(index));
         maps.map(|map| platform.give_table(map.into_frame(platform))).count()
     }
 
-    /// Gives the maps back. All blocks must be free.
+    /// Gives all maps back. All blocks must be free.
     pub fn release<P: Platform>(&mut self, platform: &P) {
-        self.state.get_mut().take_maps(|map| platform.give_table(map.into_frame(platform)));
+        let state = self.state.get_mut();
+        assert_eq!(state.free, state.blocks, "blocks are still in use");
+        self.release_free_maps(platform);
     }
 }
 
-/// A run of blocks, cut where maps end: first blocks and counts.
+/// Cuts a run of blocks where maps end: returns the first block and the count of each piece.
 fn pieces(first: usize, count: usize) -> impl Iterator<Item = (usize, usize)> + Clone {
     let end = first + count;
     let next = move |from: usize| ((from + 1).next_multiple_of(MAP_BLOCKS)).min(end);

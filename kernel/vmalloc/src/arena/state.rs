@@ -1,21 +1,21 @@
-//! What the arena's lock guards: the maps, the tree over them, and where the search starts.
+//! What the arena's lock guards: the maps, the tree over them, and the cached start of searches.
 
 use super::{
-    map::{LEAF_BLOCKS, LEAVES, MAP_BLOCKS, MAPS, Map, Node, WORD_BLOCKS, bits},
+    map::{LEAF_BLOCKS, LEAVES, MAP_BLOCKS, MAPS, Map, Node, WORD_BLOCKS},
     top::Top,
 };
-use crate::SearchPolicy;
+use crate::{SearchPolicy, bitmap::bits};
 
 /// The most blocks an arena can hold: 32 TiB.
 pub(crate) const MAX_BLOCKS: usize = MAP_BLOCKS * MAPS;
 
-/// Free address space, in blocks.
+/// Counters of the arena, in blocks of address space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ArenaStats {
     pub free: usize,
     pub longest_run: usize,
     pub maps: usize,
-    /// Words, nodes and maps that searches have looked at so far.
+    /// Words, nodes and maps that searches examined so far.
     pub steps: u64,
 }
 
@@ -29,13 +29,14 @@ pub(super) struct State {
     /// All blocks below are used.
     pub(super) search_start: usize,
     pub(super) free: usize,
-    /// The one leaf, counted over all maps, that the trees may be wrong about.
+    /// The one leaf, counted over all maps, that the trees above it may not have been updated for.
     pub(super) unsettled: usize,
     pub(super) policy: SearchPolicy,
     pub(super) steps: u64,
 }
 
 impl State {
+    #[inline(always)]
     pub fn new(blocks: usize, policy: SearchPolicy) -> Self {
         let mut state = Self {
             maps: [const { None }; MAPS],
@@ -55,7 +56,7 @@ impl State {
         self.blocks.div_ceil(MAP_BLOCKS)
     }
 
-    /// Blocks of a map that the arena has; those above them are used.
+    /// Returns how many blocks of a map the arena has; those above them are used.
     pub(super) fn blocks_of(&self, map: usize) -> usize {
         (self.blocks - map * MAP_BLOCKS).min(MAP_BLOCKS)
     }
@@ -67,11 +68,12 @@ impl State {
         }
     }
 
-    /// The root of a map none of whose blocks is used.
+    /// Returns what the root of a map is while none of its blocks is used.
     fn free_root(&self, map: usize) -> Node {
         Node::free_below(self.blocks_of(map), MAP_BLOCKS)
     }
 
+    /// Returns the first map that a run of blocks needs and that does not exist.
     #[inline]
     pub fn missing_map(&self, first: usize, count: usize) -> Option<usize> {
         let (low, high) = (first / MAP_BLOCKS, (first + count - 1) / MAP_BLOCKS);
@@ -147,7 +149,7 @@ impl State {
         }
     }
 
-    /// Makes the trees right.
+    /// Updates the trees for the leaf that changed last.
     #[inline]
     pub(super) fn settle(&mut self) {
         if self.unsettled != NONE {
@@ -164,7 +166,7 @@ impl State {
         }
     }
 
-    /// The value of a map in the tree over the maps.
+    /// Returns the value that a map is to have in the tree over the maps.
     fn top_value(&self, map: usize) -> u16 {
         let below = if map == 0 { 0 } else { self.root(map - 1).suffix() };
         let root = self.root(map);
@@ -172,7 +174,7 @@ impl State {
         root.longest().max(below + root.prefix()) as u16
     }
 
-    /// Tells the tree over the maps that a root has changed.
+    /// Updates the tree over the maps, where the root of a map has changed.
     fn refresh_top(&mut self, map: usize) {
         self.top.set(map, self.top_value(map));
         if map + 1 < self.map_count() {
@@ -193,22 +195,14 @@ impl State {
         ArenaStats { free: self.free, longest_run, maps, steps: self.steps }
     }
 
-    /// Takes a map all of whose blocks are free: nothing changes when it is missing.
+    /// Takes a map out if all of its blocks are free: one that is missing means just that.
     pub fn take_free_map(&mut self, index: usize) -> Option<Map> {
         self.settle();
         let free = index < self.map_count() && self.root(index) == self.free_root(index);
         if free { self.maps[index].take() } else { None }
     }
 
-    /// Gives each map to `sink`. All blocks must be free.
-    pub fn take_maps(&mut self, sink: impl FnMut(Map)) {
-        assert_eq!(self.free, self.blocks, "blocks are still in use");
-        // The trees stay right: the maps are as if they were missing.
-        self.settle();
-        self.maps.iter_mut().filter_map(Option::take).for_each(sink);
-    }
-
-    /// Everything that is said of the parts, compared with the bits.
+    /// Compares every count, node and cached start with the bits.
     #[cfg(all(test, not(loom)))]
     pub fn check(&mut self) {
         extern crate std;
@@ -243,8 +237,8 @@ fn existing(map: &mut Option<Map>) -> &mut Map {
     map
 }
 
-/// Calls `one` with each word of the blocks `first..end` of a map and their bits in it, and makes
-/// its tree right. Says whether the root changed.
+/// Calls `one` with each word of the blocks `first..end` of a map and their bits in it, and updates
+/// its tree. Returns whether the root changed.
 fn change(map: &mut Map, first: usize, end: usize, one: impl Fn(&mut u64, u64)) -> bool {
     if first == end {
         return false;

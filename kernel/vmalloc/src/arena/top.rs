@@ -1,4 +1,4 @@
-//! Which maps may end a free run of some length: a tree of maxima over an arena's maps.
+//! A tree of maxima over an arena's maps: which of them may end a free run of some length.
 //!
 //! A map's value is the longest free run inside it, or the one it begins with together with what
 //! the map before it ends with, whichever is longer: the runs of two maps at most. Longer ones
@@ -9,23 +9,22 @@
 use super::map::MAPS;
 
 pub(super) struct Top {
-    /// As a map's nodes: node 1 is the root, and the values of the maps start at `leaves`.
+    /// Node 1 is the root; below node `n` are `2 * n` and `2 * n + 1`; the values of the maps start at `leaves`.
     nodes: [u16; 2 * MAPS],
     /// A power of two, at least the number of maps. An arena of one map needs no tree.
     leaves: usize,
 }
 
 impl Top {
-    /// A tree over `maps` maps in which all values are 0.
+    /// Makes a tree over `maps` maps in which all values are 0.
     pub fn new(maps: usize) -> Self {
         assert!(maps <= MAPS);
         Self { nodes: [0; 2 * MAPS], leaves: maps.next_power_of_two() }
     }
 
     /// Sets the value of a map.
-    pub fn set(&mut self, map: usize, value: u16) {
+    pub fn set(&mut self, map: usize, mut value: u16) {
         let mut index = self.leaves + map;
-        let mut value = value;
         while self.nodes[index] != value {
             self.nodes[index] = value;
             if index == 1 {
@@ -36,7 +35,7 @@ impl Top {
         }
     }
 
-    /// The first map at or above `from` whose value is at least `wanted`.
+    /// Finds the first map at or above `from` whose value is at least `wanted`.
     pub fn next(&self, from: usize, wanted: u16, steps: &mut u64) -> Option<usize> {
         if from >= self.leaves {
             return None;

@@ -1,8 +1,8 @@
 //! The vmap block: 2 MiB of address space, one leaf page table and one descriptor.
 //!
 //! A descriptor is 192 bytes, and that is all the library remembers of a block, however many areas
-//! lie in it. It is made when the block is opened, found through `block_table`, and stays for as long as the
-//! block is not free; `records` may give it back then.
+//! lie in it. It is made when the block is opened, found through `table`, and stays for as long as the
+//! block is not free; `reclaim/records.rs` may give it back then.
 
 use super::{
     pages::Pages,
@@ -17,14 +17,14 @@ use crate::{
 };
 use core::ptr;
 
-/// A block's descriptor.
+/// The descriptor of a vmap block.
 #[repr(C, align(64))]
 pub(crate) struct Block {
     role: AtomicU64,
-    /// The directory entry that links the leaf table, kept while the block has one; else 0.
+    /// The directory entry that links the leaf table while the block has one; else 0.
     leaf: AtomicU64,
-    /// Neighbours in a bin of the pool; guarded by the pool's lock. Of a kept run, `next` is the one before it. Of the first block of a congruent area,
-    /// those of the areas before and behind it in its set.
+    /// Neighbours in a bin of the pool, guarded by the pool's lock. Of a cached run, `next` is the one before it. Of the
+    /// first block of a congruent area they are those of the areas before and behind it in its set.
     pub next: AtomicU32,
     pub previous: AtomicU32,
     /// The next block of a list of blocks that wait for a flush; whoever has the list may write it.
@@ -54,18 +54,19 @@ impl Block {
         }
     }
 
-    /// Returns this descriptor, no longer bound to the reader who found it.
+    /// Returns this descriptor for longer than the reader lives who found it.
     ///
     /// # Safety
-    /// The caller has pages of the block, so that it is not free, and uses the result while he has them, or is
-    /// still pinned since.
+    /// 1. The caller has pages of the block, so that it is not free.
+    /// 2. The caller uses the result no longer than that lasts; or no longer than the pin, if the caller was pinned when
+    ///    the pages were given back.
     #[inline]
     pub unsafe fn unbound<'a>(&self) -> &'a Self {
         // SAFETY: descriptors go when their blocks are free, and a grace period has passed.
         unsafe { &*ptr::from_ref(self) }
     }
 
-    /// Its place in the range, in blocks.
+    /// Returns the block's place in the range, in blocks.
     #[inline]
     pub fn number(&self) -> usize {
         self.number as usize
@@ -82,12 +83,12 @@ impl Block {
         self.role.store(role.to_word(), Ordering::Release);
     }
 
-    /// The next block in its list of blocks that wait for a flush; for who has the list.
+    /// Returns the next block in a list of blocks that wait for a flush, for who has the list.
     pub fn next_in_list(&self) -> u32 {
         self.next_lazy.load(Ordering::Relaxed)
     }
 
-    /// The leaf table, if the block has one.
+    /// Returns the leaf table, if the block has one.
     #[inline]
     pub fn leaf<'a, P: Platform>(&self, platform: &'a P) -> Option<&'a Slots> {
         let link = Entry(self.leaf.load(Ordering::Acquire));
@@ -97,27 +98,27 @@ impl Block {
         link.is_present().then(|| unsafe { directories::table(platform, link.frame()) })
     }
 
-    /// Remembers the leaf table that `link` links, unless the block has one; whether it had none.
+    /// Stores the leaf table that `link` links, if the block has none. Returns whether it had none.
     pub fn set_split_leaf(&self, link: Entry) -> bool {
         self.leaf.compare_exchange(0, link.0, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
-    /// One 2 MiB page less is in the run that starts here.
+    /// Notes that a 2 MiB page was split of the run that starts here.
     pub fn count_split(&self) {
         let less = |word| match Role::from_word(word) {
             Role::Head { blocks, huge } => Some(Role::Head { blocks, huge: huge.checked_sub(1)? }.to_word()),
             _ => None,
         };
-        // Several blocks of a run may be split at once. A run that is only made is counted when it is known.
+        // Several blocks of a run may be split at once. A run that is only being made is counted when it is complete.
         let _ = self.role.fetch_update(Ordering::AcqRel, Ordering::Acquire, less);
     }
 
-    /// What links the leaf table, if the block has one.
+    /// Returns the directory entry that links the leaf table, if the block has one.
     pub fn link(&self) -> Option<Entry> {
         Some(Entry(self.leaf.load(Ordering::Relaxed))).filter(|link| link.is_present())
     }
 
-    /// Remembers the leaf table, or with `None` forgets it; returns the one before.
+    /// Stores the leaf table, or none, and returns the one before.
     pub fn set_leaf(&self, frame: Option<Frame>) -> Option<Frame> {
         let link = frame.map_or(0, |frame| Entry::table(frame).0);
         let before = Entry(self.leaf.swap(link, Ordering::AcqRel));
@@ -125,7 +126,7 @@ impl Block {
     }
 }
 
-/// A place for a block of the instance whose field it is.
+/// A reference to a block of an instance, or none, which changes at any time.
 pub(crate) struct BlockSlot(AtomicPtr<Block>);
 
 impl BlockSlot {
@@ -133,7 +134,7 @@ impl BlockSlot {
         Self(AtomicPtr::new(ptr::null_mut()))
     }
 
-    /// The block here. Another CPU may have taken it out of here already.
+    /// Returns the block. Another CPU may have taken it out of here already.
     #[inline]
     pub fn get<'a>(&'a self, _: &'a impl Reader) -> Option<&'a Block> {
         // SAFETY: only `swap` puts pointers here, to blocks that are not free. One that was taken out goes after
@@ -141,7 +142,7 @@ impl BlockSlot {
         unsafe { self.0.load(Ordering::Relaxed).as_ref() }
     }
 
-    /// Puts a block, which is not free, here; the one before is the caller's to settle.
+    /// Puts a block, which is not free, here, and returns the one before, which is the caller's to settle.
     pub fn swap(&self, block: Option<&Block>) -> Option<&Block> {
         let block = block.map_or(ptr::null_mut(), |block| ptr::from_ref(block).cast_mut());
         // SAFETY: as in `get`; it is not free before the caller has settled it.

@@ -5,6 +5,7 @@ use crate::{CpuPin, Frame, Platform};
 use core::sync::atomic::Ordering;
 
 impl<P: Platform> Blocks<P> {
+    /// Takes a leaf table, full of zeros; `None` if there is no frame.
     pub(super) fn take_leaf(&self) -> Option<Frame> {
         let pin = self.platform().pin();
         let reserved = self.reserves[pin.cpu()].pop(&pin);
@@ -21,13 +22,13 @@ impl<P: Platform> Blocks<P> {
         }
     }
 
-    /// Leaf tables in the current CPU's reserve.
+    /// Returns how many leaf tables are in the current CPU's reserve.
     pub fn reserved_leaves_here(&self) -> usize {
         let pin = self.platform().pin();
         self.reserves[pin.cpu()].len(&pin)
     }
 
-    /// Leaf tables in all reserves.
+    /// Returns how many leaf tables are in all reserves.
     pub fn reserved_leaves(&self) -> usize {
         self.reserves.iter().map(|reserve| reserve.len(&self.platform().pin())).sum()
     }
@@ -35,7 +36,7 @@ impl<P: Platform> Blocks<P> {
     /// Gives all reserves back to the machine.
     pub fn empty_reserves(&self) {
         for reserve in &self.reserves {
-            // As many as it held at most: its CPU may add to it meanwhile.
+            // No more than it can hold: its CPU may add to it meanwhile.
             for _ in 0..CAPACITY {
                 let Some(leaf) = reserve.pop(&self.platform().pin()) else { break };
                 self.platform().give_table(leaf);

@@ -18,8 +18,8 @@ impl From<ArenaError> for AllocError {
 }
 
 impl<P: Platform> Blocks<P> {
-    /// Takes a run of `count` blocks, aligned to `align` blocks of address space, with `below` blocks below it, all
-    /// inside `within` if that is given, from the arena: the first one above those.
+    /// Takes a run of `count` blocks, aligned to `align` blocks of address space, with `below` blocks below it, from the
+    /// arena, all inside `within` if that is given. Returns the first block of the `count`.
     pub fn open(
         &self,
         below: usize,
@@ -39,7 +39,7 @@ impl<P: Platform> Blocks<P> {
         self.arena.free_run(self.platform(), first, count);
     }
 
-    /// The directory entry of a block that had its directories made.
+    /// Returns the directory entry of a block, if its directories were made.
     pub fn directory_slot(&self, number: usize) -> Option<&Slot> {
         directories::block_entry(self.platform(), self.span().address(number, 0))
     }

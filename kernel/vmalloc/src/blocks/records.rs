@@ -1,4 +1,4 @@
-//! Records that are taken out of the table of descriptors: unlinked, then freed or linked again.
+//! Records: frames of the table of descriptors, which are unlinked, and then freed or linked again.
 
 pub(crate) use super::table::{Descriptors, Directory};
 use super::table::{ENTRIES, PER_FRAME};
@@ -8,15 +8,15 @@ use core::{
     sync::atomic::{AtomicPtr, Ordering},
 };
 
-/// A frame of the table.
+/// What is in a frame of the table.
 pub(crate) trait Record {
-    /// Blocks that it tells of.
+    /// Blocks whose descriptors are in it, or found through it.
     const BLOCKS: usize;
 
-    /// Gives the frames of other records that it links back: how many.
+    /// Gives back the frames of other records that it links, and returns how many there were.
     ///
     /// # Safety
-    /// As [`Unlinked::free`].
+    /// What [`Unlinked::free`] demands of the record holds.
     unsafe fn free_below<P: Platform>(&self, platform: &P) -> usize;
 }
 
@@ -38,7 +38,7 @@ impl Record for Directory {
     }
 }
 
-/// A record that nobody finds any more. Readers who found it before may still hold it.
+/// A record that was unlinked: nobody finds it any more, but readers who found it before may still hold it.
 #[must_use = "it is lost unless it is linked again or freed"]
 pub(crate) struct Unlinked<'a, T> {
     slot: &'a AtomicPtr<T>,
@@ -46,23 +46,24 @@ pub(crate) struct Unlinked<'a, T> {
 }
 
 impl<'a, T: Record> Unlinked<'a, T> {
-    /// What is linked in `slot`, if anything is. While readers may come, the caller has all its blocks: nobody
-    /// makes another one meanwhile.
+    /// Unlinks the record in `slot`, if there is one. While readers may come, the caller has all blocks of it, so that
+    /// nobody makes another one meanwhile.
     pub fn take(slot: &'a AtomicPtr<T>) -> Option<Self> {
         let record = NonNull::new(slot.swap(ptr::null_mut(), Ordering::AcqRel))?;
         Some(Self { slot, record })
     }
 
-    /// Links it again where it was.
+    /// Links the record again where it was.
     pub fn relink(self) {
         self.slot.store(self.record.as_ptr(), Ordering::Release);
     }
 
-    /// Gives its frame back, and those of records it links: how many.
+    /// Gives back its frame, and those of the records that it links, and returns how many there were.
     ///
     /// # Safety
-    /// Nobody holds a reference to any of them: a grace period has passed since it was unlinked, and nobody has
-    /// one of its blocks but the caller.
+    /// Nobody holds a reference to any of these records:
+    /// 1. A grace period has passed since it was unlinked.
+    /// 2. Nobody but the caller has one of its blocks.
     pub unsafe fn free<P: Platform>(self, platform: &P) -> usize {
         // SAFETY: published records are initialised; the caller promises that nobody holds this one or what it links.
         let below = unsafe { self.record.as_ref().free_below(platform) };
@@ -71,6 +72,7 @@ impl<'a, T: Record> Unlinked<'a, T> {
     }
 }
 
+/// Returns whether a record is linked in a slot.
 pub(crate) fn is_linked<T>(slot: &AtomicPtr<T>) -> bool {
     !slot.load(Ordering::Acquire).is_null()
 }

@@ -1,5 +1,5 @@
-//! Leaf tables in reserve: each CPU caches a few that went out of use, full of zeros and flushed, so that an area of
-//! some blocks that comes and goes does not clear 4 KiB for each of them every time.
+//! Reserves of leaf tables: each CPU caches a few that went out of use, full of zeros and flushed, so that a loop that
+//! allocates and frees an area of some blocks does not clear 4 KiB for each of them every time.
 
 use crate::{
     CpuPin, Frame, LockClass,
@@ -26,13 +26,14 @@ impl Reserve {
         Self(Lock::new(Tables { tables: [Frame::new(0); CAPACITY], count: 0 }))
     }
 
+    /// Takes a table out, if there is one.
     pub fn pop(&self, pin: &impl CpuPin) -> Option<Frame> {
         let mut reserve = self.0.lock(pin);
         reserve.count = reserve.count.checked_sub(1)?;
         Some(reserve.tables[reserve.count])
     }
 
-    /// Gives the table back to the caller if there are `limit` already.
+    /// Puts a table in. `Err` returns it to the caller if there are `limit` already.
     pub fn push(&self, pin: &impl CpuPin, table: Frame, limit: usize) -> Result<(), Frame> {
         let mut reserve = self.0.lock(pin);
         let count = reserve.count;

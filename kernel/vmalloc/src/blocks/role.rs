@@ -1,40 +1,40 @@
-//! Roles: what a block is used for, in one word, so that it can be read without a lock.
+//! Roles: what blocks are used for.
 
-/// What a block is used for. One word, so that it can be read without a lock.
+/// What a block is used for. It is stored in one word, so that it is read without a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// Free; the arena has it.
+    /// The block is free; the arena has it.
     Unused,
-    /// Areas that share the block, handed out by the pool of this number.
+    /// Small areas share the block, which the pool of this number hands out.
     Small { pool: u16 },
-    /// The first block of an area of this many blocks, `huge` of them mapped by 2 MiB pages.
+    /// It is the first block of an area of this many blocks, `huge` of them mapped by 2 MiB pages.
     Head { blocks: u32, huge: u32 },
-    /// A later block of an area, this many blocks behind its head.
+    /// It is a later block of an area, this many blocks behind the head.
     Tail { behind: u32 },
-    /// The block below the head of an area with a guard page below: nothing is mapped in it.
+    /// It lies below the head of an area with a guard page below: nothing is mapped in it.
     GuardBelow,
-    /// A block of a congruent area of this many pages, so many blocks behind its first. Which of the pages
-    /// are mapped, the block's pages say: those are live.
+    /// It is a block of a congruent area of this many pages, this many blocks behind the first. The pages of it that
+    /// are mapped are those that its [`Pages`](super::Pages) have as live.
     Congruent { pages: usize, behind: usize },
-    /// A block of a congruent area that was freed: its pages wait for a flush, then it is closed.
+    /// It is a block of a congruent area that was freed: its pages wait for a flush, after which it is closed.
     Leaving,
-    /// A block of a run that was freed and is cached for the next one, of whose pages this many are in the block
-    /// or behind it. Once it is `flushed` it is in the cache of this CPU.
+    /// It is a block of a run that was freed and is cached for the next one; this many pages of the run are in the block
+    /// or behind it. Once the run is `flushed` it is in the cache of this CPU.
     Cached { pages: usize, cpu: usize, flushed: bool },
-    /// The first of this many blocks that are unmapped and wait for a flush. Frames are in the first
+    /// It is the first of this many blocks that are unmapped and wait for a flush. Frames are in the first
     /// entries of each, or scattered over it.
     Freed { blocks: u32, scattered: bool },
 }
 
-/// What the block of a [`Role::GuardBelow`] is behind its head: one in front of it.
+/// Stands for a [`Role::GuardBelow`] where a tail's distance from its head is stored.
 const IN_FRONT: u32 = u32::MAX;
 
-/// Of the pages in a congruent area's role; below are the tag and a block's number.
+/// Shift of the number of pages in a congruent area's role, above the tag and the distance from the first block.
 const PAGES_SHIFT: u32 = 3 + 24;
 const _: () = assert!(crate::arena::MAX_BLOCKS <= 1 << 24);
 
 impl Role {
-    /// Whether the block's [`Pages`] say what each of its pages is.
+    /// Returns whether the block's [`Pages`](super::Pages) tell what each of its pages is.
     pub fn has_pages(self) -> bool {
         matches!(self, Self::Small { .. } | Self::Congruent { .. } | Self::Leaving)
     }

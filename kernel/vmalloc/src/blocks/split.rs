@@ -1,7 +1,7 @@
 //! Splitting the 2 MiB page of a block into 4 KiB pages of the same frames, while programs use it.
 //!
-//! The directory entry of a block goes from the 2 MiB page to a leaf table in one step, and only then is the
-//! block's descriptor told of the table:
+//! The directory entry of a block changes from the 2 MiB page to a leaf table in one step, and only then the
+//! table is stored in the block's descriptor:
 //!
 //! ```text
 //! descriptor: none   entry: 2 MiB page     Mapping::Huge
@@ -13,11 +13,11 @@
 //! * No dirty mark is lost. The compare-and-swap fails if a CPU, or `frame_at`, has marked the entry since the
 //!   table was filled from it, and the table is filled anew. A CPU that has the translation and has not marked it
 //!   yet walks before it writes, and so finds the table (Intel SDM 3A, 4.8).
-//! * Who looks finds the page by either way. Whoever has read the 2 MiB page's entry, and wants to change it, does
-//!   so by compare-and-swap, and looks again if that fails.
+//! * Readers find the page by either entry. Whoever has read the 2 MiB page's entry, and wants to change it, does
+//!   so by compare-and-swap, and reads again if that fails.
 //! * No CPU has translations of both sizes and different rights, which would be undefined (4.10.2.3): up to the
 //!   flush all entries of the table have the rights that the 2 MiB page had, and they are changed only after the
-//!   descriptor was told of the table. A second CPU that wants to split the page meanwhile makes that flush, too,
+//!   table is stored in the descriptor. A second CPU that wants to split the page meanwhile makes that flush, too,
 //!   so that it need not wait for the first.
 
 use super::{Block, Blocks, Role};
@@ -33,17 +33,17 @@ use crate::{
 
 /// How a block of a run is mapped.
 pub(crate) enum Mapping<'a> {
-    /// By 4 KiB pages, in this leaf table.
+    /// 4 KiB pages map it, in this leaf table.
     Small(&'a Slots),
-    /// By 4 KiB pages, in the leaf table that this entry links; CPUs may still have the 2 MiB page.
+    /// 4 KiB pages map it, in the leaf table that this entry links; CPUs may still have the 2 MiB page.
     Unflushed(&'a Slots, Entry),
-    /// By a 2 MiB page, or not at all if that is not present: where its entry is, and what that was a moment ago.
+    /// A 2 MiB page maps it, or nothing if the entry is not present: the slot of its entry, and what was just read there.
     Huge(&'a Slot, Entry),
 }
 
 impl<P: Platform> Blocks<P> {
-    /// How a block of a run is mapped now; `None` if it has no directory. For who has the block, or is in a read-side
-    /// section.
+    /// Finds out how a block of a run is mapped now; `None` if it has no directory. The caller has the block, or is in a
+    /// read-side section.
     pub fn mapping(&self, block: &Block) -> Option<Mapping<'_>> {
         if let Some(leaf) = block.leaf(self.platform()) {
             return Some(Mapping::Small(leaf));
@@ -59,8 +59,8 @@ impl<P: Platform> Blocks<P> {
         Some(Mapping::Unflushed(leaf, entry))
     }
 
-    /// The entry that maps page `page` of a run: in a leaf table, or above it for a 2 MiB page. For the run's owner;
-    /// others may find that a 2 MiB page is [split](Self::mapping).
+    /// Returns the slot of the entry that maps page `page` of a run: in a leaf table, or above one for a 2 MiB page. The
+    /// caller owns the run; others may find that a 2 MiB page is [split](Self::mapping).
     pub fn run_slot(&self, first: usize, page: usize) -> &Slot {
         let number = first + page / BLOCK_PAGES;
         match self.mapping(self.block(number)) {
@@ -70,7 +70,8 @@ impl<P: Platform> Blocks<P> {
         }
     }
 
-    /// The entry of the first page of the run that starts at a block, if one does.
+    /// Returns the slot of the entry of the first page of a run that starts in a block. `None` means that nothing is mapped
+    /// there.
     pub fn run_start(&self, block: &Block) -> Option<&Slot> {
         match self.mapping(block)? {
             Mapping::Small(leaf) | Mapping::Unflushed(leaf, _) => Some(&leaf[0]),
@@ -78,7 +79,7 @@ impl<P: Platform> Blocks<P> {
         }
     }
 
-    /// The leaf table of a block of a run. A 2 MiB page is split first; when this returns, every CPU has
+    /// Returns the leaf table of a block of a run. A 2 MiB page is split first; when this returns, every CPU has
     /// forgotten it.
     pub fn split_huge(&self, number: usize) -> Result<&Slots, AllocError> {
         let block = self.block(number);
@@ -114,8 +115,8 @@ impl<P: Platform> Blocks<P> {
         Ok(())
     }
 
-    /// Makes every CPU forget the 2 MiB page that a leaf table was linked for, then tells the block's descriptor
-    /// of the table.
+    /// Makes every CPU forget the 2 MiB page whose place a leaf table has taken, then stores the table in the block's
+    /// descriptor.
     pub fn finish_split(&self, block: &Block, link: Entry) {
         let start = self.span().address(block.number(), 0);
         // Idle CPUs too: when they wake they may load translations of the small pages by speculation.
@@ -126,7 +127,7 @@ impl<P: Platform> Blocks<P> {
         }
     }
 
-    /// The first block of the run that a block belongs to.
+    /// Returns the first block of the run that a block belongs to.
     fn head_of(&self, block: &Block) -> &Block {
         match block.role() {
             Role::Tail { behind } => self.block(block.number() - behind as usize),

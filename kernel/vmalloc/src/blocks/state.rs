@@ -1,4 +1,4 @@
-//! What the room owns.
+//! The state of the room: the arena, the table of descriptors, the reserves of leaf tables.
 
 use super::{reserve::Reserve, table::BlockTable};
 use crate::{MAX_CPUS, Platform, arena::Arena, base::Base, span::Span};
@@ -12,6 +12,7 @@ pub(crate) struct Blocks<P> {
 }
 
 impl<P: Platform> Blocks<P> {
+    #[inline(always)]
     pub fn new(base: Base<P>) -> Self {
         let arena = Arena::new(base.span.blocks(), base.policy.search);
         Self { base, arena, table: BlockTable::new(), reserves: core::array::from_fn(|_| Reserve::new()) }

@@ -1,9 +1,9 @@
-//! Finding the descriptor of a block by its number: two loads, without a lock, from any context.
+//! The table of descriptors: finds that of a block by its number, by two loads, without a lock, in any context.
 //!
 //! Descriptors stand in frames of [`PER_FRAME`], found through frames of pointers, the table's directories. Either
-//! is made when it is first needed, and goes when all of its blocks are free (`records`).
+//! is made when it is first needed, and freed when all of its blocks are free (`records`).
 //!
-//! Who has a block that is not free may hold its descriptor for as long as he has it. Everybody else is a
+//! Who has a block that is not free may hold its descriptor for as long as that lasts. Everybody else is a
 //! [`Reader`]: pinned, or with interrupts off, from the look-up to the last use. A record is unlinked first, and
 //! freed when every CPU has had a moment without either.
 
@@ -17,10 +17,10 @@ use core::{
     sync::atomic::{AtomicPtr, Ordering},
 };
 
-/// No block, where the number of one is kept.
+/// Stands for no block where the number of one is stored.
 pub(crate) const NO_BLOCK: u32 = u32::MAX;
 
-/// What holds up grace periods while it lives: a pin, or a look with interrupts off.
+/// What holds up grace periods while it lives: a pin, or a read-side section.
 pub(crate) trait Reader {}
 
 impl<P: CpuPin> Reader for P {}
@@ -44,30 +44,38 @@ impl BlockTable {
     /// Directories of the largest instance.
     pub const DIRECTORIES: usize = MAX_BLOCKS.div_ceil(Directory::BLOCKS);
 
+    #[inline(always)]
     pub fn new() -> Self {
         Self { directories: [const { AtomicPtr::new(ptr::null_mut()) }; Self::DIRECTORIES] }
     }
 
-    /// The descriptor of block `number`; `None` if it has none now: then the block is free.
+    /// Returns the descriptor of block `number`; `None` if it has none now, which means that the block is free.
     #[inline]
     pub fn get<'a>(&'a self, number: usize, _: &'a impl Reader) -> Option<&'a Block> {
-        self.get_owned(number)
+        // SAFETY: the reader, who outlives the result, holds up grace periods.
+        unsafe { self.get_owned(number) }
     }
 
-    /// The same for who has the block, and uses it no longer than he has it. `None` if it was not made yet.
+    /// Returns the descriptor of block `number` to who has the block; `None` if it was not made yet.
+    ///
+    /// # Safety
+    /// One of these holds up to the last use of the result, so that no record on the way to it is freed:
+    /// 1. The caller has block `number`, which so is not free.
+    /// 2. The caller is a [`Reader`], and was one before the call.
     #[inline]
-    pub fn get_owned(&self, number: usize) -> Option<&Block> {
+    pub unsafe fn get_owned(&self, number: usize) -> Option<&Block> {
         let (frame, place) = split(number);
         let directory = self.directories.get(frame / ENTRIES)?.load(Ordering::Acquire);
-        // SAFETY: a pointer in the table is null or that of an initialised record, which goes when its blocks are
-        // free and a grace period has passed since it was unlinked; the caller has one of them, or is a reader.
+        // SAFETY: a pointer in the table is null or that of an initialised record, which is freed when all of its blocks
+        // are free and a grace period has passed since it was unlinked. The caller's promise excludes one of the two.
         let directory = unsafe { directory.as_ref() }?;
         let frame = directory[frame % ENTRIES].load(Ordering::Acquire);
         // SAFETY: as above.
         unsafe { frame.as_ref() }?.get(place)
     }
 
-    /// The descriptor of block `number`, which the caller has, made if it is missing. `None`: no frame for it.
+    /// Returns the descriptor of block `number`, which the caller has, and makes it if it is missing. `None` means that
+    /// there was no frame for it.
     pub fn make<P: Platform>(&self, platform: &P, number: usize) -> Option<&Block> {
         let (frame, place) = split(number);
         let directory = self.directories.get(frame / ENTRIES)?;
@@ -78,12 +86,12 @@ impl BlockTable {
         publish(platform, &directory[frame % ENTRIES], new)?.get(place)
     }
 
-    /// The first block at or above `from` that has a descriptor, if its directory has one; else where the next
-    /// directory begins.
+    /// Finds the first block at or above `from` that has a descriptor in the directory of `from`; `Err` has the first block
+    /// of the next directory if there is none.
     pub fn next(&self, from: usize, _: &impl Reader) -> Result<usize, usize> {
         let frame = split(from).0;
         let directory = self.directories.get(frame / ENTRIES).map(|slot| slot.load(Ordering::Acquire));
-        // SAFETY: as in `get_owned`.
+        // SAFETY: as in `get_owned`; the reader holds up grace periods.
         let directory = directory.and_then(|directory| unsafe { directory.as_ref() });
         let found = directory.and_then(|slots| slots[frame % ENTRIES..].iter().position(is_linked));
         match found {
@@ -92,20 +100,20 @@ impl BlockTable {
         }
     }
 
-    /// Frames that directory `index` and the descriptors below it take.
+    /// Returns how many frames directory `index` and the descriptors below it take.
     pub fn frames(&self, index: usize, _: &impl Reader) -> usize {
-        // SAFETY: as in `get_owned`.
+        // SAFETY: as in `get_owned`; the reader holds up grace periods.
         let directory = unsafe { self.directories[index].load(Ordering::Acquire).as_ref() };
         directory.map_or(0, |slots| 1 + slots.iter().filter(|slot| is_linked(slot)).count())
     }
 
-    /// Where directory `index` is linked.
+    /// Returns where directory `index` is linked.
     pub fn directory(&self, index: usize) -> &AtomicPtr<Directory> {
         &self.directories[index]
     }
 
-    /// Where the frames of descriptors below directory `index` are linked, with the first block of each. For
-    /// who alone unlinks directories.
+    /// Returns where the frames of descriptors below directory `index` are linked, with the first block of each. The
+    /// caller is the only one who unlinks directories.
     pub fn descriptors(&self, index: usize) -> impl Iterator<Item = (&AtomicPtr<Descriptors>, usize)> {
         // SAFETY: as in `get_owned`; nobody else unlinks it.
         let directory = unsafe { self.directories[index].load(Ordering::Acquire).as_ref() };
@@ -122,8 +130,8 @@ impl BlockTable {
     }
 }
 
-/// Which frame of descriptors block `number` has its descriptor in, and its place there. A division by
-/// 21, in one multiplication that is exact for all numbers of blocks.
+/// Returns which frame of descriptors that of block `number` is in, and its place there. It divides by 21 in one
+/// multiplication, which is exact for all numbers of blocks.
 #[inline]
 fn split(number: usize) -> (usize, usize) {
     const RECIPROCAL: u64 = (1u64 << 32).div_ceil(PER_FRAME as u64);
@@ -132,8 +140,8 @@ fn split(number: usize) -> (usize, usize) {
     (frame, number - frame * PER_FRAME)
 }
 
-/// What `slot` points to, after putting a new record there if there is none: initialised first,
-/// then published by compare-and-swap, so that no other CPU finds it half made.
+/// Returns the record that `slot` links, and links a new one if there is none. That is initialised first, and
+/// published by compare-and-swap, so that no other CPU finds it half made. `None` means that there was no frame.
 fn publish<'a, T, P: Platform>(
     platform: &P,
     slot: &'a AtomicPtr<T>,

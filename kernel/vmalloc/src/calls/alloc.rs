@@ -2,8 +2,9 @@
 
 use crate::{
     AllocError, Event, Platform, Request, Vmalloc,
-    areas::{Areas, Shape},
+    areas::{Attempt, Shape},
     page_table::entry::GuardInfo,
+    reclaim::Ticket,
 };
 use core::{panic::Location, ptr::NonNull};
 
@@ -72,15 +73,32 @@ impl<P: Platform> Vmalloc<P> {
     ) -> Result<NonNull<u8>, AllocError> {
         self.base().refuse_in_interrupt()?;
         let guard = GuardInfo { slack: shape.slack, kind: shape.kind, caller };
-        let attempt = |attempt| Areas::make(self.areas_room(), shape, guard, attempt);
-        let made = match shape.wait {
-            true => self.reclaim().make(|| shape.frames_needed(), attempt),
-            false => self.reclaim().make_at_once(attempt),
+        let ticket = self.reclaim().ticket();
+        let made = match self.areas_room().make(shape, guard, Attempt::Usual) {
+            Ok(made) => made,
+            Err(error) => self.make_again(error, shape, guard, ticket)?,
         };
-        match NonNull::new(made? as *mut u8) {
+        match NonNull::new(made as *mut u8) {
             Some(address) => Ok(address),
             None => unreachable!("the range does not start at zero"),
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn make_again(
+        &self,
+        error: AllocError,
+        shape: &Shape<'_>,
+        guard: GuardInfo,
+        ticket: Ticket,
+    ) -> Result<usize, AllocError> {
+        if !shape.wait {
+            self.reclaim().give_up();
+            return Err(error);
+        }
+        let attempt = |attempt| self.areas_room().make(shape, guard, attempt);
+        self.reclaim().make_again(error, shape.frames_needed(), ticket, attempt)
     }
 
     /// Passes on what became of a request for `size` bytes, and tells the machine if the instance is traced.

@@ -1,6 +1,6 @@
 //! `vrealloc`.
 
-use crate::{AllocError, AreaInfo, FreeError, Kind, Platform, ReallocError, Vmalloc, areas::Attempt};
+use crate::{AllocError, AreaInfo, FreeError, Kind, Platform, ReallocError, Vmalloc};
 use core::{panic::Location, ptr::NonNull};
 
 impl<P: Platform> Vmalloc<P> {
@@ -17,7 +17,7 @@ impl<P: Platform> Vmalloc<P> {
     #[track_caller]
     pub unsafe fn vrealloc(&self, address: NonNull<u8>, size: usize) -> Result<NonNull<u8>, ReallocError> {
         let (start, caller) = (address.as_ptr() as usize, Location::caller());
-        let now = match self.areas_room().resize_small(start, size, caller, Attempt::Usual) {
+        let now = match self.areas_room().resize_small::<false>(start, size, caller) {
             Some(pressure) => {
                 self.reclaim().relieve(pressure);
                 Ok(address)

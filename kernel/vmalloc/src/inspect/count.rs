@@ -1,5 +1,5 @@
-//! Counting: what is allocated, cached and waiting. Who counts takes the locks of all blocks: not to be done in an
-//! interrupt handler.
+//! Counting what is allocated, cached and waiting for a flush. `stats` takes the lock of each block, one after the other,
+//! which must not be done in an interrupt handler.
 
 use crate::{
     BLOCK_PAGES, Platform, Stats, Tally, Vmalloc,
@@ -10,7 +10,7 @@ use crate::{
 use core::ops::Range;
 
 impl<P: Platform> Vmalloc<P> {
-    /// What the instance did so far.
+    /// Returns counters of what the instance did since it was made: searches, retries, purges.
     ///
     /// # Panics
     /// In an interrupt handler.
@@ -21,14 +21,15 @@ impl<P: Platform> Vmalloc<P> {
         Tally { search_steps, overflows, retries, purges }
     }
 
-    /// Counts. Walks all that was ever used: not for hot paths.
+    /// Counts what is allocated, cached and waiting for a flush. It walks the leaf tables of all blocks in use, so it is
+    /// slow: [`lazy_pages`](Self::lazy_pages) and [`tally`](Self::tally) are not.
     ///
     /// # Panics
     /// In an interrupt handler.
     pub fn stats(&self) -> Stats {
         self.base().assert_not_in_interrupt("stats");
         let (blocks, pools) = (self.blocks(), &self.areas_room().pools);
-        // So that what nobody has is free.
+        // What no area has counts as free.
         pools.give_all_bumps();
         let arena = blocks.arena.stats(&self.platform().pin());
         let records = (0..BlockTable::DIRECTORIES).map(|index| {
@@ -89,20 +90,24 @@ impl<P: Platform> Vmalloc<P> {
         }
     }
 
-    /// Pages that wait for a flush: what [`Stats::lazy`](crate::Stats::lazy) is, without a walk, but for blocks
-    /// in which nothing was allocated any more and whose tables wait. While other
-    /// CPUs free or purge it may be a little off, even negative.
+    /// Returns how many pages wait for a flush, without a walk. It is what [`Stats::lazy`] counts, without the blocks
+    /// that had become empty before and whose tables wait. While other CPUs free or purge it is approximate, and may be
+    /// negative. It may be called in any context.
+    #[doc(alias = "vmap_lazy_nr")]
     pub fn lazy_pages(&self) -> i64 {
         self.pending().lazy_pages()
     }
 
-    /// Pages that may wait for a flush before a purge is due.
+    /// Returns how many pages may wait for a flush before a purge is due, by
+    /// [`Tunables::lazy_max_pages`](crate::Tunables::lazy_max_pages) and the number of CPUs. It may be called in any
+    /// context.
+    #[doc(alias = "lazy_max_pages")]
     pub fn lazy_max(&self) -> usize {
         self.pending().lazy_max()
     }
 
-    /// Tells `sink` what was freed and waits for a flush: ranges of addresses, the lowest first. Areas that interrupt
-    /// handlers freed come when a purge has looked at them.
+    /// Gives `sink` the ranges of addresses that were freed and wait for a flush, the lowest first. Areas that interrupt
+    /// handlers freed are among them once a purge has come to them.
     ///
     /// # Panics
     /// In an interrupt handler.

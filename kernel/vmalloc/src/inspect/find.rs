@@ -1,10 +1,9 @@
-//! Looking at what is allocated: the area at an address, all areas.
+//! Finding areas: the one at an address, all of them.
 //!
-//! What lies at an address is read from page table entries and descriptors without a lock, so that may
-//! be asked in any context, in a fault's report too. Who lists areas takes the arena's lock for the
-//! next block in use, which may not be done in an interrupt handler.
-//! An area that comes or goes meanwhile is either seen whole or not at all. Each look at a block is made
-//! with interrupts off.
+//! What lies at an address is read from page table entries and descriptors without a lock, in any context, the report
+//! of a fault included. Listing areas takes the arena's lock to find the next block in use, which must not be done in
+//! an interrupt handler. An area that is allocated or freed meanwhile is either seen whole or not at all. Each block is
+//! examined in a read-side section of its own.
 
 use crate::{
     AreaInfo, BLOCK_PAGES, Kind, PAGE_SIZE, Platform, Vmalloc,
@@ -14,15 +13,17 @@ use crate::{
 };
 
 impl<P: Platform> Vmalloc<P> {
-    /// The area that `address` lies in, or on whose guard page behind or below. May be called anywhere.
+    /// Finds the area that `address` lies in, or on whose guard page behind or below it does. It may be called in any
+    /// context.
     #[doc(alias = "find_vm_area")]
+    #[doc(alias = "find_vmap_area")]
     pub fn find_area(&self, address: usize) -> Option<AreaInfo> {
         let blocks = self.blocks();
         let area = blocks.read_side(|side| View { blocks, side }.area_at(address))?;
         Some(counted(blocks, area))
     }
 
-    /// The lowest area at or above `address`.
+    /// Finds the lowest area that starts at or above `address`.
     ///
     /// # Panics
     /// In an interrupt handler.
@@ -43,10 +44,12 @@ impl<P: Platform> Vmalloc<P> {
         }
     }
 
-    /// All areas, from the lowest up.
+    /// Returns all areas, the lowest first. Each is found when the iterator comes to it.
     ///
     /// # Panics
     /// The iterator does, in an interrupt handler.
+    #[doc(alias = "vmallocinfo")]
+    #[doc(alias = "vmap_area_list")]
     pub fn areas(&self) -> impl Iterator<Item = AreaInfo> {
         let mut from = self.range().start;
         core::iter::from_fn(move || {
@@ -57,7 +60,7 @@ impl<P: Platform> Vmalloc<P> {
     }
 }
 
-/// The blocks as they look in a read-side section. Whatever is followed may be gone: then nothing is found.
+/// The blocks of an instance in a read-side section. Whatever is followed may be freed meanwhile: then nothing is found.
 pub(super) struct View<'a, P> {
     pub blocks: &'a Blocks<P>,
     pub side: &'a ReadSide,
@@ -72,8 +75,8 @@ impl<'a, P: Platform> View<'a, P> {
         self.block(number)?.leaf(self.blocks.platform())
     }
 
-    /// The area that `address` lies in, or on whose guard page behind or below. The pages of congruent areas are not
-    /// counted.
+    /// Finds the area that `address` lies in, or on whose guard page behind or below it does. The populated pages of a
+    /// congruent area are not counted.
     pub fn area_at(&self, address: usize) -> Option<AreaInfo> {
         if !self.blocks.span().contains(address) {
             return None;
@@ -90,7 +93,7 @@ impl<'a, P: Platform> View<'a, P> {
         found.filter(|area| (area.guard_start()..area.end()).contains(&address))
     }
 
-    /// The first area that starts in a block, at page `page` or behind.
+    /// Finds the first area that starts in a block, at page `page` or behind.
     fn first_from(&self, number: usize, page: usize) -> Option<AreaInfo> {
         match self.block(number)?.role() {
             Role::Small { .. } => {
@@ -141,7 +144,7 @@ impl<'a, P: Platform> View<'a, P> {
         }
         let guard = leaf.get(last + 1)?.look();
         let guard_below = usize::from(entry.has_guard_below());
-        Some(AreaInfo { guard_below, ..describe(start, pages, pages, 0, guard)? })
+        Some(AreaInfo { guard_below, ..describe(start, pages, guard)? })
     }
 
     fn run_area(&self, number: usize) -> Option<AreaInfo> {
@@ -152,30 +155,29 @@ impl<'a, P: Platform> View<'a, P> {
             Mapping::Huge(_, entry) => entry,
         };
         if !start.is_first() {
-            // It was just freed, or is not complete.
+            // The area was just freed, or is not complete.
             return None;
         }
-        let (blocks, huge) = (blocks as usize, huge as usize);
+        let (blocks, huge_pages) = (blocks as usize, huge as usize * BLOCK_PAGES);
         let guard_below = if start.has_guard_below() { BLOCK_PAGES } else { 0 };
         let leaf = self.leaf(number + blocks - 1)?;
         let in_last = (0..BLOCK_PAGES).find(|&page| leaf[page].look().is_guard())?;
         let pages = (blocks - 1) * BLOCK_PAGES + in_last;
         let start = self.blocks.span().address(number, 0);
-        let area = describe(start, pages, pages, huge * BLOCK_PAGES, leaf[in_last].look())?;
-        Some(AreaInfo { guard_below, ..area })
+        Some(AreaInfo { guard_below, huge_pages, ..describe(start, pages, leaf[in_last].look())? })
     }
 
     fn congruent_area(&self, number: usize, pages: usize) -> Option<AreaInfo> {
-        // It goes first when the area is freed.
+        // This role is taken away first when the area is freed.
         let Role::Congruent { behind: 0, .. } = self.block(number)?.role() else { return None };
         let last = self.leaf(number + pages / BLOCK_PAGES)?;
         let start = self.blocks.span().address(number, 0);
-        describe(start, pages, 0, 0, last[pages % BLOCK_PAGES].look())
+        describe(start, pages, last[pages % BLOCK_PAGES].look())
     }
 }
 
-/// The area with its populated pages: of a congruent one they are counted block by block, each in a section of its own, as
-/// there may be many.
+/// Returns the area with its populated pages: of a congruent one they are counted block by block, each in a read-side
+/// section of its own, as there may be many.
 fn counted<P: Platform>(blocks: &Blocks<P>, area: AreaInfo) -> AreaInfo {
     if area.kind != Kind::Congruent {
         return area;
@@ -188,22 +190,16 @@ fn counted<P: Platform>(blocks: &Blocks<P>, area: AreaInfo) -> AreaInfo {
     AreaInfo { populated, ..area }
 }
 
-/// What a guard page's entry and the pages before it tell.
-fn describe(
-    start: usize,
-    pages: usize,
-    populated: usize,
-    huge_pages: usize,
-    guard: Entry,
-) -> Option<AreaInfo> {
+/// Describes an area by the entry of the guard page behind it; `None` if that is none.
+fn describe(start: usize, pages: usize, guard: Entry) -> Option<AreaInfo> {
     let info = guard.guard_info()?;
     Some(AreaInfo {
         start,
         pages,
-        populated,
+        populated: pages,
         guard_pages: 1,
         guard_below: 0,
-        huge_pages,
+        huge_pages: 0,
         requested: pages * PAGE_SIZE - info.slack,
         kind: info.kind,
         caller: Some(info.caller),

@@ -1,5 +1,6 @@
-//! Looking at what is allocated, and counting it. Nothing here changes anything, but that a page whose frame was looked
-//! up no longer counts as never written.
+//! Inspection: finding, listing and counting what is allocated, and reading it.
+//!
+//! Nothing here changes anything, except that a page whose frame was looked up is marked as written.
 
 mod count;
 mod find;

@@ -1,9 +1,9 @@
-//! Reading what may vanish at any time: for debuggers, dumps and `/dev/kmem`-like users.
+//! Reading what may be freed at any time: for debuggers, dumps and `/dev/kmem`-like users.
 //!
 //! Nothing here dereferences an address of the range. Each page is read through the direct map, and
-//! counts only if it has the same frame afterwards; frames may be somebody else's by then, but
-//! what was read of them is thrown away. The direct map shows what the instance took for its areas; of what
-//! others had it map, the machine says what is shown.
+//! counts only if it is mapped to that frame afterwards, too: a frame may be somebody else's by then, but
+//! what was read of it is thrown away. The direct map shows the frames that the instance took for its areas; of those
+//! that callers had it map, [`Platform::is_ram`] tells which are shown.
 
 use super::find::View;
 use crate::{
@@ -15,21 +15,24 @@ use crate::{
 use core::sync::atomic::{Ordering, fence};
 
 impl<P: Platform> Vmalloc<P> {
-    /// Whether the address lies in the instance's range, mapped or not.
+    /// Returns whether an address lies in the instance's range, mapped or not. It may be called in any context.
+    #[doc(alias = "is_vmalloc_addr")]
     #[must_use]
     #[inline]
     pub fn contains(&self, address: usize) -> bool {
         self.base().span.contains(address)
     }
 
-    /// The frame mapped at an address of the range; `None` if nothing is mapped there. May be called anywhere.
+    /// Returns the frame that is mapped at an address; `None` if nothing is, or the address is not in the range. The page
+    /// counts as written from now on, because the caller may write the frame by another mapping. It may be called in any
+    /// context.
     #[doc(alias = "vmalloc_to_pfn")]
+    #[doc(alias = "vmalloc_to_page")]
     #[must_use]
     pub fn frame_at(&self, address: usize) -> Option<Frame> {
         let blocks = self.blocks();
         blocks.read_side(|side| {
-            // Who knows the frame may write it by another mapping: it does not count as never written. Ends: an entry
-            // that changed meanwhile was marked, protected, freed, or its 2 MiB page was split.
+            // Ends: an entry that changed meanwhile was marked, protected, freed, or its 2 MiB page was split.
             loop {
                 let (slot, entry, frame) = View { blocks, side }.slot_at(address)?;
                 let is_marked = !(entry.is_owned() && entry.is_known_zero());
@@ -40,10 +43,11 @@ impl<P: Platform> Vmalloc<P> {
         })
     }
 
-    /// Reads memory from `address` on into `buffer`, and returns how many bytes of it were mapped.
+    /// Reads memory from `address` on into `buffer` without faulting, and returns how many bytes of it were mapped.
     /// Everything else reads as zeros: holes, guard pages, what is freed meanwhile, what is outside
     /// of the range, and registers and memory of devices, which it does not touch, whichever call mapped them.
-    /// May be called anywhere.
+    /// It may be called in any context.
+    #[doc(alias = "vread_iter")]
     pub fn vread(&self, address: usize, buffer: &mut [u8]) -> usize {
         let blocks = self.blocks();
         let (mut at, mut rest, mut mapped) = (address, buffer, 0);
@@ -63,7 +67,7 @@ impl<P: Platform> Vmalloc<P> {
 }
 
 impl<'a, P: Platform> View<'a, P> {
-    /// The present entry that maps an address, where it is, and the frame that it maps there.
+    /// Finds the present entry that maps an address: returns its slot, the entry, and the frame of the address.
     fn slot_at(&self, address: usize) -> Option<(&'a Slot, Entry, Frame)> {
         if !self.blocks.span().contains(address) {
             return None;
@@ -84,7 +88,7 @@ impl<'a, P: Platform> View<'a, P> {
         Some((slot, entry, Frame::new(entry.frame().number() + behind)))
     }
 
-    /// Reads bytes of one page; `None` if it is not, or did not stay, mapped.
+    /// Reads bytes of one page; `None` if it is not mapped, or was unmapped meanwhile, or is not to be read.
     fn read_page(&self, address: usize, buffer: &mut [u8]) -> Option<()> {
         let (_, entry, frame) = self.slot_at(address)?;
         let platform = self.blocks.platform();
@@ -98,7 +102,7 @@ impl<'a, P: Platform> View<'a, P> {
             // once, as it is.
             *byte = unsafe { bytes.add(offset).read_volatile() };
         }
-        // The bytes were read before the entry is looked at again. The page may have been marked, protected or
+        // The bytes were read before the entry is read again. The page may have been marked, protected or
         // split meanwhile. It was not freed and mapped anew to the same frame: no flush is over before this section.
         fence(Ordering::Acquire);
         self.slot_at(address).filter(|&(.., now)| now == frame).map(drop)

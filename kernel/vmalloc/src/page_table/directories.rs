@@ -1,4 +1,4 @@
-//! The page tables above the leaves: finds and makes the directory entry of a block.
+//! Directories, the page tables above the leaf tables: finds and makes the directory entry of a block.
 //!
 //! Directories are shared by all that lies in their range, other instances included, so they are linked by
 //! compare-and-swap and no lock guards them. A lower directory, which maps 1 GiB, goes when nothing is mapped below
@@ -17,7 +17,7 @@ pub(crate) const ROOT_SHIFT: u32 = 39;
 /// log2 of the bytes that a lower directory maps.
 const LOWER_SHIFT: u32 = 30;
 
-/// The table in a frame.
+/// Returns the table in a frame.
 ///
 /// # Safety
 /// The frame is a page table that outlives the reference.
@@ -33,7 +33,7 @@ fn root<P: Platform>(platform: &P) -> &Slots {
     unsafe { table(platform, platform.root()) }
 }
 
-/// The directory that a slot links, if it links one.
+/// Returns the directory that a slot links, if it links one.
 fn below<'a, P: Platform>(platform: &'a P, slot: &Slot) -> Option<&'a Slots> {
     let entry = slot.look();
     // SAFETY: a present entry at the levels above the blocks links a directory; see the module's documentation.
@@ -44,38 +44,39 @@ fn index(address: usize, shift: u32) -> usize {
     address >> shift & 511
 }
 
-/// The entry that maps the block at `address`, if the directories above it exist.
+/// Finds the entry that maps the block at `address`, if the directories above it exist.
 pub(crate) fn block_entry<P: Platform>(platform: &P, address: usize) -> Option<&Slot> {
     let lower = below(platform, directory_slot(platform, address)?)?;
     Some(&lower[index(address, BLOCK_SHIFT)])
 }
 
-/// The entry that links the lower directory at `address`, if the upper one exists.
+/// Finds the entry that links the lower directory at `address`, if the upper one exists.
 pub(crate) fn directory_slot<P: Platform>(platform: &P, address: usize) -> Option<&Slot> {
     let upper = below(platform, &root(platform)[index(address, ROOT_SHIFT)])?;
     Some(&upper[index(address, LOWER_SHIFT)])
 }
 
-/// The entry that maps the block at `address`; directories that are missing are made. `None`: no frame for one.
+/// Finds the entry that maps the block at `address`, and makes the directories above it that are missing. `None` means
+/// that there was no frame for one.
 pub(crate) fn make_block_entry<P: Platform>(platform: &P, address: usize) -> Option<&Slot> {
     let upper = make_directory(platform, &root(platform)[index(address, ROOT_SHIFT)])?;
     let lower = make_directory(platform, &upper[index(address, LOWER_SHIFT)])?;
     Some(&lower[index(address, BLOCK_SHIFT)])
 }
 
-/// The entries of the top level table that map a range of addresses.
+/// Returns the entries of the top level table that map a range of addresses.
 fn root_slots<'a, P: Platform>(platform: &'a P, range: &Range<usize>) -> impl Iterator<Item = &'a Slot> {
     let root = root(platform);
     (range.start >> ROOT_SHIFT..=(range.end - 1) >> ROOT_SHIFT).map(|number| &root[number & 511])
 }
 
 /// Fills the top level entries of a range, so that later changes below them are seen by every CPU
-/// and every address space that copied them. `None`: no frame for a directory.
+/// and every address space that copied them. `None` means that there was no frame for a directory.
 pub(crate) fn fill_root<P: Platform>(platform: &P, range: &Range<usize>) -> Option<()> {
     root_slots(platform, range).try_for_each(|slot| make_directory(platform, slot).map(drop))
 }
 
-/// Directories in a range, upper and lower ones.
+/// Counts the directories in a range, upper and lower ones.
 pub(crate) fn count<P: Platform>(platform: &P, range: &Range<usize>) -> usize {
     root_slots(platform, range)
         .filter_map(|slot| below(platform, slot))
@@ -83,6 +84,7 @@ pub(crate) fn count<P: Platform>(platform: &P, range: &Range<usize>) -> usize {
         .sum()
 }
 
+/// Returns the directory that a slot links, and links a new one if there is none. `None` means that there was no frame.
 fn make_directory<'a, P: Platform>(platform: &'a P, slot: &Slot) -> Option<&'a Slots> {
     if let Some(directory) = below(platform, slot) {
         return Some(directory);

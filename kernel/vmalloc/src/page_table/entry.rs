@@ -13,8 +13,8 @@
 //! └──┴─────┴──────────────────┴─┴─┴─┴────┴───┘
 //! ```
 //! The entry of a guard page below an area is bit 63 alone; the area's first entry has bit 53 then, and not bit 52.
-//! A zero entry is unused. A quarantined entry keeps its frame out of everybody's hands until each
-//! CPU has flushed; the frame number is inverted so that a CPU with the L1TF flaw, which speculates
+//! A zero entry is unused. A quarantined entry holds its frame until each CPU has flushed, so that nobody else gets it;
+//! the frame number is inverted so that a CPU with the L1TF flaw, which speculates
 //! through entries that are not present, finds no memory there.
 
 mod attributes;
@@ -34,13 +34,13 @@ const FIRST: u64 = 1 << 9;
 const LAST: u64 = 1 << 10;
 const OWNED: u64 = 1 << 11;
 const NO_EXECUTE: u64 = 1 << 63;
-/// Of a mapping without a guard page. Its first entry has the lower bits of its number of pages, its
+/// Marks the pages of a mapping without a guard page. Its first entry has the lower bits of its number of pages, its
 /// second one the rest.
 const RAM: u64 = 1 << 52;
 const LENGTH_SHIFT: u32 = 53;
 const LENGTH_BITS: u32 = 6;
 const LENGTH_MASK: u64 = ((1 << LENGTH_BITS) - 1) << LENGTH_SHIFT;
-/// Of the first page of an area with a guard page below; a `vm_map_ram` mapping has a bit of its length there.
+/// Marks the first page of an area with a guard page below; a `vm_map_ram` mapping has a bit of its length there.
 const GUARDED_BELOW: u64 = 1 << 53;
 const FRAME_MASK: u64 = 0x000f_ffff_ffff_f000;
 
@@ -57,10 +57,10 @@ const CALLER_MASK: u64 = (1 << 45) - 1;
 #[repr(transparent)]
 pub(crate) struct Entry(pub u64);
 
-/// What the entry behind an area's last page tells of the area.
+/// What the entry of the guard page behind an area tells of the area.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct GuardInfo {
-    /// Bytes of the last page that were not asked for, and of the first one for a device's registers.
+    /// Bytes of the last page that were not asked for, and of the first one of an `ioremap`.
     pub slack: usize,
     pub kind: Kind,
     pub caller: &'static Location<'static>,
@@ -68,49 +68,49 @@ pub(crate) struct GuardInfo {
 
 impl Entry {
     pub const UNUSED: Self = Self(0);
-    /// The mark of an area's last page.
+    /// The bit that marks an area's last page.
     pub const LAST_MARK: u64 = LAST;
 
-    /// The guard page below an area.
+    /// The entry of a guard page below an area.
     pub const GUARD_BELOW: Self = Self(1 << 63);
 
-    /// Maps a 4 KiB frame. Never global, so that a CR3 write drops it.
+    /// Makes an entry that maps a 4 KiB frame. It is never global, so that a CR3 write drops it.
     #[inline]
     pub fn page(frame: Frame, attributes: Attributes) -> Self {
         Self(frame.address() | attributes.0)
     }
 
-    /// Maps a 2 MiB frame, at the level above the leaf tables.
+    /// Makes an entry that maps a 2 MiB frame, at the level above the leaf tables.
     #[inline]
     pub fn huge(first: Frame, attributes: Attributes) -> Self {
         Self(first.address() | attributes.0 | HUGE)
     }
 
-    /// The entry of small page `page` of what this entry maps as a 2 MiB page.
+    /// Returns the entry for 4 KiB page `page` of the 2 MiB page that this entry maps.
     pub fn small_page(self, page: usize) -> Self {
         debug_assert!(self.is_huge() && page < 512);
         let marks = if page == 0 { FIRST | GUARDED_BELOW } else { 0 } | if page == 511 { LAST } else { 0 };
-        let kept = self.0 & !(HUGE | FIRST | GUARDED_BELOW | LAST) | self.0 & marks;
-        Self(kept + (page as u64) * PAGE_SIZE as u64)
+        let first = self.0 & !(HUGE | FIRST | GUARDED_BELOW | LAST) | self.0 & marks;
+        Self(first + (page as u64) * PAGE_SIZE as u64)
     }
 
-    /// The mapping under another protection.
+    /// Returns the entry with another protection.
     pub fn protected(self, protection: Protection) -> Self {
         Self(self.0 & !Attributes::PROTECTION | attributes::protection_bits(protection))
     }
 
-    /// The entry of a directory that links a table below it. Leaf entries alone limit access.
+    /// Makes an entry of a directory, which links a table below it. Only leaf entries limit access.
     pub fn table(frame: Frame) -> Self {
         Self(frame.address() | PRESENT | WRITABLE | ACCESSED)
     }
 
-    /// Marked as the first page of an area.
+    /// Returns the entry marked as the first page of an area.
     #[inline]
     pub fn with_first(self) -> Self {
         Self(self.0 | FIRST)
     }
 
-    /// Marked as the page above the guard page below an area.
+    /// Returns the entry of an area's first page, marked as one with a guard page below.
     pub fn with_guard_below(self) -> Self {
         Self(self.0 | GUARDED_BELOW)
     }
@@ -119,31 +119,31 @@ impl Entry {
         Self(self.0 & !GUARDED_BELOW)
     }
 
-    /// Whether an area that owns its frames starts here that has a guard page below, mapped or just claimed.
+    /// Returns whether an area starts here that owns its frames and has a guard page below.
     pub fn has_guard_below(self) -> bool {
         const START: u64 = FIRST | OWNED | GUARDED_BELOW;
         self.0 & (START | RAM | PRESENT) == START | PRESENT
     }
 
-    /// Marked as the last page of an area.
+    /// Returns the entry marked as the last page of an area.
     #[inline]
     pub fn with_last(self) -> Self {
         Self(self.0 | LAST)
     }
 
-    /// Marked as the first page of a `vm_map_ram` mapping of this length.
+    /// Returns the entry marked as the first page of a `vm_map_ram` mapping of this length.
     #[inline]
     pub fn with_ram_start(self, pages: usize) -> Self {
         Self(self.0 | FIRST | Self::ram_lengths(pages).0)
     }
 
-    /// Marked as its second page.
+    /// Returns the entry marked as the second page of a `vm_map_ram` mapping of this length.
     #[inline]
     pub fn with_ram_second(self, pages: usize) -> Self {
         Self(self.0 | Self::ram_lengths(pages).1)
     }
 
-    /// Whether a `vm_map_ram` mapping of this length starts here; `second` is the entry behind.
+    /// Returns whether a `vm_map_ram` mapping of this length starts here; `second` is the entry behind.
     #[inline]
     pub fn starts_ram(self, pages: usize, second: Self) -> bool {
         const START: u64 = PRESENT | FIRST | RAM;
@@ -153,13 +153,14 @@ impl Entry {
             && (pages == 1 || second.0 & LENGTH_MASK == high)
     }
 
+    /// Returns the bits that tell this length, in the first and in the second entry.
     #[inline]
     fn ram_lengths(pages: usize) -> (u64, u64) {
         let pages = pages as u64;
         (pages << LENGTH_SHIFT & LENGTH_MASK, (pages >> LENGTH_BITS) << LENGTH_SHIFT)
     }
 
-    /// Whether the page belongs to a `vm_map_ram` mapping that shares a block.
+    /// Returns whether the page belongs to a `vm_map_ram` mapping that shares a block.
     pub fn is_ram(self) -> bool {
         self.0 & (PRESENT | RAM) == PRESENT | RAM
     }
@@ -182,19 +183,19 @@ impl Entry {
         self.0 & (PRESENT | HUGE) == PRESENT | HUGE
     }
 
-    /// Whether an area starts here that has a guard page behind it alone, and whose frames are `owner`'s.
+    /// Returns whether an area starts here that has a guard page behind it only, and whose frames are `owner`'s.
     #[inline(always)]
     pub fn is_start(self, owner: Owner) -> bool {
         const START: u64 = PRESENT | FIRST;
         self.0 & (START | RAM | GUARDED_BELOW | OWNED) == START | attributes::owner_bits(owner)
     }
 
-    /// Whether an area starts here as [`is_start`](Self::is_start) says, or one that has a guard page below, too.
+    /// Returns whether an area starts here whose frames are `owner`'s, with a guard page below or without.
     pub fn is_any_start(self, owner: Owner) -> bool {
         self.is_start(owner) || owner == Owner::Area && self.has_guard_below()
     }
 
-    /// Whether the area owns the frame that the entry maps.
+    /// Returns whether the entry maps a frame that the area owns.
     pub fn is_owned(self) -> bool {
         self.0 & (PRESENT | OWNED) == PRESENT | OWNED
     }
@@ -216,70 +217,72 @@ impl Entry {
         self.0 & (PRESENT | LAST) == PRESENT | LAST
     }
 
-    /// The frame of a present entry, table or page.
+    /// Returns the frame of a present entry, be it a table's or a page's.
     #[inline]
     pub fn frame(self) -> Frame {
         debug_assert!(self.is_present());
         Frame::at(self.0 & FRAME_MASK)
     }
 
-    /// Unmaps: no CPU can load the translation any more, but those that have keep it until flushed.
+    /// Returns the present entry as quarantined: no CPU can load the translation any more, but those that have it do until
+    /// they flush.
     #[inline]
     pub fn quarantined(self) -> Self {
         debug_assert!(self.is_present());
         Self(self.0 ^ (FRAME_MASK | PRESENT))
     }
 
-    /// What a quarantined entry was.
+    /// Returns what a quarantined entry was before.
     #[inline]
     pub fn mapped(self) -> Self {
         debug_assert!(!self.is_present());
         Self(self.0 ^ (FRAME_MASK | PRESENT))
     }
 
-    /// What a quarantined entry of an area's frame was, if it had no marks and these attributes.
+    /// Returns what a quarantined entry was before, if it mapped an area's own frame with these attributes and no marks.
     #[inline]
     pub fn mapped_as(self, attributes: Attributes) -> Option<Self> {
         Self::are_mapped_as(self.0 ^ attributes.unmapped()).then(|| self.mapped())
     }
 
-    /// Whether [`mapped_as`](Self::mapped_as) would have each of some entries; `unlike` are the bits in which
-    /// any of them is unlike [`Attributes::unmapped`].
+    /// Returns whether [`mapped_as`](Self::mapped_as) would accept each of some entries; `different` are the bits in which
+    /// any of them differs from [`Attributes::unmapped`].
     #[inline(always)]
-    pub fn are_mapped_as(unlike: u64) -> bool {
-        unlike & !FRAME_MASK == 0
+    pub fn are_mapped_as(different: u64) -> bool {
+        different & !FRAME_MASK == 0
     }
 
-    /// Without the marks of an area's ends.
+    /// Returns the entry without the marks of an area's ends.
     #[inline]
     pub fn unmarked(self) -> Self {
         Self(self.0 & !(FIRST | LAST))
     }
 
-    /// The frame that waits in a quarantined entry. Asking is only right after a flush.
+    /// Returns the area's own frame that waits in a quarantined entry. It is free to use only after a flush.
     #[inline]
     pub fn quarantined_frame(self) -> Option<Frame> {
         (self.0 & (PRESENT | GUARD | OWNED) == OWNED).then(|| Frame::at(!self.0 & FRAME_MASK))
     }
 
-    /// Whether the frame of this entry, which was mapped full of zeros or is marked dirty, has never
-    /// been written since: the CPU marks an entry dirty when it writes by it, and who hands the frame
-    /// out to be written otherwise marks it too.
+    /// Returns whether the frame of this entry is still full of zeros. An entry that is not dirty was made for a frame of
+    /// zeros, and marked dirty by the CPU with the first write, or by who hands the frame out to be written by another
+    /// mapping.
     #[inline]
     pub fn is_known_zero(self) -> bool {
         self.0 & DIRTY == 0
     }
 
-    /// Marked as written.
+    /// Returns the entry marked as written.
     pub fn with_dirty(self) -> Self {
         Self(self.0 | DIRTY)
     }
 
+    /// Makes the entry of a guard page behind an area.
     #[inline]
     pub fn guard(info: GuardInfo) -> Self {
         debug_assert!(info.slack as u64 <= SLACK_MASK);
         let caller = core::ptr::from_ref(info.caller) as u64;
-        debug_assert!(caller.is_multiple_of(8), "the entry has no room for the lowest bits");
+        debug_assert!(caller.is_multiple_of(8), "the entry does not store the lowest bits");
         Self(
             GUARD
                 | (info.slack as u64) << SLACK_SHIFT
@@ -288,6 +291,7 @@ impl Entry {
         )
     }
 
+    /// Returns what the entry of a guard page behind an area tells; `None` if it is none.
     pub fn guard_info(self) -> Option<GuardInfo> {
         if !self.is_guard() {
             return None;

@@ -17,18 +17,19 @@ pub(crate) struct Unflushed<T> {
 }
 
 impl<T> Unflushed<T> {
-    /// `content` was just made unreachable for new walks of `range`, which is page-aligned.
+    /// Wraps `content`, which was just made unreachable for new walks of `range`, which is page-aligned.
     pub fn new(content: T, range: Range<usize>) -> Self {
         Self { content: Some(content), range, forbid: Forbid::Use }
     }
 
-    /// As [`new`](Self::new), where CPUs must not even speculate by what they remember of `range`: page tables were
-    /// unlinked there, or 2 MiB pages changed.
+    /// Wraps `content` where CPUs must not even speculate by what they remember of `range`, because page tables were
+    /// unlinked there or 2 MiB pages changed.
     pub fn for_speculation(content: T, range: Range<usize>) -> Self {
         Self { content: Some(content), range, forbid: Forbid::Speculation }
     }
 
-    /// Makes every CPU forget the range: page by page up to the instance's ceiling, above it all at once.
+    /// Makes every CPU forget the range, and returns the content. The flush goes page by page up to the instance's
+    /// [ceiling](crate::Tunables::single_page_flush_ceiling); a longer range is flushed with everything else.
     pub fn flush<P: Platform>(mut self, base: &Base<P>) -> T {
         let platform = &base.platform;
         let pages = self.range.len() >> PAGE_SHIFT;

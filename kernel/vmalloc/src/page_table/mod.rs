@@ -1,8 +1,8 @@
 //! Page table entries, and the tables that hold them.
 //!
-//! Every entry is read and written in this room, and nowhere else; what an entry can say is in `entry`, how one
-//! changes in `slot`. `directories` leads from an address to the entry above its leaf table, and `flush` keeps what
-//! was unmapped out of everybody's hands until every CPU has forgotten it. The room has no state and takes no lock.
+//! Every entry is read and written in this room, and nowhere else. What an entry can say is in `entry`, how one
+//! changes in `slot`. `directories` leads from an address to the entry above its leaf table, and `flush` holds what
+//! was unmapped until every CPU has forgotten it. The room has no state and takes no lock.
 
 pub(crate) mod directories;
 pub(crate) mod entry;

@@ -1,4 +1,4 @@
-//! A page table entry in its place, and all the ways in which one changes.
+//! The slots of a page table, and all the ways in which the entry in one changes.
 //!
 //! Entries are written without a lock: a page of address space has one owner at a time, and only the owner writes
 //! its entry. CPUs set accessed and dirty bits meanwhile, in entries that are present, and whoever looks a frame up
@@ -11,24 +11,24 @@ use super::entry::{Attributes, Entry};
 use crate::types::{Owner, frame::Frame};
 use core::sync::atomic::{AtomicU64, Ordering};
 
-/// Entries that are looked at together: nearly always all pages of an area are alike.
+/// Entries that are examined together: the pages of an area nearly always have the same attributes.
 const TOGETHER: usize = 8;
 
-/// One entry of a page table.
+/// The place of one entry in a page table.
 #[repr(transparent)]
 pub(crate) struct Slot(AtomicU64);
 
-/// The entries of a page table.
+/// The slots of a page table.
 pub(crate) type Slots = [Slot; 512];
 
 impl Slot {
-    /// What the entry is, for its owner.
+    /// Returns the entry, for its owner.
     #[inline(always)]
     pub fn get(&self) -> Entry {
         Entry(self.0.load(Ordering::Relaxed))
     }
 
-    /// What the entry is, for who reads what was written before it was published.
+    /// Returns the entry, for who goes on to read what was written before it was [published](Self::publish).
     #[inline(always)]
     pub fn look(&self) -> Entry {
         Entry(self.0.load(Ordering::Acquire))
@@ -40,7 +40,7 @@ impl Slot {
         self.0.store(entry.0, Ordering::Relaxed);
     }
 
-    /// Writes an entry, for who looks at it to find what was written before.
+    /// Writes an entry, so that who [reads](Self::look) it finds what was written before.
     #[inline(always)]
     pub fn publish(&self, entry: Entry) {
         self.0.store(entry.0, Ordering::Release);
@@ -62,18 +62,18 @@ impl Slot {
         let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |entry| Some(how(Entry(entry)).0));
     }
 
-    /// Replaces an entry that is still `old`; else tells what it is.
+    /// Replaces the entry if it is still `old`; else `Err` has what it is.
     pub fn replace(&self, old: Entry, new: Entry) -> Result<(), Entry> {
         let replaced = self.0.compare_exchange(old.0, new.0, Ordering::AcqRel, Ordering::Acquire);
         replaced.map(drop).map_err(Entry)
     }
 
-    /// Takes the entry out, in one step.
+    /// Makes the entry unused and returns what it was, in one step.
     pub fn take(&self) -> Entry {
         Entry(self.0.swap(Entry::UNUSED.0, Ordering::AcqRel))
     }
 
-    /// The frame that waits in the entry, or is cached there: see [`Entry::quarantined_frame`].
+    /// Returns the area's own frame that waits for a flush in the entry, or is cached there after one.
     #[inline(always)]
     pub fn cached_frame(&self) -> Option<Frame> {
         self.get().quarantined_frame()
@@ -84,24 +84,24 @@ impl Slot {
         self.get().is_present()
     }
 
-    /// Marks the last page of an area that is known and may be in use.
+    /// Marks the last page of an area that is published and may be in use.
     pub fn mark_last(&self) {
         self.0.fetch_or(Entry::LAST_MARK, Ordering::Release);
     }
 
-    /// Takes away the mark that [`mark_last`](Self::mark_last) sets.
+    /// Clears the mark that [`mark_last`](Self::mark_last) sets.
     pub fn unmark_last(&self) {
         self.0.fetch_and(!Entry::LAST_MARK, Ordering::Release);
     }
 
-    /// Unmaps the first page of an area whose frames are `owner`'s, without a guard page below, if one starts here and
-    /// nobody else was faster: the entry before.
+    /// Claims the area that starts here, if one does whose frames are `owner`'s and that has no guard page below: unmaps
+    /// its first page, and returns the entry before. Of several that claim an area one gets it.
     #[inline(always)]
     pub fn claim(&self, owner: Owner) -> Option<Entry> {
         self.claim_if(|entry| entry.is_start(owner))
     }
 
-    /// As [`claim`](Self::claim), of an area that may have a guard page below.
+    /// Claims the area that starts here as [`claim`](Self::claim) does, with a guard page below or without.
     pub fn claim_any(&self, owner: Owner) -> Option<Entry> {
         self.claim_if(|entry| entry.is_any_start(owner))
     }
@@ -119,13 +119,13 @@ impl Slot {
         None
     }
 
-    /// Unmaps a page of an area that was claimed. Nobody uses the area any more, so no CPU marks the entry meanwhile.
+    /// Unmaps a page of an area that was claimed. Nobody uses the area any more, so that no CPU marks the entry meanwhile.
     #[inline]
     pub fn unmap(&self) {
         self.change(Entry::quarantined);
     }
 
-    /// Makes an entry that every CPU has flushed unused: the entry before.
+    /// Makes an entry unused that every CPU has flushed, and returns what it was.
     #[inline]
     pub fn clear(&self) -> Entry {
         let entry = self.get();
@@ -134,17 +134,17 @@ impl Slot {
     }
 }
 
-/// Makes a complete area known, whose pages these are: marks its ends, the first page last.
+/// Publishes a complete area from its first and last page: marks its ends, the first page last.
 #[inline(always)]
 pub(crate) fn publish_area(first: &Slot, last: &Slot) {
-    // Nobody else writes these entries: nobody knows the address, so no CPU marks one dirty, and they are marked
-    // accessed.
+    // Nobody else writes these entries: nobody knows the address, so that no CPU marks one dirty, and they are marked
+    // accessed already.
     last.change(Entry::with_last);
     first.publish(first.get().with_first());
 }
 
-/// Maps pages again to the frames cached in their entries, as long as these were mapped with the same attributes: how
-/// many pages.
+/// Maps pages again to the frames cached in their entries, up to one that has none or was mapped with other attributes.
+/// Returns how many were mapped.
 #[inline(always)]
 pub(crate) fn remap(pages: &[Slot], attributes: Attributes) -> usize {
     let mut done = 0;
@@ -165,7 +165,7 @@ pub(crate) fn remap(pages: &[Slot], attributes: Attributes) -> usize {
     done
 }
 
-/// Unmaps the pages of an area up to its last one: how many.
+/// Unmaps the pages of an area up to its last one, and returns how many there were.
 #[inline(always)]
 pub(crate) fn unmap_to_last(pages: &[Slot]) -> usize {
     let mut done = 0;
@@ -180,7 +180,7 @@ pub(crate) fn unmap_to_last(pages: &[Slot]) -> usize {
         done += 1;
         let entry = slot.get();
         if entry.is_last() {
-            // Its mark goes, so that it can be mapped again as it is.
+            // Its mark is cleared, so that the page can be mapped again as others are.
             slot.set(entry.quarantined().unmarked());
             break;
         }
@@ -189,7 +189,7 @@ pub(crate) fn unmap_to_last(pages: &[Slot]) -> usize {
     done
 }
 
-/// The bits in which any of these entries differs from `other`.
+/// Returns the bits in which any of these entries differs from `other`.
 #[inline(always)]
 fn differences(slots: &[Slot; TOGETHER], other: u64) -> u64 {
     slots.iter().fold(0, |bits, slot| bits | (slot.get().0 ^ other))

@@ -36,6 +36,7 @@ impl<P: Platform> Pending<P> {
     }
 
     /// Retires pages that were cut off an area in a block: see [`Pages::retire_cut`].
+    #[inline(always)]
     pub fn retire_cut(&self, pin: &P::Pin, block: &Block, first: usize, count: usize) -> Pressure {
         if block.pages.lock(pin).retire_cut(first, count) {
             self.push(pin, block);

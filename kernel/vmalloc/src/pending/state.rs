@@ -18,6 +18,7 @@ pub(crate) struct Pending<P> {
 }
 
 impl<P: Platform> Pending<P> {
+    #[inline(always)]
     pub fn new(blocks: Blocks<P>) -> Self {
         let cpus = core::array::from_fn(|_| Cpu::new());
         Self { blocks, cpus, sum: AtomicI64::new(0), deferred_pages: AtomicUsize::new(0) }

@@ -58,6 +58,7 @@ pub(super) fn pool_of(cpu: usize, owner: Owner) -> usize {
 }
 
 impl<P: Platform> Pools<P> {
+    #[inline(always)]
     pub fn new(pending: Pending<P>) -> Self {
         let pool = |_| Pool {
             current: BlockSlot::new(),

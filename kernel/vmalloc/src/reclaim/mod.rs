@@ -23,3 +23,4 @@ mod turns;
 pub(crate) use caches::Cached;
 pub use notifiers::{MAX_NOTIFIERS, PurgeNotifier};
 pub(crate) use state::Reclaim;
+pub(crate) use turn::Ticket;

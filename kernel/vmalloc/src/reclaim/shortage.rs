@@ -25,14 +25,6 @@ use core::sync::atomic::Ordering;
 /// that does not run between its purge and its attempt while others take all there is.
 const ROUNDS: usize = 16;
 
-/// What may be tried again: how many frames it takes, and the last purge that had begun when it failed.
-#[derive(Clone, Copy)]
-struct Shortage {
-    /// Frames that the machine must have, at least, once nothing is kept.
-    frames: usize,
-    ticket: Ticket,
-}
-
 /// What an attempt after everything was given back came to.
 enum Outcome<T> {
     Made(T),
@@ -50,18 +42,26 @@ impl<P: Platform> Reclaim<P> {
         frames: impl FnOnce() -> usize,
         attempt: impl Fn(Attempt) -> Result<T, AllocError>,
     ) -> Result<T, AllocError> {
-        let ticket = self.turn.ticket();
-        let shortage = || Shortage { frames: frames(), ticket };
-        attempt(Attempt::Usual).or_else(|error| self.make_again(error, shortage(), attempt))
+        let ticket = self.ticket();
+        attempt(Attempt::Usual).or_else(|error| self.make_again(error, frames(), ticket, attempt))
     }
 
-    /// Tries again what failed with `error`, after each of the remedies.
+    /// Notes that an attempt has failed that is not made again.
+    pub fn give_up(&self) {
+        self.turn.note_failure();
+        // What the attempt had mapped waits for a flush.
+        self.relieve(self.pending().pressure());
+    }
+
+    /// Tries again what failed with `error` after `ticket` was taken, after each of the remedies. `frames` it takes at
+    /// least, once nothing is cached.
     #[cold]
     #[inline(never)]
-    fn make_again<T>(
+    pub fn make_again<T>(
         &self,
         error: AllocError,
-        shortage: Shortage,
+        frames: usize,
+        ticket: Ticket,
         attempt: impl Fn(Attempt) -> Result<T, AllocError>,
     ) -> Result<T, AllocError> {
         if !is_shortage(error) {
@@ -77,35 +77,23 @@ impl<P: Platform> Reclaim<P> {
             self.try_purge();
             return again(Attempt::Usual);
         }
-        let may_do = error == AllocError::OutOfAddressSpace || self.may_do(shortage.frames);
-        if may_do && self.has_purged_or_may(shortage.ticket) {
-            self.purge_since(shortage.ticket, Reach::Considerate);
+        let may_do = error == AllocError::OutOfAddressSpace || self.may_do(frames);
+        if may_do && self.has_purged_or_may(ticket) {
+            self.purge_since(ticket, Reach::Considerate);
             let result = again(Attempt::Usual);
             if !result.as_ref().is_err_and(|&error| is_shortage(error)) {
                 return result;
             }
             self.turn.note_failure();
         }
-        let error = match self.press(error, shortage.frames, &again) {
+        let error = match self.press(error, frames, &again) {
             Err(error) if is_shortage(error) => error,
             result => return result,
         };
         if !self.notifiers.notify(self.platform().pin(), error) {
             return Err(error);
         }
-        self.press(error, shortage.frames, &again)
-    }
-
-    /// Makes what `attempt` makes, at once or not at all.
-    pub fn make_at_once<T>(
-        &self,
-        attempt: impl Fn(Attempt) -> Result<T, AllocError>,
-    ) -> Result<T, AllocError> {
-        attempt(Attempt::Usual).inspect_err(|_| {
-            self.turn.note_failure();
-            // What the attempt had mapped waits for a flush.
-            self.relieve(self.pending().pressure());
-        })
+        self.press(error, frames, &again)
     }
 
     /// [Splits](crate::blocks::Blocks::split_huge) a 2 MiB page, and makes room for the table if there is none.

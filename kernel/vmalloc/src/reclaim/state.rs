@@ -22,6 +22,7 @@ pub(crate) struct Reclaim<P> {
 }
 
 impl<P: Platform> Reclaim<P> {
+    #[inline(always)]
     pub fn new(areas: Areas<P>) -> Self {
         let (turn, notifiers) = (Turn::new(), Notifiers::new());
         Self { areas, turn, notifiers, overflows: AtomicU64::new(0), retries: AtomicU64::new(0) }

@@ -84,7 +84,7 @@ pub(crate) fn populate(
     set: CongruentSet,
     pages: Range<usize>,
 ) -> Result<(), PopulateError> {
-    // SAFETY: sets are freed by this thread alone; one that was has no other in its place, and keeps its records.
+    // SAFETY: sets are freed by this thread alone; one that was has no other in its place, and its records stay.
     unsafe { vmalloc.populate(set, pages) }
 }
 

@@ -1,64 +1,67 @@
 //! Sets of CPUs, and the lists by which people name them.
 
 use core::fmt;
+use thiserror::Error;
 
-/// The most CPUs a machine can have: their numbers are below it.
+/// The most CPUs that a machine can have: their numbers are below it.
+#[doc(alias = "NR_CPUS")]
 // Loom keeps a history of each atomic of each CPU: as few as the models need.
 pub const MAX_CPUS: usize = if cfg!(loom) { 3 } else { 64 };
 
-/// A set of CPU numbers.
+/// A set of CPUs, by their numbers below [`MAX_CPUS`].
+#[doc(alias = "cpumask")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CpuSet(u64);
 
 const _: () = assert!(MAX_CPUS <= u64::BITS as usize);
 
 impl CpuSet {
-    /// No CPU.
+    /// The set of no CPU.
     pub const EMPTY: Self = Self(0);
 
-    /// The set with bit n for CPU n.
+    /// Makes the set of each CPU n whose bit n is set.
     #[must_use]
     pub const fn from_bits(bits: u64) -> Self {
         Self(bits)
     }
 
-    /// Bit n for CPU n.
+    /// Returns the set as bits: bit n is set for CPU n.
     #[must_use]
     pub const fn bits(self) -> u64 {
         self.0
     }
 
-    /// Whether the CPU is in the set.
+    /// Returns whether the CPU is in the set, which one of [`MAX_CPUS`] or above never is.
     #[must_use]
     pub const fn contains(self, cpu: usize) -> bool {
         cpu < MAX_CPUS && self.0 >> cpu & 1 != 0
     }
 
-    /// The set, with `cpu` added if `condition` holds.
+    /// Returns the set with `cpu` added to it if `condition` holds, else the set. `cpu` is below [`MAX_CPUS`].
     #[must_use]
     pub const fn with_if(self, cpu: usize, condition: bool) -> Self {
         if condition { Self(self.0 | 1 << cpu) } else { self }
     }
 
-    /// Whether there is no CPU in it.
+    /// Returns whether no CPU is in the set.
     #[must_use]
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// How many CPUs there are.
+    /// Returns how many CPUs are in the set.
     #[must_use]
     pub const fn count(self) -> usize {
         self.0.count_ones() as usize
     }
 
-    /// The CPUs of this set that are not in `other`.
+    /// Returns the CPUs of this set that are not in `other`.
     #[must_use]
     pub const fn without(self, other: Self) -> Self {
         Self(self.0 & !other.0)
     }
 
-    /// The numbers, lowest first.
+    /// Returns the numbers of the CPUs, the lowest first.
     pub fn iter(self) -> impl Iterator<Item = usize> {
         let mut rest = self.0;
         core::iter::from_fn(move || {
@@ -68,10 +71,11 @@ impl CpuSet {
         })
     }
 
-    /// Reads a list of numbers and ranges, such as `2-5,7`.
+    /// Reads a list of numbers and of ranges with both ends, such as `2-5,7`.
     ///
     /// # Errors
-    /// See [`ListError`]; they name the part that is wrong.
+    /// Returns a [`ListError`] with the first part of the list that is no number or range below [`MAX_CPUS`].
+    #[doc(alias = "cpulist_parse")]
     pub fn parse(list: &str) -> Result<Self, ListError<'_>> {
         let mut set = Self::EMPTY;
         for part in list.split(',') {
@@ -91,7 +95,7 @@ impl CpuSet {
     }
 }
 
-/// As a list: `2-5,7`; nothing for no CPU.
+/// Writes the set as a list that [`parse`](CpuSet::parse) reads, such as `2-5,7`, and nothing for an empty set.
 impl fmt::Display for CpuSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut comma = "";
@@ -109,33 +113,24 @@ impl fmt::Display for CpuSet {
 }
 
 /// Why a list names no set of CPUs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum ListError<'a> {
-    /// Neither a number nor a range.
+    /// A part of the list is neither a number nor a range.
+    #[error("{part:?} is neither a CPU's number nor a range")]
     NotANumber {
         /// What stands between two commas.
         part: &'a str,
     },
-    /// A range whose end is before its start.
+    /// A range ends before it starts.
+    #[error("the range {part} ends before it starts")]
     Backwards {
         /// The range.
         part: &'a str,
     },
-    /// There cannot be a CPU of this number.
+    /// A number is not below [`MAX_CPUS`].
+    #[error("{part}: CPUs are numbered up to {}", MAX_CPUS - 1)]
     TooLarge {
         /// The number or range.
         part: &'a str,
     },
 }
-
-impl fmt::Display for ListError<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotANumber { part } => write!(f, "{part:?} is neither a CPU's number nor a range"),
-            Self::Backwards { part } => write!(f, "the range {part} ends before it starts"),
-            Self::TooLarge { part } => write!(f, "{part}: CPUs are numbered up to {}", MAX_CPUS - 1),
-        }
-    }
-}
-
-impl core::error::Error for ListError<'_> {}

@@ -3,55 +3,62 @@
 use super::CpuSet;
 use core::ops::Range;
 
-/// What all CPUs are to forget.
+/// What a [broadcast](Flusher::broadcast) makes all CPUs forget.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope<'a> {
-    /// The pages of these page-aligned ranges, and what the paging-structure caches have of the ways to
-    /// them.
+    /// The pages of these page-aligned ranges of addresses, and the entries for them in the paging-structure caches.
     Pages(&'a [Range<usize>]),
-    /// Every translation that is not global, and everything in the paging-structure caches.
+    /// Every translation that is not global, and the whole of the paging-structure caches.
     All,
 }
 
-/// How the machine flushes, interrupts and waits. All calls are made pinned. What has a default is
-/// right so on a machine with one CPU that never flushes in an interrupt.
+/// How the machine flushes TLBs, interrupts CPUs and waits for them. A machine with one CPU that never flushes in an
+/// interrupt implements the first three functions; the defaults are right for it. All calls are made pinned to a CPU,
+/// which is the current one.
 ///
 /// # Safety
-/// What is flushed is given to others, so these promises are relied on:
-/// 1. [`here`](Self::here) is the CPU that runs the call, below [`MAX_CPUS`](crate::MAX_CPUS).
+/// What every CPU has flushed is handed to others, on the strength of these promises:
+/// 1. [`here`](Self::here) returns the CPU that runs the call, below [`MAX_CPUS`](crate::MAX_CPUS).
 /// 2. [`flush_page`](Self::flush_page), [`flush_all`](Self::flush_all) and [`broadcast`](Self::broadcast) make CPUs
 ///    forget what they say, before they return.
 /// 3. [`wait`](Self::wait) returns only when `done` has said so.
 /// 4. Within [`uninterrupted`](Self::uninterrupted) neither an interrupt nor another thread comes in between, and it
 ///    may be nested.
 pub unsafe trait Flusher {
-    /// The CPU this runs on.
+    /// Returns the number of the current CPU, below [`MAX_CPUS`](crate::MAX_CPUS).
+    #[doc(alias = "smp_processor_id")]
     fn here(&self) -> usize;
-    /// Makes this CPU forget the page at `address`, and everything in its paging-structure caches.
+    /// Makes the current CPU forget the page at `address`, and the whole of its paging-structure caches: `invlpg` does.
+    #[doc(alias = "flush_tlb_one_kernel")]
     fn flush_page(&self, address: usize);
-    /// Makes this CPU forget every translation that is not global.
+    /// Makes the current CPU forget every translation that is not global, and the whole of its paging-structure caches:
+    /// a write of CR3 does.
+    #[doc(alias = "flush_tlb_local")]
     fn flush_all(&self);
-    /// Interrupts these CPUs, each of which then calls [`Shootdown::serve`](super::Shootdown::serve).
+    /// Interrupts these CPUs, each of which then calls [`Shootdown::answer`](super::Shootdown::answer). Returns without
+    /// waiting for them.
     fn interrupt(&self, cpus: CpuSet) {
         debug_assert!(cpus.is_empty(), "a machine of several CPUs interrupts them");
     }
-    /// Returns when `done` says so. Meanwhile this CPU calls [`Shootdown::serve`](super::Shootdown::serve) for itself if its
-    /// interrupts are off. May panic, naming `cpu`, when that takes too long.
+    /// Waits for another CPU, `cpu`, until `done` returns true. Meanwhile the current CPU calls
+    /// [`Shootdown::serve`](super::Shootdown::serve) for itself if its interrupts are off: the other one may wait for it.
+    /// The machine may panic, naming `cpu`, when that takes too long.
     fn wait(&self, cpu: usize, done: impl Fn() -> bool) {
         debug_assert!(done(), "a machine of several CPUs waits for CPU {cpu}");
     }
-    /// Calls `serve` while no interrupt can come between.
+    /// Calls `serve` with interrupts off, and restores them afterwards.
     fn uninterrupted(&self, serve: impl FnOnce()) {
         serve();
     }
-    /// Whether the machine can [`broadcast`](Self::broadcast): then it always does, and no CPU is
-    /// interrupted. The answer never changes.
+    /// Returns whether the machine can [`broadcast`](Self::broadcast): if so, every flush of other CPUs is one, and none
+    /// is interrupted. The answer never changes.
     fn broadcasts(&self) -> bool {
         false
     }
-    /// Makes every CPU, this one and those that are idle or isolated included, forget what `scope` says,
-    /// without interrupting it. Returns when all have, and have finished what they did by it. A fence
-    /// stands before the call: whoever walks the tables afterwards sees what this CPU wrote.
+    /// Makes every CPU forget what `scope` says without interrupting it, the current one and those that are idle or
+    /// isolated included. Returns when all have forgotten it, and have finished accesses made by it. The caller has
+    /// executed a fence: a CPU that walks the page tables afterwards sees what the caller wrote.
+    #[doc(alias = "invlpgb")]
     fn broadcast(&self, scope: Scope<'_>) {
         debug_assert!(false, "a machine that cannot broadcast {scope:x?}");
     }

@@ -14,7 +14,8 @@ const COUNT_BITS: u32 = 12;
 const PAGE_SHIFT: u32 = 12;
 const _: () = assert!(64 - PAGE_SHIFT + COUNT_BITS <= 64);
 
-/// See the module's documentation. Anybody posts; its own CPU does the rest, with interrupts off.
+/// The ranges that a CPU is asked to flush. Every CPU posts to it; the one that it belongs to serves it, with
+/// interrupts off.
 pub(crate) struct Mailbox {
     posted: AtomicU64,
     served: AtomicU64,
@@ -33,7 +34,7 @@ impl Mailbox {
         }
     }
 
-    /// Asks for page-aligned ranges to be flushed. Returns the number of the post, for
+    /// Asks for page-aligned ranges of addresses to be flushed. Returns the number of the post, for
     /// [`has_confirmed`](Self::has_confirmed).
     pub fn post(&self, ranges: &[Range<usize>]) -> u64 {
         ranges.iter().for_each(|range| self.put(range));
@@ -52,33 +53,34 @@ impl Mailbox {
         }
     }
 
-    /// Whether the post of this number is confirmed.
+    /// Returns whether the post of this number is confirmed.
     pub fn has_confirmed(&self, number: u64) -> bool {
         self.served.load(Ordering::Acquire) >= number
     }
 
-    /// Whether there are posts that are not confirmed.
+    /// Returns whether there are posts that are not confirmed.
     pub fn is_asked(&self) -> bool {
         self.posted.load(Ordering::SeqCst) != self.served.load(Ordering::Relaxed)
     }
 
-    /// Begins to serve: how many posts are served, and whether everything is to be flushed.
+    /// Begins to serve. Returns how many posts are being served, for [`confirm`](Self::confirm), and whether everything
+    /// is to be flushed.
     pub fn open(&self) -> (u64, bool) {
         (self.posted.load(Ordering::SeqCst), self.overflow.swap(false, Ordering::SeqCst))
     }
 
-    /// Empties the slots, and tells `sink` what was asked for: numbers of pages. Whatever is in a slot was
-    /// unmapped before it was put there.
+    /// Empties the slots, and gives `sink` the numbers of the pages in each. They were unmapped before they were put
+    /// there.
     pub fn empty(&self, mut sink: impl FnMut(Range<u64>)) {
         for slot in &self.slots {
-            // Swapped, not stored: this CPU sees the unmapping of what it takes out.
+            // Swapped, not stored: the current CPU sees the unmapping of what it takes out.
             let range = slot.swap(0, Ordering::SeqCst);
             let (first, pages) = (range >> COUNT_BITS, range & ((1 << COUNT_BITS) - 1));
             sink(first..first + pages);
         }
     }
 
-    /// So many posts are served: their pages were flushed.
+    /// Confirms so many posts: their pages were flushed.
     pub fn confirm(&self, posts: u64) {
         self.served.fetch_max(posts, Ordering::Release);
     }

@@ -1,14 +1,17 @@
-//! Which CPUs may still use old translations, and making them forget: see `shootdown`.
+//! TLB shootdown: which CPUs may still use old translations, and making them forget.
 //!
-//! This room knows nothing of the rest of the library. It asks its machine for what [`Flusher`] says.
+//! The protocol is explained in `shootdown`. This room knows nothing of the rest of the library: it asks its machine for
+//! what [`Flusher`] says, and takes no lock.
 
 mod counters;
 mod cpus;
+mod extent;
 mod flusher;
 mod mailbox;
 mod shootdown;
 
 pub use counters::Counters;
 pub use cpus::{CpuSet, ListError, MAX_CPUS};
+pub use extent::{Forbid, Reach, Stamp};
 pub use flusher::{Flusher, Scope};
-pub use shootdown::{Forbid, Reach, Shootdown, Stamp};
+pub use shootdown::Shootdown;

@@ -1,29 +1,30 @@
 //! TLB shootdown by epochs: which CPUs may still use old translations, and making them forget.
 //!
-//! Full flushes go by epochs. A global *epoch* only grows. Each CPU keeps `flushed`, the epoch it
+//! Full flushes go by epochs. A global *epoch* only grows. Each CPU has `flushed`, the epoch that it
 //! read **before** its last full flush began. What was unmapped before a [`Stamp`] was taken is
 //! forgotten by every CPU whose `flushed` is above the stamp: the epoch was advanced after the stamp,
 //! and the CPU read the new one before it flushed. A [`round`](Shootdown::round) advances the epoch
-//! and interrupts only CPUs that are behind. One that flushed since, whoever asked for it, is not
-//! disturbed; nor is an idle one, which catches up before it runs anything again, unless even what it
-//! speculates when it wakes does harm ([`Forbid`]); nor an isolated one, unless it must be.
+//! and interrupts only CPUs that are behind. One that flushed since, for whatever reason, is not
+//! interrupted; nor is an idle one, which catches up before it runs anything again, unless even its
+//! speculation when it wakes does harm ([`Forbid`]); nor an isolated one, unless it must be.
 //!
 //! A few pages go by mailbox (`mailbox.rs`).
 //!
 //! A machine that [broadcasts](Flusher::broadcasts) interrupts nobody. Once a broadcast is over, every
 //! CPU has flushed, whatever it was doing: its `flushed` becomes the epoch read before the broadcast.
-//! Programs that [look](Shootdown::look) at page tables do not notice a broadcast. They count their
-//! looks, and the broadcast waits for those it finds under way.
+//! A CPU in a [read-side section](Shootdown::look) does not notice a broadcast. It counts its sections, and the
+//! broadcast waits for those that it finds under way.
 //!
 //! Why nothing is missed: a post is confirmed only when its pages are flushed. A CPU that
-//! leaves idleness first says so and then looks for posts and epochs; who flushes first posts or
-//! advances and then looks who is idle. A CPU that comes online first says so and then flushes; who flushes
-//! first changes entries and then looks who is online. These pairs are sequentially consistent, so one of the
-//! two sees the other. The models in `tests/interleavings` explore them all.
+//! leaves idleness first says so and then reads posts and epochs; who flushes first posts or
+//! advances and then reads who is idle. A CPU that comes online first says so and then flushes; who flushes
+//! first changes entries and then reads who is online. These pairs are sequentially consistent, so one of the
+//! two sees the other. The models that loom explores try every interleaving of them.
 
 use super::{
     counters::{Counters, count},
     cpus::{CpuSet, MAX_CPUS},
+    extent::{Forbid, Reach, Stamp},
     flusher::{Flusher, Scope},
     mailbox::Mailbox,
 };
@@ -35,44 +36,13 @@ const PAGE_SHIFT: u32 = 12;
 const IDLE: u32 = 1;
 const ISOLATED: u32 = 2;
 
-/// The moment after which something was unmapped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Stamp(u64);
-
-impl Stamp {
-    /// Before everything: every CPU has flushed since.
-    pub const NEVER: Self = Self(0);
-}
-
-/// Whether CPUs that are isolated are interrupted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reach {
-    /// Isolated CPUs are left alone: what they may still reach has to wait.
-    Considerate,
-    /// All CPUs: somebody cannot wait.
-    Everyone,
-}
-
-/// What CPUs must not do any more with what was unmapped or changed. It decides whether idle CPUs are woken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Forbid {
-    /// No program uses it. An idle CPU runs none before it wakes, and flushes first.
-    Use,
-    /// No CPU speculates on it either. Between waking and flushing an idle CPU may walk through a page table that
-    /// its paging-structure caches still have, and set accessed bits in what is somebody's data by then; or load a
-    /// translation beside one of another size with other rights, which is undefined (Intel SDM 3A, 4.10.2.3 and
-    /// 4.10.3.1). So idle CPUs are interrupted before page tables are given back, and when 2 MiB pages change, as
-    /// Linux does for its `freed_tables`.
-    Speculation,
-}
-
-/// What is to be done about a CPU that is behind.
+/// What becomes of a CPU that is behind.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Duty {
     Interrupt,
-    /// Nothing: it catches up before it runs anything.
+    /// It is not interrupted: it is idle, and catches up before it runs anything.
     Idle,
-    /// Nothing: it is isolated, and what it may still use has to wait.
+    /// It is not interrupted: it is isolated, and what it may still use has to wait.
     Spare,
 }
 
@@ -81,22 +51,25 @@ struct Cpu {
     flushed: AtomicU64,
     state: AtomicU32,
     mailbox: Mailbox,
-    /// Beginnings and ends of looks: odd while the CPU looks. Only on a machine that broadcasts.
-    looks: AtomicU32,
+    /// Beginnings and ends of read-side sections: odd within one. Only on a machine that broadcasts.
+    sections: AtomicU32,
     counters: Counters,
 }
 
-/// See the module's documentation. One for a machine, whatever instances it has.
+/// TLB shootdown by epochs: knows which CPUs may still use old translations, and makes them forget. It interrupts only
+/// CPUs that have not flushed since. A machine has one, whatever number of instances it has, and tells it of its CPUs
+/// by [`set_online`](Self::set_online), [`answer`](Self::answer), [`enter_idle`](Self::enter_idle) and
+/// [`leave_idle`](Self::leave_idle).
 pub struct Shootdown {
     epoch: AtomicU64,
     online: AtomicU64,
-    /// How many are online.
+    /// Number of CPUs online.
     count: AtomicU32,
     cpus: [Cpu; MAX_CPUS],
 }
 
 impl Shootdown {
-    /// For a machine none of whose CPUs is [`online`](Self::set_online) yet.
+    /// Makes one for a machine none of whose CPUs is [online](Self::set_online) yet.
     #[must_use]
     pub fn new() -> Self {
         let zero = || AtomicU64::new(0);
@@ -109,27 +82,28 @@ impl Shootdown {
                 flushed: zero(),
                 state: AtomicU32::new(0),
                 mailbox: Mailbox::new(),
-                looks: AtomicU32::new(0),
+                sections: AtomicU32::new(0),
                 counters: Counters::default(),
             }),
         }
     }
 
-    /// The CPUs that take part.
+    /// Returns the CPUs that are [online](Self::set_online).
     pub fn online(&self) -> CpuSet {
         CpuSet::from_bits(self.online.load(Ordering::SeqCst))
     }
 
-    /// How many CPUs take part, at least 1.
+    /// Returns how many CPUs are [online](Self::set_online), at least 1.
     #[inline]
     pub fn online_count(&self) -> usize {
         self.count.load(Ordering::Relaxed).max(1) as usize
     }
 
-    /// Lets a CPU take part from now on. Called on it, when it can be interrupted.
+    /// Brings the current CPU online: from now on flushes reach it. The machine calls this on each CPU when it can be
+    /// interrupted. An `isolated` one is interrupted only for what cannot wait: see [`Reach`].
     ///
     /// # Safety
-    /// 1. The CPU has used no translation of an instance's range yet.
+    /// 1. The current CPU has used no translation of an instance's range yet.
     /// 2. From the moment that its CR3 has tables with such a range until this returns, no page table of an instance
     ///    is given back, because nobody makes the CPU forget its ways through them: so nothing is purged or trimmed
     ///    meanwhile, or the CPU starts on tables without the range.
@@ -143,17 +117,20 @@ impl Shootdown {
         self.flush_all_here(flusher);
     }
 
-    /// Whether an isolated CPU takes part.
+    /// Returns whether an isolated CPU is online.
     pub fn has_isolated(&self) -> bool {
         self.online().iter().any(|number| self.cpus[number].state.load(Ordering::Relaxed) & ISOLATED != 0)
     }
 
-    /// What this CPU and others did to it.
+    /// Returns the counters of a CPU, whether it is online or not.
+    ///
+    /// # Panics
+    /// If `cpu` is not below [`MAX_CPUS`].
     pub fn counters(&self, cpu: usize) -> &Counters {
         &self.cpus[cpu].counters
     }
 
-    /// The moment now: what the caller unmapped before is forgotten when the stamp is
+    /// Takes a stamp of this moment: what the caller unmapped before is forgotten by all CPUs when the stamp is
     /// [flushed](Self::is_flushed).
     pub fn stamp(&self) -> Stamp {
         // The entries are written before the epoch is read: a CPU that reads a later epoch, and then
@@ -162,7 +139,7 @@ impl Shootdown {
         Stamp(self.epoch.load(Ordering::SeqCst))
     }
 
-    /// Whether no CPU can do any more what `forbid` says, with what was unmapped before the stamp.
+    /// Returns whether no CPU can do any more what `forbid` says with what was unmapped before the stamp was taken.
     pub fn is_flushed(&self, stamp: Stamp, forbid: Forbid) -> bool {
         if self.epoch.load(Ordering::SeqCst) <= stamp.0 {
             return false;
@@ -175,17 +152,18 @@ impl Shootdown {
         })
     }
 
-    /// Makes every CPU forget what was unmapped before `stamp`, but for isolated ones if `reach` is
-    /// considerate; whether none of those was spared. Then what `forbid` says cannot happen any more, even if
-    /// [`is_flushed`](Self::is_flushed) cannot tell for a moment, while a CPU that was idle catches up. Called
-    /// pinned.
+    /// Makes every CPU forget what was unmapped before `stamp` was taken, by full flushes of those that have not flushed
+    /// since. With [`Reach::Considerate`] isolated CPUs are left out. Returns true if none was: then what `forbid` says
+    /// cannot happen any more, even if [`is_flushed`](Self::is_flushed) says false for a moment, while a CPU that was
+    /// idle catches up. Called pinned.
+    #[doc(alias = "flush_tlb_all")]
     pub fn round(&self, flusher: &impl Flusher, stamp: Stamp, reach: Reach, forbid: Forbid) -> bool {
         let _ = self.epoch.compare_exchange(stamp.0, stamp.0 + 1, Ordering::SeqCst, Ordering::SeqCst);
         fence(Ordering::SeqCst);
         let here = flusher.here();
         let behind = |number: usize| self.cpus[number].flushed.load(Ordering::SeqCst) <= stamp.0;
         if flusher.broadcasts() {
-            // Isolated CPUs do not notice it: none needs to be spared.
+            // Isolated CPUs do not notice it: none needs to be left out.
             if self.online().iter().any(behind) {
                 self.broadcast_all(flusher);
             }
@@ -211,12 +189,13 @@ impl Shootdown {
         !spared
     }
 
-    /// Makes every CPU forget the pages of these page-aligned ranges, as far as `forbid` asks. Called pinned, after
-    /// they were unmapped or changed.
+    /// Makes every CPU forget the pages of these page-aligned ranges of addresses, one by one, as far as `forbid` asks.
+    /// Isolated CPUs are included. Called pinned, after the pages were unmapped or changed.
+    #[doc(alias = "flush_tlb_kernel_range")]
     pub fn flush_pages(&self, flusher: &impl Flusher, ranges: &[Range<usize>], forbid: Forbid) {
         let here = flusher.here();
-        // The entries are written before a broadcast begins; and before it is looked, once, who is online: a CPU
-        // that is not found there says so later, and flushes after that, see `set_online`.
+        // The entries are written before a broadcast begins; and before the one read of who is online: a CPU
+        // that is not among them comes online later, and flushes after that, see `set_online`.
         fence(Ordering::SeqCst);
         if flusher.broadcasts() {
             self.broadcast(flusher, Scope::Pages(ranges));
@@ -225,7 +204,7 @@ impl Shootdown {
         let others = self.online().without(CpuSet::EMPTY.with_if(here, true));
         let mut posts = [0; MAX_CPUS];
         others.iter().for_each(|number| posts[number] = self.cpus[number].mailbox.post(ranges));
-        // Posted before it is looked who is idle; see `leave_idle`.
+        // Posted before it is read who is idle; see `leave_idle`.
         fence(Ordering::SeqCst);
         let mut targets = CpuSet::EMPTY;
         for number in others.iter() {
@@ -243,12 +222,13 @@ impl Shootdown {
         }
     }
 
-    /// Does what others asked of this CPU, without interrupts.
+    /// Flushes what others asked of the current CPU, with interrupts off. It may be called at any time, and costs little
+    /// if nobody asked: a CPU that waits with interrupts off calls it again and again.
     pub fn serve(&self, flusher: &impl Flusher) {
         flusher.uninterrupted(|| self.serve_here(flusher));
     }
 
-    /// As [`serve`](Self::serve), with interrupts off.
+    /// Flushes what others asked of the current CPU, for who has turned interrupts off.
     fn serve_here(&self, flusher: &impl Flusher) {
         let cpu = &self.cpus[flusher.here()];
         let (posts, everything) = cpu.mailbox.open();
@@ -264,13 +244,16 @@ impl Shootdown {
         cpu.mailbox.confirm(posts);
     }
 
-    /// As [`serve`](Self::serve), for a CPU that was interrupted for it.
+    /// Answers an [interrupt](Flusher::interrupt) that asks the current CPU to flush: counts it, and
+    /// [serves](Self::serve). The handler of that interrupt calls it.
     pub fn answer(&self, flusher: &impl Flusher) {
         count(&self.cpus[flusher.here()].counters.received, 1);
         self.serve(flusher);
     }
 
-    /// This CPU has nothing to run: nobody interrupts it for less than [`Forbid::Speculation`].
+    /// Says that the current CPU has nothing to run: until it [wakes](Self::leave_idle) it is interrupted for
+    /// [`Forbid::Speculation`] only.
+    #[doc(alias = "enter_lazy_tlb")]
     ///
     /// # Safety
     /// 1. Interrupts are off, and go on only as the CPU stops.
@@ -285,14 +268,16 @@ impl Shootdown {
         self.cpus[cpu].state.load(Ordering::SeqCst) & IDLE != 0
     }
 
-    /// This CPU runs again: if it was idle it catches up, without interrupts.
+    /// Says that the current CPU runs again: if it was idle it flushes what it was not interrupted for, with interrupts
+    /// off. The machine may call it whether the CPU was idle or not, so in every interrupt handler.
     pub fn leave_idle(&self, flusher: &impl Flusher) {
         flusher.uninterrupted(|| self.catch_up(flusher));
     }
 
+    /// Ends idleness, for who has turned interrupts off.
     fn catch_up(&self, flusher: &impl Flusher) {
         let cpu = &self.cpus[flusher.here()];
-        // Only this CPU sets the bit.
+        // Only the current CPU sets the bit.
         if cpu.state.load(Ordering::Relaxed) & IDLE == 0 {
             return;
         }
@@ -303,35 +288,37 @@ impl Shootdown {
         }
     }
 
-    /// Runs `look`, which finds its way to what others unlink, flush and give away, without interrupts:
-    /// what it finds is not given away before it is over. It must not flush. A look within a look is part of it: a
-    /// fault's report, say, may come in the middle of one.
+    /// Runs `look` as a read-side section, with interrupts off: page tables and descriptors that it finds are not given
+    /// back before it is over, even if others unlink and flush them meanwhile. It must not flush. Sections nest: the
+    /// report of a fault may come in the middle of one.
     pub fn look(&self, flusher: &impl Flusher, look: impl FnOnce()) {
         flusher.uninterrupted(|| {
             if !flusher.broadcasts() {
                 // The interrupt to flush comes afterwards.
                 return look();
             }
-            // Only this CPU counts here. Within another look, of what was interrupted perhaps, that one holds
-            // broadcasts off.
-            let looks = &self.cpus[flusher.here()].looks;
-            if looks.load(Ordering::Relaxed) % 2 == 1 {
+            // Only the current CPU counts here. Within another section, of what was interrupted perhaps, that one
+            // holds broadcasts off.
+            let sections = &self.cpus[flusher.here()].sections;
+            if sections.load(Ordering::Relaxed) % 2 == 1 {
                 return look();
             }
-            looks.fetch_add(1, Ordering::Relaxed);
-            // Either a broadcast finds the look begun, or the look finds unlinked what was unlinked before.
+            sections.fetch_add(1, Ordering::Relaxed);
+            // Either a broadcast finds the section begun, or the section finds unlinked what was unlinked before.
             fence(Ordering::SeqCst);
             look();
-            looks.fetch_add(1, Ordering::Release);
+            sections.fetch_add(1, Ordering::Release);
         });
     }
 
-    /// A full flush of this CPU, for whatever reason, without interrupts.
+    /// Flushes the whole TLB of the current CPU, with interrupts off, and remembers that it did. A machine that has to
+    /// flush for a reason of its own does it by this, and spares the CPU an interrupt later.
+    #[doc(alias = "flush_tlb_local")]
     pub fn flush_all_here(&self, flusher: &impl Flusher) {
         flusher.uninterrupted(|| self.flush_here(flusher));
     }
 
-    /// As [`flush_all_here`](Self::flush_all_here), with interrupts off.
+    /// Flushes the whole TLB of the current CPU, for who has turned interrupts off.
     fn flush_here(&self, flusher: &impl Flusher) {
         let cpu = &self.cpus[flusher.here()];
         // Read before the flush: what is unmapped between the two has this epoch as its stamp, and
@@ -342,7 +329,7 @@ impl Shootdown {
         cpu.flushed.fetch_max(epoch, Ordering::SeqCst);
     }
 
-    /// A full flush of all CPUs at once.
+    /// Flushes the TLBs of all CPUs at once.
     fn broadcast_all(&self, flusher: &impl Flusher) {
         // Both are read before the broadcast: the epoch for the reason `flush_all_here` has; and a CPU
         // that takes part later flushes then. The broadcast is an access that only a fence orders.
@@ -354,21 +341,22 @@ impl Shootdown {
         }
     }
 
-    /// After a fence: makes all CPUs forget, and waits until none looks at what was unlinked before.
+    /// Makes all CPUs forget what `scope` says, and waits for the read-side sections that may have found what was
+    /// unlinked before. The caller has executed a fence.
     fn broadcast(&self, flusher: &impl Flusher, scope: Scope<'_>) {
         let here = flusher.here();
         flusher.broadcast(scope);
         count(&self.cpus[here].counters.broadcasts, 1);
         for number in self.online().iter().filter(|&number| number != here) {
-            let looks = || self.cpus[number].looks.load(Ordering::SeqCst);
-            let begun = looks();
+            let sections = || self.cpus[number].sections.load(Ordering::SeqCst);
+            let begun = sections();
             if begun % 2 == 1 {
-                flusher.wait(number, || looks() != begun);
+                flusher.wait(number, || sections() != begun);
             }
         }
     }
 
-    /// What is to be done about a CPU that is behind; counts what is unusual.
+    /// Decides what becomes of a CPU that is behind, and counts what is not an ordinary interrupt.
     fn duty(&self, number: usize, reach: Reach, forbid: Forbid) -> Duty {
         let cpu = &self.cpus[number];
         let state = cpu.state.load(Ordering::SeqCst);
@@ -382,6 +370,7 @@ impl Shootdown {
         duty
     }
 
+    /// Interrupts these CPUs, if there are any, and counts it.
     fn interrupt(&self, flusher: &impl Flusher, targets: CpuSet) {
         if !targets.is_empty() {
             count(&self.cpus[flusher.here()].counters.sent, targets.count() as u64);

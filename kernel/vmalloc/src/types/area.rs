@@ -3,50 +3,54 @@
 use crate::{BLOCK_PAGES, PAGE_SIZE};
 use core::{fmt, panic::Location};
 
-/// What is known of an allocated area.
+/// What is known of an allocated area, as [`find_area`](crate::Vmalloc::find_area) and
+/// [`areas`](crate::Vmalloc::areas) report it. Sizes are counted in pages of 4 KiB.
+#[doc(alias = "vm_struct")]
+#[doc(alias = "vmap_area")]
 #[derive(Clone, Copy, Debug)]
 pub struct AreaInfo {
     /// First address.
     pub start: usize,
-    /// Pages of 4 KiB; a guard page behind them is not counted.
+    /// Pages, without guard pages.
     pub pages: usize,
-    /// Guard pages behind them: one, but for what `vm_map_ram` maps inside a block.
+    /// Guard pages behind the area: one, or none behind what `vm_map_ram` maps inside a block.
     pub guard_pages: usize,
-    /// Pages below them where nothing is mapped, if that was [asked for](crate::Request::guard_below): one, or a block.
+    /// Guard pages below the area, if they were [asked for](crate::Request::guard_below): one, or a block of them.
     pub guard_below: usize,
-    /// How many of `pages` are mapped: all, but for congruent areas.
+    /// How many of `pages` are mapped: all, unless the area is [congruent](Kind::Congruent).
     pub populated: usize,
     /// How many of `pages` are mapped by 2 MiB pages.
     pub huge_pages: usize,
     /// Bytes that were asked for.
     pub requested: usize,
-    /// Which call made it.
+    /// Which call made the area.
     pub kind: Kind,
-    /// Who called; it is the guard page that remembers.
+    /// Who made that call; `None` for an area without a guard page, whose entry would have it.
     pub caller: Option<&'static Location<'static>>,
 }
 
 impl AreaInfo {
-    /// First address behind the area, and behind its guard page if it has one.
+    /// Returns the first address behind the area and the guard page behind it, if it has one.
     #[must_use]
     pub fn end(&self) -> usize {
         self.mapped_end() + self.guard_pages * PAGE_SIZE
     }
 
-    /// First address of the guard pages below the area; where it has none, its own.
+    /// Returns the first address of the guard pages below the area, which is [`start`](Self::start) if it has none.
     #[must_use]
     pub fn guard_start(&self) -> usize {
         self.start - self.guard_below * PAGE_SIZE
     }
 
-    /// Where the area's bytes end, and the guard page starts if there is one.
+    /// Returns the first address behind the area's own pages: that of the guard page, if it has one.
     #[must_use]
     pub fn mapped_end(&self) -> usize {
         self.start + self.pages * PAGE_SIZE
     }
 }
 
-/// One line of `vmallocinfo`: range and size with the guard page behind, caller or `-`, pages, kind.
+/// Writes a line as of Linux's `/proc/vmallocinfo`: range and size with the guard page behind, caller or `-`, pages,
+/// kind; then how many pages are populated if not all are, and how many 2 MiB pages there are if there are any.
 impl fmt::Display for AreaInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (start, end) = (self.start, self.end());
@@ -71,27 +75,31 @@ impl fmt::Display for AreaInfo {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Kind {
-    /// Memory of its own, from `vmalloc` and its relatives.
+    /// Memory that the area owns, from [`vmalloc`](crate::Vmalloc::vmalloc) and its relatives.
+    #[doc(alias = "VM_ALLOC")]
     Vmalloc = 1,
-    /// Frames of somebody else, from `vmap`.
+    /// Frames that the caller owns, from [`vmap`](crate::Vmalloc::vmap).
+    #[doc(alias = "VM_MAP")]
     Vmap = 2,
-    /// Registers or memory of a device, from `ioremap`.
+    /// Registers or memory of a device, from [`ioremap`](crate::Vmalloc::ioremap).
+    #[doc(alias = "VM_IOREMAP")]
     Ioremap = 3,
-    /// Frames of somebody else for a short time, from `vm_map_ram`.
+    /// Frames that the caller owns, mapped for a short time, from [`vm_map_ram`](crate::Vmalloc::vm_map_ram).
     VmMapRam = 4,
-    /// One of several at set distances, whose pages come and go, from `allocate_congruent`.
+    /// An area of a [`CongruentSet`](crate::CongruentSet), whose pages are populated and depopulated, from
+    /// [`allocate_congruent`](crate::Vmalloc::allocate_congruent).
     Congruent = 5,
 }
 
 impl Kind {
-    /// The kind that `kind as u64` made this number of.
+    /// Returns the kind whose `kind as u64` is this number.
     pub(crate) fn from_number(number: u64) -> Option<Self> {
         [Self::Vmalloc, Self::Vmap, Self::Ioremap, Self::VmMapRam, Self::Congruent]
             .into_iter()
             .find(|&kind| kind as u64 == number)
     }
 
-    /// The field's word for it, as `vmallocinfo` prints it.
+    /// Returns the word that Linux's `/proc/vmallocinfo` has for the kind, such as `vmalloc` or `ioremap`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -104,36 +112,43 @@ impl Kind {
     }
 }
 
-/// What may be done with a page. There is no way to say writable and executable at once.
+/// What may be done with a page. No page is writable and executable at once.
+#[doc(alias = "pgprot_t")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Protection {
-    /// Read and written.
+    /// The page can be read and written.
+    #[doc(alias = "PAGE_KERNEL")]
     #[default]
     ReadWrite,
-    /// Read.
+    /// The page can be read.
+    #[doc(alias = "PAGE_KERNEL_RO")]
     ReadOnly,
-    /// Read and executed.
+    /// The page can be read and executed.
+    #[doc(alias = "PAGE_KERNEL_ROX")]
     ReadExecute,
 }
 
-/// How CPUs cache a page. The meanings are those of the page attribute table at reset
+/// How CPUs cache a page: its memory type, as the page attribute table encodes it at reset
 /// (Intel SDM 3A, table 12-12).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Cache {
-    /// As ordinary memory.
+    /// Reads and writes are cached, as those of ordinary memory are.
+    #[doc(alias = "ioremap_cache")]
     #[default]
     WriteBack,
     /// Reads are cached, writes go to memory at once.
+    #[doc(alias = "ioremap_wt")]
     WriteThrough,
-    /// Never cached: registers of devices.
+    /// Neither reads nor writes are cached: for registers of devices.
+    #[doc(alias = "ioremap_uc")]
     Uncached,
 }
 
 /// Whose the frames of an area are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Owner {
-    /// The area's own: they were taken from the machine for it, and go back with it.
+    /// The area owns them: they were taken from the machine for it, and go back with it.
     Area,
-    /// The caller's, or a device's: the area only shows them.
+    /// The caller or a device does: the area only maps them.
     Caller,
 }

@@ -1,19 +1,19 @@
-//! Sets of congruent areas, as they are asked for and named.
+//! Sets of congruent areas: what one is asked to be, and the name of one that was allocated.
 
-/// Areas in a set, at most.
+/// The most areas that a set can have.
 pub const MAX_CONGRUENT: usize = crate::MAX_CPUS;
 
-/// What one area of a set is asked to be.
+/// What one area of a set is asked to be: where it starts and how long it is, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CongruentArea {
     /// Bytes from the set's base to its first byte: a multiple of [`BLOCK_SIZE`](crate::BLOCK_SIZE).
     pub offset: usize,
-    /// Its bytes; it ends with a guard page.
+    /// Bytes of the area, without the guard page behind it.
     pub size: usize,
 }
 
-/// Congruent areas that were allocated together. It names them, as an address does an area: a copy of it
-/// is no other set.
+/// The name of congruent areas that were allocated together, as an address names an area: a copy of it names the same
+/// set, and is worth nothing once the set is freed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CongruentSet {
     pub(crate) base: usize,
@@ -22,7 +22,7 @@ pub struct CongruentSet {
 }
 
 impl CongruentSet {
-    /// The address that the areas' offsets count from. What lies there is the set's only if an offset is 0.
+    /// Returns the address that the areas' offsets count from. It lies in the set only if an offset is 0.
     #[must_use]
     #[inline]
     pub fn base(self) -> usize {

@@ -1,28 +1,35 @@
 //! Why a call was refused. A refused call has changed nothing.
 
 use crate::{AreaInfo, Frame};
-use core::{fmt, panic::Location};
+use core::{ops::Range, panic::Location};
+use thiserror::Error;
 
 /// Why there is no new area.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum AllocError {
     /// An area of zero bytes was asked for.
+    #[error("zero size")]
     ZeroSize,
     /// Size and guard page together, in bytes, do not fit the instance's range.
+    #[error("{size} bytes do not fit the address range")]
     TooLarge {
         /// Bytes asked for.
         size: usize,
     },
     /// The alignment is not a power of two.
+    #[error("alignment {align} is not a power of two")]
     BadAlignment {
         /// Bytes asked for.
         align: usize,
     },
     /// No free run of address space is long enough at this alignment.
+    #[error("out of address space")]
     OutOfAddressSpace,
     /// Frames, for the area or for its page tables, ran out.
+    #[error("out of frames")]
     OutOfFrames,
     /// The range asked for holds no whole block of the instance's range.
+    #[error("{start:#x}..{end:#x} holds no whole 2 MiB block of the vmalloc range")]
     BadRange {
         /// First address asked for.
         start: usize,
@@ -30,15 +37,19 @@ pub enum AllocError {
         end: usize,
     },
     /// Nothing is allocated, mapped or resized in an interrupt handler: the code it interrupted may hold any lock.
+    #[error("nothing can be allocated in an interrupt handler")]
     InInterrupt,
     /// No frames were given to map.
+    #[error("no frames to map")]
     NoFrames,
     /// The CPUs have no such physical address: see [`Platform::physical_bits`](crate::Platform::physical_bits).
+    #[error("the CPUs have no physical address {:#x}", .frame.address())]
     BadFrame {
         /// The first such frame of those that were given to map.
         frame: Frame,
     },
     /// The physical range wraps, or ends behind the last physical address that the CPUs have.
+    #[error("{size} bytes at {start:#x} are no physical range of this machine")]
     BadPhysicalRange {
         /// First physical address asked for.
         start: u64,
@@ -47,44 +58,18 @@ pub enum AllocError {
     },
     /// There is RAM in the physical range, which is cached as such elsewhere: one frame cached in two ways is
     /// undefined (Intel SDM 3A, section 12.12.4).
+    #[error("{:#x} is RAM, which is cached as RAM elsewhere", .frame.address())]
     CachedElsewhere {
         /// The first frame of RAM.
         frame: Frame,
     },
 }
 
-impl fmt::Display for AllocError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::ZeroSize => write!(f, "zero size"),
-            Self::TooLarge { size } => write!(f, "{size} bytes do not fit the address range"),
-            Self::BadAlignment { align } => write!(f, "alignment {align} is not a power of two"),
-            Self::OutOfAddressSpace => write!(f, "out of address space"),
-            Self::OutOfFrames => write!(f, "out of frames"),
-            Self::BadRange { start, end } => {
-                write!(f, "{start:#x}..{end:#x} holds no whole 2 MiB block of the vmalloc range")
-            }
-            Self::InInterrupt => write!(f, "nothing can be allocated in an interrupt handler"),
-            Self::NoFrames => write!(f, "no frames to map"),
-            Self::BadPhysicalRange { start, size } => {
-                write!(f, "{size} bytes at {start:#x} are no physical range of this machine")
-            }
-            Self::BadFrame { frame } => {
-                write!(f, "the CPUs have no physical address {:#x}", frame.address())
-            }
-            Self::CachedElsewhere { frame } => {
-                write!(f, "{:#x} is RAM, which is cached as RAM elsewhere", frame.address())
-            }
-        }
-    }
-}
-
-impl core::error::Error for AllocError {}
-
 /// Why an address could not be freed or unmapped, and who asked for it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Error)]
 pub enum FreeError {
     /// What is not noted in a list, as frees are, cannot be done in an interrupt handler.
+    #[error("{caller}: {address:#x} cannot be unmapped or resized in an interrupt handler")]
     InInterrupt {
         /// What was to be unmapped or resized.
         address: usize,
@@ -92,6 +77,7 @@ pub enum FreeError {
         caller: &'static Location<'static>,
     },
     /// The address is not in the instance's range.
+    #[error("{caller}: {address:#x} is outside the vmalloc range")]
     OutsideRange {
         /// What was asked to be freed.
         address: usize,
@@ -99,6 +85,7 @@ pub enum FreeError {
         caller: &'static Location<'static>,
     },
     /// Nothing is allocated at the address: it never was, or it was freed before.
+    #[error("{caller}: nothing is allocated at {address:#x}")]
     NotAllocated {
         /// What was asked to be freed.
         address: usize,
@@ -106,6 +93,7 @@ pub enum FreeError {
         caller: &'static Location<'static>,
     },
     /// The address lies inside an area (or on its guard page), not at its start.
+    #[error("{caller}: {address:#x} is not the start of its area, {area}")]
     InsideArea {
         /// What was asked to be freed.
         address: usize,
@@ -115,6 +103,7 @@ pub enum FreeError {
         caller: &'static Location<'static>,
     },
     /// The area was made by another call than the one that this call undoes.
+    #[error("{caller}: the area is of another kind: {area}")]
     WrongKind {
         /// The area that starts at the address.
         area: AreaInfo,
@@ -122,6 +111,7 @@ pub enum FreeError {
         caller: &'static Location<'static>,
     },
     /// The mapping has another number of pages than was asked to be unmapped.
+    #[error("{caller}: {pages} pages are to be unmapped of {area}")]
     WrongLength {
         /// Pages asked for.
         pages: usize,
@@ -132,69 +122,25 @@ pub enum FreeError {
     },
 }
 
-impl fmt::Display for FreeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::InInterrupt { address, caller } => {
-                write!(f, "{caller}: {address:#x} cannot be unmapped or resized in an interrupt handler")
-            }
-            Self::OutsideRange { address, caller } => {
-                write!(f, "{caller}: {address:#x} is outside the vmalloc range")
-            }
-            Self::NotAllocated { address, caller } => {
-                write!(f, "{caller}: nothing is allocated at {address:#x}")
-            }
-            Self::InsideArea { address, area, caller } => {
-                write!(f, "{caller}: {address:#x} is not the start of its area, {area}")
-            }
-            Self::WrongKind { area, caller } => write!(f, "{caller}: the area is of another kind: {area}"),
-            Self::WrongLength { pages, area, caller } => {
-                write!(f, "{caller}: {pages} pages are to be unmapped of {area}")
-            }
-        }
-    }
-}
-
-impl core::error::Error for FreeError {}
-
-/// Why an area could not be resized.
-#[derive(Clone, Copy, Debug)]
+/// Why an area could not be resized. The area is as it was.
+#[derive(Clone, Copy, Debug, Error)]
 pub enum ReallocError {
-    /// There is no area of its own memory at the address.
-    Address(FreeError),
-    /// There is no room, no memory, or no sense in the new size. The area is as it was.
-    Size(AllocError),
+    /// No area that owns its frames starts at the address.
+    #[error(transparent)]
+    Address(#[from] FreeError),
+    /// There is no address space or no memory for the new size, or it is no size of an area.
+    #[error(transparent)]
+    Size(#[from] AllocError),
 }
-
-impl From<FreeError> for ReallocError {
-    fn from(error: FreeError) -> Self {
-        Self::Address(error)
-    }
-}
-
-impl From<AllocError> for ReallocError {
-    fn from(error: AllocError) -> Self {
-        Self::Size(error)
-    }
-}
-
-impl fmt::Display for ReallocError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Address(error) => error.fmt(f),
-            Self::Size(error) => error.fmt(f),
-        }
-    }
-}
-
-impl core::error::Error for ReallocError {}
 
 /// Why a protection could not be changed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Error)]
 pub enum ProtectError {
     /// An interrupt handler cannot wait until other CPUs go by the new protection.
+    #[error("protections cannot be changed in an interrupt handler")]
     InInterrupt,
     /// The address is not page-aligned, or the range is empty.
+    #[error("{size} bytes at {start:#x} are no pages")]
     BadRange {
         /// First address asked for.
         start: usize,
@@ -202,91 +148,68 @@ pub enum ProtectError {
         size: usize,
     },
     /// Nothing is allocated at the address.
+    #[error("nothing is allocated at {address:#x}")]
     NotAllocated {
         /// First address asked for.
         address: usize,
     },
     /// The range goes on behind the mapped pages of the area it starts in.
+    #[error("the range ends behind its area, {area}")]
     BehindArea {
         /// The area.
         area: AreaInfo,
     },
     /// Pages of a congruent area come and go; they are always read and written.
+    #[error("protections of this kind of area stay: {area}")]
     WrongKind {
         /// The area.
         area: AreaInfo,
     },
     /// No frame for the table that splits a 2 MiB page.
+    #[error("out of frames")]
     OutOfFrames,
 }
 
-impl fmt::Display for ProtectError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::InInterrupt => write!(f, "protections cannot be changed in an interrupt handler"),
-            Self::BadRange { start, size } => write!(f, "{size} bytes at {start:#x} are no pages"),
-            Self::NotAllocated { address } => write!(f, "nothing is allocated at {address:#x}"),
-            Self::BehindArea { area } => write!(f, "the range ends behind its area, {area}"),
-            Self::WrongKind { area } => write!(f, "protections of this kind of area stay: {area}"),
-            Self::OutOfFrames => write!(f, "out of frames"),
-        }
-    }
-}
-
-impl core::error::Error for ProtectError {}
-
 /// Why there are no congruent areas.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum CongruentError {
     /// No areas were asked for, or more than [`MAX_CONGRUENT`](crate::MAX_CONGRUENT).
+    #[error("{count} areas cannot be congruent")]
     BadCount {
         /// Areas asked for.
         count: usize,
     },
     /// An area does not begin a multiple of [`BLOCK_SIZE`](crate::BLOCK_SIZE) behind the base.
+    #[error("offset {offset:#x} is no multiple of 2 MiB")]
     BadOffset {
         /// Bytes asked for.
         offset: usize,
     },
     /// An area begins before the one in front of it in the list ends, its guard page included: in blocks.
+    #[error("area {index} begins in a block of the one before")]
     Overlap {
         /// Which one, counted from 0.
         index: usize,
     },
-    /// As any area.
-    Refused(AllocError),
+    /// The areas are refused for a reason for which any area may be.
+    #[error(transparent)]
+    Refused(#[from] AllocError),
 }
-
-impl From<AllocError> for CongruentError {
-    fn from(error: AllocError) -> Self {
-        Self::Refused(error)
-    }
-}
-
-impl fmt::Display for CongruentError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::BadCount { count } => write!(f, "{count} areas cannot be congruent"),
-            Self::BadOffset { offset } => write!(f, "offset {offset:#x} is no multiple of 2 MiB"),
-            Self::Overlap { index } => write!(f, "area {index} begins in a block of the one before"),
-            Self::Refused(error) => error.fmt(f),
-        }
-    }
-}
-
-impl core::error::Error for CongruentError {}
 
 /// Why pages of congruent areas were not populated or depopulated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum PopulateError {
     /// Locks are taken for it, which the code that an interrupt handler interrupted may hold.
+    #[error("pages cannot be populated or depopulated in an interrupt handler")]
     InInterrupt,
     /// The set was freed, or is another instance's.
+    #[error("no congruent areas are allocated at {base:#x}")]
     NotAllocated {
-        /// Its base.
+        /// Base of the set.
         base: usize,
     },
     /// No area has any of the pages.
+    #[error("no area has any of the pages {start}..{end}")]
     BadRange {
         /// First page asked for.
         start: usize,
@@ -294,61 +217,34 @@ pub enum PopulateError {
         end: usize,
     },
     /// There is a frame there already.
+    #[error("{address:#x} has frames already")]
     Populated {
         /// Where, or some pages before.
         address: usize,
     },
     /// There is no frame there.
+    #[error("{address:#x} lacks frames")]
     NotPopulated {
         /// Where, or some pages before.
         address: usize,
     },
     /// Frames ran out.
+    #[error("out of frames")]
     OutOfFrames,
 }
 
-impl fmt::Display for PopulateError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::InInterrupt => {
-                write!(f, "pages cannot be populated or depopulated in an interrupt handler")
-            }
-            Self::NotAllocated { base } => write!(f, "no congruent areas are allocated at {base:#x}"),
-            Self::BadRange { start, end } => write!(f, "no area has any of the pages {start}..{end}"),
-            Self::Populated { address } => write!(f, "{address:#x} has frames already"),
-            Self::NotPopulated { address } => write!(f, "{address:#x} lacks frames"),
-            Self::OutOfFrames => write!(f, "out of frames"),
-        }
-    }
-}
-
-impl core::error::Error for PopulateError {}
-
 /// Why an instance could not be made.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum NewError {
     /// The range is empty, longer than [`MAX_RANGE`](crate::MAX_RANGE), or its ends are not
     /// multiples of [`BLOCK_SIZE`](crate::BLOCK_SIZE).
-    BadRange(core::ops::Range<usize>),
+    #[error("{0:#x?} is no range of whole 2 MiB blocks")]
+    BadRange(Range<usize>),
     /// The range is not in one half of the address space: bits 63 to 47 of its addresses are not all alike, and no
     /// CPU has those where they are not.
-    NotCanonical(core::ops::Range<usize>),
+    #[error("{0:#x?} is not all canonical addresses of one half")]
+    NotCanonical(Range<usize>),
     /// No frame was to be had for the page tables at the top of the range.
+    #[error("out of frames")]
     OutOfFrames,
 }
-
-impl fmt::Display for NewError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::BadRange(range) => {
-                write!(f, "{:#x}..{:#x} is no range of whole 2 MiB blocks", range.start, range.end)
-            }
-            Self::NotCanonical(range) => {
-                write!(f, "{:#x}..{:#x} is not all canonical addresses of one half", range.start, range.end)
-            }
-            Self::OutOfFrames => write!(f, "out of frames"),
-        }
-    }
-}
-
-impl core::error::Error for NewError {}

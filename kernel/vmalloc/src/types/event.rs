@@ -1,6 +1,6 @@
 //! Trace points: what is allocated, freed, purged and flushed, told to the machine as it happens.
 //!
-//! Off, each costs one branch. A call that is traced does not take the plain way, which so keeps
+//! While tracing is off each costs one branch. A traced call does not take the fast path, so that this one saves
 //! nothing for the event; what the event says is looked up where it is made, out of line.
 //!
 //! An area's [`Free`](Event::Free) comes before anybody else can have its address, its
@@ -10,16 +10,18 @@
 use crate::{AllocError, Kind};
 use core::{fmt, panic::Location};
 
-/// Something that an instance did.
+/// Something that an instance did, as [`Platform::trace`](crate::Platform::trace) is told while
+/// [`Tunables::trace`](crate::Tunables::trace) is on. Pages are of 4 KiB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// An area was made, or is now what `vrealloc` made of it.
+    /// An area was made or resized, and is complete.
+    #[doc(alias = "alloc_vmap_area")]
     Allocate {
         /// First address.
         address: usize,
-        /// Its pages, mapped or not.
+        /// Pages of the area, mapped or not.
         pages: usize,
-        /// Which call made it.
+        /// Which call made the area.
         kind: Kind,
         /// Who called.
         caller: &'static Location<'static>,
@@ -33,33 +35,35 @@ pub enum Event {
         /// Who called.
         caller: &'static Location<'static>,
     },
-    /// An area is freed, unmapped, or resized, whether it moves or stays. What an interrupt handler
-    /// freed is freed here when the purge comes to it.
+    /// An area is freed, unmapped, or resized, whether it moves or stays. A free in an interrupt handler is told when
+    /// the purge that carries it out comes to it.
+    #[doc(alias = "free_vmap_area_noflush")]
     Free {
         /// First address.
         address: usize,
-        /// Mapped pages it had.
+        /// Pages of the area that were mapped.
         pages: usize,
     },
     /// A purge begins.
+    #[doc(alias = "purge_vmap_area_lazy")]
     PurgeBegin {
-        /// Pages of address space that wait for a flush; may be a little off, even negative, while other
-        /// CPUs free.
+        /// Pages of address space that wait for a flush. The count is approximate while other CPUs free, and may be
+        /// negative then.
         pages: i64,
     },
-    /// The purge is over.
+    /// A purge is over.
     PurgeEnd {
-        /// Pages of address space that it made free.
+        /// Pages of address space that the purge made free.
         pages: usize,
     },
-    /// CPUs are about to be made to flush.
+    /// CPUs are about to be made to flush their TLBs.
     Flush {
-        /// Pages flushed one by one; `None`: everything is flushed.
+        /// Pages flushed one by one; `None` if everything is flushed.
         pages: Option<usize>,
     },
 }
 
-/// One line.
+/// Writes one line, such as `free 0xffffc90000000000 pages=4`.
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

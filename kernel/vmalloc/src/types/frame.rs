@@ -7,6 +7,7 @@ pub const PAGE_SIZE: usize = 1 << PAGE_SHIFT;
 /// log2 of [`BLOCK_SIZE`].
 pub const BLOCK_SHIFT: u32 = 21;
 /// Bytes of address space in a vmap block: what one leaf page table maps.
+#[doc(alias = "PMD_SIZE")]
 pub const BLOCK_SIZE: usize = 1 << BLOCK_SHIFT;
 /// Pages in a vmap block.
 pub const BLOCK_PAGES: usize = BLOCK_SIZE / PAGE_SIZE;
@@ -14,7 +15,8 @@ pub const BLOCK_PAGES: usize = BLOCK_SIZE / PAGE_SIZE;
 pub(crate) const PHYSICAL_BITS: u32 = 52;
 
 /// A page frame: [`PAGE_SIZE`] bytes of physical memory, aligned to their size.
-// Kept as the address, which is what page table entries have.
+#[doc(alias = "pfn")]
+// Stored as the address, which is what page table entries have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
 pub struct Frame(u64);
@@ -38,14 +40,16 @@ impl Frame {
         Self(address)
     }
 
-    /// The frame's number.
+    /// Returns the frame's number: its physical address divided by [`PAGE_SIZE`].
+    #[doc(alias = "page_to_pfn")]
     #[must_use]
     #[inline]
     pub const fn number(self) -> u64 {
         self.0 >> PAGE_SHIFT
     }
 
-    /// Physical address of the frame's first byte.
+    /// Returns the physical address of the frame's first byte.
+    #[doc(alias = "page_to_phys")]
     #[must_use]
     #[inline]
     pub const fn address(self) -> u64 {

@@ -1,73 +1,74 @@
-//! What others did, or once did, instead of what the library does: to measure against.
+//! Policies: what other kernels, or Linux before, did in the place of what the library does, to be measured beside it.
 
-/// What an instance does. The default is what is meant to be used; the rest is for experiments and tests.
-/// Only what is seldom done looks at it.
+/// What an instance does where there is a choice. The default is what is meant to be used; every other value is for
+/// experiments and tests. Only slow paths ask for it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
-    /// How free address space is looked for.
+    /// How free address space is searched.
     pub search: SearchPolicy,
-    /// Whether a guard page is behind each block that areas share.
+    /// Whether a guard page lies behind each block that areas share.
     pub guards: GuardPolicy,
     /// What an allocation does that finds no address space.
     pub overflow: OverflowPolicy,
-    /// Who goes first when pages are freed faster than they are purged.
+    /// What yields to what when pages are freed faster than they are purged.
     pub purge: PurgePolicy,
     /// How many directories are flushed at once before they are given back.
     pub gather: GatherPolicy,
 }
 
-/// How an arena searches. The placements are the same.
+/// How the arena searches free address space. The choice decides how long a search takes, not what it finds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SearchPolicy {
-    /// From the cached start, by the trees.
+    /// A search begins at the cached start, below which all is used, and descends trees of free runs.
     #[default]
     Cached,
-    /// From the start of the range, hole by hole: what was usual.
+    /// A search walks from the start of the range, hole by hole, as Linux did before 2010.
     FromStart,
 }
 
-/// Where guard pages are.
+/// Where guard pages lie.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum GuardPolicy {
-    /// Behind areas that ask for one.
+    /// Guard pages lie behind areas.
     #[default]
     BehindAreas,
-    /// Behind blocks too, as in Linux before 2011. A block starts at a multiple of its size, so its guard
-    /// page costs another block.
+    /// Guard pages lie behind shared blocks too, as in Linux before 2011. A block starts at a multiple of its size, so
+    /// its guard page costs another block.
     BehindBlocks,
 }
 
 /// What an allocation does that finds no address space.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OverflowPolicy {
-    /// It waits for a purge that began after its own failure, and again for as long as these make room.
+    /// It waits for a purge that began after its own failure, and again for as long as purges free address space.
     #[default]
     Ticket,
-    /// It purges, unless somebody else does, and tries once more, as was proposed in 2016.
+    /// It purges, unless another thread does, and tries once more, as was proposed for Linux in 2016.
     OnePurge,
 }
 
-/// Who goes first when pages are freed faster than they are purged.
+/// What yields to what when pages are freed faster than they are purged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PurgePolicy {
-    /// Up to twice `lazy_max` others take their turns between two blocks of a purge. Above, who frees
-    /// purges too, or lets the one who does go on.
+    /// A purge yields to other threads between two blocks, up to
+    /// [`purge_priority`](crate::Tunables::purge_priority) times [`lazy_max`](crate::Vmalloc::lazy_max). Above that,
+    /// who frees purges too, or waits for the purge that is under way.
     #[default]
     Threshold,
-    /// Others always go first, as in Linux before 2019.
+    /// A purge always yields, as in Linux before 2019.
     Yielding,
-    /// A purge is not interrupted by anybody, as in Linux before 2016.
+    /// A purge never yields, as in Linux before 2016.
     Unbroken,
 }
 
 /// How many directories are flushed at once before they are given back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum GatherPolicy {
-    /// 512 if a frame for their list is to be had, else as `Stack`.
+    /// Up to 512 are, if there is a frame for their list; else up to 8.
     #[default]
     Page,
-    /// 8.
+    /// Up to 8 are.
     Stack,
-    /// 1.
+    /// Each is flushed by itself.
     One,
 }

@@ -1,20 +1,22 @@
-//! What may be tuned while an instance runs.
+//! Tunables: limits of an instance that may be changed while it runs.
 
 use core::sync::atomic::{AtomicBool, AtomicUsize};
 
-/// What may be tuned while an instance runs.
+/// Limits and switches of an instance that may be changed while it runs, by plain stores. Pages are of 4 KiB.
 #[derive(Debug)]
 pub struct Tunables {
-    /// Up to this many pages are flushed one by one, more by flushing everything.
+    /// Pages up to which a flush goes page by page; a longer one flushes everything. Linux's default is 33.
+    #[doc(alias = "tlb_single_page_flush_ceiling")]
     pub single_page_flush_ceiling: AtomicUsize,
-    /// Pages that may wait for a flush before a purge is due; 0: 32 MiB of them, and as many again for
-    /// each doubling of the number of CPUs.
+    /// Pages that may wait for a flush before a purge is due. 0 stands for 32 MiB, and as much again for each doubling
+    /// of the number of CPUs: see [`lazy_max`](crate::Vmalloc::lazy_max).
     pub lazy_max_pages: AtomicUsize,
-    /// Times that many, above which purging outranks allocating: who frees then purges, or waits.
+    /// Factor of [`lazy_max`](crate::Vmalloc::lazy_max): where more pages wait, purging outranks allocating, and who
+    /// frees purges, or waits for a purge.
     pub purge_priority: AtomicUsize,
-    /// Leaf tables, out of use and clean, that each CPU keeps; 16 at most.
+    /// Leaf tables that each CPU has in reserve, unused and full of zeros; at most 16.
     pub table_reserve: AtomicUsize,
-    /// Whether [`Platform::trace`] is told what is done.
+    /// Whether [`Platform::trace`](crate::Platform::trace) is told what is done.
     pub trace: AtomicBool,
 }
 
@@ -24,7 +26,7 @@ impl Tunables {
         Self {
             single_page_flush_ceiling: AtomicUsize::new(33),
             lazy_max_pages: AtomicUsize::new(0),
-            // As Linux since 2019.
+            // Linux's factor since 2019.
             purge_priority: AtomicUsize::new(2),
             table_reserve: AtomicUsize::new(8),
             trace: AtomicBool::new(false),

@@ -6,7 +6,7 @@
 
 use super::retire_present;
 use crate::{
-    BLOCK_PAGES, Cache, CongruentSet, Platform, PopulateError, Protection,
+    BLOCK_PAGES, Cache, CongruentSet, CpuPin, Platform, PopulateError, Protection,
     areas::{Areas, Attempt},
     blocks::{Block, Role},
     page_table::{entry::Attributes, slot::Slot},
@@ -46,8 +46,9 @@ impl<P: Platform> Areas<P> {
             self.pieces(set, pages)?.take(revived).for_each(|piece| self.leave_piece(&piece, waited > 0));
             return Err(error);
         }
+        let cpu = self.platform().pin().cpu();
         for piece in self.pieces(set, pages)? {
-            let mapped = self.refill(self.piece_slots(&piece), attributes(), Attempt::Usual);
+            let mapped = self.refill(self.piece_slots(&piece), attributes(), Attempt::Usual, cpu);
             debug_assert!(mapped, "there is a frame for each page");
         }
         Ok(())

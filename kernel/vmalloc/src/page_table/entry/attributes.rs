@@ -1,4 +1,4 @@
-//! Attributes: the bits that are alike in all entries of an area.
+//! Attributes: the bits that all entries of an area have in common.
 
 use super::{
     ACCESSED, CACHE_DISABLE, DIRTY, Entry, NO_EXECUTE, OWNED, PRESENT, RAM, WRITABLE, WRITE_THROUGH,
@@ -13,7 +13,7 @@ impl Attributes {
     /// The bits that [`Protection`] decides.
     pub(super) const PROTECTION: u64 = WRITABLE | NO_EXECUTE;
 
-    /// Of pages full of zeros, which are known to be until written.
+    /// Returns the attributes of pages that are full of zeros: not dirty, so that they are known to be until written.
     #[inline]
     pub fn zeroed(self) -> Self {
         Self(self.0 & !DIRTY)
@@ -24,24 +24,25 @@ impl Attributes {
         self.0 & DIRTY == 0
     }
 
-    /// What pages that kept their frames have of them.
+    /// Returns the bits of them that an unmapped page has which still holds its frame.
     #[inline(always)]
     pub fn unmapped(self) -> u64 {
         self.0 & !PRESENT
     }
 
-    /// Of pages of a `vm_map_ram` mapping that shares a block.
+    /// Makes the attributes of the pages of a `vm_map_ram` mapping that shares a block.
     #[inline]
     pub fn ram(protection: Protection) -> Self {
         Self(Self::new(protection, Cache::WriteBack, Owner::Caller).0 | RAM)
     }
 
-    /// Of the one page of such a mapping, marked as its first and its last.
+    /// Returns [these](Self::ram) with the marks of the first and last page of a mapping of one page.
     #[inline]
     pub fn of_ram_page(self) -> Self {
         Self(Entry(self.0).with_ram_start(1).with_last().0)
     }
 
+    /// Makes the attributes of ordinary pages, which are not known to be full of zeros.
     #[inline]
     pub fn new(protection: Protection, cache: Cache, owner: Owner) -> Self {
         let cache = match cache {
@@ -49,11 +50,11 @@ impl Attributes {
             Cache::WriteThrough => WRITE_THROUGH,
             Cache::Uncached => WRITE_THROUGH | CACHE_DISABLE,
         };
-        // Accessed and dirty are set beforehand: the CPU need not, which costs it an assist.
+        // Accessed and dirty are set in advance: where the CPU has to, it takes an assist.
         Self(PRESENT | ACCESSED | DIRTY | protection_bits(protection) | cache | owner_bits(owner))
     }
 
-    /// Of further pages, of undefined contents, of the area whose last page this entry maps.
+    /// Makes the attributes of pages, of undefined contents, by which the area grows whose last page this entry maps.
     #[inline]
     pub fn of_growth(last: Entry) -> Self {
         let owned = Self::new(Protection::ReadWrite, Cache::WriteBack, Owner::Area);
@@ -61,7 +62,7 @@ impl Attributes {
     }
 }
 
-/// The bits that a protection decides, of those in [`Attributes::PROTECTION`].
+/// Returns the bits of a protection, out of those in [`Attributes::PROTECTION`].
 #[inline]
 pub(super) fn protection_bits(protection: Protection) -> u64 {
     match protection {
@@ -71,7 +72,7 @@ pub(super) fn protection_bits(protection: Protection) -> u64 {
     }
 }
 
-/// The bit that tells whose the frame is.
+/// Returns the bit that tells whose the frame is.
 #[inline]
 pub(super) fn owner_bits(owner: Owner) -> u64 {
     match owner {

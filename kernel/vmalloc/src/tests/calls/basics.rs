@@ -253,7 +253,7 @@ fn freed_pages_of_full_blocks_are_found_again() {
     let vmalloc = instance(&machine, 4);
     let mut areas: Vec<_> = (0..4 * 256).map(|_| vmalloc.vmalloc(PAGE_SIZE).expect("room")).collect();
     assert_eq!(vmalloc.vmalloc(PAGE_SIZE), Err(AllocError::OutOfAddressSpace));
-    // Two neighbours in each block: room for one area of three pages.
+    // Two neighbours in each block: space for one area of three pages.
     let mut holes: Vec<_> = (0..4).flat_map(|block| [block * 256 + 7, block * 256 + 8]).collect();
     holes.reverse();
     holes.into_iter().for_each(|index| free(&vmalloc, areas.swap_remove(index)).expect("allocated"));
@@ -286,7 +286,7 @@ fn the_flush_ceiling_decides_how_an_area_is_flushed() {
 fn leaf_tables_in_reserve_are_bounded_and_given_back() {
     let machine = Machine::new(1, 9000);
     let vmalloc = instance(&machine, 40);
-    // Too long to be kept.
+    // Too long to be cached.
     let area = vmalloc.vmalloc(16 * BLOCK_SIZE).expect("room");
     assert_eq!(vmalloc.stats().leaf_tables, 17);
     free(&vmalloc, area).expect("allocated");

@@ -20,7 +20,7 @@ fn area(blocks: usize, pages: usize) -> CongruentArea {
     CongruentArea { offset: blocks * BLOCK_SIZE, size: pages * PAGE_SIZE }
 }
 
-/// Of different sizes, with holes: blocks 0, 2 to 4, and 6.
+/// Areas of different sizes, with holes between them: blocks 0, 2 to 4, and 6.
 fn areas() -> [CongruentArea; 3] {
     [area(0, 3), area(2, 2 * BLOCK_PAGES + 5), area(6, BLOCK_PAGES - 1)]
 }
@@ -137,7 +137,7 @@ fn pages_are_populated_again_without_a_flush() {
     assert_balance(&machine, vmalloc);
 }
 
-/// Seen failing when who looks asks the block alone that it looks into.
+/// Seen failing when an inspection reads the role of the one block alone that the address is in.
 #[test]
 fn an_area_is_gone_with_its_first_block() {
     let machine = Machine::new(1, 4000);
@@ -145,7 +145,7 @@ fn an_area_is_gone_with_its_first_block() {
     let set = vmalloc.allocate_congruent(&[area(0, BLOCK_PAGES + 5)], 1).expect("room");
     let found = || vmalloc.find_area(START + BLOCK_SIZE).is_some();
     assert!(found());
-    // What another CPU finds that looks while the set is freed.
+    // What another CPU finds while the set is freed.
     let role = vmalloc.blocks().block(0).role();
     vmalloc.blocks().block(0).set_role(Role::Leaving);
     assert!(!found());

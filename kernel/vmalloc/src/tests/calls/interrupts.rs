@@ -30,8 +30,8 @@ fn is_unfreed(error: &FreeError) -> bool {
     matches!(error, FreeError::InInterrupt { .. })
 }
 
-/// By whichever way: what is taken ahead, the current block, others, a kept run. Seen failing with the question left
-/// out of each call, and of each plain way alone.
+/// By whichever path: a bump run, the current block, others, a cached run. Seen failing with the check left
+/// out of each call, and of each fast path alone.
 #[test]
 fn what_takes_locks_is_refused_in_an_interrupt_handler() {
     for ahead in [false, true] {
@@ -168,7 +168,7 @@ fn look_ups_and_frees_may_be_called_in_an_interrupt_handler() {
 }
 
 /// 30 areas of 512 pages are noted, a limit of 1000 pages, and nobody who purges by himself. Seen failing, by a sum of
-/// 0 and no purge, without the count; by no purge, with the next free not told to look.
+/// 0 and no purge, without the count; by no purge, with the next free not told to check.
 #[test]
 fn what_interrupt_handlers_freed_counts_and_the_next_free_purges() {
     let machine = Machine::new(2, 20_000);
@@ -203,7 +203,7 @@ fn what_interrupt_handlers_freed_counts_and_the_next_free_purges() {
     machine.assert_all_frames_back();
 }
 
-/// Who frees afterwards looks once, not each time. Seen failing with the CPU never told that it has looked.
+/// The frees that follow check once, not each time. Seen failing with the CPU never told that it has checked.
 #[test]
 fn a_noted_free_has_the_next_free_look_once() {
     let machine = Machine::new(1, 2000);

@@ -64,7 +64,7 @@ fn every_page_of_the_range_can_be_mapped() {
     sorted.sort_unstable();
     assert!(sorted.iter().copied().eq((START..START + BLOCKS * BLOCK_SIZE).step_by(PAGE_SIZE)));
     assert!(vmalloc.areas().map(|area| area.start).eq(sorted));
-    // All of it is unmapped and nothing flushed; mapping makes room for itself.
+    // All of it is unmapped and nothing flushed: mapping purges.
     starts.into_iter().for_each(|start| unmap_ram(&vmalloc, start, 1).expect("mapped"));
     assert_eq!(vmalloc.lazy_pages(), (BLOCKS * BLOCK_PAGES) as i64);
     let start = map_ram(&vmalloc, &frames).expect("a purge makes room");
@@ -142,7 +142,7 @@ fn wrong_unmaps_are_refused_and_change_nothing() {
 }
 
 /// Pages whose last area owned its frames still have them: they are not lost when others' are shown there.
-/// Seen failing when `keeps` is not looked at.
+/// Seen failing when `has_frames` is not read.
 #[test]
 fn kept_frames_are_given_back_where_others_are_mapped() {
     let machine = Machine::new(1, 2000);
@@ -162,8 +162,8 @@ fn kept_frames_are_given_back_where_others_are_mapped() {
     assert_balanced(&machine, vmalloc, frames);
 }
 
-/// Seen failing when `vm_unmap_aliases` does nothing. The oracle watches: a CPU that could reach a page's frame after the page was mapped anew fails the
-/// test, and so does a frame given back too early.
+/// The oracle watches: a CPU that could reach a page's frame after the page was mapped anew fails the test, and so does
+/// a frame given back too early. Seen failing when `vm_unmap_aliases` does nothing.
 #[test]
 fn random_mappings_keep_showing_their_own_frames() {
     const CPUS: usize = 3;
@@ -250,7 +250,7 @@ fn a_block_that_is_dirty_all_over_is_flushed() {
 }
 
 /// A CPU maps in a block that another CPU empties, purges and gives back at every point in between. Seen failing
-/// when pages taken ahead stay with their CPU then.
+/// when the pages of a bump run stay with their CPU then.
 #[test]
 fn a_block_is_not_given_back_under_a_cpu_that_maps_in_it() {
     for trims in 0..8_u32 {

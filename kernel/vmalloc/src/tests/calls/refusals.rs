@@ -63,7 +63,7 @@ fn what_the_cpus_cannot_address_is_not_mapped() {
                 frames[place] = beyond;
                 let refused = Err(AllocError::BadFrame { frame: beyond });
                 for map in [Vmalloc::vmap, Vmalloc::vm_map_ram] {
-                    // Also in what is taken ahead.
+                    // In a bump run, too.
                     let warm = vmalloc.vm_map_ram(&[last], Protection::ReadWrite).expect("room");
                     assert_eq!(map(&vmalloc, &frames, Protection::ReadWrite), refused);
                     unmap_ram(&vmalloc, warm, 1).expect("mapped");
@@ -85,7 +85,7 @@ fn a_frame_number_has_40_bits() {
     let _ = Frame::new(1 << 40);
 }
 
-/// Seen failing with no look at what is RAM, and with one at the first page alone.
+/// Seen failing without a check of what is RAM, and with one of the first page alone.
 #[test]
 fn ram_is_not_mapped_uncached() {
     let machine = Machine::new(1, 400);
@@ -171,7 +171,8 @@ fn no_number_of_pages_is_too_many_if_none_is_to_be() {
     }
 }
 
-/// As what is counted while others free may be. Seen failing, by an underflow, with plain subtractions.
+/// Counters that are read while others free may be such. Seen failing, by an underflow, with subtractions that do not
+/// saturate.
 #[test]
 fn counters_of_different_moments_give_no_negative_number() {
     let stats = Stats { total: 100, free: 60, lazy: 50, largest_free_run: 70, ..Stats::default() };

@@ -78,7 +78,7 @@ fn an_area_that_grows_again_has_its_frames_again_after_a_purge() {
     free(&vmalloc, area).expect("allocated");
 }
 
-/// Sizes, frees and purges at random, on two CPUs that keep what they loaded.
+/// Sizes, frees and purges at random, on two CPUs that never forget a translation by themselves.
 #[test]
 fn areas_keep_their_contents_whatever_grows_and_shrinks_beside_them() {
     for seed in 0..60 {
@@ -222,7 +222,7 @@ fn what_is_new_is_protected_as_the_last_page_was() {
                     let now = rights(&machine, address(grown) + page * PAGE_SIZE);
                     assert_eq!(now, expected, "page {page}, {old} to {new}, {first:?}, {last:?}");
                 }
-                // Cut, and grown again: what is kept there had the protection before.
+                // Cut, and grown again: the frames cached there had the protection before.
                 protect(&vmalloc, address(grown), new, Protection::ReadOnly).expect("inside");
                 let again =
                     resize(&vmalloc, grown, 1).and_then(|cut| resize(&vmalloc, cut, new)).expect("room");

@@ -1,4 +1,4 @@
-//! Splitting 2 MiB pages, while other CPUs write to them, look at them, and split them too: at every moment at
+//! Splitting 2 MiB pages, while other CPUs write to them, inspect them, and split them too: at every moment at
 //! which one call of the library calls the machine.
 
 extern crate std;
@@ -134,7 +134,7 @@ fn protect_at(moment: usize, first: &Range<usize>, second: &[Range<usize>]) -> b
     done
 }
 
-/// Seen failing: with looks that take a block for unmapped of whose table the descriptor does not know.
+/// Seen failing: with inspections that take a block for unmapped whose table is not in its descriptor.
 #[test]
 fn an_area_is_seen_while_its_page_is_split() {
     let (machine, vmalloc) = shared(2, 32 * BLOCK_PAGES, 16);

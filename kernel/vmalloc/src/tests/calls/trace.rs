@@ -39,7 +39,7 @@ fn here() -> &'static Location<'static> {
 }
 
 /// Seen failing for each way alone: small, run and foreign areas, `vm_map_ram`, without the call to
-/// `trace_free` there, and where a plain way is taken although the instance is traced.
+/// `trace_free` there, and where a fast path is taken although the instance is traced.
 #[test]
 fn each_way_to_make_and_to_free_an_area_is_traced_once() {
     let machine = Machine::new(2, 8000);

@@ -69,7 +69,7 @@ unsafe impl Flusher for &Machine {
         self.broadcasts
     }
 
-    /// Of pages: a CPU that has the way to another leaf table keeps it.
+    /// A broadcast of pages leaves a CPU the ways that it has to other leaf tables.
     fn broadcast(&self, scope: Scope<'_>) {
         assert!(self.broadcasts);
         let mut state = self.state();

@@ -47,7 +47,7 @@ struct State {
     page_flushes: usize,
     full_flushes: usize,
     interrupts: usize,
-    /// Of pages, and of everything.
+    /// Broadcasts of pages, and of everything.
     broadcasts: (usize, usize),
 }
 

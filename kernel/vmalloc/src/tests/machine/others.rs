@@ -12,7 +12,7 @@ use std::{
 };
 
 std::thread_local! {
-    /// What keeps others from acting: locks of the library that this thread holds, looks without interrupts, and
+    /// What keeps others from acting: locks of the library that this thread holds, read-side sections, and
     /// that they act already.
     static BARS: Cell<usize> = const { Cell::new(0) };
 }

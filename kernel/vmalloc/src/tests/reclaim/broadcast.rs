@@ -98,7 +98,7 @@ fn calls_that_flush_at_once_leave_nothing_stale() {
     machine.assert_all_frames_back();
 }
 
-/// The same random work on two machines that differ in how they flush, under the simulated TLBs' oracle.
+/// Two machines that differ in how they flush do one random work, under the simulated TLBs' oracle.
 #[test]
 fn random_work_goes_the_same_way_by_broadcast_and_by_interrupt() {
     for seed in 11..=13 {
@@ -110,8 +110,8 @@ fn random_work_goes_the_same_way_by_broadcast_and_by_interrupt() {
     }
 }
 
-/// The report of a fault that comes in the middle of a look looks, too. Seen failing with each look counted: the
-/// broadcast did not wait.
+/// The report of a fault that comes in the middle of a read-side section begins another. Seen failing with each
+/// counted: the broadcast did not wait.
 #[test]
 fn a_look_within_a_look_holds_broadcasts_off() {
     let machine = &Machine::broadcasting(2, 16);

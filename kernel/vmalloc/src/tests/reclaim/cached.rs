@@ -1,4 +1,4 @@
-//! Runs that are kept for the next area, on the simulated machine.
+//! The cache of freed runs, on the simulated machine.
 
 extern crate std;
 
@@ -12,11 +12,11 @@ use crate::{
 use core::ptr::NonNull;
 use std::{sync::atomic::Ordering, vec::Vec};
 
-/// Frames of a machine that has more than enough of them for all that is kept.
+/// Frames of a machine that has more than enough of them for all that is cached.
 const PLENTY: usize = 8 * 4 * 2 * (32 << 20) / PAGE_SIZE;
-/// Frames of one that keeps four blocks.
+/// Frames of one that caches four blocks.
 const FEW: usize = 8 * 4 * BLOCK_PAGES;
-/// Blocks that one CPU keeps where there are plenty.
+/// Blocks that one CPU caches where there are plenty.
 const LIMIT: usize = 64;
 
 fn area(vmalloc: &Vmalloc<&Machine>, pages: usize) -> NonNull<u8> {
@@ -32,7 +32,7 @@ fn use_pages(machine: &Machine, area: NonNull<u8>, pages: usize) {
     assert_eq!(machine.read(1, address(area) + pages * PAGE_SIZE), Err(PageFault), "the guard page");
 }
 
-/// Seen failing when no run is kept.
+/// Seen failing when no run is cached.
 #[test]
 fn a_run_is_kept_with_its_frames_and_tables_once_it_is_flushed() {
     for pages in [256, 511, 512, 513, 1023, 1024, 5000] {
@@ -118,7 +118,7 @@ fn no_more_is_kept_than_a_purge_makes_free() {
     machine.assert_all_frames_back();
 }
 
-/// A CPU may keep what others do not, and each its part in any case.
+/// A CPU may cache what others do not, and each its part in any case.
 /// Seen failing without a limit, and when each CPU has its part alone.
 #[test]
 fn what_one_cpu_keeps_leaves_the_others_their_part() {
@@ -179,7 +179,7 @@ fn a_run_that_another_cpu_keeps_is_taken() {
     machine.assert_all_frames_back();
 }
 
-/// Seen failing without a limit, and when nothing is kept.
+/// Seen failing without a limit, and when nothing is cached.
 #[test]
 fn no_more_is_kept_than_an_eighth_of_the_memory() {
     let machine = Machine::new(1, 8 * 10 * BLOCK_PAGES);
@@ -191,10 +191,10 @@ fn no_more_is_kept_than_an_eighth_of_the_memory() {
     assert_eq!(vmalloc.areas_room().cached_blocks(), 9);
 }
 
-/// What is kept is given back when frames, or address space, are short. Seen failing when it is not.
+/// What is cached is given back when frames, or address space, are short. Seen failing when it is not.
 #[test]
 fn what_is_kept_does_not_stand_in_the_way() {
-    // As many frames, or as many blocks, as there are only if nothing is kept.
+    // As many frames, or as many blocks, as there are only if nothing is cached.
     for (blocks, pages) in [(40, FEW - 500), (8, 8 * BLOCK_PAGES - 1)] {
         let machine = Machine::new(1, FEW);
         let vmalloc = instance(&machine, blocks);
@@ -234,7 +234,7 @@ fn a_long_area_shares_a_block_if_it_finds_none_of_its_own() {
     machine.assert_all_frames_back();
 }
 
-/// Seen failing when the later blocks of a run that could not be mapped still said that they were kept.
+/// Seen failing when the later blocks of a run that could not be mapped still said that they were cached.
 #[test]
 fn without_frames_for_the_rest_a_kept_run_is_lost_to_nobody() {
     for taken in 0..10 {

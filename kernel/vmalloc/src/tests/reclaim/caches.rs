@@ -1,4 +1,4 @@
-//! Whatever is kept for speed, on whatever CPU, is given back before an allocation is refused.
+//! All caches, of all CPUs, are emptied before an allocation is refused.
 
 extern crate std;
 
@@ -15,7 +15,7 @@ use std::{sync::atomic::Ordering, vec::Vec};
 
 const GIB: usize = 1 << 30;
 
-/// Blocks of the instance in which there is such stock.
+/// Blocks of the instance in which something is cached.
 fn blocks(stock: Cached) -> usize {
     match stock {
         Cached::Current | Cached::Closed => 1,
@@ -27,7 +27,7 @@ fn blocks(stock: Cached) -> usize {
     }
 }
 
-/// Areas that keep a place each, and are freed again.
+/// Areas that hold a place each, and are freed again.
 fn come_and_go(vmalloc: &Vmalloc<&Machine>, requests: impl Iterator<Item = Request>) {
     let areas: Vec<_> = requests.map(|request| vmalloc.allocate(request).expect("room")).collect();
     areas.into_iter().for_each(|area| free(vmalloc, area).expect("allocated"));
@@ -39,7 +39,7 @@ fn apart(index: usize, apart: usize) -> Request {
     Request::new(PAGE_SIZE).within(start, start + BLOCK_SIZE)
 }
 
-/// Fills the stock, on CPU 1, and nothing else that would do for the request that is returned.
+/// Fills this cache, on CPU 1, and nothing else that would do for the request that is returned.
 fn fill(stock: Cached, machine: &Machine, vmalloc: &Vmalloc<&Machine>) -> Request {
     let pages = |count: usize| Request::new(count * PAGE_SIZE);
     let block = Request::new(PAGE_SIZE).align(BLOCK_SIZE);
@@ -86,7 +86,7 @@ fn fill(stock: Cached, machine: &Machine, vmalloc: &Vmalloc<&Machine>) -> Reques
             block
         }
         Cached::Tables => {
-            // Too long to be kept.
+            // Too long to be cached.
             come_and_go(vmalloc, [pages(17 * BLOCK_PAGES - 1)].into_iter());
             vmalloc.purge();
             pages(6)
@@ -181,7 +181,7 @@ fn work<T>(seed: u64, last: impl FnOnce(&Machine, &Vmalloc<&Machine>, &[Frame], 
 }
 
 /// Whatever a call of `trim` would make possible an allocation gets without it. Seen failing when it does not give back
-/// current blocks, or tables in reserve, or kept frames, and `trim` does.
+/// current blocks, or tables in reserve, or cached frames, and `trim` does.
 #[test]
 fn what_a_trim_would_make_possible_needs_none() {
     let mut helped = 0;
@@ -244,7 +244,7 @@ fn empty_current_blocks_of_all_cpus_serve_a_longer_area() {
     machine.assert_all_frames_back();
 }
 
-/// A mapping of a block needs one of those that other CPUs keep, in which nothing is allocated. Seen failing when
+/// A mapping of a block needs one of those that other CPUs cache, in which nothing is allocated. Seen failing when
 /// `vm_map_ram` is refused at once.
 #[test]
 fn a_mapping_has_a_block_that_another_cpu_keeps() {

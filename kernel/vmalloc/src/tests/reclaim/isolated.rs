@@ -29,7 +29,7 @@ fn flush(machine: &Machine, cpu: usize) {
     machine.run_on(0);
 }
 
-/// Small areas, runs that are kept, runs that are not. Seen failing when a purge does not ask who has flushed, and, of
+/// Small areas, runs that are cached, runs that are not. Seen failing when a purge does not ask who has flushed, and, of
 /// runs, when each purge begins to wait anew.
 #[test]
 fn what_it_may_reach_waits_until_it_has_flushed() {
@@ -53,7 +53,7 @@ fn what_it_may_reach_waits_until_it_has_flushed() {
 }
 
 /// A purge that begins makes free what the isolated CPU has flushed by now, and has the block until it ends. Seen
-/// hanging when others, who give back what they took ahead, close it meanwhile: it was in two lists.
+/// hanging when others, who give back their bump runs, close it meanwhile: it was in two lists.
 #[test]
 fn a_block_that_a_purge_has_is_closed_by_nobody_else() {
     let machine = machine(2, 4000);
@@ -77,7 +77,7 @@ fn a_block_that_a_purge_has_is_closed_by_nobody_else() {
 }
 
 /// A block that waited before remembers nothing of it when it waits as part of a run.
-/// Seen failing when a run that waits keeps the time of its last flush.
+/// Seen failing when a run that waits has the stamp of its last flush.
 #[test]
 fn a_run_waits_from_when_it_was_freed() {
     let machine = machine(2, 12_000);
@@ -119,7 +119,7 @@ fn tables_are_not_given_back_while_an_idle_cpu_can_walk_through_them() {
     vmalloc.tunables().table_reserve.store(0, Ordering::Relaxed);
     let area =
         vmalloc.allocate(Request::new(17 * BLOCK_SIZE).within(start + GIB, start + 2 * GIB)).expect("room");
-    // A look at the guard page: no translation, but the ways.
+    // A walk to the guard page: no translation, but the ways.
     assert_eq!(machine.read(1, address(area) + 17 * BLOCK_SIZE), Err(PageFault));
     machine.sleep(1);
     let tables = vmalloc.stats().leaf_tables;

@@ -1,4 +1,4 @@
-//! Random work while other CPUs read, write, look, protect, allocate, free, speculate, fall asleep and wake up in the
+//! Random work while other CPUs read, write, inspect, protect, allocate, free, speculate, fall asleep and wake up in the
 //! middle of every call.
 
 extern crate std;
@@ -292,7 +292,7 @@ fn random_work_in_the_middle_of_which_others_act() {
         let (machine, vmalloc) = shared(CPUS, 10_000, BLOCKS);
         machine.refuse_grace(true);
         vmalloc.tunables().lazy_max_pages.store(2000, Ordering::Relaxed);
-        // Tables go back to the machine, which looks who can still walk through them.
+        // Tables go back to the machine, which checks who can still walk through them.
         vmalloc.tunables().table_reserve.store(0, Ordering::Relaxed);
         let world = World {
             random: Random::new(seed),

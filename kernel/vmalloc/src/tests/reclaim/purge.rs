@@ -17,7 +17,7 @@ use std::{
     vec::Vec,
 };
 
-/// A run of blocks that only a purge, and closing the blocks it emptied, can make room for.
+/// A run of blocks for which only a purge, and closing the blocks it emptied, can free address space.
 #[test]
 fn an_allocation_that_does_not_fit_purges_and_closes_empty_blocks() {
     const BLOCKS: usize = 60;
@@ -30,7 +30,7 @@ fn an_allocation_that_does_not_fit_purges_and_closes_empty_blocks() {
     areas.into_iter().for_each(|area| free(&vmalloc, area).expect("allocated"));
     assert_eq!(vmalloc.stats().lazy, BLOCKS * BLOCK_PAGES);
     assert_eq!(vmalloc.lazy_pages(), (BLOCKS * BLOCK_PAGES) as i64);
-    // The first purge closes some blocks, and keeps some.
+    // The first purge closes some blocks, and leaves some in their pool.
     vmalloc.tunables().lazy_max_pages.store(32 * BLOCK_PAGES, Ordering::Relaxed);
     let all = vmalloc.vmalloc((BLOCKS - 1) * BLOCK_SIZE - PAGE_SIZE).expect("all but the current block");
     free(&vmalloc, all).expect("allocated");
@@ -40,14 +40,14 @@ fn an_allocation_that_does_not_fit_purges_and_closes_empty_blocks() {
     machine.assert_all_frames_back();
 }
 
-/// Frames that free pages keep are found when nobody else has any.
+/// Frames cached in free pages are found when nobody else has any.
 #[test]
 fn an_allocation_without_frames_takes_those_that_wait_and_those_that_are_kept() {
     let machine = Machine::new(1, 1300);
     let vmalloc = instance(&machine, 16);
     let many = |pages: usize| vmalloc.vmalloc(pages * PAGE_SIZE);
     for _ in 0..5 {
-        // Small areas keep their frames, and so do runs.
+        // The frames of small areas are cached, and so are those of runs.
         let areas: Vec<_> = core::iter::from_fn(|| many(200).ok()).collect();
         assert!(areas.len() >= 5, "{} areas of 200 pages in 1300 frames", areas.len());
         areas.into_iter().for_each(|area| free(&vmalloc, area).expect("allocated"));
@@ -334,7 +334,7 @@ fn what_is_freed_while_an_allocation_has_the_turn_is_purged() {
     vmalloc.purge();
     machine.run_on(0);
     let freed = &*Box::leak(Box::new(AtomicUsize::new(0)));
-    // What the run kept is needed, so the attempt that has it is made with the turn.
+    // What the cached run has is needed, so the attempt that has it is made with the turn.
     take(machine, machine.free_frames() - 20);
     machine.at_each(Moment::Table, move || {
         // The one attempt that is made again is made with the turn.

@@ -1,4 +1,5 @@
-//! What is done when there is no room: how often it is tried, what a refusal costs, and that every call ends.
+//! Allocations that run out of address space or frames: how often they try again, what a refusal costs, and that
+//! every call ends.
 
 extern crate std;
 
@@ -33,7 +34,7 @@ fn cost(machine: &Machine, vmalloc: &Vmalloc<&Machine>, call: impl FnOnce()) -> 
 
 /// A request that cannot be met: nothing is tried for which there are too few frames, and nobody purges for long.
 /// Seen failing (16 attempts) when each attempt that fails is followed by another one, and (16000 frames taken) when they
-/// are made without a look at how many frames there are.
+/// are made without a check of how many frames there are.
 #[test]
 fn a_request_that_cannot_be_met_is_soon_refused() {
     const FRAMES: usize = 8000;
@@ -52,7 +53,7 @@ fn a_request_that_cannot_be_met_is_soon_refused() {
             let area = vmalloc.vmalloc(pages * PAGE_SIZE).expect("room");
             free(&vmalloc, area).expect("allocated");
         }
-        // Whatever is kept, and on which CPU: one flush for what waits, one for the tables of what was kept.
+        // Whatever is cached, and on which CPU: one flush for what waits, one for the tables of what was cached.
         let (retries, purges, taken) = refused(FRAMES - 10);
         assert!(retries <= 1 && purges <= 2, "{retries} attempts again, {purges} purges");
         assert!(taken <= 2, "{taken} frames");
@@ -197,7 +198,7 @@ fn a_request_that_cannot_be_met_takes_nothing_from_others() {
     assert_eq!(refused.load(Ordering::Relaxed), 0);
 }
 
-/// Others take what each purge makes free, and free as much: there is room all the time, once it is flushed. Who is
+/// Others take what each purge makes free, and free as much: there is address space all the time, once it is flushed. Who is
 /// overtaken far too often is refused. Seen failing with one round.
 #[test]
 fn who_is_overtaken_purges_again() {

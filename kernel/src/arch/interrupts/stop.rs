@@ -1,0 +1,46 @@
+//! Stopping all other CPUs for good, when the kernel panics or ends the machine. Called with interrupts off; no lock is
+//! taken.
+
+use crate::arch::{apic, cpu, tsc};
+use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use vmalloc::CpuSet;
+
+/// No CPU's number.
+const NOBODY: usize = usize::MAX;
+/// The CPU that ends the run.
+static ENDING: AtomicUsize = AtomicUsize::new(NOBODY);
+/// CPUs that stopped for it, a bit each: one may be told twice.
+static STOPPED: AtomicU64 = AtomicU64::new(0);
+static STOPPING: AtomicBool = AtomicBool::new(false);
+/// Microseconds that the others are given to stop.
+const STOP_LIMIT: u64 = 100_000;
+
+/// Makes this CPU the one that ends the run, by a panic or otherwise. If another is that already, stops this one: of two,
+/// neither would come to its last word. Called with interrupts off.
+pub(crate) fn be_the_last() {
+    let this = cpu::current();
+    match ENDING.compare_exchange(NOBODY, this, Ordering::Relaxed, Ordering::Relaxed) {
+        Err(first) if first != this => stop_this(),
+        _ => {}
+    }
+}
+
+/// Stops all other CPUs for good, by NMIs, and waits until they have, but not for long. Called by the CPU that is
+/// [the last](be_the_last).
+pub(crate) fn stop_others() {
+    STOPPING.store(true, Ordering::Release);
+    let others = cpu::online().without(CpuSet::from_bits(1 << cpu::current()));
+    others.iter().for_each(apic::send_nmi);
+    tsc::spin_until(STOP_LIMIT, || others.bits() & !STOPPED.load(Ordering::Acquire) == 0);
+}
+
+/// Whether a CPU stops all others.
+pub(crate) fn is_stopping() -> bool {
+    STOPPING.load(Ordering::Acquire)
+}
+
+/// Stops this CPU for good, for one that calls [`stop_others`].
+pub(crate) fn stop_this() -> ! {
+    STOPPED.fetch_or(1 << cpu::current(), Ordering::Release);
+    cpu::halt();
+}

@@ -1,0 +1,129 @@
+//! The table of commands, and running lines of them.
+
+use super::{failures, hold, info, latency, power, sysctl, tlbinfo, trace};
+use crate::{command::CommandError, history, print, println, test_vmalloc};
+use alloc::vec::Vec;
+
+/// One command: its name, its arguments as `help` shows them, what it does.
+struct Command {
+    name: &'static str,
+    arguments: &'static str,
+    about: &'static str,
+    run: fn(&[&str]) -> Result<(), CommandError>,
+}
+
+const COMMANDS: &[Command] = &[
+    Command { name: "help", arguments: "[CMD]", about: "lists the commands, or explains one", run: help },
+    Command {
+        name: "test_vmalloc",
+        arguments: "[name=value ...]",
+        about: test_vmalloc::ABOUT,
+        run: test_vmalloc::command,
+    },
+    Command {
+        name: "floor",
+        arguments: "[name=value ...]",
+        about: test_vmalloc::floor::ABOUT,
+        run: test_vmalloc::floor::command,
+    },
+    Command {
+        name: "vmallocinfo",
+        arguments: "[totals]",
+        about: "lists the allocated areas, then address space, metadata and page tables in total",
+        run: info::vmallocinfo,
+    },
+    Command {
+        name: "meminfo",
+        arguments: "",
+        about: "counts frames: total, free, quarantined, page tables, records, heap",
+        run: info::meminfo,
+    },
+    Command {
+        name: "trim",
+        arguments: "",
+        about: "purges, and gives back what is kept for speed: frames, blocks, page tables",
+        run: info::trim,
+    },
+    Command { name: "tlbinfo", arguments: "[reset]", about: tlbinfo::ABOUT, run: tlbinfo::tlbinfo },
+    Command { name: "history", arguments: "[NAME]", about: history::ABOUT, run: history::command },
+    Command { name: "latency", arguments: "[name=value ...]", about: latency::ABOUT, run: latency::latency },
+    Command { name: "trace", arguments: "on|off|dump|clear", about: trace::ABOUT, run: trace::trace },
+    Command { name: "hold", arguments: "COUNT", about: hold::ABOUT, run: hold::hold },
+    Command {
+        name: "cpus",
+        arguments: "",
+        about: "lists the CPUs: number, APIC id, interrupt controller, state",
+        run: info::cpus,
+    },
+    Command {
+        name: "sysctl",
+        arguments: "[NAME[=VALUE] ...]",
+        about: "lists the tunables, reads or sets some",
+        run: sysctl::command,
+    },
+    Command { name: "poweroff", arguments: "", about: "powers the machine off", run: power::poweroff },
+    Command { name: "reboot", arguments: "", about: "resets the machine", run: power::reboot },
+    Command { name: "panic", arguments: "", about: "makes the kernel panic", run: power::panic },
+];
+
+/// Runs commands separated by semicolons.
+pub(super) fn run_line(line: &str) {
+    for command in line.split(';').map(str::trim).filter(|command| !command.is_empty()) {
+        if !run_command(command) {
+            failures::count();
+        }
+    }
+}
+
+/// Whether the command succeeded; if not, one line was printed that says why.
+fn run_command(command: &str) -> bool {
+    let words: Vec<&str> = command.split_whitespace().collect();
+    let Some((name, arguments)) = words.split_first() else { return true };
+    let result = match find(name) {
+        Some(command) if command.arguments.is_empty() && !arguments.is_empty() => {
+            Err(CommandError::new(alloc::format!("takes no arguments, not {}", arguments[0])))
+        }
+        Some(command) => (command.run)(arguments),
+        None => Err(CommandError::new("no such command; try help")),
+    };
+    if let Err(error) = &result {
+        println!("{name}: {error}");
+    }
+    result.is_ok()
+}
+
+fn find(name: &str) -> Option<&'static Command> {
+    COMMANDS.iter().find(|command| command.name == name)
+}
+
+/// What a word of a line may become: the name of a command, as the first word of one, and behind `help`. `before` is the
+/// line before the word, `word` what there is of it.
+#[must_use]
+pub fn complete(before: &str, word: &str) -> Vec<&'static str> {
+    let command = before.rsplit(';').next().unwrap_or_default();
+    match command.split_whitespace().collect::<Vec<_>>()[..] {
+        [] | ["help"] => {
+            COMMANDS.iter().map(|command| command.name).filter(|name| name.starts_with(word)).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn help(arguments: &[&str]) -> Result<(), CommandError> {
+    match arguments {
+        [] => COMMANDS.iter().for_each(|command| {
+            print!("{:34} ", alloc::format!("{} {}", command.name, command.arguments));
+            println!("{}", command.about.lines().next().unwrap_or_default());
+        }),
+        [name] => {
+            let command =
+                find(name).ok_or_else(|| CommandError::new(alloc::format!("{name}: no such command")))?;
+            println!("{} {}", command.name, command.arguments);
+            println!("{}", command.about);
+        }
+        [_, extra, ..] => {
+            return Err(CommandError::new(alloc::format!("explains one command at a time, not {extra} too")));
+        }
+    }
+    Ok(())
+}

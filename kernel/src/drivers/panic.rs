@@ -1,0 +1,33 @@
+//! The end of a kernel whose invariants are broken: a report, and a failing exit.
+
+use super::{power, serial};
+use crate::{
+    arch::{cpu, interrupts::stop},
+    println,
+};
+use core::{
+    panic::PanicInfo,
+    sync::atomic::{AtomicBool, Ordering},
+};
+use protocol::{Exit, Record};
+
+#[panic_handler]
+fn panic(info: &PanicInfo<'_>) -> ! {
+    static PANICKED: AtomicBool = AtomicBool::new(false);
+    x86_64::instructions::interrupts::disable();
+    stop::be_the_last();
+    if PANICKED.swap(true, Ordering::Relaxed) {
+        // The report itself panicked: what it printed so far must do.
+        power::exit(Exit::Panic);
+    }
+    stop::stop_others();
+    let this = cpu::current();
+    // SAFETY: interrupts are off, and the other CPUs have stopped.
+    unsafe { serial::force_unlock() };
+    serial::write_record(Record::Panic);
+    match info.location() {
+        Some(location) => println!("panic on CPU {this} at {location}:\n{}", info.message()),
+        None => println!("panic on CPU {this}:\n{}", info.message()),
+    }
+    power::exit(Exit::Panic);
+}

@@ -1,0 +1,70 @@
+//! The wish that an instance be purged in the background, so that nobody's allocation waits for it.
+//!
+//! Whoever frees too much wishes, in any context; a thread of the services serves, and is woken by a
+//! [hook](super::hooks::MemoryHooks::purge). No lock is taken here.
+
+use super::hooks;
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+/// What an instance and the thread that purges it share.
+#[derive(Debug)]
+pub struct PurgeWish {
+    wanted: AtomicBool,
+    /// Whether there is the thread.
+    served: AtomicBool,
+    /// 0: whoever frees purges.
+    drain: AtomicUsize,
+}
+
+/// The wish of the kernel's own instance.
+pub static KERNEL: PurgeWish = PurgeWish::new();
+
+impl PurgeWish {
+    /// Makes one that no thread serves yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { wanted: AtomicBool::new(false), served: AtomicBool::new(false), drain: AtomicUsize::new(1) }
+    }
+
+    /// Whether the thread is used; 0: whoever frees purges.
+    pub fn drain(&self) -> &AtomicUsize {
+        &self.drain
+    }
+
+    /// Has the thread purge, in any context; `false` if there is none, or it is not used.
+    pub fn wake(&self) -> bool {
+        let serves = self.served.load(Ordering::Acquire) && self.drain.load(Ordering::Relaxed) != 0;
+        if serves {
+            self.want();
+        }
+        serves
+    }
+
+    /// Wakes the thread, unless that was done since it last [took](Self::take) the wish.
+    pub fn want(&self) {
+        if !self.wanted.swap(true, Ordering::Release) {
+            (hooks::HOOKS.get().purge)();
+        }
+    }
+
+    /// Takes the wish back; whether there was one. For the thread.
+    pub fn take(&self) -> bool {
+        self.wanted.swap(false, Ordering::Acquire)
+    }
+
+    /// Tells whether there is a thread.
+    pub fn set_served(&self, served: bool) {
+        self.served.store(served, Ordering::Release);
+    }
+
+    /// Whether there is a thread, or is to be one still.
+    pub fn is_served(&self) -> bool {
+        self.served.load(Ordering::Acquire)
+    }
+}
+
+impl Default for PurgeWish {
+    fn default() -> Self {
+        Self::new()
+    }
+}

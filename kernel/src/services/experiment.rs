@@ -1,0 +1,106 @@
+//! Small instances of vmalloc beside the kernel's own, for experiments and tests. Made and dropped in threads, with no lock
+//! held.
+
+use super::reclaim::KernelKeeps;
+use crate::{
+    arch::layout,
+    memory::{Machine, PurgeWish, vmalloc},
+};
+use alloc::boxed::Box;
+use core::{
+    ops::Deref,
+    sync::atomic::{AtomicU32, Ordering},
+};
+use vmalloc::{BLOCK_SIZE, NewError, Platform, Policy, Vmalloc};
+
+/// Experiments at once, at most.
+const PLACES: u32 = 8;
+/// Bytes of address space for each.
+const PLACE_SIZE: usize = (layout::EXPERIMENTS.end - layout::EXPERIMENTS.start) / PLACES as usize;
+
+static TAKEN: AtomicU32 = AtomicU32::new(0);
+
+/// An instance with a part of the address space to itself. On the heap: it is too large for many copies on
+/// a stack.
+pub struct Experiment {
+    // Dropped in this order.
+    instance: Box<Vmalloc<Machine>>,
+    _place: Place,
+}
+
+/// A part of the address space.
+struct Place(u32);
+
+impl Experiment {
+    /// An instance of `blocks` blocks, purged by the threads that free.
+    ///
+    /// # Errors
+    /// [`NewError`].
+    ///
+    /// # Panics
+    /// When there are eight already.
+    pub fn new(blocks: usize, policy: Policy) -> Result<Self, NewError> {
+        Self::with_purger(blocks, policy, None)
+    }
+
+    /// An instance of `blocks` blocks, purged by the thread that serves `purger`; by the threads that free if there is none.
+    ///
+    /// # Errors
+    /// [`NewError`].
+    ///
+    /// # Panics
+    /// When there are eight already.
+    #[inline(never)]
+    pub fn with_purger(
+        blocks: usize,
+        policy: Policy,
+        purger: Option<&'static PurgeWish>,
+    ) -> Result<Self, NewError> {
+        let place = Place::take();
+        let start = layout::EXPERIMENTS.start + place.0 as usize * PLACE_SIZE;
+        if blocks > PLACE_SIZE / BLOCK_SIZE {
+            return Err(NewError::BadRange(start..start + blocks * BLOCK_SIZE));
+        }
+        let machine = Machine::new(vmalloc().platform().root(), purger);
+        // SAFETY: the place is this instance's until it is dropped.
+        match unsafe { Vmalloc::with_policy(machine, start..start + blocks * BLOCK_SIZE, policy) } {
+            Ok(instance) => Ok(Self { instance: Box::new(instance), _place: place }.asking_the_kernel()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Experiment {
+    /// Before this instance refuses for want of frames, the kernel gives back what it keeps.
+    fn asking_the_kernel(self) -> Self {
+        assert!(self.register_notifier(&KernelKeeps), "a new instance has no notifiers");
+        self
+    }
+}
+
+impl Deref for Experiment {
+    type Target = Vmalloc<Machine>;
+
+    fn deref(&self) -> &Vmalloc<Machine> {
+        &self.instance
+    }
+}
+
+impl Place {
+    fn take() -> Self {
+        let taken = TAKEN.fetch_update(Ordering::Acquire, Ordering::Relaxed, |taken| {
+            let free = taken.trailing_ones();
+            (free < PLACES).then_some(taken | 1 << free)
+        });
+        match taken {
+            Ok(before) => Self(before.trailing_ones()),
+            Err(_) => panic!("there are {PLACES} experiments already"),
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        TAKEN.fetch_and(!(1 << self.0), Ordering::Release);
+    }
+}

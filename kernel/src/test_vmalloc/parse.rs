@@ -1,0 +1,76 @@
+//! Reading the parameters of `test_vmalloc` from words, and the modes of Linux's script.
+
+use super::{
+    cases::CASES,
+    parameters::{Parameters, flag, number},
+};
+use crate::{arch::cpu, command::CommandError};
+use alloc::format;
+
+impl Parameters {
+    /// The parameters that a mode stands for.
+    fn of_mode(mode: &str) -> Result<Self, CommandError> {
+        let all: u64 = CASES.iter().map(|case| case.bit).sum();
+        let default = Self::default();
+        Ok(match mode {
+            // The case that is left out fails by design.
+            "performance" => Self {
+                run_test_mask: all & !64,
+                sequential_test_order: true,
+                test_repeat_count: 3,
+                nr_threads: 1,
+                ..default
+            },
+            "smoke" => Self { test_loop_count: 10_000, test_repeat_count: 10, ..default },
+            "stress" => Self {
+                run_test_mask: all,
+                test_repeat_count: 20,
+                nr_threads: cpu::online().count() as u64,
+                ..default
+            },
+            _ => {
+                let text = format!("mode={mode}: neither performance, smoke nor stress");
+                return Err(CommandError::new(text));
+            }
+        })
+    }
+
+    /// Reads `name=value` words. What they say themselves wins over what a mode among them stands for. The
+    /// error names the word that is wrong.
+    pub fn parse(words: &[&str]) -> Result<Self, CommandError> {
+        let mut parameters = Self::default();
+        for mode in words.iter().filter_map(|word| word.strip_prefix("mode=")) {
+            parameters = Self::of_mode(mode)?;
+        }
+        for word in words.iter().filter(|word| !word.starts_with("mode=")) {
+            let Some((name, value)) = word.split_once('=') else {
+                return Err(CommandError::new(format!("{word}: not of the form name=value")));
+            };
+            let Some(number) = number(value) else {
+                return Err(CommandError::new(format!("{word}: not a number")));
+            };
+            match name {
+                "nr_threads" => parameters.nr_threads = number,
+                "sequential_test_order" => parameters.sequential_test_order = flag(word, number)?,
+                "test_repeat_count" => parameters.test_repeat_count = number,
+                "test_loop_count" => parameters.test_loop_count = number,
+                "nr_pages" => parameters.nr_pages = number,
+                "use_huge" => parameters.use_huge = flag(word, number)?,
+                "run_test_mask" => parameters.run_test_mask = check_mask(name, number)?,
+                "nr_pcpu_objects" => parameters.nr_pcpu_objects = number,
+                "zero" => parameters.zero = flag(word, number)?,
+                _ => return Err(CommandError::new(format!("{name}: no such parameter"))),
+            }
+        }
+        Ok(parameters)
+    }
+}
+
+/// A sum of cases; `name` is what the error calls it.
+pub(super) fn check_mask(name: &str, mask: u64) -> Result<u64, CommandError> {
+    let known: u64 = CASES.iter().map(|case| case.bit).sum();
+    if mask == 0 || mask & !known != 0 {
+        return Err(CommandError::new(format!("{name}={mask}: not a sum of cases, 1 to {known}")));
+    }
+    Ok(mask)
+}

@@ -1,0 +1,88 @@
+//! The workers: threads that each run the cases, all at once.
+
+use super::{
+    cases::{CASES, Case},
+    parameters::Parameters,
+};
+use crate::{
+    arch::tsc,
+    threads::{Builder, JoinHandle, SpawnError, WaitQueue},
+};
+use alloc::{format, sync::Arc, vec::Vec};
+use core::sync::atomic::{AtomicBool, Ordering};
+use fastrand::Rng;
+
+/// What came of a case, in runs.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Outcome {
+    pub passed: u64,
+    pub failed: u64,
+    pub expected_failures: u64,
+    pub cycles: u64,
+}
+
+/// One worker's results, in the order of the cases, and all its time.
+pub(super) struct Report {
+    pub results: Vec<(&'static Case, Outcome)>,
+    pub cycles: u64,
+}
+
+/// Holds the workers back until all are there.
+#[derive(Default)]
+struct Gate {
+    open: AtomicBool,
+    /// Not all could be made: nothing is to be measured.
+    cancelled: AtomicBool,
+    waiting: WaitQueue,
+}
+
+/// Runs all workers at once, each a thread; their reports in the workers' order.
+pub(super) fn run(parameters: &Parameters) -> Result<Vec<Report>, SpawnError> {
+    let gate = Arc::new(Gate::default());
+    let spawn = |worker: usize| -> Result<JoinHandle<Option<Report>>, SpawnError> {
+        let (gate, parameters) = (Arc::clone(&gate), parameters.clone());
+        Builder::new(&format!("vmalloc worker {worker}")).spawn(move || {
+            gate.waiting.wait_until(|| gate.open.load(Ordering::Acquire));
+            let cancelled = gate.cancelled.load(Ordering::Relaxed);
+            (!cancelled).then(|| run_worker(worker, &parameters))
+        })
+    };
+    let mut error = None;
+    let workers: Vec<_> = (0..parameters.workers())
+        .map_while(|worker| spawn(worker).map_err(|e| error = Some(e)).ok())
+        .collect();
+    gate.cancelled.store(error.is_some(), Ordering::Relaxed);
+    gate.open.store(true, Ordering::Release);
+    gate.waiting.wake_all();
+    let reports = workers.into_iter().filter_map(JoinHandle::join).collect();
+    error.map_or(Ok(reports), Err)
+}
+
+fn run_worker(worker: usize, parameters: &Parameters) -> Report {
+    // The same random numbers in every run, others for each worker.
+    let mut random = Rng::with_seed(worker as u64 + 1);
+    let mut order: Vec<_> = CASES.iter().filter(|case| parameters.run_test_mask & case.bit != 0).collect();
+    if !parameters.sequential_test_order {
+        random.shuffle(&mut order);
+    }
+    let start = tsc::now();
+    let mut results: Vec<_> =
+        order.into_iter().map(|case| (case, run_case(case, parameters, &mut random))).collect();
+    let cycles = tsc::now() - start;
+    results.sort_unstable_by_key(|(case, _)| case.bit);
+    Report { results, cycles }
+}
+
+fn run_case(case: &Case, parameters: &Parameters, random: &mut Rng) -> Outcome {
+    let mut result = Outcome::default();
+    let start = tsc::now();
+    for _ in 0..parameters.test_repeat_count {
+        match (case.run)(parameters, random) {
+            Ok(()) => result.passed += 1,
+            Err(_) if case.may_fail => result.expected_failures += 1,
+            Err(_) => result.failed += 1,
+        }
+    }
+    result.cycles = tsc::now() - start;
+    result
+}

@@ -1,0 +1,38 @@
+//! The first threads.
+
+use super::{
+    reaper,
+    scheduler::thread,
+    spawn::{self, SpawnError},
+    start,
+    waiting::timer,
+};
+use crate::memory::Stack;
+use vmalloc::AllocError;
+
+/// Makes the code that calls it, on the boot CPU, the thread `main`, which stays on this CPU; starts the
+/// thread that buries others, and the tick. Called once, with interrupts on.
+///
+/// # Errors
+/// No memory for these threads.
+pub(crate) fn init() -> Result<(), SpawnError> {
+    spawn::adopt_main();
+    init_idle().map_err(SpawnError::OutOfMemory)?;
+    reaper::init()?;
+    timer::start();
+    Ok(())
+}
+
+/// Bytes of the boot CPU's stack to idle on; the others idle on the stacks they started on.
+const STACK: usize = 16 << 10;
+
+/// Gives the boot CPU, which does something else now, an idle thread.
+///
+/// # Errors
+/// No memory for its stack.
+fn init_idle() -> Result<(), AllocError> {
+    let stack = Stack::new(STACK)?;
+    start::prepare(thread::idle(0), &stack.range());
+    core::mem::forget(stack);
+    Ok(())
+}

@@ -1,0 +1,10 @@
+//! What the vmalloc library does on this machine.
+
+mod areas;
+mod calls;
+mod devices;
+mod ram;
+mod records;
+mod refusals;
+mod shootdown;
+mod splits;

@@ -1,0 +1,9 @@
+//! What the kernel makes of its memory.
+
+mod frames;
+mod heap;
+mod machine;
+mod memory_map;
+mod page_tables;
+mod percpu;
+mod rcu;

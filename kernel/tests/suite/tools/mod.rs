@@ -1,0 +1,7 @@
+//! What a person or the host runner sees of the kernel.
+
+mod console;
+mod costs;
+mod serial;
+mod soft_off;
+mod trace;

@@ -1,0 +1,157 @@
+//! Resizing a small area where it is: the way of nearly all calls of `vrealloc`.
+//!
+//! What is cut off waits for a flush like what is freed: nothing is flushed for it. The guard page moves
+//! forward, to where a page was, and takes that page's entry; so the frame waits in the entry of the old
+//! guard page, a few pages behind. It is flushed in time all the same: both pages lie next to or in the run
+//! of pages that became dirty with them, and a block remembers that a run of its dirty pages may have
+//! something to flush one page before it.
+//!
+//! Growth takes the pages behind the area if they are free. They may have cached frames, too.
+
+use crate::{
+    BLOCK_PAGES, CpuPin, Kind, PAGE_SIZE, Platform,
+    areas::{Areas, Attempt},
+    blocks::{Block, Role},
+    page_table::{
+        entry::{Attributes, Entry, GuardInfo},
+        slot::Slot,
+    },
+    pending::Pressure,
+    types::Owner,
+};
+use core::panic::Location;
+
+/// Bytes of the longest area that, with its guard page, fits a block.
+const MOST: usize = (BLOCK_PAGES - 1) * PAGE_SIZE;
+
+impl<P: Platform> Areas<P> {
+    /// Makes the small area of its own frames that starts at `address` `size` bytes long, where it is.
+    /// `None`: nothing has changed; there is no such area, or no room behind it, or no frames, or this is an interrupt
+    /// handler. `LAST` says that this is the [last attempt](Attempt::Last).
+    #[inline(never)]
+    pub fn resize_small<const LAST: bool>(
+        &self,
+        address: usize,
+        size: usize,
+        caller: &'static Location<'static>,
+    ) -> Option<Pressure> {
+        let page = self.span().page_starting_at(address)?;
+        let pin = self.platform().pin_outside_interrupts()?;
+        let (number, first) = (page / BLOCK_PAGES, page % BLOCK_PAGES);
+        let block = self.pools.find_block(&pin, Owner::Area, number)?;
+        if size.wrapping_sub(1) >= MOST || !matches!(block.role(), Role::Small { .. }) {
+            return None;
+        }
+        let slots = &block.leaf(self.platform())?[first..];
+        let entry = slots[0].look();
+        if !entry.is_any_start(Owner::Area) {
+            return None;
+        }
+        // SAFETY: the area is the caller's alone.
+        let block = unsafe { block.unbound() };
+        drop(pin);
+        let mut old = 1;
+        if !entry.is_last() {
+            old += slots[1..].iter().position(|slot| slot.look().is_last())? + 1;
+        }
+        let new = size.div_ceil(PAGE_SIZE);
+        let guard = Entry::guard(GuardInfo { slack: new * PAGE_SIZE - size, kind: Kind::Vmalloc, caller });
+        if new != old || self.base().is_traced() {
+            return self.resize_pages::<LAST>(block, first, old, new, guard);
+        }
+        slots[old].set(guard);
+        Some(Pressure::Low)
+    }
+
+    /// Makes an area of `old` pages one of `new`.
+    // Apart, so that less need be saved where the number of pages stays.
+    #[inline(never)]
+    fn resize_pages<const LAST: bool>(
+        &self,
+        block: &Block,
+        first: usize,
+        old: usize,
+        new: usize,
+        guard: Entry,
+    ) -> Option<Pressure> {
+        let slots = &self.blocks().leaf(block)[first..];
+        let attempt = if LAST { Attempt::Last } else { Attempt::Usual };
+        if new > old && !self.extend(block, first, slots, old, new, attempt) {
+            return None;
+        }
+        self.base().trace_free(block.number(), first, old);
+        if new < old {
+            slots[new - 1].mark_last();
+            return Some(self.cut(block, first, &slots[..old + 1], new, guard));
+        }
+        // The guard first, as when an area is made. Whoever looks meanwhile finds no area.
+        slots[new].set(guard);
+        if new > old {
+            slots[new - 1].mark_last();
+            slots[old - 1].unmark_last();
+        }
+        Some(Pressure::Low)
+    }
+
+    /// The pages of an area from `new` on, up to its guard, which is the last of `slots`, go, and wait for a
+    /// flush. `guard` is the entry of the guard page that is to be behind the rest.
+    #[inline(always)]
+    fn cut(&self, block: &Block, first: usize, slots: &[Slot], new: usize, guard: Entry) -> Pressure {
+        let [next, rest @ .., end] = &slots[new..] else { unreachable!("one page goes, and a guard") };
+        end.set(unmapped(next));
+        next.set(guard);
+        rest.iter().for_each(|slot| slot.set(unmapped(slot)));
+        self.pending().retire_cut(&self.platform().pin(), block, first + new + 1, rest.len() + 1)
+    }
+
+    /// Maps frames behind an area of `old` pages, its guard page first, so that there are `new` pages, and
+    /// keeps room for a guard behind; `false`: there is no room, or no frames.
+    #[inline(always)]
+    fn extend(
+        &self,
+        block: &Block,
+        first: usize,
+        slots: &[Slot],
+        old: usize,
+        new: usize,
+        attempt: Attempt,
+    ) -> bool {
+        let pin = self.platform().pin();
+        let (cpu, taken) = (pin.cpu(), self.pools.take_at(&pin, block, first + old + 1, new - old));
+        drop(pin);
+        if !taken {
+            return false;
+        }
+        // What the page of the new guard cached serves that of the old one.
+        let guard = slots[old].get();
+        slots[old].set(slots[new].get());
+        let attributes = Attributes::of_growth(slots[old - 1].look());
+        let extended = self.refill(&slots[old..new], attributes, attempt, cpu);
+        if !extended {
+            self.undo_extend(block, first, slots, old, new, guard);
+        }
+        extended
+    }
+
+    /// Gives back pages that were taken behind an area, some of which may be mapped; `guard` is the entry of its guard
+    /// page.
+    #[cold]
+    #[inline(never)]
+    fn undo_extend(&self, block: &Block, first: usize, slots: &[Slot], old: usize, new: usize, guard: Entry) {
+        if slots[old..new].iter().any(Slot::is_present) {
+            // Nobody was told of the pages, but a CPU may have speculated on them.
+            return self.cut(block, first, &slots[..=new], old, guard).leave_to_caller();
+        }
+        // As before, but that no page has a cached frame.
+        slots[new].set(slots[old].get());
+        slots[old].set(guard);
+        self.give_cached_frames(&slots[old + 1..=new]);
+        self.pools.give(block, first + old + 1, new - old);
+    }
+}
+
+/// What the entry of a page is to be once that is no longer mapped.
+fn unmapped(slot: &Slot) -> Entry {
+    let entry = slot.look();
+    if entry.is_present() { entry.quarantined().unmarked() } else { entry }
+}
