@@ -69,11 +69,11 @@ impl CpuPin for Pin {
     }
 }
 
-impl Machine {
+impl Host {
     /// A machine of `cpus` CPUs, all online. The caller is CPU 0.
-    fn new(cpus: usize) -> Host {
+    fn new(cpus: usize) -> Self {
         let memory = (0..FRAMES).map(|_| Bytes(UnsafeCell::new([0; PAGE_SIZE]))).collect();
-        let machine = Host(Arc::new(Self {
+        let machine = Self(Arc::new(Machine {
             memory,
             free: Mutex::new((1..FRAMES as u64).rev().collect()),
             shootdown: Shootdown::new(),
@@ -88,7 +88,9 @@ impl Machine {
         CPU.with(|current| current.set(0));
         machine
     }
+}
 
+impl Machine {
     /// Lets another thread come in before what loom does not know of: entries are about to be read or written. Orders
     /// nothing.
     pub fn step(&self) {
@@ -143,7 +145,7 @@ impl Machine {
 /// all that it was given.
 pub(crate) fn with_instance(cpus: usize, model: impl FnOnce(&Shared) + Send + 'static) {
     let body = move || {
-        let machine = Machine::new(cpus);
+        let machine = Host::new(cpus);
         // SAFETY: the machine's address space has nothing else in it.
         let instance = unsafe { Vmalloc::new(machine.clone(), START..START + BLOCKS * BLOCK_SIZE) };
         let shared = Arc::new(instance.expect("frames enough"));
