@@ -8,11 +8,16 @@ use crate::{
     blocks::Role,
     tests::{
         machine::{Machine, PageFault},
-        support::{START, address, at, free, instance, populate, protect, resize, unmap},
+        support::{
+            START, address, assert_balanced, at, free, instance, populate, protect, resize, shared, unmap,
+        },
     },
 };
-use core::ops::Range;
-use std::{format, vec::Vec};
+use core::{
+    ops::Range,
+    sync::atomic::{AtomicUsize, Ordering},
+};
+use std::{format, sync::Arc, vec::Vec};
 
 const BLOCKS: usize = 16;
 
@@ -302,4 +307,42 @@ fn they_are_known_by_their_own_kind_and_caller() {
     free(&vmalloc, other).expect("allocated");
     free_set(&vmalloc, set).expect("allocated");
     assert_balance(&machine, vmalloc);
+}
+
+/// Another CPU frees a set while a purge is at its block, whose pages wait for a flush: at each moment of the purge in
+/// turn. Seen failing (a panic: the block has no pages of small areas) when the purge reads the block's role after it has opened its lock.
+#[test]
+fn a_set_that_is_freed_while_a_purge_is_at_its_block_leaves_once() {
+    for moment in 0.. {
+        let (machine, vmalloc) = shared(2, 200, BLOCKS);
+        let set = vmalloc.allocate_congruent(&[area(0, 3)], 1).expect("room");
+        populate(&vmalloc, set, 0..2).expect("frames");
+        depopulate(&vmalloc, set, 0..2).expect("populated");
+        // SAFETY: the set is freed once, and none of its pages is used.
+        let free_set =
+            move |vmalloc: &Vmalloc<&Machine>| unsafe { vmalloc.free_congruent(set) }.expect("allocated");
+        let (other, moments) = (Arc::clone(&vmalloc), Arc::new(AtomicUsize::new(0)));
+        let passed = Arc::clone(&moments);
+        machine.interleave(move || {
+            if passed.fetch_add(1, Ordering::Relaxed) == moment {
+                machine.run_on(1);
+                free_set(&other);
+            }
+        });
+        vmalloc.purge();
+        machine.end_interleaving();
+        let last = moments.load(Ordering::Relaxed) <= moment;
+        if last {
+            free_set(&vmalloc);
+        }
+        vmalloc.trim();
+        machine.check();
+        let stats = vmalloc.stats();
+        assert_eq!((stats.free, stats.lazy, stats.leaf_tables), (stats.total, 0, 0), "moment {moment}");
+        assert_balanced(machine, vmalloc);
+        if last {
+            assert!(moment > 5, "a purge has more moments");
+            return;
+        }
+    }
 }

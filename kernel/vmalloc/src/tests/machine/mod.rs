@@ -80,19 +80,25 @@ unsafe impl Sync for Machine {}
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct PageFault;
 
-pub(crate) struct Pin<'m>(usize, #[expect(dead_code, reason = "it counts")] Reading<'m>);
+pub(crate) struct Pin<'m> {
+    cpu: usize,
+    machine: &'m Machine,
+    _reading: Reading<'m>,
+}
 
 impl CpuPin for Pin<'_> {
     fn cpu(&self) -> usize {
-        self.0
+        self.cpu
     }
 
     fn acquiring(&self, _: LockClass, _: &'static Location<'static>) {
         core::mem::forget(Bar::new());
     }
 
+    /// Others may have waited for the lock, and act at once.
     fn released(&self, _: LockClass) {
         Bar::lift();
+        self.machine.moment();
     }
 }
 

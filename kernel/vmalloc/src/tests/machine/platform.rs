@@ -15,7 +15,7 @@ unsafe impl<'m> Platform for &'m Machine {
 
     fn pin(&self) -> Pin<'m> {
         self.moment();
-        Pin(self.cpu.load(Ordering::Relaxed), self.readers.read())
+        Pin { cpu: self.cpu.load(Ordering::Relaxed), machine: self, _reading: self.readers.read() }
     }
 
     fn root(&self) -> Frame {
