@@ -12,7 +12,7 @@ use super::{Areas, Attempt, Backing, Shape, cache::LONGEST};
 use crate::{
     AllocError, BLOCK_PAGES, CpuPin, MAX_CPUS, Platform,
     blocks::{Block, Role},
-    page_table::{entry::GuardInfo, slot::unmap_to_last},
+    page_table::unmap_to_last,
     pending::Pressure,
     span::run_blocks,
 };
@@ -80,10 +80,9 @@ impl<P: Platform> Areas<P> {
     pub(super) fn make_of_cached(
         &self,
         shape: &Shape<'_>,
-        guard: GuardInfo,
         attempt: Attempt,
     ) -> Option<Result<usize, AllocError>> {
-        let plain = matches!(shape.backing, Backing::Owned { huge: false });
+        let plain = matches!(shape.backing, Backing::Owned { huge: false }) && shape.below == 0;
         let count = run_blocks(shape.pages);
         if !plain || shape.align > BLOCK_PAGES || shape.within.is_some() || count > LONGEST {
             return None;
@@ -96,14 +95,13 @@ impl<P: Platform> Areas<P> {
             others.filter(has_some).find_map(|cpu| self.take_cached(&pin, cpu, count))
         })?;
         drop(pin);
-        Some(self.refill_run(block, shape, guard, attempt, own))
+        Some(self.refill_run(block, shape, attempt, own))
     }
 
     fn refill_run(
         &self,
         block: &Block,
         shape: &Shape<'_>,
-        guard: GuardInfo,
         attempt: Attempt,
         cpu: usize,
     ) -> Result<usize, AllocError> {
@@ -122,8 +120,7 @@ impl<P: Platform> Areas<P> {
                 return Err(AllocError::OutOfFrames);
             }
         }
-        self.finish_run(first, shape.pages, guard);
-        Ok(self.span().address(first, 0))
+        Ok(self.finish_run(first, shape.pages, shape.guard))
     }
 
     /// Takes all cached runs out of use.

@@ -11,10 +11,7 @@ use super::Areas;
 use crate::{
     AllocError, BLOCK_PAGES, Frame, Platform,
     blocks::Block,
-    page_table::{
-        entry::{Attributes, Entry},
-        slot::Slot,
-    },
+    page_table::{Attributes, Entry, Slot},
     pending::Pressure,
     pools::PageRun,
     types::Owner,

@@ -8,10 +8,7 @@ use super::{Areas, Attempt, Backing, Shape};
 use crate::{
     AllocError, BLOCK_PAGES, Event, Frame, Platform,
     blocks::Role,
-    page_table::{
-        entry::{Entry, GuardInfo},
-        slot::{Slot, publish_area},
-    },
+    page_table::{Entry, GuardInfo, Slot, publish_area},
     pending::Pressure,
     span::run_blocks,
     types::Owner,
@@ -19,20 +16,12 @@ use crate::{
 use core::ops::Range;
 
 impl<P: Platform> Areas<P> {
-    pub(super) fn make_run(
-        &self,
-        shape: &Shape<'_>,
-        guard: GuardInfo,
-        attempt: Attempt,
-    ) -> Result<usize, AllocError> {
-        if !shape.guard_below
-            && let Some(made) = self.make_of_cached(shape, guard, attempt)
-        {
+    pub(super) fn make_run(&self, shape: &Shape<'_>, attempt: Attempt) -> Result<usize, AllocError> {
+        if let Some(made) = self.make_of_cached(shape, attempt) {
             return made;
         }
-        let count = run_blocks(shape.pages);
+        let (count, below) = (run_blocks(shape.pages), shape.below);
         let align = (shape.align / BLOCK_PAGES).max(1);
-        let below = shape.pages_below();
         // Those of a request that cannot be met are not taken from others.
         let free = self.platform().free_frames().saturating_add(self.blocks().reserved_leaves_here());
         if shape.frames_needed() > free {
@@ -45,12 +34,11 @@ impl<P: Platform> Areas<P> {
             })?;
         }
         (first..first + count).for_each(|number| self.blocks().link(number));
-        if shape.guard_below {
+        if below > 0 {
             self.blocks().run_slot(first, 0).change(Entry::with_guard_below);
             self.block(first - 1).set_role(Role::GuardBelow);
         }
-        self.finish_run(first, shape.pages, guard);
-        Ok(self.span().address(first, 0))
+        Ok(self.finish_run(first, shape.pages, shape.guard))
     }
 
     /// Takes a run of `count` blocks, with `below` blocks, one or none, to be a guard below them: the first one
@@ -70,8 +58,8 @@ impl<P: Platform> Areas<P> {
         Ok(first)
     }
 
-    /// Makes a run known whose pages are all mapped: guard, roles, and the first page last.
-    pub(super) fn finish_run(&self, first: usize, pages: usize, guard: GuardInfo) {
+    /// Makes a run known whose pages are all mapped: guard, roles, and the first page last. Its address.
+    pub(super) fn finish_run(&self, first: usize, pages: usize, guard: GuardInfo) -> usize {
         let (blocks, count) = (self.blocks(), run_blocks(pages));
         blocks.run_slot(first, pages).set(Entry::guard(guard));
         for index in 1..count {
@@ -79,6 +67,7 @@ impl<P: Platform> Areas<P> {
         }
         self.set_head(first, count);
         publish_area(blocks.run_slot(first, 0), blocks.run_slot(first, pages - 1));
+        self.span().address(first, 0)
     }
 
     /// Writes down at a run's first block how long it is, and how many of its blocks are mapped by

@@ -39,8 +39,9 @@ impl<P: Platform> Vmalloc<P> {
         if old.size() == 0 {
             return self.allocate_layout(new, false);
         }
-        if new.align() > PAGE_SIZE.max(old.align()) || (new.align() > PAGE_SIZE && new.size() > old.size()) {
-            // An area that moves is aligned to a page only.
+        // An area that moves is aligned to a page only.
+        let misaligns = new.align() > old.align() || new.size() > old.size();
+        if new.size() == 0 || new.align() > PAGE_SIZE && misaligns {
             return self.copy(area, old, new);
         }
         // SAFETY: the area was allocated by `allocate_layout`, and only the caller uses it.
@@ -54,20 +55,8 @@ impl<P: Platform> Vmalloc<P> {
         // SAFETY: both are allocated, do not overlap, and have as many bytes.
         unsafe { copy.cast::<u8>().copy_from_nonoverlapping(area, old.size().min(new.size())) };
         // SAFETY: allocated with this layout; the caller uses the copy from now on.
-        unsafe { self.deallocate_layout(area, old) };
+        unsafe { (&self).deallocate(area, old) };
         Ok(copy)
-    }
-
-    /// # Safety
-    /// See [`Allocator::deallocate`].
-    unsafe fn deallocate_layout(&self, area: NonNull<u8>, layout: Layout) {
-        if layout.size() == 0 {
-            return;
-        }
-        // SAFETY: promised by the caller.
-        if let Err(error) = unsafe { self.vfree(area) } {
-            panic!("an area of a collection cannot be freed: {error}");
-        }
     }
 }
 
@@ -85,8 +74,13 @@ unsafe impl<P: Platform> Allocator for &Vmalloc<P> {
     }
 
     unsafe fn deallocate(&self, area: NonNull<u8>, layout: Layout) {
+        if layout.size() == 0 {
+            return;
+        }
         // SAFETY: promised by the caller.
-        unsafe { self.deallocate_layout(area, layout) };
+        if let Err(error) = unsafe { self.vfree(area) } {
+            panic!("an area of a collection cannot be freed: {error}");
+        }
     }
 
     #[track_caller]
@@ -101,11 +95,6 @@ unsafe impl<P: Platform> Allocator for &Vmalloc<P> {
         old: Layout,
         new: Layout,
     ) -> Result<NonNull<[u8]>, AllocError> {
-        if new.size() == 0 {
-            // SAFETY: promised by the caller.
-            unsafe { self.deallocate_layout(area, old) };
-            return self.allocate_layout(new, false);
-        }
         self.resize(area, old, new)
     }
 }

@@ -1,10 +1,11 @@
 //! Congruent areas: making and freeing sets of them, populating and depopulating their pages.
 
+use super::pointer;
 use crate::{
     AllocError, CongruentArea, CongruentError, CongruentSet, FreeError, Platform, PopulateError, Vmalloc,
     areas::Parts,
 };
-use core::{ops::Range, panic::Location, ptr::NonNull};
+use core::{ops::Range, panic::Location};
 
 impl<P: Platform> Vmalloc<P> {
     /// Allocates areas at these offsets, the lowest first, from a base aligned to `align` bytes and to a
@@ -21,30 +22,16 @@ impl<P: Platform> Vmalloc<P> {
     ) -> Result<CongruentSet, CongruentError> {
         let caller = Location::caller();
         self.base().refuse_in_interrupt()?;
-        let parts = Parts::of(self.areas_room(), areas, align)?;
-        let attempt = |_| self.areas_room().make_congruent(areas, &parts, caller);
+        let parts = Parts::of(&self.base().span, areas, align)?;
+        let attempt = |_| self.areas_room().make_congruent(&parts, caller);
         let made = self.reclaim().make(|| parts.frames_needed(), attempt);
         if self.base().is_traced() {
-            self.trace_congruent(areas, caller, made);
-        }
-        Ok(made?)
-    }
-
-    #[cold]
-    fn trace_congruent(
-        &self,
-        areas: &[CongruentArea],
-        caller: &'static Location<'static>,
-        made: Result<CongruentSet, AllocError>,
-    ) {
-        for area in areas {
-            let start = made.map(|set| NonNull::new((set.base + area.offset) as *mut u8));
-            let traced = start.transpose().map(|start| self.traced(area.size, caller, start));
             // A set is refused once.
-            if matches!(traced, Some(Err(_))) {
-                break;
+            for area in areas.iter().take(if made.is_ok() { areas.len() } else { 1 }) {
+                self.trace_made(area.size, caller, made.map(|set| pointer(set.base + area.offset)));
             }
         }
+        Ok(made?)
     }
 
     /// Frees all areas of a set, with what frames they have. Refused in an interrupt handler.

@@ -6,7 +6,7 @@
 
 use crate::{
     AreaInfo, BLOCK_PAGES, BLOCK_SIZE, Kind, PAGE_SIZE, Platform, ProtectError, Protection, Vmalloc,
-    blocks::Mapping, page_table::flush::Unflushed, span::page_in_block,
+    blocks::Mapping, page_table::Unflushed, span::page_in_block,
 };
 use core::ptr::NonNull;
 
