@@ -10,7 +10,7 @@
 
 use super::{Areas, Attempt, Backing, Shape, cache::LONGEST};
 use crate::{
-    AllocError, BLOCK_PAGES, CpuPin, MAX_CPUS, Platform,
+    BLOCK_PAGES, CpuPin, MAX_CPUS, Platform,
     blocks::{Block, Role},
     page_table::unmap_to_last,
     pending::Pressure,
@@ -75,13 +75,9 @@ impl<P: Platform> Areas<P> {
         Some(block)
     }
 
-    /// Makes an area of a cached run, if there is one that it may have: of this CPU's, or else of another's, as who frees
-    /// need not be who allocates.
-    pub(super) fn make_of_cached(
-        &self,
-        shape: &Shape<'_>,
-        attempt: Attempt,
-    ) -> Option<Result<usize, AllocError>> {
+    /// Takes a cached run for an area, if there is one that it may have: of this CPU's, or else of another's, as who frees
+    /// need not be who allocates. Its first block, and the CPU that this runs on.
+    pub(super) fn take_cached_for(&self, shape: &Shape<'_>) -> Option<(&Block, usize)> {
         let plain = matches!(shape.backing, Backing::Owned { huge: false }) && shape.below == 0;
         let count = run_blocks(shape.pages);
         if !plain || shape.align > BLOCK_PAGES || shape.within.is_some() || count > LONGEST {
@@ -94,17 +90,11 @@ impl<P: Platform> Areas<P> {
             let others = (0..MAX_CPUS).filter(|&cpu| cpu != own);
             others.filter(has_some).find_map(|cpu| self.take_cached(&pin, cpu, count))
         })?;
-        drop(pin);
-        Some(self.refill_run(block, shape, attempt, own))
+        Some((block, own))
     }
 
-    fn refill_run(
-        &self,
-        block: &Block,
-        shape: &Shape<'_>,
-        attempt: Attempt,
-        cpu: usize,
-    ) -> Result<usize, AllocError> {
+    /// Maps the pages of an area in a cached run that was taken for it from `block` on.
+    pub(super) fn refill_run(&self, shape: &Shape<'_>, attempt: Attempt, block: &Block, cpu: usize) -> bool {
         let Role::Cached { pages: cached, .. } = block.role() else { unreachable!("a cached run says so") };
         let (first, count) = (block.number(), run_blocks(shape.pages));
         for index in 0..count {
@@ -117,10 +107,10 @@ impl<P: Platform> Areas<P> {
             if !self.refill(&leaf[..wanted], shape.attributes, attempt, cpu) {
                 (first..first + count).for_each(|number| self.block(number).set_role(Role::Unused));
                 self.free_blocks(first, count, first + count).leave_to_caller();
-                return Err(AllocError::OutOfFrames);
+                return false;
             }
         }
-        Ok(self.finish_run(first, shape.pages, shape.guard))
+        true
     }
 
     /// Takes all cached runs out of use.

@@ -6,7 +6,7 @@
 
 mod small;
 
-use super::{Areas, Attempt, Backing, Shape, shape::owned_pages_for};
+use super::{Areas, Attempt, Backing, Shape, shape::owned_pages};
 use crate::{
     AllocError, AreaInfo, BLOCK_PAGES, CpuPin, Kind, PAGE_SIZE, Platform,
     blocks::Role,
@@ -59,7 +59,7 @@ fn grown_small(resized: Option<Pressure>) -> Result<(), AllocError> {
 impl<P: Platform> Areas<P> {
     /// What is to be done to make an area, which owns its frames, `size` bytes long.
     pub fn plan_resize(&self, area: &AreaInfo, size: usize, caller: Caller) -> Result<Resize, AllocError> {
-        let (new, slack) = owned_pages_for(self.base(), size)?;
+        let (new, slack) = owned_pages(self.base(), size)?;
         let (block, first) = self.blocks().owned_place(area.start);
         let number = block.number();
         let small = matches!(block.role(), Role::Small { .. });
@@ -204,7 +204,7 @@ impl<P: Platform> Areas<P> {
         let shape = Shape { below: from.below, ..Shape::new(new, guard, self.growth(resize), owned) };
         let opened = match shape.is_small() {
             true => Err(AllocError::OutOfAddressSpace),
-            false => self.open_for_move(resize),
+            false => self.open_for_move(resize, &shape),
         };
         let to = match opened {
             Err(AllocError::OutOfAddressSpace) if shape.fits_block() => self.take_for_move(resize)?,
@@ -240,11 +240,11 @@ impl<P: Platform> Areas<P> {
         Ok(Place { number: run.page / BLOCK_PAGES, first: first + from.below, small: true, ..from })
     }
 
-    /// Opens the blocks that an area is to be moved to as a run of `new` pages: with leaf tables, which are linked later,
+    /// Opens the blocks that an area is to be moved to as a run of this shape: with leaf tables, which are linked later,
     /// but those that will be mapped by a 2 MiB page that moves.
-    fn open_for_move(&self, &Resize { place: from, old, new, .. }: &Resize) -> Result<Place, AllocError> {
-        let count = run_blocks(new);
-        let number = self.open_run(from.below, count, 1, None)?;
+    fn open_for_move(&self, resize: &Resize, shape: &Shape<'_>) -> Result<Place, AllocError> {
+        let &Resize { place: from, old, new, .. } = resize;
+        let (number, count) = (self.open_run(shape)?, run_blocks(new));
         let to = Place { number, first: 0, small: false, ..from };
         let moves_whole = |index: usize| {
             let whole = !from.small && (index + 1) * BLOCK_PAGES <= old;

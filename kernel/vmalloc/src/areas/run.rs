@@ -17,17 +17,18 @@ use core::ops::Range;
 
 impl<P: Platform> Areas<P> {
     pub(super) fn make_run(&self, shape: &Shape<'_>, attempt: Attempt) -> Result<usize, AllocError> {
-        if let Some(made) = self.make_of_cached(shape, attempt) {
-            return made;
+        if let Some((block, cpu)) = self.take_cached_for(shape) {
+            let filled = self.refill_run(shape, attempt, block, cpu);
+            let finish = || self.finish_run(block.number(), shape.pages, shape.guard);
+            return filled.then(finish).ok_or(AllocError::OutOfFrames);
         }
         let (count, below) = (run_blocks(shape.pages), shape.below);
-        let align = (shape.align / BLOCK_PAGES).max(1);
         // Those of a request that cannot be met are not taken from others.
         let free = self.platform().free_frames().saturating_add(self.blocks().reserved_leaves_here());
         if shape.frames_needed() > free {
             return Err(AllocError::OutOfFrames);
         }
-        let first = self.open_run(below, count, align, shape.within.clone())?;
+        let first = self.open_run(shape)?;
         for index in 0..count {
             self.fill_block(first + index, index * BLOCK_PAGES, shape).inspect_err(|_| {
                 self.abandon_blocks(first..first + index + 1, first - below..first + count);
@@ -41,16 +42,11 @@ impl<P: Platform> Areas<P> {
         Ok(self.finish_run(first, shape.pages, shape.guard))
     }
 
-    /// Takes a run of `count` blocks, with `below` blocks, one or none, to be a guard below them: the first one
-    /// above that.
-    pub(super) fn open_run(
-        &self,
-        below: usize,
-        count: usize,
-        align: usize,
-        within: Option<Range<usize>>,
-    ) -> Result<usize, AllocError> {
-        let first = self.blocks().open(below, count, align, within)?;
+    /// Takes blocks for a run of this shape, with those below that are to be its guard: the first one above these.
+    pub(super) fn open_run(&self, shape: &Shape<'_>) -> Result<usize, AllocError> {
+        let (below, count) = (shape.below, run_blocks(shape.pages));
+        let align = (shape.align / BLOCK_PAGES).max(1);
+        let first = self.blocks().open(below, count, align, shape.within.clone())?;
         if below > 0 {
             let made = self.blocks().make_descriptor(first - below);
             made.inspect_err(|_| self.blocks().give_back(first - below, below + count))?;

@@ -59,10 +59,7 @@ pub(crate) fn pages_for(span: &Span, size: usize) -> Result<(usize, usize), Allo
 
 /// Pages for `size` bytes as [`pages_for`] tells them, of an area that owns its frames.
 #[inline]
-pub(super) fn owned_pages_for<P: Platform>(
-    base: &Base<P>,
-    size: usize,
-) -> Result<(usize, usize), AllocError> {
+pub(super) fn owned_pages<P: Platform>(base: &Base<P>, size: usize) -> Result<(usize, usize), AllocError> {
     let (pages, slack) = pages_for(&base.span, size)?;
     if pages > base.platform.total_frames() {
         return Err(AllocError::OutOfFrames);
@@ -86,12 +83,8 @@ impl<'a> Shape<'a> {
 
     /// The shape of what was asked for.
     #[inline]
-    pub fn requested<P: Platform>(
-        base: &Base<P>,
-        request: &Request,
-        caller: Caller,
-    ) -> Result<Self, AllocError> {
-        let (pages, slack) = owned_pages_for(base, request.size)?;
+    pub fn of<P: Platform>(base: &Base<P>, request: &Request, caller: Caller) -> Result<Self, AllocError> {
+        let (pages, slack) = owned_pages(base, request.size)?;
         if !request.align.is_power_of_two() {
             return Err(AllocError::BadAlignment { align: request.align });
         }

@@ -228,18 +228,16 @@ impl<P: Platform> Areas<P> {
         let more = match owner {
             Owner::Area if entry.is_last() => 0,
             Owner::Area => unmap_to_last(rest),
-            Owner::Caller => self.forget(&leaf[first..]),
+            Owner::Caller => match leaf[first..].iter().position(|slot| slot.get().is_guard()) {
+                Some(pages) => {
+                    leaf[first..first + pages].iter().for_each(Slot::set_unused);
+                    pages - 1
+                }
+                None => unreachable!("the area has a guard page"),
+            },
         };
         rest[more].set_unused();
         self.base().trace_free(block.number(), first, more + 1);
         self.pending().retire(pin, block, first - below, below + more + 2, owner)
-    }
-
-    /// Makes the entries of an area's pages, whose frames are the caller's, unused: how many there are behind the first.
-    fn forget(&self, slots: &[Slot]) -> usize {
-        let guard = slots.iter().position(|slot| slot.get().is_guard());
-        let Some(pages) = guard else { unreachable!("the area has a guard page") };
-        slots[..pages].iter().for_each(Slot::set_unused);
-        pages - 1
     }
 }

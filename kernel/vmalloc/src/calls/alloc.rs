@@ -54,7 +54,7 @@ impl<P: Platform> Vmalloc<P> {
 
     #[inline(never)]
     fn allocate_slow(&self, request: Request, caller: Caller) -> Made {
-        let shape = Shape::requested(self.base(), &request, caller);
+        let shape = Shape::of(self.base(), &request, caller);
         let made = shape.and_then(|shape| self.make(&shape));
         self.traced(request.size, caller, made)
     }
@@ -62,7 +62,7 @@ impl<P: Platform> Vmalloc<P> {
     /// Makes an area, and makes room for it if there is none and it may wait.
     #[inline]
     pub(super) fn make(&self, shape: &Shape<'_>) -> Made {
-        self.base().refuse_in_interrupt()?;
+        self.base().refuse_in_interrupt(AllocError::InInterrupt)?;
         let ticket = self.reclaim().ticket();
         let made = self.areas_room().make(shape, Attempt::Usual);
         made.or_else(|error| self.make_again(error, shape, ticket)).map(pointer)

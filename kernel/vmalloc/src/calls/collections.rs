@@ -4,8 +4,6 @@
 //! that takes one. Each allocation is an area, so these are for what is large: a page is the least.
 //! Growing moves page table entries, not bytes.
 
-extern crate alloc;
-
 use crate::{PAGE_SIZE, Platform, Request, Vmalloc};
 use allocator_api2::alloc::{AllocError, Allocator, Layout};
 use core::ptr::NonNull;

@@ -21,7 +21,7 @@ impl<P: Platform> Vmalloc<P> {
         align: usize,
     ) -> Result<CongruentSet, CongruentError> {
         let caller = Location::caller();
-        self.base().refuse_in_interrupt()?;
+        self.base().refuse_in_interrupt(AllocError::InInterrupt)?;
         let parts = Parts::of(&self.base().span, areas, align)?;
         let attempt = |_| self.areas_room().make_congruent(&parts, caller);
         let made = self.reclaim().make(|| parts.frames_needed(), attempt);
@@ -46,7 +46,7 @@ impl<P: Platform> Vmalloc<P> {
     #[track_caller]
     pub unsafe fn free_congruent(&self, set: CongruentSet) -> Result<(), FreeError> {
         let (address, caller) = (set.base, Location::caller());
-        self.refuse_unmap_in_interrupt(address, caller)?;
+        self.base().refuse_in_interrupt(FreeError::InInterrupt { address, caller })?;
         let freed = self.areas_room().free_congruent(set);
         self.reclaim().relieve(freed.ok_or(FreeError::NotAllocated { address, caller })?);
         Ok(())
@@ -64,9 +64,7 @@ impl<P: Platform> Vmalloc<P> {
     ///    or have lost their descriptors.
     /// 2. Nobody frees the set meanwhile.
     pub unsafe fn populate(&self, set: CongruentSet, pages: Range<usize>) -> Result<(), PopulateError> {
-        if self.platform().in_interrupt() {
-            return Err(PopulateError::InInterrupt);
-        }
+        self.base().refuse_in_interrupt(PopulateError::InInterrupt)?;
         // Once nothing is cached, the pages have no frames either.
         let frames = || self.areas_room().count_pages(set, &pages).unwrap_or(0);
         let populated = self.reclaim().make(frames, |_| match self.areas_room().populate(set, &pages) {
@@ -92,9 +90,7 @@ impl<P: Platform> Vmalloc<P> {
     /// 2. Nobody frees the set meanwhile.
     /// 3. Nobody uses the pages any more, nor populates or depopulates them meanwhile.
     pub unsafe fn depopulate(&self, set: CongruentSet, pages: Range<usize>) -> Result<(), PopulateError> {
-        if self.platform().in_interrupt() {
-            return Err(PopulateError::InInterrupt);
-        }
+        self.base().refuse_in_interrupt(PopulateError::InInterrupt)?;
         self.reclaim().relieve(self.areas_room().depopulate(set, &pages)?);
         Ok(())
     }

@@ -57,7 +57,7 @@ impl<P: Platform> Vmalloc<P> {
     #[track_caller]
     pub unsafe fn vunmap(&self, address: NonNull<u8>) -> Result<(), FreeError> {
         let (address, caller) = (address.as_ptr() as usize, Location::caller());
-        self.refuse_unmap_in_interrupt(address, caller)?;
+        self.base().refuse_in_interrupt(FreeError::InInterrupt { address, caller })?;
         let start = match self.find_area(address) {
             Some(area) if area.kind == Kind::Ioremap => address & !(PAGE_SIZE - 1),
             // Only a long one could be taken for another area.
@@ -68,13 +68,9 @@ impl<P: Platform> Vmalloc<P> {
         self.finish_free(freed, address, caller)
     }
 
-    pub(super) fn refuse_unmap_in_interrupt(&self, address: usize, caller: Caller) -> Result<(), FreeError> {
-        if self.platform().in_interrupt() { Err(FreeError::InInterrupt { address, caller }) } else { Ok(()) }
-    }
-
     /// The area of this kind that starts at `address`, to be unmapped or resized. Refused in an interrupt handler.
     pub(super) fn own_area(&self, address: usize, kind: Kind, caller: Caller) -> Result<AreaInfo, FreeError> {
-        self.refuse_unmap_in_interrupt(address, caller)?;
+        self.base().refuse_in_interrupt(FreeError::InInterrupt { address, caller })?;
         let area = self.find_area(address).filter(|area| area.start == address && area.kind == kind);
         area.ok_or_else(|| self.why_not(address, caller))
     }

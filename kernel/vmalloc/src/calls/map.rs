@@ -19,21 +19,14 @@ impl<P: Platform> Vmalloc<P> {
     #[track_caller]
     pub fn vmap(&self, frames: &[Frame], protection: Protection) -> Result<NonNull<u8>, AllocError> {
         let caller = Location::caller();
-        let made = self.map_frames(frames, Kind::Vmap, protection, caller);
+        let made = self.map_frames(frames, protection, GuardInfo { slack: 0, kind: Kind::Vmap, caller });
         self.traced(frames.len().saturating_mul(PAGE_SIZE), caller, made)
     }
 
-    /// Maps frames of the caller's as an area of this kind.
-    pub(super) fn map_frames(
-        &self,
-        frames: &[Frame],
-        kind: Kind,
-        protection: Protection,
-        caller: Caller,
-    ) -> Made {
+    /// Maps frames of the caller's as an area with this guard page.
+    pub(super) fn map_frames(&self, frames: &[Frame], protection: Protection, guard: GuardInfo) -> Made {
         let pages = self.check_frames(frames)?;
         let attributes = Attributes::new(protection, Cache::WriteBack, Owner::Caller);
-        let guard = GuardInfo { slack: 0, kind, caller };
         self.make(&Shape::new(pages, guard, attributes, Backing::Frames(frames)))
     }
 

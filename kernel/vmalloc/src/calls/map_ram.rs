@@ -3,7 +3,7 @@
 use super::{Made, pointer};
 use crate::{
     AllocError, BLOCK_PAGES, Frame, FreeError, Kind, PAGE_SIZE, Platform, Protection, Vmalloc,
-    page_table::Attributes,
+    page_table::{Attributes, GuardInfo},
     pending::Pressure,
     types::{Caller, Owner},
 };
@@ -38,9 +38,10 @@ impl<P: Platform> Vmalloc<P> {
     }
 
     fn map_ram(&self, frames: &[Frame], protection: Protection, caller: Caller) -> Made {
-        self.base().refuse_in_interrupt()?;
+        self.base().refuse_in_interrupt(AllocError::InInterrupt)?;
         if frames.len() > BLOCK_PAGES {
-            return self.map_frames(frames, Kind::VmMapRam, protection, caller);
+            let guard = GuardInfo { slack: 0, kind: Kind::VmMapRam, caller };
+            return self.map_frames(frames, protection, guard);
         }
         self.check_frames(frames)?;
         let attributes = Attributes::ram(protection);

@@ -28,9 +28,7 @@ impl<P: Platform> Vmalloc<P> {
         protection: Protection,
     ) -> Result<(), ProtectError> {
         let start = start.as_ptr() as usize;
-        if self.platform().in_interrupt() {
-            return Err(ProtectError::InInterrupt);
-        }
+        self.base().refuse_in_interrupt(ProtectError::InInterrupt)?;
         if size == 0 || !start.is_multiple_of(PAGE_SIZE) {
             return Err(ProtectError::BadRange { start, size });
         }
