@@ -76,7 +76,7 @@ impl<P: Platform> Areas<P> {
     }
 
     /// Takes a cached run for an area, if there is one that it may have: of this CPU's, or else of another's, as who frees
-    /// need not be who allocates. Its first block, and the CPU that this runs on.
+    /// need not be who allocates. Returns its first block, and the CPU that this runs on.
     pub(super) fn take_cached_for(&self, shape: &Shape<'_>) -> Option<(&Block, usize)> {
         let plain = matches!(shape.backing, Backing::Owned { huge: false }) && shape.below == 0;
         let count = run_blocks(shape.pages);
@@ -93,7 +93,8 @@ impl<P: Platform> Areas<P> {
         Some((block, own))
     }
 
-    /// Maps the pages of an area in a cached run that was taken for it from `block` on.
+    /// Maps the pages of an area in a cached run, which was taken for it and begins with `block`. Returns `false` if frames
+    /// ran out; the run was freed then.
     pub(super) fn refill_run(&self, shape: &Shape<'_>, attempt: Attempt, block: &Block, cpu: usize) -> bool {
         let Role::Cached { pages: cached, .. } = block.role() else { unreachable!("a cached run says so") };
         let (first, count) = (block.number(), run_blocks(shape.pages));

@@ -84,22 +84,17 @@ impl<P: Platform> Areas<P> {
         let arena = &self.blocks().arena;
         let base = arena.allocate_congruent(self.platform(), set.parts(), set.align, offset)?;
         for (done, number) in set.blocks(base).enumerate() {
-            self.open_congruent(number).inspect_err(|_| {
+            let block = self.blocks().open_leaf(number).inspect_err(|_| {
                 for (index, block) in set.blocks(base).enumerate() {
                     self.abandon_blocks(block..block + usize::from(index <= done), block..block + 1);
                 }
             })?;
+            // None of them is live.
+            *block.pages.lock(&self.platform().pin()) = Pages::new();
         }
         set.blocks(base).for_each(|number| self.blocks().link(number));
         self.publish_congruent(base, set, caller);
         Ok(CongruentSet { base: self.span().address(base, 0), first: base + set.parts[0].offset })
-    }
-
-    /// Gives a block a leaf table, which is linked later, and pages none of which is live.
-    fn open_congruent(&self, number: usize) -> Result<(), AllocError> {
-        let block = self.blocks().open_leaf(number)?;
-        *block.pages.lock(&self.platform().pin()) = Pages::new();
-        Ok(())
     }
 
     /// Makes areas known that have all their tables: links, guards, and the first blocks last.
@@ -151,9 +146,10 @@ impl<P: Platform> Areas<P> {
             block.set_role(Role::Leaving);
         }
         let (mut first, mut count) = (range.start, 0);
-        for page in range.start..=range.end {
-            if page < range.end && leaf[page].is_present() {
-                leaf[page].unmap();
+        // None ends the last run.
+        for (page, slot) in (range.start..).zip(leaf[range].iter().map(Some).chain([None])) {
+            if let Some(slot) = slot.filter(|slot| slot.is_present()) {
+                slot.unmap();
                 continue;
             }
             if first < page {

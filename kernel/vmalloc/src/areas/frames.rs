@@ -49,7 +49,7 @@ impl<P: Platform> Areas<P> {
     }
 
     /// Takes up to `count` frames from the machine, full of zeros if the attributes say so, and writes to the
-    /// pages what `how` makes of the entries that map them: how many there were.
+    /// pages what `how` makes of the entries that map them. Returns how many there were.
     fn take_frames<'s>(
         &self,
         mut pages: impl Iterator<Item = &'s Slot>,

@@ -51,7 +51,7 @@ impl Resize {
     }
 }
 
-/// What came of growing a small area where it is.
+/// Returns what came of growing a small area where it is.
 fn grown_small(resized: Option<Pressure>) -> Result<(), AllocError> {
     resized.map(Pressure::leave_to_caller).ok_or(AllocError::OutOfAddressSpace)
 }
@@ -98,11 +98,6 @@ impl<P: Platform> Areas<P> {
         self.page_slot(place, pages - 1).mark_last();
     }
 
-    /// The area as it was, of `pages` pages, is no more.
-    fn trace_old(&self, place: Place, pages: usize) {
-        self.base().trace_free(place.number, place.first, pages);
-    }
-
     /// The block that the last page of an area is to be in once it is shrunk: its guard goes where a page is, so a 2 MiB
     /// page there must be split before.
     pub fn block_to_split(&self, resize: &Resize) -> Option<usize> {
@@ -113,7 +108,7 @@ impl<P: Platform> Areas<P> {
     pub fn shrink_run(&self, resize: &Resize) {
         let &Resize { place, old, new, guard } = resize;
         debug_assert!(!place.small, "nothing stands in the way of cutting a small area");
-        self.trace_old(place, old);
+        self.base().trace_free(place.number, place.first, old);
         if new < old {
             let (count, left) = (run_blocks(old), run_blocks(new));
             let end = place.number + left;
@@ -165,7 +160,7 @@ impl<P: Platform> Areas<P> {
         }
         self.set_head(place.number, wanted);
         // From here on nothing fails, and the area is another one.
-        self.trace_old(place, old);
+        self.base().trace_free(place.number, place.first, old);
         self.page_slot(place, old - 1).unmark_last();
         self.set_end(place, new, guard);
         Ok(())
@@ -178,7 +173,7 @@ impl<P: Platform> Areas<P> {
         self.fill_pages(resize, resize.place, attempt).inspect_err(|_| end.set(guard))
     }
 
-    /// What pages are to be that an area gets behind its own.
+    /// Returns what pages are to be mapped as that an area gets behind its own.
     fn growth(&self, resize: &Resize) -> Attributes {
         Attributes::of_growth(self.page_slot(resize.place, resize.old - 1).get())
     }
@@ -280,7 +275,7 @@ impl<P: Platform> Areas<P> {
 
     /// Moves the entries of `old` pages, and gives the old place back once no CPU can reach it.
     fn move_entries(&self, from: Place, old: usize, to: Place) {
-        self.trace_old(from, old);
+        self.base().trace_free(from.number, from.first, old);
         let mut page = 0;
         while page < old {
             // In one step: who knows the frame may have the entry marked dirty meanwhile.

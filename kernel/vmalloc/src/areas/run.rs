@@ -42,7 +42,7 @@ impl<P: Platform> Areas<P> {
         Ok(self.finish_run(first, shape.pages, shape.guard))
     }
 
-    /// Takes blocks for a run of this shape, with those below that are to be its guard: the first one above these.
+    /// Takes blocks for a run of this shape, with those below that are to be its guard. Returns the first one above these.
     pub(super) fn open_run(&self, shape: &Shape<'_>) -> Result<usize, AllocError> {
         let (below, count) = (shape.below, run_blocks(shape.pages));
         let align = (shape.align / BLOCK_PAGES).max(1);
@@ -54,7 +54,7 @@ impl<P: Platform> Areas<P> {
         Ok(first)
     }
 
-    /// Makes a run known whose pages are all mapped: guard, roles, and the first page last. Its address.
+    /// Makes a run known whose pages are all mapped: guard, roles, and the first page last. Returns its address.
     pub(super) fn finish_run(&self, first: usize, pages: usize, guard: GuardInfo) -> usize {
         let (blocks, count) = (self.blocks(), run_blocks(pages));
         blocks.run_slot(first, pages).set(Entry::guard(guard));
@@ -103,24 +103,29 @@ impl<P: Platform> Areas<P> {
     /// linked: no CPU can reach anything of them, so it needs no flush.
     pub(super) fn abandon_blocks(&self, filled: Range<usize>, all: Range<usize>) {
         for number in filled {
-            let Some(block) = self.blocks().find_owned(number) else { continue };
-            let Some(leaf) = block.leaf(self.platform()) else {
-                self.give_huge_frame(number);
-                continue;
-            };
-            let used = leaf.iter().map(Slot::clear).take_while(|entry| entry.is_present());
-            self.platform().give_frames(used.filter(|entry| entry.is_owned()).map(Entry::frame));
-            block.set_leaf(None).into_iter().for_each(|table| self.blocks().give_leaf(table));
+            let owned_frame = |entry: Entry| entry.is_owned().then(|| entry.frame());
+            self.give_block(number, |entry| entry.is_present(), owned_frame);
         }
         self.blocks().give_back(all.start, all.len());
     }
 
-    /// Gives back the frame of a 2 MiB page that is not linked, or was unlinked and flushed, if the block has one.
-    fn give_huge_frame(&self, number: usize) {
-        let slot = self.blocks().directory_slot(number);
-        if let Some(frame) = slot.and_then(|slot| slot.clear().quarantined_frame()) {
-            self.platform().give_huge_frame(frame);
-        }
+    /// Gives back the leaf table of a block that no CPU reaches, and the frames that `frame` finds in its entries, which
+    /// are used up to the first that is not `is_used`; or the frame of its 2 MiB page.
+    fn give_block(
+        &self,
+        number: usize,
+        is_used: impl Fn(&Entry) -> bool,
+        frame: impl Fn(Entry) -> Option<Frame>,
+    ) {
+        let owned = self.blocks().find_owned(number).map(|block| (block, block.leaf(self.platform())));
+        let Some((block, Some(leaf))) = owned else {
+            let slot = self.blocks().directory_slot(number);
+            let huge = slot.and_then(|slot| slot.clear().quarantined_frame());
+            return huge.into_iter().for_each(|frame| self.platform().give_huge_frame(frame));
+        };
+        let used = leaf.iter().map(Slot::clear).take_while(is_used);
+        self.platform().give_frames(used.filter_map(frame));
+        block.set_leaf(None).into_iter().for_each(|table| self.blocks().give_leaf(table));
     }
 
     /// Frees the run that starts at a block, and whose frames are `owner`'s. `None`: none does.
@@ -175,7 +180,9 @@ impl<P: Platform> Areas<P> {
 
     /// Gives back freed blocks that were flushed.
     pub fn reclaim_blocks(&self, first: usize, count: usize, scattered: bool) {
-        (first..first + count).for_each(|number| self.reclaim_block(number, scattered));
+        // Used entries are the first ones; the guard may follow, and is cleared too.
+        let is_used = |entry: &Entry| scattered || !(entry.is_unused() || entry.is_guard());
+        (first..first + count).for_each(|number| self.give_block(number, is_used, Entry::quarantined_frame));
         self.block(first).set_role(Role::Unused);
         self.blocks().give_back(first, count);
     }
@@ -193,18 +200,5 @@ impl<P: Platform> Areas<P> {
             None if link.is_present() => link.unmap(),
             None => {}
         }
-    }
-
-    /// Gives back the frames and the leaf table of a block that was unmapped and flushed.
-    fn reclaim_block(&self, number: usize, scattered: bool) {
-        let owned = self.blocks().find_owned(number).map(|block| (block, block.leaf(self.platform())));
-        let Some((block, Some(leaf))) = owned else {
-            return self.give_huge_frame(number);
-        };
-        // Used entries are the first ones; the guard may follow, and is cleared too.
-        let is_used = |entry: &Entry| scattered || !(entry.is_unused() || entry.is_guard());
-        let used = leaf.iter().map(Slot::clear).take_while(is_used);
-        self.platform().give_frames(used.filter_map(Entry::quarantined_frame));
-        block.set_leaf(None).into_iter().for_each(|table| self.blocks().give_leaf(table));
     }
 }

@@ -31,7 +31,7 @@ pub(crate) struct Shape<'a> {
     pub pages: usize,
     /// In pages.
     pub align: usize,
-    /// What its guard page tells of it.
+    /// What the guard page behind it tells of it.
     pub guard: GuardInfo,
     pub attributes: Attributes,
     pub backing: Backing<'a>,
@@ -68,7 +68,7 @@ pub(super) fn owned_pages<P: Platform>(base: &Base<P>, size: usize) -> Result<(u
 }
 
 impl<'a> Shape<'a> {
-    /// An area of `pages` pages, aligned to a page, anywhere.
+    /// Makes the shape of an area of `pages` pages that is aligned to a page and may lie anywhere.
     #[inline]
     pub fn new(pages: usize, guard: GuardInfo, attributes: Attributes, backing: Backing<'a>) -> Self {
         Self { pages, align: 1, guard, attributes, backing, wait: true, below: 0, within: None }
@@ -101,8 +101,8 @@ impl<'a> Shape<'a> {
         })
     }
 
-    /// Which blocks an area of `pages` pages may lie in that may not lie anywhere, or has a guard page below. What the
-    /// range has no room for with a block below it is refused.
+    /// Returns which blocks an area of `pages` pages may lie in that may not lie anywhere, or has a guard page below; `None`
+    /// means all. It refuses what the range has no room for with a block below it.
     #[cold]
     fn place(span: &Span, request: &Request, pages: usize) -> Result<Option<Range<usize>>, AllocError> {
         let (needed, guard_below) = (run_blocks(pages), request.place.guard_below());

@@ -32,7 +32,7 @@ const MOST_FAST: usize = (BLOCK_PAGES / 2 - 1) * PAGE_SIZE;
 
 /// The entries of an area's pages, and that of the guard page behind.
 #[inline(always)]
-fn slots_of<'a>(leaf: &'a Slots, page: usize, pages: usize) -> (&'a [Slot], &'a Slot) {
+fn slots_of(leaf: &Slots, page: usize, pages: usize) -> (&[Slot], &Slot) {
     let first = page % BLOCK_PAGES;
     match leaf.get(first..first + pages + 1).and_then(<[Slot]>::split_last) {
         Some((end, pages)) => (pages, end),
@@ -148,8 +148,8 @@ impl<P: Platform> Areas<P> {
         Ok(self.finish(&run, shape.pages, below, shape.guard, cpu))
     }
 
-    /// Makes an area of pages that were taken for it, with `below` guard pages below, and mapped: its address. `cpu` is
-    /// the one that this runs on, or was a moment ago.
+    /// Makes an area of pages that were taken for it, with `below` guard pages below, and mapped. Returns its
+    /// address. `cpu` is the one that this runs on, or was a moment ago.
     #[inline(always)]
     fn finish(&self, run: &PageRun<'_>, pages: usize, below: usize, guard: GuardInfo, cpu: usize) -> usize {
         let (slots, end) = slots_of(run.leaf, run.page, pages);

@@ -82,17 +82,12 @@ unsafe impl<P: Platform> Allocator for &Vmalloc<P> {
     }
 
     #[track_caller]
-    unsafe fn grow(&self, area: NonNull<u8>, old: Layout, new: Layout) -> Result<NonNull<[u8]>, AllocError> {
-        self.resize(area, old, new)
+    unsafe fn grow(&self, ptr: NonNull<u8>, old: Layout, new: Layout) -> Result<NonNull<[u8]>, AllocError> {
+        self.resize(ptr, old, new)
     }
 
     #[track_caller]
-    unsafe fn shrink(
-        &self,
-        area: NonNull<u8>,
-        old: Layout,
-        new: Layout,
-    ) -> Result<NonNull<[u8]>, AllocError> {
-        self.resize(area, old, new)
+    unsafe fn shrink(&self, ptr: NonNull<u8>, old: Layout, new: Layout) -> Result<NonNull<[u8]>, AllocError> {
+        self.resize(ptr, old, new)
     }
 }

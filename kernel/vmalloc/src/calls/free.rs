@@ -68,7 +68,8 @@ impl<P: Platform> Vmalloc<P> {
         self.finish_free(freed, address, caller)
     }
 
-    /// The area of this kind that starts at `address`, to be unmapped or resized. Refused in an interrupt handler.
+    /// Returns the area of this kind that starts at `address`, to be unmapped or resized. Refuses that in an interrupt
+    /// handler.
     pub(super) fn own_area(&self, address: usize, kind: Kind, caller: Caller) -> Result<AreaInfo, FreeError> {
         self.base().refuse_in_interrupt(FreeError::InInterrupt { address, caller })?;
         let area = self.find_area(address).filter(|area| area.start == address && area.kind == kind);

@@ -30,7 +30,8 @@ impl<P: Platform> Vmalloc<P> {
         self.make(&Shape::new(pages, guard, attributes, Backing::Frames(frames)))
     }
 
-    /// How many frames are to be mapped: there are some, the CPUs can address them, and the range may have room.
+    /// Checks frames that are to be mapped: there are some, the CPUs can address them, and the range is long enough. Returns
+    /// how many there are.
     pub(super) fn check_frames(&self, frames: &[Frame]) -> Result<usize, AllocError> {
         if frames.is_empty() {
             return Err(AllocError::NoFrames);

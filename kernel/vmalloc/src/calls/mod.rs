@@ -18,7 +18,7 @@ use core::ptr::NonNull;
 /// What becomes of a request for an area.
 type Made = Result<NonNull<u8>, AllocError>;
 
-/// An address of the range as a pointer.
+/// Returns an address of the range as a pointer.
 fn pointer(address: usize) -> NonNull<u8> {
     match NonNull::new(address as *mut u8) {
         Some(pointer) => pointer,
