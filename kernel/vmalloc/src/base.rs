@@ -2,9 +2,7 @@
 //!
 //! It is the lowest of the layers that make up an instance; see [`Vmalloc`](crate::Vmalloc). It takes no lock.
 
-use crate::{
-    AllocError, Event, Frame, PAGE_SIZE, Platform, Policy, Tunables, span::Span, types::frame::PHYSICAL_BITS,
-};
+use crate::{Event, Frame, PAGE_SIZE, Platform, Policy, Tunables, span::Span, types::frame::PHYSICAL_BITS};
 use core::sync::atomic::Ordering;
 
 pub(crate) struct Base<P> {
@@ -69,8 +67,9 @@ impl<P: Platform> Base<P> {
         unsafe { self.platform.direct_map(frame).cast::<[u64; PAGE_SIZE / 8]>().write([0; PAGE_SIZE / 8]) };
     }
 
-    pub fn refuse_in_interrupt(&self) -> Result<(), AllocError> {
-        if self.platform.in_interrupt() { Err(AllocError::InInterrupt) } else { Ok(()) }
+    /// Refuses a call with this error in an interrupt handler.
+    pub fn refuse_in_interrupt<E>(&self, error: E) -> Result<(), E> {
+        if self.platform.in_interrupt() { Err(error) } else { Ok(()) }
     }
 
     /// Panics in an interrupt handler, for a call that has no error to be refused with.

@@ -10,9 +10,9 @@
 
 use super::{Areas, Attempt, Backing, Shape, cache::LONGEST};
 use crate::{
-    AllocError, BLOCK_PAGES, CpuPin, MAX_CPUS, Platform,
+    BLOCK_PAGES, CpuPin, MAX_CPUS, Platform,
     blocks::{Block, Role},
-    page_table::{entry::GuardInfo, slot::unmap_to_last},
+    page_table::unmap_to_last,
     pending::Pressure,
     span::run_blocks,
 };
@@ -75,15 +75,10 @@ impl<P: Platform> Areas<P> {
         Some(block)
     }
 
-    /// Makes an area of a cached run, if there is one that it may have: of this CPU's, or else of another's, as who frees
-    /// need not be who allocates.
-    pub(super) fn make_of_cached(
-        &self,
-        shape: &Shape<'_>,
-        guard: GuardInfo,
-        attempt: Attempt,
-    ) -> Option<Result<usize, AllocError>> {
-        let plain = matches!(shape.backing, Backing::Owned { huge: false });
+    /// Takes a cached run for an area, if there is one that it may have: of this CPU's, or else of another's, as who frees
+    /// need not be who allocates. Returns its first block, and the CPU that this runs on.
+    pub(super) fn take_cached_for(&self, shape: &Shape<'_>) -> Option<(&Block, usize)> {
+        let plain = matches!(shape.backing, Backing::Owned { huge: false }) && shape.below == 0;
         let count = run_blocks(shape.pages);
         if !plain || shape.align > BLOCK_PAGES || shape.within.is_some() || count > LONGEST {
             return None;
@@ -95,18 +90,12 @@ impl<P: Platform> Areas<P> {
             let others = (0..MAX_CPUS).filter(|&cpu| cpu != own);
             others.filter(has_some).find_map(|cpu| self.take_cached(&pin, cpu, count))
         })?;
-        drop(pin);
-        Some(self.refill_run(block, shape, guard, attempt, own))
+        Some((block, own))
     }
 
-    fn refill_run(
-        &self,
-        block: &Block,
-        shape: &Shape<'_>,
-        guard: GuardInfo,
-        attempt: Attempt,
-        cpu: usize,
-    ) -> Result<usize, AllocError> {
+    /// Maps the pages of an area in a cached run, which was taken for it and begins with `block`. Returns `false` if frames
+    /// ran out; the run was freed then.
+    pub(super) fn refill_run(&self, shape: &Shape<'_>, attempt: Attempt, block: &Block, cpu: usize) -> bool {
         let Role::Cached { pages: cached, .. } = block.role() else { unreachable!("a cached run says so") };
         let (first, count) = (block.number(), run_blocks(shape.pages));
         for index in 0..count {
@@ -119,11 +108,10 @@ impl<P: Platform> Areas<P> {
             if !self.refill(&leaf[..wanted], shape.attributes, attempt, cpu) {
                 (first..first + count).for_each(|number| self.block(number).set_role(Role::Unused));
                 self.free_blocks(first, count, first + count).leave_to_caller();
-                return Err(AllocError::OutOfFrames);
+                return false;
             }
         }
-        self.finish_run(first, shape.pages, guard);
-        Ok(self.span().address(first, 0))
+        true
     }
 
     /// Takes all cached runs out of use.

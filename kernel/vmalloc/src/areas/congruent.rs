@@ -10,38 +10,31 @@
 
 mod populate;
 
-use super::Areas;
+use super::{Areas, pages_for};
 use crate::{
     AllocError, BLOCK_PAGES, BLOCK_SHIFT, BLOCK_SIZE, CongruentArea, CongruentError, CongruentSet, Kind,
     MAX_CONGRUENT, PAGE_SIZE, Platform, Stamp,
     arena::Part,
     blocks::{Block, NO_BLOCK, Pages, Role},
-    lock::Guard,
-    page_table::{
-        entry::{Entry, GuardInfo},
-        slot::Slots,
-    },
+    page_table::{Entry, GuardInfo},
     pending::Pressure,
-    span::run_blocks,
-    types::Owner,
+    span::{Span, run_blocks},
+    types::{Caller, Owner},
 };
-use core::{ops::Range, panic::Location, sync::atomic::Ordering};
+use core::{ops::Range, sync::atomic::Ordering};
 
-/// The parts of a set, and frames that its tables take.
-pub(crate) struct Parts {
+/// The parts of a set: what was asked for, and the blocks of each area.
+pub(crate) struct Parts<'a> {
+    wanted: &'a [CongruentArea],
+    /// As many as were asked for, and then empty ones.
     parts: [Part; MAX_CONGRUENT],
-    count: usize,
     /// In blocks.
     align: usize,
 }
 
-impl Parts {
+impl<'a> Parts<'a> {
     /// The parts of these areas in an instance, checked, for a base aligned to `align` bytes.
-    pub fn of<P: Platform>(
-        areas: &Areas<P>,
-        wanted: &[CongruentArea],
-        align: usize,
-    ) -> Result<Self, CongruentError> {
+    pub fn of(span: &Span, wanted: &'a [CongruentArea], align: usize) -> Result<Self, CongruentError> {
         let count = wanted.len();
         if count == 0 || count > MAX_CONGRUENT {
             return Err(CongruentError::BadCount { count });
@@ -52,7 +45,7 @@ impl Parts {
         let mut parts = [Part { offset: 0, count: 0 }; MAX_CONGRUENT];
         let mut free = 0;
         for (index, (part, &CongruentArea { offset, size })) in parts.iter_mut().zip(wanted).enumerate() {
-            let (pages, _) = super::shape::pages_for(areas.span(), size)?;
+            let (pages, _) = pages_for(span, size)?;
             if !offset.is_multiple_of(BLOCK_SIZE) {
                 return Err(CongruentError::BadOffset { offset });
             }
@@ -60,17 +53,17 @@ impl Parts {
                 return Err(CongruentError::Overlap { index });
             }
             let blocks = run_blocks(pages);
-            if offset > areas.span().range().len() - blocks * BLOCK_SIZE {
+            if offset > span.range().len() - blocks * BLOCK_SIZE {
                 return Err(AllocError::TooLarge { size: offset.saturating_add(size) }.into());
             }
             free = offset + blocks * BLOCK_SIZE;
             *part = Part { offset: offset >> BLOCK_SHIFT, count: blocks };
         }
-        Ok(Self { parts, count, align: (align >> BLOCK_SHIFT).max(1) })
+        Ok(Self { wanted, parts, align: (align >> BLOCK_SHIFT).max(1) })
     }
 
     fn parts(&self) -> &[Part] {
-        &self.parts[..self.count]
+        &self.parts[..self.wanted.len()]
     }
 
     /// Frames that the set needs, at least, if nothing is cached.
@@ -85,48 +78,30 @@ impl Parts {
 }
 
 impl<P: Platform> Areas<P> {
-    /// Makes the areas `wanted`, whose parts are `parts`.
-    pub fn make_congruent(
-        &self,
-        wanted: &[CongruentArea],
-        parts: &Parts,
-        caller: &'static Location<'static>,
-    ) -> Result<CongruentSet, AllocError> {
-        let offset = self.span().blocks_below() & (parts.align - 1);
-        let base =
-            self.blocks().arena.allocate_congruent(self.platform(), parts.parts(), parts.align, offset)?;
-        for (done, number) in parts.blocks(base).enumerate() {
-            if let Err(error) = self.open_congruent(number) {
-                parts
-                    .blocks(base)
-                    .take(done + 1)
-                    .for_each(|block| self.abandon_blocks(block..block + 1, block..block + 1));
-                parts.blocks(base).skip(done + 1).for_each(|block| self.blocks().give_back(block, 1));
-                return Err(error);
-            }
+    /// Makes the areas of a set.
+    pub fn make_congruent(&self, set: &Parts<'_>, caller: Caller) -> Result<CongruentSet, AllocError> {
+        let offset = self.span().blocks_below() & (set.align - 1);
+        let arena = &self.blocks().arena;
+        let base = arena.allocate_congruent(self.platform(), set.parts(), set.align, offset)?;
+        for (done, number) in set.blocks(base).enumerate() {
+            let block = self.blocks().open_leaf(number).inspect_err(|_| {
+                for (index, block) in set.blocks(base).enumerate() {
+                    self.abandon_blocks(block..block + usize::from(index <= done), block..block + 1);
+                }
+            })?;
+            // None of them is live.
+            *block.pages.lock(&self.platform().pin()) = Pages::new();
         }
-        parts.blocks(base).for_each(|number| self.blocks().link(number));
-        self.publish_congruent(base, wanted, parts.parts(), caller);
-        Ok(CongruentSet { base: self.span().address(base, 0), first: base + parts.parts()[0].offset })
-    }
-
-    /// Gives a block a leaf table, which is linked later, and pages none of which is live.
-    fn open_congruent(&self, number: usize) -> Result<(), AllocError> {
-        let block = self.blocks().open_leaf(number)?;
-        *block.pages.lock(&self.platform().pin()) = Pages::new();
-        Ok(())
+        set.blocks(base).for_each(|number| self.blocks().link(number));
+        self.publish_congruent(base, set, caller);
+        Ok(CongruentSet { base: self.span().address(base, 0), first: base + set.parts[0].offset })
     }
 
     /// Makes areas known that have all their tables: links, guards, and the first blocks last.
-    fn publish_congruent(
-        &self,
-        base: usize,
-        wanted: &[CongruentArea],
-        parts: &[Part],
-        caller: &'static Location<'static>,
-    ) {
+    fn publish_congruent(&self, base: usize, set: &Parts<'_>, caller: Caller) {
+        let parts = set.parts();
         let number = |index: usize| parts.get(index).map_or(NO_BLOCK, |part| (base + part.offset) as u32);
-        for (index, (area, part)) in wanted.iter().zip(parts).enumerate() {
+        for (index, (area, part)) in set.wanted.iter().zip(parts).enumerate() {
             let first = base + part.offset;
             let pages = area.size.div_ceil(PAGE_SIZE);
             let slack = pages * PAGE_SIZE - area.size;
@@ -155,28 +130,40 @@ impl<P: Platform> Areas<P> {
             self.base().trace_free(first, 0, pages);
             // The first block first: no look-up finds the area by its others then.
             for number in first..first + run_blocks(pages) {
-                pressure = pressure.or(self.leave(self.block(number)));
+                pressure = pressure.or(self.retire_present(self.block(number), 0..BLOCK_PAGES, true));
             }
         }
         Some(pressure)
     }
 
-    /// Unmaps a block's pages; when they are flushed, it is closed.
-    fn leave(&self, block: &Block) -> Pressure {
+    /// Unmaps those of these pages of a block that are mapped: they wait for a flush. A block that
+    /// leaves is closed when they are flushed.
+    pub(super) fn retire_present(&self, block: &Block, range: Range<usize>, leaves: bool) -> Pressure {
         let pin = self.platform().pin();
+        let leaf = self.blocks().leaf(block);
         let mut pages = block.pages.lock(&pin);
-        block.set_role(Role::Leaving);
-        let count = retire_present(&mut pages, self.blocks().leaf(block), 0..BLOCK_PAGES);
-        self.enlist(&pin, pages, block);
-        self.pending().count(&pin, count)
-    }
-
-    /// Sees to it that a purge comes to the block, which the caller has locked.
-    pub(super) fn enlist(&self, pin: &P::Pin, mut pages: Guard<'_, Pages, P::Pin>, block: &Block) {
-        if pages.enlist() {
-            drop(pages);
-            self.pending().push(pin, block);
+        if leaves {
+            block.set_role(Role::Leaving);
         }
+        let (mut first, mut count) = (range.start, 0);
+        // None ends the last run.
+        for (page, slot) in (range.start..).zip(leaf[range].iter().map(Some).chain([None])) {
+            if let Some(slot) = slot.filter(|slot| slot.is_present()) {
+                slot.unmap();
+                continue;
+            }
+            if first < page {
+                pages.make_dirty(first, page - first, Owner::Area);
+                count += page - first;
+            }
+            first = page + 1;
+        }
+        let is_unlisted = pages.enlist();
+        drop(pages);
+        if is_unlisted {
+            self.pending().push(&pin, block);
+        }
+        self.pending().count(&pin, count)
     }
 
     /// What is flushed in a block becomes free: how many pages, and whether the block waits on. One that
@@ -208,21 +195,4 @@ impl<P: Platform> Areas<P> {
             _ => None,
         }
     }
-}
-
-/// Unmaps those of these pages of a block that are mapped: they are dirty now. How many.
-pub(super) fn retire_present(pages: &mut Pages, leaf: &Slots, range: Range<usize>) -> usize {
-    let (mut first, mut count) = (range.start, 0);
-    for page in range.start..=range.end {
-        if page < range.end && leaf[page].is_present() {
-            leaf[page].unmap();
-            continue;
-        }
-        if first < page {
-            pages.make_dirty(first, page - first, Owner::Area);
-            count += page - first;
-        }
-        first = page + 1;
-    }
-    count
 }

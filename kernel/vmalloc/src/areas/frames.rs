@@ -7,10 +7,7 @@
 use super::{Areas, Backing, Shape};
 use crate::{
     BLOCK_PAGES, Frame, Platform,
-    page_table::{
-        entry::{Attributes, Entry},
-        slot::{Slot, remap},
-    },
+    page_table::{Attributes, Entry, Slot, remap},
 };
 
 /// Frames given back in one go.
@@ -38,7 +35,7 @@ impl<P: Platform> Areas<P> {
         let map = |slot: &Slot, frame| slot.set(Entry::page(frame, shape.attributes));
         match shape.backing {
             Backing::Owned { .. } => {
-                return self.take_frames(pages.iter(), pages.len(), shape.attributes, map);
+                return self.take_frames(pages.iter(), pages.len(), shape.attributes, |page| page);
             }
             Backing::Frames(frames) => {
                 pages.iter().zip(&frames[from..]).for_each(|(slot, &frame)| map(slot, frame));
@@ -51,21 +48,21 @@ impl<P: Platform> Areas<P> {
         pages.len()
     }
 
-    /// Takes up to `count` frames from the machine, full of zeros if the attributes say so, and hands them to the pages
-    /// by `put`: how many there were.
+    /// Takes up to `count` frames from the machine, full of zeros if the attributes say so, and writes to the
+    /// pages what `how` makes of the entries that map them. Returns how many there were.
     fn take_frames<'s>(
         &self,
         mut pages: impl Iterator<Item = &'s Slot>,
         count: usize,
         attributes: Attributes,
-        put: impl Fn(&Slot, Frame),
+        how: impl Fn(Entry) -> Entry,
     ) -> usize {
         self.platform().take_frames(count, |frame| {
             if attributes.are_zeroed() {
                 self.base().zero(frame);
             }
             if let Some(slot) = pages.next() {
-                put(slot, frame);
+                slot.set(how(Entry::page(frame, attributes)));
             }
         })
     }
@@ -119,8 +116,7 @@ impl<P: Platform> Areas<P> {
         if attempt == Attempt::Last {
             return self.supply(pages, attributes).then_some(0);
         }
-        let map = |slot: &Slot, frame| slot.set(Entry::page(frame, attributes));
-        (self.take_frames(pages.iter(), missing, attributes, map) == missing).then_some(missing)
+        (self.take_frames(pages.iter(), missing, attributes, |page| page) == missing).then_some(missing)
     }
 
     /// Caches frames in the entries of pages, which are not mapped, that have none. `false`: there are not enough; but
@@ -129,8 +125,7 @@ impl<P: Platform> Areas<P> {
     pub(super) fn supply(&self, pages: &[Slot], attributes: Attributes) -> bool {
         let empty = || pages.iter().filter(|slot| !has_frame(slot));
         let missing = empty().count();
-        let cache = |slot: &Slot, frame| slot.set(Entry::page(frame, attributes).quarantined());
-        self.take_frames(empty(), missing, attributes, cache) == missing
+        self.take_frames(empty(), missing, attributes, Entry::quarantined) == missing
     }
 
     /// Gives back the frames that are cached in entries, and leaves those unused.

@@ -1,25 +1,17 @@
 //! Making an area and freeing one, whether it is small or a run.
 
 use super::{Areas, Attempt, Shape, small::Claimed};
-use crate::{
-    AllocError, Platform,
-    blocks::Role,
-    page_table::entry::{Entry, GuardInfo},
-    pending::Pressure,
-    types::Owner,
-};
+use crate::{AllocError, Platform, blocks::Role, page_table::Entry, pending::Pressure, types::Owner};
 
 impl<P: Platform> Areas<P> {
     /// Makes an area of this shape: its address.
     #[inline]
-    pub fn make(&self, shape: &Shape<'_>, guard: GuardInfo, attempt: Attempt) -> Result<usize, AllocError> {
+    pub fn make(&self, shape: &Shape<'_>, attempt: Attempt) -> Result<usize, AllocError> {
         if shape.is_small() {
-            return self.make_small(shape, guard, attempt);
+            return self.make_small(shape, attempt);
         }
-        match self.make_run(shape, guard, attempt) {
-            Err(AllocError::OutOfAddressSpace) if shape.fits_block() => {
-                self.make_small(shape, guard, attempt)
-            }
+        match self.make_run(shape, attempt) {
+            Err(AllocError::OutOfAddressSpace) if shape.fits_block() => self.make_small(shape, attempt),
             made => made,
         }
     }

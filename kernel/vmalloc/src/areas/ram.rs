@@ -11,10 +11,7 @@ use super::Areas;
 use crate::{
     AllocError, BLOCK_PAGES, Frame, Platform,
     blocks::Block,
-    page_table::{
-        entry::{Attributes, Entry},
-        slot::Slot,
-    },
+    page_table::{Attributes, Entry, Slot},
     pending::Pressure,
     pools::PageRun,
     types::Owner,
@@ -103,28 +100,23 @@ impl<P: Platform> Areas<P> {
     /// because there is no such mapping, or in an interrupt handler, or because it is to be traced.
     #[inline(never)]
     pub fn unmap_ram_fast(&self, address: usize, count: usize) -> Option<Pressure> {
-        if self.base().is_traced() { None } else { self.unmap_ram_in(address, count, |_, _| ()) }
+        if self.base().is_traced() { None } else { self.unmap_ram_in::<false>(address, count) }
     }
 
     /// Unmaps a mapping of one page as [`unmap_ram_fast`](Self::unmap_ram_fast) does.
     #[inline(never)]
     pub fn unmap_ram_page_fast(&self, address: usize) -> Option<Pressure> {
-        if self.base().is_traced() { None } else { self.unmap_ram_in(address, 1, |_, _| ()) }
+        if self.base().is_traced() { None } else { self.unmap_ram_in::<false>(address, 1) }
     }
 
     /// Unmaps a mapping as [`unmap_ram_fast`](Self::unmap_ram_fast) does, traced or not.
     #[cold]
     pub fn unmap_ram(&self, address: usize, count: usize) -> Option<Pressure> {
-        self.unmap_ram_in(address, count, |block, first| self.base().trace_free(block, first, count))
+        self.unmap_ram_in::<true>(address, count)
     }
 
     #[inline(always)]
-    fn unmap_ram_in(
-        &self,
-        address: usize,
-        count: usize,
-        trace: impl FnOnce(usize, usize),
-    ) -> Option<Pressure> {
+    fn unmap_ram_in<const TRACED: bool>(&self, address: usize, count: usize) -> Option<Pressure> {
         let page = self.span().page_starting_at(address)?;
         let pin = self.platform().pin_outside_interrupts()?;
         let (number, first) = (page / BLOCK_PAGES, page % BLOCK_PAGES);
@@ -139,7 +131,9 @@ impl<P: Platform> Areas<P> {
             whole.iter().for_each(|slots| slots.iter().for_each(Slot::set_unused));
             rest.iter().for_each(Slot::set_unused);
         }
-        trace(number, first);
+        if TRACED {
+            self.base().trace_free(number, first, count);
+        }
         Some(self.pending().retire_locked(&pin, pages, block, first, count, Owner::Caller))
     }
 

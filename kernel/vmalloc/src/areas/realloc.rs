@@ -6,20 +6,16 @@
 
 mod small;
 
-use super::{Areas, Attempt, Shape, shape::owned_pages_for};
+use super::{Areas, Attempt, Backing, Shape, shape::owned_pages};
 use crate::{
     AllocError, AreaInfo, BLOCK_PAGES, CpuPin, Kind, PAGE_SIZE, Platform,
     blocks::Role,
-    page_table::{
-        entry::{Attributes, Entry, GuardInfo},
-        flush::Unflushed,
-        slot::Slot,
-    },
+    page_table::{Attributes, Entry, GuardInfo, Slot, Unflushed},
     pending::Pressure,
     span::run_blocks,
-    types::Owner,
+    types::{Caller, Owner},
 };
-use core::{panic::Location, slice};
+use core::slice;
 
 /// Where an area lies.
 #[derive(Clone, Copy)]
@@ -29,22 +25,13 @@ struct Place {
     /// Its first page in that block; 0 for a run.
     first: usize,
     small: bool,
-    /// Whether it has a guard page below, or a block of its own that is one.
-    guard_below: bool,
-}
-
-impl Place {
-    /// Blocks below a run that are its guard, pages below a small area.
-    fn below(self) -> usize {
-        self.guard_below.into()
-    }
+    /// Guard pages below a small area, blocks below a run that are its guard: one or none.
+    below: usize,
 }
 
 /// A change of an area's size, in pages.
 pub(crate) struct Resize {
     place: Place,
-    start: usize,
-    size: usize,
     old: usize,
     new: usize,
     guard: GuardInfo,
@@ -64,38 +51,34 @@ impl Resize {
     }
 }
 
+/// Returns what came of growing a small area where it is.
+fn grown_small(resized: Option<Pressure>) -> Result<(), AllocError> {
+    resized.map(Pressure::leave_to_caller).ok_or(AllocError::OutOfAddressSpace)
+}
+
 impl<P: Platform> Areas<P> {
     /// What is to be done to make an area, which owns its frames, `size` bytes long.
-    pub fn plan_resize(
-        &self,
-        area: &AreaInfo,
-        size: usize,
-        caller: &'static Location<'static>,
-    ) -> Result<Resize, AllocError> {
-        let (new, slack) = owned_pages_for(self.base(), size)?;
+    pub fn plan_resize(&self, area: &AreaInfo, size: usize, caller: Caller) -> Result<Resize, AllocError> {
+        let (new, slack) = owned_pages(self.base(), size)?;
         let (block, first) = self.blocks().owned_place(area.start);
         let number = block.number();
         let small = matches!(block.role(), Role::Small { .. });
-        let guard_below = self.blocks().run_slot(number, first).get().has_guard_below();
-        let place = Place { number, first, small, guard_below };
+        let below = self.blocks().run_slot(number, first).get().has_guard_below().into();
         let guard = GuardInfo { slack, kind: Kind::Vmalloc, caller };
-        Ok(Resize { place, start: area.start, size, old: area.pages, new, guard })
+        Ok(Resize { place: Place { number, first, small, below }, old: area.pages, new, guard })
     }
 
     /// Grows an area where it is, or moves it: where it is now.
     pub fn grow(&self, resize: &Resize, attempt: Attempt) -> Result<usize, AllocError> {
-        let &Resize { place, start, size, old, new, guard } = resize;
-        let resized = |pressure: Option<Pressure>| match pressure {
-            Some(pressure) => Ok(pressure.leave_to_caller()),
-            None => Err(AllocError::OutOfAddressSpace),
-        };
+        let &Resize { place, new, guard, .. } = resize;
+        let (start, size) = (self.address_of(place), new * PAGE_SIZE - guard.slack);
         let grown = match attempt {
-            _ if !place.small => self.grow_run(place, old, new, guard, attempt),
-            Attempt::Usual => resized(self.resize_small::<false>(start, size, guard.caller)),
-            Attempt::Last => resized(self.resize_small::<true>(start, size, guard.caller)),
+            _ if !place.small => self.grow_run(resize, attempt),
+            Attempt::Usual => grown_small(self.resize_small::<false>(start, size, guard.caller)),
+            Attempt::Last => grown_small(self.resize_small::<true>(start, size, guard.caller)),
         };
         match grown {
-            Err(AllocError::OutOfAddressSpace) => self.grow_elsewhere(place, old, new, guard, attempt),
+            Err(AllocError::OutOfAddressSpace) => self.grow_elsewhere(resize, attempt),
             grown => grown.map(|()| start),
         }
     }
@@ -103,11 +86,6 @@ impl<P: Platform> Areas<P> {
     /// The entry of page `page` of an area.
     fn page_slot(&self, place: Place, page: usize) -> &Slot {
         self.blocks().run_slot(place.number, place.first + page)
-    }
-
-    /// The entry of page `page` of an area, as the only one of its kind.
-    fn page_slots(&self, place: Place, page: usize) -> &[Slot] {
-        slice::from_ref(self.page_slot(place, page))
     }
 
     fn address_of(&self, place: Place) -> usize {
@@ -120,11 +98,6 @@ impl<P: Platform> Areas<P> {
         self.page_slot(place, pages - 1).mark_last();
     }
 
-    /// The area as it was, of `pages` pages, is no more.
-    fn trace_old(&self, place: Place, pages: usize) {
-        self.base().trace_free(place.number, place.first, pages);
-    }
-
     /// The block that the last page of an area is to be in once it is shrunk: its guard goes where a page is, so a 2 MiB
     /// page there must be split before.
     pub fn block_to_split(&self, resize: &Resize) -> Option<usize> {
@@ -133,9 +106,9 @@ impl<P: Platform> Areas<P> {
 
     /// Shrinks a run, which [`block_to_split`](Self::block_to_split) allows.
     pub fn shrink_run(&self, resize: &Resize) {
-        let &Resize { place, old, new, guard, .. } = resize;
+        let &Resize { place, old, new, guard } = resize;
         debug_assert!(!place.small, "nothing stands in the way of cutting a small area");
-        self.trace_old(place, old);
+        self.base().trace_free(place.number, place.first, old);
         if new < old {
             let (count, left) = (run_blocks(old), run_blocks(new));
             let end = place.number + left;
@@ -166,14 +139,8 @@ impl<P: Platform> Areas<P> {
     }
 
     /// Grows a run where it is. [`AllocError::OutOfAddressSpace`] if what lies behind it is not free.
-    fn grow_run(
-        &self,
-        place: Place,
-        old: usize,
-        new: usize,
-        guard: GuardInfo,
-        attempt: Attempt,
-    ) -> Result<(), AllocError> {
+    fn grow_run(&self, resize: &Resize, attempt: Attempt) -> Result<(), AllocError> {
+        let &Resize { place, old, new, guard } = resize;
         let blocks = self.blocks();
         let (count, wanted) = (run_blocks(old), run_blocks(new));
         let added = place.number + count..place.number + wanted;
@@ -181,7 +148,7 @@ impl<P: Platform> Areas<P> {
             blocks.arena.allocate_at(self.platform(), added.start, wanted - count)?;
         }
         let opened = added.clone().try_for_each(|number| blocks.open_leaf(number).map(drop));
-        if let Err(error) = opened.and_then(|()| self.fill_behind(place, old, new, attempt)) {
+        if let Err(error) = opened.and_then(|()| self.fill_behind(resize, attempt)) {
             if wanted > count {
                 self.abandon_blocks(added.clone(), added);
             }
@@ -193,104 +160,86 @@ impl<P: Platform> Areas<P> {
         }
         self.set_head(place.number, wanted);
         // From here on nothing fails, and the area is another one.
-        self.trace_old(place, old);
+        self.base().trace_free(place.number, place.first, old);
         self.page_slot(place, old - 1).unmark_last();
         self.set_end(place, new, guard);
         Ok(())
     }
 
     /// Maps frames behind an area of `old` pages, its guard page first. On failure that is there again.
-    fn fill_behind(&self, place: Place, old: usize, new: usize, attempt: Attempt) -> Result<(), AllocError> {
-        let end = self.page_slot(place, old);
+    fn fill_behind(&self, resize: &Resize, attempt: Attempt) -> Result<(), AllocError> {
+        let end = self.page_slot(resize.place, resize.old);
         let guard = end.take();
-        let filled = self.fill_pages(place, old, new, self.growth(place, old), attempt);
-        filled.inspect_err(|_| end.set(guard))
+        self.fill_pages(resize, resize.place, attempt).inspect_err(|_| end.set(guard))
     }
 
-    /// What pages are to be that an area of `pages` pages gets behind them.
-    fn growth(&self, place: Place, pages: usize) -> Attributes {
-        Attributes::of_growth(self.page_slot(place, pages - 1).get())
+    /// Returns what pages are to be mapped as that an area gets behind its own.
+    fn growth(&self, resize: &Resize) -> Attributes {
+        Attributes::of_growth(self.page_slot(resize.place, resize.old - 1).get())
     }
 
-    /// Maps frames at pages `from..to`, behind which is to be a guard. On failure none is mapped.
-    fn fill_pages(
-        &self,
-        place: Place,
-        from: usize,
-        to: usize,
-        attributes: Attributes,
-        attempt: Attempt,
-    ) -> Result<(), AllocError> {
-        let cpu = self.platform().pin().cpu();
-        let filled =
-            (from..to).all(|page| self.refill(self.page_slots(place, page), attributes, attempt, cpu));
-        self.give_cached_frames(self.page_slots(place, to));
+    /// Maps frames at the pages that an area gets, which is at `place` or moves there, and behind which is to be a
+    /// guard. On failure none is mapped.
+    fn fill_pages(&self, resize: &Resize, place: Place, attempt: Attempt) -> Result<(), AllocError> {
+        let (attributes, cpu) = (self.growth(resize), self.platform().pin().cpu());
+        let slots = |page| slice::from_ref(self.page_slot(place, page));
+        let filled = (resize.old..resize.new).all(|page| self.refill(slots(page), attributes, attempt, cpu));
+        self.give_cached_frames(slots(resize.new));
         if filled {
             return Ok(());
         }
-        self.drop_pages(place, from, to);
+        self.drop_pages(place, resize.old, resize.new);
         Err(AllocError::OutOfFrames)
     }
 
     /// Moves an area: takes address space, tables and the additional frames, then moves the entries.
-    fn grow_elsewhere(
-        &self,
-        from: Place,
-        old: usize,
-        new: usize,
-        guard: GuardInfo,
-        attempt: Attempt,
-    ) -> Result<usize, AllocError> {
-        let attributes = self.growth(from, old);
-        let shape = Shape { guard_below: from.guard_below, ..Shape::owned(new, guard.slack, attributes) };
-        let in_shared = || -> Result<Place, AllocError> {
-            let run = self.pools.take(Owner::Area, from.below() + new + 1, 1)?;
-            let page = run.page + from.below();
-            Ok(Place { number: page / BLOCK_PAGES, first: page % BLOCK_PAGES, small: true, ..from })
+    fn grow_elsewhere(&self, resize: &Resize, attempt: Attempt) -> Result<usize, AllocError> {
+        let &Resize { place: from, old, new, guard } = resize;
+        let owned = Backing::Owned { huge: false };
+        let shape = Shape { below: from.below, ..Shape::new(new, guard, self.growth(resize), owned) };
+        let opened = match shape.is_small() {
+            true => Err(AllocError::OutOfAddressSpace),
+            false => self.open_for_move(resize, &shape),
         };
-        let to = if shape.is_small() {
-            in_shared()?
-        } else {
-            match self.open_for_move(from, old, new) {
-                Err(AllocError::OutOfAddressSpace) if shape.fits_block() => in_shared()?,
-                opened => opened?,
-            }
+        let to = match opened {
+            Err(AllocError::OutOfAddressSpace) if shape.fits_block() => self.take_for_move(resize)?,
+            opened => opened?,
         };
-        // Pages of blocks that were just opened have no cached frames.
-        for page in 0..if to.small { old } else { 0 } {
-            self.give_cached_frames(self.page_slots(to, page));
-        }
-        if let Err(error) = self.fill_pages(to, old, new, attributes, attempt) {
-            if to.small {
-                self.release_place(to, new);
-            } else {
-                self.abandon_place(to, run_blocks(new));
-            }
-            return Err(error);
-        }
+        self.fill_pages(resize, to, attempt).inspect_err(|_| match to.small {
+            true => self.release_place(to, new),
+            false => self.abandon_place(to, run_blocks(new)),
+        })?;
         if !to.small {
             // A 2 MiB page that moves is its own link.
             let tables = (to.number..to.number + run_blocks(new))
                 .filter(|&number| self.block(number).leaf(self.platform()).is_some());
             tables.for_each(|number| self.blocks().link(number));
         }
-        if from.guard_below {
+        if from.below > 0 {
             self.move_guard_below(from, to);
         }
         self.move_entries(from, old, to);
-        if to.small {
-            self.set_end(to, new, guard);
-        } else {
-            self.finish_run(to.number, new, guard);
+        if !to.small {
+            return Ok(self.finish_run(to.number, new, guard));
         }
+        self.set_end(to, new, guard);
         Ok(self.address_of(to))
     }
 
-    /// Opens the blocks that an area is to be moved to as a run of `new` pages: with leaf tables, which are linked later,
+    /// Takes the pages that an area is to be moved to in a block that it shares, with no cached frames where the entries
+    /// move.
+    fn take_for_move(&self, &Resize { place: from, old, new, .. }: &Resize) -> Result<Place, AllocError> {
+        let run = self.pools.take(Owner::Area, from.below + new + 1, 1)?;
+        let first = run.page % BLOCK_PAGES;
+        self.give_cached_frames(&run.leaf[first..][..from.below + old]);
+        Ok(Place { number: run.page / BLOCK_PAGES, first: first + from.below, small: true, ..from })
+    }
+
+    /// Opens the blocks that an area is to be moved to as a run of this shape: with leaf tables, which are linked later,
     /// but those that will be mapped by a 2 MiB page that moves.
-    fn open_for_move(&self, from: Place, old: usize, new: usize) -> Result<Place, AllocError> {
-        let (below, count) = (from.below(), run_blocks(new));
-        let number = self.open_run(below, count, 1, None)?;
+    fn open_for_move(&self, resize: &Resize, shape: &Shape<'_>) -> Result<Place, AllocError> {
+        let &Resize { place: from, old, new, .. } = resize;
+        let (number, count) = (self.open_run(shape)?, run_blocks(new));
         let to = Place { number, first: 0, small: false, ..from };
         let moves_whole = |index: usize| {
             let whole = !from.small && (index + 1) * BLOCK_PAGES <= old;
@@ -307,10 +256,10 @@ impl<P: Platform> Areas<P> {
     /// Gives back the blocks of a run that nothing was moved to, and none of which is linked.
     fn abandon_place(&self, to: Place, count: usize) {
         let end = to.number + count;
-        self.abandon_blocks(to.number..end, to.number - to.below()..end);
+        self.abandon_blocks(to.number..end, to.number - to.below..end);
     }
 
-    /// Sets the guard page below an area at its new place, whose entries are all unused yet, and removes it at the old.
+    /// Sets the guard page below an area at its new place, where the entry is unused yet, and removes it at the old.
     /// The first page's mark moves with that page's entry.
     fn move_guard_below(&self, from: Place, to: Place) {
         let below = |place: Place| &self.blocks().leaf(self.block(place.number))[place.first - 1];
@@ -318,7 +267,6 @@ impl<P: Platform> Areas<P> {
             below(from).set_unused();
         }
         if to.small {
-            self.give_cached_frames(slice::from_ref(below(to)));
             below(to).set(Entry::GUARD_BELOW);
         } else {
             self.block(to.number - 1).set_role(Role::GuardBelow);
@@ -327,7 +275,7 @@ impl<P: Platform> Areas<P> {
 
     /// Moves the entries of `old` pages, and gives the old place back once no CPU can reach it.
     fn move_entries(&self, from: Place, old: usize, to: Place) {
-        self.trace_old(from, old);
+        self.base().trace_free(from.number, from.first, old);
         let mut page = 0;
         while page < old {
             // In one step: who knows the frame may have the entry marked dirty meanwhile.
@@ -350,7 +298,7 @@ impl<P: Platform> Areas<P> {
     /// Gives the address space of an area of `pages` pages back, all of whose entries are zero; those
     /// of a small one were flushed.
     fn release_place(&self, place: Place, pages: usize) {
-        let (number, below) = (place.number, place.below());
+        let Place { number, below, .. } = place;
         if place.small {
             return self.pools.give(self.block(number), place.first - below, below + pages + 1);
         }

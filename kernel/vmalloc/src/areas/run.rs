@@ -8,10 +8,7 @@ use super::{Areas, Attempt, Backing, Shape};
 use crate::{
     AllocError, BLOCK_PAGES, Event, Frame, Platform,
     blocks::Role,
-    page_table::{
-        entry::{Entry, GuardInfo},
-        slot::{Slot, publish_area},
-    },
+    page_table::{Entry, GuardInfo, Slot, publish_area},
     pending::Pressure,
     span::run_blocks,
     types::Owner,
@@ -19,50 +16,37 @@ use crate::{
 use core::ops::Range;
 
 impl<P: Platform> Areas<P> {
-    pub(super) fn make_run(
-        &self,
-        shape: &Shape<'_>,
-        guard: GuardInfo,
-        attempt: Attempt,
-    ) -> Result<usize, AllocError> {
-        if !shape.guard_below
-            && let Some(made) = self.make_of_cached(shape, guard, attempt)
-        {
-            return made;
+    pub(super) fn make_run(&self, shape: &Shape<'_>, attempt: Attempt) -> Result<usize, AllocError> {
+        if let Some((block, cpu)) = self.take_cached_for(shape) {
+            let filled = self.refill_run(shape, attempt, block, cpu);
+            let finish = || self.finish_run(block.number(), shape.pages, shape.guard);
+            return filled.then(finish).ok_or(AllocError::OutOfFrames);
         }
-        let count = run_blocks(shape.pages);
-        let align = (shape.align / BLOCK_PAGES).max(1);
-        let below = shape.pages_below();
+        let (count, below) = (run_blocks(shape.pages), shape.below);
         // Those of a request that cannot be met are not taken from others.
         let free = self.platform().free_frames().saturating_add(self.blocks().reserved_leaves_here());
         if shape.frames_needed() > free {
             return Err(AllocError::OutOfFrames);
         }
-        let first = self.open_run(below, count, align, shape.within.clone())?;
+        let first = self.open_run(shape)?;
         for index in 0..count {
             self.fill_block(first + index, index * BLOCK_PAGES, shape).inspect_err(|_| {
                 self.abandon_blocks(first..first + index + 1, first - below..first + count);
             })?;
         }
         (first..first + count).for_each(|number| self.blocks().link(number));
-        if shape.guard_below {
+        if below > 0 {
             self.blocks().run_slot(first, 0).change(Entry::with_guard_below);
             self.block(first - 1).set_role(Role::GuardBelow);
         }
-        self.finish_run(first, shape.pages, guard);
-        Ok(self.span().address(first, 0))
+        Ok(self.finish_run(first, shape.pages, shape.guard))
     }
 
-    /// Takes a run of `count` blocks, with `below` blocks, one or none, to be a guard below them: the first one
-    /// above that.
-    pub(super) fn open_run(
-        &self,
-        below: usize,
-        count: usize,
-        align: usize,
-        within: Option<Range<usize>>,
-    ) -> Result<usize, AllocError> {
-        let first = self.blocks().open(below, count, align, within)?;
+    /// Takes blocks for a run of this shape, with those below that are to be its guard. Returns the first one above these.
+    pub(super) fn open_run(&self, shape: &Shape<'_>) -> Result<usize, AllocError> {
+        let (below, count) = (shape.below, run_blocks(shape.pages));
+        let align = (shape.align / BLOCK_PAGES).max(1);
+        let first = self.blocks().open(below, count, align, shape.within.clone())?;
         if below > 0 {
             let made = self.blocks().make_descriptor(first - below);
             made.inspect_err(|_| self.blocks().give_back(first - below, below + count))?;
@@ -70,8 +54,8 @@ impl<P: Platform> Areas<P> {
         Ok(first)
     }
 
-    /// Makes a run known whose pages are all mapped: guard, roles, and the first page last.
-    pub(super) fn finish_run(&self, first: usize, pages: usize, guard: GuardInfo) {
+    /// Makes a run known whose pages are all mapped: guard, roles, and the first page last. Returns its address.
+    pub(super) fn finish_run(&self, first: usize, pages: usize, guard: GuardInfo) -> usize {
         let (blocks, count) = (self.blocks(), run_blocks(pages));
         blocks.run_slot(first, pages).set(Entry::guard(guard));
         for index in 1..count {
@@ -79,6 +63,7 @@ impl<P: Platform> Areas<P> {
         }
         self.set_head(first, count);
         publish_area(blocks.run_slot(first, 0), blocks.run_slot(first, pages - 1));
+        self.span().address(first, 0)
     }
 
     /// Writes down at a run's first block how long it is, and how many of its blocks are mapped by
@@ -118,24 +103,29 @@ impl<P: Platform> Areas<P> {
     /// linked: no CPU can reach anything of them, so it needs no flush.
     pub(super) fn abandon_blocks(&self, filled: Range<usize>, all: Range<usize>) {
         for number in filled {
-            let Some(block) = self.blocks().find_owned(number) else { continue };
-            let Some(leaf) = block.leaf(self.platform()) else {
-                self.give_huge_frame(number);
-                continue;
-            };
-            let used = leaf.iter().map(Slot::clear).take_while(|entry| entry.is_present());
-            self.platform().give_frames(used.filter(|entry| entry.is_owned()).map(Entry::frame));
-            block.set_leaf(None).into_iter().for_each(|table| self.blocks().give_leaf(table));
+            let owned_frame = |entry: Entry| entry.is_owned().then(|| entry.frame());
+            self.give_block(number, |entry| entry.is_present(), owned_frame);
         }
         self.blocks().give_back(all.start, all.len());
     }
 
-    /// Gives back the frame of a 2 MiB page that is not linked, or was unlinked and flushed, if the block has one.
-    fn give_huge_frame(&self, number: usize) {
-        let slot = self.blocks().directory_slot(number);
-        if let Some(frame) = slot.and_then(|slot| slot.clear().quarantined_frame()) {
-            self.platform().give_huge_frame(frame);
-        }
+    /// Gives back the leaf table of a block that no CPU reaches, and the frames that `frame` finds in its entries, which
+    /// are used up to the first that is not `is_used`; or the frame of its 2 MiB page.
+    fn give_block(
+        &self,
+        number: usize,
+        is_used: impl Fn(&Entry) -> bool,
+        frame: impl Fn(Entry) -> Option<Frame>,
+    ) {
+        let owned = self.blocks().find_owned(number).map(|block| (block, block.leaf(self.platform())));
+        let Some((block, Some(leaf))) = owned else {
+            let slot = self.blocks().directory_slot(number);
+            let huge = slot.and_then(|slot| slot.clear().quarantined_frame());
+            return huge.into_iter().for_each(|frame| self.platform().give_huge_frame(frame));
+        };
+        let used = leaf.iter().map(Slot::clear).take_while(is_used);
+        self.platform().give_frames(used.filter_map(frame));
+        block.set_leaf(None).into_iter().for_each(|table| self.blocks().give_leaf(table));
     }
 
     /// Frees the run that starts at a block, and whose frames are `owner`'s. `None`: none does.
@@ -190,7 +180,9 @@ impl<P: Platform> Areas<P> {
 
     /// Gives back freed blocks that were flushed.
     pub fn reclaim_blocks(&self, first: usize, count: usize, scattered: bool) {
-        (first..first + count).for_each(|number| self.reclaim_block(number, scattered));
+        // Used entries are the first ones; the guard may follow, and is cleared too.
+        let is_used = |entry: &Entry| scattered || !(entry.is_unused() || entry.is_guard());
+        (first..first + count).for_each(|number| self.give_block(number, is_used, Entry::quarantined_frame));
         self.block(first).set_role(Role::Unused);
         self.blocks().give_back(first, count);
     }
@@ -208,18 +200,5 @@ impl<P: Platform> Areas<P> {
             None if link.is_present() => link.unmap(),
             None => {}
         }
-    }
-
-    /// Gives back the frames and the leaf table of a block that was unmapped and flushed.
-    fn reclaim_block(&self, number: usize, scattered: bool) {
-        let owned = self.blocks().find_owned(number).map(|block| (block, block.leaf(self.platform())));
-        let Some((block, Some(leaf))) = owned else {
-            return self.give_huge_frame(number);
-        };
-        // Used entries are the first ones; the guard may follow, and is cleared too.
-        let is_used = |entry: &Entry| scattered || !(entry.is_unused() || entry.is_guard());
-        let used = leaf.iter().map(Slot::clear).take_while(is_used);
-        self.platform().give_frames(used.filter_map(Entry::quarantined_frame));
-        block.set_leaf(None).into_iter().for_each(|table| self.blocks().give_leaf(table));
     }
 }

@@ -1,11 +1,11 @@
 //! Shapes: requests in pages, checked.
 
 use crate::{
-    AllocError, BLOCK_PAGES, Cache, Frame, Kind, PAGE_SHIFT, PAGE_SIZE, Platform, Protection, Request,
+    AllocError, BLOCK_PAGES, Cache, Frame, Kind, PAGE_SHIFT, PAGE_SIZE, Platform, Request,
     base::Base,
-    page_table::entry::Attributes,
+    page_table::{Attributes, GuardInfo},
     span::{Span, run_blocks},
-    types::Owner,
+    types::{Caller, Owner},
 };
 use core::ops::Range;
 
@@ -31,15 +31,14 @@ pub(crate) struct Shape<'a> {
     pub pages: usize,
     /// In pages.
     pub align: usize,
-    /// Bytes of the first and the last page that were not asked for.
-    pub slack: usize,
+    /// What the guard page behind it tells of it.
+    pub guard: GuardInfo,
     pub attributes: Attributes,
     pub backing: Backing<'a>,
-    pub kind: Kind,
     /// Whether it may purge before it fails.
     pub wait: bool,
-    /// Whether it has a guard page below.
-    pub guard_below: bool,
+    /// Guard pages below it in a block that it shares, blocks below a run that are its guard: one or none.
+    pub below: usize,
     /// Numbers of the blocks that may be used; `None`: all.
     pub within: Option<Range<usize>>,
 }
@@ -60,10 +59,7 @@ pub(crate) fn pages_for(span: &Span, size: usize) -> Result<(usize, usize), Allo
 
 /// Pages for `size` bytes as [`pages_for`] tells them, of an area that owns its frames.
 #[inline]
-pub(crate) fn owned_pages_for<P: Platform>(
-    base: &Base<P>,
-    size: usize,
-) -> Result<(usize, usize), AllocError> {
+pub(super) fn owned_pages<P: Platform>(base: &Base<P>, size: usize) -> Result<(usize, usize), AllocError> {
     let (pages, slack) = pages_for(&base.span, size)?;
     if pages > base.platform.total_frames() {
         return Err(AllocError::OutOfFrames);
@@ -72,24 +68,10 @@ pub(crate) fn owned_pages_for<P: Platform>(
 }
 
 impl<'a> Shape<'a> {
-    /// An area of `pages` pages of its own frames, aligned to a page, anywhere.
+    /// Makes the shape of an area of `pages` pages that is aligned to a page and may lie anywhere.
     #[inline]
-    pub fn owned(pages: usize, slack: usize, attributes: Attributes) -> Self {
-        let backing = Backing::Owned { huge: false };
-        let (kind, wait) = (Kind::Vmalloc, true);
-        Self { pages, align: 1, slack, attributes, backing, kind, wait, guard_below: false, within: None }
-    }
-
-    /// An area for frames that are not the instance's.
-    pub fn foreign(
-        pages: usize,
-        kind: Kind,
-        protection: Protection,
-        cache: Cache,
-        backing: Backing<'a>,
-    ) -> Self {
-        let attributes = Attributes::new(protection, cache, Owner::Caller);
-        Self { backing, kind, ..Self::owned(pages, 0, attributes) }
+    pub fn new(pages: usize, guard: GuardInfo, attributes: Attributes, backing: Backing<'a>) -> Self {
+        Self { pages, align: 1, guard, attributes, backing, wait: true, below: 0, within: None }
     }
 
     /// What the pages of an area are to be mapped as.
@@ -101,58 +83,47 @@ impl<'a> Shape<'a> {
 
     /// The shape of what was asked for.
     #[inline]
-    pub fn requested<P: Platform>(base: &Base<P>, request: &Request) -> Result<Self, AllocError> {
-        let (pages, slack) = owned_pages_for(base, request.size)?;
+    pub fn of<P: Platform>(base: &Base<P>, request: &Request, caller: Caller) -> Result<Self, AllocError> {
+        let (pages, slack) = owned_pages(base, request.size)?;
         if !request.align.is_power_of_two() {
             return Err(AllocError::BadAlignment { align: request.align });
         }
-        let (guard_below, within) = match request.place.is_anywhere() {
-            true => (false, None),
-            false => Self::place(&base.span, request, pages)?,
-        };
+        let within =
+            if request.place.is_anywhere() { None } else { Self::place(&base.span, request, pages)? };
+        let guard = GuardInfo { slack, kind: Kind::Vmalloc, caller };
+        let backing = Backing::Owned { huge: request.huge && pages >= BLOCK_PAGES };
         Ok(Self {
             align: (request.align >> PAGE_SHIFT).max(1),
-            backing: Backing::Owned { huge: request.huge && pages >= BLOCK_PAGES },
             wait: request.wait,
-            guard_below,
+            below: request.place.guard_below().into(),
             within,
-            ..Self::owned(pages, slack, Self::attributes_of(request))
+            ..Self::new(pages, guard, Self::attributes_of(request), backing)
         })
     }
 
-    /// Whether an area of `pages` pages that may not lie anywhere has a guard page below, and which blocks it may lie in.
-    /// What the range has no room for with a block below it is refused.
+    /// Returns which blocks an area of `pages` pages may lie in that may not lie anywhere, or has a guard page below; `None`
+    /// means all. It refuses what the range has no room for with a block below it.
     #[cold]
-    fn place(
-        span: &Span,
-        request: &Request,
-        pages: usize,
-    ) -> Result<(bool, Option<Range<usize>>), AllocError> {
+    fn place(span: &Span, request: &Request, pages: usize) -> Result<Option<Range<usize>>, AllocError> {
         let (needed, guard_below) = (run_blocks(pages), request.place.guard_below());
         let shares_block = pages < BLOCK_PAGES - 1 && request.align <= PAGE_SIZE;
         if guard_below && !shares_block && needed >= span.blocks() {
             return Err(AllocError::TooLarge { size: request.size });
         }
-        let Some((start, end)) = request.place.within() else { return Ok((guard_below, None)) };
+        let Some((start, end)) = request.place.within() else { return Ok(None) };
         let blocks = span.blocks_inside(start, end);
         if blocks.is_empty() || guard_below && blocks.len() <= needed {
             return Err(AllocError::BadRange { start, end });
         }
-        Ok((guard_below, Some(blocks)))
+        Ok(Some(blocks))
     }
 
     /// Whether the area can share a block with others.
     #[inline]
     pub fn fits_block(&self) -> bool {
         // The guard page below takes the place that alignment needs.
-        let most = if self.guard_below { 1 } else { BLOCK_PAGES / 2 };
-        self.pages + self.pages_below() < BLOCK_PAGES && self.align <= most && self.within.is_none()
-    }
-
-    /// Guard pages below it in a block that it shares.
-    #[inline]
-    pub fn pages_below(&self) -> usize {
-        self.guard_below.into()
+        let most = if self.below > 0 { 1 } else { BLOCK_PAGES / 2 };
+        self.pages + self.below < BLOCK_PAGES && self.align <= most && self.within.is_none()
     }
 
     /// Whether it is to share a block. Where two do not fit, sharing gains nothing, and a whole block is cached for the
@@ -160,7 +131,7 @@ impl<'a> Shape<'a> {
     #[inline]
     pub fn is_small(&self) -> bool {
         let owned = self.backing.owner() == Owner::Area;
-        self.fits_block() && (self.guard_below || self.pages < BLOCK_PAGES / 2 || !owned)
+        self.fits_block() && (self.below > 0 || self.pages < BLOCK_PAGES / 2 || !owned)
     }
 
     /// Frames that the area needs, at least, if nothing is cached: its own, and leaf tables if it has blocks of its own.

@@ -8,15 +8,12 @@ use super::{Areas, Attempt, Shape};
 use crate::{
     AllocError, BLOCK_PAGES, CpuPin, Kind, PAGE_SIZE, Platform,
     blocks::{Block, Role},
-    page_table::{
-        entry::{Attributes, Entry, GuardInfo},
-        slot::{Slot, Slots, publish_area, unmap_to_last},
-    },
+    page_table::{Attributes, Entry, GuardInfo, Slot, Slots, publish_area, unmap_to_last},
     pending::Pressure,
     pools::PageRun,
-    types::Owner,
+    types::{Caller, Owner},
 };
-use core::{panic::Location, ptr::NonNull};
+use core::ptr::NonNull;
 
 /// A small area that is being freed: its first entry is claimed, so it is the caller's alone.
 pub(super) struct Claimed<'a> {
@@ -35,7 +32,7 @@ const MOST_FAST: usize = (BLOCK_PAGES / 2 - 1) * PAGE_SIZE;
 
 /// The entries of an area's pages, and that of the guard page behind.
 #[inline(always)]
-fn slots_of<'a>(leaf: &'a Slots, page: usize, pages: usize) -> (&'a [Slot], &'a Slot) {
+fn slots_of(leaf: &Slots, page: usize, pages: usize) -> (&[Slot], &Slot) {
     let first = page % BLOCK_PAGES;
     match leaf.get(first..first + pages + 1).and_then(<[Slot]>::split_last) {
         Some((end, pages)) => (pages, end),
@@ -47,12 +44,7 @@ impl<P: Platform> Areas<P> {
     /// Allocates an area of its own frames, aligned to a page, from what the CPU's pool has. `None`: it is not to be had
     /// so.
     #[inline(never)]
-    pub fn allocate_fast(
-        &self,
-        size: usize,
-        attributes: Attributes,
-        caller: &'static Location<'static>,
-    ) -> Option<NonNull<u8>> {
+    pub fn allocate_fast(&self, size: usize, attributes: Attributes, caller: Caller) -> Option<NonNull<u8>> {
         if self.base().is_traced() || size.wrapping_sub(1) >= MOST_FAST {
             return None;
         }
@@ -70,7 +62,7 @@ impl<P: Platform> Areas<P> {
         &self,
         size: usize,
         attributes: Attributes,
-        caller: &'static Location<'static>,
+        caller: Caller,
     ) -> Option<NonNull<u8>> {
         debug_assert!((1..=PAGE_SIZE).contains(&size));
         if self.base().is_traced() {
@@ -107,14 +99,18 @@ impl<P: Platform> Areas<P> {
         leaf: &Slots,
         size: usize,
         attributes: Attributes,
-        caller: &'static Location<'static>,
+        caller: Caller,
         cpu: usize,
     ) -> Option<NonNull<u8>> {
         let pages = size.div_ceil(PAGE_SIZE);
         let guard = GuardInfo { slack: pages * PAGE_SIZE - size, kind: Kind::Vmalloc, caller };
         let run = PageRun { page, leaf, has_frames: false };
-        let filled = self.refill(slots_of(leaf, page, pages).0, attributes, Attempt::Usual, cpu);
-        NonNull::new(self.finish(&run, pages, false, guard, filled, cpu)? as *mut u8)
+        let (slots, _) = slots_of(leaf, page, pages);
+        if !self.refill(slots, attributes, Attempt::Usual, cpu) {
+            self.undo_small(&run, slots, 0);
+            return None;
+        }
+        NonNull::new(self.finish(&run, pages, 0, guard, cpu) as *mut u8)
     }
 
     #[inline(never)]
@@ -124,7 +120,7 @@ impl<P: Platform> Areas<P> {
         leaf: &Slots,
         size: usize,
         attributes: Attributes,
-        caller: &'static Location<'static>,
+        caller: Caller,
         cpu: usize,
     ) -> Option<NonNull<u8>> {
         self.finish_fast(page, leaf, size, attributes, caller, cpu)
@@ -132,13 +128,8 @@ impl<P: Platform> Areas<P> {
 
     /// Makes an area that shares a block: its address.
     #[inline]
-    pub(super) fn make_small(
-        &self,
-        shape: &Shape<'_>,
-        guard: GuardInfo,
-        attempt: Attempt,
-    ) -> Result<usize, AllocError> {
-        let (below, owner) = (shape.pages_below(), shape.backing.owner());
+    pub(super) fn make_small(&self, shape: &Shape<'_>, attempt: Attempt) -> Result<usize, AllocError> {
+        let (below, owner) = (shape.below, shape.backing.owner());
         let cpu = self.platform().pin().cpu();
         let run = self.pools.take(owner, below + shape.pages + 1, shape.align)?;
         let run = PageRun { page: run.page + below, ..run };
@@ -150,28 +141,19 @@ impl<P: Platform> Areas<P> {
                 self.fill(slots, 0, shape) == slots.len()
             }
         };
-        let made = self.finish(&run, shape.pages, shape.guard_below, guard, filled, cpu);
-        made.ok_or(AllocError::OutOfFrames)
+        if !filled {
+            self.undo_small(&run, slots, below);
+            return Err(AllocError::OutOfFrames);
+        }
+        Ok(self.finish(&run, shape.pages, below, shape.guard, cpu))
     }
 
-    /// Makes an area of pages that were taken for it, and mapped if there were frames for all: its address. `cpu` is the
-    /// one that this runs on, or was a moment ago. `None`: frames ran out.
+    /// Makes an area of pages that were taken for it, with `below` guard pages below, and mapped. Returns its
+    /// address. `cpu` is the one that this runs on, or was a moment ago.
     #[inline(always)]
-    fn finish(
-        &self,
-        run: &PageRun<'_>,
-        pages: usize,
-        guard_below: bool,
-        guard: GuardInfo,
-        filled: bool,
-        cpu: usize,
-    ) -> Option<usize> {
+    fn finish(&self, run: &PageRun<'_>, pages: usize, below: usize, guard: GuardInfo, cpu: usize) -> usize {
         let (slots, end) = slots_of(run.leaf, run.page, pages);
-        if !filled {
-            self.undo_small(run, slots, guard_below.into());
-            return None;
-        }
-        if guard_below {
+        if below > 0 {
             let below = &run.leaf[run.page % BLOCK_PAGES - 1];
             self.spare_frame(below, cpu);
             below.set(Entry::GUARD_BELOW);
@@ -181,7 +163,7 @@ impl<P: Platform> Areas<P> {
         // The guard first: who finds the first page may ask the guard whose it is.
         end.set(Entry::guard(guard));
         publish_area(&slots[0], &slots[pages - 1]);
-        Some(self.span().page_address(run.page))
+        self.span().page_address(run.page)
     }
 
     /// Gives back pages some of which may be mapped. Nobody was told of the address, but a CPU may have speculated on
@@ -246,18 +228,16 @@ impl<P: Platform> Areas<P> {
         let more = match owner {
             Owner::Area if entry.is_last() => 0,
             Owner::Area => unmap_to_last(rest),
-            Owner::Caller => self.forget(&leaf[first..]),
+            Owner::Caller => match leaf[first..].iter().position(|slot| slot.get().is_guard()) {
+                Some(pages) => {
+                    leaf[first..first + pages].iter().for_each(Slot::set_unused);
+                    pages - 1
+                }
+                None => unreachable!("the area has a guard page"),
+            },
         };
         rest[more].set_unused();
         self.base().trace_free(block.number(), first, more + 1);
         self.pending().retire(pin, block, first - below, below + more + 2, owner)
-    }
-
-    /// Makes the entries of an area's pages, whose frames are the caller's, unused: how many there are behind the first.
-    fn forget(&self, slots: &[Slot]) -> usize {
-        let guard = slots.iter().position(|slot| slot.get().is_guard());
-        let Some(pages) = guard else { unreachable!("the area has a guard page") };
-        slots[..pages].iter().for_each(Slot::set_unused);
-        pages - 1
     }
 }

@@ -1,10 +1,11 @@
 //! `vmalloc` and its relatives.
 
+use super::{Made, pointer};
 use crate::{
-    AllocError, Event, Platform, Request, Vmalloc,
+    AllocError, Event, PAGE_SIZE, Platform, Request, Vmalloc,
     areas::{Attempt, Shape},
-    page_table::entry::GuardInfo,
     reclaim::Ticket,
+    types::Caller,
 };
 use core::{panic::Location, ptr::NonNull};
 
@@ -39,7 +40,7 @@ impl<P: Platform> Vmalloc<P> {
         let caller = Location::caller();
         if let Some(size) = request.plain_size() {
             let attributes = Shape::attributes_of(&request);
-            if (1..=crate::PAGE_SIZE).contains(&size)
+            if (1..=PAGE_SIZE).contains(&size)
                 && let Some(area) = self.areas_room().allocate_page_fast(size, attributes, caller)
             {
                 return Ok(area);
@@ -52,76 +53,44 @@ impl<P: Platform> Vmalloc<P> {
     }
 
     #[inline(never)]
-    fn allocate_slow(
-        &self,
-        request: Request,
-        caller: &'static Location<'static>,
-    ) -> Result<NonNull<u8>, AllocError> {
-        let made = match Shape::requested(self.base(), &request) {
-            Ok(shape) => self.make(&shape, caller),
-            Err(error) => Err(error),
-        };
+    fn allocate_slow(&self, request: Request, caller: Caller) -> Made {
+        let shape = Shape::of(self.base(), &request, caller);
+        let made = shape.and_then(|shape| self.make(&shape));
         self.traced(request.size, caller, made)
     }
 
     /// Makes an area, and makes room for it if there is none and it may wait.
     #[inline]
-    pub(super) fn make(
-        &self,
-        shape: &Shape<'_>,
-        caller: &'static Location<'static>,
-    ) -> Result<NonNull<u8>, AllocError> {
-        self.base().refuse_in_interrupt()?;
-        let guard = GuardInfo { slack: shape.slack, kind: shape.kind, caller };
+    pub(super) fn make(&self, shape: &Shape<'_>) -> Made {
+        self.base().refuse_in_interrupt(AllocError::InInterrupt)?;
         let ticket = self.reclaim().ticket();
-        let made = match self.areas_room().make(shape, guard, Attempt::Usual) {
-            Ok(made) => made,
-            Err(error) => self.make_again(error, shape, guard, ticket)?,
-        };
-        match NonNull::new(made as *mut u8) {
-            Some(address) => Ok(address),
-            None => unreachable!("the range does not start at zero"),
-        }
+        let made = self.areas_room().make(shape, Attempt::Usual);
+        made.or_else(|error| self.make_again(error, shape, ticket)).map(pointer)
     }
 
     #[cold]
     #[inline(never)]
-    fn make_again(
-        &self,
-        error: AllocError,
-        shape: &Shape<'_>,
-        guard: GuardInfo,
-        ticket: Ticket,
-    ) -> Result<usize, AllocError> {
+    fn make_again(&self, error: AllocError, shape: &Shape<'_>, ticket: Ticket) -> Result<usize, AllocError> {
         if !shape.wait {
             self.reclaim().give_up();
             return Err(error);
         }
-        let attempt = |attempt| self.areas_room().make(shape, guard, attempt);
+        let attempt = |attempt| self.areas_room().make(shape, attempt);
         self.reclaim().make_again(error, shape.frames_needed(), ticket, attempt)
     }
 
     /// Passes on what became of a request for `size` bytes, and tells the machine if the instance is traced.
-    pub(super) fn traced(
-        &self,
-        size: usize,
-        caller: &'static Location<'static>,
-        result: Result<NonNull<u8>, AllocError>,
-    ) -> Result<NonNull<u8>, AllocError> {
+    pub(super) fn traced(&self, size: usize, caller: Caller, made: Made) -> Made {
         if self.base().is_traced() {
-            self.trace_result(size, caller, result);
+            self.trace_made(size, caller, made);
         }
-        result
+        made
     }
 
+    /// Tells the machine what became of a request for `size` bytes.
     #[cold]
-    fn trace_result(
-        &self,
-        size: usize,
-        caller: &'static Location<'static>,
-        result: Result<NonNull<u8>, AllocError>,
-    ) {
-        let event = match result.map(|area| self.find_area(area.as_ptr() as usize)) {
+    pub(super) fn trace_made(&self, size: usize, caller: Caller, made: Made) {
+        let event = match made.map(|area| self.find_area(area.as_ptr() as usize)) {
             Ok(Some(area)) => {
                 Event::Allocate { address: area.start, pages: area.pages, kind: area.kind, caller }
             }

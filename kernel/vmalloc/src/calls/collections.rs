@@ -4,8 +4,6 @@
 //! that takes one. Each allocation is an area, so these are for what is large: a page is the least.
 //! Growing moves page table entries, not bytes.
 
-extern crate alloc;
-
 use crate::{PAGE_SIZE, Platform, Request, Vmalloc};
 use allocator_api2::alloc::{AllocError, Allocator, Layout};
 use core::ptr::NonNull;
@@ -39,8 +37,9 @@ impl<P: Platform> Vmalloc<P> {
         if old.size() == 0 {
             return self.allocate_layout(new, false);
         }
-        if new.align() > PAGE_SIZE.max(old.align()) || (new.align() > PAGE_SIZE && new.size() > old.size()) {
-            // An area that moves is aligned to a page only.
+        // An area that moves is aligned to a page only.
+        let misaligns = new.align() > old.align() || new.size() > old.size();
+        if new.size() == 0 || new.align() > PAGE_SIZE && misaligns {
             return self.copy(area, old, new);
         }
         // SAFETY: the area was allocated by `allocate_layout`, and only the caller uses it.
@@ -54,20 +53,8 @@ impl<P: Platform> Vmalloc<P> {
         // SAFETY: both are allocated, do not overlap, and have as many bytes.
         unsafe { copy.cast::<u8>().copy_from_nonoverlapping(area, old.size().min(new.size())) };
         // SAFETY: allocated with this layout; the caller uses the copy from now on.
-        unsafe { self.deallocate_layout(area, old) };
+        unsafe { (&self).deallocate(area, old) };
         Ok(copy)
-    }
-
-    /// # Safety
-    /// See [`Allocator::deallocate`].
-    unsafe fn deallocate_layout(&self, area: NonNull<u8>, layout: Layout) {
-        if layout.size() == 0 {
-            return;
-        }
-        // SAFETY: promised by the caller.
-        if let Err(error) = unsafe { self.vfree(area) } {
-            panic!("an area of a collection cannot be freed: {error}");
-        }
     }
 }
 
@@ -85,27 +72,22 @@ unsafe impl<P: Platform> Allocator for &Vmalloc<P> {
     }
 
     unsafe fn deallocate(&self, area: NonNull<u8>, layout: Layout) {
-        // SAFETY: promised by the caller.
-        unsafe { self.deallocate_layout(area, layout) };
-    }
-
-    #[track_caller]
-    unsafe fn grow(&self, area: NonNull<u8>, old: Layout, new: Layout) -> Result<NonNull<[u8]>, AllocError> {
-        self.resize(area, old, new)
-    }
-
-    #[track_caller]
-    unsafe fn shrink(
-        &self,
-        area: NonNull<u8>,
-        old: Layout,
-        new: Layout,
-    ) -> Result<NonNull<[u8]>, AllocError> {
-        if new.size() == 0 {
-            // SAFETY: promised by the caller.
-            unsafe { self.deallocate_layout(area, old) };
-            return self.allocate_layout(new, false);
+        if layout.size() == 0 {
+            return;
         }
-        self.resize(area, old, new)
+        // SAFETY: promised by the caller.
+        if let Err(error) = unsafe { self.vfree(area) } {
+            panic!("an area of a collection cannot be freed: {error}");
+        }
+    }
+
+    #[track_caller]
+    unsafe fn grow(&self, ptr: NonNull<u8>, old: Layout, new: Layout) -> Result<NonNull<[u8]>, AllocError> {
+        self.resize(ptr, old, new)
+    }
+
+    #[track_caller]
+    unsafe fn shrink(&self, ptr: NonNull<u8>, old: Layout, new: Layout) -> Result<NonNull<[u8]>, AllocError> {
+        self.resize(ptr, old, new)
     }
 }

@@ -1,10 +1,11 @@
 //! Congruent areas: making and freeing sets of them, populating and depopulating their pages.
 
+use super::pointer;
 use crate::{
     AllocError, CongruentArea, CongruentError, CongruentSet, FreeError, Platform, PopulateError, Vmalloc,
     areas::Parts,
 };
-use core::{ops::Range, panic::Location, ptr::NonNull};
+use core::{ops::Range, panic::Location};
 
 impl<P: Platform> Vmalloc<P> {
     /// Allocates areas at these offsets, the lowest first, from a base aligned to `align` bytes and to a
@@ -20,31 +21,17 @@ impl<P: Platform> Vmalloc<P> {
         align: usize,
     ) -> Result<CongruentSet, CongruentError> {
         let caller = Location::caller();
-        self.base().refuse_in_interrupt()?;
-        let parts = Parts::of(self.areas_room(), areas, align)?;
-        let attempt = |_| self.areas_room().make_congruent(areas, &parts, caller);
+        self.base().refuse_in_interrupt(AllocError::InInterrupt)?;
+        let parts = Parts::of(&self.base().span, areas, align)?;
+        let attempt = |_| self.areas_room().make_congruent(&parts, caller);
         let made = self.reclaim().make(|| parts.frames_needed(), attempt);
         if self.base().is_traced() {
-            self.trace_congruent(areas, caller, made);
-        }
-        Ok(made?)
-    }
-
-    #[cold]
-    fn trace_congruent(
-        &self,
-        areas: &[CongruentArea],
-        caller: &'static Location<'static>,
-        made: Result<CongruentSet, AllocError>,
-    ) {
-        for area in areas {
-            let start = made.map(|set| NonNull::new((set.base + area.offset) as *mut u8));
-            let traced = start.transpose().map(|start| self.traced(area.size, caller, start));
             // A set is refused once.
-            if matches!(traced, Some(Err(_))) {
-                break;
+            for area in areas.iter().take(if made.is_ok() { areas.len() } else { 1 }) {
+                self.trace_made(area.size, caller, made.map(|set| pointer(set.base + area.offset)));
             }
         }
+        Ok(made?)
     }
 
     /// Frees all areas of a set, with what frames they have. Refused in an interrupt handler.
@@ -59,7 +46,7 @@ impl<P: Platform> Vmalloc<P> {
     #[track_caller]
     pub unsafe fn free_congruent(&self, set: CongruentSet) -> Result<(), FreeError> {
         let (address, caller) = (set.base, Location::caller());
-        self.refuse_unmap_in_interrupt(address, caller)?;
+        self.base().refuse_in_interrupt(FreeError::InInterrupt { address, caller })?;
         let freed = self.areas_room().free_congruent(set);
         self.reclaim().relieve(freed.ok_or(FreeError::NotAllocated { address, caller })?);
         Ok(())
@@ -77,9 +64,7 @@ impl<P: Platform> Vmalloc<P> {
     ///    or have lost their descriptors.
     /// 2. Nobody frees the set meanwhile.
     pub unsafe fn populate(&self, set: CongruentSet, pages: Range<usize>) -> Result<(), PopulateError> {
-        if self.platform().in_interrupt() {
-            return Err(PopulateError::InInterrupt);
-        }
+        self.base().refuse_in_interrupt(PopulateError::InInterrupt)?;
         // Once nothing is cached, the pages have no frames either.
         let frames = || self.areas_room().count_pages(set, &pages).unwrap_or(0);
         let populated = self.reclaim().make(frames, |_| match self.areas_room().populate(set, &pages) {
@@ -105,9 +90,7 @@ impl<P: Platform> Vmalloc<P> {
     /// 2. Nobody frees the set meanwhile.
     /// 3. Nobody uses the pages any more, nor populates or depopulates them meanwhile.
     pub unsafe fn depopulate(&self, set: CongruentSet, pages: Range<usize>) -> Result<(), PopulateError> {
-        if self.platform().in_interrupt() {
-            return Err(PopulateError::InInterrupt);
-        }
+        self.base().refuse_in_interrupt(PopulateError::InInterrupt)?;
         self.reclaim().relieve(self.areas_room().depopulate(set, &pages)?);
         Ok(())
     }

@@ -1,6 +1,10 @@
 //! `vfree` and `vunmap`.
 
-use crate::{FreeError, Kind, PAGE_SIZE, Platform, Vmalloc, pending::Pressure, types::Owner};
+use crate::{
+    AreaInfo, FreeError, Kind, PAGE_SIZE, Platform, Vmalloc,
+    pending::Pressure,
+    types::{Caller, Owner},
+};
 use core::{panic::Location, ptr::NonNull};
 
 impl<P: Platform> Vmalloc<P> {
@@ -24,36 +28,21 @@ impl<P: Platform> Vmalloc<P> {
 
     /// Ends what the fast way began, or did not do.
     #[inline(never)]
-    fn free_slow(
-        &self,
-        freed: Option<Pressure>,
-        address: usize,
-        caller: &'static Location<'static>,
-    ) -> Result<(), FreeError> {
+    fn free_slow(&self, freed: Option<Pressure>, address: usize, caller: Caller) -> Result<(), FreeError> {
         let freed = match freed {
-            Some(pressure) => Some(pressure),
             None if self.platform().in_interrupt() => {
                 self.pending().defer_free(address).then_some(Pressure::Low)
             }
             None => self.areas_room().free(address, Owner::Area),
+            freed => freed,
         };
         self.finish_free(freed, address, caller)
     }
 
     /// Relieves the pressure that a free caused, or tells why there was nothing to be freed.
-    pub(super) fn finish_free(
-        &self,
-        freed: Option<Pressure>,
-        address: usize,
-        caller: &'static Location<'static>,
-    ) -> Result<(), FreeError> {
-        match freed {
-            Some(pressure) => {
-                self.reclaim().relieve(pressure);
-                Ok(())
-            }
-            None => Err(self.why_not(address, caller)),
-        }
+    fn finish_free(&self, freed: Option<Pressure>, address: usize, caller: Caller) -> Result<(), FreeError> {
+        self.reclaim().relieve(freed.ok_or_else(|| self.why_not(address, caller))?);
+        Ok(())
     }
 
     /// Unmaps the area, made by [`vmap`](Self::vmap) or [`ioremap`](Self::ioremap), that starts at
@@ -68,7 +57,7 @@ impl<P: Platform> Vmalloc<P> {
     #[track_caller]
     pub unsafe fn vunmap(&self, address: NonNull<u8>) -> Result<(), FreeError> {
         let (address, caller) = (address.as_ptr() as usize, Location::caller());
-        self.refuse_unmap_in_interrupt(address, caller)?;
+        self.base().refuse_in_interrupt(FreeError::InInterrupt { address, caller })?;
         let start = match self.find_area(address) {
             Some(area) if area.kind == Kind::Ioremap => address & !(PAGE_SIZE - 1),
             // Only a long one could be taken for another area.
@@ -79,17 +68,17 @@ impl<P: Platform> Vmalloc<P> {
         self.finish_free(freed, address, caller)
     }
 
-    pub(super) fn refuse_unmap_in_interrupt(
-        &self,
-        address: usize,
-        caller: &'static Location<'static>,
-    ) -> Result<(), FreeError> {
-        if self.platform().in_interrupt() { Err(FreeError::InInterrupt { address, caller }) } else { Ok(()) }
+    /// Returns the area of this kind that starts at `address`, to be unmapped or resized. Refuses that in an interrupt
+    /// handler.
+    pub(super) fn own_area(&self, address: usize, kind: Kind, caller: Caller) -> Result<AreaInfo, FreeError> {
+        self.base().refuse_in_interrupt(FreeError::InInterrupt { address, caller })?;
+        let area = self.find_area(address).filter(|area| area.start == address && area.kind == kind);
+        area.ok_or_else(|| self.why_not(address, caller))
     }
 
     /// Why what starts or does not start at `address` could not be freed or unmapped.
     #[cold]
-    pub(super) fn why_not(&self, address: usize, caller: &'static Location<'static>) -> FreeError {
+    pub(super) fn why_not(&self, address: usize, caller: Caller) -> FreeError {
         match self.find_area(address) {
             _ if !self.contains(address) => FreeError::OutsideRange { address, caller },
             Some(area) if area.start == address => FreeError::WrongKind { area, caller },

@@ -1,8 +1,11 @@
 //! Mapping what is not the library's: `vmap`, of frames of the caller's, and `ioremap`, of devices.
 
+use super::Made;
 use crate::{
     AllocError, Cache, Frame, Kind, PAGE_SHIFT, PAGE_SIZE, Platform, Protection, Vmalloc,
     areas::{Backing, Shape, pages_for},
+    page_table::{Attributes, GuardInfo},
+    types::{Caller, Owner},
 };
 use core::{panic::Location, ptr::NonNull};
 
@@ -15,23 +18,28 @@ impl<P: Platform> Vmalloc<P> {
     /// See [`AllocError`]; nothing has changed then.
     #[track_caller]
     pub fn vmap(&self, frames: &[Frame], protection: Protection) -> Result<NonNull<u8>, AllocError> {
-        let (size, caller) = (frames.len().saturating_mul(PAGE_SIZE), Location::caller());
-        let pages = self.check_frames(frames).and_then(|()| pages_for(&self.base().span, size));
-        let made = pages.and_then(|(pages, _)| {
-            let backing = Backing::Frames(frames);
-            let shape = Shape::foreign(pages, Kind::Vmap, protection, Cache::WriteBack, backing);
-            self.make(&shape, caller)
-        });
-        self.traced(size, caller, made)
+        let caller = Location::caller();
+        let made = self.map_frames(frames, protection, GuardInfo { slack: 0, kind: Kind::Vmap, caller });
+        self.traced(frames.len().saturating_mul(PAGE_SIZE), caller, made)
     }
 
-    /// Whether the CPUs can address frames that are to be mapped, and there are any.
-    pub(super) fn check_frames(&self, frames: &[Frame]) -> Result<(), AllocError> {
+    /// Maps frames of the caller's as an area with this guard page.
+    pub(super) fn map_frames(&self, frames: &[Frame], protection: Protection, guard: GuardInfo) -> Made {
+        let pages = self.check_frames(frames)?;
+        let attributes = Attributes::new(protection, Cache::WriteBack, Owner::Caller);
+        self.make(&Shape::new(pages, guard, attributes, Backing::Frames(frames)))
+    }
+
+    /// Checks frames that are to be mapped: there are some, the CPUs can address them, and the range is long enough. Returns
+    /// how many there are.
+    pub(super) fn check_frames(&self, frames: &[Frame]) -> Result<usize, AllocError> {
         if frames.is_empty() {
             return Err(AllocError::NoFrames);
         }
-        let is_bad = |frame: &&Frame| !self.areas_room().is_addressable(**frame);
-        frames.iter().find(is_bad).map_or(Ok(()), |&frame| Err(AllocError::BadFrame { frame }))
+        if let Some(&frame) = frames.iter().find(|&&frame| !self.areas_room().is_addressable(frame)) {
+            return Err(AllocError::BadFrame { frame });
+        }
+        Ok(pages_for(&self.base().span, frames.len().saturating_mul(PAGE_SIZE))?.0)
     }
 
     /// Maps `size` bytes of the physical address space from `physical` on: a device's registers or
@@ -47,18 +55,10 @@ impl<P: Platform> Vmalloc<P> {
         self.traced(size, caller, made)
     }
 
-    fn map_physical(
-        &self,
-        physical: u64,
-        size: usize,
-        cache: Cache,
-        caller: &'static Location<'static>,
-    ) -> Result<NonNull<u8>, AllocError> {
+    fn map_physical(&self, physical: u64, size: usize, cache: Cache, caller: Caller) -> Made {
         let offset = physical as usize % PAGE_SIZE;
         let end = physical.checked_add(size as u64).filter(|&end| self.base().is_addressable(end));
-        if end.is_none() {
-            return Err(AllocError::BadPhysicalRange { start: physical, size });
-        }
+        end.ok_or(AllocError::BadPhysicalRange { start: physical, size })?;
         if size == 0 {
             return Err(AllocError::ZeroSize);
         }
@@ -70,11 +70,10 @@ impl<P: Platform> Vmalloc<P> {
         {
             return Err(AllocError::CachedElsewhere { frame });
         }
-        let backing = Backing::Physical(first);
-        let shape = Shape::foreign(pages, Kind::Ioremap, Protection::ReadWrite, cache, backing);
+        let attributes = Attributes::new(Protection::ReadWrite, cache, Owner::Caller);
         // Of the first page and of the last.
-        let shape = Shape { slack: offset + behind, ..shape };
-        let area = self.make(&shape, caller)?;
+        let guard = GuardInfo { slack: offset + behind, kind: Kind::Ioremap, caller };
+        let area = self.make(&Shape::new(pages, guard, attributes, Backing::Physical(first)))?;
         // SAFETY: the offset lies in the area's first page.
         Ok(unsafe { area.byte_add(offset) })
     }

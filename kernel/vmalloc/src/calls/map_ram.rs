@@ -1,11 +1,11 @@
 //! `vm_map_ram` and `vm_unmap_ram`.
 
+use super::{Made, pointer};
 use crate::{
-    AllocError, BLOCK_PAGES, Cache, Frame, FreeError, Kind, PAGE_SIZE, Platform, Protection, Vmalloc,
-    areas::{Backing, Shape, pages_for},
-    page_table::entry::Attributes,
+    AllocError, BLOCK_PAGES, Frame, FreeError, Kind, PAGE_SIZE, Platform, Protection, Vmalloc,
+    page_table::{Attributes, GuardInfo},
     pending::Pressure,
-    types::Owner,
+    types::{Caller, Owner},
 };
 use core::{panic::Location, ptr::NonNull};
 
@@ -32,33 +32,20 @@ impl<P: Platform> Vmalloc<P> {
     }
 
     #[inline(never)]
-    fn map_ram_slow(
-        &self,
-        frames: &[Frame],
-        protection: Protection,
-        caller: &'static Location<'static>,
-    ) -> Result<NonNull<u8>, AllocError> {
+    fn map_ram_slow(&self, frames: &[Frame], protection: Protection, caller: Caller) -> Made {
         let made = self.map_ram(frames, protection, caller);
         self.traced(frames.len().saturating_mul(PAGE_SIZE), caller, made)
     }
 
-    fn map_ram(
-        &self,
-        frames: &[Frame],
-        protection: Protection,
-        caller: &'static Location<'static>,
-    ) -> Result<NonNull<u8>, AllocError> {
-        self.base().refuse_in_interrupt()?;
-        self.check_frames(frames)?;
-        let (pages, _) = pages_for(&self.base().span, frames.len().saturating_mul(PAGE_SIZE))?;
-        if pages > BLOCK_PAGES {
-            let backing = Backing::Frames(frames);
-            let shape = Shape::foreign(pages, Kind::VmMapRam, protection, Cache::WriteBack, backing);
-            return self.make(&shape, caller);
+    fn map_ram(&self, frames: &[Frame], protection: Protection, caller: Caller) -> Made {
+        self.base().refuse_in_interrupt(AllocError::InInterrupt)?;
+        if frames.len() > BLOCK_PAGES {
+            let guard = GuardInfo { slack: 0, kind: Kind::VmMapRam, caller };
+            return self.map_frames(frames, protection, guard);
         }
+        self.check_frames(frames)?;
         let attributes = Attributes::ram(protection);
-        let start = self.reclaim().make(|| 0, |_| self.areas_room().map_ram(frames, attributes))?;
-        NonNull::new(start as *mut u8).ok_or(AllocError::OutOfAddressSpace)
+        self.reclaim().make(|| 0, |_| self.areas_room().map_ram(frames, attributes)).map(pointer)
     }
 
     /// Unmaps the `count` pages of the mapping, made by [`vm_map_ram`](Self::vm_map_ram), that starts at
@@ -91,26 +78,21 @@ impl<P: Platform> Vmalloc<P> {
         unmapped: Option<Pressure>,
         address: usize,
         count: usize,
-        caller: &'static Location<'static>,
+        caller: Caller,
     ) -> Result<(), FreeError> {
-        if let Some(pressure) = unmapped.or_else(|| self.areas_room().unmap_ram(address, count)) {
-            self.reclaim().relieve(pressure);
-            return Ok(());
-        }
-        self.refuse_unmap_in_interrupt(address, caller)?;
-        match self.find_area(address) {
-            Some(area) if area.start == address && area.kind == Kind::VmMapRam => {
+        let pressure = match unmapped.or_else(|| self.areas_room().unmap_ram(address, count)) {
+            Some(pressure) => pressure,
+            None => {
+                let area = self.own_area(address, Kind::VmMapRam, caller)?;
                 if area.pages != count {
                     return Err(FreeError::WrongLength { pages: count, area, caller });
                 }
+                let freed = self.areas_room().free(address, Owner::Caller);
                 // Of two calls for one mapping, one finds it gone.
-                let Some(pressure) = self.areas_room().free(address, Owner::Caller) else {
-                    return Err(FreeError::NotAllocated { address, caller });
-                };
-                self.reclaim().relieve(pressure);
-                Ok(())
+                freed.ok_or(FreeError::NotAllocated { address, caller })?
             }
-            _ => Err(self.why_not(address, caller)),
-        }
+        };
+        self.reclaim().relieve(pressure);
+        Ok(())
     }
 }

@@ -11,3 +11,17 @@ mod map_ram;
 mod protect;
 mod purge;
 mod realloc;
+
+use crate::AllocError;
+use core::ptr::NonNull;
+
+/// What becomes of a request for an area.
+type Made = Result<NonNull<u8>, AllocError>;
+
+/// Returns an address of the range as a pointer.
+fn pointer(address: usize) -> NonNull<u8> {
+    match NonNull::new(address as *mut u8) {
+        Some(pointer) => pointer,
+        None => unreachable!("the range does not start at zero"),
+    }
+}

@@ -6,7 +6,7 @@
 
 use crate::{
     AreaInfo, BLOCK_PAGES, BLOCK_SIZE, Kind, PAGE_SIZE, Platform, ProtectError, Protection, Vmalloc,
-    blocks::Mapping, page_table::flush::Unflushed, span::page_in_block,
+    blocks::Mapping, page_table::Unflushed, span::page_in_block,
 };
 use core::ptr::NonNull;
 
@@ -28,9 +28,7 @@ impl<P: Platform> Vmalloc<P> {
         protection: Protection,
     ) -> Result<(), ProtectError> {
         let start = start.as_ptr() as usize;
-        if self.platform().in_interrupt() {
-            return Err(ProtectError::InInterrupt);
-        }
+        self.base().refuse_in_interrupt(ProtectError::InInterrupt)?;
         if size == 0 || !start.is_multiple_of(PAGE_SIZE) {
             return Err(ProtectError::BadRange { start, size });
         }

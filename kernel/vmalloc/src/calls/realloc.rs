@@ -1,6 +1,7 @@
 //! `vrealloc`.
 
-use crate::{AllocError, AreaInfo, FreeError, Kind, Platform, ReallocError, Vmalloc};
+use super::{Made, pointer};
+use crate::{AreaInfo, Kind, Platform, ReallocError, Vmalloc, types::Caller};
 use core::{panic::Location, ptr::NonNull};
 
 impl<P: Platform> Vmalloc<P> {
@@ -22,20 +23,12 @@ impl<P: Platform> Vmalloc<P> {
                 self.reclaim().relieve(pressure);
                 Ok(address)
             }
-            None => {
-                self.refuse_unmap_in_interrupt(start, caller)?;
-                self.resize_slow(&self.own_area(start, caller)?, size, caller)
-            }
+            None => self.resize_slow(&self.own_area(start, Kind::Vmalloc, caller)?, size, caller),
         };
         Ok(self.traced(size, caller, now)?)
     }
 
-    fn resize_slow(
-        &self,
-        area: &AreaInfo,
-        size: usize,
-        caller: &'static Location<'static>,
-    ) -> Result<NonNull<u8>, AllocError> {
+    fn resize_slow(&self, area: &AreaInfo, size: usize, caller: Caller) -> Made {
         let areas = self.areas_room();
         let resize = areas.plan_resize(area, size, caller)?;
         let now = if resize.is_shrink() {
@@ -49,13 +42,6 @@ impl<P: Platform> Vmalloc<P> {
         };
         // Whatever was retired on the way.
         self.reclaim().relieve(self.pending().pressure());
-        NonNull::new(now as *mut u8).ok_or(AllocError::OutOfAddressSpace)
-    }
-
-    fn own_area(&self, address: usize, caller: &'static Location<'static>) -> Result<AreaInfo, FreeError> {
-        match self.find_area(address) {
-            Some(area) if area.start == address && area.kind == Kind::Vmalloc => Ok(area),
-            _ => Err(self.why_not(address, caller)),
-        }
+        Ok(pointer(now))
     }
 }

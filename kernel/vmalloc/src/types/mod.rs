@@ -11,3 +11,6 @@ pub(crate) mod stats;
 pub(crate) mod tunables;
 
 pub(crate) use area::Owner;
+
+/// The place in the kernel's code that a call of the library was made from.
+pub(crate) type Caller = &'static core::panic::Location<'static>;

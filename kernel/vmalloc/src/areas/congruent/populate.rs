@@ -4,12 +4,11 @@
 //! until each CPU has flushed, and longer unless frames run short. A page that is populated again meanwhile gets
 //! the same frame at once, so it never waits for a flush.
 
-use super::retire_present;
 use crate::{
     BLOCK_PAGES, Cache, CongruentSet, CpuPin, Platform, PopulateError, Protection,
     areas::{Areas, Attempt},
     blocks::{Block, Role},
-    page_table::{entry::Attributes, slot::Slot},
+    page_table::{Attributes, Slot},
     pending::Pressure,
     types::Owner,
 };
@@ -93,17 +92,9 @@ impl<P: Platform> Areas<P> {
                 return Err(PopulateError::NotPopulated { address });
             }
         }
-        Ok(self
-            .pieces(set, pages)?
-            .fold(Pressure::Low, |pressure, piece| pressure.or(self.depopulate_piece(&piece))))
-    }
-
-    fn depopulate_piece(&self, &Piece { block, first, count }: &Piece<'_>) -> Pressure {
-        let pin = self.platform().pin();
-        let mut pages = block.pages.lock(&pin);
-        let count = retire_present(&mut pages, self.blocks().leaf(block), first..first + count);
-        self.enlist(&pin, pages, block);
-        self.pending().count(&pin, count)
+        Ok(self.pieces(set, pages)?.fold(Pressure::Low, |pressure, Piece { block, first, count }| {
+            pressure.or(self.retire_present(block, first..first + count, false))
+        }))
     }
 
     /// The pages `pages` of a set's areas, block by block: at least one.

@@ -12,14 +12,10 @@ use crate::{
     BLOCK_PAGES, CpuPin, Kind, PAGE_SIZE, Platform,
     areas::{Areas, Attempt},
     blocks::{Block, Role},
-    page_table::{
-        entry::{Attributes, Entry, GuardInfo},
-        slot::Slot,
-    },
+    page_table::{Attributes, Entry, GuardInfo, Slot},
     pending::Pressure,
-    types::Owner,
+    types::{Caller, Owner},
 };
-use core::panic::Location;
 
 /// Bytes of the longest area that, with its guard page, fits a block.
 const MOST: usize = (BLOCK_PAGES - 1) * PAGE_SIZE;
@@ -33,7 +29,7 @@ impl<P: Platform> Areas<P> {
         &self,
         address: usize,
         size: usize,
-        caller: &'static Location<'static>,
+        caller: Caller,
     ) -> Option<Pressure> {
         let page = self.span().page_starting_at(address)?;
         let pin = self.platform().pin_outside_interrupts()?;
