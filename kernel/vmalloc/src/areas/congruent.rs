@@ -60,7 +60,7 @@ impl Parts {
                 return Err(CongruentError::Overlap { index });
             }
             let blocks = run_blocks(pages);
-            if offset > areas.span().range().len() - blocks * BLOCK_SIZE {
+            if offset > areas.span().range.len() - blocks * BLOCK_SIZE {
                 return Err(AllocError::TooLarge { size: offset.saturating_add(size) }.into());
             }
             free = offset + blocks * BLOCK_SIZE;

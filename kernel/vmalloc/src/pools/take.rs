@@ -42,14 +42,8 @@ impl<P: Platform> Pools<P> {
     /// Takes a run of `count` pages, less than a block, aligned to `align` pages, at most half a block.
     #[inline]
     pub fn take(&self, owner: Owner, count: usize, align: usize) -> Result<PageRun<'_>, AllocError> {
-        let pin = self.platform().pin();
-        match self.take_near(&pin, owner, count, align) {
-            Some(run) => Ok(run),
-            None => {
-                drop(pin);
-                self.take_far(owner, count, align)
-            }
-        }
+        let near = self.take_near(&self.platform().pin(), owner, count, align);
+        near.map_or_else(|| self.take_far(owner, count, align), Ok)
     }
 
     /// Takes a run as [`take`](Self::take) does, if the CPU's pool has one.
@@ -60,10 +54,7 @@ impl<P: Platform> Pools<P> {
         {
             return Some(run);
         }
-        match self.take_current(pin, owner, count, align) {
-            Some(run) => Some(run),
-            None => self.take_binned(pin, owner, count, align),
-        }
+        self.take_current(pin, owner, count, align).or_else(|| self.take_binned(pin, owner, count, align))
     }
 
     /// Takes a run from the current block; what is free behind it becomes the bump run.
@@ -100,8 +91,7 @@ impl<P: Platform> Pools<P> {
         let pool = pool_of(pin.cpu(), owner);
         // Areas that grew may have left a block less room than its bin says. It goes to the right bin when the next one
         // becomes current, so each is looked at once.
-        while let Some(block) = self.take_fitting(pin, pool, pool, count + align - 1) {
-            self.make_current(pin, pool, block);
+        while self.take_fitting(pin, pool, pool, count + align - 1).is_some() {
             if let Some(run) = self.take_current(pin, owner, count, align) {
                 return Some(run);
             }
@@ -134,7 +124,6 @@ impl<P: Platform> Pools<P> {
         for pool in 0..self.pools.len() {
             // Each turn takes a block away from the pool; its own CPU adds to it only what a purge has made free.
             while let Some(block) = self.take_fitting(pin, pool, own, count) {
-                self.make_current(pin, own, block);
                 let run = self.take_from(block, pin, count, align);
                 // A block of this CPU's pool may have runs that are not aligned well enough.
                 if run.is_some() {
@@ -157,14 +146,18 @@ impl<P: Platform> Pools<P> {
         Some(PageRun { page, leaf: self.pending.blocks.leaf(block), has_frames: true })
     }
 
-    /// Takes a block that has a free run of `room` pages out of the bins of pool `from`, to be the current one of pool
-    /// `to`, one of this CPU.
+    /// Takes a block that has a free run of `room` pages out of the bins of pool `from`, and makes it the current
+    /// one of pool `to`, one of this CPU.
     fn take_fitting<'a>(&'a self, pin: &'a P::Pin, from: usize, to: usize, room: usize) -> Option<&'a Block> {
         let mut bins = self.pools[from].bins.lock(pin);
-        let block = bins.take_fitting(&self.pending.blocks, &self.empty_blocks, room)?;
+        let (number, bin) = bins.find_fitting(room)?;
+        let block = self.pending.blocks.block(number);
+        self.unlink(&mut bins, block, bin);
         // Said under the pool's lock, so that nobody lists it meanwhile.
         block.pages.lock(pin).set_listed(Listed::Current);
         block.set_role(Role::Small { pool: to as u16 });
+        drop(bins);
+        self.make_current(pin, to, block);
         Some(block)
     }
 
