@@ -9,10 +9,9 @@
 
 use super::Pending;
 use crate::{
-    BLOCK_PAGES, CpuPin, Platform,
+    BLOCK_PAGES, CpuPin, Owner, Platform,
     blocks::Role,
     page_table::{entry::Entry, slot::Slot},
-    types::Owner,
 };
 use core::sync::atomic::{AtomicUsize, Ordering};
 

@@ -2,9 +2,8 @@
 
 use super::{Pending, Pressure};
 use crate::{
-    BLOCK_PAGES, CpuPin, MAX_CPUS, Platform,
+    BLOCK_PAGES, CpuPin, MAX_CPUS, Owner, Platform,
     blocks::{Block, NO_BLOCK, Role},
-    types::Owner,
 };
 use core::{iter, ops::Range};
 

@@ -32,20 +32,20 @@ impl<P: Platform> Pools<P> {
                 Listed::No => {}
             }
             pages.set_listed(Listed::No);
-            let Some(bin) = pages.longest_run().checked_ilog2() else { return changed };
-            let bin = bin as u8;
-            // A block that a purge has, though nothing waits there any more, is listed when the purge is done.
-            if bin == Bins::EMPTY && pages.is_lazy() {
-                return changed;
-            }
             let empty = self.empty_blocks.load(Ordering::Relaxed);
-            if bin == Bins::EMPTY && !self.pending.may_cache(bins.empty + 1, empty + 1) {
-                drop(pages);
-                self.close(pin, bins, block);
-                return changed;
+            match pages.longest_run().checked_ilog2().map(|bin| bin as u8) {
+                None => {}
+                // A block that a purge has, though nothing waits there any more, is listed when the purge is done.
+                Some(Bins::EMPTY) if pages.is_lazy() => {}
+                Some(Bins::EMPTY) if !self.pending.may_cache(bins.empty + 1, empty + 1) => {
+                    drop(pages);
+                    self.close(pin, bins, block);
+                }
+                Some(bin) => {
+                    self.link(&mut bins, block, bin);
+                    pages.set_listed(Listed::Bin(bin));
+                }
             }
-            self.link(&mut bins, block, bin);
-            pages.set_listed(Listed::Bin(bin));
             return changed;
         }
         unreachable!("block {} holds pages of small areas", block.number());

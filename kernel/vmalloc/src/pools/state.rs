@@ -2,11 +2,10 @@
 
 use super::{bins::Bins, bump::Bump};
 use crate::{
-    CpuPin, Frame, MAX_CPUS, Platform,
+    CpuPin, Frame, MAX_CPUS, Owner, Platform,
     blocks::{Block, BlockSlot},
     lock::Lock,
     pending::Pending,
-    types::Owner,
 };
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 

@@ -8,10 +8,9 @@
 
 use super::{Pools, state::pool_of};
 use crate::{
-    AllocError, BLOCK_PAGES, CpuPin, Platform,
+    AllocError, BLOCK_PAGES, CpuPin, Owner, Platform,
     blocks::{Block, Listed, Pages, Role},
     page_table::slot::Slots,
-    types::Owner,
 };
 
 /// Pages of a block that belong to the caller.
