@@ -24,7 +24,8 @@ impl<P: Platform> Pending<P> {
         self.count(pin, count)
     }
 
-    /// Retires pages that were cut off an area in a block: see [`Pages::retire_cut`].
+    /// Retires pages that were cut off an area in a block: see
+    /// [`Pages::retire_cut`](crate::blocks::Pages::retire_cut).
     #[inline(always)]
     pub fn retire_cut(&self, pin: &P::Pin, block: &Block, first: usize, count: usize) -> Pressure {
         let is_unlisted = block.pages.lock(pin).retire_cut(first, count);

@@ -1,10 +1,11 @@
 //! Stock: all that an instance keeps for speed, in one list, and giving it back.
 //!
-//! [`trim`](Vmalloc::trim) and an allocation that ran out of room (`room`) give back what this list names, so nothing
-//! that is kept anywhere, on whatever CPU, stands in anybody's way. A cache that is added gets a name here, and the
-//! tests of this module demand that it be filled on another CPU and had by an allocation.
+//! [`trim`](crate::Vmalloc::trim) and an allocation that ran out of room (`shortage`) give back what this list names, so
+//! nothing that is kept anywhere, on whatever CPU, stands in anybody's way. A cache that is added gets a name here, and
+//! the tests of this module demand that it be filled on another CPU and had by an allocation.
 //!
-//! Called with the turn (`purge`); each step takes the locks of what it gives back, one at a time.
+//! `trim` and `release` take the turn (`turn`); who runs short has it. Each step takes the locks of what it gives back,
+//! one at a time.
 
 use self::Cached::{
     Closed, Current, Directories, EmptyBlocks, Lazy, PageFrames, Records, Runs, Spares, Tables,

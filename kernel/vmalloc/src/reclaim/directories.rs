@@ -62,9 +62,7 @@ impl<P: Platform> Reclaim<P> {
         }
         gather.release();
         drop(gather);
-        if let Some(page) = page {
-            blocks.platform().give_table(page);
-        }
+        page.into_iter().for_each(|page| blocks.platform().give_table(page));
         released
     }
 }
