@@ -68,7 +68,10 @@ impl Bump {
 
     /// Takes all of them away: the number of the first, and how many.
     pub fn take_all(&self) -> Option<(usize, usize)> {
-        let pages = if self.is_empty() { 0 } else { self.pages.swap(0, Ordering::AcqRel) };
+        if self.is_empty() {
+            return None;
+        }
+        let pages = self.pages.swap(0, Ordering::AcqRel);
         let count = (pages & COUNT) as usize;
         (count > 0).then_some(((pages >> COUNT_BITS) as usize, count))
     }

@@ -41,8 +41,14 @@ impl<P: Platform> Pools<P> {
     /// Takes a run of `count` pages, less than a block, aligned to `align` pages, at most half a block.
     #[inline]
     pub fn take(&self, owner: Owner, count: usize, align: usize) -> Result<PageRun<'_>, AllocError> {
-        let near = self.take_near(&self.platform().pin(), owner, count, align);
-        near.map_or_else(|| self.take_far(owner, count, align), Ok)
+        let pin = self.platform().pin();
+        match self.take_near(&pin, owner, count, align) {
+            Some(run) => Ok(run),
+            None => {
+                drop(pin);
+                self.take_far(owner, count, align)
+            }
+        }
     }
 
     /// Takes a run as [`take`](Self::take) does, if the CPU's pool has one.
@@ -53,7 +59,10 @@ impl<P: Platform> Pools<P> {
         {
             return Some(run);
         }
-        self.take_current(pin, owner, count, align).or_else(|| self.take_binned(pin, owner, count, align))
+        match self.take_current(pin, owner, count, align) {
+            Some(run) => Some(run),
+            None => self.take_binned(pin, owner, count, align),
+        }
     }
 
     /// Takes a run from the current block; what is free behind it becomes the bump run.
