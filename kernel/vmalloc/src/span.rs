@@ -8,7 +8,7 @@ use core::ops::Range;
 
 /// The range of addresses of an instance.
 pub(crate) struct Span {
-    range: Range<usize>,
+    pub range: Range<usize>,
     /// Pages in the range.
     pages: usize,
 }
@@ -29,16 +29,6 @@ impl Span {
     /// Makes the span of a range whose ends are multiples of the size of a block.
     pub fn new(range: Range<usize>) -> Self {
         Self { pages: range.len() / PAGE_SIZE, range }
-    }
-
-    #[inline]
-    pub fn range(&self) -> &Range<usize> {
-        &self.range
-    }
-
-    #[inline]
-    pub fn contains(&self, address: usize) -> bool {
-        self.range.contains(&address)
     }
 
     /// Returns how many blocks the range has.
@@ -67,6 +57,11 @@ impl Span {
     #[inline]
     pub fn block_at(&self, address: usize) -> usize {
         (address - self.range.start) >> BLOCK_SHIFT
+    }
+
+    /// Returns the block that an address lies in, and the number of its page there; `None` if it is not in the range.
+    pub fn place(&self, address: usize) -> Option<(usize, usize)> {
+        self.range.contains(&address).then(|| (self.block_at(address), page_in_block(address)))
     }
 
     /// Returns the first address of a page.

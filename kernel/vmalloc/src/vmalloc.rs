@@ -73,7 +73,7 @@ impl<P: Platform> Vmalloc<P> {
     #[doc(alias = "VMALLOC_START")]
     #[doc(alias = "VMALLOC_END")]
     pub fn range(&self) -> &Range<usize> {
-        self.base().span.range()
+        &self.base().span.range
     }
 
     /// Returns the machine under the instance.

@@ -53,7 +53,7 @@ impl<'a> Parts<'a> {
                 return Err(CongruentError::Overlap { index });
             }
             let blocks = run_blocks(pages);
-            if offset > span.range().len() - blocks * BLOCK_SIZE {
+            if offset > span.range.len() - blocks * BLOCK_SIZE {
                 return Err(AllocError::TooLarge { size: offset.saturating_add(size) }.into());
             }
             free = offset + blocks * BLOCK_SIZE;

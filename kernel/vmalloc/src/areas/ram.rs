@@ -122,7 +122,7 @@ impl<P: Platform> Areas<P> {
         let (number, first) = (page / BLOCK_PAGES, page % BLOCK_PAGES);
         let block = self.pools.find_block(&pin, Owner::Caller, number)?;
         // The lock decides between two calls for one mapping.
-        let pages = block.pages.lock(&pin);
+        let mut pages = block.pages.lock(&pin);
         let slots = self.ram_mapping(block, first, count)?;
         if let [slot] = slots {
             slot.set_unused();
@@ -134,7 +134,9 @@ impl<P: Platform> Areas<P> {
         if TRACED {
             self.base().trace_free(number, first, count);
         }
-        Some(self.pending().retire_locked(&pin, pages, block, first, count, Owner::Caller))
+        let is_unlisted = pages.retire(first, count, Owner::Caller);
+        drop(pages);
+        Some(self.pending().retired(&pin, block, count, is_unlisted))
     }
 
     /// The entries of the mapping of `count` pages that starts at page `first` of a block, if there is one. Only

@@ -50,7 +50,7 @@ pub(crate) fn pages_for(span: &Span, size: usize) -> Result<(usize, usize), Allo
         return Err(AllocError::ZeroSize);
     }
     // The range is at most 32 TiB, so what passes here cannot overflow when rounded up.
-    if size > span.range().len() - PAGE_SIZE {
+    if size > span.range.len() - PAGE_SIZE {
         return Err(AllocError::TooLarge { size });
     }
     let pages = size.div_ceil(PAGE_SIZE);

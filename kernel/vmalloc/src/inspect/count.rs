@@ -16,9 +16,7 @@ impl<P: Platform> Vmalloc<P> {
     /// In an interrupt handler.
     pub fn tally(&self) -> Tally {
         self.base().assert_not_in_interrupt("tally");
-        let (overflows, retries, purges) = self.reclaim().tally();
-        let search_steps = self.blocks().arena.stats(&self.platform().pin()).steps;
-        Tally { search_steps, overflows, retries, purges }
+        self.reclaim().tally()
     }
 
     /// Counts what is allocated, cached and waiting for a flush. It walks the leaf tables of all blocks in use, so it is
@@ -32,15 +30,12 @@ impl<P: Platform> Vmalloc<P> {
         // What no area has counts as free.
         pools.give_all_bumps();
         let arena = blocks.arena.stats(&self.platform().pin());
-        let records = (0..BlockTable::DIRECTORIES).map(|index| {
-            let pin = self.platform().pin();
-            blocks.table().frames(index, &pin)
-        });
+        let records = |index| blocks.table().frames(index, &self.platform().pin());
         let mut stats = Stats {
             total: blocks.span().blocks() * BLOCK_PAGES,
             free: arena.free * BLOCK_PAGES,
             largest_free_run: arena.longest_run * BLOCK_PAGES,
-            metadata_frames: records.sum::<usize>() + arena.maps,
+            metadata_frames: (0..BlockTable::DIRECTORIES).map(records).sum::<usize>() + arena.maps,
             instance_bytes: size_of::<Self>(),
             reserved_tables: blocks.reserved_leaves(),
             directories: directories::count(self.platform(), self.range()),
@@ -59,22 +54,17 @@ impl<P: Platform> Vmalloc<P> {
         let leaf = block.leaf(self.platform());
         stats.leaf_tables += usize::from(leaf.is_some());
         let role = block.role();
-        match role {
-            Role::Small { .. } => {
-                stats.free += pages.free();
-                stats.largest_free_run = stats.largest_free_run.max(pages.longest_run());
-            }
-            Role::Cached { pages, flushed: true, .. } => {
-                stats.free += BLOCK_PAGES;
-                stats.largest_free_run = stats.largest_free_run.max(run_blocks(pages) * BLOCK_PAGES);
-            }
-            Role::Cached { .. } => stats.lazy += BLOCK_PAGES,
-            Role::Freed { blocks, .. } => stats.lazy += blocks as usize * BLOCK_PAGES,
-            _ => {}
-        }
-        if role.has_pages() {
-            stats.lazy += pages.stale();
-        }
+        let (free, run, lazy) = match role {
+            Role::Small { .. } => (pages.free(), pages.longest_run(), pages.stale()),
+            Role::Cached { pages, flushed: true, .. } => (BLOCK_PAGES, run_blocks(pages) * BLOCK_PAGES, 0),
+            Role::Cached { .. } => (0, 0, BLOCK_PAGES),
+            Role::Freed { blocks, .. } => (0, 0, blocks as usize * BLOCK_PAGES),
+            role if role.has_pages() => (0, 0, pages.stale()),
+            _ => (0, 0, 0),
+        };
+        stats.free += free;
+        stats.largest_free_run = stats.largest_free_run.max(run);
+        stats.lazy += lazy;
         let is_flushed = |page: usize| match role {
             Role::Cached { flushed, .. } => flushed,
             _ => role.has_pages() && pages.is_free(page),

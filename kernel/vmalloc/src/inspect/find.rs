@@ -9,7 +9,7 @@ use crate::{
     AreaInfo, BLOCK_PAGES, Kind, PAGE_SIZE, Platform, Vmalloc,
     blocks::{Block, Blocks, Mapping, ReadSide, Role},
     page_table::{entry::Entry, slot::Slots},
-    span::{page_in_block, run_blocks},
+    span::run_blocks,
 };
 
 impl<P: Platform> Vmalloc<P> {
@@ -78,14 +78,11 @@ impl<'a, P: Platform> View<'a, P> {
     /// Finds the area that `address` lies in, or on whose guard page behind or below it does. The populated pages of a
     /// congruent area are not counted.
     pub fn area_at(&self, address: usize) -> Option<AreaInfo> {
-        if !self.blocks.span().contains(address) {
-            return None;
-        }
-        let number = self.blocks.span().block_at(address);
+        let (number, page) = self.blocks.span().place(address)?;
         let found = match self.block(number)?.role() {
             Role::Unused | Role::Freed { .. } | Role::Cached { .. } | Role::Leaving => None,
             Role::Congruent { pages, behind } => self.congruent_area(number.checked_sub(behind)?, pages),
-            Role::Small { .. } => self.small_area(number, page_in_block(address)),
+            Role::Small { .. } => self.small_area(number, page),
             Role::Head { .. } => self.run_area(number),
             Role::GuardBelow => self.run_area(number + 1),
             Role::Tail { behind } => self.run_area(number.checked_sub(behind as usize)?),
@@ -109,38 +106,17 @@ impl<'a, P: Platform> View<'a, P> {
 
     fn small_area(&self, number: usize, page: usize) -> Option<AreaInfo> {
         let leaf = self.leaf(number)?;
-        let mut first = match leaf[page].look() {
+        let inside = match leaf[page].look() {
             entry if entry.is_guard() => page.checked_sub(1)?,
             entry if entry.is_guard_below() => page + 1,
             _ => page,
         };
-        while !leaf[first].look().is_first() {
-            if !leaf[first].look().is_present() {
-                return None;
-            }
-            first = first.checked_sub(1)?;
-        }
-        let mut last = first;
-        while !leaf[last].look().is_last() {
-            if !leaf[last].look().is_present() || last == BLOCK_PAGES - 1 {
-                return None;
-            }
-            last += 1;
-        }
+        let first = find_end(leaf, (0..=inside).rev(), Entry::is_first)?;
+        let last = find_end(leaf, first..BLOCK_PAGES, Entry::is_last)?;
         let (start, pages) = (self.blocks.span().address(number, first), last + 1 - first);
         let entry = leaf[first].look();
         if entry.is_ram() {
-            return Some(AreaInfo {
-                start,
-                pages,
-                populated: pages,
-                guard_pages: 0,
-                guard_below: 0,
-                huge_pages: 0,
-                requested: pages * PAGE_SIZE,
-                kind: Kind::VmMapRam,
-                caller: None,
-            });
+            return Some(unguarded(start, pages));
         }
         let guard = leaf.get(last + 1)?.look();
         let guard_below = usize::from(entry.has_guard_below());
@@ -190,18 +166,31 @@ fn counted<P: Platform>(blocks: &Blocks<P>, area: AreaInfo) -> AreaInfo {
     AreaInfo { populated, ..area }
 }
 
-/// Describes an area by the entry of the guard page behind it; `None` if that is none.
-fn describe(start: usize, pages: usize, guard: Entry) -> Option<AreaInfo> {
-    let info = guard.guard_info()?;
-    Some(AreaInfo {
+/// Finds the first of `pages` that `is_end` of an area; `None` if one before it is not present.
+fn find_end(leaf: &Slots, pages: impl Iterator<Item = usize>, is_end: fn(Entry) -> bool) -> Option<usize> {
+    let mut present = pages.take_while(|&page| leaf[page].look().is_present());
+    present.find(|&page| is_end(leaf[page].look()))
+}
+
+/// Describes an area of `vm_map_ram`, which has no guard page.
+fn unguarded(start: usize, pages: usize) -> AreaInfo {
+    AreaInfo {
         start,
         pages,
         populated: pages,
-        guard_pages: 1,
+        guard_pages: 0,
         guard_below: 0,
         huge_pages: 0,
-        requested: pages * PAGE_SIZE - info.slack,
-        kind: info.kind,
-        caller: Some(info.caller),
-    })
+        requested: pages * PAGE_SIZE,
+        kind: Kind::VmMapRam,
+        caller: None,
+    }
+}
+
+/// Describes an area by the entry of the guard page behind it; `None` if that is none.
+fn describe(start: usize, pages: usize, guard: Entry) -> Option<AreaInfo> {
+    let info = guard.guard_info()?;
+    let requested = pages * PAGE_SIZE - info.slack;
+    let (kind, caller) = (info.kind, Some(info.caller));
+    Some(AreaInfo { guard_pages: 1, requested, kind, caller, ..unguarded(start, pages) })
 }

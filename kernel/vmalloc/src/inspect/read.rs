@@ -10,7 +10,6 @@ use crate::{
     Frame, Kind, PAGE_SIZE, Platform, Vmalloc,
     blocks::{Mapping, Role},
     page_table::{entry::Entry, slot::Slot},
-    span::page_in_block,
 };
 use core::sync::atomic::{Ordering, fence};
 
@@ -20,7 +19,7 @@ impl<P: Platform> Vmalloc<P> {
     #[must_use]
     #[inline]
     pub fn contains(&self, address: usize) -> bool {
-        self.base().span.contains(address)
+        self.base().span.range.contains(&address)
     }
 
     /// Returns the frame that is mapped at an address; `None` if nothing is, or the address is not in the range. The page
@@ -69,11 +68,8 @@ impl<P: Platform> Vmalloc<P> {
 impl<'a, P: Platform> View<'a, P> {
     /// Finds the present entry that maps an address: returns its slot, the entry, and the frame of the address.
     fn slot_at(&self, address: usize) -> Option<(&'a Slot, Entry, Frame)> {
-        if !self.blocks.span().contains(address) {
-            return None;
-        }
-        let page = page_in_block(address);
-        let block = self.block(self.blocks.span().block_at(address))?;
+        let (number, page) = self.blocks.span().place(address)?;
+        let block = self.block(number)?;
         if matches!(block.role(), Role::Unused | Role::Freed { .. } | Role::Cached { .. }) {
             return None;
         }

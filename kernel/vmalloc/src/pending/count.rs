@@ -86,10 +86,7 @@ impl<P: Platform> Pending<P> {
     /// Pages that may wait for a flush before a purge is due.
     pub fn lazy_max(&self) -> usize {
         match self.blocks.base.tunables.lazy_max_pages.load(Ordering::Relaxed) {
-            0 => {
-                let cpus = self.blocks.platform().shootdown().online_count();
-                (1 + cpus.ilog2() as usize) * LAZY_PAGES
-            }
+            0 => (1 + self.blocks.platform().shootdown().online_count().ilog2() as usize) * LAZY_PAGES,
             pages => pages,
         }
     }

@@ -9,14 +9,19 @@ pub(super) const HINT: i64 = 1 << 40;
 #[repr(align(64))]
 pub(super) struct Cpu {
     pub list: List,
-    /// What interrupt handlers freed on it.
-    pub deferred: Deferred,
+    /// The first area that interrupt handlers freed on it; 0 for none.
+    pub deferred: AtomicUsize,
     pub share: Share,
 }
 
 impl Cpu {
     pub fn new() -> Self {
-        Self { list: List::new(), deferred: Deferred(AtomicUsize::new(0)), share: Share(AtomicI64::new(0)) }
+        Self { list: List::new(), deferred: AtomicUsize::new(0), share: Share(AtomicI64::new(0)) }
+    }
+
+    /// Whether interrupt handlers freed areas on it that no purge has taken.
+    pub fn has_deferred(&self) -> bool {
+        self.deferred.load(Ordering::Relaxed) != 0
     }
 }
 
@@ -33,14 +38,5 @@ impl Share {
     /// Pages not yet in the sum.
     pub fn pages(&self) -> i64 {
         self.0.load(Ordering::Relaxed) & !HINT
-    }
-}
-
-/// The first area of a CPU's list; 0 for none.
-pub(super) struct Deferred(pub AtomicUsize);
-
-impl Deferred {
-    pub fn is_empty(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == 0
     }
 }

@@ -9,10 +9,9 @@
 
 use super::Pending;
 use crate::{
-    BLOCK_PAGES, CpuPin, Platform,
+    BLOCK_PAGES, CpuPin, Owner, Platform,
     blocks::Role,
     page_table::{entry::Entry, slot::Slot},
-    types::Owner,
 };
 use core::sync::atomic::{AtomicUsize, Ordering};
 
@@ -29,27 +28,22 @@ impl<P: Platform> Pending<P> {
     /// Claims the area that starts at `address`, which owns its frames, and notes it; `false`: there is none.
     #[cold]
     pub fn defer_free(&self, address: usize) -> bool {
-        let claimed = self.first_slot(address).and_then(|slot| Some((slot, slot.claim_any(Owner::Area)?)));
-        let Some((slot, entry)) = claimed else { return false };
+        let Some(slot) = self.first_slot(address) else { return false };
+        let Some(entry) = slot.claim_any(Owner::Area) else { return false };
         // The link is written by another mapping than this one.
         slot.set(entry.with_dirty().quarantined());
         let pages = self.claimed_pages(address, entry);
         let pin = self.blocks.platform().pin();
         let cpu = &self.cpus[pin.cpu()];
-        let list = &cpu.deferred.0;
         let link = self.link(entry);
         link.pages.store(pages, Ordering::Relaxed);
         // Before the area is in the list: who takes it counts it no more.
         self.deferred_pages.fetch_add(pages, Ordering::Relaxed);
-        let mut first = list.load(Ordering::Relaxed);
-        loop {
+        // Release: who takes the list sees the links, and what was counted.
+        cpu.deferred.update(Ordering::Release, Ordering::Relaxed, |first| {
             link.next.store(first, Ordering::Relaxed);
-            // Release: who takes the list sees the links, and what was counted.
-            match list.compare_exchange_weak(first, address, Ordering::Release, Ordering::Relaxed) {
-                Ok(_) => break,
-                Err(now) => first = now,
-            }
-        }
+            address
+        });
         cpu.share.hint();
         self.blocks.platform().wake_purger();
         true
@@ -58,8 +52,8 @@ impl<P: Platform> Pending<P> {
     /// Takes what interrupt handlers noted, on all CPUs, and calls `free` with the address of each area and what its
     /// first entry was. It waits no more when `free` is called.
     pub fn take_deferred(&self, mut free: impl FnMut(usize, Entry)) {
-        for list in self.cpus.iter().map(|cpu| &cpu.deferred).filter(|list| !list.is_empty()) {
-            let mut next = list.0.swap(0, Ordering::Acquire);
+        for cpu in self.cpus.iter().filter(|cpu| cpu.has_deferred()) {
+            let mut next = cpu.deferred.swap(0, Ordering::Acquire);
             while next != 0 {
                 let address = next;
                 let Some(slot) = self.first_slot(address) else { unreachable!("{address:#x} is an area") };
@@ -86,10 +80,9 @@ impl<P: Platform> Pending<P> {
         if let Role::Head { blocks, .. } = block.role() {
             return (below + blocks as usize) * BLOCK_PAGES;
         }
-        let rest = &self.blocks.leaf(block)[page + 1..];
-        let is_last = |slot: &Slot| slot.get().is_last();
-        let more = if entry.is_last() { 0 } else { rest.iter().position(is_last).map_or(0, |last| last + 1) };
-        below + more + 2
+        let mut rest = self.blocks.leaf(block)[page + 1..].iter();
+        let more = if entry.is_last() { None } else { rest.position(|slot| slot.get().is_last()) };
+        below + more.map_or(0, |last| last + 1) + 2
     }
 
     /// The entry of the page at `address`, if an area may start there.

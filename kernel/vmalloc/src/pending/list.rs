@@ -16,18 +16,13 @@ impl List {
 
     /// Puts block `number`, which is in no list and whose link is `link`, first.
     pub fn push(&self, number: u32, link: &AtomicU32) {
-        let mut first = self.0.load(Ordering::Relaxed);
-        // Again only if others took or pushed meanwhile: a purge takes a list once.
-        loop {
+        // Again only if others took or pushed meanwhile: a purge takes a list once. Release: who takes the list sees
+        // the link. A purge may take the list between the two accesses; what it took, it only ever pushes to its own
+        // CPU's list, so a block that is first again is followed by the same.
+        _ = self.0.fetch_update(Ordering::Release, Ordering::Relaxed, |first| {
             link.store(first, Ordering::Relaxed);
-            // Release: who takes the list sees the link. A purge may take the list between the two
-            // accesses; what it took, it only ever pushes to its own CPU's list, so a block that is
-            // first again is followed by the same.
-            match self.0.compare_exchange_weak(first, number, Ordering::Release, Ordering::Relaxed) {
-                Ok(_) => return,
-                Err(now) => first = now,
-            }
-        }
+            Some(number)
+        });
     }
 
     /// Takes all blocks: the first one.

@@ -2,10 +2,8 @@
 
 use super::{Pending, Pressure};
 use crate::{
-    BLOCK_PAGES, CpuPin, Platform,
-    blocks::{Block, NO_BLOCK, Pages, Role},
-    lock::Guard,
-    types::Owner,
+    BLOCK_PAGES, CpuPin, MAX_CPUS, Owner, Platform,
+    blocks::{Block, NO_BLOCK, Role},
 };
 use core::{iter, ops::Range};
 
@@ -13,35 +11,25 @@ impl<P: Platform> Pending<P> {
     /// `count` pages of a block, which show frames of `owner`'s, were unmapped: they wait for a flush.
     #[inline(always)]
     pub fn retire(&self, pin: &P::Pin, block: &Block, first: usize, count: usize, owner: Owner) -> Pressure {
-        self.retire_locked(pin, block.pages.lock(pin), block, first, count, owner)
+        let is_unlisted = block.pages.lock(pin).retire(first, count, owner);
+        self.retired(pin, block, count, is_unlisted)
     }
 
-    /// Retires pages as [`retire`](Self::retire) does, of a block that the caller has locked.
+    /// `count` pages of a block, which is in no list if it `is_unlisted`, were marked as retired: they wait for a flush.
     #[inline(always)]
-    pub fn retire_locked(
-        &self,
-        pin: &P::Pin,
-        mut pages: Guard<'_, Pages, P::Pin>,
-        block: &Block,
-        first: usize,
-        count: usize,
-        owner: Owner,
-    ) -> Pressure {
-        let is_unlisted = pages.retire(first, count, owner);
-        drop(pages);
+    pub fn retired(&self, pin: &P::Pin, block: &Block, count: usize, is_unlisted: bool) -> Pressure {
         if is_unlisted {
             self.push(pin, block);
         }
         self.count(pin, count)
     }
 
-    /// Retires pages that were cut off an area in a block: see [`Pages::retire_cut`].
+    /// Retires pages that were cut off an area in a block: see
+    /// [`Pages::retire_cut`](crate::blocks::Pages::retire_cut).
     #[inline(always)]
     pub fn retire_cut(&self, pin: &P::Pin, block: &Block, first: usize, count: usize) -> Pressure {
-        if block.pages.lock(pin).retire_cut(first, count) {
-            self.push(pin, block);
-        }
-        self.count(pin, count)
+        let is_unlisted = block.pages.lock(pin).retire_cut(first, count);
+        self.retired(pin, block, count, is_unlisted)
     }
 
     /// Retires a run of `count` blocks that was unmapped, with the tables and frames that its roles tell of.
@@ -70,9 +58,9 @@ impl<P: Platform> Pending<P> {
         self.cpus[pin.cpu()].list.push(block.number() as u32, &block.next_lazy);
     }
 
-    /// Takes each CPU's list, and tells `sink` the first block of each that is not empty.
-    pub fn take_lists(&self, mut sink: impl FnMut(u32)) {
-        self.cpus.iter().filter(|cpu| !cpu.list.is_empty()).for_each(|cpu| sink(cpu.list.take()));
+    /// Takes each CPU's list: the first block of each.
+    pub fn take_lists(&self) -> [u32; MAX_CPUS] {
+        self.cpus.each_ref().map(|cpu| if cpu.list.is_empty() { NO_BLOCK } else { cpu.list.take() })
     }
 
     /// The blocks of a list that was taken, by its first block.
@@ -88,7 +76,7 @@ impl<P: Platform> Pending<P> {
 
     /// Whether nothing waits for a flush, but for what a purge has taken that is under way.
     pub fn is_empty(&self) -> bool {
-        self.cpus.iter().all(|cpu| cpu.list.is_empty() && cpu.deferred.is_empty())
+        self.cpus.iter().all(|cpu| cpu.list.is_empty() && !cpu.has_deferred())
     }
 
     /// Tells `sink` what was freed and waits for a flush: ranges of addresses, the lowest first. Areas that interrupt

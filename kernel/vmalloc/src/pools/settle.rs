@@ -1,9 +1,10 @@
 //! Settling: where a block of a pool belongs once pages of it became free, and emptying the pools.
 
-use super::{Pools, bins::EMPTY, bump::Bump};
+use super::{Pools, bins::Bins, bump::Bump};
 use crate::{
     BLOCK_PAGES, GuardPolicy, Platform,
     blocks::{Block, Listed, Pages, Role},
+    lock::Guard,
 };
 use core::sync::atomic::Ordering;
 
@@ -16,7 +17,6 @@ impl<P: Platform> Pools<P> {
     /// Changes the pages of a block so that some may become free, then puts the block where its longest free run says:
     /// into a bin, or out of use if all of it is free and there are such blocks enough.
     pub fn settle<T>(&self, pin: &P::Pin, block: &Block, change: impl FnOnce(&mut Pages) -> T) -> T {
-        let blocks = &self.pending.blocks;
         // Again only if another CPU made the block one of its own pool's meanwhile.
         while let Role::Small { pool } = block.role() {
             let mut bins = self.pools[usize::from(pool)].bins.lock(pin);
@@ -28,28 +28,40 @@ impl<P: Platform> Pools<P> {
             let changed = change(&mut pages);
             match pages.listed() {
                 Listed::Current => return changed,
-                Listed::Bin(bin) => bins.unlink(blocks, &self.empty_blocks, block, bin),
+                Listed::Bin(bin) => self.unlink(&mut bins, block, bin),
                 Listed::No => {}
             }
             pages.set_listed(Listed::No);
-            let Some(bin) = pages.longest_run().checked_ilog2() else { return changed };
-            let bin = bin as u8;
-            // A block that a purge has, though nothing waits there any more, is listed when the purge is done.
-            if bin == EMPTY && pages.is_lazy() {
-                return changed;
-            }
             let empty = self.empty_blocks.load(Ordering::Relaxed);
-            if bin == EMPTY && !self.pending.may_cache(bins.empty() + 1, empty + 1) {
-                block.set_role(Role::Freed { blocks: self.arena_blocks(), scattered: true });
-                drop((pages, bins));
-                self.pending.close(pin, block);
-                return changed;
+            match pages.longest_run().checked_ilog2().map(|bin| bin as u8) {
+                None => {}
+                // A block that a purge has, though nothing waits there any more, is listed when the purge is done.
+                Some(Bins::EMPTY) if pages.is_lazy() => {}
+                Some(Bins::EMPTY) if !self.pending.may_cache(bins.empty + 1, empty + 1) => {
+                    self.close(pin, bins, pages, block);
+                }
+                Some(bin) => {
+                    self.link(&mut bins, block, bin);
+                    pages.set_listed(Listed::Bin(bin));
+                }
             }
-            bins.link(blocks, &self.empty_blocks, block, bin);
-            pages.set_listed(Listed::Bin(bin));
             return changed;
         }
         unreachable!("block {} holds pages of small areas", block.number());
+    }
+
+    /// Takes a block that is entirely free, and in no bin, out of use.
+    fn close(
+        &self,
+        pin: &P::Pin,
+        bins: Guard<'_, Bins, P::Pin>,
+        pages: Guard<'_, Pages, P::Pin>,
+        block: &Block,
+    ) {
+        // Said under both locks, so that nobody lists it or takes pages of it meanwhile.
+        block.set_role(Role::Freed { blocks: self.arena_blocks(), scattered: true });
+        drop((pages, bins));
+        self.pending.close(pin, block);
     }
 
     /// Blocks that a shared block takes from the arena.
@@ -94,17 +106,16 @@ impl<P: Platform> Pools<P> {
     pub fn close_empty_blocks(&self) {
         for pool in &self.pools {
             // Those that were there at first: others may put back what they took and did not use.
-            let empty = pool.bins.lock(&self.platform().pin()).empty();
+            let empty = pool.bins.lock(&self.platform().pin()).empty;
             for _ in 0..empty {
                 let pin = self.platform().pin();
                 let mut bins = pool.bins.lock(&pin);
-                let Some(number) = bins.first_empty() else { break };
+                let Some((number, Bins::EMPTY)) = bins.find_fitting(BLOCK_PAGES) else { break };
                 let block = self.pending.blocks.block(number);
-                bins.unlink(&self.pending.blocks, &self.empty_blocks, block, EMPTY);
-                block.pages.lock(&pin).set_listed(Listed::No);
-                block.set_role(Role::Freed { blocks: self.arena_blocks(), scattered: true });
-                drop(bins);
-                self.pending.close(&pin, block);
+                self.unlink(&mut bins, block, Bins::EMPTY);
+                let mut pages = block.pages.lock(&pin);
+                pages.set_listed(Listed::No);
+                self.close(&pin, bins, pages, block);
             }
         }
     }

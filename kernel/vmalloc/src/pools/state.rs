@@ -2,12 +2,11 @@
 
 use super::{bins::Bins, bump::Bump};
 use crate::{
-    CpuPin, Frame, MAX_CPUS, Platform,
+    CpuPin, Frame, MAX_CPUS, Owner, Platform,
     atomic::{AtomicU64, AtomicUsize, Ordering},
     blocks::{Block, BlockSlot},
     lock::Lock,
     pending::Pending,
-    types::Owner,
 };
 
 /// Two for each CPU.

@@ -8,10 +8,9 @@
 
 use super::{Pools, state::pool_of};
 use crate::{
-    AllocError, BLOCK_PAGES, CpuPin, Platform,
+    AllocError, BLOCK_PAGES, CpuPin, Owner, Platform,
     blocks::{Block, Listed, Pages, Role},
     page_table::slot::Slots,
-    types::Owner,
 };
 
 /// Pages of a block that belong to the caller.
@@ -100,8 +99,7 @@ impl<P: Platform> Pools<P> {
         let pool = pool_of(pin.cpu(), owner);
         // Areas that grew may have left a block less room than its bin says. It goes to the right bin when the next one
         // becomes current, so each is looked at once.
-        while let Some(block) = self.take_fitting(pin, pool, pool, count + align - 1) {
-            self.make_current(pin, pool, block);
+        while self.take_fitting(pin, pool, pool, count + align - 1).is_some() {
             if let Some(run) = self.take_current(pin, owner, count, align) {
                 return Some(run);
             }
@@ -134,7 +132,6 @@ impl<P: Platform> Pools<P> {
         for pool in 0..self.pools.len() {
             // Each turn takes a block away from the pool; its own CPU adds to it only what a purge has made free.
             while let Some(block) = self.take_fitting(pin, pool, own, count) {
-                self.make_current(pin, own, block);
                 let run = self.take_from(block, pin, count, align);
                 // A block of this CPU's pool may have runs that are not aligned well enough.
                 if run.is_some() {
@@ -157,14 +154,18 @@ impl<P: Platform> Pools<P> {
         Some(PageRun { page, leaf: self.pending.blocks.leaf(block), has_frames: true })
     }
 
-    /// Takes a block that has a free run of `room` pages out of the bins of pool `from`, to be the current one of pool
-    /// `to`, one of this CPU.
+    /// Takes a block that has a free run of `room` pages out of the bins of pool `from`, and makes it the current
+    /// one of pool `to`, one of this CPU.
     fn take_fitting<'a>(&'a self, pin: &'a P::Pin, from: usize, to: usize, room: usize) -> Option<&'a Block> {
         let mut bins = self.pools[from].bins.lock(pin);
-        let block = bins.take_fitting(&self.pending.blocks, &self.empty_blocks, room)?;
+        let (number, bin) = bins.find_fitting(room)?;
+        let block = self.pending.blocks.block(number);
+        self.unlink(&mut bins, block, bin);
         // Said under the pool's lock, so that nobody lists it meanwhile.
         block.pages.lock(pin).set_listed(Listed::Current);
         block.set_role(Role::Small { pool: to as u16 });
+        drop(bins);
+        self.make_current(pin, to, block);
         Some(block)
     }
 

@@ -1,11 +1,15 @@
 //! Stock: all that an instance keeps for speed, in one list, and giving it back.
 //!
-//! [`trim`](Vmalloc::trim) and an allocation that ran out of room (`room`) give back what this list names, so nothing
-//! that is kept anywhere, on whatever CPU, stands in anybody's way. A cache that is added gets a name here, and the
-//! tests of this module demand that it be filled on another CPU and had by an allocation.
+//! [`trim`](crate::Vmalloc::trim) and an allocation that ran out of room (`shortage`) give back what this list names, so
+//! nothing that is kept anywhere, on whatever CPU, stands in anybody's way. A cache that is added gets a name here, and
+//! the tests of this module demand that it be filled on another CPU and had by an allocation.
 //!
-//! Called with the turn (`purge`); each step takes the locks of what it gives back, one at a time.
+//! `trim` and `release` take the turn (`turn`); who runs short has it. Each step takes the locks of what it gives back,
+//! one at a time.
 
+use self::Cached::{
+    Closed, Current, Directories, EmptyBlocks, Lazy, PageFrames, Records, Runs, Spares, Tables,
+};
 use super::Reclaim;
 use crate::Platform;
 
@@ -37,23 +41,28 @@ pub(crate) enum Cached {
 
 impl Cached {
     /// In the order in which it is given back: the first may add to those behind.
-    pub const ALL: [Self; 10] = [
-        Self::Lazy,
-        Self::Current,
-        Self::PageFrames,
-        Self::Spares,
-        Self::EmptyBlocks,
-        Self::Runs,
-        Self::Closed,
-        Self::Tables,
-        Self::Directories,
-        Self::Records,
-    ];
+    pub const ALL: [Self; 10] =
+        [Lazy, Current, PageFrames, Spares, EmptyBlocks, Runs, Closed, Tables, Directories, Records];
 }
 
-const _: () = assert!(Cached::ALL.len() == Cached::Records as usize + 1, "a kind is missing in the list");
+const _: () = assert!(Cached::ALL.len() == Records as usize + 1, "a kind is missing in the list");
 
 impl<P: Platform> Reclaim<P> {
+    /// Flushes what waits, and gives back what is cached; see [`Vmalloc::trim`](crate::Vmalloc::trim).
+    pub fn trim(&self) {
+        self.in_turn(|| self.release_caches());
+        self.release_records();
+    }
+
+    /// Gives everything back, and the records if nothing is allocated any more: nobody uses the instance.
+    pub fn release(&mut self) {
+        self.in_turn(|| self.release_caches());
+        let blocks = &mut self.areas.pools.pending.blocks;
+        if blocks.arena.stats(&blocks.base.platform.pin()).free == blocks.base.span.blocks() {
+            blocks.release();
+        }
+    }
+
     /// Gives back all that is cached, but records, and flushes what waits. Returns how many pages others freed meanwhile
     /// that were flushed too: they may be cached now. The caller has the turn.
     pub(super) fn release_caches(&self) -> usize {
@@ -61,18 +70,18 @@ impl<P: Platform> Reclaim<P> {
         let mut freed_meanwhile = 0;
         for cache in Cached::ALL {
             match cache {
-                Cached::Lazy => drop(self.purge_waiting()),
-                Cached::Current => pools.retire_current_blocks(),
-                Cached::PageFrames => areas.release_frames(),
-                Cached::Spares => pools.release_spares(),
-                Cached::EmptyBlocks => pools.close_empty_blocks(),
-                Cached::Runs => areas.close_cached_runs(),
+                Lazy => drop(self.purge_waiting()),
+                Current => pools.retire_current_blocks(),
+                PageFrames => areas.release_frames(),
+                Spares => pools.release_spares(),
+                EmptyBlocks => pools.close_empty_blocks(),
+                Runs => areas.close_cached_runs(),
                 // Closed blocks were counted when their pages were flushed.
-                Cached::Closed => freed_meanwhile = self.purge_waiting(),
-                Cached::Tables => self.blocks().empty_reserves(),
-                Cached::Directories => drop(self.release_directories()),
+                Closed => freed_meanwhile = self.purge_waiting(),
+                Tables => self.blocks().empty_reserves(),
+                Directories => drop(self.release_directories()),
                 // They wait for a grace period: `release_records`, without the turn in between.
-                Cached::Records => {}
+                Records => {}
             }
         }
         freed_meanwhile

@@ -3,7 +3,7 @@
 //! A directory maps 512 blocks. When all of them are free the arena gives them out as one run, to nobody
 //! but this module, so that nobody can link anything below meanwhile. A [`Gather`] collects unlinked
 //! directories, so that one flush does for many: as many as a page of pointers holds if a frame for it is to
-//! be had, eight if not. It needs no memory to get on, and only what was flushed has the method that frees.
+//! be had, eight if not. It needs no memory to get on, and only the flush hands out what was collected.
 
 use super::Reclaim;
 use crate::{
@@ -11,7 +11,6 @@ use crate::{
     blocks::Blocks,
     page_table::{directories, flush::Unflushed, slot::Slot},
 };
-use core::sync::atomic::{AtomicU64, Ordering};
 
 /// Blocks that a directory maps.
 const DIRECTORY_BLOCKS: usize = PAGE_SIZE / size_of::<u64>();
@@ -24,23 +23,28 @@ const _: () = assert!(crate::arena::MAX_BLOCKS <= 1 << BLOCK_BITS);
 /// Directories that were unlinked, and whose blocks nobody else has.
 struct Gather<'a, P: Platform> {
     blocks: &'a Blocks<P>,
-    on_stack: [AtomicU64; ON_STACK],
-    page: Option<Frame>,
-    limit: usize,
+    /// Where they are written down, as [`BLOCK_BITS`] says.
+    entries: &'a mut [u64],
     count: usize,
 }
-
-/// Directories that no CPU can reach any more.
-struct Flushed<'a, 'b, P: Platform>(&'b mut Gather<'a, P>);
 
 impl<P: Platform> Reclaim<P> {
     /// Gives back the directories below which nothing is mapped: how many. The caller has the turn.
     pub fn release_directories(&self) -> usize {
         const BYTES: usize = DIRECTORY_BLOCKS * BLOCK_SIZE;
         let blocks = self.blocks();
-        let mut gather = Gather::new(blocks);
+        let gather = blocks.base.policy.gather;
+        let page = if gather == GatherPolicy::Page { blocks.platform().take_table() } else { None };
+        let mut on_stack = [0; ON_STACK];
+        let entries = match page {
+            // SAFETY: promise 2 of `Platform`; the frame was taken just now, full of zeros, and goes back below.
+            Some(page) => unsafe { blocks.platform().direct_map(page).cast::<[u64; BLOCK_PAGES]>().as_mut() },
+            None if gather == GatherPolicy::One => &mut on_stack[..1],
+            None => &mut on_stack[..],
+        };
+        let mut gather = Gather { blocks, entries, count: 0 };
         let mut released = 0;
-        let range = blocks.span().range();
+        let range = &blocks.span().range;
         let end = range.end & !(BYTES - 1);
         // Directories that reach beyond the range may be others' too. Of an instance at the very top of the address space
         // there is none.
@@ -56,77 +60,43 @@ impl<P: Platform> Reclaim<P> {
                 released += 1;
             }
         }
-        gather.flush().free();
+        gather.release();
+        drop(gather);
+        page.into_iter().for_each(|page| blocks.platform().give_table(page));
         released
     }
 }
 
-impl<'a, P: Platform> Gather<'a, P> {
-    fn new(blocks: &'a Blocks<P>) -> Self {
-        let gather = blocks.base.policy.gather;
-        let page = match gather {
-            GatherPolicy::Page => blocks.platform().take_table(),
-            GatherPolicy::Stack | GatherPolicy::One => None,
-        };
-        let limit = match (page, gather) {
-            (Some(_), _) => BLOCK_PAGES,
-            (None, GatherPolicy::One) => 1,
-            (None, _) => ON_STACK,
-        };
-        Self { blocks, on_stack: [const { AtomicU64::new(0) }; ON_STACK], page, limit, count: 0 }
-    }
-
-    fn slots(&self) -> &[AtomicU64] {
-        match self.page {
-            // SAFETY: promise 2 of `Platform`; the gather took the frame, full of zeros, and has it until it is dropped.
-            Some(page) => unsafe {
-                self.blocks.platform().direct_map(page).cast::<[AtomicU64; BLOCK_PAGES]>().as_ref()
-            },
-            None => &self.on_stack,
-        }
-    }
-
+impl<P: Platform> Gather<'_, P> {
     /// Unlinks a directory whose blocks, from number `first`, were taken.
     fn push(&mut self, slot: &Slot, first: usize) {
         let directory = slot.take().frame();
-        self.slots()[self.count].store(directory.number() << BLOCK_BITS | first as u64, Ordering::Relaxed);
+        self.entries[self.count] = directory.number() << BLOCK_BITS | first as u64;
         self.count += 1;
-        if self.count == self.limit {
-            self.flush().free();
+        if self.count == self.entries.len() {
+            self.release();
         }
     }
 
-    /// Makes every CPU forget the way through the directories.
-    fn flush(&mut self) -> Flushed<'a, '_, P> {
-        if self.count > 0 {
-            // More than are flushed one by one: the paging-structure caches are emptied with everything.
-            let range = self.blocks.span().range().clone();
-            Unflushed::for_speculation((), range).flush(&self.blocks.base);
+    /// Makes every CPU forget the way through the directories, then gives them back, and their blocks.
+    fn release(&mut self) {
+        if self.count == 0 {
+            return;
         }
-        Flushed(self)
-    }
-}
-
-impl<P: Platform> Flushed<'_, '_, P> {
-    /// Gives back the directories, and their blocks.
-    fn free(self) {
-        let gather = self.0;
-        let blocks = gather.blocks;
-        for slot in &gather.slots()[..gather.count] {
-            let entry = slot.load(Ordering::Relaxed);
-            blocks.platform().give_table(Frame::new(entry >> BLOCK_BITS));
+        // More than are flushed one by one: the paging-structure caches are emptied with everything.
+        let range = self.blocks.span().range.clone();
+        let unlinked = Unflushed::for_speculation(&self.entries[..self.count], range);
+        for entry in unlinked.flush(&self.blocks.base) {
+            self.blocks.platform().give_table(Frame::new(entry >> BLOCK_BITS));
             let first = (entry & ((1 << BLOCK_BITS) - 1)) as usize;
-            blocks.give_back(first, DIRECTORY_BLOCKS);
+            self.blocks.give_back(first, DIRECTORY_BLOCKS);
         }
-        gather.count = 0;
+        self.count = 0;
     }
 }
 
 impl<P: Platform> Drop for Gather<'_, P> {
     fn drop(&mut self) {
         assert!(self.count == 0, "{} directories were dropped before they were flushed", self.count);
-        if let Some(page) = self.page.take() {
-            self.blocks.platform().give_table(page);
-        }
     }
 }

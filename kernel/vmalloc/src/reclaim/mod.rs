@@ -15,7 +15,6 @@ mod ranges;
 mod records;
 mod shortage;
 mod state;
-mod trim;
 mod turn;
 mod turns;
 

@@ -5,6 +5,7 @@ use crate::{
     AllocError, CpuPin, LockClass,
     lock::{Lock, Locked},
 };
+use core::ptr;
 
 /// The most notifiers an instance can have.
 pub const MAX_NOTIFIERS: usize = 8;
@@ -19,7 +20,8 @@ pub trait PurgeNotifier: Sync {
 /// The registered notifiers, in no order.
 pub(crate) struct Notifiers(Lock<List>);
 
-type List = [Option<&'static dyn PurgeNotifier>; MAX_NOTIFIERS];
+type Notifier = &'static dyn PurgeNotifier;
+type List = [Option<Notifier>; MAX_NOTIFIERS];
 
 impl Locked for List {
     const CLASS: LockClass = LockClass::Notifiers;
@@ -31,16 +33,14 @@ impl Notifiers {
     }
 
     /// Registers a notifier; `false` if there are [`MAX_NOTIFIERS`] already.
-    pub fn register(&self, pin: &impl CpuPin, notifier: &'static dyn PurgeNotifier) -> bool {
+    pub fn register(&self, pin: &impl CpuPin, notifier: Notifier) -> bool {
         let mut list = self.0.lock(pin);
         list.iter_mut().find(|slot| slot.is_none()).map(|slot| *slot = Some(notifier)).is_some()
     }
 
     /// Removes a notifier; `false` if it is not registered. It may still be running on another CPU.
-    pub fn unregister(&self, pin: &impl CpuPin, notifier: &'static dyn PurgeNotifier) -> bool {
-        let is_it = |slot: &&mut Option<&'static dyn PurgeNotifier>| {
-            slot.is_some_and(|known| core::ptr::addr_eq(known, notifier))
-        };
+    pub fn unregister(&self, pin: &impl CpuPin, notifier: Notifier) -> bool {
+        let is_it = |slot: &&mut Option<Notifier>| slot.is_some_and(|known| ptr::addr_eq(known, notifier));
         self.0.lock(pin).iter_mut().find(is_it).map(|slot| *slot = None).is_some()
     }
 

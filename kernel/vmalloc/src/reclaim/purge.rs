@@ -7,8 +7,9 @@
 
 use super::{Reclaim, ranges::Ranges};
 use crate::{
-    BLOCK_PAGES, Event, Forbid, MAX_CPUS, Platform, PurgePolicy, Reach, Stamp,
-    blocks::{Block, NO_BLOCK, Role},
+    BLOCK_PAGES, Event, Forbid, Platform, PurgePolicy, Reach, Stamp,
+    blocks::{Block, Role},
+    page_table::flush::Unflushed,
 };
 use core::sync::atomic::Ordering;
 
@@ -33,21 +34,18 @@ impl<P: Platform> Reclaim<P> {
         let _unbroken = (self.base().policy.purge == PurgePolicy::Unbroken).then(|| self.platform().pin());
         // What is freed is purged at once.
         pending.take_deferred(|address, entry| self.areas.free_claimed(address, entry).leave_to_caller());
-        let mut lists = [NO_BLOCK; MAX_CPUS];
-        let mut taken = 0;
+        let lists = pending.take_lists();
+        let waiting = || lists.iter().flat_map(|&list| pending.blocks_of(list));
         let mut ranges = Ranges::new(self.base().flush_ceiling());
         let mut last = Stamp::NEVER;
         let mut pages = 0;
-        pending.take_lists(|list| {
-            (lists[taken], taken) = (list, taken + 1);
-            for block in pending.blocks_of(list) {
-                let (stamp, freed) = self.begin_flush(block, &mut ranges);
-                last = last.max(stamp);
-                pages += freed;
-            }
-        });
+        for block in waiting() {
+            let (stamp, freed) = self.begin_flush(block, &mut ranges);
+            last = last.max(stamp);
+            pages += freed;
+        }
         let all = last != Stamp::NEVER && self.flush(&ranges, last, reach);
-        for block in lists[..taken].iter().flat_map(|&list| pending.blocks_of(list)) {
+        for block in waiting() {
             pages += self.end_flush(block, all);
             if self.base().policy.purge == PurgePolicy::Yielding {
                 self.platform().pause();
@@ -79,7 +77,7 @@ impl<P: Platform> Reclaim<P> {
         }
         let freed = pages.end_flush(|stamp| shootdown.is_flushed(stamp, forbid));
         if forbid == Forbid::Speculation {
-            ranges.forbid_speculation();
+            ranges.forbid = forbid;
         }
         // Taken under the lock: all that is dirty was unmapped before.
         let stamp = shootdown.stamp();
@@ -87,9 +85,7 @@ impl<P: Platform> Reclaim<P> {
         let address = |page| self.base().span.address(block.number(), page);
         match role {
             Role::Freed { scattered: true, .. } => ranges.add(address(0), 1),
-            Role::Freed { blocks, .. } => {
-                ranges.add(address(0), (blocks as usize).saturating_mul(BLOCK_PAGES))
-            }
+            Role::Freed { blocks, .. } => ranges.add(address(0), blocks as usize * BLOCK_PAGES),
             Role::Cached { pages, .. } => ranges.add(address(0), pages),
             _ => {
                 for (first, end) in pages.runs_to_flush() {
@@ -111,13 +107,13 @@ impl<P: Platform> Reclaim<P> {
         let shootdown = platform.shootdown();
         let spares = reach == Reach::Considerate && shootdown.has_isolated() && !platform.broadcasts();
         let exact = ranges.exact().filter(|_| !spares);
-        self.base().trace(|| Event::Flush { pages: exact.map(|_| ranges.pages()) });
+        self.base().trace(|| Event::Flush { pages: exact.map(|_| ranges.pages) });
         match exact {
             Some(exact) => {
-                shootdown.flush_pages(platform, exact, ranges.forbid());
+                shootdown.flush_pages(platform, exact, ranges.forbid);
                 true
             }
-            None => shootdown.round(platform, stamp, reach, ranges.forbid()),
+            None => shootdown.round(platform, stamp, reach, ranges.forbid),
         }
     }
 
@@ -151,10 +147,7 @@ impl<P: Platform> Reclaim<P> {
     pub fn unmap_aliases(&self) {
         if self.purge(Reach::Everyone).is_none() {
             // Another thread purges, and the caller must not wait for it.
-            self.base().trace(|| Event::Flush { pages: None });
-            let platform = self.platform();
-            let (_pin, shootdown) = (platform.pin(), platform.shootdown());
-            shootdown.round(platform, shootdown.stamp(), Reach::Everyone, Forbid::Use);
+            Unflushed::new((), self.base().span.range.clone()).flush(self.base());
         }
     }
 }
@@ -162,8 +155,5 @@ impl<P: Platform> Reclaim<P> {
 /// What CPUs must not do any more in a block before what it was may be another's. Only freed runs give page tables
 /// back.
 fn forbid_in(role: Role) -> Forbid {
-    match role {
-        Role::Freed { .. } => Forbid::Speculation,
-        _ => Forbid::Use,
-    }
+    if matches!(role, Role::Freed { .. }) { Forbid::Speculation } else { Forbid::Use }
 }

@@ -7,9 +7,11 @@ use core::ops::Range;
 pub(crate) struct Ranges {
     list: [Range<usize>; Self::MOST],
     count: usize,
-    pages: usize,
+    /// All pages that were added.
+    pub pages: usize,
     ceiling: usize,
-    forbid: Forbid,
+    /// What CPUs must not do any more in the ranges.
+    pub forbid: Forbid,
 }
 
 impl Ranges {
@@ -27,21 +29,6 @@ impl Ranges {
             *range = start..start + pages.min(self.ceiling) * PAGE_SIZE;
         }
         self.count += 1;
-    }
-
-    /// CPUs must not even speculate by what they remember of the ranges.
-    pub fn forbid_speculation(&mut self) {
-        self.forbid = Forbid::Speculation;
-    }
-
-    /// What CPUs must not do any more in the ranges.
-    pub fn forbid(&self) -> Forbid {
-        self.forbid
-    }
-
-    /// All of them.
-    pub fn pages(&self) -> usize {
-        self.pages
     }
 
     /// Whether each is known and they are to be flushed page by page. Once it is not so, more need not be

@@ -21,9 +21,6 @@ use core::sync::atomic::AtomicPtr;
 /// Frames of descriptors for which one grace period does: those of 2.6 GiB of address space.
 const AT_ONCE: usize = 64;
 
-/// No grace period can be waited for here.
-struct Refused;
-
 impl<P: Platform> Reclaim<P> {
     /// Gives back the records of free blocks: how many frames. Descriptors stay if the caller may not wait; then a map
     /// that was made to take their blocks comes and goes each time.
@@ -32,21 +29,22 @@ impl<P: Platform> Reclaim<P> {
         // Each directory once, whatever others allocate and free meanwhile.
         for index in 0..BlockTable::DIRECTORIES {
             if is_linked(self.blocks().table().directory(index)) {
-                match self.in_turn(|| self.release_descriptors(index, &mut released)) {
-                    Some(Ok(())) => {}
-                    Some(Err(Refused)) | None => break,
+                let done = self.in_turn(|| self.release_descriptors(index, &mut released));
+                if done.flatten().is_none() {
+                    break;
                 }
             }
         }
         released + self.blocks().arena.release_free_maps(self.platform())
     }
 
-    /// Those of one directory of the table. The caller has the turn: nobody else unlinks records.
-    fn release_descriptors(&self, index: usize, released: &mut usize) -> Result<(), Refused> {
+    /// Gives back those of one directory of the table; `None`: no grace period can be waited for. The caller has the turn:
+    /// nobody else unlinks records.
+    fn release_descriptors(&self, index: usize, released: &mut usize) -> Option<()> {
         let mut whole = Batch::<P, Directory, 1>::new(self.blocks());
         if whole.push(self.blocks().table().directory(index), index * Directory::BLOCKS) {
             *released += whole.free()?;
-            return Ok(());
+            return Some(());
         }
         let mut batch = Batch::<P, Descriptors, AT_ONCE>::new(self.blocks());
         for (slot, first) in self.blocks().table().descriptors(index) {
@@ -56,15 +54,15 @@ impl<P: Platform> Reclaim<P> {
             }
         }
         *released += batch.free()?;
-        Ok(())
+        Some(())
     }
 }
 
 /// Records that were unlinked, and whose blocks nobody else has.
 struct Batch<'a, P: Platform, T: Record, const N: usize> {
     blocks: &'a Blocks<P>,
-    /// Each with its first block.
-    records: [Option<(Unlinked<'a, T>, usize)>; N],
+    /// Each with its first block, and how many it has.
+    records: [Option<(Unlinked<'a, T>, usize, usize)>; N],
     count: usize,
 }
 
@@ -75,38 +73,34 @@ impl<'a, P: Platform, T: Record, const N: usize> Batch<'a, P, T, N> {
 
     /// Unlinks the record in `slot`, whose first block is `first`, if there is one and all its blocks are free.
     fn push(&mut self, slot: &'a AtomicPtr<T>, first: usize) -> bool {
-        let Blocks { arena, .. } = self.blocks;
-        let platform = self.blocks.platform();
-        if !is_linked(slot) || arena.allocate_at(platform, first, self.count_blocks(first)).is_err() {
+        let Blocks { arena, base, .. } = self.blocks;
+        // The last record of an instance may have fewer blocks; what is behind it has none and is not linked.
+        let blocks = T::BLOCKS.min(base.span.blocks().saturating_sub(first));
+        if !is_linked(slot) || arena.allocate_at(&base.platform, first, blocks).is_err() {
             return false;
         }
-        self.records[self.count] = Unlinked::take(slot).map(|record| (record, first));
+        self.records[self.count] = Unlinked::take(slot).map(|record| (record, first, blocks));
         self.count += 1;
         true
     }
 
-    /// Gives frames and blocks back, after a grace period: how many frames.
-    fn free(&mut self) -> Result<usize, Refused> {
+    /// Gives frames and blocks back, after a grace period: how many frames. `None`: none can be waited for here, and the
+    /// records are linked again.
+    fn free(&mut self) -> Option<usize> {
         let platform = self.blocks.platform();
         let readers_are_done = self.count == 0 || platform.synchronize();
         let mut frames = 0;
-        for index in 0..self.count {
-            let Some((record, first)) = self.records[index].take() else { continue };
+        for (record, first, blocks) in self.records[..self.count].iter_mut().filter_map(Option::take) {
             if readers_are_done {
                 // SAFETY: it was unlinked before the grace period, and its blocks were taken before.
                 frames += unsafe { record.free(platform) };
             } else {
                 record.relink();
             }
-            self.blocks.give_back(first, self.count_blocks(first));
+            self.blocks.give_back(first, blocks);
         }
         self.count = 0;
-        if readers_are_done { Ok(frames) } else { Err(Refused) }
-    }
-
-    /// Blocks of the record from block `first` on: the last one of an instance may have fewer.
-    fn count_blocks(&self, first: usize) -> usize {
-        T::BLOCKS.min(self.blocks.span().blocks() - first)
+        readers_are_done.then_some(frames)
     }
 }
 

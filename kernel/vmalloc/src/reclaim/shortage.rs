@@ -18,20 +18,12 @@
 //! keeps a frame.
 
 use super::{Reclaim, turn::Ticket};
-use crate::{AllocError, OverflowPolicy, Platform, Reach, areas::Attempt};
+use crate::{AllocError, OverflowPolicy, Platform, areas::Attempt};
 use core::sync::atomic::Ordering;
 
 /// How often all that is kept is given back because others, who were faster, took it. A round is lost only by a thread
 /// that does not run between its purge and its attempt while others take all there is.
 const ROUNDS: usize = 16;
-
-/// What an attempt after everything was given back came to.
-enum Outcome<T> {
-    Made(T),
-    /// Others have freed since what may do.
-    Overtaken,
-    Refused(AllocError),
-}
 
 impl<P: Platform> Reclaim<P> {
     /// Makes what `attempt` makes, and, if it runs out of room, tries again after each of the remedies. `frames` it takes
@@ -74,12 +66,12 @@ impl<P: Platform> Reclaim<P> {
             attempt(which)
         };
         if self.base().policy.overflow == OverflowPolicy::OnePurge {
-            self.try_purge();
+            self.try_purge(|| true);
             return again(Attempt::Usual);
         }
         let may_do = error == AllocError::OutOfAddressSpace || self.may_do(frames);
         if may_do && self.has_purged_or_may(ticket) {
-            self.purge_since(ticket, Reach::Considerate);
+            self.purge_since(ticket);
             let result = again(Attempt::Usual);
             if !result.as_ref().is_err_and(|&error| is_shortage(error)) {
                 return result;
@@ -112,8 +104,9 @@ impl<P: Platform> Reclaim<P> {
         let mut has_records = true;
         for _ in 0..ROUNDS {
             match self.in_turn(|| self.press_once(frames, again)) {
-                Some(Outcome::Made(made)) => return Ok(made),
-                Some(Outcome::Refused(refused)) => {
+                Some(Ok(made)) => return Ok(made),
+                Some(Err(None)) => {}
+                Some(Err(Some(refused))) => {
                     error = refused;
                     // They take a grace period, and are few: the last to go, once.
                     let frees = error == AllocError::OutOfFrames && has_records && self.release_records() > 0;
@@ -122,32 +115,29 @@ impl<P: Platform> Reclaim<P> {
                     }
                     has_records = false;
                 }
-                Some(Outcome::Overtaken) => {}
                 None => break,
             }
         }
         Err(error)
     }
 
-    /// The caller has the turn.
-    fn press_once<T>(&self, frames: usize, again: &impl Fn(Attempt) -> Result<T, AllocError>) -> Outcome<T> {
+    /// Tries again after everything was given back, with the turn, which the caller has. `Err(None)`: others have freed
+    /// since what may do.
+    fn press_once<T>(
+        &self,
+        frames: usize,
+        again: &impl Fn(Attempt) -> Result<T, AllocError>,
+    ) -> Result<T, Option<AllocError>> {
         let freed_meanwhile = self.release_caches();
         let failures = self.turn.failures();
-        let nothing_freed =
-            || freed_meanwhile == 0 && self.pending().is_empty() && self.turn.failures() == failures;
-        let result = if self.platform().free_frames() < frames {
-            Err(AllocError::OutOfFrames)
-        } else {
-            again(Attempt::Last)
-        };
-        match result {
-            Ok(made) => Outcome::Made(made),
-            Err(error) if !is_shortage(error) || nothing_freed() => Outcome::Refused(error),
-            Err(AllocError::OutOfFrames) if !self.may_do(frames.saturating_sub(freed_meanwhile)) => {
-                Outcome::Refused(AllocError::OutOfFrames)
-            }
-            Err(_) => Outcome::Overtaken,
-        }
+        let has_frames = self.platform().free_frames() >= frames;
+        let result = if has_frames { again(Attempt::Last) } else { Err(AllocError::OutOfFrames) };
+        result.map_err(|error| {
+            let is_final = !is_shortage(error)
+                || freed_meanwhile == 0 && self.pending().is_empty() && self.turn.failures() == failures
+                || error == AllocError::OutOfFrames && !self.may_do(frames.saturating_sub(freed_meanwhile));
+            is_final.then_some(error)
+        })
     }
 
     /// Whether there would be so many frames once what waits is flushed.

@@ -2,7 +2,7 @@
 
 use super::{notifiers::Notifiers, turn::Turn};
 use crate::{
-    Platform,
+    Platform, Tally,
     areas::Areas,
     atomic::{AtomicU64, Ordering},
     base::Base,
@@ -24,8 +24,8 @@ pub(crate) struct Reclaim<P> {
 impl<P: Platform> Reclaim<P> {
     #[inline(always)]
     pub fn new(areas: Areas<P>) -> Self {
-        let (turn, notifiers) = (Turn::new(), Notifiers::new());
-        Self { areas, turn, notifiers, overflows: AtomicU64::new(0), retries: AtomicU64::new(0) }
+        let (overflows, retries) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { areas, turn: Turn::default(), notifiers: Notifiers::new(), overflows, retries }
     }
 
     pub(super) fn pending(&self) -> &Pending<P> {
@@ -44,9 +44,13 @@ impl<P: Platform> Reclaim<P> {
         &self.base().platform
     }
 
-    /// Allocations that found no room at first, attempts that they made again, and purges that began.
-    pub fn tally(&self) -> (u64, u64, u64) {
-        let (overflows, retries) = (&self.overflows, &self.retries);
-        (overflows.load(Ordering::Relaxed), retries.load(Ordering::Relaxed), self.turn.purges_begun())
+    /// What the instance did since it was made.
+    pub fn tally(&self) -> Tally {
+        Tally {
+            search_steps: self.blocks().arena.stats(&self.platform().pin()).steps,
+            overflows: self.overflows.load(Ordering::Relaxed),
+            retries: self.retries.load(Ordering::Relaxed),
+            purges: self.turn.purges_begun(),
+        }
     }
 }

@@ -17,6 +17,7 @@
 
 use crate::atomic::{AtomicBool, AtomicU64, Ordering};
 
+#[derive(Default)]
 pub(super) struct Turn {
     busy: AtomicBool,
     begun: AtomicU64,
@@ -34,17 +35,6 @@ pub(super) struct Turn {
 pub(crate) struct Ticket(u64);
 
 impl Turn {
-    pub fn new() -> Self {
-        Self {
-            busy: AtomicBool::new(false),
-            begun: AtomicU64::new(0),
-            finished: AtomicU64::new(0),
-            missed: AtomicBool::new(false),
-            failures: AtomicU64::new(0),
-            blocks: AtomicU64::new(0),
-        }
-    }
-
     pub fn take(&self) -> bool {
         !self.busy.swap(true, Ordering::SeqCst)
     }

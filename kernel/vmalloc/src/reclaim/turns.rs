@@ -25,11 +25,13 @@ impl<P: Platform> Reclaim<P> {
         Some(done)
     }
 
-    /// Purges unless somebody does; whether it did.
-    pub(super) fn try_purge(&self) -> bool {
+    /// Takes the turn unless somebody has it, and purges if that then `is_due`; whether it had the turn.
+    pub(super) fn try_purge(&self, is_due: impl FnOnce() -> bool) -> bool {
         let turn = self.turn.take();
         if turn {
-            self.purge_now(Reach::Considerate);
+            if is_due() {
+                self.purge_now(Reach::Considerate);
+            }
             self.give_turn();
         }
         turn
@@ -56,21 +58,11 @@ impl<P: Platform> Reclaim<P> {
 
     /// Returns when a purge is over that began after the ticket was taken, or at once if that means to wait
     /// for another thread, and the caller may not.
-    pub(super) fn purge_since(&self, ticket: Ticket, reach: Reach) {
+    pub(super) fn purge_since(&self, ticket: Ticket) {
+        // Asked again with the turn: the last holder may have begun after the ticket.
+        let is_due = || !self.turn.has_finished_since(ticket);
         // Ends as `in_turn` does, and sooner if others purge.
-        while !self.turn.has_finished_since(ticket) {
-            if self.turn.take() {
-                // The last holder may have begun after the ticket.
-                if !self.turn.has_finished_since(ticket) {
-                    self.purge_now(reach);
-                }
-                self.give_turn();
-                return;
-            }
-            if !self.platform().pause() {
-                return;
-            }
-        }
+        while is_due() && !self.try_purge(is_due) && self.platform().pause() {}
     }
 
     /// Whether a purge is over that began after the ticket was taken, or one would find anything to flush, or one is
@@ -84,9 +76,7 @@ impl<P: Platform> Reclaim<P> {
     fn relieve_high(&self) {
         if !self.platform().wake_purger() {
             // Once more if the turn was given just now.
-            if !self.try_purge() && !self.turn.leave_it() {
-                self.try_purge();
-            }
+            _ = self.try_purge(|| true) || self.turn.leave_it() || self.try_purge(|| true);
             return;
         }
         if self.base().policy.purge != PurgePolicy::Threshold {
@@ -97,11 +87,8 @@ impl<P: Platform> Reclaim<P> {
         let far_too_many = times.saturating_mul(self.pending().lazy_max());
         let ticket = self.ticket();
         // Not for longer than one purge that began after the free: others may go on freeing.
-        while self.pending().exceeds(far_too_many) && !self.turn.has_finished_since(ticket) {
-            if self.try_purge() || !self.platform().pause() {
-                break;
-            }
-        }
+        let is_due = || self.pending().exceeds(far_too_many) && !self.turn.has_finished_since(ticket);
+        while is_due() && !self.try_purge(|| true) && self.platform().pause() {}
     }
 
     /// Sees to it that what waits for a flush does not become too much, as who freed was told by `pressure`.

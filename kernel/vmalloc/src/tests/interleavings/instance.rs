@@ -18,7 +18,11 @@ use core::{
     sync::atomic::{AtomicU64, Ordering},
 };
 use loom::thread;
-use std::{boxed::Box, sync::Arc, sync::Mutex, vec::Vec};
+use std::{
+    boxed::Box,
+    sync::{Arc, Mutex},
+    vec::Vec,
+};
 
 /// First address of the instances.
 pub(crate) const START: usize = 0xffff_c900_0000_0000;

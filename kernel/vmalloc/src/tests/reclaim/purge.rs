@@ -338,7 +338,7 @@ fn what_is_freed_while_an_allocation_has_the_turn_is_purged() {
     take(machine, machine.free_frames() - 20);
     machine.at_each(Moment::Table, move || {
         // The one attempt that is made again is made with the turn.
-        if vmalloc.reclaim().tally().1 > 0 {
+        if vmalloc.reclaim().tally().retries > 0 {
             machine.run_on(1);
             for area in areas.drain(..) {
                 free(vmalloc, NonNull::new(area as *mut u8).expect("an address")).expect("allocated");
