@@ -117,8 +117,9 @@ fn who_takes_a_list_finds_all_of_it() {
             let mut take = || {
                 instance.platform().0.step();
                 let pending = instance.pending();
-                pending
-                    .take_lists(|first| found.extend(pending.blocks_of(first).map(|block| block.number())));
+                for first in pending.take_lists() {
+                    found.extend(pending.blocks_of(first).map(|block| block.number()));
+                }
             };
             take();
             other.join().expect("as it should be");
