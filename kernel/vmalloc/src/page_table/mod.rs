@@ -8,3 +8,7 @@ pub(crate) mod directories;
 pub(crate) mod entry;
 pub(crate) mod flush;
 pub(crate) mod slot;
+
+pub(crate) use entry::{Attributes, Entry, GuardInfo};
+pub(crate) use flush::Unflushed;
+pub(crate) use slot::{Slot, Slots, publish_area, remap, unmap_to_last};
