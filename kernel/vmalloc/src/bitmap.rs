@@ -1,7 +1,15 @@
 //! Runs of set bits in the 512 bits of a vmap block.
 
 use crate::BLOCK_PAGES;
-use core::ops::{BitAnd, Shr};
+use core::{
+    mem,
+    ops::{BitAnd, Shr},
+};
+
+/// An integer whose bits are searched for runs.
+pub(crate) trait Bits: Copy + BitAnd<Output = Self> + Shr<usize, Output = Self> + Into<u128> {}
+impl Bits for u64 {}
+impl Bits for u128 {}
 
 pub(crate) const WORDS: usize = BLOCK_PAGES / 64;
 
@@ -138,19 +146,11 @@ impl<W: Fn(usize) -> u64> View<W> {
     /// Returns the first bit at or above `from` that is set in what `map` makes of its word.
     #[inline]
     fn next(&self, from: usize, map: impl Fn(u64) -> u64) -> Option<usize> {
-        let mut index = from / 64;
-        if index >= WORDS {
-            return None;
-        }
-        let mut word = map((self.0)(index)) & (u64::MAX << (from % 64));
-        while word == 0 {
-            index += 1;
-            if index == WORDS {
-                return None;
-            }
-            word = map((self.0)(index));
-        }
-        Some(index * 64 + word.trailing_zeros() as usize)
+        let mut mask = u64::MAX << (from % 64);
+        (from / 64..WORDS).find_map(|index| {
+            let word = map((self.0)(index)) & mem::replace(&mut mask, u64::MAX);
+            (word != 0).then(|| index * 64 + word.trailing_zeros() as usize)
+        })
     }
 
     /// Returns whether `count` bits from `first` are all set.
@@ -168,10 +168,7 @@ impl<W: Fn(usize) -> u64> View<W> {
 /// Returns the bits at which `count` set bits start, where `count` is at most the number of bits of `B`.
 // By doubling: after each step `bits` marks runs of `have`.
 #[inline]
-pub(crate) fn starts_of_runs<B: Copy + BitAnd<Output = B> + Shr<usize, Output = B>>(
-    mut bits: B,
-    count: usize,
-) -> B {
+pub(crate) fn starts_of_runs<B: Bits>(mut bits: B, count: usize) -> B {
     debug_assert!((1..=8 * size_of::<B>()).contains(&count));
     let mut have = 1;
     while have < count {
@@ -185,15 +182,8 @@ pub(crate) fn starts_of_runs<B: Copy + BitAnd<Output = B> + Shr<usize, Output = 
 /// Returns the bits of word `index` whose place in the block is a multiple of `align`.
 #[inline]
 fn aligned_bits(index: usize, align: usize) -> u64 {
-    const EVERY: [u64; 7] = [
-        u64::MAX,
-        0x5555_5555_5555_5555,
-        0x1111_1111_1111_1111,
-        0x0101_0101_0101_0101,
-        0x0001_0001_0001_0001,
-        0x0000_0001_0000_0001,
-        1,
-    ];
+    // Ones divided by `align` ones: a one in each `align` bits.
+    const EVERY: [u64; 7] = [!0, !0 / 0x3, !0 / 0xf, !0 / 0xff, !0 / 0xffff, !0 / 0xffff_ffff, 1];
     match EVERY.get(align.trailing_zeros() as usize) {
         Some(&bits) => bits,
         None => u64::from((index * 64).is_multiple_of(align)),

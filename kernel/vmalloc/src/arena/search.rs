@@ -72,16 +72,11 @@ impl State {
             return None;
         }
         let end = within.end.min(self.blocks);
-        if self.policy == SearchPolicy::FromStart {
-            return self.walk(count, align, offset, within.start..end);
-        }
-        let mut from = within.start.max(self.search_start);
-        // Ends with the range: `from` is behind what was examined.
-        loop {
-            if from >= end {
-                return None;
-            }
-            let start = self.next_run(from, count)?;
+        let walks = self.policy == SearchPolicy::FromStart;
+        let mut from = if walks { within.start } else { within.start.max(self.search_start) };
+        // `from` is behind what was examined.
+        while from < end {
+            let start = if walks { self.walk_to(from, end, false) } else { self.next_run(from, count) }?;
             if count == 1 && from == self.search_start {
                 self.search_start = start;
             }
@@ -90,14 +85,15 @@ impl State {
             if first_end > end {
                 return None;
             }
-            if first == start {
-                return Some(first);
-            }
-            match self.first_used(first, first_end) {
-                None => return Some(first),
-                Some(used) => from = used,
-            }
+            let used = match walks {
+                true => self.walk_to(first, first_end, true),
+                false if first == start => None,
+                false => self.first_used(first, first_end),
+            };
+            let Some(used) = used else { return Some(first) };
+            from = used;
         }
+        None
     }
 
     /// Finds the lowest run of at least `count` free blocks at or above `from`, a block of the arena.
@@ -197,25 +193,9 @@ impl State {
         None
     }
 
-    /// Finds what `find` does, hole by hole, by the words alone: [`SearchPolicy::FromStart`].
+    /// Finds the first block in `from..end` that is used, or with `used` false the first that is free, by the words alone:
+    /// for [`SearchPolicy::FromStart`], which goes hole by hole.
     #[cold]
-    fn walk(&mut self, count: usize, align: usize, offset: usize, within: Range<usize>) -> Option<usize> {
-        let mut from = within.start;
-        // Ends with the range, as in `find`.
-        loop {
-            let first = aligned(self.walk_to(from, within.end, false)?, align, offset);
-            let first_end = first + count;
-            if first_end > within.end {
-                return None;
-            }
-            match self.walk_to(first, first_end, true) {
-                None => return Some(first),
-                Some(used) => from = used,
-            }
-        }
-    }
-
-    /// Finds the first block in `from..end` that is used, or with `used` false the first that is free.
     fn walk_to(&mut self, from: usize, end: usize, used: bool) -> Option<usize> {
         let mut block = from;
         while block < end {

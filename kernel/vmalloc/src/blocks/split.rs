@@ -23,12 +23,7 @@
 use super::{Block, Blocks, Role};
 use crate::{
     AllocError, BLOCK_PAGES, BLOCK_SIZE, Platform,
-    page_table::{
-        directories,
-        entry::Entry,
-        flush::Unflushed,
-        slot::{Slot, Slots},
-    },
+    page_table::{Entry, Slot, Slots, Unflushed, directories},
 };
 
 /// How a block of a run is mapped.
@@ -39,6 +34,16 @@ pub(crate) enum Mapping<'a> {
     Unflushed(&'a Slots, Entry),
     /// A 2 MiB page maps it, or nothing if the entry is not present: the slot of its entry, and what was just read there.
     Huge(&'a Slot, Entry),
+}
+
+impl<'a> Mapping<'a> {
+    /// Returns the slot of the entry that maps page `page` of the block.
+    fn slot(self, page: usize) -> &'a Slot {
+        match self {
+            Self::Small(leaf) | Self::Unflushed(leaf, _) => &leaf[page],
+            Self::Huge(slot, _) => slot,
+        }
+    }
 }
 
 impl<P: Platform> Blocks<P> {
@@ -63,20 +68,16 @@ impl<P: Platform> Blocks<P> {
     /// caller owns the run; others may find that a 2 MiB page is [split](Self::mapping).
     pub fn run_slot(&self, first: usize, page: usize) -> &Slot {
         let number = first + page / BLOCK_PAGES;
-        match self.mapping(self.block(number)) {
-            Some(Mapping::Small(leaf) | Mapping::Unflushed(leaf, _)) => &leaf[page % BLOCK_PAGES],
-            Some(Mapping::Huge(slot, _)) => slot,
-            None => unreachable!("block {number} of the run has a directory"),
-        }
+        let mapping = self.mapping(self.block(number));
+        mapping
+            .unwrap_or_else(|| unreachable!("block {number} of the run has a directory"))
+            .slot(page % BLOCK_PAGES)
     }
 
     /// Returns the slot of the entry of the first page of a run that starts in a block. `None` means that nothing is mapped
     /// there.
     pub fn run_start(&self, block: &Block) -> Option<&Slot> {
-        match self.mapping(block)? {
-            Mapping::Small(leaf) | Mapping::Unflushed(leaf, _) => Some(&leaf[0]),
-            Mapping::Huge(slot, _) => Some(slot),
-        }
+        self.mapping(block).map(|mapping| mapping.slot(0))
     }
 
     /// Returns the leaf table of a block of a run. A 2 MiB page is split first; when this returns, every CPU has

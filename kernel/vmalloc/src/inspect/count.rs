@@ -34,7 +34,7 @@ impl<P: Platform> Vmalloc<P> {
         let arena = blocks.arena.stats(&self.platform().pin());
         let records = (0..BlockTable::DIRECTORIES).map(|index| {
             let pin = self.platform().pin();
-            blocks.table().frames(index, &pin)
+            blocks.table.frames(index, &pin)
         });
         let mut stats = Stats {
             total: blocks.span().blocks() * BLOCK_PAGES,

@@ -5,10 +5,7 @@
 //! it (`reclaim/directories.rs`); who follows one has a block below, or is in a read-side section. An upper directory,
 //! which maps 512 GiB, stays.
 
-use super::{
-    entry::Entry,
-    slot::{Slot, Slots},
-};
+use super::{Entry, Slot, Slots};
 use crate::{BLOCK_SHIFT, Frame, Platform};
 use core::ops::Range;
 

@@ -7,8 +7,8 @@
 //! An area is known by its first entry, which is published last and claimed first. The claim, a compare-and-swap,
 //! decides which of two frees of one area is the one that frees.
 
-use super::entry::{Attributes, Entry};
-use crate::types::{Owner, frame::Frame};
+use super::{Attributes, Entry};
+use crate::{Frame, types::Owner};
 use core::sync::atomic::{AtomicU64, Ordering};
 
 /// Entries that are examined together: the pages of an area nearly always have the same attributes.

@@ -50,7 +50,9 @@ impl Translation {
     pub fn may_stand_beside(self, other: Self, asleep: bool) -> bool {
         let alike =
             (self.writable, self.executable, self.cache) == (other.writable, other.executable, other.cache);
-        (self.frame == other.frame || asleep) && self.cache == other.cache && (self.huge == other.huge || alike)
+        (self.frame == other.frame || asleep)
+            && self.cache == other.cache
+            && (self.huge == other.huge || alike)
     }
 
     /// Whether a CPU that has it does no more, and no less, than one that has `now`.
