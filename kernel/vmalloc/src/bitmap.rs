@@ -1,10 +1,7 @@
 //! Runs of set bits in the 512 bits of a vmap block.
 
 use crate::BLOCK_PAGES;
-use core::{
-    mem,
-    ops::{BitAnd, Shr},
-};
+use core::ops::{BitAnd, Shr};
 
 /// An integer whose bits are searched for runs.
 pub(crate) trait Bits: Copy + BitAnd<Output = Self> + Shr<usize, Output = Self> + Into<u128> {}
@@ -146,11 +143,19 @@ impl<W: Fn(usize) -> u64> View<W> {
     /// Returns the first bit at or above `from` that is set in what `map` makes of its word.
     #[inline]
     fn next(&self, from: usize, map: impl Fn(u64) -> u64) -> Option<usize> {
-        let mut mask = u64::MAX << (from % 64);
-        (from / 64..WORDS).find_map(|index| {
-            let word = map((self.0)(index)) & mem::replace(&mut mask, u64::MAX);
-            (word != 0).then(|| index * 64 + word.trailing_zeros() as usize)
-        })
+        let mut index = from / 64;
+        if index >= WORDS {
+            return None;
+        }
+        let mut word = map((self.0)(index)) & (u64::MAX << (from % 64));
+        while word == 0 {
+            index += 1;
+            if index == WORDS {
+                return None;
+            }
+            word = map((self.0)(index));
+        }
+        Some(index * 64 + word.trailing_zeros() as usize)
     }
 
     /// Returns whether `count` bits from `first` are all set.

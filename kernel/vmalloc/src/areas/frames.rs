@@ -7,10 +7,7 @@
 use super::{Areas, Backing, Shape};
 use crate::{
     BLOCK_PAGES, Frame, Platform,
-    page_table::{
-        entry::{Attributes, Entry},
-        slot::{Slot, remap},
-    },
+    page_table::{Attributes, Entry, Slot, remap},
 };
 
 /// Frames given back in one go.

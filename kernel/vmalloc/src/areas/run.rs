@@ -8,10 +8,7 @@ use super::{Areas, Attempt, Backing, Shape};
 use crate::{
     AllocError, BLOCK_PAGES, Event, Frame, Platform,
     blocks::Role,
-    page_table::{
-        entry::{Entry, GuardInfo},
-        slot::{Slot, publish_area},
-    },
+    page_table::{Entry, GuardInfo, Slot, publish_area},
     pending::Pressure,
     span::run_blocks,
     types::Owner,

@@ -8,10 +8,7 @@ use super::{Areas, Attempt, Shape};
 use crate::{
     AllocError, BLOCK_PAGES, CpuPin, Kind, PAGE_SIZE, Platform,
     blocks::{Block, Role},
-    page_table::{
-        entry::{Attributes, Entry, GuardInfo},
-        slot::{Slot, Slots, publish_area, unmap_to_last},
-    },
+    page_table::{Attributes, Entry, GuardInfo, Slot, Slots, publish_area, unmap_to_last},
     pending::Pressure,
     pools::PageRun,
     types::Owner,

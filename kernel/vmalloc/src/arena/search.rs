@@ -60,20 +60,14 @@ impl State {
     }
 
     /// Finds the run that `Arena::allocate` is asked for, without taking it.
-    pub fn find(
-        &mut self,
-        count: usize,
-        align: usize,
-        offset: usize,
-        within: &Range<usize>,
-    ) -> Option<usize> {
+    pub fn find(&mut self, count: usize, align: usize, offset: usize, range: &Range<usize>) -> Option<usize> {
         // No block, or more than there are.
         if count.wrapping_sub(1) >= self.blocks {
             return None;
         }
-        let end = within.end.min(self.blocks);
+        let end = range.end.min(self.blocks);
         let walks = self.policy == SearchPolicy::FromStart;
-        let mut from = if walks { within.start } else { within.start.max(self.search_start) };
+        let mut from = if walks { range.start } else { range.start.max(self.search_start) };
         // `from` is behind what was examined.
         while from < end {
             let start = if walks { self.walk_to(from, end, false) } else { self.next_run(from, count) }?;
@@ -164,12 +158,12 @@ impl State {
             return None;
         }
         self.steps += 1;
+        let inside = |block: usize| Some(block).filter(|&block| block < end);
         let (leaf, index) = (from / LEAF_BLOCKS, from / MAP_BLOCKS);
         if let Some(map) = &self.maps[index] {
             let used = map.leaf(leaf) & (u128::MAX << (from % LEAF_BLOCKS));
             if used != 0 {
-                let block = leaf * LEAF_BLOCKS + used.trailing_zeros() as usize;
-                return (block < end).then_some(block);
+                return inside(leaf * LEAF_BLOCKS + used.trailing_zeros() as usize);
             }
             if end <= (leaf + 1) * LEAF_BLOCKS {
                 return None;
@@ -179,15 +173,13 @@ impl State {
         if let Some(map) = &self.maps[index]
             && let Some(block) = map.used_above(leaf % LEAVES, &mut self.steps)
         {
-            let block = index * MAP_BLOCKS + block;
-            return (block < end).then_some(block);
+            return inside(index * MAP_BLOCKS + block);
         }
         for next in index + 1..end.div_ceil(MAP_BLOCKS) {
             self.steps += 1;
             let free = self.root(next).prefix();
             if free < MAP_BLOCKS {
-                let block = next * MAP_BLOCKS + free;
-                return (block < end).then_some(block);
+                return inside(next * MAP_BLOCKS + free);
             }
         }
         None

@@ -78,29 +78,27 @@ impl Arena {
                 Search::Nothing => break Err(AllocError::OutOfAddressSpace),
             };
             let runs = parts.iter().map(|part| (base + part.offset, part.count));
-            let missing = runs.clone().find_map(|(first, count)| state.missing_map(first, count));
-            let Some(missing) = missing else {
-                if let [part] = parts
-                    && (base + part.offset) % MAP_BLOCKS + part.count <= MAP_BLOCKS
-                {
-                    state.mark_used(base + part.offset, part.count);
-                    break Ok(base);
+            if let Some(missing) = runs.clone().find_map(|(first, count)| state.missing_map(first, count)) {
+                if let Some(map) = spare.take() {
+                    state.install(missing, map);
+                    continue;
                 }
+                drop(state);
+                spare = Map::take(platform);
+                if spare.is_none() {
+                    break Err(AllocError::OutOfFrames);
+                }
+            } else if let [part] = parts
+                && (base + part.offset) % MAP_BLOCKS + part.count <= MAP_BLOCKS
+            {
+                state.mark_used(base + part.offset, part.count);
+                break Ok(base);
+            } else {
                 drop(state);
                 drop(pin);
                 if self.claim(platform, runs) {
                     break Ok(base);
                 }
-                continue;
-            };
-            if let Some(map) = spare.take() {
-                state.install(missing, map);
-                continue;
-            }
-            drop(state);
-            spare = Map::take(platform);
-            if spare.is_none() {
-                break Err(AllocError::OutOfFrames);
             }
         };
         if let Some(map) = spare {

@@ -89,30 +89,28 @@ impl<P: Platform> Blocks<P> {
             match self.mapping(block) {
                 Some(Mapping::Small(leaf)) => return Ok(leaf),
                 Some(Mapping::Unflushed(_, link)) => self.finish_split(block, link),
-                Some(Mapping::Huge(slot, huge)) if huge.is_present() => self.replace_huge(slot, huge)?,
+                Some(Mapping::Huge(slot, huge)) if huge.is_present() => self.replace_huge(slot)?,
                 _ => unreachable!("block {number} of the run is mapped"),
             }
         }
     }
 
     /// Puts a leaf table that maps the same frames in the place of a 2 MiB page, unless another CPU does.
-    fn replace_huge(&self, slot: &Slot, mut huge: Entry) -> Result<(), AllocError> {
+    fn replace_huge(&self, slot: &Slot) -> Result<(), AllocError> {
         let frame = self.take_leaf().ok_or(AllocError::OutOfFrames)?;
         // SAFETY: the frame is ours: nobody knows the table before it is linked.
         let table = unsafe { directories::table(self.platform(), frame) };
         // Ends: the entry changes when it is marked accessed or dirty, once each, when the whole page is
         // protected, or when it is split.
-        while huge.is_huge() {
-            for (page, small) in table.iter().enumerate() {
-                small.set(huge.small_page(page));
-            }
+        let linked = slot.try_update(|entry| {
+            let huge = Some(entry).filter(|entry| entry.is_huge())?;
+            table.iter().enumerate().for_each(|(page, small)| small.set(huge.small_page(page)));
             // A CPU that walks through the link finds the entries.
-            match slot.replace(huge, Entry::table(frame)) {
-                Ok(()) => return Ok(()),
-                Err(now) => huge = now,
-            }
+            Some(Entry::table(frame))
+        });
+        if linked.is_err() {
+            self.platform().give_table(frame);
         }
-        self.platform().give_table(frame);
         Ok(())
     }
 

@@ -111,7 +111,7 @@ impl<'a, P: Platform> View<'a, P> {
         let leaf = self.leaf(number)?;
         let mut first = match leaf[page].look() {
             entry if entry.is_guard() => page.checked_sub(1)?,
-            entry if entry.is_guard_below() => page + 1,
+            Entry::GUARD_BELOW => page + 1,
             _ => page,
         };
         while !leaf[first].look().is_first() {
