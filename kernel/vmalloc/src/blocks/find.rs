@@ -14,7 +14,9 @@ impl<P: Platform> Blocks<P> {
     /// Returns the descriptor of a block that the caller has for as long as the result is used. It was made.
     #[inline]
     pub fn block(&self, number: usize) -> &Block {
-        self.find_owned(number).unwrap_or_else(|| unreachable!("block {number} has a descriptor"))
+        // A closure would keep the number in memory.
+        let Some(block) = self.find_owned(number) else { unreachable!("block {number} has a descriptor") };
+        block
     }
 
     /// Returns the descriptor of a block that the caller has for as long as the result is used; `None` if it was not made
@@ -42,7 +44,7 @@ impl<P: Platform> Blocks<P> {
     /// Returns the block that an area of the caller starts in, and its first page there.
     pub fn owned_place(&self, address: usize) -> (&Block, usize) {
         let page = self.span().page_starting_at(address);
-        let page = page.unwrap_or_else(|| unreachable!("{address:#x} is an area"));
+        let Some(page) = page else { unreachable!("{address:#x} is an area") };
         (self.block(page / BLOCK_PAGES), page % BLOCK_PAGES)
     }
 
@@ -75,7 +77,9 @@ impl<P: Platform> Blocks<P> {
     /// Returns the leaf table of a block that is not mapped by a 2 MiB page.
     #[inline]
     pub fn leaf(&self, block: &Block) -> &Slots {
-        let leaf = block.leaf(self.platform());
-        leaf.unwrap_or_else(|| unreachable!("block {} has a leaf table", block.number()))
+        match block.leaf(self.platform()) {
+            Some(leaf) => leaf,
+            None => unreachable!("block {} has a leaf table", block.number()),
+        }
     }
 }

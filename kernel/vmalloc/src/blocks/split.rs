@@ -69,9 +69,8 @@ impl<P: Platform> Blocks<P> {
     pub fn run_slot(&self, first: usize, page: usize) -> &Slot {
         let number = first + page / BLOCK_PAGES;
         let mapping = self.mapping(self.block(number));
-        mapping
-            .unwrap_or_else(|| unreachable!("block {number} of the run has a directory"))
-            .slot(page % BLOCK_PAGES)
+        let Some(mapping) = mapping else { unreachable!("block {number} of the run has a directory") };
+        mapping.slot(page % BLOCK_PAGES)
     }
 
     /// Returns the slot of the entry of the first page of a run that starts in a block. `None` means that nothing is mapped

@@ -116,8 +116,16 @@ impl Slot {
 
     #[inline(always)]
     fn claim_if(&self, is_it: impl Fn(Entry) -> bool) -> Option<Entry> {
-        // Again only if the entry was marked accessed or dirty meanwhile, once each.
-        self.try_update(|entry| is_it(entry).then(|| entry.quarantined().unmarked())).ok()
+        let mut entry = self.look();
+        // Again only if the entry was marked accessed or dirty meanwhile, once each. With `try_update` in this place a
+        // free of several pages was measured to take 4 instructions more.
+        while is_it(entry) {
+            match self.replace(entry, entry.quarantined().unmarked()) {
+                Ok(()) => return Some(entry),
+                Err(now) => entry = now,
+            }
+        }
+        None
     }
 
     /// Unmaps a page of an area that was claimed. Nobody uses the area any more, so that no CPU marks the entry meanwhile.

@@ -263,14 +263,11 @@ impl Shootdown {
     /// report of a fault may come in the middle of one.
     pub fn look(&self, flusher: &impl Flusher, look: impl FnOnce()) {
         flusher.uninterrupted(|| {
-            if !flusher.broadcasts() {
-                // The interrupt to flush comes afterwards.
-                return look();
-            }
-            // Only the current CPU counts here. Within another section, of what was interrupted perhaps, that one
-            // holds broadcasts off.
+            // Only the current CPU counts here.
             let sections = &self.cpus[flusher.here()].sections;
-            if sections.load(Ordering::Relaxed) % 2 == 1 {
+            // Where nobody broadcasts, the interrupt to flush comes afterwards. Within another section, of what was
+            // interrupted perhaps, that one holds broadcasts off.
+            if !flusher.broadcasts() || sections.load(Ordering::Relaxed) % 2 == 1 {
                 return look();
             }
             sections.fetch_add(1, Ordering::Relaxed);
