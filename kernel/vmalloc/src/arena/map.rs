@@ -45,6 +45,12 @@ impl Node {
     /// Makes the node of a leaf, of whose blocks the bits of `free` are free.
     #[inline]
     fn of_leaf(free: u128) -> Self {
+        // Long runs are made of these.
+        match free {
+            0 => return Self::free_below(0, LEAF_BLOCKS),
+            u128::MAX => return Self::free_below(LEAF_BLOCKS, LEAF_BLOCKS),
+            _ => {}
+        }
         Self::new(free.trailing_ones() as usize, free.leading_ones() as usize, longest_run(free))
     }
 
