@@ -3,6 +3,11 @@
 use crate::BLOCK_PAGES;
 use core::ops::{BitAnd, Shr};
 
+/// An integer whose bits are searched for runs.
+pub(crate) trait Bits: Copy + BitAnd<Output = Self> + Shr<usize, Output = Self> + Into<u128> {}
+impl Bits for u64 {}
+impl Bits for u128 {}
+
 pub(crate) const WORDS: usize = BLOCK_PAGES / 64;
 
 /// 512 bits, one for each page of a block.
@@ -168,10 +173,7 @@ impl<W: Fn(usize) -> u64> View<W> {
 /// Returns the bits at which `count` set bits start, where `count` is at most the number of bits of `B`.
 // By doubling: after each step `bits` marks runs of `have`.
 #[inline]
-pub(crate) fn starts_of_runs<B: Copy + BitAnd<Output = B> + Shr<usize, Output = B>>(
-    mut bits: B,
-    count: usize,
-) -> B {
+pub(crate) fn starts_of_runs<B: Bits>(mut bits: B, count: usize) -> B {
     debug_assert!((1..=8 * size_of::<B>()).contains(&count));
     let mut have = 1;
     while have < count {
@@ -185,15 +187,8 @@ pub(crate) fn starts_of_runs<B: Copy + BitAnd<Output = B> + Shr<usize, Output = 
 /// Returns the bits of word `index` whose place in the block is a multiple of `align`.
 #[inline]
 fn aligned_bits(index: usize, align: usize) -> u64 {
-    const EVERY: [u64; 7] = [
-        u64::MAX,
-        0x5555_5555_5555_5555,
-        0x1111_1111_1111_1111,
-        0x0101_0101_0101_0101,
-        0x0001_0001_0001_0001,
-        0x0000_0001_0000_0001,
-        1,
-    ];
+    // Ones divided by `align` ones: a one in each `align` bits.
+    const EVERY: [u64; 7] = [!0, !0 / 0x3, !0 / 0xf, !0 / 0xff, !0 / 0xffff, !0 / 0xffff_ffff, 1];
     match EVERY.get(align.trailing_zeros() as usize) {
         Some(&bits) => bits,
         None => u64::from((index * 64).is_multiple_of(align)),

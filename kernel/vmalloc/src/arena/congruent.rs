@@ -6,10 +6,10 @@
 
 use super::{
     search::{Part, Search, aligned},
-    shared::{Arena, ArenaError},
+    shared::Arena,
     state::State,
 };
-use crate::Platform;
+use crate::{AllocError, Platform};
 
 /// Steps of a search under one hold of the lock.
 const AT_ONCE: usize = 32;
@@ -55,7 +55,7 @@ impl Arena {
         parts: &[Part],
         align: usize,
         offset: usize,
-    ) -> Result<usize, ArenaError> {
+    ) -> Result<usize, AllocError> {
         let mut from = 0;
         self.take(platform, parts, |state| state.find_congruent(parts, align, offset, &mut from))
     }

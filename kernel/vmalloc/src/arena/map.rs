@@ -7,12 +7,11 @@
 //!
 //! For the arena alone, under its lock. Nothing here takes a lock or allocates.
 
-use crate::{Frame, PAGE_SIZE, Platform, bitmap::starts_of_runs};
-use core::{
-    mem::size_of,
-    ops::{BitAnd, Shr},
-    ptr::NonNull,
+use crate::{
+    Frame, PAGE_SIZE, Platform,
+    bitmap::{Bits, starts_of_runs},
 };
+use core::{iter, mem, ptr::NonNull};
 
 /// Maps of the largest arena.
 pub(super) const MAPS: usize = 1024;
@@ -188,20 +187,16 @@ impl Map {
         count: usize,
         steps: &mut u64,
     ) -> Result<usize, usize> {
-        let (mut index, mut blocks) = (LEAVES + leaf, LEAF_BLOCKS);
-        while index > 1 {
-            if index.is_multiple_of(2) {
-                *steps += 1;
-                let next = self.node(index + 1);
-                if below + next.prefix() >= count {
-                    return Ok(first_block(index + 1) - below);
-                }
-                if next.longest() >= count {
-                    return Ok(self.find_in(index + 1, count, steps));
-                }
-                below = if next.prefix() == blocks { below + blocks } else { next.suffix() };
+        for (index, blocks) in right_of(leaf) {
+            *steps += 1;
+            let next = self.node(index);
+            if below + next.prefix() >= count {
+                return Ok(first_block(index) - below);
             }
-            (index, blocks) = (index / 2, blocks * 2);
+            if next.longest() >= count {
+                return Ok(self.find_in(index, count, steps));
+            }
+            below = if next.prefix() == blocks { below + blocks } else { next.suffix() };
         }
         Err(below)
     }
@@ -232,18 +227,11 @@ impl Map {
 
     /// Finds the first used block above leaf `leaf`.
     pub fn used_above(&self, leaf: usize, steps: &mut u64) -> Option<usize> {
-        let (mut index, mut blocks) = (LEAVES + leaf, LEAF_BLOCKS);
-        while index > 1 {
-            if index.is_multiple_of(2) {
-                *steps += 1;
-                let free = self.node(index + 1).prefix();
-                if free < blocks {
-                    return Some(first_block(index + 1) + free);
-                }
-            }
-            (index, blocks) = (index / 2, blocks * 2);
-        }
-        None
+        right_of(leaf).find_map(|(index, blocks)| {
+            *steps += 1;
+            let free = self.node(index).prefix();
+            (free < blocks).then(|| first_block(index) + free)
+        })
     }
 
     /// Compares each node with the bits below it.
@@ -264,6 +252,14 @@ impl Map {
     }
 }
 
+/// Returns the nodes that together have the blocks above a leaf, the lowest first, and how many blocks each has.
+#[inline]
+fn right_of(leaf: usize) -> impl Iterator<Item = (usize, usize)> {
+    iter::successors(Some((LEAVES + leaf, LEAF_BLOCKS)), |(index, blocks)| Some((index / 2, blocks * 2)))
+        .take_while(|&(index, _)| index > 1)
+        .filter_map(|(index, blocks)| index.is_multiple_of(2).then_some((index + 1, blocks)))
+}
+
 #[inline]
 fn leaf_of(words: &[u64; WORDS], leaf: usize) -> u128 {
     let low = 2 * (leaf % LEAVES);
@@ -281,9 +277,7 @@ fn join_below(nodes: &mut [Node; 2 * LEAVES], index: usize, half: usize) -> bool
 /// Stores a node, and returns whether it was another before.
 #[inline]
 fn replace(node: &mut Node, value: Node) -> bool {
-    let changed = *node != value;
-    *node = value;
-    changed
+    mem::replace(node, value) != value
 }
 
 /// Returns how far below the root a node is, which is the log2 of its index.
@@ -300,10 +294,7 @@ fn first_block(index: usize) -> usize {
 
 /// Finds the lowest bit of a word or a leaf at which `count` set bits start.
 #[inline]
-pub(super) fn lowest_run<B>(bits: B, count: usize) -> Option<usize>
-where
-    B: Copy + BitAnd<Output = B> + Shr<usize, Output = B> + Into<u128>,
-{
+pub(super) fn lowest_run<B: Bits>(bits: B, count: usize) -> Option<usize> {
     if count.wrapping_sub(1) >= 8 * size_of::<B>() {
         return None;
     }

@@ -34,5 +34,5 @@ mod tests;
 mod top;
 
 pub(crate) use search::Part;
-pub(crate) use shared::{Arena, ArenaError};
+pub(crate) use shared::Arena;
 pub(crate) use state::MAX_BLOCKS;

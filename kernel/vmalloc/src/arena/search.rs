@@ -60,28 +60,17 @@ impl State {
     }
 
     /// Finds the run that `Arena::allocate` is asked for, without taking it.
-    pub fn find(
-        &mut self,
-        count: usize,
-        align: usize,
-        offset: usize,
-        within: &Range<usize>,
-    ) -> Option<usize> {
+    pub fn find(&mut self, count: usize, align: usize, offset: usize, range: &Range<usize>) -> Option<usize> {
         // No block, or more than there are.
         if count.wrapping_sub(1) >= self.blocks {
             return None;
         }
-        let end = within.end.min(self.blocks);
-        if self.policy == SearchPolicy::FromStart {
-            return self.walk(count, align, offset, within.start..end);
-        }
-        let mut from = within.start.max(self.search_start);
-        // Ends with the range: `from` is behind what was examined.
-        loop {
-            if from >= end {
-                return None;
-            }
-            let start = self.next_run(from, count)?;
+        let end = range.end.min(self.blocks);
+        let walks = self.policy == SearchPolicy::FromStart;
+        let mut from = if walks { range.start } else { range.start.max(self.search_start) };
+        // `from` is behind what was examined.
+        while from < end {
+            let start = if walks { self.walk_to(from, end, false) } else { self.next_run(from, count) }?;
             if count == 1 && from == self.search_start {
                 self.search_start = start;
             }
@@ -90,14 +79,15 @@ impl State {
             if first_end > end {
                 return None;
             }
-            if first == start {
-                return Some(first);
-            }
-            match self.first_used(first, first_end) {
-                None => return Some(first),
-                Some(used) => from = used,
-            }
+            let used = match walks {
+                true => self.walk_to(first, first_end, true),
+                false if first == start => None,
+                false => self.first_used(first, first_end),
+            };
+            let Some(used) = used else { return Some(first) };
+            from = used;
         }
+        None
     }
 
     /// Finds the lowest run of at least `count` free blocks at or above `from`, a block of the arena.
@@ -168,12 +158,12 @@ impl State {
             return None;
         }
         self.steps += 1;
+        let inside = |block: usize| Some(block).filter(|&block| block < end);
         let (leaf, index) = (from / LEAF_BLOCKS, from / MAP_BLOCKS);
         if let Some(map) = &self.maps[index] {
             let used = map.leaf(leaf) & (u128::MAX << (from % LEAF_BLOCKS));
             if used != 0 {
-                let block = leaf * LEAF_BLOCKS + used.trailing_zeros() as usize;
-                return (block < end).then_some(block);
+                return inside(leaf * LEAF_BLOCKS + used.trailing_zeros() as usize);
             }
             if end <= (leaf + 1) * LEAF_BLOCKS {
                 return None;
@@ -183,39 +173,21 @@ impl State {
         if let Some(map) = &self.maps[index]
             && let Some(block) = map.used_above(leaf % LEAVES, &mut self.steps)
         {
-            let block = index * MAP_BLOCKS + block;
-            return (block < end).then_some(block);
+            return inside(index * MAP_BLOCKS + block);
         }
         for next in index + 1..end.div_ceil(MAP_BLOCKS) {
             self.steps += 1;
             let free = self.root(next).prefix();
             if free < MAP_BLOCKS {
-                let block = next * MAP_BLOCKS + free;
-                return (block < end).then_some(block);
+                return inside(next * MAP_BLOCKS + free);
             }
         }
         None
     }
 
-    /// Finds what `find` does, hole by hole, by the words alone: [`SearchPolicy::FromStart`].
+    /// Finds the first block in `from..end` that is used, or with `used` false the first that is free, by the words alone:
+    /// for [`SearchPolicy::FromStart`], which goes hole by hole.
     #[cold]
-    fn walk(&mut self, count: usize, align: usize, offset: usize, within: Range<usize>) -> Option<usize> {
-        let mut from = within.start;
-        // Ends with the range, as in `find`.
-        loop {
-            let first = aligned(self.walk_to(from, within.end, false)?, align, offset);
-            let first_end = first + count;
-            if first_end > within.end {
-                return None;
-            }
-            match self.walk_to(first, first_end, true) {
-                None => return Some(first),
-                Some(used) => from = used,
-            }
-        }
-    }
-
-    /// Finds the first block in `from..end` that is used, or with `used` false the first that is free.
     fn walk_to(&mut self, from: usize, end: usize, used: bool) -> Option<usize> {
         let mut block = from;
         while block < end {

@@ -3,20 +3,13 @@
 use super::{
     map::{MAP_BLOCKS, MAPS, Map},
     search::{Part, Search},
-    state::{ArenaStats, MAX_BLOCKS, State},
+    state::{ArenaStats, MAX_BLOCKS, State, pieces},
 };
 use crate::{
-    CpuPin, LockClass, Platform, SearchPolicy,
+    AllocError, CpuPin, LockClass, Platform, SearchPolicy,
     lock::{Lock, Locked},
 };
-use core::{iter, ops::Range};
-
-/// Why the arena gave no run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ArenaError {
-    NoRun,
-    NoFrame,
-}
+use core::ops::Range;
 
 /// Which blocks of a range are free.
 pub(crate) struct Arena {
@@ -44,7 +37,7 @@ impl Arena {
         align: usize,
         offset: usize,
         within: Range<usize>,
-    ) -> Result<usize, ArenaError> {
+    ) -> Result<usize, AllocError> {
         debug_assert!(align.is_power_of_two());
         if let Some(first) = self.state.lock(&platform.pin()).take_at_start(count, align, &within) {
             return Ok(first);
@@ -59,7 +52,7 @@ impl Arena {
         platform: &P,
         first: usize,
         count: usize,
-    ) -> Result<(), ArenaError> {
+    ) -> Result<(), AllocError> {
         let find = |state: &mut State| state.is_free(first, count).then_some(first).into();
         self.take(platform, &[Part { offset: 0, count }], find).map(drop)
     }
@@ -71,7 +64,7 @@ impl Arena {
         platform: &P,
         parts: &[Part],
         mut find: impl FnMut(&mut State) -> Search,
-    ) -> Result<usize, ArenaError> {
+    ) -> Result<usize, AllocError> {
         // Nothing is allocated under the lock: a map that is missing is taken outside of it, and
         // the search repeated. Each turn ends it or goes on where the last one stopped, or finds a map missing, or
         // finds that others were faster: they have what it found.
@@ -82,32 +75,30 @@ impl Arena {
             let base = match find(&mut state) {
                 Search::Found(base) => base,
                 Search::Onward => continue,
-                Search::Nothing => break Err(ArenaError::NoRun),
+                Search::Nothing => break Err(AllocError::OutOfAddressSpace),
             };
             let runs = parts.iter().map(|part| (base + part.offset, part.count));
-            let missing = runs.clone().find_map(|(first, count)| state.missing_map(first, count));
-            let Some(missing) = missing else {
-                if let [part] = parts
-                    && (base + part.offset) % MAP_BLOCKS + part.count <= MAP_BLOCKS
-                {
-                    state.mark_used(base + part.offset, part.count);
-                    break Ok(base);
+            if let Some(missing) = runs.clone().find_map(|(first, count)| state.missing_map(first, count)) {
+                if let Some(map) = spare.take() {
+                    state.install(missing, map);
+                    continue;
                 }
+                drop(state);
+                spare = Map::take(platform);
+                if spare.is_none() {
+                    break Err(AllocError::OutOfFrames);
+                }
+            } else if let [part] = parts
+                && (base + part.offset) % MAP_BLOCKS + part.count <= MAP_BLOCKS
+            {
+                state.mark_used(base + part.offset, part.count);
+                break Ok(base);
+            } else {
                 drop(state);
                 drop(pin);
                 if self.claim(platform, runs) {
                     break Ok(base);
                 }
-                continue;
-            };
-            if let Some(map) = spare.take() {
-                state.install(missing, map);
-                continue;
-            }
-            drop(state);
-            spare = Map::take(platform);
-            if spare.is_none() {
-                break Err(ArenaError::NoFrame);
             }
         };
         if let Some(map) = spare {
@@ -170,12 +161,4 @@ impl Arena {
         assert_eq!(state.free, state.blocks, "blocks are still in use");
         self.release_free_maps(platform);
     }
-}
-
-/// Cuts a run of blocks where maps end: returns the first block and the count of each piece.
-fn pieces(first: usize, count: usize) -> impl Iterator<Item = (usize, usize)> + Clone {
-    let end = first + count;
-    let next = move |from: usize| ((from + 1).next_multiple_of(MAP_BLOCKS)).min(end);
-    iter::successors(Some(first), move |&from| Some(next(from)).filter(|&next| next < end))
-        .map(move |from| (from, next(from) - from))
 }

@@ -5,6 +5,7 @@ use super::{
     top::Top,
 };
 use crate::{SearchPolicy, bitmap::bits};
+use core::iter;
 
 /// The most blocks an arena can hold: 32 TiB.
 pub(crate) const MAX_BLOCKS: usize = MAP_BLOCKS * MAPS;
@@ -76,19 +77,12 @@ impl State {
     /// Returns the first map that a run of blocks needs and that does not exist.
     #[inline]
     pub fn missing_map(&self, first: usize, count: usize) -> Option<usize> {
-        let (low, high) = (first / MAP_BLOCKS, (first + count - 1) / MAP_BLOCKS);
-        if low == high {
-            return self.maps[low].is_none().then_some(low);
-        }
-        (low..=high).find(|&map| self.maps[map].is_none())
+        (first / MAP_BLOCKS..(first + count).div_ceil(MAP_BLOCKS)).find(|&map| self.maps[map].is_none())
     }
 
     /// Puts a map of free blocks where one is missing.
     pub fn install(&mut self, index: usize, mut map: Map) {
-        let blocks = self.blocks_of(index);
-        if blocks < MAP_BLOCKS {
-            change(&mut map, blocks, MAP_BLOCKS, |word, mask| *word |= mask);
-        }
+        change(&mut map, self.blocks_of(index), MAP_BLOCKS, |word, mask| *word |= mask);
         self.maps[index] = Some(map);
     }
 
@@ -135,17 +129,12 @@ impl State {
 
     #[inline(never)]
     fn mark_long(&mut self, first: usize, count: usize, one: impl Fn(&mut u64, u64)) {
-        let end = first + count;
         self.settle();
-        let mut from = first;
-        while from < end {
-            let index = from / MAP_BLOCKS;
-            let base = index * MAP_BLOCKS;
-            let map_end = end.min(base + MAP_BLOCKS);
-            if change(existing(&mut self.maps[index]), from - base, map_end - base, &one) {
+        for (first, count) in pieces(first, count) {
+            let (index, first) = (first / MAP_BLOCKS, first % MAP_BLOCKS);
+            if change(existing(&mut self.maps[index]), first, first + count, &one) {
                 self.refresh_top(index);
             }
-            from = map_end;
         }
     }
 
@@ -229,12 +218,17 @@ impl State {
     }
 }
 
+/// Cuts a run of blocks where maps end: returns the first block and the count of each piece.
+pub(super) fn pieces(first: usize, count: usize) -> impl Iterator<Item = (usize, usize)> + Clone {
+    let end = first + count;
+    let next = move |from: usize| ((from + 1).next_multiple_of(MAP_BLOCKS)).min(end);
+    iter::successors(Some(first), move |&from| Some(next(from)).filter(|&next| next < end))
+        .map(move |from| (from, next(from) - from))
+}
+
 #[inline]
 fn existing(map: &mut Option<Map>) -> &mut Map {
-    let Some(map) = map else {
-        unreachable!("used blocks have a map");
-    };
-    map
+    map.as_mut().unwrap_or_else(|| unreachable!("used blocks have a map"))
 }
 
 /// Calls `one` with each word of the blocks `first..end` of a map and their bits in it, and updates

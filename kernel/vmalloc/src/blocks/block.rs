@@ -4,16 +4,12 @@
 //! lie in it. It is made when the block is opened, found through `table`, and stays for as long as the
 //! block is not free; `reclaim/records.rs` may give it back then.
 
-use super::{
-    pages::Pages,
-    role::Role,
-    table::{NO_BLOCK, Reader},
-};
+use super::{NO_BLOCK, Pages, Role, table::Reader};
 use crate::{
     Frame, LockClass, Platform,
     atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering},
     lock::{Lock, Locked},
-    page_table::{directories, entry::Entry, slot::Slots},
+    page_table::{Entry, Slots, directories},
 };
 use core::ptr;
 

@@ -1,7 +1,7 @@
 //! Finding the descriptors of blocks: by number, by address, all of them.
 
-use super::{Block, BlockTable, Blocks, table::Reader};
-use crate::{BLOCK_PAGES, Platform, page_table::slot::Slots};
+use super::{Block, Blocks, table::Reader};
+use crate::{BLOCK_PAGES, Platform, page_table::Slots};
 use core::iter;
 
 /// A read-side section: interrupts are off while it lasts, so that no flush and no grace period that begins meanwhile
@@ -11,18 +11,12 @@ pub(crate) struct ReadSide(());
 impl Reader for ReadSide {}
 
 impl<P: Platform> Blocks<P> {
-    /// Returns the table of descriptors, for who counts them or gives them back.
-    pub fn table(&self) -> &BlockTable {
-        &self.table
-    }
-
     /// Returns the descriptor of a block that the caller has for as long as the result is used. It was made.
     #[inline]
     pub fn block(&self, number: usize) -> &Block {
-        match self.find_owned(number) {
-            Some(block) => block,
-            None => unreachable!("block {number} was opened and has a descriptor"),
-        }
+        // A closure would keep the number in memory.
+        let Some(block) = self.find_owned(number) else { unreachable!("block {number} has a descriptor") };
+        block
     }
 
     /// Returns the descriptor of a block that the caller has for as long as the result is used; `None` if it was not made
@@ -49,9 +43,8 @@ impl<P: Platform> Blocks<P> {
 
     /// Returns the block that an area of the caller starts in, and its first page there.
     pub fn owned_place(&self, address: usize) -> (&Block, usize) {
-        let Some(page) = self.span().page_starting_at(address) else {
-            unreachable!("{address:#x} is an area")
-        };
+        let page = self.span().page_starting_at(address);
+        let Some(page) = page else { unreachable!("{address:#x} is an area") };
         (self.block(page / BLOCK_PAGES), page % BLOCK_PAGES)
     }
 

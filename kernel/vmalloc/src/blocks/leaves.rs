@@ -2,7 +2,7 @@
 
 use super::{Blocks, reserve::CAPACITY};
 use crate::{CpuPin, Frame, Platform};
-use core::sync::atomic::Ordering;
+use core::{iter, sync::atomic::Ordering};
 
 impl<P: Platform> Blocks<P> {
     /// Takes a leaf table, full of zeros; `None` if there is no frame.
@@ -37,10 +37,8 @@ impl<P: Platform> Blocks<P> {
     pub fn empty_reserves(&self) {
         for reserve in &self.reserves {
             // No more than it can hold: its CPU may add to it meanwhile.
-            for _ in 0..CAPACITY {
-                let Some(leaf) = reserve.pop(&self.platform().pin()) else { break };
-                self.platform().give_table(leaf);
-            }
+            let leaves = iter::from_fn(|| reserve.pop(&self.platform().pin())).take(CAPACITY);
+            leaves.for_each(|leaf| self.platform().give_table(leaf));
         }
     }
 }

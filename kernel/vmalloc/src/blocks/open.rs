@@ -3,19 +3,9 @@
 use super::{Block, Blocks};
 use crate::{
     AllocError, Platform,
-    arena::ArenaError,
-    page_table::{directories, slot::Slot},
+    page_table::{Slot, directories},
 };
 use core::ops::Range;
-
-impl From<ArenaError> for AllocError {
-    fn from(error: ArenaError) -> Self {
-        match error {
-            ArenaError::NoRun => Self::OutOfAddressSpace,
-            ArenaError::NoFrame => Self::OutOfFrames,
-        }
-    }
-}
 
 impl<P: Platform> Blocks<P> {
     /// Takes a run of `count` blocks, aligned to `align` blocks of address space, with `below` blocks below it, from the
@@ -29,9 +19,8 @@ impl<P: Platform> Blocks<P> {
     ) -> Result<usize, AllocError> {
         let offset = self.span().blocks_below() + below;
         let within = within.unwrap_or(0..self.span().blocks());
-        let first =
-            self.arena.allocate(self.platform(), below + count, align, offset & (align - 1), within)?;
-        Ok(first + below)
+        let offset = offset & (align - 1);
+        Ok(below + self.arena.allocate(self.platform(), below + count, align, offset, within)?)
     }
 
     /// Gives a run of blocks back to the arena, whose entries are all unused and flushed.

@@ -23,12 +23,7 @@
 use super::{Block, Blocks, Role};
 use crate::{
     AllocError, BLOCK_PAGES, BLOCK_SIZE, Platform,
-    page_table::{
-        directories,
-        entry::Entry,
-        flush::Unflushed,
-        slot::{Slot, Slots},
-    },
+    page_table::{Entry, Slot, Slots, Unflushed, directories},
 };
 
 /// How a block of a run is mapped.
@@ -39,6 +34,16 @@ pub(crate) enum Mapping<'a> {
     Unflushed(&'a Slots, Entry),
     /// A 2 MiB page maps it, or nothing if the entry is not present: the slot of its entry, and what was just read there.
     Huge(&'a Slot, Entry),
+}
+
+impl<'a> Mapping<'a> {
+    /// Returns the slot of the entry that maps page `page` of the block.
+    fn slot(self, page: usize) -> &'a Slot {
+        match self {
+            Self::Small(leaf) | Self::Unflushed(leaf, _) => &leaf[page],
+            Self::Huge(slot, _) => slot,
+        }
+    }
 }
 
 impl<P: Platform> Blocks<P> {
@@ -63,20 +68,15 @@ impl<P: Platform> Blocks<P> {
     /// caller owns the run; others may find that a 2 MiB page is [split](Self::mapping).
     pub fn run_slot(&self, first: usize, page: usize) -> &Slot {
         let number = first + page / BLOCK_PAGES;
-        match self.mapping(self.block(number)) {
-            Some(Mapping::Small(leaf) | Mapping::Unflushed(leaf, _)) => &leaf[page % BLOCK_PAGES],
-            Some(Mapping::Huge(slot, _)) => slot,
-            None => unreachable!("block {number} of the run has a directory"),
-        }
+        let mapping = self.mapping(self.block(number));
+        let Some(mapping) = mapping else { unreachable!("block {number} of the run has a directory") };
+        mapping.slot(page % BLOCK_PAGES)
     }
 
     /// Returns the slot of the entry of the first page of a run that starts in a block. `None` means that nothing is mapped
     /// there.
     pub fn run_start(&self, block: &Block) -> Option<&Slot> {
-        match self.mapping(block)? {
-            Mapping::Small(leaf) | Mapping::Unflushed(leaf, _) => Some(&leaf[0]),
-            Mapping::Huge(slot, _) => Some(slot),
-        }
+        self.mapping(block).map(|mapping| mapping.slot(0))
     }
 
     /// Returns the leaf table of a block of a run. A 2 MiB page is split first; when this returns, every CPU has
@@ -88,30 +88,28 @@ impl<P: Platform> Blocks<P> {
             match self.mapping(block) {
                 Some(Mapping::Small(leaf)) => return Ok(leaf),
                 Some(Mapping::Unflushed(_, link)) => self.finish_split(block, link),
-                Some(Mapping::Huge(slot, huge)) if huge.is_present() => self.replace_huge(slot, huge)?,
+                Some(Mapping::Huge(slot, huge)) if huge.is_present() => self.replace_huge(slot)?,
                 _ => unreachable!("block {number} of the run is mapped"),
             }
         }
     }
 
     /// Puts a leaf table that maps the same frames in the place of a 2 MiB page, unless another CPU does.
-    fn replace_huge(&self, slot: &Slot, mut huge: Entry) -> Result<(), AllocError> {
+    fn replace_huge(&self, slot: &Slot) -> Result<(), AllocError> {
         let frame = self.take_leaf().ok_or(AllocError::OutOfFrames)?;
         // SAFETY: the frame is ours: nobody knows the table before it is linked.
         let table = unsafe { directories::table(self.platform(), frame) };
         // Ends: the entry changes when it is marked accessed or dirty, once each, when the whole page is
         // protected, or when it is split.
-        while huge.is_huge() {
-            for (page, small) in table.iter().enumerate() {
-                small.set(huge.small_page(page));
-            }
+        let linked = slot.try_update(|entry| {
+            let huge = Some(entry).filter(|entry| entry.is_huge())?;
+            table.iter().enumerate().for_each(|(page, small)| small.set(huge.small_page(page)));
             // A CPU that walks through the link finds the entries.
-            match slot.replace(huge, Entry::table(frame)) {
-                Ok(()) => return Ok(()),
-                Err(now) => huge = now,
-            }
+            Some(Entry::table(frame))
+        });
+        if linked.is_err() {
+            self.platform().give_table(frame);
         }
-        self.platform().give_table(frame);
         Ok(())
     }
 

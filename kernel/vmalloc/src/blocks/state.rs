@@ -7,7 +7,8 @@ use crate::{MAX_CPUS, Platform, arena::Arena, base::Base, span::Span};
 pub(crate) struct Blocks<P> {
     pub base: Base<P>,
     pub arena: Arena,
-    pub(super) table: BlockTable,
+    /// The descriptors, for who counts them or gives them back; others find theirs by the calls.
+    pub table: BlockTable,
     pub(super) reserves: [Reserve; MAX_CPUS],
 }
 

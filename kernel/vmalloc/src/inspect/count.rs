@@ -30,7 +30,7 @@ impl<P: Platform> Vmalloc<P> {
         // What no area has counts as free.
         pools.give_all_bumps();
         let arena = blocks.arena.stats(&self.platform().pin());
-        let records = |index| blocks.table().frames(index, &self.platform().pin());
+        let records = |index| blocks.table.frames(index, &self.platform().pin());
         let mut stats = Stats {
             total: blocks.span().blocks() * BLOCK_PAGES,
             free: arena.free * BLOCK_PAGES,

@@ -108,7 +108,7 @@ impl<'a, P: Platform> View<'a, P> {
         let leaf = self.leaf(number)?;
         let inside = match leaf[page].look() {
             entry if entry.is_guard() => page.checked_sub(1)?,
-            entry if entry.is_guard_below() => page + 1,
+            Entry::GUARD_BELOW => page + 1,
             _ => page,
         };
         let first = find_end(leaf, (0..=inside).rev(), Entry::is_first)?;

@@ -5,10 +5,7 @@
 //! it (`reclaim/directories.rs`); who follows one has a block below, or is in a read-side section. An upper directory,
 //! which maps 512 GiB, stays.
 
-use super::{
-    entry::Entry,
-    slot::{Slot, Slots},
-};
+use super::{Entry, Slot, Slots};
 use crate::{BLOCK_SHIFT, Frame, Platform};
 use core::ops::Range;
 
@@ -86,19 +83,14 @@ pub(crate) fn count<P: Platform>(platform: &P, range: &Range<usize>) -> usize {
 
 /// Returns the directory that a slot links, and links a new one if there is none. `None` means that there was no frame.
 fn make_directory<'a, P: Platform>(platform: &'a P, slot: &Slot) -> Option<&'a Slots> {
-    if let Some(directory) = below(platform, slot) {
-        return Some(directory);
-    }
-    let frame = platform.take_table()?;
-    let mut entry = slot.look();
-    // Whatever is not present links nothing, zero or not. Whoever sees the link, CPUs that walk the tables
-    // included, sees the zeros below.
-    while !entry.is_present() {
-        match slot.replace(entry, Entry::table(frame)) {
-            Ok(()) => return below(platform, slot),
-            Err(other) => entry = other,
+    if !slot.look().is_present() {
+        let frame = platform.take_table()?;
+        // Whatever is not present links nothing, zero or not. Whoever sees the link, CPUs that walk the tables
+        // included, sees the zeros below.
+        let linked = slot.try_update(|entry| (!entry.is_present()).then_some(Entry::table(frame)));
+        if linked.is_err() {
+            platform.give_table(frame);
         }
     }
-    platform.give_table(frame);
     below(platform, slot)
 }

@@ -204,10 +204,6 @@ impl Entry {
         self.0 & (PRESENT | GUARD) == GUARD
     }
 
-    pub fn is_guard_below(self) -> bool {
-        self == Self::GUARD_BELOW
-    }
-
     pub fn is_first(self) -> bool {
         self.0 & (PRESENT | FIRST) == PRESENT | FIRST
     }
@@ -283,12 +279,8 @@ impl Entry {
         debug_assert!(info.slack as u64 <= SLACK_MASK);
         let caller = core::ptr::from_ref(info.caller) as u64;
         debug_assert!(caller.is_multiple_of(8), "the entry does not store the lowest bits");
-        Self(
-            GUARD
-                | (info.slack as u64) << SLACK_SHIFT
-                | (info.kind as u64) << KIND_SHIFT
-                | (caller >> 3 & CALLER_MASK) << CALLER_SHIFT,
-        )
+        let (slack, kind) = ((info.slack as u64) << SLACK_SHIFT, (info.kind as u64) << KIND_SHIFT);
+        Self(GUARD | slack | kind | (caller >> 3 & CALLER_MASK) << CALLER_SHIFT)
     }
 
     /// Returns what the entry of a guard page behind an area tells; `None` if it is none.

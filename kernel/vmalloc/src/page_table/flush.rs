@@ -42,10 +42,7 @@ impl<T> Unflushed<T> {
         } else {
             shootdown.round(platform, shootdown.stamp(), Reach::Everyone, self.forbid);
         }
-        match self.content.take() {
-            Some(content) => content,
-            None => unreachable!("opened once, by value"),
-        }
+        self.content.take().unwrap_or_else(|| unreachable!("opened once, by value"))
     }
 }
 

@@ -7,8 +7,8 @@
 //! An area is known by its first entry, which is published last and claimed first. The claim, a compare-and-swap,
 //! decides which of two frees of one area is the one that frees.
 
-use super::entry::{Attributes, Entry};
-use crate::types::{Owner, frame::Frame};
+use super::{Attributes, Entry};
+use crate::{Frame, types::Owner};
 use core::sync::atomic::{AtomicU64, Ordering};
 
 /// Entries that are examined together: the pages of an area nearly always have the same attributes.
@@ -59,7 +59,15 @@ impl Slot {
 
     /// Changes an entry that CPUs may mark meanwhile.
     pub fn update(&self, how: impl Fn(Entry) -> Entry) {
-        let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |entry| Some(how(Entry(entry)).0));
+        let _ = self.try_update(|entry| Some(how(entry)));
+    }
+
+    /// Changes an entry that others may mark or change meanwhile, again for each time that they do, until `how` gives up.
+    /// Returns what the entry was before; `Err` has the one at which `how` gave up.
+    #[inline(always)]
+    pub fn try_update(&self, mut how: impl FnMut(Entry) -> Option<Entry>) -> Result<Entry, Entry> {
+        let how = |entry| how(Entry(entry)).map(|new| new.0);
+        self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, how).map(Entry).map_err(Entry)
     }
 
     /// Replaces the entry if it is still `old`; else `Err` has what it is.
@@ -109,7 +117,8 @@ impl Slot {
     #[inline(always)]
     fn claim_if(&self, is_it: impl Fn(Entry) -> bool) -> Option<Entry> {
         let mut entry = self.look();
-        // Again only if the entry was marked accessed or dirty meanwhile, once each.
+        // Again only if the entry was marked accessed or dirty meanwhile, once each. With `try_update` in this place a
+        // free of several pages was measured to take 4 instructions more.
         while is_it(entry) {
             match self.replace(entry, entry.quarantined().unmarked()) {
                 Ok(()) => return Some(entry),

@@ -28,7 +28,7 @@ impl<P: Platform> Reclaim<P> {
         let mut released = 0;
         // Each directory once, whatever others allocate and free meanwhile.
         for index in 0..BlockTable::DIRECTORIES {
-            if is_linked(self.blocks().table().directory(index)) {
+            if is_linked(self.blocks().table.directory(index)) {
                 let done = self.in_turn(|| self.release_descriptors(index, &mut released));
                 if done.flatten().is_none() {
                     break;
@@ -42,12 +42,12 @@ impl<P: Platform> Reclaim<P> {
     /// nobody else unlinks records.
     fn release_descriptors(&self, index: usize, released: &mut usize) -> Option<()> {
         let mut whole = Batch::<P, Directory, 1>::new(self.blocks());
-        if whole.push(self.blocks().table().directory(index), index * Directory::BLOCKS) {
+        if whole.push(self.blocks().table.directory(index), index * Directory::BLOCKS) {
             *released += whole.free()?;
             return Some(());
         }
         let mut batch = Batch::<P, Descriptors, AT_ONCE>::new(self.blocks());
-        for (slot, first) in self.blocks().table().descriptors(index) {
+        for (slot, first) in self.blocks().table.descriptors(index) {
             batch.push(slot, first);
             if batch.count == AT_ONCE {
                 *released += batch.free()?;

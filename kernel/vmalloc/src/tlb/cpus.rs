@@ -1,6 +1,6 @@
 //! Sets of CPUs, and the lists by which people name them.
 
-use core::fmt;
+use core::{fmt, iter};
 use thiserror::Error;
 
 /// The most CPUs that a machine can have: their numbers are below it.
@@ -63,12 +63,8 @@ impl CpuSet {
 
     /// Returns the numbers of the CPUs, the lowest first.
     pub fn iter(self) -> impl Iterator<Item = usize> {
-        let mut rest = self.0;
-        core::iter::from_fn(move || {
-            let lowest = (rest != 0).then_some(rest.trailing_zeros() as usize);
-            rest &= rest.wrapping_sub(1);
-            lowest
-        })
+        let rests = iter::successors(Some(self.0), |rest| Some(rest & rest.wrapping_sub(1)));
+        rests.take_while(|&rest| rest != 0).map(|rest| rest.trailing_zeros() as usize)
     }
 
     /// Reads a list of numbers and of ranges with both ends, such as `2-5,7`.

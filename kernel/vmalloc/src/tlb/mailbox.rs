@@ -11,11 +11,12 @@ use core::ops::Range;
 const SLOTS: usize = 4;
 /// A slot holds the first page's number above this, and the number of pages below.
 const COUNT_BITS: u32 = 12;
-const PAGE_SHIFT: u32 = 12;
+pub(super) const PAGE_SHIFT: u32 = 12;
 const _: () = assert!(64 - PAGE_SHIFT + COUNT_BITS <= 64);
 
 /// The ranges that a CPU is asked to flush. Every CPU posts to it; the one that it belongs to serves it, with
 /// interrupts off.
+#[derive(Default)]
 pub(crate) struct Mailbox {
     posted: AtomicU64,
     served: AtomicU64,
@@ -24,33 +25,20 @@ pub(crate) struct Mailbox {
 }
 
 impl Mailbox {
-    pub fn new() -> Self {
-        let zero = || AtomicU64::new(0);
-        Self {
-            posted: zero(),
-            served: zero(),
-            slots: core::array::from_fn(|_| zero()),
-            overflow: AtomicBool::new(false),
-        }
-    }
-
     /// Asks for page-aligned ranges of addresses to be flushed. Returns the number of the post, for
     /// [`has_confirmed`](Self::has_confirmed).
     pub fn post(&self, ranges: &[Range<usize>]) -> u64 {
-        ranges.iter().for_each(|range| self.put(range));
-        self.posted.fetch_add(1, Ordering::SeqCst) + 1
-    }
-
-    /// Asks for a range, or for everything if there is no slot for it.
-    fn put(&self, range: &Range<usize>) {
-        let pages = (range.len() >> PAGE_SHIFT) as u64;
-        let value = (range.start as u64 >> PAGE_SHIFT) << COUNT_BITS | pages;
-        let fits = pages < 1 << COUNT_BITS;
-        let put =
-            |slot: &AtomicU64| slot.compare_exchange(0, value, Ordering::SeqCst, Ordering::Relaxed).is_ok();
-        if !fits || !self.slots.iter().any(put) {
-            self.overflow.store(true, Ordering::SeqCst);
+        for range in ranges {
+            let pages = (range.len() >> PAGE_SHIFT) as u64;
+            let value = (range.start as u64 >> PAGE_SHIFT) << COUNT_BITS | pages;
+            let puts =
+                |slot: &AtomicU64| slot.compare_exchange(0, value, Ordering::SeqCst, Ordering::Relaxed);
+            if pages >= 1 << COUNT_BITS || !self.slots.iter().any(|slot| puts(slot).is_ok()) {
+                // There is no slot for it.
+                self.overflow.store(true, Ordering::SeqCst);
+            }
         }
+        self.posted.fetch_add(1, Ordering::SeqCst) + 1
     }
 
     /// Returns whether the post of this number is confirmed.

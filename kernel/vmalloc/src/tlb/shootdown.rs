@@ -26,26 +26,15 @@ use super::{
     cpus::{CpuSet, MAX_CPUS},
     extent::{Forbid, Reach, Stamp},
     flusher::{Flusher, Scope},
-    mailbox::Mailbox,
+    mailbox::{Mailbox, PAGE_SHIFT},
 };
 use crate::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use core::ops::Range;
 
-const PAGE_SHIFT: u32 = 12;
-
 const IDLE: u32 = 1;
 const ISOLATED: u32 = 2;
 
-/// What becomes of a CPU that is behind.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Duty {
-    Interrupt,
-    /// It is not interrupted: it is idle, and catches up before it runs anything.
-    Idle,
-    /// It is not interrupted: it is isolated, and what it may still use has to wait.
-    Spare,
-}
-
+#[derive(Default)]
 #[repr(align(128))]
 struct Cpu {
     flushed: AtomicU64,
@@ -72,19 +61,12 @@ impl Shootdown {
     /// Makes one for a machine none of whose CPUs is [online](Self::set_online) yet.
     #[must_use]
     pub fn new() -> Self {
-        let zero = || AtomicU64::new(0);
         Self {
             // Above `Stamp::NEVER`.
             epoch: AtomicU64::new(1),
-            online: zero(),
+            online: AtomicU64::new(0),
             count: AtomicU32::new(0),
-            cpus: core::array::from_fn(|_| Cpu {
-                flushed: zero(),
-                state: AtomicU32::new(0),
-                mailbox: Mailbox::new(),
-                sections: AtomicU32::new(0),
-                counters: Counters::default(),
-            }),
+            cpus: core::array::from_fn(|_| Cpu::default()),
         }
     }
 
@@ -111,8 +93,7 @@ impl Shootdown {
         let cpu = &self.cpus[flusher.here()];
         cpu.state.store(if isolated { ISOLATED } else { 0 }, Ordering::SeqCst);
         let before = self.online.fetch_or(1 << flusher.here(), Ordering::SeqCst);
-        let is_new = before >> flusher.here() & 1 == 0;
-        self.count.fetch_add(is_new.into(), Ordering::Relaxed);
+        self.count.fetch_add((before >> flusher.here() & 1 == 0).into(), Ordering::Relaxed);
         fence(Ordering::SeqCst);
         self.flush_all_here(flusher);
     }
@@ -169,23 +150,19 @@ impl Shootdown {
             }
             return true;
         }
-        let (mut targets, mut spared) = (CpuSet::EMPTY, false);
-        for number in self.online().iter().filter(|&number| number != here) {
-            if behind(number) {
-                let duty = self.duty(number, reach, forbid);
-                targets = targets.with_if(number, duty == Duty::Interrupt);
-                spared |= duty == Duty::Spare;
-            } else {
+        let others = self.online().iter().filter(|&number| number != here);
+        let late = others.filter(|&number| {
+            let is_late = behind(number);
+            if !is_late {
                 count(&self.cpus[number].counters.elided, 1);
             }
-        }
-        self.interrupt(flusher, targets);
+            is_late
+        });
+        let (targets, spared) = self.interrupt(flusher, late, reach, forbid);
         if behind(here) {
             self.flush_all_here(flusher);
         }
-        for number in targets.iter() {
-            flusher.wait(number, || !behind(number));
-        }
+        targets.iter().for_each(|number| flusher.wait(number, || !behind(number)));
         !spared
     }
 
@@ -206,20 +183,14 @@ impl Shootdown {
         others.iter().for_each(|number| posts[number] = self.cpus[number].mailbox.post(ranges));
         // Posted before it is read who is idle; see `leave_idle`.
         fence(Ordering::SeqCst);
-        let mut targets = CpuSet::EMPTY;
-        for number in others.iter() {
-            let duty = self.duty(number, Reach::Everyone, forbid);
-            targets = targets.with_if(number, duty == Duty::Interrupt);
-        }
-        self.interrupt(flusher, targets);
+        let (targets, _) = self.interrupt(flusher, others.iter(), Reach::Everyone, forbid);
         for range in ranges {
             range.clone().step_by(1 << PAGE_SHIFT).for_each(|page| flusher.flush_page(page));
             count(&self.cpus[here].counters.pages, (range.len() >> PAGE_SHIFT) as u64);
         }
-        for number in targets.iter() {
-            // This post alone. Later ones may wait for long, in the mailbox of a CPU that is idle by now.
-            flusher.wait(number, || self.cpus[number].mailbox.has_confirmed(posts[number]));
-        }
+        // Each post alone. Later ones may wait for long, in the mailbox of a CPU that is idle by now.
+        let confirmed = |number: usize| self.cpus[number].mailbox.has_confirmed(posts[number]);
+        targets.iter().for_each(|number| flusher.wait(number, || confirmed(number)));
     }
 
     /// Flushes what others asked of the current CPU, with interrupts off. It may be called at any time, and costs little
@@ -271,21 +242,20 @@ impl Shootdown {
     /// Says that the current CPU runs again: if it was idle it flushes what it was not interrupted for, with interrupts
     /// off. The machine may call it whether the CPU was idle or not, so in every interrupt handler.
     pub fn leave_idle(&self, flusher: &impl Flusher) {
-        flusher.uninterrupted(|| self.catch_up(flusher));
-    }
-
-    /// Ends idleness, for who has turned interrupts off.
-    fn catch_up(&self, flusher: &impl Flusher) {
-        let cpu = &self.cpus[flusher.here()];
-        // Only the current CPU sets the bit.
-        if cpu.state.load(Ordering::Relaxed) & IDLE == 0 {
-            return;
-        }
-        cpu.state.fetch_and(!IDLE, Ordering::SeqCst);
-        fence(Ordering::SeqCst);
-        if cpu.mailbox.is_asked() || cpu.flushed.load(Ordering::Relaxed) < self.epoch.load(Ordering::SeqCst) {
-            self.serve_here(flusher);
-        }
+        flusher.uninterrupted(|| {
+            let cpu = &self.cpus[flusher.here()];
+            // Only the current CPU sets the bit.
+            if cpu.state.load(Ordering::Relaxed) & IDLE == 0 {
+                return;
+            }
+            cpu.state.fetch_and(!IDLE, Ordering::SeqCst);
+            fence(Ordering::SeqCst);
+            if cpu.mailbox.is_asked()
+                || cpu.flushed.load(Ordering::Relaxed) < self.epoch.load(Ordering::SeqCst)
+            {
+                self.serve_here(flusher);
+            }
+        });
     }
 
     /// Runs `look` as a read-side section, with interrupts off: page tables and descriptors that it finds are not given
@@ -293,14 +263,11 @@ impl Shootdown {
     /// report of a fault may come in the middle of one.
     pub fn look(&self, flusher: &impl Flusher, look: impl FnOnce()) {
         flusher.uninterrupted(|| {
-            if !flusher.broadcasts() {
-                // The interrupt to flush comes afterwards.
-                return look();
-            }
-            // Only the current CPU counts here. Within another section, of what was interrupted perhaps, that one
-            // holds broadcasts off.
+            // Only the current CPU counts here.
             let sections = &self.cpus[flusher.here()].sections;
-            if sections.load(Ordering::Relaxed) % 2 == 1 {
+            // Where nobody broadcasts, the interrupt to flush comes afterwards. Within another section, of what was
+            // interrupted perhaps, that one holds broadcasts off.
+            if !flusher.broadcasts() || sections.load(Ordering::Relaxed) % 2 == 1 {
                 return look();
             }
             sections.fetch_add(1, Ordering::Relaxed);
@@ -356,26 +323,37 @@ impl Shootdown {
         }
     }
 
-    /// Decides what becomes of a CPU that is behind, and counts what is not an ordinary interrupt.
-    fn duty(&self, number: usize, reach: Reach, forbid: Forbid) -> Duty {
-        let cpu = &self.cpus[number];
-        let state = cpu.state.load(Ordering::SeqCst);
-        let (duty, counter) = match reach {
-            _ if state & IDLE != 0 && forbid == Forbid::Use => (Duty::Idle, &cpu.counters.idle),
-            _ if state & ISOLATED == 0 => return Duty::Interrupt,
-            Reach::Considerate => (Duty::Spare, &cpu.counters.spared),
-            Reach::Everyone => (Duty::Interrupt, &cpu.counters.forced),
-        };
-        count(counter, 1);
-        duty
-    }
-
-    /// Interrupts these CPUs, if there are any, and counts it.
-    fn interrupt(&self, flusher: &impl Flusher, targets: CpuSet) {
+    /// Interrupts those of these CPUs, which are behind, that have to be. Returns them, and whether an isolated one is
+    /// left out, so that what it may still use has to wait.
+    fn interrupt(
+        &self,
+        flusher: &impl Flusher,
+        behind: impl Iterator<Item = usize>,
+        reach: Reach,
+        forbid: Forbid,
+    ) -> (CpuSet, bool) {
+        let (mut targets, mut spared) = (CpuSet::EMPTY, false);
+        for number in behind {
+            let cpu = &self.cpus[number];
+            let state = cpu.state.load(Ordering::SeqCst);
+            if state & IDLE != 0 && forbid == Forbid::Use {
+                // It catches up before it runs anything.
+                count(&cpu.counters.idle, 1);
+            } else if state & ISOLATED != 0 && reach == Reach::Considerate {
+                count(&cpu.counters.spared, 1);
+                spared = true;
+            } else {
+                if state & ISOLATED != 0 {
+                    count(&cpu.counters.forced, 1);
+                }
+                targets = targets.with_if(number, true);
+            }
+        }
         if !targets.is_empty() {
             count(&self.cpus[flusher.here()].counters.sent, targets.count() as u64);
             flusher.interrupt(targets);
         }
+        (targets, spared)
     }
 }
 

@@ -108,7 +108,7 @@ fn congruent_runs_in_maps_that_are_missing() {
         machine.fail_after(allowance);
         let got = arena.allocate_congruent(&&machine, &parts, 1, 0);
         machine.never_fail();
-        assert_eq!(got, if allowance == 3 { Ok(0) } else { Err(ArenaError::NoFrame) });
+        assert_eq!(got, if allowance == 3 { Ok(0) } else { Err(AllocError::OutOfFrames) });
         if got.is_ok() {
             assert_eq!(arena.allocate_congruent(&&machine, &parts, 1, 0), Ok(2));
             assert_eq!(arena.allocate_congruent(&&machine, &parts, 8, 1), Ok(7), "aligned with the offset");
@@ -126,9 +126,18 @@ fn congruent_runs_that_do_not_fit_are_refused() {
     let machine = Machine::new(1, 8);
     let arena = Arena::new(10, SearchPolicy::Cached);
     let parts = |offsets: [usize; 2], count| offsets.map(|offset| Part { offset, count });
-    assert_eq!(arena.allocate_congruent(&&machine, &parts([0, 9], 2), 1, 0), Err(ArenaError::NoRun));
-    assert_eq!(arena.allocate_congruent(&&machine, &parts([0, 8], 2), 1 << 60, 5), Err(ArenaError::NoRun));
+    assert_eq!(
+        arena.allocate_congruent(&&machine, &parts([0, 9], 2), 1, 0),
+        Err(AllocError::OutOfAddressSpace)
+    );
+    assert_eq!(
+        arena.allocate_congruent(&&machine, &parts([0, 8], 2), 1 << 60, 5),
+        Err(AllocError::OutOfAddressSpace)
+    );
     assert_eq!(arena.allocate_congruent(&&machine, &parts([0, 8], 2), 1, 0), Ok(0));
-    assert_eq!(arena.allocate_congruent(&&machine, &parts([0, 8], 1), 1, 0), Err(ArenaError::NoRun));
+    assert_eq!(
+        arena.allocate_congruent(&&machine, &parts([0, 8], 1), 1, 0),
+        Err(AllocError::OutOfAddressSpace)
+    );
     assert_eq!(arena.allocate_congruent(&&machine, &parts([0, 5], 1), 1, 0), Ok(2));
 }

@@ -68,7 +68,7 @@ fn of_two_maps_for_one_place_one_is_given_back() {
             }
             state.find(1, 1, 0, &ALL).into()
         });
-        assert_eq!(result, if room_is_left { Ok(1) } else { Err(ArenaError::NoRun) });
+        assert_eq!(result, if room_is_left { Ok(1) } else { Err(AllocError::OutOfAddressSpace) });
         assert_eq!(calls.get(), 2);
         assert_eq!(
             (arena.stats(&SingleCpu).maps, frames - machine.free_frames()),
