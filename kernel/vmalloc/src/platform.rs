@@ -135,7 +135,8 @@ pub unsafe trait Platform: Flusher {
     }
 
     /// Takes up to `count` frames, gives each to `sink`, and returns how many there were. Fewer than asked for means that
-    /// memory has run out. `sink` does not call the platform.
+    /// memory has run out. `sink` does not call the platform. Neither this nor what takes tables and 2 MiB frames frees
+    /// memory of an instance that asks: the one that does may hold the right to purge.
     #[doc(alias = "alloc_pages_bulk")]
     fn take_frames(&self, count: usize, sink: impl FnMut(Frame)) -> usize;
 

@@ -17,6 +17,9 @@ use crate::{
 };
 use core::slice;
 
+/// What stands behind an area, or all address space, is taken.
+const NO_SPACE: AllocError = AllocError::OutOfAddressSpace;
+
 /// Where an area lies.
 #[derive(Clone, Copy)]
 struct Place {
@@ -51,11 +54,6 @@ impl Resize {
     }
 }
 
-/// Returns what came of growing a small area where it is.
-fn grown_small(resized: Option<Pressure>) -> Result<(), AllocError> {
-    resized.map(Pressure::leave_to_caller).ok_or(AllocError::OutOfAddressSpace)
-}
-
 impl<P: Platform> Areas<P> {
     /// What is to be done to make an area, which owns its frames, `size` bytes long.
     pub fn plan_resize(&self, area: &AreaInfo, size: usize, caller: Caller) -> Result<Resize, AllocError> {
@@ -68,18 +66,18 @@ impl<P: Platform> Areas<P> {
         Ok(Resize { place: Place { number, first, small, below }, old: area.pages, new, guard })
     }
 
-    /// Grows an area where it is, or moves it: where it is now.
-    pub fn grow(&self, resize: &Resize, attempt: Attempt) -> Result<usize, AllocError> {
+    /// Grows an area where it is, or moves it: where it is now, and the pressure that its old place causes.
+    pub fn grow(&self, resize: &Resize, attempt: Attempt) -> Result<(usize, Pressure), AllocError> {
         let &Resize { place, new, guard, .. } = resize;
         let (start, size) = (self.address_of(place), new * PAGE_SIZE - guard.slack);
         let grown = match attempt {
-            _ if !place.small => self.grow_run(resize, attempt),
-            Attempt::Usual => grown_small(self.resize_small::<false>(start, size, guard.caller)),
-            Attempt::Last => grown_small(self.resize_small::<true>(start, size, guard.caller)),
+            _ if !place.small => self.grow_run(resize, attempt).map(|()| Pressure::Low),
+            Attempt::Usual => self.resize_small::<false>(start, size, guard.caller).ok_or(NO_SPACE),
+            Attempt::Last => self.resize_small::<true>(start, size, guard.caller).ok_or(NO_SPACE),
         };
         match grown {
-            Err(AllocError::OutOfAddressSpace) => self.grow_elsewhere(resize, attempt),
-            grown => grown.map(|()| start),
+            Err(NO_SPACE) => self.grow_elsewhere(resize, attempt),
+            grown => grown.map(|pressure| (start, pressure)),
         }
     }
 
@@ -105,10 +103,11 @@ impl<P: Platform> Areas<P> {
     }
 
     /// Shrinks a run, which [`block_to_split`](Self::block_to_split) allows.
-    pub fn shrink_run(&self, resize: &Resize) {
+    pub fn shrink_run(&self, resize: &Resize) -> Pressure {
         let &Resize { place, old, new, guard } = resize;
         debug_assert!(!place.small, "nothing stands in the way of cutting a small area");
         self.base().trace_free(place.number, place.first, old);
+        let mut pressure = Pressure::Low;
         if new < old {
             let (count, left) = (run_blocks(old), run_blocks(new));
             let end = place.number + left;
@@ -118,7 +117,7 @@ impl<P: Platform> Areas<P> {
                 (end..place.number + count).for_each(|number| self.block(number).set_role(Role::Unused));
                 // Readers must not look for the end in blocks that go.
                 self.set_head(place.number, left);
-                self.free_blocks(end, count - left, place.number + count).leave_to_caller();
+                pressure = self.free_blocks(end, count - left, place.number + count);
             }
             self.drop_pages(place, new, old.min(left * BLOCK_PAGES));
             if left == count {
@@ -126,6 +125,7 @@ impl<P: Platform> Areas<P> {
             }
         }
         self.set_end(place, new, guard);
+        pressure
     }
 
     /// Unmaps those of pages `from..to` of an area that are mapped, flushes them, and gives their frames back.
@@ -193,7 +193,7 @@ impl<P: Platform> Areas<P> {
     }
 
     /// Moves an area: takes address space, tables and the additional frames, then moves the entries.
-    fn grow_elsewhere(&self, resize: &Resize, attempt: Attempt) -> Result<usize, AllocError> {
+    fn grow_elsewhere(&self, resize: &Resize, attempt: Attempt) -> Result<(usize, Pressure), AllocError> {
         let &Resize { place: from, old, new, guard } = resize;
         let owned = Backing::Owned { huge: false };
         let shape = Shape { below: from.below, ..Shape::new(new, guard, self.growth(resize), owned) };
@@ -206,7 +206,7 @@ impl<P: Platform> Areas<P> {
             opened => opened?,
         };
         self.fill_pages(resize, to, attempt).inspect_err(|_| match to.small {
-            true => self.release_place(to, new),
+            true => self.release_place(to, new).leave_to_caller(),
             false => self.abandon_place(to, run_blocks(new)),
         })?;
         if !to.small {
@@ -218,12 +218,12 @@ impl<P: Platform> Areas<P> {
         if from.below > 0 {
             self.move_guard_below(from, to);
         }
-        self.move_entries(from, old, to);
+        let pressure = self.move_entries(from, old, to);
         if !to.small {
-            return Ok(self.finish_run(to.number, new, guard));
+            return Ok((self.finish_run(to.number, new, guard), pressure));
         }
         self.set_end(to, new, guard);
-        Ok(self.address_of(to))
+        Ok((self.address_of(to), pressure))
     }
 
     /// Takes the pages that an area is to be moved to in a block that it shares, with no cached frames where the entries
@@ -274,7 +274,7 @@ impl<P: Platform> Areas<P> {
     }
 
     /// Moves the entries of `old` pages, and gives the old place back once no CPU can reach it.
-    fn move_entries(&self, from: Place, old: usize, to: Place) {
+    fn move_entries(&self, from: Place, old: usize, to: Place) -> Pressure {
         self.base().trace_free(from.number, from.first, old);
         let mut page = 0;
         while page < old {
@@ -292,18 +292,19 @@ impl<P: Platform> Areas<P> {
         let start = self.address_of(from);
         let end = start + (old + usize::from(from.small)) * PAGE_SIZE;
         let from = Unflushed::new(from, start..end).flush(self.base());
-        self.release_place(from, old);
+        self.release_place(from, old)
     }
 
     /// Gives the address space of an area of `pages` pages back, all of whose entries are zero; those
     /// of a small one were flushed.
-    fn release_place(&self, place: Place, pages: usize) {
+    fn release_place(&self, place: Place, pages: usize) -> Pressure {
         let Place { number, below, .. } = place;
         if place.small {
-            return self.pools.give(self.block(number), place.first - below, below + pages + 1);
+            self.pools.give(self.block(number), place.first - below, below + pages + 1);
+            return Pressure::Low;
         }
         let end = number + run_blocks(pages);
         (number - below..end).for_each(|number| self.block(number).set_role(Role::Unused));
-        self.free_blocks(number - below, end - number + below, end).leave_to_caller();
+        self.free_blocks(number - below, end - number + below, end)
     }
 }

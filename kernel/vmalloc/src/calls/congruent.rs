@@ -71,12 +71,7 @@ impl<P: Platform> Vmalloc<P> {
             Err(PopulateError::OutOfFrames) => Err(AllocError::OutOfFrames),
             result => Ok(result),
         });
-        let populated = populated.unwrap_or(Err(PopulateError::OutOfFrames));
-        if populated.is_err() {
-            // Pages that waited may wait again.
-            self.reclaim().relieve(self.pending().pressure());
-        }
-        populated
+        populated.unwrap_or(Err(PopulateError::OutOfFrames))
     }
 
     /// Takes the frames of the pages `pages` away again, in every area of a set that has some of them. They

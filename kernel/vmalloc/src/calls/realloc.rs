@@ -1,7 +1,7 @@
 //! `vrealloc`.
 
 use super::{Made, pointer};
-use crate::{AreaInfo, Kind, Platform, ReallocError, Vmalloc, types::Caller};
+use crate::{AreaInfo, Kind, Platform, ReallocError, Vmalloc, pending::Pressure, types::Caller};
 use core::{panic::Location, ptr::NonNull};
 
 impl<P: Platform> Vmalloc<P> {
@@ -18,12 +18,30 @@ impl<P: Platform> Vmalloc<P> {
     #[track_caller]
     pub unsafe fn vrealloc(&self, address: NonNull<u8>, size: usize) -> Result<NonNull<u8>, ReallocError> {
         let (start, caller) = (address.as_ptr() as usize, Location::caller());
-        let now = match self.areas_room().resize_small::<false>(start, size, caller) {
+        match self.areas_room().resize_small::<false>(start, size, caller) {
+            Some(Pressure::Low) if !self.base().is_traced() => Ok(address),
+            resized => self.finish_resize(resized, address, size, caller),
+        }
+    }
+
+    /// Ends what the fast path began, or did not do.
+    #[inline(never)]
+    fn finish_resize(
+        &self,
+        resized: Option<Pressure>,
+        address: NonNull<u8>,
+        size: usize,
+        caller: Caller,
+    ) -> Result<NonNull<u8>, ReallocError> {
+        let now = match resized {
             Some(pressure) => {
                 self.reclaim().relieve(pressure);
                 Ok(address)
             }
-            None => self.resize_slow(&self.own_area(start, Kind::Vmalloc, caller)?, size, caller),
+            None => {
+                let area = self.own_area(address.as_ptr() as usize, Kind::Vmalloc, caller)?;
+                self.resize_slow(&area, size, caller)
+            }
         };
         Ok(self.traced(size, caller, now)?)
     }
@@ -31,17 +49,15 @@ impl<P: Platform> Vmalloc<P> {
     fn resize_slow(&self, area: &AreaInfo, size: usize, caller: Caller) -> Made {
         let areas = self.areas_room();
         let resize = areas.plan_resize(area, size, caller)?;
-        let now = if resize.is_shrink() {
+        let (now, pressure) = if resize.is_shrink() {
             if let Some(block) = areas.block_to_split(&resize) {
                 self.reclaim().split_huge(block)?;
             }
-            areas.shrink_run(&resize);
-            area.start
+            (area.start, areas.shrink_run(&resize))
         } else {
             self.reclaim().make(|| resize.frames_needed(), |attempt| areas.grow(&resize, attempt))?
         };
-        // Whatever was retired on the way.
-        self.reclaim().relieve(self.pending().pressure());
+        self.reclaim().relieve(pressure);
         Ok(pointer(now))
     }
 }

@@ -22,9 +22,13 @@ impl<P: Platform> Reclaim<P> {
 
     /// Purges. The caller has the turn.
     pub(super) fn purge_now(&self, reach: Reach) -> usize {
-        self.base().trace(|| Event::PurgeBegin { pages: self.pending().lazy_pages() });
+        if !self.base().is_traced() {
+            return self.purge_lists(reach);
+        }
+        // Both or none, though the instance may be traced from now on, or no more.
+        self.platform().trace(Event::PurgeBegin { pages: self.pending().lazy_pages() });
         let pages = self.purge_lists(reach);
-        self.base().trace(|| Event::PurgeEnd { pages });
+        self.platform().trace(Event::PurgeEnd { pages });
         pages
     }
 

@@ -41,8 +41,7 @@ impl<P: Platform> Reclaim<P> {
     /// Notes that an attempt has failed that is not made again.
     pub fn give_up(&self) {
         self.turn.note_failure();
-        // What the attempt had mapped waits for a flush.
-        self.relieve(self.pending().pressure());
+        self.hint();
     }
 
     /// Tries again what failed with `error` after `ticket` was taken, after each of the remedies. `frames` it takes at
@@ -59,6 +58,19 @@ impl<P: Platform> Reclaim<P> {
         if !is_shortage(error) {
             return Err(error);
         }
+        let made = self.apply_remedies(error, frames, ticket, attempt);
+        // What failed attempts had mapped waits for a flush.
+        self.hint();
+        made
+    }
+
+    fn apply_remedies<T>(
+        &self,
+        error: AllocError,
+        frames: usize,
+        ticket: Ticket,
+        attempt: impl Fn(Attempt) -> Result<T, AllocError>,
+    ) -> Result<T, AllocError> {
         self.overflows.fetch_add(1, Ordering::Relaxed);
         self.turn.note_failure();
         let again = |which| {

@@ -91,6 +91,14 @@ impl<P: Platform> Reclaim<P> {
         while is_due() && !self.try_purge(|| true) && self.platform().pause() {}
     }
 
+    /// Sees to it that what waits for a flush does not become too much, for a caller who retired pages on the way and may
+    /// neither purge nor wait: wakes the thread that purges, or leaves it to who has the turn next.
+    pub fn hint(&self) {
+        if self.pending().pressure() == Pressure::High && !self.platform().wake_purger() {
+            self.turn.leave_it();
+        }
+    }
+
     /// Sees to it that what waits for a flush does not become too much, as who freed was told by `pressure`.
     #[inline]
     pub fn relieve(&self, pressure: Pressure) {
