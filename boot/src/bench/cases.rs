@@ -29,7 +29,7 @@ pub const PCPU: u64 = 128;
 pub const VM_MAP_RAM: u64 = 1024;
 
 /// The cases that have loops, by their bits in `run_test_mask`, and those whose memory is zeroed. The list repeats
-/// `kernel/src/test_vmalloc/cases.rs` by hand; nothing compares the two.
+/// `kernel/src/test_vmalloc/cases.rs` by hand; no test compares the two.
 const CASES: [(u64, &str, bool); 12] = [
     (FIX_SIZE, "fix_size_alloc_test", false),
     (2, "full_fit_alloc_test", false),
