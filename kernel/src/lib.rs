@@ -4,7 +4,7 @@
 //! It is a library so that the console kernel (`main.rs`) and the test kernels (`tests/`) share
 //! everything but what they do once booted: see [`entry`].
 #![no_std]
-// What is hardly ever called keeps the registers of who calls it: fast ways need not save theirs for it.
+// What is hardly ever called keeps the registers of who calls it: fast paths need not save theirs for it.
 #![feature(rust_cold_cc)]
 // `cargo test NAME` builds the library and the binary as test kernels too; neither has tests.
 #![cfg_attr(test, no_main, feature(custom_test_frameworks))]

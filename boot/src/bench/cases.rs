@@ -28,7 +28,8 @@ pub const PCPU: u64 = 128;
 /// The case of mappings of the caller's frames.
 pub const VM_MAP_RAM: u64 = 1024;
 
-/// The cases that have loops, by their bits in `run_test_mask`, and those whose memory is zeroed.
+/// The cases that have loops, by their bits in `run_test_mask`, and those whose memory is zeroed. The list repeats
+/// `kernel/src/test_vmalloc/cases.rs` by hand; no test compares the two.
 const CASES: [(u64, &str, bool); 12] = [
     (FIX_SIZE, "fix_size_alloc_test", false),
     (2, "full_fit_alloc_test", false),
@@ -104,7 +105,7 @@ impl Subject {
         !self.zeroed && Self::new(self.case).zeroed
     }
 
-    /// Whether Linux's driver can do the same.
+    /// Whether Linux's driver can do the same. It knows all cases up to 4096.
     #[must_use]
     pub fn is_linuxs(&self) -> bool {
         self.live_areas == 0 && !self.is_without_zeroing()

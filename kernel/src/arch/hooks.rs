@@ -13,7 +13,7 @@ pub struct ArchHooks {
     pub preempt: fn(),
     /// Is told of every interrupt of a CPU's timer, with interrupts off and pinned.
     pub timer: fn(),
-    /// Writes the name of the running thread, for the report of a fault.
+    /// Writes the name of the running thread, for reports: today that of a stack overflow.
     pub thread_name: fn(&mut fmt::Formatter<'_>) -> fmt::Result,
     /// Writes what is known of an address that faulted, as a continuation of the report's line.
     pub address: fn(usize, &mut fmt::Formatter<'_>) -> fmt::Result,

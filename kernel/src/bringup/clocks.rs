@@ -1,6 +1,7 @@
 //! The clocks of known frequency that the time stamp counter is measured by, and what CPUs say of it.
 //!
-//! Each may be missing, or be there and stand still; [`calibration`] finds out, and decides.
+//! Each may be missing, or be there and stand still; [`calibration`] finds out, and decides. The local
+//! APIC's timer is then measured by the counter.
 
 use super::acpi::Platform;
 use crate::{arch::tsc, memory, println};

@@ -2,7 +2,8 @@
 //!
 //! A CPU that gets a startup interrupt begins in real mode below 1 MiB (Intel SDM 3A, section 9.4).
 //! Its first steps are in [`trampoline`](super::trampoline); what it needs then was allocated by the
-//! CPU that starts it, so that it cannot fail.
+//! CPU that starts it, so that it cannot fail. Page tables in the three pages behind the trampoline show a CPU that
+//! page and the kernel; the kernel's own tables never map anything low.
 
 use super::{exception_stacks::ExceptionStacks, trampoline::Trampoline, tsc_sync::Exchange};
 use crate::{

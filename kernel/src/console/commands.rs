@@ -41,7 +41,7 @@ const COMMANDS: &[Command] = &[
     Command {
         name: "trim",
         arguments: "",
-        about: "purges, and gives back what is kept for speed: frames, blocks, page tables",
+        about: "purges, and gives back what is cached for speed: frames, blocks, page tables",
         run: info::trim,
     },
     Command { name: "tlbinfo", arguments: "[reset]", about: tlbinfo::ABOUT, run: tlbinfo::tlbinfo },

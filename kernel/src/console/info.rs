@@ -70,7 +70,7 @@ pub(super) fn meminfo(_: &[&str]) -> Result<(), CommandError> {
     line("free", counts.free);
     line("  magazines", counts.in_magazines);
     line("quarantined", users.quarantined);
-    line("kept", users.kept);
+    line("cached", users.kept);
     line("page tables", users.page_tables);
     line("records", users.records);
     line("deferred", users.deferred);

@@ -1,7 +1,8 @@
 //! QEMU's firmware configuration device: small files that the host hands to the guest.
 //!
 //! Source: QEMU, docs/specs/fw_cfg.rst. Without the device every file is missing.
-//! A machine that is not virtual is not asked: what is at the ports there nobody knows.
+//! Ports that only QEMU has (fw_cfg, the exit device) are written only where a hypervisor is announced, because nobody
+//! knows what a real machine has there.
 
 use crate::arch::cpu;
 use alloc::{string::String, vec, vec::Vec};

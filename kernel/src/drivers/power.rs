@@ -1,4 +1,7 @@
 //! Ending the machine.
+//!
+//! Ports that only QEMU has (fw_cfg, the exit device) are written only where a hypervisor is announced, because nobody
+//! knows what a real machine has there.
 
 use super::{serial, soft_off::SoftOff};
 use crate::{

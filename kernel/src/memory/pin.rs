@@ -40,7 +40,7 @@ fn library_lock(class: LockClass) -> &'static Class {
         LockClass::Pool => lock_class!("vmalloc pool"),
         LockClass::Block => lock_class!("vmalloc block"),
         LockClass::Reserve => lock_class!("vmalloc table reserve"),
-        LockClass::Runs => lock_class!("vmalloc kept runs"),
+        LockClass::Runs => lock_class!("vmalloc cached runs"),
         LockClass::Notifiers => lock_class!("vmalloc notifiers"),
     }
 }

@@ -5,7 +5,7 @@
 //! | `rcu` | areas freed after a grace period, by a thread of each CPU |
 //! | `deferred` | calls made after a grace period, by one thread |
 //! | `purger` | purges, by a thread of each instance |
-//! | `reclaim` | frames for who may wait: everybody gives back what is kept for speed |
+//! | `reclaim` | frames for who may wait: everybody gives back what is cached for speed |
 //! | `experiment` | small instances of vmalloc beside the kernel's own |
 //! | `users` | who has the frames |
 //!

@@ -1,6 +1,6 @@
-//! Frames for the kernel itself: before a request is refused, everybody who keeps frames for speed gives them back.
+//! Frames for the kernel itself: before a request is refused, everybody who caches frames for speed gives them back.
 //!
-//! | who keeps | what | asked for it by |
+//! | who caches | what | asked for it by |
 //! |---|---|---|
 //! | the CPUs' magazines | single free frames | every request: see [`frames`] |
 //! | the kernel's vmalloc instance | frames of free pages, empty blocks and runs, page tables | its own requests; [`reclaim`] |
@@ -11,7 +11,7 @@
 //! [`Experiment`](super::Experiment)s come here by a notifier of their own. The instance's machine must not: the
 //! library asks it for frames where it may not be called again.
 //!
-//! Called where [`frames`] may be; what is kept is asked for only where the caller may wait, and once.
+//! Called where [`frames`] may be; what is cached is asked for only where the caller may wait, and once.
 
 use super::rcu;
 use crate::{
@@ -72,7 +72,7 @@ impl PurgeNotifier for KernelKeeps {
     }
 }
 
-/// An allocation of the kernel's instance failed: the chunks of per-CPU memory that are kept go back to it.
+/// An allocation of the kernel's instance failed: the empty chunks that per-CPU memory caches go back to it.
 struct EmptyChunks;
 
 impl PurgeNotifier for EmptyChunks {

@@ -14,7 +14,7 @@ pub struct Users {
     pub records: u64,
     /// Freed areas, until every CPU has flushed.
     pub quarantined: u64,
-    /// Free pages of vmalloc that kept their frames, to be mapped again.
+    /// Frames cached in free pages of vmalloc, to be mapped again.
     pub kept: u64,
     /// Pages in which areas are noted that wait for a grace period.
     pub deferred: u64,

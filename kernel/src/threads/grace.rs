@@ -3,6 +3,8 @@
 //! A *reader* is any section with preemption off: it needs no lock and no count. Code that is not in one
 //! is in no old one either; so when every CPU has passed a moment at which nothing was pinned to it, all
 //! readers that had begun before are done.
+//!
+//! A [`GracePeriod`] can be started first and waited for later; each CPU's thread `rcu` does that for deferred frees.
 
 use super::{
     scheduler::{passes, schedule},

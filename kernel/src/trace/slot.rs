@@ -2,6 +2,8 @@
 //!
 //! A sequence number tells which record the slot holds, and none while it is written. A reader looks at it
 //! before and after: if it is the same, what lies between was not written meanwhile.
+//!
+//! A new event needs a number in `encode` and in `decode`; the compiler checks only the first.
 
 use core::{
     panic::Location,

@@ -10,8 +10,9 @@
 //!
 //! An object of up to a page lies in one page; a larger one has pages of its own. A row for an object is one
 //! out of the bins in which any row is sure to have an aligned place. Only if these are empty a few others
-//! are tried, then a page is opened: one with a frame first, in the lowest chunk that has any. So the search
-//! does not depend on how many objects there are.
+//! are tried, then a page is opened: one with a frame first, in the lowest chunk that has any. A row of which
+//! an allocation finds that its longest run has no aligned place any more is moved to the right bin, up to
+//! eight for each allocation. So the search does not depend on how many objects there are.
 //!
 //! What takes time, frames and chunks, is left to the owner, outside of whatever lock is around the
 //! [`Space`]: pages are *reserved*, and nobody else can have them until they are populated or given up.

@@ -30,7 +30,7 @@
 //! |---|---|---|---|
 //! | `vfree` | yes | yes | the area is noted, and the next purge frees it |
 //! | `find_area`, `frame_at`, `contains`, `vread`, `lazy_pages`, `lazy_max` | yes | yes | yes |
-//! | `vmalloc`, `vzalloc`, `allocate`, `vmap`, `ioremap`, `vm_map_ram`, `vrealloc`, `allocate_congruent`, `populate` | yes | yes, and they never wait for other threads | refused |
+//! | `vmalloc`, `vzalloc`, `allocate`, `vmap`, `ioremap`, `vm_map_ram`, `vrealloc`, `allocate_congruent`, `populate` | yes | yes; they do not wait, and may be refused instead | refused |
 //! | `vunmap`, `vm_unmap_ram`, `free_congruent`, `depopulate`, `set_protection` | yes | yes | refused |
 //! | `purge`, `vm_unmap_aliases` | yes | yes, and they do not wait for another thread's purge | a panic |
 //! | `new`, `with_policy` | yes | yes | a panic |
@@ -39,7 +39,8 @@
 //!
 //! An interrupt handler may have interrupted whoever holds a lock of the library. The machine tells where a call is made
 //! by [`Platform::in_interrupt`] and [`Platform::pause`]. A call that is refused there returns its error `InInterrupt`
-//! and has changed nothing. A call waits for other CPUs with interrupts as its caller had them.
+//! and has changed nothing. While a call waits for other CPUs, it leaves interrupts on or off as they
+//! were.
 //!
 //! # Rooms
 //!
@@ -58,11 +59,17 @@
 //! | `blocks` | descriptors, the states of pages, leaf tables, splitting of 2 MiB pages |
 //! | `arena` | which blocks are free |
 //! | `page_table` | entries, and the tables that hold them |
-//! | `base`, `span`, `lock`, `bitmap`, `atomic` | what every room uses |
-//! | `platform`, `types` | the machine, and the words of the public interface |
+//! | `base` | the machine, the span, the tunables and the policy, for every room to ask |
+//! | `lock` | spinlocks that can only be taken pinned |
+//! | `span` | the arithmetic of addresses, pages and blocks |
+//! | `platform` | what the library asks of its machine |
+//! | `bitmap` | runs of set bits in the 512 bits of a block |
+//! | `types` | the words of the public interface |
 //! | `tlb` | which CPUs must flush, by epochs and mailboxes |
+//! | `atomic` | the atomics, which loom replaces |
 //!
-//! Locks are taken in this order: the arena's; a pool's, a CPU's cached runs or its reserve of leaf tables; a block's.
+//! Locks are taken in this order: the arena's; a pool's, or that of a CPU's cached runs; a block's, or a CPU's reserve: no
+//! other lock is taken under either. The notifiers' lock is taken with no other held, and no other is taken under it.
 //! None is held while memory is taken from the platform or given to it, or while CPUs are flushed. Most allocations take
 //! no lock, and most frees take the block's.
 #![no_std]

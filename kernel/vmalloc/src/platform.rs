@@ -49,19 +49,20 @@ pub trait CpuPin {
     }
 }
 
-/// A class of the library's locks, for machines that check the order in which locks are taken.
+/// A class of the library's locks, for machines that check the order in which locks are taken. The classes stand in that
+/// order. No other lock is taken under a `Block` or a `Reserve`; the `Notifiers` are locked alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LockClass {
-    /// The lock of a CPU's partly free blocks.
-    Pool,
-    /// The lock of a block's pages.
-    Block,
     /// The lock of the arena, which knows which blocks are free.
     Arena,
-    /// The lock of a CPU's reserve of leaf tables.
-    Reserve,
+    /// The lock of a CPU's partly free blocks.
+    Pool,
     /// The lock of a CPU's cache of freed runs of blocks.
     Runs,
+    /// The lock of a block's pages.
+    Block,
+    /// The lock of a CPU's reserve of leaf tables.
+    Reserve,
     /// The lock of the purge notifiers.
     Notifiers,
 }

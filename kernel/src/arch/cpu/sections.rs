@@ -2,7 +2,8 @@
 //!
 //! With preemption off: from the first pin to the end of the last. With interrupts off: from where
 //! [`interrupt_flag`](super::interrupt_flag) turned them off, or an interrupt's handler began, to where
-//! they go on; threads may be switched meanwhile. A CPU that stands idle is in no section. Not seen: the
+//! they go on; a section with interrupts off may begin in one
+//! thread and end in the next. A CPU that stands idle is in no section. Not seen: the
 //! steps that save and restore registers around a handler, exceptions, the boot until interrupts are
 //! on, the checker of lock orders.
 //!

@@ -2,7 +2,8 @@
 //!
 //! They hold the kernel image, as the loader placed it, with the rights that each of its segments
 //! asks for; the direct map of all memory; and, below entries that are filled once, what vmalloc
-//! maps. Nothing is writable and executable at once. Nothing of the lower half is mapped.
+//! maps. Segments' rights are copied from the loader's tables. Nothing is writable and executable at
+//! once. Nothing of the lower half is mapped.
 
 use super::{
     direct_map,

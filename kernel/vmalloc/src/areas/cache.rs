@@ -1,4 +1,5 @@
-//! One CPU's cache of runs: by length, the last one put there first.
+//! One CPU's cache of runs: by length, the last one put there first. A run leaves when an allocation takes it or when
+//! all caches are emptied.
 
 use crate::{
     CpuPin, LockClass, Platform,

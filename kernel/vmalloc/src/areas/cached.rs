@@ -4,9 +4,11 @@
 //! request them again every time, and would clear its leaf tables twice. A cached run keeps both, so mapping it again
 //! costs one store per page. Each CPU caches runs that were freed on it, and takes those of others when it has none.
 //!
-//! A place in the cache is reserved before the run is flushed: a run with a place keeps its tables linked and saves the
-//! second flush that unlinking them needs. The entries of its first pages, as many as the area had, have its frames;
-//! those behind are unused. Lock: a CPU's cache, to put a run there or take one.
+//! A place in the cache is reserved before the run is flushed. If one is free, the tables stay linked and one flush of
+//! the pages suffices; otherwise the tables are unlinked with the pages, and one flush serves both. When the caches are
+//! full the new run is not cached; no cached run is ever thrown out for it. The entries of a cached run's first pages,
+//! as many as the area had, have its frames; those behind are unused. Lock: a CPU's cache, to put a run there or take
+//! one.
 
 use super::{Areas, Attempt, Backing, Shape, cache::LONGEST};
 use crate::{

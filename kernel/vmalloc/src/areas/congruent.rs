@@ -6,7 +6,7 @@
 //!
 //! Each block's pages say which of them are populated: those are live. The first blocks of a set's areas
 //! are linked to each other, so that a set is known by its first block alone, and nothing is allocated for
-//! it. A set that is freed leaves block by block: each is closed when its pages are flushed.
+//! it. Freeing a set closes its blocks one by one, each when its pages are flushed.
 
 mod populate;
 

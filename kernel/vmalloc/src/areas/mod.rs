@@ -1,16 +1,16 @@
 //! Areas: making them, giving them back, resizing them.
 //!
-//! An area that fits half a block with its guard page behind it is *small* (`small`): a run of pages of a block that it
-//! shares with others. A larger one, or one aligned to more than half a block, is a *run* of blocks of its own (`run`),
+//! *Small* areas share a block (`Shape::is_small` decides: mostly less than half a block), each a run of its pages
+//! (`small`). A larger one, or one aligned to more than half a block, is a *run* of blocks of its own (`run`),
 //! with its own tables; runs that were freed are cached (`cached`). `ram` has the mappings of `vm_map_ram`, `congruent`
 //! and `populate` several areas at set distances whose pages come and go.
 //!
 //! ```text
 //! free ──take──▶ mapped ──unmap──▶ quarantined ──purge: flush──▶ free, mostly with its frames
 //! ```
-//! Called by `calls`, which hands the [`Pressure`] that a free returns to `reclaim`, and by `reclaim`, which tries
-//! allocations again and frees what interrupt handlers noted. What fails has changed nothing, but that pages of it may
-//! wait for a flush. Nothing here purges. Locks: a CPU's cached runs; those of the rooms below.
+//! Called by `calls`, which hands the [`Pressure`](crate::pending::Pressure) that a free returns to `reclaim`, and by
+//! `reclaim`, which tries allocations again and frees what interrupt handlers noted. A failed call changes nothing, except
+//! that pages it had mapped may be pending. Nothing here purges. Locks: a CPU's cached runs; those of the rooms below.
 
 mod cache;
 mod cached;

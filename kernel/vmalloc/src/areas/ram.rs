@@ -4,7 +4,7 @@
 //! many pages a mapping has, so that unmapping anything but whole mappings is refused. Longer ones are runs of blocks,
 //! as other areas are.
 //!
-//! As with small areas, the fast way is one body, which takes pages from the CPU's bump run alone, with a wrapper for
+//! As with small areas, the fast path is one body, which takes pages from the CPU's bump run alone, with a wrapper for
 //! one page.
 
 use super::Areas;
@@ -22,7 +22,7 @@ use core::ptr::NonNull;
 const UNROLL: usize = 8;
 
 impl<P: Platform> Areas<P> {
-    /// Maps frames the fast way. `None`: it is not to be had so.
+    /// Maps frames by the fast path. `None`: it is not to be had so.
     #[inline(never)]
     pub fn map_ram_fast(&self, frames: &[Frame], attributes: Attributes) -> Option<NonNull<u8>> {
         // It would make long mappings slower by an eighth.

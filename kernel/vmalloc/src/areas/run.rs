@@ -1,8 +1,8 @@
 //! Runs: areas of blocks of their own.
 //!
-//! A block is opened, filled with tables and frames, and linked when all blocks of the run are full: what cannot be
-//! completed no CPU has reached, and it goes back at once. A run that is freed is cached, or its blocks are unmapped and
-//! unlinked, and wait for a flush with their tables and frames.
+//! A block is opened, filled with tables and frames, and linked when all blocks of the run are full. A run that fails
+//! half-way was never linked, so it goes back without a flush. A run that is freed is cached, or its blocks are
+//! unmapped and unlinked, and wait for a flush with their tables and frames.
 
 use super::{Areas, Attempt, Backing, Shape};
 use crate::{

@@ -1,8 +1,8 @@
 //! Small areas: runs of pages of a block that areas share.
 //!
-//! The fast way of an allocation takes what the CPU's pool has; that of a free is of an area without a guard page below.
-//! An area of one page whose frame is cached has a way of its own, which calls nothing, so that the compiler saves no
-//! register: 40 instructions less. Whatever is traced goes the slow way.
+//! The fast path of an allocation takes what the CPU's pool has. The fast path of a free serves areas without a guard
+//! page below. An area of one page whose frame is cached has a path of its own, which calls nothing, so that the compiler
+//! saves no register: 40 instructions less. Whatever is traced takes the slow path.
 
 use super::{Areas, Attempt, Shape};
 use crate::{

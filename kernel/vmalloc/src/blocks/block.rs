@@ -90,7 +90,7 @@ impl Block {
         let link = Entry(self.leaf.load(Ordering::Acquire));
         // SAFETY: `leaf` only ever holds the link of a live leaf table. It is taken out before the
         // table is freed, and only of a block in which nothing is allocated, so nobody who came
-        // here by an allocated address can hold the reference then.
+        // here by an allocated address can hold the reference then, or whoever calls breaks the contract of a free.
         link.is_present().then(|| unsafe { directories::table(platform, link.frame()) })
     }
 
@@ -99,8 +99,8 @@ impl Block {
         self.leaf.compare_exchange(0, link.0, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
-    /// Notes that a 2 MiB page was split of the run that starts here.
-    pub fn count_split(&self) {
+    /// Notes that the run that starts here has one 2 MiB page fewer.
+    pub fn one_huge_less(&self) {
         let less = |word| match Role::from_word(word) {
             Role::Head { blocks, huge } => Some(Role::Head { blocks, huge: huge.checked_sub(1)? }.to_word()),
             _ => None,

@@ -7,8 +7,8 @@
 //! arena ──open──▶ descriptor, leaf table ──link──▶ mapped ──unlink, flush──▶ arena
 //! ```
 //! Every room above uses this one. It owns the arena, the table of descriptors, and each CPU's reserve of leaf tables.
-//! Locks: a block's, around its pages; a CPU's reserve; each is taken last, and neither is held while anything is taken
-//! from or given to the machine.
+//! Locks: a block's, around its pages, or a CPU's reserve: no other lock is taken under either, and neither is held while
+//! anything is taken from or given to the machine. The notifiers' lock (`reclaim`) is never held together with them.
 
 mod block;
 mod find;

@@ -1,4 +1,5 @@
-//! Opening blocks and linking what they map. Nothing that is not linked can be reached by a CPU.
+//! Opening blocks and linking what they map. `open` only takes numbers from the arena; a block is opened by `make`
+//! (descriptor, directories), which `open_leaf` also calls. Nothing that is not linked can be reached by a CPU.
 
 use super::{Block, Blocks};
 use crate::{

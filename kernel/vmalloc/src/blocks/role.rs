@@ -18,8 +18,8 @@ pub(crate) enum Role {
     Congruent { pages: usize, behind: usize },
     /// It is a block of a congruent area that was freed: its pages wait for a flush, after which it is closed.
     Leaving,
-    /// It is a block of a run that was freed and is cached for the next one; this many pages of the run are in the block
-    /// or behind it. Once the run is `flushed` it is in the cache of this CPU.
+    /// It is a block of a run that was freed and is cached for the next one. Each block of the run has this role; `pages`
+    /// counts from this block to the run's end, so only the first has all. Once the run is `flushed` it is in the cache of this CPU.
     Cached { pages: usize, cpu: usize, flushed: bool },
     /// It is the first of this many blocks that are unmapped and wait for a flush. Frames are in the first
     /// entries of each, or scattered over it.

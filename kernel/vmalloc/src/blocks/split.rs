@@ -121,7 +121,7 @@ impl<P: Platform> Blocks<P> {
         Unflushed::for_speculation((), start..start + BLOCK_SIZE).flush(&self.base);
         // Of several who come here, one counts.
         if block.set_split_leaf(link) {
-            self.head_of(block).count_split();
+            self.head_of(block).one_huge_less();
         }
     }
 

@@ -3,7 +3,7 @@
 //! Descriptors stand in frames of [`PER_FRAME`], found through frames of pointers, the table's directories. Either
 //! is made when it is first needed, and freed when all of its blocks are free (`records`).
 //!
-//! Who has a block that is not free may hold its descriptor for as long as that lasts. Everybody else is a
+//! An owner of a block may keep its descriptor until it frees the block. Everybody else is a
 //! [`Reader`]: pinned, or with interrupts off, from the look-up to the last use. A record is unlinked first, and
 //! freed when every CPU has had a moment without either.
 

@@ -26,7 +26,7 @@ impl<P: Platform> Vmalloc<P> {
         }
     }
 
-    /// Ends what the fast way began, or did not do.
+    /// Ends what the fast path began, or did not do.
     #[inline(never)]
     fn free_slow(&self, freed: Option<Pressure>, address: usize, caller: Caller) -> Result<(), FreeError> {
         let freed = match freed {

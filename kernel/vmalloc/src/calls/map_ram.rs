@@ -71,7 +71,7 @@ impl<P: Platform> Vmalloc<P> {
         }
     }
 
-    /// Ends what the fast way began; or unmaps a long mapping, or tells why there is nothing to be unmapped.
+    /// Ends what the fast path began; or unmaps a long mapping, or tells why there is nothing to be unmapped.
     #[inline(never)]
     fn unmap_ram_slow(
         &self,

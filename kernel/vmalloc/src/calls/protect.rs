@@ -21,6 +21,8 @@ impl<P: Platform> Vmalloc<P> {
     /// Nobody counts on the protection the pages had, and nobody frees or resizes the area meanwhile. What is
     /// made executable is code. Calls for parts of one area may be made at once, of one 2 MiB page too, if no two
     /// of the parts overlap.
+    #[doc(alias = "set_memory_ro")]
+    #[doc(alias = "set_memory_x")]
     pub unsafe fn set_protection(
         &self,
         start: NonNull<u8>,

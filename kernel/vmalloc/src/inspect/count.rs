@@ -1,5 +1,6 @@
-//! Counting what is allocated, cached and waiting for a flush. `stats` takes the lock of each block, one after the other,
-//! which must not be done in an interrupt handler.
+//! Counters: `stats` counts what is there now, by a walk; `tally` counts what the instance did since it was made; flushes
+//! are counted in [`Shootdown::counters`](crate::Shootdown::counters). `stats` takes the lock of each block, one after
+//! the other, which must not be done in an interrupt handler.
 
 use crate::{
     BLOCK_PAGES, Platform, Stats, Tally, Vmalloc,

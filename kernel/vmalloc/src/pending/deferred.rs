@@ -4,8 +4,8 @@
 //! every free does, so that freeing it twice is refused at once; then it puts the area into a list of
 //! its CPU. The links are in the areas' first words, written by the direct map: the area may be read-only.
 //!
-//! What is noted waits, and so counts as what was unmapped does: the next free on the CPU looks whether that is too
-//! much, and the others' do when they next add up what they count for themselves.
+//! Noted pages count as pending. The CPU's next free checks the limit; frees on other CPUs check it when they next add
+//! their share to the sum.
 
 use super::Pending;
 use crate::{
@@ -25,7 +25,8 @@ struct Link {
 }
 
 impl<P: Platform> Pending<P> {
-    /// Claims the area that starts at `address`, which owns its frames, and notes it; `false`: there is none.
+    /// Claims the area that starts at `address`, which owns its frames, and notes it. `false`: there is none;
+    /// the caller reports a wrong address then.
     #[cold]
     pub fn defer_free(&self, address: usize) -> bool {
         let Some(slot) = self.first_slot(address) else { return false };

@@ -1,4 +1,4 @@
-//! Bins: the blocks of a pool with free pages, but the current one, by the log2 of their longest free run. Those that
+//! Bins: all blocks of a pool with free pages except the current one, by the log2 of their longest free run. Those that
 //! are entirely free are in the last bin.
 
 use super::Pools;

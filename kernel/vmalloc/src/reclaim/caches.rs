@@ -1,8 +1,8 @@
-//! Stock: all that an instance keeps for speed, in one list, and giving it back.
+//! Caches: all that an instance caches for speed, in one list, and giving it back.
 //!
 //! [`trim`](crate::Vmalloc::trim) and an allocation that ran out of room (`shortage`) give back what this list names, so
-//! nothing that is kept anywhere, on whatever CPU, stands in anybody's way. A cache that is added gets a name here, and
-//! the tests of this module demand that it be filled on another CPU and had by an allocation.
+//! nothing that is cached anywhere, on whatever CPU, stands in anybody's way. A cache that is added gets a name here, and
+//! `tests/reclaim/caches.rs` demands that it be filled on another CPU and had by an allocation.
 //!
 //! `trim` and `release` take the turn (`turn`); who runs short has it. Each step takes the locks of what it gives back,
 //! one at a time.
@@ -13,16 +13,16 @@ use self::Cached::{
 use super::Reclaim;
 use crate::Platform;
 
-/// A kind of thing that is kept for speed.
+/// A kind of thing that is cached for speed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cached {
     /// What was unmapped and waits for a flush.
     Lazy,
-    /// The pools' current blocks, and the pages of them that CPUs took ahead.
+    /// The pools' current blocks, and the bump runs that CPUs took from them.
     Current,
-    /// Frames that free pages kept.
+    /// Frames that are cached in the entries of free pages.
     PageFrames,
-    /// The frame that a guard page's page had kept, one for each pool.
+    /// The frame that had been cached where a guard page is now, one for each pool.
     Spares,
     /// Blocks of small areas that are entirely free.
     EmptyBlocks,

@@ -3,7 +3,7 @@
 //! A directory maps 512 blocks. When all of them are free the arena gives them out as one run, to nobody
 //! but this module, so that nobody can link anything below meanwhile. A [`Gather`] collects unlinked
 //! directories, so that one flush does for many: as many as a page of pointers holds if a frame for it is to
-//! be had, eight if not. It needs no memory to get on, and only the flush hands out what was collected.
+//! be had, eight if not. It works without memory. Only what was flushed can be freed.
 
 use super::Reclaim;
 use crate::{

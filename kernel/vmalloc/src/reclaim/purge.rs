@@ -1,7 +1,7 @@
 //! A purge: what waits for a flush is flushed and becomes free.
 //!
-//! A purge takes the lists of all CPUs. Each block's dirty pages become *flushing*; one flush, of exact
-//! ranges if they are few, of everything else; then the flushing pages become free, and freed runs of
+//! A purge takes the lists of all CPUs. Each block's dirty pages become *flushing*. There is one flush: page
+//! by page if they are few, otherwise of everything. Then the flushing pages become free, and freed runs of
 //! blocks are cached, or go back to the arena, their frames and tables to the machine. What is unmapped meanwhile waits
 //! for the next purge.
 

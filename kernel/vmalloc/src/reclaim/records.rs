@@ -2,11 +2,11 @@
 //!
 //! The arena gives out the blocks of a record, to nobody but this module, so that nobody can open one and make its
 //! descriptor meanwhile. The record is unlinked. Who found it before is a reader: after a grace period its frame
-//! goes back, and the blocks. A [`Batch`] has one grace period for all that it collects, and needs no memory. Where
-//! none is to be had what was unlinked is linked again, and nothing has changed.
+//! goes back, and the blocks. A [`Batch`] has one grace period for all that it collects, and needs no memory. If no
+//! grace period can be had, the record is linked again.
 //!
-//! It goes by directories of the block table; one whose blocks are all free goes as a whole. Between two of them
-//! others may purge.
+//! The search visits one directory of the table at a time; a directory whose blocks are all free is given back whole.
+//! Between two of them others may purge.
 
 use super::Reclaim;
 use crate::{

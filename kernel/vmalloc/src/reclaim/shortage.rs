@@ -1,27 +1,24 @@
 //! Reclaim: the slow path of an allocation that ran out of address space or frames.
 //!
 //! It applies the cheapest remedy first, and tries again after each: a purge that begins after the failure; giving
-//! back all that the instance keeps for speed (`stock`), on all CPUs; its records, which takes a grace period; asking
-//! the purge notifiers. Where it is known how many frames an attempt takes at least, it is not made with fewer: it would
-//! take them from others only to give them back. Called with no lock held.
+//! back all that the instance caches for speed (`caches`), on all CPUs; its records, which takes a grace period; asking
+//! the purge notifiers. If fewer frames are free than an attempt surely needs, it is not made: it would take them from
+//! others only to give them back. Called with no lock held.
 //!
-//! Why a refusal is right: the last attempt is made with the turn (`purge`), after a purge, and after everything was
-//! given back. Nobody else purges then, nor holds free address space to give directories or records back. What others
-//! free meanwhile is in the lists of what waits; what attempts of others held that have failed meanwhile is counted
-//! (`Turn::note_failure`). If neither has changed when the attempt has failed, all else belonged to areas, or to attempts
-//! that were still under way, and what was free did not do. If one has, others may have had what was made free, and it is
-//! done again, unless what waits could not do either. [`ROUNDS`] times: who is refused wrongly was overtaken as often in
-//! a row.
+//! Why a refusal is right: the last attempt is made with the turn (`turn`), after a purge, and after everything was
+//! given back. Nobody else purges then, nor holds free address space to give directories or records back. If the attempt
+//! fails, nothing waits and no other attempt has failed meanwhile (`Turn::note_failure`), then all else was allocated, or
+//! held by attempts under way: the refusal is right. Otherwise others may have taken what the purge freed, and the round
+//! is repeated, up to [`ROUNDS`] times, unless what waits would not do either.
 //!
-//! An attempt with the turn that fails leaves nothing that waits itself: what it takes it maps when it has all of it, or
-//! flushes before it gives it back. Only pages that were mapped to frames they kept would wait, and with the turn none
-//! keeps a frame.
+//! With the turn, an attempt collects all frames first. So if it fails it has mapped nothing that would have to wait.
+//! Where it maps earlier, it flushes what it gives back.
 
 use super::{Reclaim, turn::Ticket};
 use crate::{AllocError, OverflowPolicy, Platform, areas::Attempt};
 use core::sync::atomic::Ordering;
 
-/// How often all that is kept is given back because others, who were faster, took it. A round is lost only by a thread
+/// How often all that is cached is given back because others, who were faster, took it. A round is lost only by a thread
 /// that does not run between its purge and its attempt while others take all there is.
 const ROUNDS: usize = 16;
 

@@ -7,13 +7,12 @@
 //! Who gives back directories or records takes the turn too, and holds free address space for a while. So an
 //! allocation that ran out makes its last attempt with the turn (`shortage`).
 //!
-//! Who waits for the turn waits for others' purges, each of which ends: it has the lists that it took, as long as they
-//! were then. Or for others' last attempts, each of which is one allocation long: its frames are taken, and filled with
-//! zeros if that was asked for, so it may last as long as zeroing all memory. Whoever may not wait is refused meanwhile,
-//! or leaves undone what needs the turn. Nobody is first in line, so a wait may be for more than one of them.
+//! Whoever waits for the turn waits for others' purges or last attempts. A wait ends: a purge handles only the lists it
+//! took. A last attempt lasts one allocation, with its zeroing, so it may last as long as zeroing all memory. Whoever may
+//! not wait is refused meanwhile, or leaves undone what needs the turn. Nobody is first in line, so a wait may be for more
+//! than one of them.
 //!
-//! Who frees finds that too much waits, but does not get the turn, and must not wait for it: that is noted, and seen to
-//! by who gives the turn.
+//! If a free finds too much pending and cannot take the turn, it sets `missed`; whoever gives the turn up then purges.
 
 use crate::atomic::{AtomicBool, AtomicU64, Ordering};
 

@@ -1,4 +1,8 @@
-//! Taking turns to purge.
+//! Taking the turn (`turn`) and giving it up.
+//!
+//! Purges, and whatever gives back caches, directories or records, run here one at a time. Public calls purge through it,
+//! `shortage` and `caches` work in a turn, and every free that finds too much pending comes to `relieve`. It is called with
+//! no lock held. Whoever gives the turn up purges for the frees that could not take it.
 
 use super::{Reclaim, turn::Ticket};
 use crate::{Platform, PurgePolicy, Reach, pending::Pressure};
@@ -14,7 +18,7 @@ impl<P: Platform> Reclaim<P> {
     /// Calls `work`, which does not ask for the turn itself, when nobody else has it. `None`: somebody has, and the
     /// caller must not wait for it.
     pub fn in_turn<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
-        // Ends: no turn lasts for ever; see the module's documentation.
+        // Ends: no turn lasts for ever; see `turn`.
         while !self.turn.take() {
             if !self.platform().pause() {
                 return None;

@@ -8,13 +8,16 @@ use core::ops::Range;
 pub enum Scope<'a> {
     /// The pages of these page-aligned ranges of addresses, and the entries for them in the paging-structure caches.
     Pages(&'a [Range<usize>]),
-    /// Every translation that is not global, and the whole of the paging-structure caches.
+    /// Every translation that is not global, whatever its process-context identifier, and the whole of the
+    /// paging-structure caches.
     All,
 }
 
 /// How the machine flushes TLBs, interrupts CPUs and waits for them. A machine with one CPU that never flushes in an
-/// interrupt implements the first three functions; the defaults are right for it. All calls are made pinned to a CPU,
-/// which is the current one.
+/// interrupt implements the first three functions; the defaults are right for it. A machine of several CPUs that
+/// broadcasts implements all but [`interrupt`](Self::interrupt): [`wait`](Self::wait) and
+/// [`uninterrupted`](Self::uninterrupted) too, because a broadcast waits for read-side sections. All calls are made
+/// pinned to a CPU, which is the current one.
 ///
 /// # Safety
 /// What every CPU has flushed is handed to others, on the strength of these promises:
@@ -32,7 +35,7 @@ pub unsafe trait Flusher {
     #[doc(alias = "flush_tlb_one_kernel")]
     fn flush_page(&self, address: usize);
     /// Makes the current CPU forget every translation that is not global, and the whole of its paging-structure caches:
-    /// a write of CR3 does.
+    /// a write of CR3 does (without PCIDs).
     #[doc(alias = "flush_tlb_local")]
     fn flush_all(&self);
     /// Interrupts these CPUs, each of which then calls [`Shootdown::answer`](super::Shootdown::answer). Returns without

@@ -65,7 +65,7 @@ pub enum AllocError {
     },
 }
 
-/// Why an address could not be freed or unmapped, and who asked for it.
+/// Why an address could not be freed or unmapped, and the source line that asked. The library knows no threads.
 #[derive(Clone, Copy, Debug, Error)]
 pub enum FreeError {
     /// What is not noted in a list, as frees are, cannot be done in an interrupt handler.

@@ -6,6 +6,9 @@
 //! An area's [`Free`](Event::Free) comes before anybody else can have its address, its
 //! [`Allocate`](Event::Allocate) when it is complete. Areas that were allocated while the instance was
 //! traced and have not been freed since are therefore those without a `Free`.
+//!
+//! A new event needs a number in `encode` and in `decode` of `kernel/src/trace/slot.rs`; the compiler checks only the
+//! first.
 
 use crate::{AllocError, Kind};
 use core::{fmt, panic::Location};

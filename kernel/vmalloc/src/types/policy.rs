@@ -26,7 +26,8 @@ pub enum SearchPolicy {
     FromStart,
 }
 
-/// Where guard pages lie.
+/// Whether a guard page also lies behind each shared block. An area's own guard page cannot be left out: its entry is the
+/// record of the area.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum GuardPolicy {
     /// Guard pages lie behind areas.

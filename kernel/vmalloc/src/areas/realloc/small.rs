@@ -1,10 +1,17 @@
 //! Resizing a small area where it is: the way of nearly all calls of `vrealloc`.
 //!
-//! What is cut off waits for a flush like what is freed: nothing is flushed for it. The guard page moves
-//! forward, to where a page was, and takes that page's entry; so the frame waits in the entry of the old
-//! guard page, a few pages behind. It is flushed in time all the same: both pages lie next to or in the run
-//! of pages that became dirty with them, and a block remembers that a run of its dirty pages may have
-//! something to flush one page before it.
+//! What is cut off waits for a flush like what is freed: nothing is flushed for it. The guard page moves forward, to
+//! where a page was; the frame of the page that becomes the guard waits in the old guard page's entry:
+//!
+//! ```text
+//!            page 0     page 1     page 2       page 3       page 4
+//! before     frame A    frame B    frame C      frame D      guard
+//! after      frame A    frame B    guard        D, waiting   C, waiting     an area of four pages is cut to two
+//!                                  ╰ flushed ╯  ╰──────── dirty ───────╯
+//! ```
+//! Page 2 may still be translated to frame C, and is not dirty. It is flushed in time all the same: it lies directly
+//! before the run of pages that became dirty, and a block remembers that a run of its dirty pages may have something to
+//! flush one page before it.
 //!
 //! Growth takes the pages behind the area if they are free. They may have cached frames, too.
 

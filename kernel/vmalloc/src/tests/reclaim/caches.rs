@@ -16,8 +16,8 @@ use std::{sync::atomic::Ordering, vec::Vec};
 const GIB: usize = 1 << 30;
 
 /// Blocks of the instance in which something is cached.
-fn blocks(stock: Cached) -> usize {
-    match stock {
+fn blocks(cache: Cached) -> usize {
+    match cache {
         Cached::Current | Cached::Closed => 1,
         Cached::Lazy | Cached::Runs => 2,
         Cached::EmptyBlocks => 3,
@@ -40,10 +40,10 @@ fn apart(index: usize, apart: usize) -> Request {
 }
 
 /// Fills this cache, on CPU 1, and nothing else that would do for the request that is returned.
-fn fill(stock: Cached, machine: &Machine, vmalloc: &Vmalloc<&Machine>) -> Request {
+fn fill(cache: Cached, machine: &Machine, vmalloc: &Vmalloc<&Machine>) -> Request {
     let pages = |count: usize| Request::new(count * PAGE_SIZE);
     let block = Request::new(PAGE_SIZE).align(BLOCK_SIZE);
-    match stock {
+    match cache {
         Cached::Lazy => {
             vmalloc.tunables().lazy_max_pages.store(1 << 30, Ordering::Relaxed);
             come_and_go(vmalloc, (0..2 * 256).map(|_| pages(1)));
@@ -108,8 +108,8 @@ fn fill(stock: Cached, machine: &Machine, vmalloc: &Vmalloc<&Machine>) -> Reques
 }
 
 /// Whether it is frames that the request lacks.
-fn is_of_frames(stock: Cached) -> bool {
-    match stock {
+fn is_of_frames(cache: Cached) -> bool {
+    match cache {
         Cached::Lazy | Cached::Current | Cached::EmptyBlocks | Cached::Runs | Cached::Closed => false,
         Cached::PageFrames | Cached::Spares | Cached::Tables | Cached::Directories | Cached::Records => true,
     }
@@ -119,18 +119,18 @@ fn is_of_frames(stock: Cached) -> bool {
 /// for each other. Leaf tables in reserve, and current blocks that were empty, once were left out.
 #[test]
 fn each_kind_that_another_cpu_keeps_is_had_by_who_needs_it() {
-    for stock in Cached::ALL {
+    for cache in Cached::ALL {
         let machine = Machine::new(2, 20_000);
-        let vmalloc = instance(&machine, blocks(stock));
+        let vmalloc = instance(&machine, blocks(cache));
         // It has a block of its own, without frames, where those are what matters.
-        let own = is_of_frames(stock).then(|| vmalloc.vmalloc(PAGE_SIZE).expect("room"));
+        let own = is_of_frames(cache).then(|| vmalloc.vmalloc(PAGE_SIZE).expect("room"));
         machine.run_on(1);
-        let request = fill(stock, &machine, &vmalloc);
+        let request = fill(cache, &machine, &vmalloc);
         machine.run_on(0);
-        let others = if is_of_frames(stock) { take(&machine, machine.free_frames()) } else { Vec::new() };
-        let error = if is_of_frames(stock) { AllocError::OutOfFrames } else { AllocError::OutOfAddressSpace };
-        assert_eq!(vmalloc.allocate(request.no_wait()), Err(error), "{stock:?} is not in the way");
-        let area = vmalloc.allocate(request).unwrap_or_else(|error| panic!("{stock:?} stays: {error}"));
+        let others = if is_of_frames(cache) { take(&machine, machine.free_frames()) } else { Vec::new() };
+        let error = if is_of_frames(cache) { AllocError::OutOfFrames } else { AllocError::OutOfAddressSpace };
+        assert_eq!(vmalloc.allocate(request.no_wait()), Err(error), "{cache:?} is not in the way");
+        let area = vmalloc.allocate(request).unwrap_or_else(|error| panic!("{cache:?} stays: {error}"));
         machine.check();
         for area in own.into_iter().chain([area]) {
             free(&vmalloc, area).expect("allocated");
