@@ -4,8 +4,7 @@
 //! many pages a mapping has, so that unmapping anything but whole mappings is refused. Longer ones are runs of blocks,
 //! as other areas are.
 //!
-//! As with small areas, the fast path is one body, which takes pages from the CPU's bump run alone, with a wrapper for
-//! one page.
+//! As with small areas, one page has a fast path of its own, which takes it from the CPU's bump run alone.
 
 use super::Areas;
 use crate::{
@@ -22,44 +21,49 @@ use core::ptr::NonNull;
 const UNROLL: usize = 8;
 
 impl<P: Platform> Areas<P> {
-    /// Maps frames by the fast path. `None`: it is not to be had so.
+    /// Maps frames in what the CPU's pool has. `None`: they are not to be mapped so.
     #[inline(never)]
     pub fn map_ram_fast(&self, frames: &[Frame], attributes: Attributes) -> Option<NonNull<u8>> {
+        let count = frames.len();
+        if self.base().is_traced() || count.wrapping_sub(1) >= BLOCK_PAGES {
+            return None;
+        }
         // It would make long mappings slower by an eighth.
         if cfg!(debug_assertions) && !frames.iter().all(|&frame| self.is_addressable(frame)) {
             return None;
         }
-        self.map_ram_fast_in(frames, attributes)
+        let pin = self.platform().pin_outside_interrupts()?;
+        let run = self.pools.take_near(&pin, Owner::Caller, count, 1)?;
+        drop(pin);
+        NonNull::new(self.map_run(&run, frames, attributes) as *mut u8)
     }
 
-    /// Maps a frame as [`map_ram_fast`](Self::map_ram_fast) does.
+    /// Maps one frame, in the CPU's bump run, as [`map_ram_fast`](Self::map_ram_fast) does.
     #[inline(never)]
     pub fn map_ram_page_fast(&self, frame: Frame, attributes: Attributes) -> Option<NonNull<u8>> {
-        if !self.is_addressable(frame) {
-            return None;
-        }
-        self.map_ram_fast_in(&[frame], attributes)
-    }
-
-    #[inline(always)]
-    fn map_ram_fast_in(&self, frames: &[Frame], attributes: Attributes) -> Option<NonNull<u8>> {
-        if self.base().is_traced() {
+        if self.base().is_traced() || !self.is_addressable(frame) {
             return None;
         }
         let pin = self.platform().pin_outside_interrupts()?;
-        let run = self.pools.take_bump(&pin, Owner::Caller, frames.len())?;
+        let run = self.pools.take_bump(&pin, Owner::Caller, 1)?;
         drop(pin);
-        NonNull::new(self.map_pages(&run, frames, attributes) as *mut u8)
+        NonNull::new(self.map_pages(&run, &[frame], attributes) as *mut u8)
     }
 
     /// Maps frames in a block that is shared, wherever there is room: the address of the mapping.
     pub fn map_ram(&self, frames: &[Frame], attributes: Attributes) -> Result<usize, AllocError> {
         let run = self.pools.take(Owner::Caller, frames.len(), 1)?;
+        Ok(self.map_run(&run, frames, attributes))
+    }
+
+    /// Maps frames in pages that may have cached frames, which go back: the address of the mapping.
+    #[inline(always)]
+    fn map_run(&self, run: &PageRun<'_>, frames: &[Frame], attributes: Attributes) -> usize {
         if run.has_frames {
             let first = run.page % BLOCK_PAGES;
             self.give_cached_frames(&run.leaf[first..first + frames.len()]);
         }
-        Ok(self.map_pages(&run, frames, attributes))
+        self.map_pages(run, frames, attributes)
     }
 
     /// Whether the CPUs can address a frame.

@@ -66,6 +66,7 @@ impl<P: Platform> Blocks<P> {
 
     /// Returns the slot of the entry that maps page `page` of a run: in a leaf table, or above one for a 2 MiB page. The
     /// caller owns the run; others may find that a 2 MiB page is [split](Self::mapping).
+    #[inline]
     pub fn run_slot(&self, first: usize, page: usize) -> &Slot {
         let number = first + page / BLOCK_PAGES;
         let mapping = self.mapping(self.block(number));
