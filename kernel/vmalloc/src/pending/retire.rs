@@ -58,9 +58,14 @@ impl<P: Platform> Pending<P> {
         self.cpus[pin.cpu()].list.push(block.number() as u32, &block.next_lazy);
     }
 
-    /// Takes each CPU's list: the first block of each.
-    pub fn take_lists(&self) -> [u32; MAX_CPUS] {
-        self.cpus.each_ref().map(|cpu| if cpu.list.is_empty() { NO_BLOCK } else { cpu.list.take() })
+    /// Takes the CPUs' lists that are not empty: the first block of each, written into `lists`.
+    pub fn take_lists<'a>(&self, lists: &'a mut [u32; MAX_CPUS]) -> &'a [u32] {
+        let mut count = 0;
+        for cpu in self.cpus.iter().filter(|cpu| !cpu.list.is_empty()) {
+            lists[count] = cpu.list.take();
+            count += 1;
+        }
+        &lists[..count]
     }
 
     /// The blocks of a list that was taken, by its first block.

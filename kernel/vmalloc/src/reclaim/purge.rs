@@ -7,8 +7,8 @@
 
 use super::{Reclaim, ranges::Ranges};
 use crate::{
-    BLOCK_PAGES, Event, Forbid, Platform, PurgePolicy, Reach, Stamp,
-    blocks::{Block, Role},
+    BLOCK_PAGES, Event, Forbid, MAX_CPUS, Platform, PurgePolicy, Reach, Stamp,
+    blocks::{Block, NO_BLOCK, Role},
     page_table::flush::Unflushed,
 };
 use core::sync::atomic::Ordering;
@@ -38,7 +38,8 @@ impl<P: Platform> Reclaim<P> {
         let _unbroken = (self.base().policy.purge == PurgePolicy::Unbroken).then(|| self.platform().pin());
         // What is freed is purged at once.
         pending.take_deferred(|address, entry| self.areas.free_claimed(address, entry).leave_to_caller());
-        let lists = pending.take_lists();
+        let mut lists = [NO_BLOCK; MAX_CPUS];
+        let lists = pending.take_lists(&mut lists);
         let waiting = || lists.iter().flat_map(|&list| pending.blocks_of(list));
         let mut ranges = Ranges::new(self.base().flush_ceiling());
         let mut last = Stamp::NEVER;

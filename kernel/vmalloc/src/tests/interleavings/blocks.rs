@@ -7,7 +7,7 @@ use super::{
     instance::{Shared, assert_free_pages_are_flushed, run, with_instance},
     machine::explore,
 };
-use crate::{Frame, PAGE_SIZE, Platform, Protection};
+use crate::{Frame, MAX_CPUS, PAGE_SIZE, Platform, Protection, blocks::NO_BLOCK};
 use core::{ptr::NonNull, sync::atomic::Ordering};
 use std::vec::Vec;
 
@@ -117,7 +117,7 @@ fn who_takes_a_list_finds_all_of_it() {
             let mut take = || {
                 instance.platform().0.step();
                 let pending = instance.pending();
-                for first in pending.take_lists() {
+                for &first in pending.take_lists(&mut [NO_BLOCK; MAX_CPUS]) {
                     found.extend(pending.blocks_of(first).map(|block| block.number()));
                 }
             };
