@@ -87,14 +87,19 @@ impl<P: Platform> Reclaim<P> {
             }
             self.turn.note_failure();
         }
-        let error = match self.press(error, frames, &again) {
+        let mut refused_at = None;
+        let error = match self.press(error, frames, ROUNDS, &again, &mut refused_at) {
             Err(error) if is_shortage(error) => error,
             result => return result,
         };
-        if !self.notifiers.notify(self.platform().pin(), error) {
-            return Err(error);
+        if self.notifiers.notify(self.platform().pin(), error) {
+            return self.press(error, frames, ROUNDS, &again, &mut refused_at);
         }
-        self.press(error, frames, &again)
+        // Others may have freed what does since the refusal: while records, or a notifier, waited for a grace period.
+        if refused_at.is_some_and(|ticket| self.has_purged_or_may(ticket) && self.may_do(frames)) {
+            return self.press(error, frames, 1, &again, &mut refused_at);
+        }
+        Err(error)
     }
 
     /// [Splits](crate::blocks::Blocks::split_huge) a 2 MiB page, and makes room for the table if there is none.
@@ -102,21 +107,24 @@ impl<P: Platform> Reclaim<P> {
         self.make(|| 1, |_| self.blocks().split_huge(number).map(drop))
     }
 
-    /// Gives back all that is cached, and tries again; again if others took it. Returns `error` where the caller may not
-    /// wait for who has the turn.
+    /// Gives back all that is cached, and tries again; again if others took it, up to `rounds` times. Notes in
+    /// `refused_at` when the last attempt was refused. Returns `error` where the caller may not wait for who has the turn.
     fn press<T>(
         &self,
         mut error: AllocError,
         frames: usize,
+        rounds: usize,
         again: &impl Fn(Attempt) -> Result<T, AllocError>,
+        refused_at: &mut Option<Ticket>,
     ) -> Result<T, AllocError> {
         let mut has_records = true;
-        for _ in 0..ROUNDS {
+        for _ in 0..rounds {
             match self.in_turn(|| self.press_once(frames, again)) {
                 Some(Ok(made)) => return Ok(made),
                 Some(Err(None)) => {}
                 Some(Err(Some(refused))) => {
                     error = refused;
+                    *refused_at = Some(self.ticket());
                     // They take a grace period, and are few: the last to go, once.
                     let frees = error == AllocError::OutOfFrames && has_records && self.release_records() > 0;
                     if !frees {

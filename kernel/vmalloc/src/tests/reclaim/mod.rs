@@ -4,6 +4,7 @@ mod broadcast;
 mod cached;
 mod caches;
 mod isolated;
+mod notifiers;
 mod others;
 mod policy;
 mod purge;
