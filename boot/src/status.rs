@@ -102,7 +102,7 @@ pub trait Doing<T> {
     /// `doing` completes the sentence "cannot ...".
     ///
     /// # Errors
-    /// The same, as an [`Error`] of status [`Status::Failed`].
+    /// Returns the error of the result, as an [`Error`] of status [`Status::Failed`].
     fn doing(self, doing: impl fmt::Display) -> Result<T>;
 }
 

@@ -105,7 +105,7 @@ impl Machine {
 }
 
 impl Cpu {
-    /// The same, not waiting for anybody.
+    /// This CPU, made to wait for nobody.
     pub fn impatient(self) -> Self {
         Self { patient: false, ..self }
     }

@@ -61,7 +61,7 @@ fn a_round_reaches_a_cpu_that_uses_the_page() {
     }
 }
 
-/// The same by exact ranges. Four preemptions.
+/// A CPU uses the page while another makes all forget it by exact ranges, not by a round. Four preemptions.
 ///
 /// Seen failing: with `served` stored before the slots are emptied; with nobody interrupted.
 #[test]
