@@ -2,7 +2,7 @@
 //!
 //! The fast path of an allocation takes what the CPU's pool has. The fast path of a free serves areas without a guard
 //! page below. An area of one page whose frame is cached has a path of its own, which calls nothing, so that the compiler
-//! saves no register: 40 instructions less. Whatever is traced takes the slow path.
+//! saves no register: 42 instructions less for an allocation. Whatever is traced takes the slow path.
 
 use super::{Areas, Attempt, Shape};
 use crate::{

@@ -14,7 +14,6 @@ impl<P: Platform> Blocks<P> {
     /// Returns the descriptor of a block that the caller has for as long as the result is used. It was made.
     #[inline]
     pub fn block(&self, number: usize) -> &Block {
-        // A closure would keep the number in memory.
         let Some(block) = self.find_owned(number) else { unreachable!("block {number} has a descriptor") };
         block
     }

@@ -3,7 +3,7 @@
 extern crate std;
 
 use crate::{
-    AllocError, BLOCK_SIZE, Cache, Frame, NewError, PAGE_SIZE, Platform, Protection, Stats, Vmalloc,
+    AllocError, BLOCK_SIZE, Cache, Frame, NewError, PAGE_SIZE, Platform, Protection, Request, Stats, Vmalloc,
     page_table::{directories, entry::Entry},
     tests::{
         machine::Machine,
@@ -214,4 +214,21 @@ fn an_entry_that_is_not_present_links_nothing_whatever_is_in_it() {
     free(&vmalloc, area).expect("allocated");
     drop(vmalloc);
     machine.assert_all_frames_back();
+}
+
+/// An attempt that is not made again, with so much waiting for a flush that whoever frees would purge, though the thread
+/// that purges never gets to. Seen failing (one purge) when a failed attempt relieves the pressure as a free does.
+#[test]
+fn a_request_that_does_not_wait_purges_nothing() {
+    let machine = Machine::new(1, 400);
+    let vmalloc = instance(&machine, 4);
+    machine.starve_purger();
+    let area = vmalloc.vmalloc(300 * PAGE_SIZE).expect("room");
+    free(&vmalloc, area).expect("allocated");
+    vmalloc.tunables().lazy_max_pages.store(1, Ordering::Relaxed);
+    let purges = vmalloc.tally().purges;
+    let made = vmalloc.allocate(Request::new(350 * PAGE_SIZE).no_wait());
+    assert_eq!(made, Err(AllocError::OutOfFrames));
+    assert_eq!(vmalloc.tally().purges, purges, "it does not wait");
+    assert!(vmalloc.lazy_pages() > 2, "what was freed waits on");
 }
