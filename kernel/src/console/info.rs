@@ -45,6 +45,7 @@ pub(super) fn vmallocinfo(arguments: &[&str]) -> Result<(), CommandError> {
     println!("mapped           {mapped:>12} pages");
     println!("used             {:>12} pages of address space", stats.used());
     println!("lazy             {:>12} pages of address space", stats.lazy);
+    println!("parked           {:>12} pages of address space", stats.parked);
     println!("deferred         {:>12} areas, until a grace period is over", rcu::waiting().0);
     println!("free             {:>12} pages of address space", stats.free);
     println!("largest free run {:>12} pages of address space", stats.largest_free_run);
@@ -70,6 +71,7 @@ pub(super) fn meminfo(_: &[&str]) -> Result<(), CommandError> {
     line("free", counts.free);
     line("  magazines", counts.in_magazines);
     line("quarantined", users.quarantined);
+    line("parked", users.parked);
     line("cached", users.kept);
     line("page tables", users.page_tables);
     line("records", users.records);

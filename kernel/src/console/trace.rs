@@ -2,7 +2,6 @@
 
 use crate::{arch::tsc, command::CommandError, memory, println, trace};
 use alloc::format;
-use core::sync::atomic::Ordering;
 
 pub(super) const ABOUT: &str = "keeps the last events of vmalloc on each CPU: on, off, dump, clear\n\
     on       starts keeping them\n\
@@ -35,7 +34,7 @@ pub fn trace(arguments: &[&str]) -> Result<(), CommandError> {
 
 /// Has the kernel's instance traced, or not. What was traced before is still there.
 fn switch(on: bool) {
-    memory::vmalloc().tunables().trace.store(on, Ordering::Relaxed);
+    memory::vmalloc().set_trace(on);
 }
 
 fn dump() {

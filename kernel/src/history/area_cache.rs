@@ -2,7 +2,12 @@
 //! began at the lowest address and walked all of them.
 
 use super::common::failed;
-use crate::{arch::tsc, command::CommandError, println, services::Experiment};
+use crate::{
+    arch::tsc,
+    command::CommandError,
+    println,
+    services::{Experiment, flushing},
+};
 use alloc::{format, vec::Vec};
 use core::{ptr::NonNull, sync::atomic::Ordering};
 use vmalloc::{BLOCK_SIZE, PAGE_SIZE, Policy, Request, SearchPolicy};
@@ -28,9 +33,9 @@ pub(super) fn run() -> Result<(), CommandError> {
     println!("{:>8} | {:>10} {:>13} | {:>10} {:>13} | places", "pile", "steps", "cycles", "steps", "cycles");
     let mut before = 0;
     for pile in PILES {
-        let from_start = Policy { search: SearchPolicy::FromStart, ..Policy::default() };
+        let from_start = Policy { search: SearchPolicy::FromStart, ..flushing() };
         let old = measure(pile, from_start)?;
-        let new = measure(pile, Policy::default())?;
+        let new = measure(pile, flushing())?;
         let equal = old.places == new.places;
         println!(
             "{pile:>8} | {:>8}.{} {:>13} | {:>8}.{} {:>13} | {}",

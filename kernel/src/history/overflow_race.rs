@@ -7,7 +7,7 @@ use crate::{
     arch::cpu,
     command::CommandError,
     println,
-    services::Experiment,
+    services::{Experiment, flushing},
     threads::{Builder, JoinHandle},
 };
 use alloc::{format, sync::Arc, vec::Vec};
@@ -39,9 +39,9 @@ pub(super) fn run() -> Result<(), CommandError> {
     let workers = cpu::online().count().max(2);
     println!("{workers} threads fill {BLOCKS} blocks all but {ROOM} pages, and free at random");
     println!("{:36} {:>12} {:>12} {:>24}", "", "allocations", "overflows", "failed though room was");
-    let one_purge = Policy { overflow: OverflowPolicy::OnePurge, ..Policy::default() };
+    let one_purge = Policy { overflow: OverflowPolicy::OnePurge, ..flushing() };
     let [_, old] = race("one purge, waiting for nobody's", workers, one_purge)?;
-    let [overflows, new] = race("a ticket", workers, Policy::default())?;
+    let [overflows, new] = race("a ticket", workers, flushing())?;
     if old == 0 || new != 0 || overflows < ENOUGH {
         return Err(CommandError::new(format!(
             "{old} and {new} failures in {overflows} overflows: not as it has to be"

@@ -7,7 +7,7 @@ use crate::{
     command::CommandError,
     memory::Hoard,
     println,
-    services::Experiment,
+    services::{Experiment, flushing},
 };
 use alloc::{format, vec::Vec};
 use core::{ptr::NonNull, sync::atomic::Ordering};
@@ -26,7 +26,7 @@ pub(super) fn run() -> Result<(), CommandError> {
         GIB * BLOCKS_OF_EACH
     );
     println!("{:34} {:>8} {:>8} {:>28}", "", "tables", "flushes", "longest with preemption off");
-    let policy = |gather, purge| Policy { gather, purge, ..Policy::default() };
+    let policy = |gather, purge| Policy { gather, purge, ..flushing() };
     let (piecewise, unbroken) = (PurgePolicy::Threshold, PurgePolicy::Unbroken);
     let all = free("all at once", policy(GatherPolicy::Page, unbroken), false)?;
     for (name, gather, exhausted) in [

@@ -8,7 +8,7 @@ use crate::{
     command::CommandError,
     memory::PurgeWish,
     println,
-    services::{Experiment, purger},
+    services::{Experiment, flushing, purger},
     threads::{Builder, JoinHandle},
 };
 use alloc::{format, string::String, sync::Arc, vec::Vec};
@@ -46,7 +46,7 @@ pub(super) fn run() -> Result<(), CommandError> {
         ("always yields", PurgePolicy::Yielding),
         ("yields below twice lazy_max", PurgePolicy::Threshold),
     ] {
-        peaks.push(stress(name, Policy { purge: policy, ..Policy::default() })?);
+        peaks.push(stress(name, Policy { purge: policy, ..flushing() })?);
     }
     match peaks[..] {
         [_, yielding, threshold] if threshold < LIMIT && yielding >= LIMIT => Ok(()),

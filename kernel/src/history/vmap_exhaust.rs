@@ -2,7 +2,12 @@
 //! no more buffers though half of the range was free.
 
 use super::common::{Frames, failed};
-use crate::{arch::paging::direct_map, command::CommandError, println, services::Experiment};
+use crate::{
+    arch::paging::direct_map,
+    command::CommandError,
+    println,
+    services::{Experiment, flushing},
+};
 use alloc::{format, vec::Vec};
 use core::ptr::NonNull;
 use vmalloc::{BLOCK_PAGES, GuardPolicy, PAGE_SIZE, Policy, Protection};
@@ -23,11 +28,11 @@ pub(super) fn run() -> Result<(), CommandError> {
     let all = BLOCKS * BLOCK_PAGES;
     println!("single pages by vm_map_ram, until the range of {all} pages is full");
     println!("{:34} {:>12} {:>12} {:>12}", "", "mapped", "read right", "mapped again");
-    let behind_blocks = Policy { guards: GuardPolicy::BehindBlocks, ..Policy::default() };
+    let behind_blocks = Policy { guards: GuardPolicy::BehindBlocks, ..flushing() };
     for (name, policy, longer, expected) in [
         ("a guard page behind each block", behind_blocks, 0, all / 2),
-        ("packed", Policy::default(), 0, all),
-        ("packed, with one of 128 pages", Policy::default(), LONGER, all - LONGER),
+        ("packed", flushing(), 0, all),
+        ("packed, with one of 128 pages", flushing(), LONGER, all - LONGER),
     ] {
         let [mapped, right, again] = fill(&frames, policy, longer)?;
         println!("{name:34} {mapped:>12} {right:>12} {again:>12}");

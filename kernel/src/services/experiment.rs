@@ -11,7 +11,7 @@ use core::{
     ops::Deref,
     sync::atomic::{AtomicU32, Ordering},
 };
-use vmalloc::{BLOCK_SIZE, NewError, Platform, Policy, Vmalloc};
+use vmalloc::{BLOCK_SIZE, NewError, Platform, Policy, Reuse, Vmalloc};
 
 /// Experiments at once, at most.
 const PLACES: u32 = 8;
@@ -26,6 +26,12 @@ pub struct Experiment {
     // Dropped in this order.
     instance: Box<Vmalloc<Machine>>,
     _place: Place,
+}
+
+/// Returns the policy of instances in which every freed page waits for a flush, as experiments and tests of waiting want it.
+#[must_use]
+pub fn flushing() -> Policy {
+    Policy { reuse: Reuse::AfterFlush, ..Policy::default() }
 }
 
 /// A part of the address space.

@@ -21,7 +21,7 @@ mod users;
 
 use crate::threads::SpawnError;
 
-pub use experiment::Experiment;
+pub use experiment::{Experiment, flushing};
 pub use users::{Users, users};
 
 /// Starts the threads of the services, and has the kernel's instance ask who can give

@@ -14,6 +14,8 @@ pub struct Users {
     pub records: u64,
     /// Freed areas, until every CPU has flushed.
     pub quarantined: u64,
+    /// Freed areas that are parked, for the next allocations of the same sizes.
+    pub parked: u64,
     /// Frames cached in free pages of vmalloc, to be mapped again.
     pub kept: u64,
     /// Pages in which areas are noted that wait for a grace period.
@@ -30,6 +32,7 @@ impl Users {
         self.page_tables
             + self.records
             + self.quarantined
+            + self.parked
             + self.kept
             + self.deferred
             + self.heap
@@ -48,6 +51,7 @@ pub fn users() -> Users {
         page_tables: (count_tables() + stats.reserved_tables) as u64,
         records: stats.metadata_frames as u64,
         quarantined: stats.quarantined as u64,
+        parked: stats.parked_frames as u64,
         kept: stats.kept as u64,
         deferred: rcu::waiting().1 as u64,
         heap,

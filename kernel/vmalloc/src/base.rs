@@ -18,7 +18,7 @@ impl<P: Platform> Base<P> {
     #[inline(always)]
     pub fn new(platform: P, span: Span, policy: Policy) -> Self {
         let physical_end = 1 << platform.physical_bits().min(PHYSICAL_BITS);
-        Self { platform, span, tunables: Tunables::new(), policy, physical_end }
+        Self { platform, span, tunables: Tunables::new(policy.reuse), policy, physical_end }
     }
 
     /// Returns whether the CPUs can address all physical memory below `end`.

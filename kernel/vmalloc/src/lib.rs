@@ -83,6 +83,7 @@ mod blocks;
 mod calls;
 mod inspect;
 mod lock;
+mod magazines;
 mod page_table;
 mod pending;
 mod platform;
@@ -107,7 +108,7 @@ pub use types::{
     error::{AllocError, CongruentError, FreeError, NewError, PopulateError, ProtectError, ReallocError},
     event::Event,
     frame::{BLOCK_PAGES, BLOCK_SHIFT, BLOCK_SIZE, Frame, PAGE_SHIFT, PAGE_SIZE},
-    policy::{GatherPolicy, GuardPolicy, OverflowPolicy, Policy, PurgePolicy, SearchPolicy},
+    policy::{GatherPolicy, GuardPolicy, OverflowPolicy, Policy, PurgePolicy, Reuse, SearchPolicy},
     request::Request,
     stats::{Stats, Tally},
     tunables::Tunables,

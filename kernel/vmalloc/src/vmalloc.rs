@@ -86,8 +86,8 @@ impl<P: Platform> Vmalloc<P> {
         &self.base().tunables
     }
 
-    /// Gives all free memory back to the machine: flushes what waits, and empties the caches of frames of free pages, empty
-    /// blocks, freed runs, leaf tables in reserve, and directories and records of free address space. An allocation that
+    /// Gives all free memory back to the machine: flushes what waits, and empties the caches of frames of free pages,
+    /// magazines, empty blocks, freed runs, leaf tables in reserve, and directories and records of free address space. An allocation that
     /// runs out of address space or frames does this itself: nobody needs to call it for that.
     ///
     /// What other CPUs free meanwhile may stay, and records do where the caller may not wait for a

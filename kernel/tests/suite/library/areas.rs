@@ -5,9 +5,9 @@ use core::ptr::NonNull;
 use kernel::{
     arch::{layout, paging},
     memory,
-    services::Experiment,
+    services::{Experiment, flushing},
 };
-use vmalloc::{AllocError, BLOCK_PAGES, BLOCK_SIZE, PAGE_SIZE, Policy, Request};
+use vmalloc::{AllocError, BLOCK_PAGES, BLOCK_SIZE, PAGE_SIZE, Request};
 use x86_64::structures::paging::PageTableFlags as Flags;
 
 fn allocate(request: Request) -> NonNull<u8> {
@@ -95,7 +95,7 @@ fn guard_pages_and_freed_pages_are_not_mapped() {
 /// Fails when a purge's flush is taken out (tried): the emulated TLB keeps the old translation.
 #[test_case]
 fn an_address_used_again_shows_its_new_frame() {
-    let instance = Experiment::new(1, Policy::default()).expect("frames enough");
+    let instance = Experiment::new(1, flushing()).expect("frames enough");
     for pages in [1, 20, 40] {
         let allocate = || instance.vmalloc(pages * PAGE_SIZE).expect("room");
         // SAFETY: what was allocated is freed once, and used no more.
@@ -237,7 +237,7 @@ fn a_request_that_cannot_be_met_is_soon_refused() {
 #[test_case]
 fn a_small_instance_can_be_filled_to_its_last_page() {
     const RANGE: usize = 120 << 20;
-    let instance = Experiment::new(RANGE / BLOCK_SIZE, Policy::default()).expect("frames enough");
+    let instance = Experiment::new(RANGE / BLOCK_SIZE, flushing()).expect("frames enough");
     let mut areas = Vec::new();
     let error = loop {
         match instance.vmalloc(PAGE_SIZE) {

@@ -10,10 +10,10 @@ use kernel::{
     arch::{cpu, paging::direct_map},
     history,
     memory::{self, frames},
-    services::Experiment,
+    services::{Experiment, flushing},
     threads::{Builder, JoinHandle},
 };
-use vmalloc::{BLOCK_PAGES, Frame, FreeError, PAGE_SIZE, Policy, Protection, Vmalloc};
+use vmalloc::{BLOCK_PAGES, Frame, FreeError, PAGE_SIZE, Protection, Vmalloc};
 
 /// Frames with their place in the list as the first word.
 fn take(count: usize) -> Vec<Frame> {
@@ -76,7 +76,7 @@ fn frames_show_in_the_order_given_until_they_are_unmapped() {
 #[test_case]
 fn each_cpu_sees_the_frames_it_mapped_whoever_had_the_address_before() {
     // So few blocks that the last page of one goes while others map from it.
-    let instance = Arc::new(Experiment::new(2, Policy::default()).expect("frames enough"));
+    let instance = Arc::new(Experiment::new(2, flushing()).expect("frames enough"));
     instance.tunables().lazy_max_pages.store(300, Ordering::Relaxed);
     on_cpus(move |seed| {
         let list = take(64);
@@ -113,7 +113,7 @@ fn each_cpu_sees_the_frames_it_mapped_whoever_had_the_address_before() {
 #[test_case]
 fn no_cpu_fails_while_another_one_makes_room() {
     const ROOM: usize = 32;
-    let instance = Arc::new(Experiment::new(1, Policy::default()).expect("frames enough"));
+    let instance = Arc::new(Experiment::new(1, flushing()).expect("frames enough"));
     let list = Arc::new(take(1));
     let threads = cpu::online().without(cpu::isolated()).count().max(2);
     let share = (BLOCK_PAGES - ROOM) / threads;

@@ -8,16 +8,16 @@ use core::{
 use kernel::{
     arch::cpu,
     memory::frames,
-    services::Experiment,
+    services::{Experiment, flushing},
     threads::{Builder, JoinHandle},
 };
-use vmalloc::{BLOCK_SIZE, PAGE_SIZE, Policy, Request};
+use vmalloc::{BLOCK_SIZE, PAGE_SIZE, Request};
 
 /// Frames of descriptors of several blocks each, and one that is not full.
 const BLOCKS: usize = 200;
 
 fn instance() -> Arc<Experiment> {
-    Arc::new(Experiment::new(BLOCKS, Policy::default()).expect("frames enough"))
+    Arc::new(Experiment::new(BLOCKS, flushing()).expect("frames enough"))
 }
 
 fn free(instance: &Experiment, area: NonNull<u8>) {
@@ -36,7 +36,7 @@ fn in_block(address: usize) -> Request {
 fn a_thin_range_leaves_nothing_behind() {
     const BLOCKS: usize = 64 << 9;
     // The range need not start where a directory does.
-    let instance = Experiment::new(BLOCKS + 1024, Policy::default()).expect("frames enough");
+    let instance = Experiment::new(BLOCKS + 1024, flushing()).expect("frames enough");
     let request = Request::new(PAGE_SIZE).align(BLOCK_SIZE);
     let mut areas = Vec::with_capacity(BLOCKS);
     // A directory that reaches beyond the range stays.

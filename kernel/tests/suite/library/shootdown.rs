@@ -16,16 +16,16 @@ use kernel::{
         tlb, tsc,
     },
     memory::{self, Machine, frames},
-    services::Experiment,
+    services::{Experiment, flushing},
     threads::{self, Builder, JoinHandle},
 };
-use vmalloc::{AllocError, BLOCK_SIZE, Cache, Frame, PAGE_SIZE, Policy, Protection, Request, Vmalloc};
+use vmalloc::{AllocError, BLOCK_SIZE, Cache, Frame, PAGE_SIZE, Protection, Request, Vmalloc};
 
 type Instance = Arc<Experiment>;
 
 /// An instance of so many blocks, that no other test uses.
 fn instance(blocks: usize) -> Instance {
-    Arc::new(Experiment::new(blocks, Policy::default()).expect("frames enough"))
+    Arc::new(Experiment::new(blocks, flushing()).expect("frames enough"))
 }
 
 /// The last CPU that is not isolated.

@@ -17,7 +17,7 @@ use kernel::{
     services,
     threads::{self, Builder, Class},
 };
-use vmalloc::{BLOCK_PAGES, BLOCK_SIZE, PAGE_SIZE, Protection, Request};
+use vmalloc::{BLOCK_PAGES, BLOCK_SIZE, PAGE_SIZE, Protection, Request, Reuse};
 use x86_64::structures::paging::PageTableFlags as Flags;
 
 #[test_case]
@@ -166,6 +166,7 @@ fn the_stack_is_an_area_with_nothing_mapped_below() {
 fn flushes_follow_the_ceiling_and_are_counted() {
     let ceiling = &memory::vmalloc().tunables().single_page_flush_ceiling;
     let before = ceiling.swap(5, Ordering::Relaxed);
+    memory::vmalloc().set_reuse(Reuse::AfterFlush);
     let flushed = |pages: usize| {
         let area = memory::vmalloc().vmalloc(pages * PAGE_SIZE).expect("memory enough");
         let counters = tlb::counters(cpu::current());
@@ -181,6 +182,7 @@ fn flushes_follow_the_ceiling_and_are_counted() {
     assert_eq!(flushed(4), (5, 0), "with the guard page");
     assert_eq!(flushed(5), (0, 1));
     assert_eq!(flushed(BLOCK_SIZE / PAGE_SIZE), (0, 1));
+    memory::vmalloc().set_reuse(Reuse::Hot);
     ceiling.store(before, Ordering::Relaxed);
 }
 

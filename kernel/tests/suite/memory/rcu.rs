@@ -214,7 +214,6 @@ struct AllFrames(Vec<Frame>);
 impl AllFrames {
     fn take() -> Self {
         let mut taken = Vec::with_capacity(frames::counts().total as usize);
-        memory::vmalloc().trim();
         frames::drain_magazines();
         frames::take(usize::MAX, |frame| taken.push(frame));
         Self(taken)
@@ -231,6 +230,8 @@ impl Drop for AllFrames {
 /// Seen failing without the wait in front of that free.
 #[test_case]
 fn without_frames_the_caller_waits_and_frees() {
+    // It waits for readers.
+    memory::vmalloc().trim();
     let (area, stop) = (area_of(3, 5), Arc::new(AtomicBool::new(false)));
     let short = Arc::new(AtomicBool::new(false));
     let threads = (last_cpu() > 0).then(|| {
@@ -265,6 +266,8 @@ fn an_allocation_waits_for_what_is_deferred() {
     for with_head in [false, true] {
         // So few pages that no purge is due for them.
         let areas = [area_of(PAGES, 1), area_of(PAGES, 2)];
+        // It waits for readers.
+        memory::vmalloc().trim();
         let stop = Arc::new(AtomicBool::new(false));
         // A reader holds up what would be freed at the next tick.
         let reader = (last_cpu() > 0).then(|| {

@@ -10,13 +10,13 @@ use core::{
 };
 use kernel::{
     arch::{cpu, tlb},
-    services::Experiment,
+    services::{Experiment, flushing},
     threads::{self, Builder},
 };
-use vmalloc::{PAGE_SIZE, Policy};
+use vmalloc::PAGE_SIZE;
 
 fn instance(blocks: usize) -> Experiment {
-    Experiment::new(blocks, Policy::default()).expect("frames enough")
+    Experiment::new(blocks, flushing()).expect("frames enough")
 }
 
 fn free(instance: &Experiment, area: NonNull<u8>) {

@@ -229,5 +229,5 @@ fn wrong_arguments_of_trace_are_named() {
     assert_eq!(refusal(&[]), "takes one argument: on, off, dump or clear");
     assert_eq!(refusal(&["start"]), "start: neither on, off, dump nor clear");
     assert_eq!(refusal(&["on", "off"]), "takes one argument, not off too");
-    assert!(!memory::vmalloc().tunables().trace.load(Ordering::Relaxed));
+    assert!(!memory::vmalloc().is_traced());
 }

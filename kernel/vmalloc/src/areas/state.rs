@@ -6,6 +6,7 @@ use crate::{
     atomic::AtomicUsize,
     base::Base,
     blocks::{Block, Blocks},
+    magazines::Magazines,
     pending::Pending,
     pools::Pools,
     span::Span,
@@ -14,6 +15,7 @@ use crate::{
 /// What makes the areas of an instance, and the runs of freed areas that it caches.
 pub(crate) struct Areas<P> {
     pub pools: Pools<P>,
+    pub magazines: Magazines,
     pub(super) cached: [CachedRuns; MAX_CPUS],
     /// Blocks of runs in all CPUs' caches, and of those that will be there when they are flushed.
     pub(super) cached_blocks: AtomicUsize,
@@ -23,7 +25,8 @@ impl<P: Platform> Areas<P> {
     #[inline(always)]
     pub fn new(pools: Pools<P>) -> Self {
         let cached = core::array::from_fn(|_| CachedRuns::new());
-        Self { pools, cached, cached_blocks: AtomicUsize::new(0) }
+        let magazines = Magazines::new(pools.pending.blocks.base.policy.reuse);
+        Self { pools, magazines, cached, cached_blocks: AtomicUsize::new(0) }
     }
 
     #[inline(always)]

@@ -2,7 +2,7 @@
 
 use super::{Made, pointer};
 use crate::{
-    AllocError, Event, PAGE_SIZE, Platform, Request, Vmalloc,
+    AllocError, Platform, Request, Vmalloc,
     areas::{Attempt, Shape},
     reclaim::Ticket,
     types::Caller,
@@ -40,12 +40,7 @@ impl<P: Platform> Vmalloc<P> {
         let caller = Location::caller();
         if let Some(size) = request.plain_size() {
             let attributes = Shape::attributes_of(&request);
-            if (1..=PAGE_SIZE).contains(&size)
-                && let Some(area) = self.areas_room().allocate_page_fast(size, attributes, caller)
-            {
-                return Ok(area);
-            }
-            if let Some(area) = self.areas_room().allocate_fast(size, attributes, caller) {
+            if let Some(area) = self.areas_room().allocate_hot(size, attributes, caller) {
                 return Ok(area);
             }
         }
@@ -77,27 +72,5 @@ impl<P: Platform> Vmalloc<P> {
         }
         let attempt = |attempt| self.areas_room().make(shape, attempt);
         self.reclaim().make_again(error, shape.frames_needed(), ticket, attempt)
-    }
-
-    /// Passes on what became of a request for `size` bytes, and tells the machine if the instance is traced.
-    pub(super) fn traced(&self, size: usize, caller: Caller, made: Made) -> Made {
-        if self.base().is_traced() {
-            self.trace_made(size, caller, made);
-        }
-        made
-    }
-
-    /// Tells the machine what became of a request for `size` bytes.
-    #[cold]
-    pub(super) fn trace_made(&self, size: usize, caller: Caller, made: Made) {
-        let event = match made.map(|area| self.find_area(area.as_ptr() as usize)) {
-            Ok(Some(area)) => {
-                Event::Allocate { address: area.start, pages: area.pages, kind: area.kind, caller }
-            }
-            // Somebody freed it who was not given it.
-            Ok(None) => return,
-            Err(error) => Event::AllocateFailed { error, size, caller },
-        };
-        self.platform().trace(event);
     }
 }

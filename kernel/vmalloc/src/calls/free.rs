@@ -20,7 +20,7 @@ impl<P: Platform> Vmalloc<P> {
     #[track_caller]
     pub unsafe fn vfree(&self, address: NonNull<u8>) -> Result<(), FreeError> {
         let address = address.as_ptr() as usize;
-        match self.areas_room().free_fast(address) {
+        match self.areas_room().free_hot(address) {
             Some(Pressure::Low) => Ok(()),
             freed => self.free_slow(freed, address, Location::caller()),
         }

@@ -11,6 +11,8 @@ mod map_ram;
 mod protect;
 mod purge;
 mod realloc;
+mod reuse;
+mod trace;
 
 use crate::AllocError;
 use core::ptr::NonNull;

@@ -31,12 +31,17 @@ impl<P: Platform> Vmalloc<P> {
         // What no area has counts as free.
         pools.give_all_bumps();
         let arena = blocks.arena.stats(&self.platform().pin());
+        let (magazines, parked, parked_frames) = self.areas_room().magazines.count(&self.platform().pin());
         let records = |index| blocks.table.frames(index, &self.platform().pin());
         let mut stats = Stats {
             total: blocks.span().blocks() * BLOCK_PAGES,
             free: arena.free * BLOCK_PAGES,
             largest_free_run: arena.longest_run * BLOCK_PAGES,
-            metadata_frames: (0..BlockTable::DIRECTORIES).map(records).sum::<usize>() + arena.maps,
+            metadata_frames: (0..BlockTable::DIRECTORIES).map(records).sum::<usize>()
+                + arena.maps
+                + magazines,
+            parked,
+            parked_frames,
             instance_bytes: size_of::<Self>(),
             reserved_tables: blocks.reserved_leaves(),
             directories: directories::count(self.platform(), self.range()),
@@ -70,10 +75,15 @@ impl<P: Platform> Vmalloc<P> {
             Role::Cached { flushed, .. } => flushed,
             _ => role.has_pages() && pages.is_free(page),
         };
+        let is_stale = |page: usize| !role.has_pages() || !pages.are_live(page, 1);
         let waits = |slot: &Slot| slot.cached_frame().is_some();
         for (page, slot) in leaf.into_iter().flat_map(|leaf| leaf.iter()).enumerate() {
-            let counter = if is_flushed(page) { &mut stats.kept } else { &mut stats.quarantined };
-            *counter += usize::from(waits(slot));
+            // Those of live pages are parked.
+            if waits(slot) && is_flushed(page) {
+                stats.kept += 1;
+            } else if waits(slot) && is_stale(page) {
+                stats.quarantined += 1;
+            }
         }
         let huge_waits = || blocks.read_side(|_| blocks.directory_slot(number).filter(|slot| waits(slot)));
         if leaf.is_none() && huge_waits().is_some() {

@@ -42,6 +42,9 @@ const LENGTH_BITS: u32 = 6;
 const LENGTH_MASK: u64 = ((1 << LENGTH_BITS) - 1) << LENGTH_SHIFT;
 /// Marks the first page of an area with a guard page below; a `vm_map_ram` mapping has a bit of its length there.
 const GUARDED_BELOW: u64 = 1 << 53;
+/// Marks the first page of an area whose end was cut off, so that pages behind it wait for a flush; a `vm_map_ram` mapping
+/// has a bit of its length there.
+const CUT: u64 = 1 << 54;
 const FRAME_MASK: u64 = 0x000f_ffff_ffff_f000;
 
 const GUARD: u64 = 1 << 62;
@@ -70,6 +73,8 @@ impl Entry {
     pub const UNUSED: Self = Self(0);
     /// The bit that marks an area's last page.
     pub const LAST_MARK: u64 = LAST;
+    /// The bit that marks the first page of an area whose end was cut off.
+    pub const CUT_MARK: u64 = CUT;
 
     /// The entry of a guard page below an area.
     pub const GUARD_BELOW: Self = Self(1 << 63);
@@ -123,6 +128,25 @@ impl Entry {
     pub fn has_guard_below(self) -> bool {
         const START: u64 = FIRST | OWNED | GUARDED_BELOW;
         self.0 & (START | RAM | PRESENT) == START | PRESENT
+    }
+
+    /// Returns whether the end of the area that starts here was cut off.
+    pub fn is_cut(self) -> bool {
+        self.0 & CUT != 0
+    }
+
+    /// Returns whether the whole area is this page, which it owns: none was cut off, and none is guarded below.
+    #[inline(always)]
+    pub fn is_whole_area(self) -> bool {
+        const ENDS: u64 = PRESENT | FIRST | LAST | OWNED;
+        self.0 & (ENDS | RAM | GUARDED_BELOW | CUT) == ENDS
+    }
+
+    /// Returns the entry of an [area of one page](Self::is_whole_area) as it is while the area is parked, or the other way
+    /// round.
+    #[inline(always)]
+    pub fn toggled_page(self) -> Self {
+        Self(self.0 ^ (FRAME_MASK | PRESENT | FIRST | LAST))
     }
 
     /// Returns the entry marked as the last page of an area.
@@ -238,7 +262,23 @@ impl Entry {
     /// Returns what a quarantined entry was before, if it mapped an area's own frame with these attributes and no marks.
     #[inline]
     pub fn mapped_as(self, attributes: Attributes) -> Option<Self> {
-        Self::are_mapped_as(self.0 ^ attributes.unmapped()).then(|| self.mapped())
+        self.is_unmapped_as(attributes).then(|| self.mapped())
+    }
+
+    /// Returns whether [`mapped_as`](Self::mapped_as) would accept the entry.
+    #[inline]
+    pub fn is_unmapped_as(self, attributes: Attributes) -> bool {
+        Self::are_mapped_as(self.0 ^ attributes.unmapped())
+    }
+
+    /// Returns what the entry of a page was while its area was parked, which may have been mapped again.
+    pub fn parked(self) -> Self {
+        if self.is_present() { self.quarantined() } else { self }
+    }
+
+    /// Returns whether the quarantined entry differs from these attributes in its dirty bit at most.
+    pub fn fits(self, attributes: Attributes) -> bool {
+        Self::are_mapped_as((self.0 ^ attributes.unmapped()) & !DIRTY)
     }
 
     /// Returns whether [`mapped_as`](Self::mapped_as) would accept each of some entries; `different` are the bits in which
@@ -251,7 +291,7 @@ impl Entry {
     /// Returns the entry without the marks of an area's ends.
     #[inline]
     pub fn unmarked(self) -> Self {
-        Self(self.0 & !(FIRST | LAST))
+        Self(self.0 & !(FIRST | LAST | CUT))
     }
 
     /// Returns the area's own frame that waits in a quarantined entry. It is free to use only after a flush.

@@ -97,6 +97,11 @@ impl Slot {
         self.0.fetch_or(Entry::LAST_MARK, Ordering::Release);
     }
 
+    /// Marks the first page of an area, which may be in use, whose end is cut off.
+    pub fn mark_cut(&self) {
+        self.0.fetch_or(Entry::CUT_MARK, Ordering::Relaxed);
+    }
+
     /// Clears the mark that [`mark_last`](Self::mark_last) sets.
     pub fn unmark_last(&self) {
         self.0.fetch_and(!Entry::LAST_MARK, Ordering::Release);
@@ -112,6 +117,14 @@ impl Slot {
     /// Claims the area that starts here as [`claim`](Self::claim) does, with a guard page below or without.
     pub fn claim_any(&self, owner: Owner) -> Option<Entry> {
         self.claim_if(|entry| entry.is_any_start(owner))
+    }
+
+    /// Claims the area that starts here if it is a [whole one](Entry::is_whole_area) of one page. It may fail because the
+    /// entry was marked meanwhile.
+    #[inline(always)]
+    pub fn claim_page(&self) -> bool {
+        let entry = self.look();
+        entry.is_whole_area() && self.replace(entry, entry.toggled_page()).is_ok()
     }
 
     #[inline(always)]
@@ -150,6 +163,25 @@ pub(crate) fn publish_area(first: &Slot, last: &Slot) {
     // accessed already.
     last.change(Entry::with_last);
     first.publish(first.get().with_first());
+}
+
+/// Maps a page, whose frame is cached in its entry, again, if the attributes are the same, and publishes it as an area with
+/// this guard behind. Returns whether they are.
+#[inline(always)]
+pub(crate) fn publish_page(
+    page: &Slot,
+    end: &Slot,
+    attributes: Attributes,
+    guard: impl FnOnce() -> Entry,
+) -> bool {
+    let entry = page.get();
+    let is_same = entry.is_unmapped_as(attributes);
+    if is_same {
+        // The guard first: who finds the first page may ask the guard whose it is.
+        end.set(guard());
+        page.publish(entry.toggled_page());
+    }
+    is_same
 }
 
 /// Maps pages again to the frames cached in their entries, up to one that has none or was mapped with other attributes.

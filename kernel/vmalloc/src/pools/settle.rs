@@ -96,7 +96,7 @@ impl<P: Platform> Pools<P> {
         for pool in &self.pools {
             let pin = self.platform().pin();
             self.give_bump(&pin, &pool.bump);
-            if let Some(block) = pool.current.swap(None) {
+            if let Some(block) = pool.set_current(None) {
                 self.settle(&pin, block, |pages| pages.set_listed(Listed::No));
             }
         }

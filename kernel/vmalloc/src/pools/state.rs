@@ -2,12 +2,15 @@
 
 use super::{bins::Bins, bump::Bump};
 use crate::{
-    CpuPin, Frame, MAX_CPUS, Owner, Platform,
-    atomic::{AtomicU64, AtomicUsize, Ordering},
-    blocks::{Block, BlockSlot},
+    BLOCK_PAGES, CpuPin, Frame, MAX_CPUS, Owner, PAGE_SHIFT, Platform,
+    atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering},
+    blocks::{Block, BlockSlot, Role},
     lock::Lock,
+    page_table::slot::Slots,
     pending::Pending,
 };
+
+use core::ptr;
 
 /// Two for each CPU.
 const POOLS: usize = 2 * MAX_CPUS;
@@ -24,6 +27,9 @@ pub(crate) struct Pools<P> {
 pub(super) struct Pool {
     /// The current block. A new one is put there only by the pool's own CPU, pinned.
     pub current: BlockSlot,
+    /// The current block's first address and leaf table, or none, for the pool's own CPU.
+    start: AtomicUsize,
+    leaf: AtomicPtr<Slots>,
     /// Pages of the current block, mostly, that the CPU hands out next.
     pub bump: Bump,
     /// The frame that the page of the last guard page had cached; the next page that has none gets it.
@@ -50,6 +56,35 @@ impl Spare {
     }
 }
 
+impl Pool {
+    /// Makes a block, whose leaf table this is, the current one, or none, and returns the one before.
+    pub fn set_current(&self, block: Option<(&Block, usize, &Slots)>) -> Option<&Block> {
+        let Some((block, start, leaf)) = block else {
+            let before = self.current.swap(None);
+            // After that, so that the pool's CPU does not put it here again. It may have a leaf table less than it could.
+            self.leaf.store(ptr::null_mut(), Ordering::Relaxed);
+            return before;
+        };
+        self.leaf.store(ptr::null_mut(), Ordering::Relaxed);
+        self.start.store(start, Ordering::Relaxed);
+        self.leaf.store(ptr::from_ref(leaf).cast_mut(), Ordering::Relaxed);
+        self.current.swap(Some(block))
+    }
+
+    /// Returns the page of the current block that starts at `address`, and the block's leaf table, if one does. The caller
+    /// is pinned on the pool's CPU.
+    #[inline(always)]
+    fn find_current(&self, address: usize) -> Option<(usize, &Slots)> {
+        let page = address.wrapping_sub(self.start.load(Ordering::Relaxed)).rotate_right(PAGE_SHIFT);
+        if page >= BLOCK_PAGES {
+            return None;
+        }
+        // SAFETY: only the current block's leaf table is here. It is taken out before the block may be closed, and the
+        // table goes when nothing is allocated in it any more. Whoever comes with an allocated address is not too late.
+        Some((page, unsafe { self.leaf.load(Ordering::Relaxed).as_ref()? }))
+    }
+}
+
 /// The number of a CPU's pool.
 #[inline]
 pub(super) fn pool_of(cpu: usize, owner: Owner) -> usize {
@@ -61,6 +96,8 @@ impl<P: Platform> Pools<P> {
     pub fn new(pending: Pending<P>) -> Self {
         let pool = |_| Pool {
             current: BlockSlot::new(),
+            start: AtomicUsize::new(0),
+            leaf: AtomicPtr::new(ptr::null_mut()),
             bump: Bump::new(),
             spare: Spare(AtomicU64::new(0)),
             bins: Lock::new(Bins::new()),
@@ -85,6 +122,21 @@ impl<P: Platform> Pools<P> {
     pub fn find_block<'a>(&'a self, pin: &'a P::Pin, owner: Owner, number: usize) -> Option<&'a Block> {
         let current = self.pool(pin, owner).current.get(pin).filter(|block| block.number() == number);
         current.or_else(|| self.pending.blocks.find(number, pin))
+    }
+
+    /// Returns the page of a shared block that starts at `address`, by its place in the block and the block's leaf table, if
+    /// one does that is in the current block of this CPU.
+    #[inline(always)]
+    pub fn current_page(&self, pin: &P::Pin, owner: Owner, address: usize) -> Option<(usize, &Slots)> {
+        self.pool(pin, owner).find_current(address)
+    }
+
+    /// Returns a page as [`current_page`](Self::current_page) does, in whichever block.
+    #[inline]
+    pub fn small_page(&self, pin: &P::Pin, address: usize) -> Option<(usize, &Slots)> {
+        let (block, page) = self.pending.blocks.place(address, pin)?;
+        let leaf = block.leaf(self.platform())?;
+        matches!(block.role(), Role::Small { .. }).then_some((page, leaf))
     }
 
     /// Caches a flushed frame for the next page of this CPU that has none; the one that was cached so far goes back.
@@ -114,7 +166,7 @@ impl<P: Platform> Pools<P> {
     /// Gives the spare frames back.
     pub fn release_spares(&self) {
         // Whoever adds to what a pool caches decides here whether it is given back, and where.
-        for Pool { spare, current: _, bump: _, bins: _ } in &self.pools {
+        for Pool { spare, current: _, start: _, leaf: _, bump: _, bins: _ } in &self.pools {
             self.platform().give_frames(spare.swap(None).into_iter());
         }
     }

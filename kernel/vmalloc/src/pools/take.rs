@@ -170,7 +170,9 @@ impl<P: Platform> Pools<P> {
     }
 
     fn make_current(&self, pin: &P::Pin, pool: usize, block: &Block) {
-        let before = self.pools[pool].current.swap(Some(block));
+        let blocks = &self.pending.blocks;
+        let current = (block, blocks.span().address(block.number(), 0), blocks.leaf(block));
+        let before = self.pools[pool].set_current(Some(current));
         if let Some(before) = before.filter(|before| before.number() != block.number()) {
             self.settle(pin, before, |pages| pages.set_listed(Listed::No));
         }

@@ -8,14 +8,18 @@
 //! one at a time.
 
 use self::Cached::{
-    Closed, Current, Directories, EmptyBlocks, Lazy, PageFrames, Records, Runs, Spares, Tables,
+    ClosedBlocks, Current, Directories, EmptyBlocks, Lazy, Magazines, PageFrames, Records, Runs, Spares,
+    Tables,
 };
 use super::Reclaim;
-use crate::Platform;
+use crate::{Platform, magazines::Closed};
 
 /// A kind of thing that is cached for speed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cached {
+    /// Areas that are parked in the CPUs' magazines, and the frames of those. They wait for a grace period, so they go
+    /// before the turn is taken, and stay closed while it is needed that nothing is parked.
+    Magazines,
     /// What was unmapped and waits for a flush.
     Lazy,
     /// The pools' current blocks, and the bump runs that CPUs took from them.
@@ -29,7 +33,7 @@ pub(crate) enum Cached {
     /// Runs, with their tables and frames.
     Runs,
     /// Blocks that were closed: their tables, and what else was unmapped since, wait for a flush.
-    Closed,
+    ClosedBlocks,
     /// Leaf tables in the CPUs' reserves.
     Tables,
     /// Directories of page tables below which nothing is mapped.
@@ -41,8 +45,19 @@ pub(crate) enum Cached {
 
 impl Cached {
     /// In the order in which it is given back: the first may add to those behind.
-    pub const ALL: [Self; 10] =
-        [Lazy, Current, PageFrames, Spares, EmptyBlocks, Runs, Closed, Tables, Directories, Records];
+    pub const ALL: [Self; 11] = [
+        Magazines,
+        Lazy,
+        Current,
+        PageFrames,
+        Spares,
+        EmptyBlocks,
+        Runs,
+        ClosedBlocks,
+        Tables,
+        Directories,
+        Records,
+    ];
 }
 
 const _: () = assert!(Cached::ALL.len() == Records as usize + 1, "a kind is missing in the list");
@@ -50,12 +65,26 @@ const _: () = assert!(Cached::ALL.len() == Records as usize + 1, "a kind is miss
 impl<P: Platform> Reclaim<P> {
     /// Flushes what waits, and gives back what is cached; see [`Vmalloc::trim`](crate::Vmalloc::trim).
     pub fn trim(&self) {
+        let _closed = self.close_magazines();
         self.in_turn(|| self.release_caches());
         self.release_records();
     }
 
+    /// Retires what is parked on all CPUs. While the result lives nothing is parked anew.
+    pub(super) fn close_magazines(&self) -> Closed<'_> {
+        let closed = self.areas.magazines.close();
+        self.areas.release_magazines(&closed);
+        closed
+    }
+
+    /// Retires what is parked on all CPUs, and lets nothing be parked any more; or lets it again.
+    pub fn bar_magazines(&self, bar: bool) {
+        if bar { self.close_magazines().keep() } else { self.areas.magazines.reopen() }
+    }
+
     /// Gives everything back, and the records if nothing is allocated any more: nobody uses the instance.
     pub fn release(&mut self) {
+        drop(self.close_magazines());
         self.in_turn(|| self.release_caches());
         let blocks = &mut self.areas.pools.pending.blocks;
         if blocks.arena.stats(&blocks.base.platform.pin()).free == blocks.base.span.blocks() {
@@ -77,11 +106,11 @@ impl<P: Platform> Reclaim<P> {
                 EmptyBlocks => pools.close_empty_blocks(),
                 Runs => areas.close_cached_runs(),
                 // Closed blocks were counted when their pages were flushed.
-                Closed => freed_meanwhile = self.purge_waiting(),
+                ClosedBlocks => freed_meanwhile = self.purge_waiting(),
                 Tables => self.blocks().empty_reserves(),
                 Directories => drop(self.release_directories()),
-                // They wait for a grace period: `release_records`, without the turn in between.
-                Records => {}
+                // They wait for a grace period: `close_magazines` and `release_records`, without the turn in between.
+                Magazines | Records => {}
             }
         }
         freed_meanwhile

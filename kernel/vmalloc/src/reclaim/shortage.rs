@@ -117,6 +117,7 @@ impl<P: Platform> Reclaim<P> {
         again: &impl Fn(Attempt) -> Result<T, AllocError>,
         refused_at: &mut Option<Ticket>,
     ) -> Result<T, AllocError> {
+        let _closed = self.close_magazines();
         let mut has_records = true;
         for _ in 0..rounds {
             match self.in_turn(|| self.press_once(frames, again)) {

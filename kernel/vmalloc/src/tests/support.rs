@@ -4,8 +4,8 @@ extern crate std;
 
 use super::machine::{Machine, PageFault, Random};
 use crate::{
-    AllocError, BLOCK_SIZE, CongruentSet, Frame, FreeError, PAGE_SIZE, Platform, PopulateError, ProtectError,
-    Protection, ReallocError, Request, Vmalloc,
+    AllocError, BLOCK_SIZE, CongruentSet, Frame, FreeError, PAGE_SIZE, Platform, Policy, PopulateError,
+    ProtectError, Protection, ReallocError, Request, Reuse, Vmalloc,
 };
 use core::{ops::Range, ptr::NonNull};
 use std::{boxed::Box, sync::Arc, vec::Vec};
@@ -22,6 +22,14 @@ pub(crate) const START: usize = 0xffff_c900_4000_0000 + 6 * BLOCK_SIZE;
 pub(crate) fn instance(machine: &Machine, blocks: usize) -> Vmalloc<&Machine> {
     // SAFETY: the machine's address space has nothing else in it.
     unsafe { Vmalloc::new(machine, START..START + blocks * BLOCK_SIZE) }.expect("frames enough")
+}
+
+/// An instance in which every freed page waits for a flush.
+pub(crate) fn flushing(machine: &Machine, blocks: usize) -> Vmalloc<&Machine> {
+    let policy = Policy { reuse: Reuse::AfterFlush, ..Policy::default() };
+    // SAFETY: as above.
+    unsafe { Vmalloc::with_policy(machine, START..START + blocks * BLOCK_SIZE, policy) }
+        .expect("frames enough")
 }
 
 pub(crate) fn address(area: NonNull<u8>) -> usize {

@@ -14,6 +14,20 @@ pub struct Policy {
     pub purge: PurgePolicy,
     /// How many directories are flushed at once before they are given back.
     pub gather: GatherPolicy,
+    /// Whether a freed area may be used again before it was flushed.
+    pub reuse: Reuse,
+}
+
+/// Whether a freed area may be used again before it was flushed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reuse {
+    /// The next allocation of as many pages on the same CPU takes the area with the frames that it had. No flush is needed
+    /// for that, because what any CPU remembers of the pages is right again.
+    #[default]
+    Hot,
+    /// Every freed page waits for a flush before it is used again, as in Linux. Who still uses a freed area finds a page
+    /// fault sooner, and not the next owner's data.
+    AfterFlush,
 }
 
 /// How the arena searches free address space. The choice decides how long a search takes, not what it finds.

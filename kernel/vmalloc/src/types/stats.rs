@@ -14,14 +14,19 @@ pub struct Stats {
     /// Pages that were unmapped and wait for a flush.
     #[doc(alias = "vmap_lazy_nr")]
     pub lazy: usize,
+    /// Pages of freed areas that are parked in the CPUs' magazines, guard pages included: the next allocations of the same
+    /// sizes take them, without a flush.
+    pub parked: usize,
     /// Frames of freed areas that wait for a flush.
     pub quarantined: usize,
+    /// Frames of parked areas.
+    pub parked_frames: usize,
     /// Frames cached in the entries of pages that are free, or not populated, and flushed: they are mapped there again.
     pub kept: usize,
     /// The longest run of free pages in a block, or of free blocks.
     pub largest_free_run: usize,
-    /// Frames of the library's own records: descriptors, the directories of these, the arena's maps. Those of free
-    /// blocks go back when memory runs short, and by [`trim`](crate::Vmalloc::trim).
+    /// Frames of the library's own records: descriptors, the directories of these, the arena's maps, the CPUs' magazines. Those
+    /// of free blocks, and magazines, go back when memory runs short, and by [`trim`](crate::Vmalloc::trim).
     pub metadata_frames: usize,
     /// Bytes of the instance itself.
     pub instance_bytes: usize,
@@ -59,7 +64,7 @@ impl Stats {
     #[doc(alias = "VmallocUsed")]
     #[must_use]
     pub fn used(&self) -> usize {
-        self.total.saturating_sub(self.free).saturating_sub(self.lazy)
+        self.total.saturating_sub(self.free).saturating_sub(self.lazy).saturating_sub(self.parked)
     }
 
     /// Returns the share of the free pages that lie outside of the longest free run, in hundredths of a percent.

@@ -1,5 +1,6 @@
 //! Tunables: limits of an instance that may be changed while it runs.
 
+use super::policy::Reuse;
 use core::sync::atomic::{AtomicBool, AtomicUsize};
 
 /// Limits and switches of an instance that may be changed while it runs, by plain stores. Pages are of 4 KiB.
@@ -16,12 +17,16 @@ pub struct Tunables {
     pub purge_priority: AtomicUsize,
     /// Leaf tables that each CPU has in reserve, unused and full of zeros; at most 16.
     pub table_reserve: AtomicUsize,
-    /// Whether [`Platform::trace`](crate::Platform::trace) is told what is done.
-    pub trace: AtomicBool,
+    /// Whether [`Platform::trace`](crate::Platform::trace) is told what is done; see
+    /// [`Vmalloc::set_trace`](crate::Vmalloc::set_trace).
+    pub(crate) trace: AtomicBool,
+    /// Whether freed areas wait for a flush before they are used again; see
+    /// [`Vmalloc::set_reuse`](crate::Vmalloc::set_reuse).
+    pub(crate) after_flush: AtomicBool,
 }
 
 impl Tunables {
-    pub(crate) const fn new() -> Self {
+    pub(crate) fn new(reuse: Reuse) -> Self {
         // 33 is Linux's default; see arch/x86/mm/tlb.c for how it was measured.
         Self {
             single_page_flush_ceiling: AtomicUsize::new(33),
@@ -30,6 +35,7 @@ impl Tunables {
             purge_priority: AtomicUsize::new(2),
             table_reserve: AtomicUsize::new(8),
             trace: AtomicBool::new(false),
+            after_flush: AtomicBool::new(reuse == Reuse::AfterFlush),
         }
     }
 }

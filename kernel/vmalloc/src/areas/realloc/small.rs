@@ -84,6 +84,7 @@ impl<P: Platform> Areas<P> {
         }
         self.base().trace_free(block.number(), first, old);
         if new < old {
+            slots[0].mark_cut();
             slots[new - 1].mark_last();
             return Some(self.cut(block, first, &slots[..old + 1], new, guard));
         }

@@ -6,7 +6,7 @@ use crate::{
     AllocError, BLOCK_PAGES, BLOCK_SIZE, FreeError, NewError, PAGE_SIZE, Request, Vmalloc,
     tests::{
         machine::{Machine, PageFault},
-        support::{START, address, at, free, instance, random_work},
+        support::{START, address, at, flushing, free, instance, random_work},
     },
 };
 use core::ops::Range;
@@ -46,7 +46,7 @@ fn an_area_is_mapped_until_it_is_freed() {
 #[test]
 fn vzalloc_is_zero_and_vmalloc_is_not_cleared() {
     let machine = Machine::new(1, 2000);
-    let vmalloc = instance(&machine, 8);
+    let vmalloc = flushing(&machine, 8);
     for pages in [1, 5, 511, 512, 700] {
         let area = vmalloc.vzalloc(pages * PAGE_SIZE).expect("room");
         for offset in (0..pages * PAGE_SIZE).step_by(8) {

@@ -80,7 +80,7 @@ fn it_comes_and_goes_with_its_area() {
         {
             let machine = Machine::new(2, 4000);
             let vmalloc = instance(&machine, 8);
-            vmalloc.tunables().trace.store(traced, core::sync::atomic::Ordering::Relaxed);
+            vmalloc.set_trace(traced);
             for round in 0..3 {
                 let request = Request::new(pages * PAGE_SIZE).guard_below();
                 let area = vmalloc.allocate(if huge { request.huge() } else { request }).expect("room");

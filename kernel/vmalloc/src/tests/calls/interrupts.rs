@@ -7,7 +7,7 @@ use crate::{
     ProtectError, Protection, PurgeNotifier, ReallocError, Request, Vmalloc,
     tests::{
         machine::Machine,
-        support::{address, free, instance, populate, protect, resize, take, unmap, unmap_ram},
+        support::{address, flushing, free, instance, populate, protect, resize, take, unmap, unmap_ram},
     },
 };
 use core::{fmt::Debug, sync::atomic::Ordering};
@@ -172,7 +172,7 @@ fn look_ups_and_frees_may_be_called_in_an_interrupt_handler() {
 #[test]
 fn what_interrupt_handlers_freed_counts_and_the_next_free_purges() {
     let machine = Machine::new(2, 20_000);
-    let vmalloc = instance(&machine, 64);
+    let vmalloc = flushing(&machine, 64);
     vmalloc.tunables().lazy_max_pages.store(1000, Ordering::Relaxed);
     for (round, pages) in [500, 1, 10, 700].into_iter().enumerate() {
         machine.run_on(round % 2);
@@ -207,7 +207,7 @@ fn what_interrupt_handlers_freed_counts_and_the_next_free_purges() {
 #[test]
 fn a_noted_free_has_the_next_free_look_once() {
     let machine = Machine::new(1, 2000);
-    let vmalloc = instance(&machine, 8);
+    let vmalloc = flushing(&machine, 8);
     let areas: Vec<_> = (0..3).map(|_| vmalloc.vmalloc(PAGE_SIZE).expect("room")).collect();
     let [noted, first, second] = areas[..] else { unreachable!("three") };
     machine.set_interrupt(true);

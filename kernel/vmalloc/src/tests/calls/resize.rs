@@ -7,7 +7,7 @@ use crate::{
     page_table::directories,
     tests::{
         machine::{Machine, PageFault, Random},
-        support::{address, assert_marks, free, instance, mark, protect, resize},
+        support::{address, assert_marks, flushing, free, instance, mark, protect, resize},
     },
 };
 use core::ptr::NonNull;
@@ -83,7 +83,7 @@ fn an_area_that_grows_again_has_its_frames_again_after_a_purge() {
 fn areas_keep_their_contents_whatever_grows_and_shrinks_beside_them() {
     for seed in 0..60 {
         let machine = Machine::new(2, 3000);
-        let vmalloc = instance(&machine, 4);
+        let vmalloc = flushing(&machine, 4);
         let mut random = Random::new(seed);
         let mut areas: Vec<(NonNull<u8>, usize, usize)> = Vec::new();
         for serial in 0..400 {

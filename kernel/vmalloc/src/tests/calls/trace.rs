@@ -9,12 +9,12 @@ use crate::{
         support::{START, address, free, instance, protect, resize, take, unmap},
     },
 };
-use core::{panic::Location, ptr::NonNull, sync::atomic::Ordering};
+use core::{panic::Location, ptr::NonNull};
 use std::{collections::BTreeMap, format, vec::Vec};
 
 fn traced(machine: &Machine, blocks: usize) -> Vmalloc<&Machine> {
     let vmalloc = instance(machine, blocks);
-    vmalloc.tunables().trace.store(true, Ordering::Relaxed);
+    vmalloc.set_trace(true);
     vmalloc
 }
 
@@ -252,9 +252,9 @@ fn nothing_is_traced_unless_asked_for() {
         machine.take_events().len()
     };
     assert_eq!(everything(), 0);
-    vmalloc.tunables().trace.store(true, Ordering::Relaxed);
+    vmalloc.set_trace(true);
     assert!(everything() > 0);
-    vmalloc.tunables().trace.store(false, Ordering::Relaxed);
+    vmalloc.set_trace(false);
     assert_eq!(everything(), 0);
 }
 

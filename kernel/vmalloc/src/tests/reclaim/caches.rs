@@ -7,7 +7,7 @@ use crate::{
     reclaim::Cached,
     tests::{
         machine::{Machine, Random},
-        support::{START, address, free, instance, map_ram, protect, resize, take, unmap_ram},
+        support::{START, address, flushing, free, instance, map_ram, protect, resize, take, unmap_ram},
     },
 };
 use core::ptr::NonNull;
@@ -18,7 +18,7 @@ const GIB: usize = 1 << 30;
 /// Blocks of the instance in which something is cached.
 fn blocks(cache: Cached) -> usize {
     match cache {
-        Cached::Current | Cached::Closed => 1,
+        Cached::Current | Cached::ClosedBlocks | Cached::Magazines => 1,
         Cached::Lazy | Cached::Runs => 2,
         Cached::EmptyBlocks => 3,
         Cached::PageFrames | Cached::Spares => 8,
@@ -44,6 +44,10 @@ fn fill(cache: Cached, machine: &Machine, vmalloc: &Vmalloc<&Machine>) -> Reques
     let pages = |count: usize| Request::new(count * PAGE_SIZE);
     let block = Request::new(PAGE_SIZE).align(BLOCK_SIZE);
     match cache {
+        Cached::Magazines => {
+            come_and_go(vmalloc, [pages(1)].into_iter());
+            block
+        }
         Cached::Lazy => {
             vmalloc.tunables().lazy_max_pages.store(1 << 30, Ordering::Relaxed);
             come_and_go(vmalloc, (0..2 * 256).map(|_| pages(1)));
@@ -78,7 +82,7 @@ fn fill(cache: Cached, machine: &Machine, vmalloc: &Vmalloc<&Machine>) -> Reques
             vmalloc.purge();
             block
         }
-        Cached::Closed => {
+        Cached::ClosedBlocks => {
             come_and_go(vmalloc, [pages(1)].into_iter());
             vmalloc.purge();
             vmalloc.areas_room().pools.retire_current_blocks();
@@ -110,7 +114,12 @@ fn fill(cache: Cached, machine: &Machine, vmalloc: &Vmalloc<&Machine>) -> Reques
 /// Whether it is frames that the request lacks.
 fn is_of_frames(cache: Cached) -> bool {
     match cache {
-        Cached::Lazy | Cached::Current | Cached::EmptyBlocks | Cached::Runs | Cached::Closed => false,
+        Cached::Magazines
+        | Cached::Lazy
+        | Cached::Current
+        | Cached::EmptyBlocks
+        | Cached::Runs
+        | Cached::ClosedBlocks => false,
         Cached::PageFrames | Cached::Spares | Cached::Tables | Cached::Directories | Cached::Records => true,
     }
 }
@@ -121,6 +130,7 @@ fn is_of_frames(cache: Cached) -> bool {
 fn each_kind_that_another_cpu_keeps_is_had_by_who_needs_it() {
     for cache in Cached::ALL {
         let machine = Machine::new(2, 20_000);
+        let instance = if cache == Cached::Magazines { instance } else { flushing };
         let vmalloc = instance(&machine, blocks(cache));
         // It has a block of its own, without frames, where those are what matters.
         let own = is_of_frames(cache).then(|| vmalloc.vmalloc(PAGE_SIZE).expect("room"));

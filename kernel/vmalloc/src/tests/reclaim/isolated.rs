@@ -7,7 +7,7 @@ use crate::{
     blocks::Role,
     tests::{
         machine::{Machine, PageFault},
-        support::{START, address, free, instance},
+        support::{START, address, flushing, free, instance},
     },
 };
 use core::sync::atomic::Ordering;
@@ -35,7 +35,7 @@ fn flush(machine: &Machine, cpu: usize) {
 fn what_it_may_reach_waits_until_it_has_flushed() {
     for pages in [1, 40, 700, 20 * BLOCK_PAGES] {
         let machine = machine(2, 12_000);
-        let vmalloc = instance(&machine, 40);
+        let vmalloc = flushing(&machine, 40);
         let area = vmalloc.vmalloc(pages * PAGE_SIZE).expect("room");
         machine.write(1, address(area), 1).expect("mapped");
         free(&vmalloc, area).expect("allocated");
@@ -57,7 +57,7 @@ fn what_it_may_reach_waits_until_it_has_flushed() {
 #[test]
 fn a_block_that_a_purge_has_is_closed_by_nobody_else() {
     let machine = machine(2, 4000);
-    let vmalloc = instance(&machine, 8);
+    let vmalloc = flushing(&machine, 8);
     let area = vmalloc.vmalloc(PAGE_SIZE).expect("room");
     machine.write(1, address(area), 1).expect("mapped");
     free(&vmalloc, area).expect("allocated");

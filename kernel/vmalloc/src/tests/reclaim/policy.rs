@@ -3,8 +3,8 @@
 extern crate std;
 
 use crate::{
-    BLOCK_PAGES, BLOCK_SIZE, GuardPolicy, PAGE_SIZE, Platform, Policy, PurgePolicy, Request, SearchPolicy,
-    Vmalloc,
+    BLOCK_PAGES, BLOCK_SIZE, GuardPolicy, PAGE_SIZE, Platform, Policy, PurgePolicy, Request, Reuse,
+    SearchPolicy, Vmalloc,
     tests::{
         machine::{Machine, Random},
         support::{START, address, free, map_ram, take, unmap_ram},
@@ -86,7 +86,8 @@ fn who_frees_far_too_much_purges() {
     let most = |purge, priority| {
         let machine = Machine::new(1, 20_000);
         machine.starve_purger();
-        let vmalloc = with_policy(&machine, 64, Policy { purge, ..Policy::default() });
+        let policy = Policy { purge, reuse: Reuse::AfterFlush, ..Policy::default() };
+        let vmalloc = with_policy(&machine, 64, policy);
         vmalloc.tunables().lazy_max_pages.store(LAZY_MAX, Ordering::Relaxed);
         vmalloc.tunables().purge_priority.store(priority, Ordering::Relaxed);
         let mut most = 0;

@@ -7,7 +7,9 @@ use crate::{
     Protection, Request, Vmalloc,
     tests::{
         machine::{Machine, Moment, PageFault},
-        support::{START, address, free, instance, leaked, map_ram, protect, take, unmap, unmap_ram},
+        support::{
+            START, address, flushing, free, instance, leaked, map_ram, protect, take, unmap, unmap_ram,
+        },
     },
 };
 use core::ptr::NonNull;
@@ -22,7 +24,7 @@ use std::{
 fn an_allocation_that_does_not_fit_purges_and_closes_empty_blocks() {
     const BLOCKS: usize = 60;
     let machine = Machine::new(1, 40_000);
-    let vmalloc = instance(&machine, BLOCKS);
+    let vmalloc = flushing(&machine, BLOCKS);
     // No purge before it is needed.
     vmalloc.tunables().lazy_max_pages.store(1 << 30, Ordering::Relaxed);
     let areas: Vec<_> =
@@ -179,7 +181,7 @@ fn frees_in_interrupts_take_no_lock_and_are_done_by_the_next_purge() {
 #[test]
 fn who_does_not_want_to_wait_is_refused_at_once() {
     let machine = Machine::new(1, 3000);
-    let vmalloc = instance(&machine, 2);
+    let vmalloc = flushing(&machine, 2);
     vmalloc.tunables().lazy_max_pages.store(1 << 30, Ordering::Relaxed);
     let areas: Vec<_> = (0..2 * 256).map(|_| vmalloc.vmalloc(PAGE_SIZE).expect("room")).collect();
     areas.into_iter().for_each(|area| free(&vmalloc, area).expect("allocated"));
@@ -275,7 +277,7 @@ fn directories_of_nothing_are_given_back() {
 #[test]
 fn what_waits_is_listed_until_it_is_flushed() {
     let machine = Machine::new(1, 9000);
-    let vmalloc = instance(&machine, 8);
+    let vmalloc = flushing(&machine, 8);
     let areas = [3, 1, 700, 5].map(|pages| vmalloc.vmalloc(pages * PAGE_SIZE).expect("room"));
     let listed = || {
         let mut list = Vec::new();

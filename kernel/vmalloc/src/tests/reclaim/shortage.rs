@@ -10,7 +10,8 @@ use crate::{
     tests::{
         machine::{Machine, Moment},
         support::{
-            Instance, address, free, instance, leaked, map_ram, populate, protect, resize, take, unmap,
+            Instance, address, flushing, free, instance, leaked, map_ram, populate, protect, resize, take,
+            unmap,
         },
     },
 };
@@ -39,7 +40,7 @@ fn cost(machine: &Machine, vmalloc: &Vmalloc<&Machine>, call: impl FnOnce()) -> 
 fn a_request_that_cannot_be_met_is_soon_refused() {
     const FRAMES: usize = 8000;
     let machine = Machine::new(2, FRAMES);
-    let vmalloc = instance(&machine, 64);
+    let vmalloc = flushing(&machine, 64);
     let refused = |pages: usize| {
         let refusal = || assert_eq!(vmalloc.vmalloc(pages * PAGE_SIZE), Err(AllocError::OutOfFrames));
         cost(&machine, &vmalloc, refusal)
@@ -208,7 +209,7 @@ fn who_is_overtaken_purges_again() {
     }) {
         let (machine, vmalloc) = leaked(2, 3000, if of_frames { 8 } else { 2 });
         vmalloc.tunables().lazy_max_pages.store(1 << 30, Ordering::Relaxed);
-        vmalloc.tunables().trace.store(true, Ordering::Relaxed);
+        vmalloc.set_trace(true);
         // Its block, so that it needs no table.
         vmalloc.vmalloc(PAGE_SIZE).expect("room");
         machine.run_on(1);

@@ -1,0 +1,230 @@
+//! The fast path: areas that are parked in the CPU's magazines.
+//!
+//! An allocation that finds none goes on to the CPU's pool. A free that finds no place retires the half of its magazine that
+//! was parked first, and parks the area then: several pages under one hold of a block's lock. The module `magazines` tells
+//! why an area that is taken again needs no flush.
+
+use super::{guard_of, slots_of};
+use crate::{
+    BLOCK_SHIFT, PAGE_SIZE, Platform,
+    areas::{Areas, Shape},
+    magazines::{CLASSES, Closed, Magazine, Parked},
+    page_table::{Attributes, Slots, publish_area, publish_page, remap, unmap_to_last},
+    pending::Pressure,
+    span::page_in_block,
+    types::{Caller, Owner},
+};
+use core::{iter, ptr::NonNull};
+
+/// Bytes of the largest areas that are parked.
+const MOST_PARKED: usize = CLASSES * PAGE_SIZE;
+
+impl<P: Platform> Areas<P> {
+    /// Allocates an area of its own frames, aligned to a page, from what this CPU has. `None`: it is not to be had so.
+    // One page apart: it calls nothing, so that no register is saved.
+    #[inline(never)]
+    pub fn allocate_hot(&self, size: usize, attributes: Attributes, caller: Caller) -> Option<NonNull<u8>> {
+        if size.wrapping_sub(1) >= PAGE_SIZE {
+            return match size.wrapping_sub(1) {
+                0..MOST_PARKED => self.allocate_pages(size, attributes, caller),
+                _ => self.allocate_fast(size, attributes, caller),
+            };
+        }
+        let pin = self.platform().pin_outside_interrupts()?;
+        let Some(area) = self.magazines.of(&pin).and_then(|magazine| magazine.take(1)) else {
+            drop(pin);
+            return self.allocate_fast(size, attributes, caller);
+        };
+        let (slots, end) = slots_of(area.leaf, area.address / PAGE_SIZE, 1);
+        if !publish_page(&slots[0], end, attributes, || guard_of(1, size, caller)) {
+            return self.map_parked(area, size, attributes, caller);
+        }
+        NonNull::new(area.address as *mut u8)
+    }
+
+    /// Allocates as [`allocate_hot`](Self::allocate_hot) does.
+    #[inline(never)]
+    fn allocate_pages(&self, size: usize, attributes: Attributes, caller: Caller) -> Option<NonNull<u8>> {
+        let pin = self.platform().pin_outside_interrupts()?;
+        match self.magazines.of(&pin).and_then(|magazine| magazine.take(size.div_ceil(PAGE_SIZE))) {
+            Some(area) => self.map_parked(area, size, attributes, caller),
+            None => {
+                drop(pin);
+                self.allocate_fast(size, attributes, caller)
+            }
+        }
+    }
+
+    /// Maps the pages of an area that was parked, for `size` bytes. `None`: the pages had other rights, and were retired.
+    #[inline(never)]
+    fn map_parked(
+        &self,
+        area: Parked<'_>,
+        size: usize,
+        attributes: Attributes,
+        caller: Caller,
+    ) -> Option<NonNull<u8>> {
+        let pages = size.div_ceil(PAGE_SIZE);
+        let (slots, end) = slots_of(area.leaf, area.address / PAGE_SIZE, pages);
+        if remap(slots, attributes) != pages && !self.refit(area, pages, attributes) {
+            return None;
+        }
+        // The guard first: who finds the first page may ask the guard whose it is.
+        end.set(guard_of(pages, size, caller));
+        publish_area(&slots[0], &slots[pages - 1]);
+        NonNull::new(area.address as *mut u8)
+    }
+
+    /// Maps the pages of an area that was taken and is not as these attributes ask for. Frames that are to be full of zeros
+    /// and are not known to be are filled; their entries stay dirty. `false`: the rights were others, and the area was
+    /// retired.
+    #[cold]
+    #[inline(never)]
+    fn refit(&self, area: Parked<'_>, pages: usize, attributes: Attributes) -> bool {
+        let (slots, _) = slots_of(area.leaf, area.address / PAGE_SIZE, pages);
+        let fits = slots.iter().all(|slot| slot.get().parked().fits(attributes));
+        for slot in slots {
+            let entry = slot.get().parked();
+            match entry.quarantined_frame() {
+                Some(frame) if fits && attributes.are_zeroed() && !entry.is_known_zero() => {
+                    self.base().zero(frame)
+                }
+                _ => {}
+            }
+            let dirty = if attributes.are_zeroed() { entry } else { entry.with_dirty() };
+            slot.set(if fits { dirty.mapped() } else { entry });
+        }
+        if !fits {
+            let pin = self.platform().pin();
+            self.retire_parked(&pin, pages, iter::once(area)).leave_to_caller();
+        }
+        fits
+    }
+
+    /// Frees the area that starts at `address`, if it is small, owns its frames, and has no guard page below. `None`:
+    /// nothing was done.
+    // One page of the current block apart, as above.
+    #[inline(never)]
+    pub fn free_hot(&self, address: usize) -> Option<Pressure> {
+        let pin = self.platform().pin_outside_interrupts()?;
+        if let Some((page, leaf)) = self.pools.current_page(&pin, Owner::Area, address) {
+            if let Some(magazine) = self.magazines.of(&pin)
+                && let Some(place) = magazine.place(1)
+                && leaf[page].claim_page()
+            {
+                place.park(Parked { address, leaf });
+                return Some(Pressure::Low);
+            }
+            return self.free_page(&pin, address, page, leaf);
+        }
+        self.free_elsewhere(&pin, address)
+    }
+
+    /// Frees an area that is not in the current block as [`free_hot`](Self::free_hot) does.
+    #[inline(never)]
+    fn free_elsewhere(&self, pin: &P::Pin, address: usize) -> Option<Pressure> {
+        let (page, leaf) = self.pools.small_page(pin, address)?;
+        self.free_page(pin, address, page, leaf)
+    }
+
+    /// Frees the area that starts at a page of a shared block as [`free_hot`](Self::free_hot) does.
+    #[inline(never)]
+    fn free_page(&self, pin: &P::Pin, address: usize, first: usize, leaf: &Slots) -> Option<Pressure> {
+        if self.base().is_traced() {
+            return None;
+        }
+        let entry = leaf[first].claim(Owner::Area)?;
+        let pages = if entry.is_last() { 1 } else { 1 + unmap_to_last(&leaf[first + 1..]) };
+        if pages <= CLASSES
+            && let Some(magazine) = self.magazines.of(pin)
+            && !entry.is_cut()
+        {
+            return Some(match magazine.place(pages) {
+                Some(place) => {
+                    place.park(Parked { address, leaf });
+                    Pressure::Low
+                }
+                None => self.overflow(pin, magazine, pages, Parked { address, leaf }),
+            });
+        }
+        leaf[first + pages].set_unused();
+        let block = self.block(self.span().block_at(address));
+        Some(self.pending().retire(pin, block, first, pages + 1, Owner::Area))
+    }
+
+    /// Makes a place for an area by retiring half of those that are parked, and parks it.
+    #[inline(never)]
+    fn overflow(&self, pin: &P::Pin, magazine: &Magazine, pages: usize, area: Parked<'_>) -> Pressure {
+        let half = magazine.count(pages).div_ceil(2);
+        let pressure = self.retire_parked(pin, pages, (0..half).map_while(|_| magazine.take(pages)));
+        match magazine.place(pages) {
+            Some(place) => {
+                place.park(area);
+                pressure
+            }
+            None => pressure.or(self.retire_parked(pin, pages, iter::once(area))),
+        }
+    }
+
+    /// Retires areas of `pages` pages that were parked, or were to be.
+    fn retire_parked<'a>(
+        &self,
+        pin: &P::Pin,
+        pages: usize,
+        mut areas: impl Iterator<Item = Parked<'a>>,
+    ) -> Pressure {
+        let mut pressure = Pressure::Low;
+        let mut next = areas.next();
+        while let Some(first) = next {
+            let block = self.block(self.span().block_at(first.address));
+            let mut state = block.pages.lock(pin);
+            let mut count = 0;
+            // As many as are in one block, which is nearly always the same as that of the one before.
+            while let Some(area) =
+                next.filter(|area| area.address >> BLOCK_SHIFT == first.address >> BLOCK_SHIFT)
+            {
+                let page = page_in_block(area.address);
+                area.leaf[page + pages].set_unused();
+                state.make_dirty(page, pages + 1, Owner::Area);
+                count += pages + 1;
+                next = areas.next();
+            }
+            let is_unlisted = state.enlist();
+            drop(state);
+            pressure = pressure.or(self.pending().retired(pin, block, count, is_unlisted));
+        }
+        pressure
+    }
+
+    /// Takes the area of `pages` pages, aligned to `align` pages, that was parked last on this CPU, and maps it with these
+    /// attributes, for `size` bytes.
+    #[inline]
+    pub(super) fn take_aligned(&self, shape: &Shape<'_>) -> Option<usize> {
+        let pin = self.platform().pin_outside_interrupts()?;
+        self.make_magazines(&pin);
+        let align = shape.align * PAGE_SIZE;
+        let magazine = self.magazines.of(&pin)?;
+        let area = magazine.take_if(shape.pages, |area| area.address.is_multiple_of(align))?;
+        let size = shape.pages * PAGE_SIZE - shape.guard.slack;
+        let address = self.map_parked(area, size, shape.attributes, shape.guard.caller)?;
+        Some(address.as_ptr() as usize)
+    }
+
+    /// Makes magazines for this CPU if it has none and may have some.
+    #[inline(always)]
+    pub(super) fn make_magazines(&self, pin: &P::Pin) {
+        if self.magazines.of(pin).is_none() {
+            self.magazines.make::<P>(pin, self.platform());
+        }
+    }
+
+    /// Retires what is parked, on all CPUs, and gives the magazines back. The caller is not pinned, and gets the pressure
+    /// when it next counts.
+    pub fn release_magazines(&self, closed: &Closed<'_>) {
+        self.magazines.release(closed, self.platform(), |pin, magazine| {
+            for pages in 1..=CLASSES {
+                self.retire_parked(pin, pages, iter::from_fn(|| magazine.take(pages))).leave_to_caller();
+            }
+        });
+    }
+}

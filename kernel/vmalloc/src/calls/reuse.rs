@@ -1,0 +1,24 @@
+//! Whether freed areas are used again before they were flushed.
+
+use crate::{Platform, Reuse, Vmalloc};
+use core::sync::atomic::Ordering;
+
+impl<P: Platform> Vmalloc<P> {
+    /// Changes whether freed areas may be used again before they were flushed. Where that ends and the caller may not wait
+    /// for a [grace period](Platform::synchronize), the areas that other CPUs have parked stay in use there.
+    ///
+    /// # Panics
+    /// In an interrupt handler.
+    pub fn set_reuse(&self, reuse: Reuse) {
+        self.base().assert_not_in_interrupt("set_reuse");
+        let bar = reuse == Reuse::AfterFlush;
+        if self.base().tunables.after_flush.swap(bar, Ordering::Relaxed) != bar {
+            self.reclaim().bar_magazines(bar);
+        }
+    }
+
+    /// Returns whether freed areas may be used again before they were flushed.
+    pub fn reuse(&self) -> Reuse {
+        if self.base().tunables.after_flush.load(Ordering::Relaxed) { Reuse::AfterFlush } else { Reuse::Hot }
+    }
+}

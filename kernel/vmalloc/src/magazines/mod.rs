@@ -1,0 +1,38 @@
+//! Magazines: freed areas that the next allocation of their size takes as they are.
+//!
+//! Each CPU has a frame with a magazine for each number of pages up to [`CLASSES`]. A free *parks* the area in the
+//! magazine of the CPU that it runs on: its entries are unmapped, and keep their frames. An allocation of as many pages
+//! takes the area that was parked last: its frames, its entries and the lines of both are still in the CPU's caches.
+//! Neither takes a lock, marks a page dirty, counts, or flushes.
+//!
+//! # Why no flush is needed
+//!
+//! A CPU may still have a translation from the area's former life. It leads to the frame that the page has again, with
+//! the rights that it has again, so whatever the CPU does by it is right. This relies on the following, each of which
+//! the simulated machine checks.
+//! 1. **Same address, same frame.** A parked page keeps its frame in its entry; nobody gives it back before the area went
+//!    the way of all freed pages, which ends with a flush.
+//! 2. **Same rights, same memory type.** An area whose entries differ from what is asked for is not taken. `set_protection`
+//!    flushes what it changes before it returns, so there are no older rights either.
+//! 3. **The dirty bit stays.** A CPU that has a translation marked dirty writes by it and marks the entry no more. So an
+//!    entry that is dirty stays dirty when its area is taken, even if its frame is filled with zeros for the next owner; and
+//!    one that is not dirty was not written since the last flush, as always.
+//! 4. **The guard page stays.** The page behind the area is no other area's; no CPU could reach it while the area was live,
+//!    nor can one afterwards. An area with a guard page below is not parked.
+//! 5. **Old pointers are the caller's fault.** Who still writes by one hits the next owner, as everywhere before a flush.
+//!    [`Reuse::AfterFlush`](crate::Reuse) parks nothing, for those who hunt such a write.
+//!
+//! # Who may touch a magazine
+//!
+//! Its own CPU, pinned and outside of interrupt handlers, and nobody else, so that it needs no atomic exchange. Who gives
+//! everything back unlinks the magazines and waits for a grace period: whoever was pinned has let go of them then. While
+//! they are [closed](Magazines::close), no CPU makes others.
+//!
+//! A CPU makes its magazines in an allocation that found none, never in a free. Where memory is so short that a magazine
+//! would have no place, there are none. Used by `areas`, and by `reclaim` to close them. No lock is taken.
+
+mod cpu;
+mod state;
+
+pub(crate) use cpu::{CLASSES, Magazine, Parked};
+pub(crate) use state::{Closed, Magazines};
