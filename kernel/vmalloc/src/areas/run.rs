@@ -62,7 +62,7 @@ impl<P: Platform> Areas<P> {
             self.block(first + index).set_role(Role::Tail { behind: index as u32 });
         }
         self.set_head(first, count);
-        publish_area(blocks.run_slot(first, 0), blocks.run_slot(first, pages - 1));
+        publish_area(blocks.run_slot(first, 0), blocks.run_slot(first, pages - 1), pages);
         self.span().address(first, 0)
     }
 

@@ -9,7 +9,7 @@ use super::{Areas, Attempt, Shape};
 use crate::{
     AllocError, BLOCK_PAGES, CpuPin, Kind, PAGE_SIZE, Platform,
     blocks::Block,
-    page_table::{Attributes, Entry, GuardInfo, Slot, Slots, publish_area, publish_page, unmap_to_last},
+    page_table::{Attributes, Entry, GuardInfo, Slot, Slots, publish_area, publish_parked, unmap_to_last},
     pending::Pressure,
     pools::PageRun,
     types::{Caller, Owner},
@@ -68,9 +68,9 @@ impl<P: Platform> Areas<P> {
         drop(pin);
         let (slots, end) = slots_of(run.leaf, run.page, pages);
         // 30 instructions less than below.
-        if let [slot] = slots
+        if pages == 1
             && end.get().is_unused()
-            && publish_page(slot, end, attributes, || guard_of(1, size, caller))
+            && publish_parked(&slots[..1], end, attributes, || guard_of(1, size, caller))
         {
             return NonNull::new(self.span().page_address(run.page) as *mut u8);
         }
@@ -124,7 +124,7 @@ impl<P: Platform> Areas<P> {
         self.spare_frame(end, cpu);
         // The guard first: who finds the first page may ask the guard whose it is.
         end.set(Entry::guard(guard));
-        publish_area(&slots[0], &slots[pages - 1]);
+        publish_area(&slots[0], &slots[pages - 1], pages);
         self.span().page_address(run.page)
     }
 

@@ -45,6 +45,9 @@ impl<P: Platform> Vmalloc<P> {
         }
         let end = start + pages * PAGE_SIZE;
         self.split_ends(&area, start, end)?;
+        if area.kind == Kind::Vmalloc {
+            self.mark_changed(area.start);
+        }
         let mut at = start;
         while at < end {
             at = self.protect_block(at, end, protection);
@@ -53,6 +56,14 @@ impl<P: Platform> Vmalloc<P> {
         let unflushed = if area.huge_pages > 0 { Unflushed::for_speculation } else { Unflushed::new };
         unflushed((), start..end).flush(self.base());
         Ok(())
+    }
+
+    /// Marks an area as changed, so that its pages are not taken to be all alike.
+    fn mark_changed(&self, start: usize) {
+        let blocks = self.blocks();
+        if let Some(leaf) = blocks.block(blocks.span().block_at(start)).leaf(self.platform()) {
+            leaf[page_in_block(start)].mark_changed();
+        }
     }
 
     /// Splits the 2 MiB pages that the range covers only in part.

@@ -14,15 +14,15 @@ use core::{
 pub(crate) const CLASSES: usize = 16;
 
 /// Areas that a frame has places for.
-const PLACES: usize = 240;
+const PLACES: usize = 224;
 
 /// Areas of one page, of two to four, and of more, that are parked at most.
 const fn most(pages: usize) -> usize {
     match pages {
-        0 => 0,
-        1 => 144,
+        1 => 128,
         2..=4 => 12,
-        _ => 5,
+        5..=CLASSES => 5,
+        _ => 0,
     }
 }
 
@@ -55,6 +55,7 @@ struct Place {
 }
 
 /// The places of areas of one size: those from `first` to `next` are taken.
+#[repr(C, align(16))]
 struct Class {
     first: AtomicU32,
     next: AtomicU32,
@@ -63,7 +64,8 @@ struct Class {
 
 /// The magazines of one CPU. Only that CPU changes them, pinned; or who has closed them.
 pub(crate) struct Magazine {
-    classes: [Class; CLASSES + 1],
+    /// By the number of pages. As many as save a comparison.
+    classes: [Class; 2 * CLASSES],
     places: [Place; PLACES],
 }
 
@@ -96,6 +98,13 @@ impl Magazine {
         }
     }
 
+    /// Returns the class of areas of so many pages, of which there are none if that is 0 or more than [`CLASSES`].
+    #[inline(always)]
+    fn class(&self, pages: usize) -> &Class {
+        debug_assert!(pages < self.classes.len());
+        &self.classes[pages % self.classes.len()]
+    }
+
     /// Takes the area of `pages` pages that was parked last.
     #[inline(always)]
     pub fn take(&self, pages: usize) -> Option<Parked<'_>> {
@@ -105,7 +114,7 @@ impl Magazine {
     /// Takes the area of `pages` pages that was parked last, if `is_fit` says so.
     #[inline(always)]
     pub fn take_if(&self, pages: usize, is_fit: impl FnOnce(&Parked<'_>) -> bool) -> Option<Parked<'_>> {
-        let class = self.classes.get(pages)?;
+        let class = self.class(pages);
         let next = class.next.load(Relaxed);
         if next == class.first.load(Relaxed) {
             return None;
@@ -126,7 +135,7 @@ impl Magazine {
     /// Returns a place for an area of `pages` pages if there is one.
     #[inline(always)]
     pub fn place(&self, pages: usize) -> Option<FreePlace<'_>> {
-        let class = self.classes.get(pages)?;
+        let class = self.class(pages);
         let next = class.next.load(Relaxed);
         if next >= class.end.load(Relaxed) {
             return None;
@@ -136,7 +145,7 @@ impl Magazine {
 
     /// Returns how many areas of `pages` pages are parked.
     pub fn count(&self, pages: usize) -> usize {
-        let Some(class) = self.classes.get(pages) else { return 0 };
+        let class = self.class(pages);
         class.next.load(Relaxed).saturating_sub(class.first.load(Relaxed)) as usize
     }
 }

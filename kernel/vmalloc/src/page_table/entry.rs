@@ -12,7 +12,8 @@
 //! │NX│  0  │ frame, inverted  │O│L│F│    │ 0 │  quarantined: unmapped, the frame not yet given back
 //! └──┴─────┴──────────────────┴─┴─┴─┴────┴───┘
 //! ```
-//! The entry of a guard page below an area is bit 63 alone; the area's first entry has bit 53 then, and not bit 52.
+//! The entry of a guard page below an area is bit 63 alone; the area's first entry has bit 53 then, and not bit 52. Bits 58
+//! to 55 of an area's first entry tell how many more pages there are, if they are few; bit 54 that it was changed.
 //! A zero entry is unused. A quarantined entry holds its frame until each CPU has flushed, so that nobody else gets it;
 //! the frame number is inverted so that a CPU with the L1TF flaw, which speculates
 //! through entries that are not present, finds no memory there.
@@ -42,9 +43,12 @@ const LENGTH_BITS: u32 = 6;
 const LENGTH_MASK: u64 = ((1 << LENGTH_BITS) - 1) << LENGTH_SHIFT;
 /// Marks the first page of an area with a guard page below; a `vm_map_ram` mapping has a bit of its length there.
 const GUARDED_BELOW: u64 = 1 << 53;
-/// Marks the first page of an area whose end was cut off, so that pages behind it wait for a flush; a `vm_map_ram` mapping
-/// has a bit of its length there.
-const CUT: u64 = 1 << 54;
+/// Marks the first page of an area that was resized or protected; a `vm_map_ram` mapping has a bit of its length there, and
+/// in those above.
+const CHANGED: u64 = 1 << 54;
+/// Where the first page of an area of up to [`Entry::MOST_COUNTED`] pages has how many more there are.
+const MORE_SHIFT: u32 = 55;
+const MORE_MASK: u64 = 0xf << MORE_SHIFT;
 const FRAME_MASK: u64 = 0x000f_ffff_ffff_f000;
 
 const GUARD: u64 = 1 << 62;
@@ -73,8 +77,14 @@ impl Entry {
     pub const UNUSED: Self = Self(0);
     /// The bit that marks an area's last page.
     pub const LAST_MARK: u64 = LAST;
-    /// The bit that marks the first page of an area whose end was cut off.
-    pub const CUT_MARK: u64 = CUT;
+    /// The bit that marks the first page of an area that was resized or protected.
+    pub const CHANGED_MARK: u64 = CHANGED;
+    /// Pages of the longest areas whose first entry tells how many they are.
+    pub const MOST_COUNTED: usize = 16;
+    /// What differs between a page of an area, but the first and the last one, while it is mapped and while it is parked.
+    pub const INNER: u64 = FRAME_MASK | PRESENT;
+    /// What differs between the last page of an area of several pages while it is mapped and while it is parked.
+    pub const LAST: u64 = Self::INNER | LAST;
 
     /// The entry of a guard page below an area.
     pub const GUARD_BELOW: Self = Self(1 << 63);
@@ -109,10 +119,11 @@ impl Entry {
         Self(frame.address() | PRESENT | WRITABLE | ACCESSED)
     }
 
-    /// Returns the entry marked as the first page of an area.
+    /// Returns the entry marked as the first of the pages of an area.
     #[inline]
-    pub fn with_first(self) -> Self {
-        Self(self.0 | FIRST)
+    pub fn with_first(self, pages: usize) -> Self {
+        let more = if pages <= Self::MOST_COUNTED { (pages as u64 - 1) << MORE_SHIFT } else { 0 };
+        Self(self.0 | FIRST | more)
     }
 
     /// Returns the entry of an area's first page, marked as one with a guard page below.
@@ -130,23 +141,27 @@ impl Entry {
         self.0 & (START | RAM | PRESENT) == START | PRESENT
     }
 
-    /// Returns whether the end of the area that starts here was cut off.
-    pub fn is_cut(self) -> bool {
-        self.0 & CUT != 0
+    /// Returns whether an area starts here that owns its frames, has no guard page below, and was neither resized nor
+    /// protected.
+    #[inline(always)]
+    pub fn is_parkable(self) -> bool {
+        const START: u64 = PRESENT | FIRST | OWNED;
+        self.0 & (START | RAM | GUARDED_BELOW | CHANGED) == START
     }
 
-    /// Returns whether the whole area is this page, which it owns: none was cut off, and none is guarded below.
+    /// Returns how many pages the area has whose first page this is, if the entry tells.
     #[inline(always)]
-    pub fn is_whole_area(self) -> bool {
-        const ENDS: u64 = PRESENT | FIRST | LAST | OWNED;
-        self.0 & (ENDS | RAM | GUARDED_BELOW | CUT) == ENDS
+    pub fn pages(self) -> Option<usize> {
+        let more = (self.0 & MORE_MASK) >> MORE_SHIFT;
+        (more > 0 || self.0 & LAST != 0).then_some(more as usize + 1)
     }
 
-    /// Returns the entry of an [area of one page](Self::is_whole_area) as it is while the area is parked, or the other way
-    /// round.
+    /// Returns the entry of the first page of an area as it is while the area is parked, or the other way round.
     #[inline(always)]
-    pub fn toggled_page(self) -> Self {
-        Self(self.0 ^ (FRAME_MASK | PRESENT | FIRST | LAST))
+    pub fn toggled(self, pages: usize) -> Self {
+        debug_assert!((1..=Self::MOST_COUNTED).contains(&pages));
+        let last = if pages == 1 { LAST } else { 0 };
+        Self(self.0 ^ (Self::INNER | FIRST | last | (pages as u64 - 1) << MORE_SHIFT))
     }
 
     /// Returns the entry marked as the last page of an area.
@@ -291,7 +306,7 @@ impl Entry {
     /// Returns the entry without the marks of an area's ends.
     #[inline]
     pub fn unmarked(self) -> Self {
-        Self(self.0 & !(FIRST | LAST | CUT))
+        Self(self.0 & !(FIRST | LAST | CHANGED | MORE_MASK))
     }
 
     /// Returns the area's own frame that waits in a quarantined entry. It is free to use only after a flush.

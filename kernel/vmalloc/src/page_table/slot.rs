@@ -97,9 +97,9 @@ impl Slot {
         self.0.fetch_or(Entry::LAST_MARK, Ordering::Release);
     }
 
-    /// Marks the first page of an area, which may be in use, whose end is cut off.
-    pub fn mark_cut(&self) {
-        self.0.fetch_or(Entry::CUT_MARK, Ordering::Relaxed);
+    /// Marks the first page of an area, which may be in use, that is resized or protected.
+    pub fn mark_changed(&self) {
+        self.0.fetch_or(Entry::CHANGED_MARK, Ordering::Relaxed);
     }
 
     /// Clears the mark that [`mark_last`](Self::mark_last) sets.
@@ -119,12 +119,11 @@ impl Slot {
         self.claim_if(|entry| entry.is_any_start(owner))
     }
 
-    /// Claims the area that starts here if it is a [whole one](Entry::is_whole_area) of one page. It may fail because the
-    /// entry was marked meanwhile.
+    /// Claims the area of `pages` pages that starts here, whose first entry is `entry`, as [`claim`](Self::claim) does. It may
+    /// fail because the entry was marked meanwhile.
     #[inline(always)]
-    pub fn claim_page(&self) -> bool {
-        let entry = self.look();
-        entry.is_whole_area() && self.replace(entry, entry.toggled_page()).is_ok()
+    pub fn claim_parkable(&self, entry: Entry, pages: usize) -> bool {
+        self.replace(entry, entry.toggled(pages)).is_ok()
     }
 
     #[inline(always)]
@@ -156,32 +155,43 @@ impl Slot {
     }
 }
 
-/// Publishes a complete area from its first and last page: marks its ends, the first page last.
+/// Publishes a complete area of `pages` pages from its first and last one: marks its ends, the first page last.
 #[inline(always)]
-pub(crate) fn publish_area(first: &Slot, last: &Slot) {
+pub(crate) fn publish_area(first: &Slot, last: &Slot, pages: usize) {
     // Nobody else writes these entries: nobody knows the address, so that no CPU marks one dirty, and they are marked
     // accessed already.
     last.change(Entry::with_last);
-    first.publish(first.get().with_first());
+    first.publish(first.get().with_first(pages));
 }
 
-/// Maps a page, whose frame is cached in its entry, again, if the attributes are the same, and publishes it as an area with
-/// this guard behind. Returns whether they are.
+/// Maps the pages of an area that was parked, and publishes it with this guard behind, if its first page has these
+/// attributes. Returns whether it has.
 #[inline(always)]
-pub(crate) fn publish_page(
-    page: &Slot,
+pub(crate) fn publish_parked(
+    pages: &[Slot],
     end: &Slot,
     attributes: Attributes,
     guard: impl FnOnce() -> Entry,
 ) -> bool {
-    let entry = page.get();
+    let [first, rest @ ..] = pages else { return false };
+    let entry = first.get();
     let is_same = entry.is_unmapped_as(attributes);
     if is_same {
+        toggle_rest(rest);
         // The guard first: who finds the first page may ask the guard whose it is.
         end.set(guard());
-        page.publish(entry.toggled_page());
+        first.publish(entry.toggled(pages.len()));
     }
     is_same
+}
+
+/// Unmaps the pages behind the first one of an area that is to be parked, or maps them again.
+#[inline(always)]
+pub(crate) fn toggle_rest(pages: &[Slot]) {
+    if let [inner @ .., last] = pages {
+        inner.iter().for_each(|slot| slot.change(|entry| Entry(entry.0 ^ Entry::INNER)));
+        last.change(|entry| Entry(entry.0 ^ Entry::LAST));
+    }
 }
 
 /// Maps pages again to the frames cached in their entries, up to one that has none or was mapped with other attributes.

@@ -83,8 +83,8 @@ impl<P: Platform> Areas<P> {
             return None;
         }
         self.base().trace_free(block.number(), first, old);
+        slots[0].mark_changed();
         if new < old {
-            slots[0].mark_cut();
             slots[new - 1].mark_last();
             return Some(self.cut(block, first, &slots[..old + 1], new, guard));
         }

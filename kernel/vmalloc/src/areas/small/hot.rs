@@ -9,7 +9,7 @@ use crate::{
     BLOCK_SHIFT, PAGE_SIZE, Platform,
     areas::{Areas, Shape},
     magazines::{CLASSES, Closed, Magazine, Parked},
-    page_table::{Attributes, Slots, publish_area, publish_page, remap, unmap_to_last},
+    page_table::{Attributes, Entry, Slots, publish_area, publish_parked, remap, toggle_rest, unmap_to_last},
     pending::Pressure,
     span::page_in_block,
     types::{Caller, Owner},
@@ -36,7 +36,7 @@ impl<P: Platform> Areas<P> {
             return self.allocate_fast(size, attributes, caller);
         };
         let (slots, end) = slots_of(area.leaf, area.address / PAGE_SIZE, 1);
-        if !publish_page(&slots[0], end, attributes, || guard_of(1, size, caller)) {
+        if !publish_parked(slots, end, attributes, || guard_of(1, size, caller)) {
             return self.map_parked(area, size, attributes, caller);
         }
         NonNull::new(area.address as *mut u8)
@@ -45,14 +45,20 @@ impl<P: Platform> Areas<P> {
     /// Allocates as [`allocate_hot`](Self::allocate_hot) does.
     #[inline(never)]
     fn allocate_pages(&self, size: usize, attributes: Attributes, caller: Caller) -> Option<NonNull<u8>> {
+        let pages = size.div_ceil(PAGE_SIZE);
         let pin = self.platform().pin_outside_interrupts()?;
-        match self.magazines.of(&pin).and_then(|magazine| magazine.take(size.div_ceil(PAGE_SIZE))) {
-            Some(area) => self.map_parked(area, size, attributes, caller),
-            None => {
-                drop(pin);
-                self.allocate_fast(size, attributes, caller)
-            }
+        let Some(area) = self.magazines.of(&pin).and_then(|magazine| magazine.take(pages)) else {
+            drop(pin);
+            return self.allocate_fast(size, attributes, caller);
+        };
+        let (slots, end) = slots_of(area.leaf, area.address / PAGE_SIZE, pages);
+        // Whether all are full of zeros is seen by all entries.
+        if attributes.are_zeroed()
+            || !publish_parked(slots, end, attributes, || guard_of(pages, size, caller))
+        {
+            return self.map_parked(area, size, attributes, caller);
         }
+        NonNull::new(area.address as *mut u8)
     }
 
     /// Maps the pages of an area that was parked, for `size` bytes. `None`: the pages had other rights, and were retired.
@@ -71,7 +77,7 @@ impl<P: Platform> Areas<P> {
         }
         // The guard first: who finds the first page may ask the guard whose it is.
         end.set(guard_of(pages, size, caller));
-        publish_area(&slots[0], &slots[pages - 1]);
+        publish_area(&slots[0], &slots[pages - 1], pages);
         NonNull::new(area.address as *mut u8)
     }
 
@@ -107,49 +113,73 @@ impl<P: Platform> Areas<P> {
     #[inline(never)]
     pub fn free_hot(&self, address: usize) -> Option<Pressure> {
         let pin = self.platform().pin_outside_interrupts()?;
-        if let Some((page, leaf)) = self.pools.current_page(&pin, Owner::Area, address) {
-            if let Some(magazine) = self.magazines.of(&pin)
-                && let Some(place) = magazine.place(1)
-                && leaf[page].claim_page()
-            {
-                place.park(Parked { address, leaf });
-                return Some(Pressure::Low);
-            }
-            return self.free_page(&pin, address, page, leaf);
+        let Some((page, leaf)) = self.pools.current_page(&pin, Owner::Area, address) else {
+            return self.free_elsewhere(&pin, address);
+        };
+        let entry = leaf[page].look();
+        if entry.is_parkable()
+            && entry.is_last()
+            && let Some(magazine) = self.magazines.of(&pin)
+            && let Some(place) = magazine.place(1)
+            && leaf[page].claim_parkable(entry, 1)
+        {
+            place.park(Parked { address, leaf });
+            return Some(Pressure::Low);
         }
-        self.free_elsewhere(&pin, address)
+        if entry.is_parkable() {
+            return self.free_page(&pin, address, page, leaf, entry);
+        }
+        self.retire_page(&pin, address, page, leaf)
     }
 
     /// Frees an area that is not in the current block as [`free_hot`](Self::free_hot) does.
     #[inline(never)]
     fn free_elsewhere(&self, pin: &P::Pin, address: usize) -> Option<Pressure> {
         let (page, leaf) = self.pools.small_page(pin, address)?;
-        self.free_page(pin, address, page, leaf)
+        let entry = leaf[page].look();
+        if entry.is_parkable() {
+            return self.free_page(pin, address, page, leaf, entry);
+        }
+        self.retire_page(pin, address, page, leaf)
     }
 
-    /// Frees the area that starts at a page of a shared block as [`free_hot`](Self::free_hot) does.
+    /// Frees the area that starts at a page of a shared block, with this parkable entry, as [`free_hot`](Self::free_hot) does.
     #[inline(never)]
-    fn free_page(&self, pin: &P::Pin, address: usize, first: usize, leaf: &Slots) -> Option<Pressure> {
+    fn free_page(
+        &self,
+        pin: &P::Pin,
+        address: usize,
+        page: usize,
+        leaf: &Slots,
+        entry: Entry,
+    ) -> Option<Pressure> {
+        if let Some(pages) = entry.pages()
+            && let Some(magazine) = self.magazines.of(pin)
+            && leaf[page].claim_parkable(entry, pages)
+        {
+            let (slots, _) = slots_of(leaf, page, pages);
+            toggle_rest(&slots[1..]);
+            let area = Parked { address, leaf };
+            let Some(place) = magazine.place(pages) else {
+                return Some(self.overflow(pin, magazine, pages, area));
+            };
+            place.park(area);
+            return Some(Pressure::Low);
+        }
+        self.retire_page(pin, address, page, leaf)
+    }
+
+    /// Frees an area that is not to be parked as [`free_hot`](Self::free_hot) does.
+    #[inline(never)]
+    fn retire_page(&self, pin: &P::Pin, address: usize, page: usize, leaf: &Slots) -> Option<Pressure> {
         if self.base().is_traced() {
             return None;
         }
-        let entry = leaf[first].claim(Owner::Area)?;
-        let pages = if entry.is_last() { 1 } else { 1 + unmap_to_last(&leaf[first + 1..]) };
-        if pages <= CLASSES
-            && let Some(magazine) = self.magazines.of(pin)
-            && !entry.is_cut()
-        {
-            return Some(match magazine.place(pages) {
-                Some(place) => {
-                    place.park(Parked { address, leaf });
-                    Pressure::Low
-                }
-                None => self.overflow(pin, magazine, pages, Parked { address, leaf }),
-            });
-        }
-        leaf[first + pages].set_unused();
+        let entry = leaf[page].claim(Owner::Area)?;
+        let pages = if entry.is_last() { 1 } else { 1 + unmap_to_last(&leaf[page + 1..]) };
+        leaf[page + pages].set_unused();
         let block = self.block(self.span().block_at(address));
-        Some(self.pending().retire(pin, block, first, pages + 1, Owner::Area))
+        Some(self.pending().retire(pin, block, page, pages + 1, Owner::Area))
     }
 
     /// Makes a place for an area by retiring half of those that are parked, and parks it.

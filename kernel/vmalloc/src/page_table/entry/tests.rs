@@ -28,7 +28,7 @@ fn a_guard_tells_what_it_was_told() {
 #[test]
 fn quarantine_keeps_the_frame_and_hides_it() {
     for number in [0, 1, 0x12345, (1 << 40) - 1] {
-        let mapped = owned(number).with_first();
+        let mapped = owned(number).with_first(1);
         assert_eq!(mapped.frame().number(), number);
         assert!(mapped.is_present() && mapped.is_first() && !mapped.is_last());
         let entry = mapped.quarantined();
@@ -90,7 +90,7 @@ fn a_mapping_tells_its_length_from_all_others() {
 #[test]
 fn a_huge_entry_splits_into_its_small_pages() {
     let attributes = Attributes::new(Protection::ReadOnly, Cache::WriteBack, Owner::Area);
-    let huge = Entry::huge(Frame::new(1024), attributes).with_first().with_last();
+    let huge = Entry::huge(Frame::new(1024), attributes).with_first(512).with_last();
     for page in 0..512 {
         let small = huge.small_page(page);
         assert!(small.is_owned() && !small.is_huge());
