@@ -11,7 +11,7 @@ use crate::{
     Frame, PAGE_SIZE, Platform,
     bitmap::{Bits, starts_of_runs},
 };
-use core::{iter, mem, ptr::NonNull};
+use core::{mem, ptr::NonNull};
 
 /// Maps of the largest arena.
 pub(super) const MAPS: usize = 1024;
@@ -158,20 +158,14 @@ impl Map {
         let mut changed = false;
         for leaf in first..last + 1 {
             let node = Node::of_leaf(!leaf_of(words, leaf));
-            changed |= replace(&mut nodes[LEAVES + leaf % LEAVES], node);
+            changed |= mem::replace(&mut nodes[LEAVES + leaf % LEAVES], node) != node;
         }
         let (mut low, mut high, mut half) = (LEAVES + first, LEAVES + last, LEAF_BLOCKS);
-        while low != high {
+        while changed && low > 1 {
             (low, high, changed) = (low / 2, high / 2, false);
             for index in low..high + 1 {
                 changed |= join_below(nodes, index, half);
             }
-            half *= 2;
-        }
-        // One path from here on.
-        while changed && low > 1 {
-            low /= 2;
-            changed = join_below(nodes, low, half);
             half *= 2;
         }
         changed
@@ -187,27 +181,27 @@ impl Map {
         count: usize,
         steps: &mut u64,
     ) -> Result<usize, usize> {
-        for (index, blocks) in right_of(leaf) {
-            *steps += 1;
-            let next = self.node(index);
-            if below + next.prefix() >= count {
-                return Ok(first_block(index) - below);
+        let (mut index, mut blocks) = (LEAVES + leaf, LEAF_BLOCKS);
+        while index > 1 {
+            // What is left has its neighbour on the right; what is right has nothing more in the node above.
+            if index.is_multiple_of(2) {
+                *steps += 1;
+                let next = self.node(index + 1);
+                if below + next.prefix() >= count {
+                    return Ok(first_block(index + 1) - below);
+                }
+                if next.longest() >= count {
+                    return Ok(self.find_in(index + 1, count, steps));
+                }
+                below = if next.prefix() == blocks { below + blocks } else { next.suffix() };
             }
-            if next.longest() >= count {
-                return Ok(self.find_in(index, count, steps));
-            }
-            below = if next.prefix() == blocks { below + blocks } else { next.suffix() };
+            (index, blocks) = (index / 2, blocks * 2);
         }
         Err(below)
     }
 
-    /// Finds the lowest free run of at least `count` blocks in the map, which has one.
-    pub fn find(&self, count: usize, steps: &mut u64) -> usize {
-        self.find_in(1, count, steps)
-    }
-
-    /// Finds the lowest free run of at least `count` blocks of a node, which has one.
-    fn find_in(&self, mut index: usize, count: usize, steps: &mut u64) -> usize {
+    /// Finds the lowest free run of at least `count` blocks of a node, which has one. The root is node 1.
+    pub fn find_in(&self, mut index: usize, count: usize, steps: &mut u64) -> usize {
         debug_assert!(self.node(index).longest() >= count);
         while index < LEAVES {
             *steps += 1;
@@ -223,15 +217,6 @@ impl Map {
         *steps += 1;
         let starts = starts_of_runs(!self.leaf(index), count);
         first_block(index) + starts.trailing_zeros() as usize
-    }
-
-    /// Finds the first used block above leaf `leaf`.
-    pub fn used_above(&self, leaf: usize, steps: &mut u64) -> Option<usize> {
-        right_of(leaf).find_map(|(index, blocks)| {
-            *steps += 1;
-            let free = self.node(index).prefix();
-            (free < blocks).then(|| first_block(index) + free)
-        })
     }
 
     /// Compares each node with the bits below it.
@@ -252,14 +237,6 @@ impl Map {
     }
 }
 
-/// Returns the nodes that together have the blocks above a leaf, the lowest first, and how many blocks each has.
-#[inline]
-fn right_of(leaf: usize) -> impl Iterator<Item = (usize, usize)> {
-    iter::successors(Some((LEAVES + leaf, LEAF_BLOCKS)), |(index, blocks)| Some((index / 2, blocks * 2)))
-        .take_while(|&(index, _)| index > 1)
-        .filter_map(|(index, blocks)| index.is_multiple_of(2).then_some((index + 1, blocks)))
-}
-
 #[inline]
 fn leaf_of(words: &[u64; WORDS], leaf: usize) -> u128 {
     let low = 2 * (leaf % LEAVES);
@@ -271,13 +248,7 @@ fn leaf_of(words: &[u64; WORDS], leaf: usize) -> u128 {
 fn join_below(nodes: &mut [Node; 2 * LEAVES], index: usize, half: usize) -> bool {
     let index = index % LEAVES;
     let node = Node::join(nodes[2 * index], nodes[2 * index + 1], half);
-    replace(&mut nodes[index], node)
-}
-
-/// Stores a node, and returns whether it was another before.
-#[inline]
-fn replace(node: &mut Node, value: Node) -> bool {
-    mem::replace(node, value) != value
+    mem::replace(&mut nodes[index], node) != node
 }
 
 /// Returns how far below the root a node is, which is the log2 of its index.
@@ -302,36 +273,14 @@ pub(super) fn lowest_run<B: Bits>(bits: B, count: usize) -> Option<usize> {
     (starts != 0).then(|| starts.trailing_zeros() as usize)
 }
 
-/// Returns the length of the longest run of set bits.
+/// Returns the length of the longest run of set bits, not all of which are set.
 #[inline]
-fn longest_run(bits: u128) -> usize {
-    if bits == 0 {
-        return 0;
+fn longest_run(mut bits: u128) -> usize {
+    let mut longest = 0;
+    while bits != 0 {
+        bits >>= bits.trailing_zeros();
+        longest = longest.max(bits.trailing_ones());
+        bits >>= bits.trailing_ones();
     }
-    // There is usually one run.
-    let run = bits >> bits.trailing_zeros();
-    if run & run.wrapping_add(1) == 0 {
-        return run.trailing_ones() as usize;
-    }
-    // Doubles until no run remains, then adds the powers of two that fit: `starts[k]` marks the
-    // runs of 2^k, `marks` those of `have`.
-    let mut starts = [0; 8];
-    let (mut level, mut marks) = (0, bits);
-    loop {
-        // One run of 128 was dealt with above, so no run reaches 2^7, and the slot exists.
-        starts[level % 8] = marks;
-        let twice = marks & marks >> (1 << level);
-        if twice == 0 {
-            break;
-        }
-        (level, marks) = (level + 1, twice);
-    }
-    let mut have = 1 << level;
-    for level in (0..level).rev() {
-        let more = marks & starts[level % 8] >> have;
-        if more != 0 {
-            (have, marks) = (have + (1 << level), more);
-        }
-    }
-    have
+    longest as usize
 }

@@ -22,9 +22,9 @@
 //! search needs them or when another leaf changes, so that many changes of a leaf cost one path.
 //!
 //! Lock: the arena's own, the first in the order (arena, pool, block). It is taken once for each run of
-//! blocks, for a run that crosses maps once more for each, and no memory is allocated under it.
+//! blocks, for a run that crosses maps once more for each, and once more after so many steps of a search as one hold
+//! may have. No memory is allocated under it.
 
-mod congruent;
 mod map;
 mod search;
 mod shared;

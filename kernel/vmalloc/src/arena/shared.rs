@@ -2,7 +2,7 @@
 
 use super::{
     map::{MAP_BLOCKS, MAPS, Map},
-    search::{Part, Search},
+    search::{Part, Search, Wanted},
     state::{ArenaStats, MAX_BLOCKS, State, pieces},
 };
 use crate::{
@@ -42,8 +42,7 @@ impl Arena {
         if let Some(first) = self.state.lock(&platform.pin()).take_at_start(count, align, &within) {
             return Ok(first);
         }
-        let find = |state: &mut State| state.find(count, align, offset, &within).into();
-        self.take(platform, &[Part { offset: 0, count }], find)
+        self.take_wanted(platform, &Wanted { parts: &[Part { offset: 0, count }], align, offset, within })
     }
 
     /// Takes the `count` blocks from `first`, if the arena has them and all are free.
@@ -53,28 +52,48 @@ impl Arena {
         first: usize,
         count: usize,
     ) -> Result<(), AllocError> {
-        let find = |state: &mut State| state.is_free(first, count).then_some(first).into();
-        self.take(platform, &[Part { offset: 0, count }], find).map(drop)
+        let (parts, within) = (&[Part { offset: 0, count }], first..first.saturating_add(count));
+        self.take_wanted(platform, &Wanted { parts, align: 1, offset: 0, within }).map(drop)
     }
 
-    /// Takes all parts at the base that `find` finds, which it returns.
+    /// Takes all parts, none empty and no two overlapping, at the lowest base that is, together with
+    /// `offset`, a multiple of `align` and at which all are free. Returns the base.
+    pub fn allocate_congruent<P: Platform>(
+        &self,
+        platform: &P,
+        parts: &[Part],
+        align: usize,
+        offset: usize,
+    ) -> Result<usize, AllocError> {
+        self.take_wanted(platform, &Wanted { parts, align, offset, within: 0..MAX_BLOCKS })
+    }
+
+    /// Takes what is wanted: the base.
+    fn take_wanted<P: Platform>(&self, platform: &P, wanted: &Wanted<'_>) -> Result<usize, AllocError> {
+        self.take(platform, wanted.parts, |state, from| state.find(wanted, from))
+    }
+
+    /// Takes all parts at the base that `find` finds at or above the block it is given, and returns the base.
     #[inline(never)]
     pub(super) fn take<P: Platform>(
         &self,
         platform: &P,
         parts: &[Part],
-        mut find: impl FnMut(&mut State) -> Search,
+        mut find: impl FnMut(&mut State, usize) -> Search,
     ) -> Result<usize, AllocError> {
         // Nothing is allocated under the lock: a map that is missing is taken outside of it, and
         // the search repeated. Each turn ends it or goes on where the last one stopped, or finds a map missing, or
         // finds that others were faster: they have what it found.
-        let mut spare: Option<Map> = None;
+        let (mut from, mut spare) = (0, None);
         let result = loop {
             let pin = platform.pin();
             let mut state = self.state.lock(&pin);
-            let base = match find(&mut state) {
+            let base = match find(&mut state, from) {
                 Search::Found(base) => base,
-                Search::Onward => continue,
+                Search::Onward(base) => {
+                    from = base;
+                    continue;
+                }
                 Search::Nothing => break Err(AllocError::OutOfAddressSpace),
             };
             let runs = parts.iter().map(|part| (base + part.offset, part.count));

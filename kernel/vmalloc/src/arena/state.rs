@@ -5,7 +5,6 @@ use super::{
     top::Top,
 };
 use crate::{SearchPolicy, bitmap::bits};
-use core::iter;
 
 /// The most blocks an arena can hold: 32 TiB.
 pub(crate) const MAX_BLOCKS: usize = MAP_BLOCKS * MAPS;
@@ -70,7 +69,7 @@ impl State {
     }
 
     /// Returns what the root of a map is while none of its blocks is used.
-    fn free_root(&self, map: usize) -> Node {
+    pub(super) fn free_root(&self, map: usize) -> Node {
         Node::free_below(self.blocks_of(map), MAP_BLOCKS)
     }
 
@@ -221,9 +220,10 @@ impl State {
 /// Cuts a run of blocks where maps end: returns the first block and the count of each piece.
 pub(super) fn pieces(first: usize, count: usize) -> impl Iterator<Item = (usize, usize)> + Clone {
     let end = first + count;
-    let next = move |from: usize| ((from + 1).next_multiple_of(MAP_BLOCKS)).min(end);
-    iter::successors(Some(first), move |&from| Some(next(from)).filter(|&next| next < end))
-        .map(move |from| (from, next(from) - from))
+    (first / MAP_BLOCKS..end.div_ceil(MAP_BLOCKS)).map(move |map| {
+        let first = first.max(map * MAP_BLOCKS);
+        (first, end.min((map + 1) * MAP_BLOCKS) - first)
+    })
 }
 
 #[inline]

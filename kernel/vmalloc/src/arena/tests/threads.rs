@@ -59,14 +59,15 @@ fn of_two_maps_for_one_place_one_is_given_back() {
         let frames = machine.free_frames();
         let mut arena = Arena::new(100, SearchPolicy::Cached);
         let calls = Cell::new(0);
-        let result = arena.take(&&machine, &[Part { offset: 0, count: 1 }], |state| {
+        let result = arena.take(&&machine, &[Part { offset: 0, count: 1 }], |state, from| {
             calls.set(calls.get() + 1);
             if calls.get() == 2 {
                 // What another CPU did while this one took its frame.
                 state.install(0, Map::take(&&machine).expect("a frame"));
                 state.mark_used(0, if room_is_left { 1 } else { 100 });
             }
-            state.find(1, 1, 0, &ALL).into()
+            let wanted = Wanted { parts: &[Part { offset: 0, count: 1 }], align: 1, offset: 0, within: ALL };
+            state.find(&wanted, from)
         });
         assert_eq!(result, if room_is_left { Ok(1) } else { Err(AllocError::OutOfAddressSpace) });
         assert_eq!(calls.get(), 2);
