@@ -1,26 +1,20 @@
 //! Which of 16384 blocks are used, and where their free runs are: one frame.
 //!
 //! A bit a block, set while it is used, and over the bits a binary tree of free runs. A leaf of the
-//! tree is two words, 128 bits; each node has the length of the free run that its blocks begin with, of the one that
+//! tree is 128 bits; each node has the length of the free run that its blocks begin with, of the one that
 //! they end with, and of the longest. A search examines two nodes a level at most; an update stops where a node
 //! does not change.
 //!
 //! For the arena alone, under its lock. Nothing here takes a lock or allocates.
 
-use crate::{
-    Frame, PAGE_SIZE, Platform,
-    bitmap::{Bits, starts_of_runs},
-};
+use crate::{PAGE_SIZE, Platform, bitmap::starts_of_runs};
 use core::{mem, ptr::NonNull};
 
 /// Maps of the largest arena.
 pub(super) const MAPS: usize = 1024;
-/// Blocks that a word tells of.
-pub(super) const WORD_BLOCKS: usize = 64;
-/// Blocks that a leaf tells of: two words.
-pub(super) const LEAF_BLOCKS: usize = 2 * WORD_BLOCKS;
+/// Blocks that a leaf tells of.
+pub(super) const LEAF_BLOCKS: usize = u128::BITS as usize;
 pub(super) const LEAVES: usize = 128;
-const WORDS: usize = 2 * LEAVES;
 /// Blocks that a map tells of: 32 GiB.
 pub(super) const MAP_BLOCKS: usize = LEAF_BLOCKS * LEAVES;
 
@@ -78,54 +72,39 @@ impl Node {
     }
 }
 
-/// The frame's contents.
+/// A map: one frame, which the arena owns until it is [released](Self::release).
 #[repr(C)]
-struct Body {
-    words: [u64; WORDS],
+pub(super) struct Map {
+    /// A bit a block, set while it is used.
+    leaves: [u128; LEAVES],
     /// Node 1 is the root; below node `n` are `2 * n` and `2 * n + 1`; the leaves start at `LEAVES`.
     nodes: [Node; 2 * LEAVES],
 }
 
-const _: () = assert!(size_of::<Body>() == PAGE_SIZE);
-
-/// A map: one frame, owned by the arena.
-pub(super) struct Map(NonNull<Body>);
-
-// SAFETY: the body is reached only through the map, and the map only through the arena's lock.
-unsafe impl Send for Map {}
+const _: () = assert!(size_of::<Map>() == PAGE_SIZE);
 
 impl Map {
     /// Takes a frame and makes a map of free blocks of it; `None` if there is no frame.
-    pub fn take<P: Platform>(platform: &P) -> Option<Self> {
-        let mut map = Self(platform.direct_map(platform.take_table()?).cast());
-        for (index, node) in map.body_mut().nodes.iter_mut().enumerate().skip(1) {
+    pub fn take<P: Platform>(platform: &P) -> Option<&'static mut Self> {
+        let mut frame = platform.direct_map(platform.take_table()?).cast::<Self>();
+        // SAFETY: promises 1 to 3 of `Platform`: the frame is ours until it is given back, which ends the map; it is
+        // mapped, aligned, and initialised, because zeros are a valid `Map`.
+        let map = unsafe { frame.as_mut() };
+        for (index, node) in map.nodes.iter_mut().enumerate().skip(1) {
             let blocks = MAP_BLOCKS >> depth(index);
             *node = Node::free_below(blocks, blocks);
         }
         Some(map)
     }
 
-    /// Ends the map and returns its frame.
-    pub fn into_frame<P: Platform>(self, platform: &P) -> Frame {
-        platform.frame_of(self.0.cast())
-    }
-
-    #[inline]
-    fn body(&self) -> &Body {
-        // SAFETY: promises 1 to 3 of `Platform`: the frame is ours, mapped, aligned and initialised
-        // (zeros are a valid `Body`); `&mut self` for writers keeps them out meanwhile.
-        unsafe { self.0.as_ref() }
-    }
-
-    #[inline]
-    fn body_mut(&mut self) -> &mut Body {
-        // SAFETY: as in `body`; `&mut self` makes it the only reference.
-        unsafe { self.0.as_mut() }
+    /// Ends the map and gives its frame back.
+    pub fn release<P: Platform>(&'static mut self, platform: &P) {
+        platform.give_table(platform.frame_of(NonNull::from(self).cast()));
     }
 
     #[inline]
     fn node(&self, index: usize) -> Node {
-        self.body().nodes[index % (2 * LEAVES)]
+        self.nodes[index % (2 * LEAVES)]
     }
 
     #[inline]
@@ -133,31 +112,25 @@ impl Map {
         self.node(1)
     }
 
-    /// Returns the used blocks of word `word % WORDS`, as bits.
-    #[inline]
-    pub fn word(&self, word: usize) -> u64 {
-        self.body().words[word % WORDS]
-    }
-
-    /// Returns word `word % WORDS` to change it, after which [`refresh`](Self::refresh) must update the tree.
-    #[inline]
-    pub fn word_mut(&mut self, word: usize) -> &mut u64 {
-        &mut self.body_mut().words[word % WORDS]
-    }
-
     /// Returns the used blocks of leaf `leaf % LEAVES`, as bits.
     #[inline]
     pub fn leaf(&self, leaf: usize) -> u128 {
-        leaf_of(&self.body().words, leaf)
+        self.leaves[leaf % LEAVES]
+    }
+
+    /// Returns leaf `leaf % LEAVES` to change it, after which [`refresh`](Self::refresh) must update the tree.
+    #[inline]
+    pub fn leaf_mut(&mut self, leaf: usize) -> &mut u128 {
+        &mut self.leaves[leaf % LEAVES]
     }
 
     /// Updates the tree above the leaves `first..=last`, and returns whether the root changed.
     pub fn refresh(&mut self, first: usize, last: usize) -> bool {
         debug_assert!(first <= last && last < LEAVES);
-        let Body { words, nodes } = self.body_mut();
+        let Self { leaves, nodes } = self;
         let mut changed = false;
         for leaf in first..last + 1 {
-            let node = Node::of_leaf(!leaf_of(words, leaf));
+            let node = Node::of_leaf(!leaves[leaf % LEAVES]);
             changed |= mem::replace(&mut nodes[LEAVES + leaf % LEAVES], node) != node;
         }
         let (mut low, mut high, mut half) = (LEAVES + first, LEAVES + last, LEAF_BLOCKS);
@@ -222,7 +195,7 @@ impl Map {
     /// Compares each node with the bits below it.
     #[cfg(all(test, not(loom)))]
     pub fn check(&self) {
-        let is_free = |block: usize| self.word(block / WORD_BLOCKS) >> (block % WORD_BLOCKS) & 1 == 0;
+        let is_free = |block: usize| self.leaf(block / LEAF_BLOCKS) >> (block % LEAF_BLOCKS) & 1 == 0;
         for index in 1..2 * LEAVES {
             let blocks = MAP_BLOCKS >> depth(index);
             let (first, end) = (first_block(index), first_block(index) + blocks);
@@ -235,12 +208,6 @@ impl Map {
             assert_eq!(self.node(index), Node::new(prefix, run, longest), "node {index}");
         }
     }
-}
-
-#[inline]
-fn leaf_of(words: &[u64; WORDS], leaf: usize) -> u128 {
-    let low = 2 * (leaf % LEAVES);
-    u128::from(words[low + 1]) << WORD_BLOCKS | u128::from(words[low])
 }
 
 /// Updates inner node `index % LEAVES` from the two of `half` blocks below it, and returns whether it changed.
@@ -263,13 +230,16 @@ fn first_block(index: usize) -> usize {
     index * (MAP_BLOCKS >> depth(index)) - MAP_BLOCKS
 }
 
-/// Finds the lowest bit of a word or a leaf at which `count` set bits start.
+/// Returns a leaf with the bits `first..first + count` set; `count` is 1 to [`LEAF_BLOCKS`].
 #[inline]
-pub(super) fn lowest_run<B: Bits>(bits: B, count: usize) -> Option<usize> {
-    if count.wrapping_sub(1) >= 8 * size_of::<B>() {
-        return None;
-    }
-    let starts: u128 = starts_of_runs(bits, count).into();
+pub(super) fn bits(first: usize, count: usize) -> u128 {
+    (u128::MAX >> (LEAF_BLOCKS - count)) << first
+}
+
+/// Finds the lowest bit of a leaf at which `count` set bits start.
+#[inline]
+pub(super) fn lowest_run(bits: u128, count: usize) -> Option<usize> {
+    let starts = if count <= LEAF_BLOCKS { starts_of_runs(bits, count) } else { 0 };
     (starts != 0).then(|| starts.trailing_zeros() as usize)
 }
 

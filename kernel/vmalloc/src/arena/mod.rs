@@ -4,7 +4,7 @@
 //! search start ──▶ first block that may be free
 //! top              a tree of maxima over the maps: where a run of n blocks may end
 //!   map            32 GiB of blocks in one frame: a tree of free runs over the ...
-//!     leaf         ... two words, a bit a block: set while it is used
+//!     leaf         ... 128 bits, one for each block: set while it is used
 //! ```
 //!
 //! A map that is missing means that all its blocks are free, so an instance of 32 TiB costs one
@@ -33,6 +33,6 @@ mod state;
 mod tests;
 mod top;
 
-pub(crate) use search::Part;
+pub(crate) use search::{Part, Wanted};
 pub(crate) use shared::Arena;
 pub(crate) use state::MAX_BLOCKS;

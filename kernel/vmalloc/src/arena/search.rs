@@ -4,10 +4,10 @@
 //! the lowest base that remains, and all must fit again. No base is passed over at which all fit.
 
 use super::{
-    map::{LEAF_BLOCKS, LEAVES, MAP_BLOCKS, WORD_BLOCKS, lowest_run},
+    map::{LEAF_BLOCKS, LEAVES, MAP_BLOCKS, bits, lowest_run},
     state::State,
 };
-use crate::{SearchPolicy, bitmap::bits};
+use crate::SearchPolicy;
 use core::ops::Range;
 
 /// Steps of a search under one hold of the lock, and as many more as it makes until the base moves.
@@ -24,8 +24,8 @@ pub(crate) struct Part {
 
 /// What is to be found: the lowest base at which all parts are free and inside `within`, and which is, together with
 /// `offset`, a multiple of `align`, a power of two.
-pub(super) struct Wanted<'a> {
-    /// No two overlap.
+pub(crate) struct Wanted<'a> {
+    /// The lowest first; none is empty, and no two overlap.
     pub parts: &'a [Part],
     pub align: usize,
     pub offset: usize,
@@ -33,7 +33,6 @@ pub(super) struct Wanted<'a> {
 }
 
 /// What came of a search.
-#[derive(Debug, PartialEq, Eq)]
 pub(super) enum Search {
     /// This base will do.
     Found(usize),
@@ -43,24 +42,23 @@ pub(super) enum Search {
 }
 
 impl State {
-    /// Finds and takes a run in the word at the cached start, if that is in the unsettled leaf: then no tree needs an
+    /// Finds and takes a run in the leaf at the cached start, if that is the unsettled one: then no tree needs an
     /// update. Most searches end here; `None` says only that this one does not.
     #[inline]
     pub fn take_at_start(&mut self, count: usize, align: usize, within: &Range<usize>) -> Option<usize> {
         let from = within.start.max(self.search_start);
-        let leaf = from / LEAF_BLOCKS;
+        let (leaf, bit) = (from / LEAF_BLOCKS, from % LEAF_BLOCKS);
         if leaf != self.unsettled || align != 1 || self.policy != SearchPolicy::Cached {
             return None;
         }
-        let map = self.maps.get_mut(from / MAP_BLOCKS)?.as_mut()?;
-        let word = map.word_mut(from / WORD_BLOCKS);
-        let bit = lowest_run(!*word & (u64::MAX << (from % WORD_BLOCKS)), count)?;
-        let first = from / WORD_BLOCKS * WORD_BLOCKS + bit;
+        let used = self.maps.get_mut(from / MAP_BLOCKS)?.as_mut()?.leaf_mut(leaf);
+        let bit = lowest_run(!*used & (u128::MAX << bit), count)?;
+        let first = leaf * LEAF_BLOCKS + bit;
         // Above the arena's end nothing is free.
         if first + count > within.end {
             return None;
         }
-        *word |= bits(bit, count);
+        *used |= bits(bit, count);
         self.free -= count;
         self.steps += 1;
         if from == self.search_start && (count == 1 || first == from) {
@@ -72,7 +70,7 @@ impl State {
     /// Finds the lowest base at or above `from` that is wanted, without taking the blocks.
     pub fn find(&mut self, wanted: &Wanted<'_>, from: usize) -> Search {
         let &Wanted { parts, align, offset, ref within } = wanted;
-        let span = parts.iter().map(|part| part.offset + part.count).max().unwrap_or(0);
+        let span = parts.last().map_or(0, |part| part.offset + part.count);
         // The bases that remain are `base..=last`.
         let Some(last) = within.end.min(self.blocks).checked_sub(span) else { return Search::Nothing };
         let mut base = from.max(within.start);
@@ -82,28 +80,24 @@ impl State {
         if span == 0 || base > last {
             return Search::Nothing;
         }
-        base = aligned(base, align, offset);
+        // The parts before `parts[fitting]` fit.
         let (mut fitting, mut steps) = (0, 0);
-        for part in parts.iter().cycle() {
+        while let Some(part) = parts.get(fitting) {
             if base > last {
-                break;
+                return Search::Nothing;
             }
-            if fitting == parts.len() {
-                return Search::Found(base);
+            if steps >= AT_ONCE && fitting == 0 {
+                return Search::Onward(base);
             }
             steps += 1;
-            let Some(run) = self.next_run(base + part.offset, part.count) else { break };
+            let Some(run) = self.next_run(base + part.offset, part.count) else { return Search::Nothing };
             let lowest = aligned(run - part.offset, align, offset);
-            if lowest > base {
-                (base, fitting) = (lowest, 0);
-                if steps >= AT_ONCE {
-                    return Search::Onward(base);
-                }
-            }
-            // The run begins there, unless alignment leaves out its first blocks.
-            fitting += usize::from(base + part.offset == run);
+            // What is first fits at the new base, unless alignment leaves out the first blocks of its run.
+            let fits = lowest == base || fitting == 0 && lowest + part.offset == run;
+            fitting = if fits { fitting + 1 } else { 0 };
+            base = lowest;
         }
-        Search::Nothing
+        if base > last { Search::Nothing } else { Search::Found(base) }
     }
 
     /// Finds the lowest run of at least `count` free blocks at or above `from`, a block of the arena.
@@ -180,7 +174,7 @@ impl State {
         None
     }
 
-    /// Finds it by the words, hole by hole.
+    /// Finds it by the leaves, hole by hole.
     #[cold]
     fn walk(&mut self, mut from: usize, count: usize) -> Option<usize> {
         loop {
@@ -193,8 +187,8 @@ impl State {
         }
     }
 
-    /// Finds the first block in `from..end` that is used, or with `used` false the first that is free, by the words alone
-    /// where a map has used blocks.
+    /// Finds the first block in `from..end` that is used, or with `used` false the first that is free, by the leaves
+    /// alone where a map has used blocks.
     fn walk_to(&mut self, from: usize, end: usize, used: bool) -> Option<usize> {
         self.settle();
         let mut block = from;
@@ -209,13 +203,13 @@ impl State {
                 block = (index + 1) * MAP_BLOCKS;
                 continue;
             };
-            let word = map.word(block / WORD_BLOCKS);
-            let wanted = (if used { word } else { !word }) >> (block % WORD_BLOCKS);
+            let leaf = map.leaf(block / LEAF_BLOCKS);
+            let wanted = (if used { leaf } else { !leaf }) >> (block % LEAF_BLOCKS);
             if wanted != 0 {
                 block += wanted.trailing_zeros() as usize;
                 return (block < end).then_some(block);
             }
-            block = (block / WORD_BLOCKS + 1) * WORD_BLOCKS;
+            block = (block / LEAF_BLOCKS + 1) * LEAF_BLOCKS;
         }
         None
     }
