@@ -146,25 +146,15 @@ impl<P: Platform> Areas<P> {
         if leaves {
             block.set_role(Role::Leaving);
         }
-        let (mut first, mut count) = (range.start, 0);
-        // None ends the last run.
-        for (page, slot) in (range.start..).zip(leaf[range].iter().map(Some).chain([None])) {
-            if let Some(slot) = slot.filter(|slot| slot.is_present()) {
-                slot.unmap();
-                continue;
-            }
-            if first < page {
-                pages.make_dirty(first, page - first, Owner::Area);
-                count += page - first;
-            }
-            first = page + 1;
+        let mut count = 0;
+        for (page, slot) in (range.start..).zip(&leaf[range]).filter(|(_, slot)| slot.is_present()) {
+            slot.unmap();
+            pages.make_dirty(page, 1, Owner::Area);
+            count += 1;
         }
         let is_unlisted = pages.enlist();
         drop(pages);
-        if is_unlisted {
-            self.pending().push(&pin, block);
-        }
-        self.pending().count(&pin, count)
+        self.pending().retired(&pin, block, count, is_unlisted)
     }
 
     /// What is flushed in a block becomes free: how many pages, and whether the block waits on. One that
