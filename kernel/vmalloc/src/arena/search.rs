@@ -80,6 +80,7 @@ impl State {
         if span == 0 || base > last {
             return Search::Nothing;
         }
+        base = aligned(base, align, offset);
         // The parts before `parts[fitting]` fit.
         let (mut fitting, mut steps) = (0, 0);
         while let Some(part) = parts.get(fitting) {
