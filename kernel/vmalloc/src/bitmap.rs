@@ -33,25 +33,19 @@ impl Bitmap {
     /// Sets `count` bits from `first`.
     #[inline(always)]
     pub fn set(&mut self, first: usize, count: usize) {
-        self.for_each_word(first, count, |word, mask| {
-            debug_assert_eq!(*word & mask, 0, "bits set twice");
-            *word |= mask;
+        each_word(first, count, |index, mask| {
+            debug_assert_eq!(self.word(index) & mask, 0, "bits set twice");
+            self.set_word(index, self.word(index) | mask);
+            true
         });
     }
 
     /// Clears `count` bits from `first`.
     #[inline]
     pub fn clear(&mut self, first: usize, count: usize) {
-        self.for_each_word(first, count, |word, mask| {
-            debug_assert_eq!(*word & mask, mask, "bits cleared twice");
-            *word &= !mask;
-        });
-    }
-
-    #[inline(always)]
-    fn for_each_word(&mut self, first: usize, count: usize, mut change: impl FnMut(&mut u64, u64)) {
         each_word(first, count, |index, mask| {
-            change(&mut self.0[index % WORDS], mask);
+            debug_assert_eq!(self.word(index) & mask, mask, "bits cleared twice");
+            self.set_word(index, self.word(index) & !mask);
             true
         });
     }

@@ -13,7 +13,7 @@
 use super::{Areas, Attempt, Backing, Shape, cache::LONGEST};
 use crate::{
     BLOCK_PAGES, CpuPin, MAX_CPUS, Platform,
-    blocks::{Block, Role},
+    blocks::{Block, NO_BLOCK, Role},
     page_table::unmap_to_last,
     pending::Pressure,
     span::run_blocks,
@@ -66,13 +66,17 @@ impl<P: Platform> Areas<P> {
     pub fn put_cached(&self, pin: &P::Pin, block: &Block, pages: usize, cpu: usize) -> usize {
         self.set_cached(block.number(), pages, cpu, true);
         let count = run_blocks(pages);
-        self.cached[cpu].put(pin, block, count);
+        let last = &mut self.cached[cpu].runs.lock(pin).0[count - 1];
+        block.next.store(*last, Ordering::Relaxed);
+        *last = block.number() as u32;
         count
     }
 
     /// Takes the run of `count` blocks that was put last into the cache of `cpu`.
     fn take_cached(&self, pin: &P::Pin, cpu: usize, count: usize) -> Option<&Block> {
-        let block = self.cached.get(cpu)?.take(self.blocks(), pin, count)?;
+        let last = &mut self.cached.get(cpu)?.runs.lock(pin).0[count - 1];
+        let block = (*last != NO_BLOCK).then(|| self.block(*last as usize))?;
+        *last = block.next.load(Ordering::Relaxed);
         self.unreserve(cpu, count);
         Some(block)
     }

@@ -14,7 +14,7 @@ use super::{Areas, pages_for};
 use crate::{
     AllocError, BLOCK_PAGES, BLOCK_SHIFT, BLOCK_SIZE, CongruentArea, CongruentError, CongruentSet, Kind,
     MAX_CONGRUENT, PAGE_SIZE, Platform, Stamp,
-    arena::Part,
+    arena::{Part, Wanted},
     blocks::{Block, NO_BLOCK, Pages, Role},
     page_table::{Entry, GuardInfo},
     pending::Pressure,
@@ -81,8 +81,9 @@ impl<P: Platform> Areas<P> {
     /// Makes the areas of a set.
     pub fn make_congruent(&self, set: &Parts<'_>, caller: Caller) -> Result<CongruentSet, AllocError> {
         let offset = self.span().blocks_below() & (set.align - 1);
-        let arena = &self.blocks().arena;
-        let base = arena.allocate_congruent(self.platform(), set.parts(), set.align, offset)?;
+        let within = 0..self.span().blocks();
+        let wanted = Wanted { parts: set.parts(), align: set.align, offset, within };
+        let base = self.blocks().arena.take(self.platform(), &wanted)?;
         for (done, number) in set.blocks(base).enumerate() {
             let block = self.blocks().open_leaf(number).inspect_err(|_| {
                 for (index, block) in set.blocks(base).enumerate() {
@@ -145,25 +146,15 @@ impl<P: Platform> Areas<P> {
         if leaves {
             block.set_role(Role::Leaving);
         }
-        let (mut first, mut count) = (range.start, 0);
-        // None ends the last run.
-        for (page, slot) in (range.start..).zip(leaf[range].iter().map(Some).chain([None])) {
-            if let Some(slot) = slot.filter(|slot| slot.is_present()) {
-                slot.unmap();
-                continue;
-            }
-            if first < page {
-                pages.make_dirty(first, page - first, Owner::Area);
-                count += page - first;
-            }
-            first = page + 1;
+        let mut count = 0;
+        for (page, slot) in (range.start..).zip(&leaf[range]).filter(|(_, slot)| slot.is_present()) {
+            slot.unmap();
+            pages.make_dirty(page, 1, Owner::Area);
+            count += 1;
         }
         let is_unlisted = pages.enlist();
         drop(pages);
-        if is_unlisted {
-            self.pending().push(&pin, block);
-        }
-        self.pending().count(&pin, count)
+        self.pending().retired(&pin, block, count, is_unlisted)
     }
 
     /// What is flushed in a block becomes free: how many pages, and whether the block waits on. One that

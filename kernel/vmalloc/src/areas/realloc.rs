@@ -41,9 +41,10 @@ pub(crate) struct Resize {
 }
 
 impl Resize {
-    /// Whether the area gets no longer.
-    pub fn is_shrink(&self) -> bool {
-        self.new <= self.old
+    /// The block that the last page is to be in, of an area that gets no longer: its guard goes where a page is, so a 2 MiB
+    /// page there must be split before.
+    pub fn block_to_split(&self) -> Option<usize> {
+        (self.new <= self.old).then(|| self.place.number + run_blocks(self.new) - 1)
     }
 
     /// Frames that it takes, at least, if nothing is cached.
@@ -96,13 +97,7 @@ impl<P: Platform> Areas<P> {
         self.page_slot(place, pages - 1).mark_last();
     }
 
-    /// The block that the last page of an area is to be in once it is shrunk: its guard goes where a page is, so a 2 MiB
-    /// page there must be split before.
-    pub fn block_to_split(&self, resize: &Resize) -> Option<usize> {
-        (resize.new < resize.old).then(|| resize.place.number + run_blocks(resize.new) - 1)
-    }
-
-    /// Shrinks a run, which [`block_to_split`](Self::block_to_split) allows.
+    /// Shrinks a run, whose [`block_to_split`](Resize::block_to_split) was split.
     pub fn shrink_run(&self, resize: &Resize) -> Pressure {
         let &Resize { place, old, new, guard } = resize;
         debug_assert!(!place.small, "nothing stands in the way of cutting a small area");

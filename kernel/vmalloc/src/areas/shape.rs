@@ -5,7 +5,7 @@ use crate::{
     base::Base,
     page_table::{Attributes, GuardInfo},
     span::{Span, run_blocks},
-    types::{Caller, Owner},
+    types::{Caller, Owner, request::Place},
 };
 use core::ops::Range;
 
@@ -88,14 +88,13 @@ impl<'a> Shape<'a> {
         if !request.align.is_power_of_two() {
             return Err(AllocError::BadAlignment { align: request.align });
         }
-        let within =
-            if request.place.is_anywhere() { None } else { Self::place(&base.span, request, pages)? };
+        let within = if request.place.is_none() { None } else { Self::place(&base.span, request, pages)? };
         let guard = GuardInfo { slack, kind: Kind::Vmalloc, caller };
         let backing = Backing::Owned { huge: request.huge && pages >= BLOCK_PAGES };
         Ok(Self {
             align: (request.align >> PAGE_SHIFT).max(1),
             wait: request.wait,
-            below: request.place.guard_below().into(),
+            below: request.place.is_some_and(|place| place.guard_below).into(),
             within,
             ..Self::new(pages, guard, Self::attributes_of(request), backing)
         })
@@ -105,12 +104,13 @@ impl<'a> Shape<'a> {
     /// means all. It refuses what the range has no room for with a block below it.
     #[cold]
     fn place(span: &Span, request: &Request, pages: usize) -> Result<Option<Range<usize>>, AllocError> {
-        let (needed, guard_below) = (run_blocks(pages), request.place.guard_below());
+        let Some(Place { within, guard_below }) = request.place else { return Ok(None) };
+        let needed = run_blocks(pages);
         let shares_block = pages < BLOCK_PAGES - 1 && request.align <= PAGE_SIZE;
         if guard_below && !shares_block && needed >= span.blocks() {
             return Err(AllocError::TooLarge { size: request.size });
         }
-        let Some((start, end)) = request.place.within() else { return Ok(None) };
+        let Some((start, end)) = within else { return Ok(None) };
         let blocks = span.blocks_inside(start, end);
         if blocks.is_empty() || guard_below && blocks.len() <= needed {
             return Err(AllocError::BadRange { start, end });

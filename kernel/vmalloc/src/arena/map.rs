@@ -1,26 +1,20 @@
 //! Which of 16384 blocks are used, and where their free runs are: one frame.
 //!
 //! A bit a block, set while it is used, and over the bits a binary tree of free runs. A leaf of the
-//! tree is two words, 128 bits; each node has the length of the free run that its blocks begin with, of the one that
+//! tree is 128 bits; each node has the length of the free run that its blocks begin with, of the one that
 //! they end with, and of the longest. A search examines two nodes a level at most; an update stops where a node
 //! does not change.
 //!
 //! For the arena alone, under its lock. Nothing here takes a lock or allocates.
 
-use crate::{
-    Frame, PAGE_SIZE, Platform,
-    bitmap::{Bits, starts_of_runs},
-};
-use core::{iter, mem, ptr::NonNull};
+use crate::{PAGE_SIZE, Platform, bitmap::starts_of_runs};
+use core::{mem, ptr::NonNull};
 
 /// Maps of the largest arena.
 pub(super) const MAPS: usize = 1024;
-/// Blocks that a word tells of.
-pub(super) const WORD_BLOCKS: usize = 64;
-/// Blocks that a leaf tells of: two words.
-pub(super) const LEAF_BLOCKS: usize = 2 * WORD_BLOCKS;
+/// Blocks that a leaf tells of.
+pub(super) const LEAF_BLOCKS: usize = u128::BITS as usize;
 pub(super) const LEAVES: usize = 128;
-const WORDS: usize = 2 * LEAVES;
 /// Blocks that a map tells of: 32 GiB.
 pub(super) const MAP_BLOCKS: usize = LEAF_BLOCKS * LEAVES;
 
@@ -78,54 +72,39 @@ impl Node {
     }
 }
 
-/// The frame's contents.
+/// A map: one frame, which the arena owns until it is [released](Self::release).
 #[repr(C)]
-struct Body {
-    words: [u64; WORDS],
+pub(super) struct Map {
+    /// A bit a block, set while it is used.
+    leaves: [u128; LEAVES],
     /// Node 1 is the root; below node `n` are `2 * n` and `2 * n + 1`; the leaves start at `LEAVES`.
     nodes: [Node; 2 * LEAVES],
 }
 
-const _: () = assert!(size_of::<Body>() == PAGE_SIZE);
-
-/// A map: one frame, owned by the arena.
-pub(super) struct Map(NonNull<Body>);
-
-// SAFETY: the body is reached only through the map, and the map only through the arena's lock.
-unsafe impl Send for Map {}
+const _: () = assert!(size_of::<Map>() == PAGE_SIZE);
 
 impl Map {
     /// Takes a frame and makes a map of free blocks of it; `None` if there is no frame.
-    pub fn take<P: Platform>(platform: &P) -> Option<Self> {
-        let mut map = Self(platform.direct_map(platform.take_table()?).cast());
-        for (index, node) in map.body_mut().nodes.iter_mut().enumerate().skip(1) {
+    pub fn take<P: Platform>(platform: &P) -> Option<&'static mut Self> {
+        let mut frame = platform.direct_map(platform.take_table()?).cast::<Self>();
+        // SAFETY: promises 1 to 3 of `Platform`: the frame is ours until it is given back, which ends the map; it is
+        // mapped, aligned, and initialised, because zeros are a valid `Map`.
+        let map = unsafe { frame.as_mut() };
+        for (index, node) in map.nodes.iter_mut().enumerate().skip(1) {
             let blocks = MAP_BLOCKS >> depth(index);
             *node = Node::free_below(blocks, blocks);
         }
         Some(map)
     }
 
-    /// Ends the map and returns its frame.
-    pub fn into_frame<P: Platform>(self, platform: &P) -> Frame {
-        platform.frame_of(self.0.cast())
-    }
-
-    #[inline]
-    fn body(&self) -> &Body {
-        // SAFETY: promises 1 to 3 of `Platform`: the frame is ours, mapped, aligned and initialised
-        // (zeros are a valid `Body`); `&mut self` for writers keeps them out meanwhile.
-        unsafe { self.0.as_ref() }
-    }
-
-    #[inline]
-    fn body_mut(&mut self) -> &mut Body {
-        // SAFETY: as in `body`; `&mut self` makes it the only reference.
-        unsafe { self.0.as_mut() }
+    /// Ends the map and gives its frame back.
+    pub fn release<P: Platform>(&'static mut self, platform: &P) {
+        platform.give_table(platform.frame_of(NonNull::from(self).cast()));
     }
 
     #[inline]
     fn node(&self, index: usize) -> Node {
-        self.body().nodes[index % (2 * LEAVES)]
+        self.nodes[index % (2 * LEAVES)]
     }
 
     #[inline]
@@ -133,45 +112,33 @@ impl Map {
         self.node(1)
     }
 
-    /// Returns the used blocks of word `word % WORDS`, as bits.
-    #[inline]
-    pub fn word(&self, word: usize) -> u64 {
-        self.body().words[word % WORDS]
-    }
-
-    /// Returns word `word % WORDS` to change it, after which [`refresh`](Self::refresh) must update the tree.
-    #[inline]
-    pub fn word_mut(&mut self, word: usize) -> &mut u64 {
-        &mut self.body_mut().words[word % WORDS]
-    }
-
     /// Returns the used blocks of leaf `leaf % LEAVES`, as bits.
     #[inline]
     pub fn leaf(&self, leaf: usize) -> u128 {
-        leaf_of(&self.body().words, leaf)
+        self.leaves[leaf % LEAVES]
+    }
+
+    /// Returns leaf `leaf % LEAVES` to change it, after which [`refresh`](Self::refresh) must update the tree.
+    #[inline]
+    pub fn leaf_mut(&mut self, leaf: usize) -> &mut u128 {
+        &mut self.leaves[leaf % LEAVES]
     }
 
     /// Updates the tree above the leaves `first..=last`, and returns whether the root changed.
     pub fn refresh(&mut self, first: usize, last: usize) -> bool {
         debug_assert!(first <= last && last < LEAVES);
-        let Body { words, nodes } = self.body_mut();
+        let Self { leaves, nodes } = self;
         let mut changed = false;
         for leaf in first..last + 1 {
-            let node = Node::of_leaf(!leaf_of(words, leaf));
-            changed |= replace(&mut nodes[LEAVES + leaf % LEAVES], node);
+            let node = Node::of_leaf(!leaves[leaf % LEAVES]);
+            changed |= mem::replace(&mut nodes[LEAVES + leaf % LEAVES], node) != node;
         }
         let (mut low, mut high, mut half) = (LEAVES + first, LEAVES + last, LEAF_BLOCKS);
-        while low != high {
+        while changed && low > 1 {
             (low, high, changed) = (low / 2, high / 2, false);
             for index in low..high + 1 {
                 changed |= join_below(nodes, index, half);
             }
-            half *= 2;
-        }
-        // One path from here on.
-        while changed && low > 1 {
-            low /= 2;
-            changed = join_below(nodes, low, half);
             half *= 2;
         }
         changed
@@ -187,27 +154,27 @@ impl Map {
         count: usize,
         steps: &mut u64,
     ) -> Result<usize, usize> {
-        for (index, blocks) in right_of(leaf) {
-            *steps += 1;
-            let next = self.node(index);
-            if below + next.prefix() >= count {
-                return Ok(first_block(index) - below);
+        let (mut index, mut blocks) = (LEAVES + leaf, LEAF_BLOCKS);
+        while index > 1 {
+            // What is left has its neighbour on the right; what is right has nothing more in the node above.
+            if index.is_multiple_of(2) {
+                *steps += 1;
+                let next = self.node(index + 1);
+                if below + next.prefix() >= count {
+                    return Ok(first_block(index + 1) - below);
+                }
+                if next.longest() >= count {
+                    return Ok(self.find_in(index + 1, count, steps));
+                }
+                below = if next.prefix() == blocks { below + blocks } else { next.suffix() };
             }
-            if next.longest() >= count {
-                return Ok(self.find_in(index, count, steps));
-            }
-            below = if next.prefix() == blocks { below + blocks } else { next.suffix() };
+            (index, blocks) = (index / 2, blocks * 2);
         }
         Err(below)
     }
 
-    /// Finds the lowest free run of at least `count` blocks in the map, which has one.
-    pub fn find(&self, count: usize, steps: &mut u64) -> usize {
-        self.find_in(1, count, steps)
-    }
-
-    /// Finds the lowest free run of at least `count` blocks of a node, which has one.
-    fn find_in(&self, mut index: usize, count: usize, steps: &mut u64) -> usize {
+    /// Finds the lowest free run of at least `count` blocks of a node, which has one. The root is node 1.
+    pub fn find_in(&self, mut index: usize, count: usize, steps: &mut u64) -> usize {
         debug_assert!(self.node(index).longest() >= count);
         while index < LEAVES {
             *steps += 1;
@@ -225,19 +192,10 @@ impl Map {
         first_block(index) + starts.trailing_zeros() as usize
     }
 
-    /// Finds the first used block above leaf `leaf`.
-    pub fn used_above(&self, leaf: usize, steps: &mut u64) -> Option<usize> {
-        right_of(leaf).find_map(|(index, blocks)| {
-            *steps += 1;
-            let free = self.node(index).prefix();
-            (free < blocks).then(|| first_block(index) + free)
-        })
-    }
-
     /// Compares each node with the bits below it.
     #[cfg(all(test, not(loom)))]
     pub fn check(&self) {
-        let is_free = |block: usize| self.word(block / WORD_BLOCKS) >> (block % WORD_BLOCKS) & 1 == 0;
+        let is_free = |block: usize| self.leaf(block / LEAF_BLOCKS) >> (block % LEAF_BLOCKS) & 1 == 0;
         for index in 1..2 * LEAVES {
             let blocks = MAP_BLOCKS >> depth(index);
             let (first, end) = (first_block(index), first_block(index) + blocks);
@@ -252,32 +210,12 @@ impl Map {
     }
 }
 
-/// Returns the nodes that together have the blocks above a leaf, the lowest first, and how many blocks each has.
-#[inline]
-fn right_of(leaf: usize) -> impl Iterator<Item = (usize, usize)> {
-    iter::successors(Some((LEAVES + leaf, LEAF_BLOCKS)), |(index, blocks)| Some((index / 2, blocks * 2)))
-        .take_while(|&(index, _)| index > 1)
-        .filter_map(|(index, blocks)| index.is_multiple_of(2).then_some((index + 1, blocks)))
-}
-
-#[inline]
-fn leaf_of(words: &[u64; WORDS], leaf: usize) -> u128 {
-    let low = 2 * (leaf % LEAVES);
-    u128::from(words[low + 1]) << WORD_BLOCKS | u128::from(words[low])
-}
-
 /// Updates inner node `index % LEAVES` from the two of `half` blocks below it, and returns whether it changed.
 #[inline]
 fn join_below(nodes: &mut [Node; 2 * LEAVES], index: usize, half: usize) -> bool {
     let index = index % LEAVES;
     let node = Node::join(nodes[2 * index], nodes[2 * index + 1], half);
-    replace(&mut nodes[index], node)
-}
-
-/// Stores a node, and returns whether it was another before.
-#[inline]
-fn replace(node: &mut Node, value: Node) -> bool {
-    mem::replace(node, value) != value
+    mem::replace(&mut nodes[index], node) != node
 }
 
 /// Returns how far below the root a node is, which is the log2 of its index.
@@ -292,46 +230,27 @@ fn first_block(index: usize) -> usize {
     index * (MAP_BLOCKS >> depth(index)) - MAP_BLOCKS
 }
 
-/// Finds the lowest bit of a word or a leaf at which `count` set bits start.
+/// Returns a leaf with the bits `first..first + count` set; `count` is 1 to [`LEAF_BLOCKS`].
 #[inline]
-pub(super) fn lowest_run<B: Bits>(bits: B, count: usize) -> Option<usize> {
-    if count.wrapping_sub(1) >= 8 * size_of::<B>() {
-        return None;
-    }
-    let starts: u128 = starts_of_runs(bits, count).into();
+pub(super) fn bits(first: usize, count: usize) -> u128 {
+    (u128::MAX >> (LEAF_BLOCKS - count)) << first
+}
+
+/// Finds the lowest bit of a leaf at which `count` set bits start.
+#[inline]
+pub(super) fn lowest_run(bits: u128, count: usize) -> Option<usize> {
+    let starts = if count <= LEAF_BLOCKS { starts_of_runs(bits, count) } else { 0 };
     (starts != 0).then(|| starts.trailing_zeros() as usize)
 }
 
-/// Returns the length of the longest run of set bits.
+/// Returns the length of the longest run of set bits, not all of which are set.
 #[inline]
-fn longest_run(bits: u128) -> usize {
-    if bits == 0 {
-        return 0;
+fn longest_run(mut bits: u128) -> usize {
+    let mut longest = 0;
+    while bits != 0 {
+        bits >>= bits.trailing_zeros();
+        longest = longest.max(bits.trailing_ones());
+        bits >>= bits.trailing_ones();
     }
-    // There is usually one run.
-    let run = bits >> bits.trailing_zeros();
-    if run & run.wrapping_add(1) == 0 {
-        return run.trailing_ones() as usize;
-    }
-    // Doubles until no run remains, then adds the powers of two that fit: `starts[k]` marks the
-    // runs of 2^k, `marks` those of `have`.
-    let mut starts = [0; 8];
-    let (mut level, mut marks) = (0, bits);
-    loop {
-        // One run of 128 was dealt with above, so no run reaches 2^7, and the slot exists.
-        starts[level % 8] = marks;
-        let twice = marks & marks >> (1 << level);
-        if twice == 0 {
-            break;
-        }
-        (level, marks) = (level + 1, twice);
-    }
-    let mut have = 1 << level;
-    for level in (0..level).rev() {
-        let more = marks & starts[level % 8] >> have;
-        if more != 0 {
-            (have, marks) = (have + (1 << level), more);
-        }
-    }
-    have
+    longest as usize
 }

@@ -4,7 +4,7 @@
 //! search start ──▶ first block that may be free
 //! top              a tree of maxima over the maps: where a run of n blocks may end
 //!   map            32 GiB of blocks in one frame: a tree of free runs over the ...
-//!     leaf         ... two words, a bit a block: set while it is used
+//!     leaf         ... 128 bits, one for each block: set while it is used
 //! ```
 //!
 //! A map that is missing means that all its blocks are free, so an instance of 32 TiB costs one
@@ -22,9 +22,9 @@
 //! search needs them or when another leaf changes, so that many changes of a leaf cost one path.
 //!
 //! Lock: the arena's own, the first in the order (arena, pool, block). It is taken once for each run of
-//! blocks, for a run that crosses maps once more for each, and no memory is allocated under it.
+//! blocks, for a run that crosses maps once more for each, and once more after so many steps of a search as one hold
+//! may have. No memory is allocated under it.
 
-mod congruent;
 mod map;
 mod search;
 mod shared;
@@ -33,6 +33,6 @@ mod state;
 mod tests;
 mod top;
 
-pub(crate) use search::Part;
+pub(crate) use search::{Part, Wanted};
 pub(crate) use shared::Arena;
 pub(crate) use state::MAX_BLOCKS;

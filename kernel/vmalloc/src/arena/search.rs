@@ -1,11 +1,17 @@
-//! Finding the lowest run of free blocks.
+//! Finding the lowest run of free blocks, or several at once, at set distances from one base.
+//!
+//! The lowest base is found run by run, in turn: where one does not fit, the next free run that is long enough for it tells
+//! the lowest base that remains, and all must fit again. No base is passed over at which all fit.
 
 use super::{
-    map::{LEAF_BLOCKS, LEAVES, MAP_BLOCKS, WORD_BLOCKS, lowest_run},
+    map::{LEAF_BLOCKS, LEAVES, MAP_BLOCKS, bits, lowest_run},
     state::State,
 };
-use crate::{SearchPolicy, bitmap::bits};
+use crate::SearchPolicy;
 use core::ops::Range;
+
+/// Steps of a search under one hold of the lock, and as many more as it makes until the base moves.
+const AT_ONCE: usize = 32;
 
 /// One of the runs that are to be found at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,41 +22,43 @@ pub(crate) struct Part {
     pub count: usize,
 }
 
+/// What is to be found: the lowest base at which all parts are free and inside `within`, and which is, together with
+/// `offset`, a multiple of `align`, a power of two.
+pub(crate) struct Wanted<'a> {
+    /// The lowest first; none is empty, and no two overlap.
+    pub parts: &'a [Part],
+    pub align: usize,
+    pub offset: usize,
+    pub within: Range<usize>,
+}
+
 /// What came of a search.
 pub(super) enum Search {
     /// This base will do.
     Found(usize),
-    /// The search is not over, and goes on after others had the lock.
-    Onward,
+    /// The search is not over, and goes on from this base after others had the lock.
+    Onward(usize),
     Nothing,
 }
 
-impl From<Option<usize>> for Search {
-    #[inline]
-    fn from(found: Option<usize>) -> Self {
-        found.map_or(Self::Nothing, Self::Found)
-    }
-}
-
 impl State {
-    /// Finds and takes a run in the word at the cached start, if that is in the unsettled leaf: then no tree needs an
+    /// Finds and takes a run in the leaf at the cached start, if that is the unsettled one: then no tree needs an
     /// update. Most searches end here; `None` says only that this one does not.
     #[inline]
     pub fn take_at_start(&mut self, count: usize, align: usize, within: &Range<usize>) -> Option<usize> {
         let from = within.start.max(self.search_start);
-        let leaf = from / LEAF_BLOCKS;
+        let (leaf, bit) = (from / LEAF_BLOCKS, from % LEAF_BLOCKS);
         if leaf != self.unsettled || align != 1 || self.policy != SearchPolicy::Cached {
             return None;
         }
-        let map = self.maps.get_mut(from / MAP_BLOCKS)?.as_mut()?;
-        let word = map.word_mut(from / WORD_BLOCKS);
-        let bit = lowest_run(!*word & (u64::MAX << (from % WORD_BLOCKS)), count)?;
-        let first = from / WORD_BLOCKS * WORD_BLOCKS + bit;
+        let used = self.maps.get_mut(from / MAP_BLOCKS)?.as_mut()?.leaf_mut(leaf);
+        let bit = lowest_run(!*used & (u128::MAX << bit), count)?;
+        let first = leaf * LEAF_BLOCKS + bit;
         // Above the arena's end nothing is free.
         if first + count > within.end {
             return None;
         }
-        *word |= bits(bit, count);
+        *used |= bits(bit, count);
         self.free -= count;
         self.steps += 1;
         if from == self.search_start && (count == 1 || first == from) {
@@ -59,39 +67,54 @@ impl State {
         Some(first)
     }
 
-    /// Finds the run that `Arena::allocate` is asked for, without taking it.
-    pub fn find(&mut self, count: usize, align: usize, offset: usize, range: &Range<usize>) -> Option<usize> {
-        // No block, or more than there are.
-        if count.wrapping_sub(1) >= self.blocks {
-            return None;
+    /// Finds the lowest base at or above `from` that is wanted, without taking the blocks.
+    pub fn find(&mut self, wanted: &Wanted<'_>, from: usize) -> Search {
+        let &Wanted { parts, align, offset, ref within } = wanted;
+        let span = parts.last().map_or(0, |part| part.offset + part.count);
+        // The bases that remain are `base..=last`.
+        let Some(last) = within.end.min(self.blocks).checked_sub(span) else { return Search::Nothing };
+        let mut base = from.max(within.start);
+        if self.policy == SearchPolicy::Cached {
+            base = base.max(self.search_start.saturating_sub(parts[0].offset));
         }
-        let end = range.end.min(self.blocks);
-        let walks = self.policy == SearchPolicy::FromStart;
-        let mut from = if walks { range.start } else { range.start.max(self.search_start) };
-        // `from` is behind what was examined.
-        while from < end {
-            let start = if walks { self.walk_to(from, end, false) } else { self.next_run(from, count) }?;
-            if count == 1 && from == self.search_start {
-                self.search_start = start;
-            }
-            let first = aligned(start, align, offset);
-            let first_end = first + count;
-            if first_end > end {
-                return None;
-            }
-            let used = match walks {
-                true => self.walk_to(first, first_end, true),
-                false if first == start => None,
-                false => self.first_used(first, first_end),
-            };
-            let Some(used) = used else { return Some(first) };
-            from = used;
+        if span == 0 || base > last {
+            return Search::Nothing;
         }
-        None
+        base = aligned(base, align, offset);
+        // The parts before `parts[fitting]` fit.
+        let (mut fitting, mut steps) = (0, 0);
+        while let Some(part) = parts.get(fitting) {
+            if base > last {
+                return Search::Nothing;
+            }
+            if steps >= AT_ONCE && fitting == 0 {
+                return Search::Onward(base);
+            }
+            steps += 1;
+            let Some(run) = self.next_run(base + part.offset, part.count) else { return Search::Nothing };
+            let lowest = aligned(run - part.offset, align, offset);
+            // What is first fits at the new base, unless alignment leaves out the first blocks of its run.
+            let fits = lowest == base || fitting == 0 && lowest + part.offset == run;
+            fitting = if fits { fitting + 1 } else { 0 };
+            base = lowest;
+        }
+        if base > last { Search::Nothing } else { Search::Found(base) }
     }
 
     /// Finds the lowest run of at least `count` free blocks at or above `from`, a block of the arena.
-    pub(super) fn next_run(&mut self, from: usize, count: usize) -> Option<usize> {
+    fn next_run(&mut self, from: usize, count: usize) -> Option<usize> {
+        let run = match self.policy {
+            SearchPolicy::Cached => self.descend(from, count),
+            SearchPolicy::FromStart => self.walk(from, count),
+        }?;
+        if count == 1 && from == self.search_start {
+            self.search_start = run;
+        }
+        Some(run)
+    }
+
+    /// Finds it by the trees.
+    fn descend(&mut self, from: usize, count: usize) -> Option<usize> {
         self.steps += 1;
         let index = from / MAP_BLOCKS;
         let below = match &self.maps[index] {
@@ -134,7 +157,7 @@ impl State {
             if root.longest() >= count
                 && let Some(map) = &self.maps[next]
             {
-                return Some(next * MAP_BLOCKS + map.find(count, &mut self.steps));
+                return Some(next * MAP_BLOCKS + map.find_in(1, count, &mut self.steps));
             }
             next += 1;
             if root.prefix() == MAP_BLOCKS {
@@ -152,73 +175,54 @@ impl State {
         None
     }
 
-    /// Finds the first used block in `from..end`, blocks of the arena.
-    fn first_used(&mut self, from: usize, end: usize) -> Option<usize> {
-        if from >= end {
-            return None;
-        }
-        self.steps += 1;
-        let inside = |block: usize| Some(block).filter(|&block| block < end);
-        let (leaf, index) = (from / LEAF_BLOCKS, from / MAP_BLOCKS);
-        if let Some(map) = &self.maps[index] {
-            let used = map.leaf(leaf) & (u128::MAX << (from % LEAF_BLOCKS));
-            if used != 0 {
-                return inside(leaf * LEAF_BLOCKS + used.trailing_zeros() as usize);
-            }
-            if end <= (leaf + 1) * LEAF_BLOCKS {
-                return None;
+    /// Finds it by the leaves, hole by hole.
+    #[cold]
+    fn walk(&mut self, mut from: usize, count: usize) -> Option<usize> {
+        loop {
+            let start = self.walk_to(from, self.blocks, false)?;
+            let end = start + count;
+            match self.walk_to(start, end, true) {
+                Some(used) => from = used,
+                None => return (end <= self.blocks).then_some(start),
             }
         }
-        self.settle();
-        if let Some(map) = &self.maps[index]
-            && let Some(block) = map.used_above(leaf % LEAVES, &mut self.steps)
-        {
-            return inside(index * MAP_BLOCKS + block);
-        }
-        for next in index + 1..end.div_ceil(MAP_BLOCKS) {
-            self.steps += 1;
-            let free = self.root(next).prefix();
-            if free < MAP_BLOCKS {
-                return inside(next * MAP_BLOCKS + free);
-            }
-        }
-        None
     }
 
-    /// Finds the first block in `from..end` that is used, or with `used` false the first that is free, by the words alone:
-    /// for [`SearchPolicy::FromStart`], which goes hole by hole.
-    #[cold]
+    /// Finds the first block in `from..end` that is used, or with `used` false the first that is free, by the leaves
+    /// alone where a map has used blocks.
     fn walk_to(&mut self, from: usize, end: usize, used: bool) -> Option<usize> {
+        self.settle();
         let mut block = from;
-        while block < end {
+        while block < end.min(self.blocks) {
             self.steps += 1;
-            let Some(map) = &self.maps[block / MAP_BLOCKS] else {
+            let index = block / MAP_BLOCKS;
+            let Some(map) = self.maps[index].as_ref().filter(|map| map.root() != self.free_root(index))
+            else {
                 if !used {
                     return Some(block);
                 }
-                block = (block / MAP_BLOCKS + 1) * MAP_BLOCKS;
+                block = (index + 1) * MAP_BLOCKS;
                 continue;
             };
-            let word = map.word(block / WORD_BLOCKS);
-            let wanted = (if used { word } else { !word }) >> (block % WORD_BLOCKS);
+            let leaf = map.leaf(block / LEAF_BLOCKS);
+            let wanted = (if used { leaf } else { !leaf }) >> (block % LEAF_BLOCKS);
             if wanted != 0 {
                 block += wanted.trailing_zeros() as usize;
                 return (block < end).then_some(block);
             }
-            block = (block / WORD_BLOCKS + 1) * WORD_BLOCKS;
+            block = (block / LEAF_BLOCKS + 1) * LEAF_BLOCKS;
         }
         None
     }
 
-    /// Returns whether the arena has these blocks and all are free.
+    /// Returns whether these blocks of the arena are free.
     pub fn is_free(&mut self, first: usize, count: usize) -> bool {
-        let end = first.checked_add(count).filter(|&end| end <= self.blocks);
-        count > 0 && end.is_some_and(|end| self.first_used(first, end).is_none())
+        self.next_run(first, count) == Some(first)
     }
 
     /// Finds the first used block at or above `from`.
     pub fn next_used(&mut self, from: usize) -> Option<usize> {
-        self.first_used(from, self.blocks)
+        self.walk_to(from, self.blocks, true)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     map::{MAP_BLOCKS, MAPS, Map},
-    search::{Part, Search},
+    search::{Part, Search, Wanted},
     state::{ArenaStats, MAX_BLOCKS, State, pieces},
 };
 use crate::{
@@ -42,8 +42,7 @@ impl Arena {
         if let Some(first) = self.state.lock(&platform.pin()).take_at_start(count, align, &within) {
             return Ok(first);
         }
-        let find = |state: &mut State| state.find(count, align, offset, &within).into();
-        self.take(platform, &[Part { offset: 0, count }], find)
+        self.take(platform, &Wanted { parts: &[Part { offset: 0, count }], align, offset, within })
     }
 
     /// Takes the `count` blocks from `first`, if the arena has them and all are free.
@@ -53,31 +52,29 @@ impl Arena {
         first: usize,
         count: usize,
     ) -> Result<(), AllocError> {
-        let find = |state: &mut State| state.is_free(first, count).then_some(first).into();
-        self.take(platform, &[Part { offset: 0, count }], find).map(drop)
+        let (parts, within) = (&[Part { offset: 0, count }], first..first.saturating_add(count));
+        self.take(platform, &Wanted { parts, align: 1, offset: 0, within }).map(drop)
     }
 
-    /// Takes all parts at the base that `find` finds, which it returns.
+    /// Takes the blocks of all parts at the lowest base that is wanted, and returns the base.
     #[inline(never)]
-    pub(super) fn take<P: Platform>(
-        &self,
-        platform: &P,
-        parts: &[Part],
-        mut find: impl FnMut(&mut State) -> Search,
-    ) -> Result<usize, AllocError> {
+    pub fn take<P: Platform>(&self, platform: &P, wanted: &Wanted<'_>) -> Result<usize, AllocError> {
         // Nothing is allocated under the lock: a map that is missing is taken outside of it, and
         // the search repeated. Each turn ends it or goes on where the last one stopped, or finds a map missing, or
         // finds that others were faster: they have what it found.
-        let mut spare: Option<Map> = None;
+        let (mut from, mut spare) = (0, None);
         let result = loop {
             let pin = platform.pin();
             let mut state = self.state.lock(&pin);
-            let base = match find(&mut state) {
+            let base = match state.find(wanted, from) {
                 Search::Found(base) => base,
-                Search::Onward => continue,
+                Search::Onward(base) => {
+                    from = base;
+                    continue;
+                }
                 Search::Nothing => break Err(AllocError::OutOfAddressSpace),
             };
-            let runs = parts.iter().map(|part| (base + part.offset, part.count));
+            let runs = wanted.parts.iter().map(|part| (base + part.offset, part.count));
             if let Some(missing) = runs.clone().find_map(|(first, count)| state.missing_map(first, count)) {
                 if let Some(map) = spare.take() {
                     state.install(missing, map);
@@ -88,7 +85,7 @@ impl Arena {
                 if spare.is_none() {
                     break Err(AllocError::OutOfFrames);
                 }
-            } else if let [part] = parts
+            } else if let [part] = wanted.parts
                 && (base + part.offset) % MAP_BLOCKS + part.count <= MAP_BLOCKS
             {
                 state.mark_used(base + part.offset, part.count);
@@ -102,7 +99,7 @@ impl Arena {
             }
         };
         if let Some(map) = spare {
-            platform.give_table(map.into_frame(platform));
+            map.release(platform);
         }
         result
     }
@@ -152,7 +149,7 @@ impl Arena {
     /// Gives the maps back all of whose blocks are free, one at a time, and returns how many there were.
     pub fn release_free_maps<P: Platform>(&self, platform: &P) -> usize {
         let maps = (0..MAPS).filter_map(|index| self.state.lock(&platform.pin()).take_free_map(index));
-        maps.map(|map| platform.give_table(map.into_frame(platform))).count()
+        maps.map(|map| map.release(platform)).count()
     }
 
     /// Gives all maps back. All blocks must be free.

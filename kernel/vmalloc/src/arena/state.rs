@@ -1,11 +1,10 @@
 //! What the arena's lock guards: the maps, the tree over them, and the cached start of searches.
 
 use super::{
-    map::{LEAF_BLOCKS, LEAVES, MAP_BLOCKS, MAPS, Map, Node, WORD_BLOCKS},
+    map::{LEAF_BLOCKS, LEAVES, MAP_BLOCKS, MAPS, Map, Node, bits},
     top::Top,
 };
-use crate::{SearchPolicy, bitmap::bits};
-use core::iter;
+use crate::SearchPolicy;
 
 /// The most blocks an arena can hold: 32 TiB.
 pub(crate) const MAX_BLOCKS: usize = MAP_BLOCKS * MAPS;
@@ -16,7 +15,7 @@ pub(crate) struct ArenaStats {
     pub free: usize,
     pub longest_run: usize,
     pub maps: usize,
-    /// Words, nodes and maps that searches examined so far.
+    /// Leaves, nodes and maps that searches examined so far.
     pub steps: u64,
 }
 
@@ -24,7 +23,7 @@ pub(crate) struct ArenaStats {
 const NONE: usize = usize::MAX;
 
 pub(super) struct State {
-    pub(super) maps: [Option<Map>; MAPS],
+    pub(super) maps: [Option<&'static mut Map>; MAPS],
     pub(super) top: Top,
     pub(super) blocks: usize,
     /// All blocks below are used.
@@ -70,7 +69,7 @@ impl State {
     }
 
     /// Returns what the root of a map is while none of its blocks is used.
-    fn free_root(&self, map: usize) -> Node {
+    pub(super) fn free_root(&self, map: usize) -> Node {
         Node::free_below(self.blocks_of(map), MAP_BLOCKS)
     }
 
@@ -81,16 +80,16 @@ impl State {
     }
 
     /// Puts a map of free blocks where one is missing.
-    pub fn install(&mut self, index: usize, mut map: Map) {
-        change(&mut map, self.blocks_of(index), MAP_BLOCKS, |word, mask| *word |= mask);
+    pub fn install(&mut self, index: usize, map: &'static mut Map) {
+        change(map, self.blocks_of(index), MAP_BLOCKS, |leaf, mask| *leaf |= mask);
         self.maps[index] = Some(map);
     }
 
     /// Marks free blocks used. Their maps must exist.
     pub fn mark_used(&mut self, first: usize, count: usize) {
-        self.mark(first, count, |word, mask| {
-            assert!(*word & mask == 0, "the arena gave a block twice");
-            *word |= mask;
+        self.mark(first, count, |leaf, mask| {
+            assert!(*leaf & mask == 0, "the arena gave a block twice");
+            *leaf |= mask;
         });
         self.free -= count;
         if self.search_start == first {
@@ -103,32 +102,32 @@ impl State {
     pub fn mark_free(&mut self, first: usize, count: usize) {
         let end = first.checked_add(count);
         assert!(end.is_some_and(|end| end <= self.blocks), "the arena got a block that it does not have");
-        self.mark(first, count, |word, mask| {
-            assert!(*word & mask == mask, "the arena got a block back twice");
-            *word &= !mask;
+        self.mark(first, count, |leaf, mask| {
+            assert!(*leaf & mask == mask, "the arena got a block back twice");
+            *leaf &= !mask;
         });
         self.free += count;
         self.search_start = self.search_start.min(first);
     }
 
-    /// Calls `one` with each word of the run and the run's bits in it.
+    /// Calls `one` with each leaf of the run and the run's bits in it.
     #[inline]
-    fn mark(&mut self, first: usize, count: usize, one: impl Fn(&mut u64, u64)) {
-        let (leaf, bit) = (first / LEAF_BLOCKS, first % WORD_BLOCKS);
-        if count > 0 && count <= WORD_BLOCKS - bit {
+    fn mark(&mut self, first: usize, count: usize, one: impl Fn(&mut u128, u128)) {
+        let (leaf, bit) = (first / LEAF_BLOCKS, first % LEAF_BLOCKS);
+        if count > 0 && count <= LEAF_BLOCKS - bit {
             if leaf != self.unsettled {
                 self.settle();
                 self.unsettled = leaf;
             }
             let map = existing(&mut self.maps[first / MAP_BLOCKS]);
-            one(map.word_mut(first / WORD_BLOCKS), bits(bit, count));
+            one(map.leaf_mut(leaf), bits(bit, count));
         } else {
             self.mark_long(first, count, one);
         }
     }
 
     #[inline(never)]
-    fn mark_long(&mut self, first: usize, count: usize, one: impl Fn(&mut u64, u64)) {
+    fn mark_long(&mut self, first: usize, count: usize, one: impl Fn(&mut u128, u128)) {
         self.settle();
         for (first, count) in pieces(first, count) {
             let (index, first) = (first / MAP_BLOCKS, first % MAP_BLOCKS);
@@ -185,7 +184,7 @@ impl State {
     }
 
     /// Takes a map out if all of its blocks are free: one that is missing means just that.
-    pub fn take_free_map(&mut self, index: usize) -> Option<Map> {
+    pub fn take_free_map(&mut self, index: usize) -> Option<&'static mut Map> {
         self.settle();
         let free = index < self.map_count() && self.root(index) == self.free_root(index);
         if free { self.maps[index].take() } else { None }
@@ -203,7 +202,7 @@ impl State {
                 free += blocks;
                 continue;
             };
-            let is_free = |block: usize| map.word(block / WORD_BLOCKS) >> (block % WORD_BLOCKS) & 1 == 0;
+            let is_free = |block: usize| map.leaf(block / LEAF_BLOCKS) >> (block % LEAF_BLOCKS) & 1 == 0;
             assert!(!(blocks..MAP_BLOCKS).any(is_free), "a block above the arena's end is free");
             free += (0..blocks).filter(|&block| is_free(block)).count();
             map.check();
@@ -212,7 +211,7 @@ impl State {
         assert!((0..self.search_start).all(|block| {
             self.maps[block / MAP_BLOCKS]
                 .as_ref()
-                .is_some_and(|map| map.word(block / WORD_BLOCKS) >> (block % WORD_BLOCKS) & 1 != 0)
+                .is_some_and(|map| map.leaf(block / LEAF_BLOCKS) >> (block % LEAF_BLOCKS) & 1 != 0)
         }));
         self.top.check(|map| if map < self.map_count() { self.top_value(map) } else { 0 });
     }
@@ -221,27 +220,28 @@ impl State {
 /// Cuts a run of blocks where maps end: returns the first block and the count of each piece.
 pub(super) fn pieces(first: usize, count: usize) -> impl Iterator<Item = (usize, usize)> + Clone {
     let end = first + count;
-    let next = move |from: usize| ((from + 1).next_multiple_of(MAP_BLOCKS)).min(end);
-    iter::successors(Some(first), move |&from| Some(next(from)).filter(|&next| next < end))
-        .map(move |from| (from, next(from) - from))
+    (first / MAP_BLOCKS..end.div_ceil(MAP_BLOCKS)).map(move |map| {
+        let first = first.max(map * MAP_BLOCKS);
+        (first, end.min((map + 1) * MAP_BLOCKS) - first)
+    })
 }
 
 #[inline]
-fn existing(map: &mut Option<Map>) -> &mut Map {
-    map.as_mut().unwrap_or_else(|| unreachable!("used blocks have a map"))
+fn existing<'a>(map: &'a mut Option<&'static mut Map>) -> &'a mut Map {
+    map.as_deref_mut().unwrap_or_else(|| unreachable!("used blocks have a map"))
 }
 
-/// Calls `one` with each word of the blocks `first..end` of a map and their bits in it, and updates
+/// Calls `one` with each leaf of the blocks `first..end` of a map and their bits in it, and updates
 /// its tree. Returns whether the root changed.
-fn change(map: &mut Map, first: usize, end: usize, one: impl Fn(&mut u64, u64)) -> bool {
+fn change(map: &mut Map, first: usize, end: usize, one: impl Fn(&mut u128, u128)) -> bool {
     if first == end {
         return false;
     }
     let mut block = first;
     while block < end {
-        let in_word = (end - block).min(WORD_BLOCKS - block % WORD_BLOCKS);
-        one(map.word_mut(block / WORD_BLOCKS), bits(block % WORD_BLOCKS, in_word));
-        block += in_word;
+        let in_leaf = (end - block).min(LEAF_BLOCKS - block % LEAF_BLOCKS);
+        one(map.leaf_mut(block / LEAF_BLOCKS), bits(block % LEAF_BLOCKS, in_leaf));
+        block += in_leaf;
     }
     map.refresh(first / LEAF_BLOCKS, (end - 1) / LEAF_BLOCKS)
 }

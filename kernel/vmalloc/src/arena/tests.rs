@@ -6,7 +6,7 @@ mod searches;
 mod steps;
 mod threads;
 
-use super::{map::*, shared::*, state::*, *};
+use super::{map::*, search::*, shared::*, state::*};
 use crate::{
     AllocError, SearchPolicy, SingleCpu,
     tests::machine::{Machine, Random},

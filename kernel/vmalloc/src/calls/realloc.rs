@@ -49,13 +49,12 @@ impl<P: Platform> Vmalloc<P> {
     fn resize_slow(&self, area: &AreaInfo, size: usize, caller: Caller) -> Made {
         let areas = self.areas_room();
         let resize = areas.plan_resize(area, size, caller)?;
-        let (now, pressure) = if resize.is_shrink() {
-            if let Some(block) = areas.block_to_split(&resize) {
+        let (now, pressure) = match resize.block_to_split() {
+            Some(block) => {
                 self.reclaim().split_huge(block)?;
+                (area.start, areas.shrink_run(&resize))
             }
-            (area.start, areas.shrink_run(&resize))
-        } else {
-            self.reclaim().make(|| resize.frames_needed(), |attempt| areas.grow(&resize, attempt))?
+            None => self.reclaim().make(|| resize.frames_needed(), |attempt| areas.grow(&resize, attempt))?,
         };
         self.reclaim().relieve(pressure);
         Ok(pointer(now))

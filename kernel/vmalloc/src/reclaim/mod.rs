@@ -18,8 +18,6 @@ mod state;
 mod turn;
 mod turns;
 
-#[cfg(all(test, not(loom)))]
-pub(crate) use caches::Cached;
 pub use notifiers::{MAX_NOTIFIERS, PurgeNotifier};
 pub(crate) use state::Reclaim;
 pub(crate) use turn::Ticket;

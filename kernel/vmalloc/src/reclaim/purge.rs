@@ -34,7 +34,7 @@ impl<P: Platform> Reclaim<P> {
 
     fn purge_lists(&self, reach: Reach) -> usize {
         let pending = self.pending();
-        let number = self.turn.begin();
+        let number = self.turn.begun.fetch_add(1, Ordering::SeqCst) + 1;
         let _unbroken = (self.base().policy.purge == PurgePolicy::Unbroken).then(|| self.platform().pin());
         // What is freed is purged at once.
         pending.take_deferred(|address, entry| self.areas.free_claimed(address, entry).leave_to_caller());
@@ -57,7 +57,7 @@ impl<P: Platform> Reclaim<P> {
             }
         }
         pending.uncount(pages);
-        self.turn.finish(number);
+        self.turn.finished.store(number, Ordering::SeqCst);
         // As many as a directory maps: one may be empty now. Which CPUs are isolated is not asked later.
         let freed = self.turn.blocks.load(Ordering::Relaxed);
         if freed >= BLOCK_PAGES as u64 && !self.platform().shootdown().has_isolated() {

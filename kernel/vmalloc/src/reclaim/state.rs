@@ -50,7 +50,7 @@ impl<P: Platform> Reclaim<P> {
             search_steps: self.blocks().arena.stats(&self.platform().pin()).steps,
             overflows: self.overflows.load(Ordering::Relaxed),
             retries: self.retries.load(Ordering::Relaxed),
-            purges: self.turn.purges_begun(),
+            purges: self.turn.begun.load(Ordering::Relaxed),
         }
     }
 }

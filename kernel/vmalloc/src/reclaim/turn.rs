@@ -18,11 +18,13 @@ use crate::atomic::{AtomicBool, AtomicU64, Ordering};
 
 #[derive(Default)]
 pub(super) struct Turn {
-    busy: AtomicBool,
-    begun: AtomicU64,
-    finished: AtomicU64,
+    pub busy: AtomicBool,
+    /// Purges that began so far: the number of the last one.
+    pub begun: AtomicU64,
+    /// The number of the last purge that is over.
+    pub finished: AtomicU64,
     /// Whether somebody found that too much waits, and left it to who has the turn.
-    missed: AtomicBool,
+    pub missed: AtomicBool,
     /// Attempts without the turn that failed for want of room, and what they had held is free.
     failures: AtomicU64,
     /// Blocks that went back to the arena since directories were looked at.
@@ -31,7 +33,7 @@ pub(super) struct Turn {
 
 /// The number of the last purge that had begun at some moment.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Ticket(u64);
+pub(crate) struct Ticket(pub(super) u64);
 
 impl Turn {
     pub fn take(&self) -> bool {
@@ -54,42 +56,12 @@ impl Turn {
         self.failures.load(Ordering::Acquire)
     }
 
-    /// Purges that began so far.
-    pub fn purges_begun(&self) -> u64 {
-        self.begun.load(Ordering::Relaxed)
-    }
-
-    /// A purge begins: its number.
-    pub fn begin(&self) -> u64 {
-        self.begun.fetch_add(1, Ordering::SeqCst) + 1
-    }
-
-    /// The purge of this number is over.
-    pub fn finish(&self, number: u64) {
-        self.finished.store(number, Ordering::SeqCst);
-    }
-
     /// Leaves it to who has the turn to look how much waits, when it is given. `false`: nobody has it any more.
     pub fn leave_it(&self) -> bool {
         // All in one order: if the turn is still taken here, who has it gives it later, and looks for the note after
         // that.
         self.missed.store(true, Ordering::SeqCst);
         self.busy.load(Ordering::SeqCst)
-    }
-
-    /// Whether somebody left it to who has the turn; asked once the turn is given.
-    pub fn was_left(&self) -> bool {
-        self.missed.swap(false, Ordering::SeqCst)
-    }
-
-    /// Whether anybody has the turn.
-    pub fn is_taken(&self) -> bool {
-        self.busy.load(Ordering::Acquire)
-    }
-
-    /// A ticket for [`has_finished_since`](Self::has_finished_since).
-    pub fn ticket(&self) -> Ticket {
-        Ticket(self.begun.load(Ordering::SeqCst))
     }
 
     /// Whether a purge is over that began after the ticket was taken.

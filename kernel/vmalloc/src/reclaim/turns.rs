@@ -45,7 +45,7 @@ impl<P: Platform> Reclaim<P> {
     fn give_turn(&self) {
         self.turn.give();
         // Once: if too much waits after that, the next free that counts sees it.
-        if self.turn.was_left()
+        if self.turn.missed.swap(false, Ordering::SeqCst)
             && self.pending().pressure() == Pressure::High
             && !self.platform().wake_purger()
             && self.turn.take()
@@ -57,7 +57,7 @@ impl<P: Platform> Reclaim<P> {
 
     /// A ticket for [`purge_since`](Self::purge_since): taken before what may fail.
     pub fn ticket(&self) -> Ticket {
-        self.turn.ticket()
+        Ticket(self.turn.begun.load(Ordering::SeqCst))
     }
 
     /// Returns when a purge is over that began after the ticket was taken, or at once if that means to wait
@@ -72,7 +72,9 @@ impl<P: Platform> Reclaim<P> {
     /// Whether a purge is over that began after the ticket was taken, or one would find anything to flush, or one is
     /// under way that has taken it.
     pub(super) fn has_purged_or_may(&self, ticket: Ticket) -> bool {
-        !self.pending().is_empty() || self.turn.is_taken() || self.turn.has_finished_since(ticket)
+        !self.pending().is_empty()
+            || self.turn.busy.load(Ordering::Acquire)
+            || self.turn.has_finished_since(ticket)
     }
 
     /// Too many pages wait for a flush.

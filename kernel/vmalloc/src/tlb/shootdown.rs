@@ -196,23 +196,20 @@ impl Shootdown {
     /// Flushes what others asked of the current CPU, with interrupts off. It may be called at any time, and costs little
     /// if nobody asked: a CPU that waits with interrupts off calls it again and again.
     pub fn serve(&self, flusher: &impl Flusher) {
-        flusher.uninterrupted(|| self.serve_here(flusher));
-    }
-
-    /// Flushes what others asked of the current CPU, for who has turned interrupts off.
-    fn serve_here(&self, flusher: &impl Flusher) {
-        let cpu = &self.cpus[flusher.here()];
-        let (posts, everything) = cpu.mailbox.open();
-        if everything || cpu.flushed.load(Ordering::Relaxed) < self.epoch.load(Ordering::SeqCst) {
-            cpu.mailbox.empty(|_| ());
-            self.flush_here(flusher);
-        } else {
-            cpu.mailbox.empty(|pages| {
-                count(&cpu.counters.pages, pages.end - pages.start);
-                pages.for_each(|page| flusher.flush_page((page << PAGE_SHIFT) as usize));
-            });
-        }
-        cpu.mailbox.confirm(posts);
+        flusher.uninterrupted(|| {
+            let cpu = &self.cpus[flusher.here()];
+            let (posts, everything) = cpu.mailbox.open();
+            if everything || cpu.flushed.load(Ordering::Relaxed) < self.epoch.load(Ordering::SeqCst) {
+                cpu.mailbox.empty(|_| ());
+                self.flush_all_here(flusher);
+            } else {
+                cpu.mailbox.empty(|pages| {
+                    count(&cpu.counters.pages, pages.end - pages.start);
+                    pages.for_each(|page| flusher.flush_page((page << PAGE_SHIFT) as usize));
+                });
+            }
+            cpu.mailbox.confirm(posts);
+        });
     }
 
     /// Answers an [interrupt](Flusher::interrupt) that asks the current CPU to flush: counts it, and
@@ -253,7 +250,7 @@ impl Shootdown {
             if cpu.mailbox.is_asked()
                 || cpu.flushed.load(Ordering::Relaxed) < self.epoch.load(Ordering::SeqCst)
             {
-                self.serve_here(flusher);
+                self.serve(flusher);
             }
         });
     }
@@ -282,18 +279,15 @@ impl Shootdown {
     /// flush for a reason of its own does it by this, and spares the CPU an interrupt later.
     #[doc(alias = "flush_tlb_local")]
     pub fn flush_all_here(&self, flusher: &impl Flusher) {
-        flusher.uninterrupted(|| self.flush_here(flusher));
-    }
-
-    /// Flushes the whole TLB of the current CPU, for who has turned interrupts off.
-    fn flush_here(&self, flusher: &impl Flusher) {
-        let cpu = &self.cpus[flusher.here()];
-        // Read before the flush: what is unmapped between the two has this epoch as its stamp, and
-        // must not pass for flushed.
-        let epoch = self.epoch.load(Ordering::SeqCst);
-        flusher.flush_all();
-        count(&cpu.counters.full, 1);
-        cpu.flushed.fetch_max(epoch, Ordering::SeqCst);
+        flusher.uninterrupted(|| {
+            let cpu = &self.cpus[flusher.here()];
+            // Read before the flush: what is unmapped between the two has this epoch as its stamp, and
+            // must not pass for flushed.
+            let epoch = self.epoch.load(Ordering::SeqCst);
+            flusher.flush_all();
+            count(&cpu.counters.full, 1);
+            cpu.flushed.fetch_max(epoch, Ordering::SeqCst);
+        });
     }
 
     /// Flushes the TLBs of all CPUs at once.

@@ -18,34 +18,16 @@ pub struct Request {
     pub(crate) huge: bool,
     pub(crate) protection: Protection,
     pub(crate) wait: bool,
-    pub(crate) place: Place,
+    // One word tells that nothing was asked for.
+    pub(crate) place: Option<Place>,
 }
 
-/// Where an area may lie: anywhere or between two addresses, with a guard page below or without.
-// One word tells that nothing was asked for. A `Range` would make the request move.
+/// Where an area is to lie that may not lie anywhere, or has a guard page below.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Place {
-    Anywhere,
-    Within(usize, usize),
-    AboveGuard,
-    AboveGuardWithin(usize, usize),
-}
-
-impl Place {
-    pub(crate) const fn is_anywhere(self) -> bool {
-        matches!(self, Self::Anywhere)
-    }
-
-    pub(crate) const fn within(self) -> Option<(usize, usize)> {
-        match self {
-            Self::Anywhere | Self::AboveGuard => None,
-            Self::Within(start, end) | Self::AboveGuardWithin(start, end) => Some((start, end)),
-        }
-    }
-
-    pub(crate) const fn guard_below(self) -> bool {
-        matches!(self, Self::AboveGuard | Self::AboveGuardWithin(..))
-    }
+pub(crate) struct Place {
+    /// The addresses that it lies between. A `Range` would make the request move.
+    pub within: Option<(usize, usize)>,
+    pub guard_below: bool,
 }
 
 impl Request {
@@ -54,15 +36,7 @@ impl Request {
     #[inline]
     pub const fn new(size: usize) -> Self {
         let protection = Protection::ReadWrite;
-        Self {
-            size,
-            align: PAGE_SIZE,
-            zeroed: false,
-            huge: false,
-            protection,
-            wait: true,
-            place: Place::Anywhere,
-        }
+        Self { size, align: PAGE_SIZE, zeroed: false, huge: false, protection, wait: true, place: None }
     }
 
     /// Aligns the area to `align` bytes, a power of two. Less than a page means a page.
@@ -112,10 +86,7 @@ impl Request {
     /// than a block, is aligned to more than a page, or has to lie in a range.
     #[inline]
     pub const fn guard_below(mut self) -> Self {
-        self.place = match self.place.within() {
-            None => Place::AboveGuard,
-            Some((start, end)) => Place::AboveGuardWithin(start, end),
-        };
+        self.place = Some(Place { guard_below: true, ..self.placed() });
         self
     }
 
@@ -123,17 +94,20 @@ impl Request {
     /// there as a whole are used.
     #[inline]
     pub const fn within(mut self, start: usize, end: usize) -> Self {
-        self.place = if self.place.guard_below() {
-            Place::AboveGuardWithin(start, end)
-        } else {
-            Place::Within(start, end)
-        };
+        self.place = Some(Place { within: Some((start, end)), ..self.placed() });
         self
+    }
+
+    const fn placed(&self) -> Place {
+        match self.place {
+            Some(place) => place,
+            None => Place { within: None, guard_below: false },
+        }
     }
 
     /// Returns the size, if nothing else tells where the area may lie.
     #[inline]
     pub(crate) fn plain_size(&self) -> Option<usize> {
-        (self.align == PAGE_SIZE && self.place.is_anywhere()).then_some(self.size)
+        (self.align == PAGE_SIZE && self.place.is_none()).then_some(self.size)
     }
 }

@@ -30,20 +30,17 @@ impl<P: Platform> Areas<P> {
     /// Gives frames to the pages `pages` of every area of a set that has some of them. Maps nothing before there are
     /// frames for all pages: so no CPU can have reached any of them when there are not.
     pub fn populate(&self, set: CongruentSet, pages: &Range<usize>) -> Result<(), PopulateError> {
-        let mut waited = 0;
-        for (index, piece) in self.pieces(set, pages)?.enumerate() {
-            let (revived, error) = match self.revive_piece(&piece) {
-                Ok(count) => {
-                    waited += count;
-                    if self.supply(self.piece_slots(&piece), attributes()) {
-                        continue;
-                    }
-                    (index + 1, PopulateError::OutOfFrames)
-                }
-                Err(error) => (index, error),
-            };
+        let (mut waited, mut revived) = (0, 0);
+        let supplied = self.pieces(set, pages)?.try_for_each(|piece| {
+            waited += self.revive_piece(&piece)?;
+            revived += 1;
+            self.supply(self.piece_slots(&piece), attributes())
+                .then_some(())
+                .ok_or(PopulateError::OutOfFrames)
+        });
+        if supplied.is_err() {
             self.pieces(set, pages)?.take(revived).for_each(|piece| self.leave_piece(&piece, waited > 0));
-            return Err(error);
+            return supplied;
         }
         let cpu = self.platform().pin().cpu();
         for piece in self.pieces(set, pages)? {
@@ -119,10 +116,9 @@ impl<P: Platform> Areas<P> {
                 blocks.map(move |index| {
                     let first = start.max(index * BLOCK_PAGES) % BLOCK_PAGES;
                     let end = (end - index * BLOCK_PAGES).min(BLOCK_PAGES);
-                    (block.number() + index, first, end - first)
+                    Piece { block: self.block(block.number() + index), first, count: end - first }
                 })
             })
-            .map(|(number, first, count)| Piece { block: self.block(number), first, count })
             .peekable();
         if pieces.peek().is_none() { Err(PopulateError::BadRange { start, end }) } else { Ok(pieces) }
     }

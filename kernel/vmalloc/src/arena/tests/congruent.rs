@@ -2,6 +2,17 @@
 
 use super::*;
 
+/// Takes the parts at the lowest base at which all are free.
+fn congruent(
+    arena: &Arena,
+    machine: &Machine,
+    parts: &[Part],
+    align: usize,
+    offset: usize,
+) -> Result<usize, AllocError> {
+    arena.take(&machine, &Wanted { parts, align, offset, within: ALL })
+}
+
 /// The lowest base at which all parts are free, by trying each.
 fn lowest_base(used: &[bool], parts: &[Part], align: usize, offset: usize) -> Option<usize> {
     let fits = |base: usize| {
@@ -62,7 +73,7 @@ fn compare(blocks: usize, around: Range<usize>, rounds: usize, seed: u64) {
         let align = random.pick(&[1, 1, 1, 2, 8]);
         let offset = random.below(align);
         let expected = lowest_base(&used, &parts, align, offset);
-        let got = arena.allocate_congruent(&&machine, &parts, align, offset).ok();
+        let got = congruent(&arena, &machine, &parts, align, offset).ok();
         assert_eq!(got, expected, "{parts:?}, align {align}+{offset}");
         match got {
             Some(base) => {
@@ -106,12 +117,12 @@ fn congruent_runs_in_maps_that_are_missing() {
         let machine = Machine::new(1, 8);
         let mut arena = Arena::new(7 * MAP_BLOCKS, SearchPolicy::Cached);
         machine.fail_after(allowance);
-        let got = arena.allocate_congruent(&&machine, &parts, 1, 0);
+        let got = congruent(&arena, &machine, &parts, 1, 0);
         machine.never_fail();
         assert_eq!(got, if allowance == 3 { Ok(0) } else { Err(AllocError::OutOfFrames) });
         if got.is_ok() {
-            assert_eq!(arena.allocate_congruent(&&machine, &parts, 1, 0), Ok(2));
-            assert_eq!(arena.allocate_congruent(&&machine, &parts, 8, 1), Ok(7), "aligned with the offset");
+            assert_eq!(congruent(&arena, &machine, &parts, 1, 0), Ok(2));
+            assert_eq!(congruent(&arena, &machine, &parts, 8, 1), Ok(7), "aligned with the offset");
             for base in [0, 2, 7] {
                 parts.iter().for_each(|part| arena.free(&SingleCpu, base + part.offset, part.count));
             }
@@ -126,18 +137,12 @@ fn congruent_runs_that_do_not_fit_are_refused() {
     let machine = Machine::new(1, 8);
     let arena = Arena::new(10, SearchPolicy::Cached);
     let parts = |offsets: [usize; 2], count| offsets.map(|offset| Part { offset, count });
+    assert_eq!(congruent(&arena, &machine, &parts([0, 9], 2), 1, 0), Err(AllocError::OutOfAddressSpace));
     assert_eq!(
-        arena.allocate_congruent(&&machine, &parts([0, 9], 2), 1, 0),
+        congruent(&arena, &machine, &parts([0, 8], 2), 1 << 60, 5),
         Err(AllocError::OutOfAddressSpace)
     );
-    assert_eq!(
-        arena.allocate_congruent(&&machine, &parts([0, 8], 2), 1 << 60, 5),
-        Err(AllocError::OutOfAddressSpace)
-    );
-    assert_eq!(arena.allocate_congruent(&&machine, &parts([0, 8], 2), 1, 0), Ok(0));
-    assert_eq!(
-        arena.allocate_congruent(&&machine, &parts([0, 8], 1), 1, 0),
-        Err(AllocError::OutOfAddressSpace)
-    );
-    assert_eq!(arena.allocate_congruent(&&machine, &parts([0, 5], 1), 1, 0), Ok(2));
+    assert_eq!(congruent(&arena, &machine, &parts([0, 8], 2), 1, 0), Ok(0));
+    assert_eq!(congruent(&arena, &machine, &parts([0, 8], 1), 1, 0), Err(AllocError::OutOfAddressSpace));
+    assert_eq!(congruent(&arena, &machine, &parts([0, 5], 1), 1, 0), Ok(2));
 }

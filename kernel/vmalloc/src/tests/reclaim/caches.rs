@@ -4,7 +4,6 @@ extern crate std;
 
 use crate::{
     AllocError, BLOCK_PAGES, BLOCK_SIZE, Frame, PAGE_SIZE, Platform, Protection, Request, Vmalloc,
-    reclaim::Cached,
     tests::{
         machine::{Machine, Random},
         support::{START, address, flushing, free, instance, map_ram, protect, resize, take, unmap_ram},
@@ -14,6 +13,51 @@ use core::ptr::NonNull;
 use std::{sync::atomic::Ordering, vec::Vec};
 
 const GIB: usize = 1 << 30;
+
+/// A kind of thing that is cached for speed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cached {
+    /// Areas that are parked in the CPUs' magazines, and the frames of those.
+    Magazines,
+    /// What was unmapped and waits for a flush.
+    Lazy,
+    /// The pools' current blocks, and the bump runs that CPUs took from them.
+    Current,
+    /// Frames that are cached in the entries of free pages.
+    PageFrames,
+    /// The frame that had been cached where a guard page is now, one for each pool.
+    Spares,
+    /// Blocks of small areas that are entirely free.
+    EmptyBlocks,
+    /// Runs, with their tables and frames.
+    Runs,
+    /// Blocks that were closed: their tables, and what else was unmapped since, wait for a flush.
+    ClosedBlocks,
+    /// Leaf tables in the CPUs' reserves.
+    Tables,
+    /// Directories of page tables below which nothing is mapped.
+    Directories,
+    /// Descriptors, and maps of the arena, of blocks that are free. They wait for a grace period, so they go last, and
+    /// not in one turn with the others.
+    Records,
+}
+
+impl Cached {
+    /// In the order in which they are given back: the first may add to those behind.
+    const ALL: [Self; 11] = [
+        Self::Magazines,
+        Self::Lazy,
+        Self::Current,
+        Self::PageFrames,
+        Self::Spares,
+        Self::EmptyBlocks,
+        Self::Runs,
+        Self::ClosedBlocks,
+        Self::Tables,
+        Self::Directories,
+        Self::Records,
+    ];
+}
 
 /// Blocks of the instance in which something is cached.
 fn blocks(cache: Cached) -> usize {
