@@ -153,7 +153,8 @@ impl<'a> Shape<'a> {
         if self.fits_block() {
             return own;
         }
-        let huge = (0..self.pages / BLOCK_PAGES).filter(|block| self.backing.may_be_huge(block * BLOCK_PAGES));
+        let huge =
+            (0..self.pages / BLOCK_PAGES).filter(|block| self.backing.may_be_huge(block * BLOCK_PAGES));
         own + run_blocks(self.pages) - huge.count()
     }
 }
