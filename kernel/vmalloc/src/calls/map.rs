@@ -36,7 +36,12 @@ impl<P: Platform> Vmalloc<P> {
         if frames.is_empty() {
             return Err(AllocError::NoFrames);
         }
-        if let Some(&frame) = frames.iter().find(|&&frame| !self.areas_room().is_addressable(frame)) {
+        let is_addressable = |&frame: &Frame| self.areas_room().is_addressable(frame);
+        // One test for all, as the CPUs address what has no bit above theirs.
+        let all = Frame::at(frames.iter().fold(0, |all, frame| all | frame.address()));
+        if !is_addressable(&all)
+            && let Some(&frame) = frames.iter().find(|&frame| !is_addressable(frame))
+        {
             return Err(AllocError::BadFrame { frame });
         }
         Ok(pages_for(&self.base().span, frames.len().saturating_mul(PAGE_SIZE))?.0)

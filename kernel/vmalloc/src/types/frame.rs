@@ -56,10 +56,13 @@ impl Frame {
 
     /// Returns whether each of some frames lies right behind the one before.
     pub(crate) fn are_contiguous(frames: &[Self]) -> bool {
+        let (mut expected, mut differences) = (frames[0].address(), 0);
         // All differences together: a branch for each frame would take longer.
-        let expected = |place| frames[0].address() + ((place as u64) << PAGE_SHIFT);
-        let differences = frames.iter().enumerate().map(|(place, frame)| frame.address() ^ expected(place));
-        differences.fold(0, |all, difference| all | difference) == 0
+        for frame in frames {
+            differences |= frame.address() ^ expected;
+            expected += PAGE_SIZE as u64;
+        }
+        differences == 0
     }
 
     /// Returns the physical address of the frame's first byte.
