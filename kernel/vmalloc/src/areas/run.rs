@@ -89,7 +89,7 @@ impl<P: Platform> Areas<P> {
         if self.fill(&leaf[..pages], from, shape) < pages { Err(AllocError::OutOfFrames) } else { Ok(()) }
     }
 
-    /// The first frame of the 2 MiB page that is to map an area from page `from` on; `None`: 4 KiB pages are.
+    /// The first frame of the 2 MiB page that is to map an area from page `from` on; `None`: 4 KiB pages map it.
     fn huge_frame(&self, from: usize, shape: &Shape<'_>) -> Option<Frame> {
         match shape.backing {
             Backing::Owned { .. } => {

@@ -27,7 +27,7 @@ impl Backing<'_> {
 
     /// Returns whether a 2 MiB page may map the 512 pages from page `from` of the area on. Of frames in a list only the
     /// ends are looked at. The first 2 MiB of physical memory have several memory types, by the fixed-range MTRRs, which
-    /// one entry must not cover (Intel SDM 3A, 13.11.9).
+    /// one entry must not cover (Intel SDM 3A, 12.11.9).
     pub fn may_be_huge(&self, from: usize) -> bool {
         let (first, last) = match *self {
             Self::Owned { huge } => return huge,
