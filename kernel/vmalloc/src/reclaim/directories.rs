@@ -7,7 +7,7 @@
 
 use super::Reclaim;
 use crate::{
-    BLOCK_PAGES, BLOCK_SIZE, Frame, GatherPolicy, PAGE_SIZE, Platform,
+    BLOCK_PAGES, Frame, GatherPolicy, PAGE_SIZE, Platform,
     blocks::Blocks,
     page_table::{directories, flush::Unflushed, slot::Slot},
 };
@@ -31,7 +31,6 @@ struct Gather<'a, P: Platform> {
 impl<P: Platform> Reclaim<P> {
     /// Gives back the directories below which nothing is mapped: how many. The caller has the turn.
     pub fn release_directories(&self) -> usize {
-        const BYTES: usize = DIRECTORY_BLOCKS * BLOCK_SIZE;
         let blocks = self.blocks();
         let gather = blocks.base.policy.gather;
         let page = if gather == GatherPolicy::Page { blocks.platform().take_table() } else { None };
@@ -44,18 +43,11 @@ impl<P: Platform> Reclaim<P> {
         };
         let mut gather = Gather { blocks, entries, count: 0 };
         let mut released = 0;
-        let range = &blocks.span().range;
-        let end = range.end & !(BYTES - 1);
-        // Directories that reach beyond the range may be others' too. Of an instance at the very top of the address space
-        // there is none.
-        let start = range.start.checked_next_multiple_of(BYTES).unwrap_or(end);
-        for start in (start..end).step_by(BYTES) {
+        // Directories that reach beyond the range may be others' too.
+        for (start, slot) in directories::lower(blocks.platform(), &blocks.span().range) {
             let first = blocks.span().block_at(start);
-            if let Some(slot) = directories::directory_slot(blocks.platform(), start)
-                && slot.look().is_present()
-                // Nobody else has any of its blocks, nor can get one.
-                && blocks.arena.allocate_at(blocks.platform(), first, DIRECTORY_BLOCKS).is_ok()
-            {
+            // Nobody else has any of its blocks, nor can get one.
+            if blocks.arena.allocate_at(blocks.platform(), first, DIRECTORY_BLOCKS).is_ok() {
                 gather.push(slot, first);
                 released += 1;
             }
