@@ -12,7 +12,7 @@ pub const TIMED_CPUS: [u16; 3] = [1, 2, 4];
 /// Times that each timed case is run; the median counts.
 pub const ROUNDS: usize = 3;
 
-/// Loops of the two runs whose difference is counted, so that set-up cancels.
+/// Loops of the two runs of a case whose difference is counted.
 pub const COUNTED_LOOPS: [u64; 2] = [10_000, 20_000];
 
 /// Pages that the cases with sizes are run with.
@@ -27,6 +27,13 @@ pub const FIX_SIZE: u64 = 1;
 pub const PCPU: u64 = 128;
 /// The case of mappings of the caller's frames.
 pub const VM_MAP_RAM: u64 = 1024;
+
+/// No case of the driver: the kernel's command `vmap`, which maps frames of which 2 MiB are contiguous.
+pub const VMAP: u64 = 0;
+/// Pages of it: 64 MiB.
+const VMAP_PAGES: u64 = 16_384;
+/// Loops of its two runs, each as long as many of the others.
+const VMAP_LOOPS: [u64; 2] = [100, 200];
 
 /// The cases that have loops, by their bits in `run_test_mask`, and those whose memory is zeroed. The list repeats
 /// `kernel/src/test_vmalloc/cases.rs` by hand; no test compares the two.
@@ -48,11 +55,11 @@ const CASES: [(u64, &str, bool); 12] = [
 /// What the loops of a figure do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Subject {
-    /// The case's bit in `run_test_mask`.
+    /// The case's bit in `run_test_mask`, or [`VMAP`].
     pub case: u64,
     /// The case's name.
     pub name: &'static str,
-    /// Pages that cases 1 and 1024 take.
+    /// Pages that cases 1 and 1024, and `vmap`, take.
     pub nr_pages: u64,
     /// One-page areas held meanwhile.
     pub live_areas: u64,
@@ -86,11 +93,12 @@ impl Subject {
         all
     }
 
-    /// The cases that take a size, with each.
+    /// The cases that take a size, with each, and `vmap` with a large one.
     #[must_use]
     pub fn sizes() -> Vec<Self> {
         let of = |case| SIZES.map(|nr_pages| Self { nr_pages, ..Self::new(case) });
-        [of(FIX_SIZE), of(VM_MAP_RAM)].concat()
+        let vmap = Self { case: VMAP, name: "vmap", nr_pages: VMAP_PAGES, live_areas: 0, zeroed: false };
+        [&of(FIX_SIZE)[..], &of(VM_MAP_RAM), &[vmap]].concat()
     }
 
     /// The simplest loop among so many live areas.
@@ -102,13 +110,25 @@ impl Subject {
     /// Whether the case is zeroed, but not this time.
     #[must_use]
     pub fn is_without_zeroing(&self) -> bool {
-        !self.zeroed && Self::new(self.case).zeroed
+        !self.zeroed && CASES.contains(&(self.case, self.name, true))
     }
 
     /// Whether Linux's driver can do the same. It knows all cases up to 4096.
     #[must_use]
     pub fn is_linuxs(&self) -> bool {
-        self.live_areas == 0 && !self.is_without_zeroing()
+        self.case != VMAP && self.live_areas == 0 && !self.is_without_zeroing()
+    }
+
+    /// Whether the command `floor` does the least work of this kind.
+    #[must_use]
+    pub fn has_floor(&self) -> bool {
+        self.case != VMAP
+    }
+
+    /// Loops of the two runs whose difference is counted, so that set-up cancels.
+    #[must_use]
+    pub fn loops(&self) -> [u64; 2] {
+        if self.case == VMAP { VMAP_LOOPS } else { COUNTED_LOOPS }
     }
 
     /// What the instructions of the case are counted for.
@@ -140,6 +160,9 @@ impl Subject {
     /// The console commands that do so much, the areas to be held first.
     #[must_use]
     pub fn commands(&self, count: u64, workers: u16) -> String {
+        if self.case == VMAP {
+            return format!("vmap nr_pages={} loops={count}", self.nr_pages);
+        }
         let mut commands = String::new();
         if self.live_areas > 0 {
             commands += &format!("hold {}; ", self.live_areas);
@@ -195,6 +218,9 @@ mod tests {
             "hold 1000; test_vmalloc run_test_mask=1 nr_threads=2 test_loop_count=10000 \
              sequential_test_order=1 nr_pages=1"
         );
+        let vmap = Subject::sizes().pop().expect("the last");
+        assert_eq!(vmap.commands(vmap.loops()[0], 1), "vmap nr_pages=16384 loops=100");
+        assert!(!vmap.is_without_zeroing() && !vmap.is_linuxs());
         assert!(Subject::new(PCPU).commands(5, 1).contains(" nr_pcpu_objects=5 "));
     }
 }

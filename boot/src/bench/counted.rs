@@ -8,7 +8,7 @@ use std::thread;
 use crate::machine::options::{Memory, Options};
 use crate::status::Result;
 
-use super::cases::{COUNTED_LOOPS, Subject};
+use super::cases::Subject;
 use super::figure::{Figure, Outcome, Part, System};
 use super::linux::Linux;
 use super::ours::{self, MEMORY, Machines, Reply};
@@ -40,7 +40,7 @@ pub fn run(
     for subject in subjects {
         let mut add = |system| jobs.push(Job { system, subject: subject.clone() });
         add(System::Here);
-        if part == Part::Sizes {
+        if part == Part::Sizes && subject.has_floor() {
             add(System::Floor);
         }
         if linux.is_some() && subject.is_linuxs() {
@@ -54,13 +54,13 @@ pub fn run(
                 let left_out = format!("needs {} of free memory, {spare} are there", options.memory);
                 Outcome::Left { left_out }
             }
-            (_, System::Here, _) => {
-                measure(subject.name, &options, |count| machines.run(&options, subject.commands(count, 1)))?
-            }
-            (_, System::Floor, _) => {
-                measure("floor", &options, |count| machines.run(&options, subject.floor_command(count)))?
-            }
-            (_, System::Linux, Some(linux)) => measure(subject.name, &options, |count| {
+            (_, System::Here, _) => measure(subject, subject.name, &options, |count| {
+                machines.run(&options, subject.commands(count, 1))
+            })?,
+            (_, System::Floor, _) => measure(subject, "floor", &options, |count| {
+                machines.run(&options, subject.floor_command(count))
+            })?,
+            (_, System::Linux, Some(linux)) => measure(subject, subject.name, &options, |count| {
                 linux.run(&options, &subject.parameters(count, 1), &[subject.name])
             })?,
             (_, System::Linux, None) => unreachable!("no such job was made"),
@@ -70,7 +70,7 @@ pub fn run(
             system: *system,
             subject: subject.clone(),
             conditions: ours::conditions(&options, 1),
-            loops: COUNTED_LOOPS.to_vec(),
+            loops: subject.loops().to_vec(),
             rounds: 1,
             unit: subject.unit().to_owned(),
             recorded: false,
@@ -97,9 +97,14 @@ fn spare_memory() -> Option<Memory> {
 }
 
 /// Has it run for each count of loops on a machine of its own; the difference of the two.
-fn measure(name: &str, options: &Options, run: impl Fn(u64) -> Result<Reply>) -> Result<Outcome> {
-    let mut usec = [0; COUNTED_LOOPS.len()];
-    for (usec, count) in usec.iter_mut().zip(COUNTED_LOOPS) {
+fn measure(
+    subject: &Subject,
+    name: &str,
+    options: &Options,
+    run: impl Fn(u64) -> Result<Reply>,
+) -> Result<Outcome> {
+    let mut usec = [0; 2];
+    for (usec, count) in usec.iter_mut().zip(subject.loops()) {
         let text = match run(count)? {
             Reply::Done(text) => text,
             Reply::Failed(failed) => return Ok(Outcome::Failed { failed }),
@@ -110,7 +115,7 @@ fn measure(name: &str, options: &Options, run: impl Fn(u64) -> Result<Reply>) ->
         }
     }
     let shift = options.icount.unwrap_or_default();
-    Ok(Outcome::Measured { value: per_loop(usec, COUNTED_LOOPS, shift) })
+    Ok(Outcome::Measured { value: per_loop(usec, subject.loops(), shift) })
 }
 
 /// Instructions for each loop more, where one takes 2^`shift` ns.
@@ -165,8 +170,9 @@ mod tests {
         let line = |failed, usec| {
             format!("Summary: x passed: 1 failed: {failed} xfailed: 0 repeat: 1 loops: 1 avg: {usec} usec\n")
         };
-        let outcome =
-            |reply: &dyn Fn(u64) -> Reply| measure("x", &options, |count| Ok(reply(count))).unwrap();
+        let outcome = |reply: &dyn Fn(u64) -> Reply| {
+            measure(&Subject::new(1), "x", &options, |count| Ok(reply(count))).unwrap()
+        };
         let good = outcome(&|count| Reply::Done(line(0, count * 64)));
         assert_eq!(good, Outcome::Measured { value: 1000.0 });
         for reply in [Reply::Failed("x".into()), Reply::Done(line(1, 1)), Reply::Done(String::new())] {
@@ -183,7 +189,7 @@ mod tests {
         };
         for (system, value) in [(System::Here, 1000.0 / 64.0), (System::Linux, 1000.0)] {
             let options = options(system, &Subject::new(1));
-            assert_eq!(measure("x", &options, reply).unwrap(), Outcome::Measured { value });
+            assert_eq!(measure(&Subject::new(1), "x", &options, reply).unwrap(), Outcome::Measured { value });
         }
     }
 

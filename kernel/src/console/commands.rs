@@ -27,6 +27,12 @@ const COMMANDS: &[Command] = &[
         run: test_vmalloc::floor::command,
     },
     Command {
+        name: "vmap",
+        arguments: "[name=value ...]",
+        about: test_vmalloc::vmap::ABOUT,
+        run: test_vmalloc::vmap::command,
+    },
+    Command {
         name: "vmallocinfo",
         arguments: "[totals]",
         about: "lists the allocated areas, then address space, metadata and page tables in total",

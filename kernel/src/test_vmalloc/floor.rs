@@ -13,7 +13,7 @@
 //! by itself. It makes two plain loops, a little unrolled (looked at): to map a page is a load, an OR, a
 //! store; to unmap it a load, an AND, and two stores, or one where the frames stay the caller's.
 
-use super::parameters::{flag, number};
+use super::parameters::{assignment, flag};
 use crate::{
     arch::{tlb, tsc},
     command::CommandError,
@@ -51,10 +51,7 @@ const FRAME_MASK: u64 = 0x000f_ffff_ffff_f000;
 pub fn command(arguments: &[&str]) -> Result<(), CommandError> {
     let (mut pages, mut loops, mut owned, mut touch) = (1, 1_000_000, true, false);
     for word in arguments {
-        let (name, value) = word
-            .split_once('=')
-            .ok_or_else(|| CommandError::new(format!("{word}: not of the form name=value")))?;
-        let value = number(value).ok_or_else(|| CommandError::new(format!("{word}: not a number")))?;
+        let (name, value) = assignment(word)?;
         match name {
             "nr_pages" if (1..=BLOCK_PAGES as u64).contains(&value) => pages = value as usize,
             "nr_pages" => {

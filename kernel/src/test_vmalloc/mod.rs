@@ -9,6 +9,7 @@ mod load;
 mod parameters;
 mod parse;
 mod percpu_case;
+pub mod vmap;
 mod workers;
 
 use crate::{arch::tsc, command::CommandError, println};

@@ -45,6 +45,15 @@ impl Parameters {
     }
 }
 
+/// The name and the number of a word `name=value`. The error names the word that is wrong.
+pub(super) fn assignment(word: &str) -> Result<(&str, u64), CommandError> {
+    let (name, value) = word
+        .split_once('=')
+        .ok_or_else(|| CommandError::new(format!("{word}: not of the form name=value")))?;
+    let value = number(value).ok_or_else(|| CommandError::new(format!("{word}: not a number")))?;
+    Ok((name, value))
+}
+
 /// Decimal, or hexadecimal behind 0x.
 pub(super) fn number(text: &str) -> Option<u64> {
     match text.strip_prefix("0x") {

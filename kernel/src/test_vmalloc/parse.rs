@@ -2,7 +2,7 @@
 
 use super::{
     cases::CASES,
-    parameters::{Parameters, flag, number},
+    parameters::{Parameters, assignment, flag},
 };
 use crate::{arch::cpu, command::CommandError};
 use alloc::format;
@@ -43,12 +43,7 @@ impl Parameters {
             parameters = Self::of_mode(mode)?;
         }
         for word in words.iter().filter(|word| !word.starts_with("mode=")) {
-            let Some((name, value)) = word.split_once('=') else {
-                return Err(CommandError::new(format!("{word}: not of the form name=value")));
-            };
-            let Some(number) = number(value) else {
-                return Err(CommandError::new(format!("{word}: not a number")));
-            };
+            let (name, number) = assignment(word)?;
             match name {
                 "nr_threads" => parameters.nr_threads = number,
                 "sequential_test_order" => parameters.sequential_test_order = flag(word, number)?,

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::thread;
 
-use super::cases::PCPU;
+use super::cases::{PCPU, VMAP};
 use super::figure::{Figure, Figures, Part, System};
 use super::timed::{FLUSHES, INTERRUPTS, RATE, WAITS};
 
@@ -26,7 +26,7 @@ pub fn all(figures: &Figures) -> String {
 fn counted(figures: &Figures, part: Part) -> String {
     let rows: Vec<&Figure> = figures.of(part, System::Here).collect();
     let Some(&first) = rows.first() else { return String::new() };
-    let loops = first.loops.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ");
+    let loops = joined(&first.loops);
     let mut text = format!("Instructions a loop: the difference of {loops} loops. {}.\n", ran_on(first));
     if let Some(linux) = figures.of(part, System::Linux).next() {
         let _ = writeln!(text, "Linux: {}{}.", ran_on(linux), recorded(linux));
@@ -48,12 +48,22 @@ fn counted(figures: &Figures, part: Part) -> String {
             true => String::new(),
             false => format!(", {memory} memory"),
         };
-        let name = format!("{}{unit}{other_memory}", figure.subject);
-        let mut row = vec![figure.subject.case.to_string(), name, figure.outcome.shown()];
+        let other_loops = match figure.loops == first.loops {
+            true => String::new(),
+            false => format!(", {} loops", joined(&figure.loops)),
+        };
+        let name = format!("{}{unit}{other_memory}{other_loops}", figure.subject);
+        let case = Some(figure.subject.case).filter(|case| *case != VMAP);
+        let mut row = vec![case.map_or(String::new(), |case| case.to_string()), name, figure.outcome.shown()];
         row.extend(beside.iter().flat_map(|system| compared(figure, figures.beside(figure, *system))));
         table.push(row);
     }
     text + &aligned(&table, 2)
+}
+
+/// The numbers of loops, as text has them.
+fn joined(loops: &[u64]) -> String {
+    loops.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")
 }
 
 /// The table of what was timed.

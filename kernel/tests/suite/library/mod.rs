@@ -3,6 +3,7 @@
 mod areas;
 mod calls;
 mod devices;
+mod mappings;
 mod ram;
 mod records;
 mod refusals;

@@ -62,6 +62,21 @@ fn wrong_arguments_of_floor_are_named() {
 }
 
 #[test_case]
+fn wrong_arguments_of_vmap_are_named() {
+    for (argument, line) in [
+        ("nr_pages=0", "nr_pages=0: not a number from 1 to 262144"),
+        ("loops", "loops: not of the form name=value"),
+        ("contiguous=2", "contiguous=2: neither 0 nor 1"),
+        ("pages=1", "pages: no such parameter"),
+    ] {
+        assert_eq!(test_vmalloc::vmap::command(&[argument]).expect_err("wrong").to_string(), line);
+    }
+    for arguments in [&["loops=3"][..], &["loops=3", "contiguous=0", "nr_pages=700"], &["nr_pages=1"]] {
+        test_vmalloc::vmap::command(arguments).expect("right");
+    }
+}
+
+#[test_case]
 fn workers_and_repeats_each_run_the_cases() {
     test_vmalloc::command(&["run_test_mask=9", "test_loop_count=20", "nr_threads=3", "test_repeat_count=2"])
         .expect("pass");

@@ -78,25 +78,33 @@ impl<P: Platform> Areas<P> {
     /// `from` of the area on. No CPU reaches them before the block is linked.
     fn fill_block(&self, number: usize, from: usize, shape: &Shape<'_>) -> Result<(), AllocError> {
         let pages = (shape.pages - from).min(BLOCK_PAGES);
-        if let Backing::Owned { huge: true } = shape.backing
-            && pages == BLOCK_PAGES
-            && let Some(frame) = self.platform().take_huge_frame()
-        {
-            return self.fill_huge(number, frame, shape);
+        if pages == BLOCK_PAGES && shape.backing.may_be_huge(from) {
+            let (_, slot) = self.blocks().make(number)?;
+            if let Some(frame) = self.huge_frame(from, shape) {
+                slot.set(Entry::huge(frame, shape.attributes).quarantined());
+                return Ok(());
+            }
         }
         let leaf = self.blocks().leaf(self.blocks().open_leaf(number)?);
         if self.fill(&leaf[..pages], from, shape) < pages { Err(AllocError::OutOfFrames) } else { Ok(()) }
     }
 
-    fn fill_huge(&self, number: usize, frame: Frame, shape: &Shape<'_>) -> Result<(), AllocError> {
-        let made = self.blocks().make(number);
-        let (_, slot) = made.inspect_err(|_| self.platform().give_huge_frame(frame))?;
-        if shape.attributes.are_zeroed() {
-            let pages = (frame.number()..).take(BLOCK_PAGES);
-            pages.for_each(|number| self.base().zero(Frame::new(number)));
+    /// The first frame of the 2 MiB page that is to map an area from page `from` on; `None`: 4 KiB pages map it.
+    fn huge_frame(&self, from: usize, shape: &Shape<'_>) -> Option<Frame> {
+        match shape.backing {
+            Backing::Owned { .. } => {
+                let first = self.platform().take_huge_frame()?;
+                if shape.attributes.are_zeroed() {
+                    (0..BLOCK_PAGES).for_each(|page| self.base().zero(first.behind(page)));
+                }
+                Some(first)
+            }
+            Backing::Frames(frames) => {
+                let frames = &frames[from..from + BLOCK_PAGES];
+                Frame::are_contiguous(frames).then_some(frames[0])
+            }
+            Backing::Physical(first) => Some(first.behind(from)),
         }
-        slot.set(Entry::huge(frame, shape.attributes).quarantined());
-        Ok(())
     }
 
     /// Gives back the blocks `all`, of which those `filled` were filled, perhaps the last of them in part, and none

@@ -24,6 +24,19 @@ impl Backing<'_> {
     pub fn owner(&self) -> Owner {
         if matches!(self, Self::Owned { .. }) { Owner::Area } else { Owner::Caller }
     }
+
+    /// Returns whether a 2 MiB page may map the 512 pages from page `from` of the area on. Of frames in a list only the
+    /// ends are looked at. The first 2 MiB of physical memory have several memory types, by the fixed-range MTRRs, which
+    /// one entry must not cover (Intel SDM 3A, 12.11.9).
+    pub fn may_be_huge(&self, from: usize) -> bool {
+        let (first, last) = match *self {
+            Self::Owned { huge } => return huge,
+            Self::Frames(frames) => (frames[from], Some(frames[from + BLOCK_PAGES - 1])),
+            Self::Physical(first) => (first.behind(from), None),
+        };
+        let is_aligned = first.number() > 0 && first.number().is_multiple_of(BLOCK_PAGES as u64);
+        is_aligned && last.is_none_or(|last| last == first.behind(BLOCK_PAGES - 1))
+    }
 }
 
 /// What an area is to be.
@@ -136,11 +149,12 @@ impl<'a> Shape<'a> {
 
     /// Frames that the area needs, at least, if nothing is cached: its own, and leaf tables if it has blocks of its own.
     pub fn frames_needed(&self) -> usize {
-        let tables = if self.fits_block() { 0 } else { run_blocks(self.pages) };
-        match self.backing {
-            Backing::Owned { huge: false } => self.pages + tables,
-            Backing::Owned { huge: true } => self.pages,
-            Backing::Frames(_) | Backing::Physical(_) => tables,
+        let own = if self.backing.owner() == Owner::Area { self.pages } else { 0 };
+        if self.fits_block() {
+            return own;
         }
+        let huge =
+            (0..self.pages / BLOCK_PAGES).filter(|block| self.backing.may_be_huge(block * BLOCK_PAGES));
+        own + run_blocks(self.pages) - huge.count()
     }
 }

@@ -12,7 +12,10 @@ use core::{panic::Location, ptr::NonNull};
 impl<P: Platform> Vmalloc<P> {
     /// Maps frames of the caller's, in their order, to contiguous addresses with a guard page behind.
     /// The frames stay the caller's. Who gives them to somebody else first calls
-    /// [`vunmap`](Self::vunmap), then [`vm_unmap_aliases`](Self::vm_unmap_aliases). Refused in an interrupt handler.
+    /// [`vunmap`](Self::vunmap), then [`vm_unmap_aliases`](Self::vm_unmap_aliases). Each 512 frames of the list, counted
+    /// from its start, that are contiguous and aligned to 2 MiB are mapped by a 2 MiB page;
+    /// [`set_protection`](Self::set_protection) of a part of one takes a frame for a page table. Refused in an
+    /// interrupt handler.
     ///
     /// # Errors
     /// See [`AllocError`]; nothing has changed then.
@@ -36,7 +39,12 @@ impl<P: Platform> Vmalloc<P> {
         if frames.is_empty() {
             return Err(AllocError::NoFrames);
         }
-        if let Some(&frame) = frames.iter().find(|&&frame| !self.areas_room().is_addressable(frame)) {
+        let is_addressable = |&frame: &Frame| self.areas_room().is_addressable(frame);
+        // One test for all, as the CPUs address what has no bit above theirs.
+        let all = Frame::at(frames.iter().fold(0, |all, frame| all | frame.address()));
+        if !is_addressable(&all)
+            && let Some(&frame) = frames.iter().find(|&frame| !is_addressable(frame))
+        {
             return Err(AllocError::BadFrame { frame });
         }
         Ok(pages_for(&self.base().span, frames.len().saturating_mul(PAGE_SIZE))?.0)
@@ -44,7 +52,9 @@ impl<P: Platform> Vmalloc<P> {
 
     /// Maps `size` bytes of the physical address space from `physical` on: a device's registers or
     /// memory. Neither needs to be page-aligned. The pointer is to the first byte asked for. RAM is refused, but
-    /// for [`Cache::WriteBack`], as which it is cached elsewhere. Refused in an interrupt handler.
+    /// for [`Cache::WriteBack`], as which it is cached elsewhere. If the first page is aligned to 2 MiB, 2 MiB pages map
+    /// all that fills them. The firmware must have given each of these one memory type (by the MTRRs); the first 2 MiB of
+    /// the physical address space, where it has not, are always mapped by 4 KiB pages. Refused in an interrupt handler.
     ///
     /// # Errors
     /// See [`AllocError`]; nothing has changed then.

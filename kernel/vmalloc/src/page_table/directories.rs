@@ -48,9 +48,28 @@ pub(crate) fn block_entry<P: Platform>(platform: &P, address: usize) -> Option<&
 }
 
 /// Finds the entry that links the lower directory at `address`, if the upper one exists.
-pub(crate) fn directory_slot<P: Platform>(platform: &P, address: usize) -> Option<&Slot> {
+fn directory_slot<P: Platform>(platform: &P, address: usize) -> Option<&Slot> {
     let upper = below(platform, &root(platform)[index(address, ROOT_SHIFT)])?;
     Some(&upper[index(address, LOWER_SHIFT)])
+}
+
+/// Returns the lower directories that map nothing outside of a range: the first address of each, and the entry that links
+/// it. There may be many places for one, so upper directories are looked up once.
+pub(crate) fn lower<'a, P: Platform>(
+    platform: &'a P,
+    range: &Range<usize>,
+) -> impl Iterator<Item = (usize, &'a Slot)> + use<'a, P> {
+    let (mut number, mut upper) = (usize::MAX, None);
+    let lower = range.start.div_ceil(1 << LOWER_SHIFT)..range.end >> LOWER_SHIFT;
+    lower.filter_map(move |lower| {
+        let address = lower << LOWER_SHIFT;
+        if number != address >> ROOT_SHIFT {
+            number = address >> ROOT_SHIFT;
+            upper = below(platform, &root(platform)[index(address, ROOT_SHIFT)]);
+        }
+        let slot = &upper?[index(address, LOWER_SHIFT)];
+        slot.look().is_present().then_some((address, slot))
+    })
 }
 
 /// Finds the entry that maps the block at `address`, and makes the directories above it that are missing. `None` means

@@ -95,7 +95,8 @@ impl Entry {
         Self(frame.address() | attributes.0)
     }
 
-    /// Makes an entry that maps a 2 MiB frame, at the level above the leaf tables.
+    /// Makes an entry that maps a 2 MiB frame, at the level above the leaf tables. No memory type in use needs the PAT bit,
+    /// which is bit 12 there, and in a leaf table bit 7.
     #[inline]
     pub fn huge(first: Frame, attributes: Attributes) -> Self {
         Self(first.address() | attributes.0 | HUGE)

@@ -7,14 +7,12 @@
 
 use super::Reclaim;
 use crate::{
-    BLOCK_PAGES, BLOCK_SIZE, Frame, GatherPolicy, PAGE_SIZE, Platform,
-    page_table::{directories, flush::Unflushed},
+    BLOCK_PAGES, Frame, GatherPolicy, PAGE_SIZE, Platform,
+    page_table::{directories, flush::Unflushed, slot::Slot},
 };
 
 /// Blocks that a directory maps.
 const DIRECTORY_BLOCKS: usize = PAGE_SIZE / size_of::<u64>();
-/// Bytes that they are.
-const DIRECTORY_BYTES: usize = DIRECTORY_BLOCKS * BLOCK_SIZE;
 /// Directories that are gathered without a frame to write them down in.
 const ON_STACK: usize = 8;
 /// As what is gathered: the directory's frame above, the number of its first block below.
@@ -34,12 +32,9 @@ impl<P: Platform> Reclaim<P> {
             None => &mut on_stack[..],
         };
         let range = &self.base().span.range;
-        let end = range.end & !(DIRECTORY_BYTES - 1);
-        // Directories that reach beyond the range may be others' too. Of an instance at the very top of the address space
-        // there is none.
-        let start = range.start.checked_next_multiple_of(DIRECTORY_BYTES).unwrap_or(end);
-        let starts = (start..end).step_by(DIRECTORY_BYTES);
-        let mut unlinked = starts.filter_map(|start| self.unlink_directory(start));
+        // Directories that reach beyond the range may be others' too.
+        let lower = directories::lower(platform, range);
+        let mut unlinked = lower.filter_map(|(start, slot)| self.unlink_directory(start, slot));
         let mut released = 0;
         loop {
             let mut gathered = 0;
@@ -64,12 +59,11 @@ impl<P: Platform> Reclaim<P> {
         released
     }
 
-    /// Unlinks the directory of the addresses from `start` on, if there is one and all its blocks are free. Nobody else
+    /// Unlinks the directory of the addresses from `start` on, which this slot links, if all its blocks are free. Nobody else
     /// has any of these from now on, nor can get one. Returns what is to be gathered.
-    fn unlink_directory(&self, start: usize) -> Option<u64> {
-        let (platform, first) = (self.platform(), self.base().span.block_at(start));
-        let slot = directories::directory_slot(platform, start).filter(|slot| slot.look().is_present())?;
-        self.blocks().arena.allocate_at(platform, first, DIRECTORY_BLOCKS).ok()?;
+    fn unlink_directory(&self, start: usize, slot: &Slot) -> Option<u64> {
+        let first = self.base().span.block_at(start);
+        self.blocks().arena.allocate_at(self.platform(), first, DIRECTORY_BLOCKS).ok()?;
         Some(slot.take().frame().number() << BLOCK_BITS | first as u64)
     }
 }

@@ -3,6 +3,8 @@
 
 #[cfg(not(loom))]
 mod calls;
+#[cfg(not(loom))]
+mod huge;
 #[cfg(loom)]
 pub(crate) mod interleavings;
 #[cfg(not(loom))]

@@ -4,8 +4,8 @@ extern crate std;
 
 use super::machine::{Machine, PageFault, Random};
 use crate::{
-    AllocError, BLOCK_SIZE, CongruentSet, Frame, FreeError, PAGE_SIZE, Platform, Policy, PopulateError,
-    ProtectError, Protection, ReallocError, Request, Reuse, Vmalloc,
+    AllocError, BLOCK_PAGES, BLOCK_SIZE, CongruentSet, Frame, FreeError, PAGE_SIZE, Platform, Policy,
+    PopulateError, ProtectError, Protection, ReallocError, Request, Reuse, Vmalloc,
 };
 use core::{ops::Range, ptr::NonNull};
 use std::{boxed::Box, sync::Arc, vec::Vec};
@@ -48,6 +48,16 @@ pub(crate) fn at(address: usize) -> NonNull<u8> {
 pub(crate) fn take(machine: &Machine, count: usize) -> Vec<Frame> {
     let mut frames = Vec::new();
     assert_eq!(machine.take_frames(count, |frame| frames.push(frame)), count);
+    frames
+}
+
+/// The frames of `count` 2 MiB frames, in their order.
+pub(crate) fn take_huge(machine: &Machine, count: usize) -> Vec<Frame> {
+    let mut frames = Vec::new();
+    for _ in 0..count {
+        let first = machine.take_huge_frame().expect("enough").number();
+        frames.extend((first..).take(BLOCK_PAGES).map(Frame::new));
+    }
     frames
 }
 

@@ -48,6 +48,23 @@ impl Frame {
         self.0 >> PAGE_SHIFT
     }
 
+    /// Returns the frame this many frames behind this one, which physical memory has.
+    #[inline]
+    pub(crate) const fn behind(self, frames: usize) -> Self {
+        Self::at(self.0 + ((frames as u64) << PAGE_SHIFT))
+    }
+
+    /// Returns whether each of some frames lies right behind the one before.
+    pub(crate) fn are_contiguous(frames: &[Self]) -> bool {
+        let (mut expected, mut differences) = (frames[0].address(), 0);
+        // All differences together: a branch for each frame would take longer.
+        for frame in frames {
+            differences |= frame.address() ^ expected;
+            expected += PAGE_SIZE as u64;
+        }
+        differences == 0
+    }
+
     /// Returns the physical address of the frame's first byte.
     #[doc(alias = "page_to_phys")]
     #[must_use]

@@ -9,8 +9,8 @@ use crate::{
     tests::{
         machine::{Machine, PageFault},
         support::{
-            START, address, assert_marks, free, instance, mark, populate, protect, resize, take, unmap,
-            unmap_ram,
+            START, address, assert_marks, free, instance, mark, populate, protect, resize, take, take_huge,
+            unmap, unmap_ram,
         },
     },
 };
@@ -103,10 +103,15 @@ fn free_all(vmalloc: &Vmalloc<&Machine>, areas: impl IntoIterator<Item = NonNull
 
 #[test]
 fn mappings_of_the_callers_frames() {
-    for count in [3, 600] {
+    for count in [3, 600, 2 * BLOCK_PAGES] {
+        // Those of the longest list are contiguous.
+        let take = |machine: &Machine| match count.is_multiple_of(BLOCK_PAGES) {
+            true => take_huge(machine, count / BLOCK_PAGES),
+            false => take(machine, count),
+        };
         until_it_succeeds(
             |error| *error == AllocError::OutOfFrames,
-            |machine, _| take(machine, count),
+            |machine, _| take(machine),
             |vmalloc, frames| vmalloc.vmap(frames, Protection::ReadOnly),
             |machine, vmalloc, frames, area| {
                 area.into_iter().for_each(|area| unmap(vmalloc, area).expect("mapped"));
@@ -116,7 +121,7 @@ fn mappings_of_the_callers_frames() {
         );
         until_it_succeeds(
             |error| *error == AllocError::OutOfFrames,
-            |machine, _| take(machine, count),
+            |machine, _| take(machine),
             |vmalloc, frames| vmalloc.vm_map_ram(frames, Protection::ReadOnly),
             |machine, vmalloc, frames, area| {
                 area.into_iter().for_each(|area| unmap_ram(vmalloc, area, count).expect("mapped"));
@@ -139,30 +144,46 @@ fn mappings_of_registers() {
     }
 }
 
-/// A protection that begins and ends inside 2 MiB pages splits both.
+/// A protection that begins and ends inside 2 MiB pages splits both, whose frames are the area's or the caller's.
 #[test]
 fn protections_that_split_huge_pages() {
     let pages = 2 * BLOCK_PAGES;
-    until_it_succeeds(
-        |error| matches!(error, ProtectError::OutOfFrames),
-        |machine, vmalloc| {
-            let area = vmalloc.allocate(Request::new(pages * PAGE_SIZE).huge()).expect("room");
-            mark(machine, address(area), 0..pages, 7);
-            area
-        },
-        |vmalloc, area| protect(vmalloc, address(*area) + 5 * PAGE_SIZE, pages - 10, Protection::ReadOnly),
-        |machine, vmalloc, area, done| {
-            assert_marks(machine, 1, address(area), 0..pages, 7);
-            for page in [0, 4, 5, 600, pages - 6, pages - 5, pages - 1] {
-                let expected = done.is_none() || !(5..pages - 5).contains(&page);
-                assert_eq!(machine.writable(address(area) + page * PAGE_SIZE), Some(expected), "page {page}");
-            }
-            let info = vmalloc.find_area(address(area) + PAGE_SIZE).expect("allocated");
-            assert_eq!(info.pages, pages);
-            assert!(info.huge_pages == 0 || done.is_none());
-            free(vmalloc, area).expect("allocated");
-        },
-    );
+    for mapped in [false, true] {
+        until_it_succeeds(
+            |error| matches!(error, ProtectError::OutOfFrames),
+            |machine, vmalloc| {
+                let frames = take_huge(machine, if mapped { 2 } else { 0 });
+                let area = match mapped {
+                    true => vmalloc.vmap(&frames, Protection::ReadWrite),
+                    false => vmalloc.allocate(Request::new(pages * PAGE_SIZE).huge()),
+                };
+                let area = area.expect("room");
+                mark(machine, address(area), 0..pages, 7);
+                (area, frames)
+            },
+            |vmalloc, (area, _)| {
+                protect(vmalloc, address(*area) + 5 * PAGE_SIZE, pages - 10, Protection::ReadOnly)
+            },
+            |machine, vmalloc, (area, frames), done| {
+                assert_marks(machine, 1, address(area), 0..pages, 7);
+                for page in [0, 4, 5, 600, pages - 6, pages - 5, pages - 1] {
+                    let expected = done.is_none() || !(5..pages - 5).contains(&page);
+                    assert_eq!(
+                        machine.writable(address(area) + page * PAGE_SIZE),
+                        Some(expected),
+                        "page {page}"
+                    );
+                }
+                let info = vmalloc.find_area(address(area) + PAGE_SIZE).expect("allocated");
+                assert_eq!(info.pages, pages);
+                assert!(info.huge_pages == 0 || done.is_none());
+                let freed = if mapped { unmap(vmalloc, area) } else { free(vmalloc, area) };
+                freed.expect("allocated");
+                vmalloc.vm_unmap_aliases();
+                Platform::give_frames(&machine, frames.into_iter());
+            },
+        );
+    }
 }
 
 #[test]

@@ -9,5 +9,4 @@ mod interrupts;
 mod ram;
 mod refusals;
 mod resize;
-mod split;
 mod trace;

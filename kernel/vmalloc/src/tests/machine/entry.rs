@@ -10,6 +10,8 @@ pub(super) const ACCESSED: u64 = 1 << 5;
 pub(super) const DIRTY: u64 = 1 << 6;
 pub(super) const HUGE: u64 = 1 << 7;
 const NO_EXECUTE: u64 = 1 << 63;
+/// In the entry of a 2 MiB page: a bit of the memory type, which is bit 7 in that of a small page, and reserved ones.
+const HUGE_ZERO: u64 = 0x1f_f000;
 
 /// A translation, as a CPU remembers it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +30,7 @@ impl Translation {
     /// What a present leaf entry says of the page at an address.
     pub fn read(entry: u64, address: usize) -> Self {
         let huge = entry & HUGE != 0;
+        assert!(!huge || entry & HUGE_ZERO == 0, "{entry:#x} maps a 2 MiB page that is not aligned");
         let page = if huge { (address >> PAGE_SHIFT & (BLOCK_PAGES - 1)) as u64 } else { 0 };
         Self {
             frame: frame(entry) + page,
