@@ -217,6 +217,8 @@ impl<P: Platform> Areas<P> {
         if !to.small {
             return Ok((self.finish_run(to.number, new, guard), pressure));
         }
+        // Its first entry tells how long it was.
+        self.page_slot(to, 0).mark_changed();
         self.set_end(to, new, guard);
         Ok((self.address_of(to), pressure))
     }

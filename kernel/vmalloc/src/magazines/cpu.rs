@@ -14,12 +14,12 @@ use core::{
 pub(crate) const CLASSES: usize = 16;
 
 /// Areas that a frame has places for.
-const PLACES: usize = 224;
+const PLACES: usize = 238;
 
 /// Areas of one page, of two to four, and of more, that are parked at most.
 const fn most(pages: usize) -> usize {
     match pages {
-        1 => 128,
+        1 => 142,
         2..=4 => 12,
         5..=CLASSES => 5,
         _ => 0,
@@ -64,8 +64,8 @@ struct Class {
 
 /// The magazines of one CPU. Only that CPU changes them, pinned; or who has closed them.
 pub(crate) struct Magazine {
-    /// By the number of pages. As many as save a comparison.
-    classes: [Class; 2 * CLASSES],
+    /// By the number of pages.
+    classes: [Class; CLASSES + 1],
     places: [Place; PLACES],
 }
 
@@ -98,11 +98,10 @@ impl Magazine {
         }
     }
 
-    /// Returns the class of areas of so many pages, of which there are none if that is 0 or more than [`CLASSES`].
+    /// Returns the class of areas of so many pages; one without places if they are none, or more than [`CLASSES`].
     #[inline(always)]
     fn class(&self, pages: usize) -> &Class {
-        debug_assert!(pages < self.classes.len());
-        &self.classes[pages % self.classes.len()]
+        self.classes.get(pages).unwrap_or(&self.classes[0])
     }
 
     /// Takes the area of `pages` pages that was parked last.
