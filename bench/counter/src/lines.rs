@@ -117,7 +117,11 @@ mod tests {
     #[test]
     fn a_reader_of_what_another_wrote_has_it_brought_once() {
         assert_eq!(moved(&[(0, Write), (1, Read), (1, Read), (2, Read)]), [false, true, false, true]);
-        assert_eq!(moved(&[(0, Write), (1, Read), (0, Read)]), [false, true, false], "the writer still has it");
+        assert_eq!(
+            moved(&[(0, Write), (1, Read), (0, Read)]),
+            [false, true, false],
+            "the writer still has it"
+        );
     }
 
     /// Seen failing with a writer that leaves the line to the other holders.

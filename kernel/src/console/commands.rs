@@ -26,7 +26,12 @@ const COMMANDS: &[Command] = &[
         about: test_vmalloc::floor::ABOUT,
         run: test_vmalloc::floor::command,
     },
-    Command { name: "mark", arguments: "", about: test_vmalloc::mark::ABOUT, run: test_vmalloc::mark::command },
+    Command {
+        name: "mark",
+        arguments: "",
+        about: test_vmalloc::mark::ABOUT,
+        run: test_vmalloc::mark::command,
+    },
     Command {
         name: "vmallocinfo",
         arguments: "[totals]",
