@@ -24,20 +24,22 @@ pub enum Kind {
     Cr4,
     /// Returns from interrupts and exceptions.
     Interrupts,
+    /// `pause`, one for each turn of a loop that waits.
+    Pauses,
     /// Accesses to memory whose physical address QEMU did not say, or that lies beyond the table of lines.
     Unseen,
 }
 
 /// The names of the kinds, by their numbers; they head the file's columns.
-pub const NAMES: [&str; 8] =
-    ["instructions", "locked", "lines", "invlpg", "cr3", "cr4", "interrupts", "unseen"];
+pub const NAMES: [&str; 9] =
+    ["instructions", "locked", "lines", "invlpg", "cr3", "cr4", "interrupts", "pauses", "unseen"];
 
 impl Kind {
     /// The kind of this number, as `as usize` gave it.
     #[must_use]
     pub fn of(number: usize) -> Option<Self> {
-        use Kind::{Cr3, Cr4, Instructions, Interrupts, Invlpg, Lines, Locked, Unseen};
-        let all = [Instructions, Locked, Lines, Invlpg, Cr3, Cr4, Interrupts, Unseen];
+        use Kind::{Cr3, Cr4, Instructions, Interrupts, Invlpg, Lines, Locked, Pauses, Unseen};
+        let all = [Instructions, Locked, Lines, Invlpg, Cr3, Cr4, Interrupts, Pauses, Unseen];
         all.get(number).copied()
     }
 }
@@ -112,7 +114,10 @@ mod tests {
         counts.add(1, Kind::Lines, 2);
         counts.add(1, Kind::Lines, 3);
         counts.add(0, Kind::Unseen, 7);
-        assert_eq!(heading(), "snapshot cpu instructions locked lines invlpg cr3 cr4 interrupts unseen\n");
-        assert_eq!(counts.lines(4, 2), "4 0 0 0 0 0 0 0 0 7\n4 1 0 0 5 0 0 0 0 0\n");
+        assert_eq!(
+            heading(),
+            "snapshot cpu instructions locked lines invlpg cr3 cr4 interrupts pauses unseen\n"
+        );
+        assert_eq!(counts.lines(4, 2), "4 0 0 0 0 0 0 0 0 0 7\n4 1 0 0 5 0 0 0 0 0 0\n");
     }
 }

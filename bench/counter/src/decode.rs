@@ -13,6 +13,8 @@ pub enum Found {
 
 /// The prefix that locks.
 const LOCK: u8 = 0xf0;
+/// The prefix that makes `nop` a `pause`.
+const REPEAT: u8 = 0xf3;
 
 /// What the bytes of one instruction of 64-bit code are, if it is one of those looked for.
 #[must_use]
@@ -25,6 +27,7 @@ pub fn decode(bytes: &[u8]) -> Option<Found> {
     let kind = match *rest {
         // xchg; with memory it locks without the prefix.
         [0x86 | 0x87, modrm, ..] if is_memory(modrm) => Kind::Locked,
+        [0x90, ..] if prefixes.contains(&REPEAT) => Kind::Pauses,
         [0xcf, ..] => Kind::Interrupts,
         [0x0f, 0x01, modrm, ..] if is_memory(modrm) && register(modrm) == 7 => Kind::Invlpg,
         // REX.R would make it another control register.
@@ -115,6 +118,14 @@ mod tests {
         assert_eq!(kind(&[0x44, 0x0f, 0x22, 0xc0]), None, "mov cr8, rax");
         assert_eq!(kind(&[0x44, 0x0f, 0x22, 0xd8]), None, "mov cr11, rax, which there is not");
         assert_eq!(kind(&[0x0f, 0x20, 0xd8]), None, "mov rax, cr3");
+    }
+
+    /// Seen failing with every `nop` counted.
+    #[test]
+    fn pauses_are_no_plain_nops() {
+        assert_eq!(kind(&[0xf3, 0x90]), Some(Kind::Pauses), "pause");
+        assert_eq!(kind(&[0x90]), None, "nop");
+        assert_eq!(kind(&[0x66, 0x90]), None, "the nop of two bytes");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! | locked instructions | by the prefix `lock`, and `xchg` with memory |
 //! | cache lines moved between CPUs | by a model of caches that never forget (`lines`) |
 //! | `invlpg`, writes of CR3 and of CR4 | by their bytes (`decode`) |
+//! | turns of loops that wait | by their `pause` |
 //! | interrupts and exceptions | by the `iretq` that ends each |
 //!
 //! `-plugin file=libcounter.so,out=FILE` writes the counts of each CPU to FILE when QEMU ends, and with them what they

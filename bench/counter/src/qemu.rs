@@ -1,4 +1,4 @@
-//! What a plugin calls of QEMU, in version 1 of the interface (QEMU 6.0 to 8.2), and what QEMU hands to it.
+//! What a plugin calls of QEMU, in version 1 of the interface (QEMU 7.2 has it), and what QEMU hands to it.
 //!
 //! Written after QEMU's documentation of its TCG plugins. Handles are QEMU's own and live as long as the callback that
 //! was given them, but that of the plugin itself, which is a number.

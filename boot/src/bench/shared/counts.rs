@@ -1,7 +1,7 @@
 //! What the plugin counted: reads its file, and tells what a loop cost.
 
 /// What is counted, by the plugin's names for it, and its unit in figures.
-pub const KINDS: [(&str, &str); 7] = [
+pub const KINDS: [(&str, &str); 8] = [
     ("instructions", "instructions a loop"),
     ("locked", "locked instructions a loop"),
     ("lines", "cache lines moved a loop"),
@@ -9,6 +9,7 @@ pub const KINDS: [(&str, &str); 7] = [
     ("cr3", "CR3 writes a loop"),
     ("cr4", "CR4 writes a loop"),
     ("interrupts", "interrupts a loop"),
+    ("pauses", "PAUSE a loop"),
 ];
 
 /// The plugin's name for accesses that it could not follow.
@@ -79,7 +80,7 @@ pub fn snapshots(text: &str) -> Result<Vec<Snapshot>, String> {
 mod tests {
     use super::*;
 
-    const HEADING: &str = "snapshot cpu instructions locked lines invlpg cr3 cr4 interrupts unseen\n";
+    const HEADING: &str = "snapshot cpu instructions locked lines invlpg cr3 cr4 interrupts pauses unseen\n";
 
     fn read(lines: &str) -> Result<Vec<Snapshot>, String> {
         snapshots(&format!("{HEADING}{lines}"))
@@ -88,31 +89,29 @@ mod tests {
     /// Seen failing with the last CPU taken for all.
     #[test]
     fn the_counts_of_all_cpus_are_one_sum() {
-        let lines =
-            "0 0 100 1 2 3 4 5 6 0\n0 1 200 1 0 0 0 0 0 0\n1 0 1000 9 2 3 4 5 6 1\n1 1 300 1 1 1 1 1 1 0\n";
+        let lines = "0 0 100 1 2 3 4 5 6 7 0\n0 1 200 1 0 0 0 0 0 0 0\n1 0 1000 9 2 3 4 5 6 7 1\n1 1 300 1 1 1 1 1 1 1 0\n";
         let read = read(lines).unwrap();
-        assert_eq!(read, [Snapshot([300, 2, 2, 3, 4, 5, 6]), Snapshot([1300, 10, 3, 4, 5, 6, 7])]);
+        assert_eq!(read, [Snapshot([300, 2, 2, 3, 4, 5, 6, 7]), Snapshot([1300, 10, 3, 4, 5, 6, 7, 8])]);
     }
 
     #[test]
     fn columns_are_known_by_their_names() {
-        let text =
-            "unseen lines locked cr4 cr3 invlpg snapshot cpu interrupts instructions\n0 1 2 3 4 5 0 0 6 7\n";
-        assert_eq!(snapshots(text).unwrap(), [Snapshot([7, 2, 1, 5, 4, 3, 6])]);
+        let text = "unseen lines locked cr4 cr3 invlpg snapshot cpu interrupts pauses instructions\n0 1 2 3 4 5 0 0 6 8 7\n";
+        assert_eq!(snapshots(text).unwrap(), [Snapshot([7, 2, 1, 5, 4, 3, 6, 8])]);
         assert!(snapshots("snapshot cpu\n0 0\n").unwrap_err().contains("instructions"));
     }
 
     /// Seen failing with short lines taken, and with no look at what was lost.
     #[test]
     fn files_that_say_less_are_refused() {
-        let good = "0 0 5000 1 2 3 4 5 6 5\n";
+        let good = "0 0 5000 1 2 3 4 5 6 7 5\n";
         assert!(read(good).is_ok());
         for (lines, named) in [
             ("", "nothing"),
             ("0 0 100 1 2\n", "0 0 100 1 2"),
-            ("1 0 100 1 2 3 4 5 6 0\n", "1 0 100"),
-            ("0 0 100 1 2 3 4 x 6 0\n", "x"),
-            ("0 0 5000 1 2 3 4 5 6 6\n", "6 accesses"),
+            ("1 0 100 1 2 3 4 5 6 7 0\n", "1 0 100"),
+            ("0 0 100 1 2 3 4 x 6 7 0\n", "x"),
+            ("0 0 5000 1 2 3 4 5 6 7 6\n", "6 accesses"),
         ] {
             let error = read(lines).unwrap_err();
             assert!(error.contains(named), "{lines:?}: {error}");

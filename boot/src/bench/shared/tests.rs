@@ -13,9 +13,10 @@ fn printed(case: u64, failed: u64) -> String {
 
 /// The plugin's file, with so many instructions at each mark.
 fn counted(instructions: &[u64]) -> Vec<Snapshot> {
-    let mut text = "snapshot cpu instructions locked lines invlpg cr3 cr4 interrupts unseen\n".to_owned();
+    let mut text =
+        "snapshot cpu instructions locked lines invlpg cr3 cr4 interrupts pauses unseen\n".to_owned();
     for (number, count) in instructions.iter().enumerate() {
-        text += &format!("{number} 0 {count} 0 0 0 0 0 0 0\n");
+        text += &format!("{number} 0 {count} 0 0 0 0 0 0 0 0\n");
     }
     counts::snapshots(&text).unwrap()
 }

@@ -8,7 +8,7 @@ use super::{aligned, ran_on, ratio, title};
 
 /// The titles of what is counted, in the order of [`KINDS`], and of the model.
 const TITLES: [&str; KINDS.len() + 1] =
-    ["instructions", "locked", "lines", "INVLPG", "CR3", "CR4", "interrupts", "cycles"];
+    ["instructions", "locked", "lines", "INVLPG", "CR3", "CR4", "interrupts", "PAUSE", "cycles"];
 
 /// The table; empty if nothing was counted.
 pub fn table(figures: &Figures) -> String {
@@ -17,7 +17,7 @@ pub fn table(figures: &Figures) -> String {
     let Some(&first) = rows.first() else { return String::new() };
     let mut text = format!(
         "A loop, on the average of all workers, one for each CPU: the difference of runs of so many loops; medians \
-         of {} rounds, and how far from each other these were (the half of it).\n{}.\nLines: cache lines moved \
+         of {} rounds, and half of how far these lay apart.\n{}.\nLines: cache lines moved \
          between CPUs, in a model of caches that never forget; they depend on how the CPUs' loops mix. Cycles: a \
          model, no measurement: {}.\n",
         first.rounds,
@@ -73,12 +73,96 @@ pub fn table(figures: &Figures) -> String {
 fn cell(figure: &Figure) -> String {
     let Some(value) = figure.outcome.value() else { return figure.outcome.shown() };
     let digits = match value.abs() {
-        ..0.0005 => return "0".to_owned(),
+        ..0.0005 if figure.range.is_none_or(|range| range.iter().all(|end| end.abs() < 0.0005)) => {
+            return "0".to_owned();
+        }
         ..1.0 => 3,
         ..10.0 => 2,
         ..100.0 => 1,
         _ => 0,
     };
-    let spread = figure.range.map(|[least, greatest]| (greatest - least) / 2.0 / value.abs() * 100.0);
-    format!("{value:.digits$}{}", spread.map_or(String::new(), |percent| format!(" \u{b1}{percent:.0}%")))
+    let spread = figure.range.map(|[least, greatest]| format!(" ±{:.digits$}", (greatest - least) / 2.0));
+    format!("{value:.digits$}{}", spread.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::cases::Subject;
+    use crate::bench::figure::Conditions;
+
+    /// All figures of a case: of each unit the value given, and the model's.
+    fn figures(system: System, case: u64, cpus: u16, value: f64, cycles: f64) -> Vec<Figure> {
+        let accelerator = "tcg, thread=multi, QEMU 7.2.22, counted by its plugin".to_owned();
+        let conditions =
+            Conditions { accelerator, cpus, workers: cpus, memory: "2G".into(), profile: "release" };
+        let figure = |unit: &str, value: f64| Figure {
+            part: Part::Shared,
+            system,
+            subject: Subject::new(case),
+            conditions: conditions.clone(),
+            loops: vec![10, 50],
+            rounds: 3,
+            unit: unit.to_owned(),
+            recorded: false,
+            outcome: Outcome::Measured { value },
+            range: Some([value - 2.0, value + 4.0]),
+        };
+        let counted = KINDS.iter().map(|(_, unit)| figure(unit, value));
+        counted.chain([figure(model::UNIT, cycles)]).collect()
+    }
+
+    /// Seen failing with the figures of the other machine taken.
+    #[test]
+    fn a_row_for_each_case_machine_and_system() {
+        let all = [
+            figures(System::Here, 1, 4, 400.0, 100.0),
+            figures(System::Here, 1, 2, 200.0, 50.0),
+            figures(System::Linux, 1, 2, 2000.0, 500.0),
+        ];
+        let text = table(&Figures(all.concat()));
+        let rows: Vec<Vec<&str>> = text
+            .lines()
+            .filter(|line| line.starts_with("1 "))
+            .map(|line| line.split("  ").collect())
+            .collect();
+        let words: Vec<String> = rows.iter().map(|row| row.concat()).collect();
+        assert_eq!(rows.len(), 3, "{text}");
+        assert!(words[0].starts_with("1 fix_size_alloc_testhere") && words[0].contains("200 ±3"), "{text}");
+        assert!(words[0].ends_with("50.0 ±3.00.100"), "{text}");
+        assert!(words[1].contains("Linux") && words[1].contains("2000 ±3") && words[2].contains("400 ±3"));
+        for part in
+            ["QEMU 7.2.22", "release build", "medians of 3 rounds", "a line moved 70", "no measurement"]
+        {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        assert!(!text.contains("1 CPU"), "the machines are in the rows: {text}");
+    }
+
+    #[test]
+    fn what_failed_says_why_and_nothing_is_no_table() {
+        assert_eq!(table(&Figures::default()), "");
+        let mut all = figures(System::Here, 1, 2, 1.0, 1.0);
+        all.iter_mut().for_each(|figure| figure.outcome = Outcome::Failed { failed: "broke".into() });
+        assert!(
+            table(&Figures(all)).trim_end().ends_with("10, 50         broke"),
+            "{}",
+            table(&Figures::default())
+        );
+    }
+
+    /// Seen failing with small numbers cut to 0.
+    #[test]
+    fn numbers_have_the_digits_that_say_something() {
+        let shown = |value: f64, range| {
+            let figure = figures(System::Here, 1, 2, value, 1.0).remove(0);
+            cell(&Figure { range, ..figure })
+        };
+        assert_eq!(shown(0.0, Some([0.0, 0.0])), "0");
+        assert_eq!(shown(0.0, Some([-0.1, 0.3])), "0.000 ±0.200");
+        assert_eq!(shown(0.0372, Some([0.03, 0.05])), "0.037 ±0.010");
+        assert_eq!(shown(3.456, Some([3.0, 4.0])), "3.46 ±0.50");
+        assert_eq!(shown(45.67, None), "45.7");
+        assert_eq!(shown(1234.5, Some([1000.0, 1500.0])), "1234 ±250");
+    }
 }
