@@ -157,7 +157,9 @@ unsafe extern "C" fn on_access(cpu: c_uint, info: MemoryInfo, address: u64, _: *
         // An access over the end of a line, and perhaps of a page.
         let next = last & !(LINE - 1);
         let next_place = match place {
-            Place::Memory(physical) if next % PAGE != 0 => Place::Memory(physical + (next - address)),
+            Place::Memory(physical) if !next.is_multiple_of(PAGE) => {
+                Place::Memory(physical + (next - address))
+            }
             _ => self::place(info, next),
         };
         touch(cpu, next_place, access);
