@@ -147,7 +147,7 @@ mod tests {
     /// makes while the others wait. Seen failing with a store instead of the exchange.
     #[test]
     fn no_access_of_cpus_at_once_is_lost() {
-        const CHUNKS: usize = if cfg!(miri) { 1 } else { 200 };
+        const CHUNKS: usize = 200;
         let table = Table::new();
         std::thread::scope(|scope| {
             for cpu in 0..3 {
