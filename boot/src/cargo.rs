@@ -13,6 +13,9 @@ use crate::status::{Doing, Error, Result};
 /// The package of the kernel; all others of the workspace run on the host.
 const KERNEL: &str = "kernel";
 
+/// The package of QEMU's plugin.
+const COUNTER: &str = "counter";
+
 /// The packages with models that loom explores.
 const MODELLED: [&str; 2] = ["vmalloc", "handover"];
 
@@ -43,6 +46,20 @@ pub fn kernel() -> Result<PathBuf> {
     match made.as_slice() {
         [kernel] => Ok(kernel.path.clone()),
         _ => Err(Error::failed(format!("cargo made {} kernels instead of one", made.len()))),
+    }
+}
+
+/// Builds QEMU's plugin that counts.
+///
+/// # Errors
+/// If it does not build; the compiler has said why.
+pub fn counter() -> Result<PathBuf> {
+    let arguments = ["build", "--release", "--package", COUNTER, "--target", "host-tuple"];
+    let made =
+        run("the counter, a plugin for QEMU", command(&arguments), |line| shared_object(line, COUNTER))?;
+    match <[PathBuf; 1]>::try_from(made) {
+        Ok([plugin]) => Ok(plugin),
+        Err(made) => Err(Error::failed(format!("cargo made {} plugins instead of one", made.len()))),
     }
 }
 
@@ -179,9 +196,24 @@ fn metadata(line: &str, library: &str) -> Option<PathBuf> {
     message.filenames.into_iter().find(|file| file.extension().is_some_and(|extension| extension == "rmeta"))
 }
 
+/// The shared object of the library of that name that a line of cargo's messages tells of, if any.
+fn shared_object(line: &str, library: &str) -> Option<PathBuf> {
+    let message: Message = serde_json::from_str(line).ok()?;
+    message.target.filter(|target| target.name == library && target.kind == ["cdylib"])?;
+    message.filenames.into_iter().next()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_plugin_is_found_among_cargos_messages() {
+        let line = r#"{"reason":"compiler-artifact","target":{"kind":["cdylib"],"name":"x"},"filenames":["/t/libx.so"]}"#;
+        assert_eq!(shared_object(line, "x"), Some("/t/libx.so".into()));
+        assert_eq!(shared_object(line, "y"), None);
+        assert_eq!(shared_object(&line.replace("cdylib", "lib"), "x"), None);
+    }
 
     #[test]
     fn the_metadata_of_a_library_is_found_among_cargos_messages() {

@@ -161,7 +161,7 @@ impl Subject {
     #[must_use]
     pub fn commands(&self, count: u64, workers: u16) -> String {
         if self.case == VMAP {
-            return format!("vmap nr_pages={} loops={count}", self.nr_pages);
+            return format!("vmap_loop nr_pages={} loops={count}", self.nr_pages);
         }
         let mut commands = String::new();
         if self.live_areas > 0 {
@@ -219,7 +219,7 @@ mod tests {
              sequential_test_order=1 nr_pages=1"
         );
         let vmap = Subject::sizes().pop().expect("the last");
-        assert_eq!(vmap.commands(vmap.loops()[0], 1), "vmap nr_pages=16384 loops=100");
+        assert_eq!(vmap.commands(vmap.loops()[0], 1), "vmap_loop nr_pages=16384 loops=100");
         assert!(!vmap.is_without_zeroing() && !vmap.is_linuxs());
         assert!(Subject::new(PCPU).commands(5, 1).contains(" nr_pcpu_objects=5 "));
     }

@@ -75,6 +75,7 @@ pub fn run(
             unit: subject.unit().to_owned(),
             recorded: false,
             outcome,
+            range: None,
         };
         eprintln!("bench: {system}{subject}: {}", figure.told());
         Ok(figure)

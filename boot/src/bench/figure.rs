@@ -19,6 +19,8 @@ pub enum Part {
     Live,
     /// Time on 1, 2 and 4 CPUs
     Timed,
+    /// What 2 and 4 CPUs do and cost each other a loop, counted: instructions, locks, cache lines moved, flushes
+    Shared,
 }
 
 /// What ran the loops.
@@ -133,6 +135,9 @@ pub struct Figure {
     /// The number.
     #[serde(flatten)]
     pub outcome: Outcome,
+    /// The least and the greatest of the runs, where that is told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub range: Option<[f64; 2]>,
 }
 
 impl Figure {

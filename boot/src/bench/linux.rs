@@ -87,6 +87,7 @@ impl Linux {
         // The seed is that of the random numbers of the cases.
         command.args(["-seed", "1"]).arg("-kernel").arg(&self.image);
         command.arg("-append").arg(command_line(options.icount.is_some(), parameters));
+        command.args(qemu::users_words(options));
         let (mut plain, mut text) = (Plain::default(), Vec::new());
         let end = session::run(command, None, options.limit(), &mut |output| {
             if let Output::Text(piece) = output {

@@ -5,6 +5,7 @@
 //! | [`cases`] | what is measured |
 //! | [`counted`] | instructions a loop |
 //! | [`timed`] | loops a second on several CPUs |
+//! | [`shared`] | what several CPUs do and cost each other, counted by a plugin of QEMU's |
 //! | [`ours`] | runs commands on a machine of this kernel's |
 //! | [`linux`] | runs Linux's test on the same machines |
 //! | [`recorded`] | what Linux took, for where it cannot be built |
@@ -22,6 +23,7 @@ mod options;
 pub mod ours;
 pub mod recorded;
 pub mod report;
+pub mod shared;
 pub mod summary;
 pub mod table;
 pub mod timed;
@@ -52,6 +54,7 @@ pub fn run(options: &Options) -> Result<Status> {
             Part::Sizes => counted::run(&machines, linux.as_ref(), part, Subject::sizes())?,
             Part::Live => counted::run(&machines, None, part, Subject::live())?,
             Part::Timed => timed::run(&machines, linux.as_ref())?,
+            Part::Shared => shared::run(&machines, linux.as_ref())?,
         };
         figures.0.extend(measured);
     }

@@ -101,6 +101,12 @@ pub fn counted(shift: u8, memory: Memory) -> Options {
     Options { icount: Some(shift), accel: Accel::Tcg, ..plain(1, memory) }
 }
 
+/// A machine of so many emulated CPUs.
+#[must_use]
+pub fn emulated(cpus: u16, memory: Memory) -> Options {
+    Options { accel: Accel::Tcg, ..plain(cpus, memory) }
+}
+
 fn plain(cpus: u16, memory: Memory) -> Options {
     Options {
         cpus: Some(cpus),

@@ -62,6 +62,9 @@ impl Recorded {
     fn figure(&self, here: &Figure) -> Option<Figure> {
         let subject = &here.subject;
         let linux = Figure { system: System::Linux, recorded: true, ..here.clone() };
+        if here.part == Part::Shared {
+            return None;
+        }
         if here.part != Part::Timed {
             let is_same = |counted: &&Counted| {
                 (counted.case, counted.nr_pages.max(1)) == (subject.case, subject.nr_pages)
@@ -110,6 +113,7 @@ mod tests {
             unit: unit.to_owned(),
             recorded: false,
             outcome: Outcome::Measured { value: 1.0 },
+            range: None,
         }
     }
 

@@ -55,6 +55,7 @@ pub fn run(machines: &Machines, linux: Option<&Linux>) -> Result<Vec<Figure>> {
                     unit: unit.to_owned(),
                     recorded: false,
                     outcome,
+                    range: None,
                 });
             };
             let rate = |run: &Run| run.usec(subject.name).map(|usec| per_second(total, usec));

@@ -40,7 +40,10 @@ pub fn check(options: &Options) -> Result<()> {
 }
 
 /// The version of the QEMU that `program` is, as it says it: `7.2.22 (Debian ...)`.
-fn version(program: &str) -> Result<String> {
+///
+/// # Errors
+/// Of status [`Status::Unfit`] if the program is not there, of [`Status::Usage`] if it is no QEMU.
+pub fn version(program: &str) -> Result<String> {
     let mut command = Command::new(program);
     command.arg("--version").stdin(Stdio::null());
     let mut text = Vec::new();

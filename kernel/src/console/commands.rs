@@ -27,10 +27,16 @@ const COMMANDS: &[Command] = &[
         run: test_vmalloc::floor::command,
     },
     Command {
-        name: "vmap",
+        name: "vmap_loop",
         arguments: "[name=value ...]",
         about: test_vmalloc::vmap::ABOUT,
         run: test_vmalloc::vmap::command,
+    },
+    Command {
+        name: "mark",
+        arguments: "",
+        about: test_vmalloc::mark::ABOUT,
+        run: test_vmalloc::mark::command,
     },
     Command {
         name: "vmallocinfo",

@@ -6,6 +6,7 @@ mod cases;
 mod costs;
 pub mod floor;
 mod load;
+pub mod mark;
 mod parameters;
 mod parse;
 mod percpu_case;

@@ -1,5 +1,7 @@
 //! The figures as tables of text.
 
+mod shared;
+
 use std::fmt::Write as _;
 use std::thread;
 
@@ -18,7 +20,8 @@ const RATIO: &str = "A ratio is the number here to the one before it.\n";
 #[must_use]
 pub fn all(figures: &Figures) -> String {
     let counted = [Part::Cases, Part::Sizes, Part::Live].map(|part| counted(figures, part));
-    let tables = counted.into_iter().chain([timed(figures)]).filter(|table| !table.is_empty());
+    let tables =
+        counted.into_iter().chain([timed(figures), shared::table(figures)]).filter(|table| !table.is_empty());
     tables.collect::<Vec<_>>().join("\n")
 }
 

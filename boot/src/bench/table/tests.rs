@@ -22,6 +22,7 @@ fn figure(part: Part, system: System, case: u64, cpus: u16, unit: &str, value: f
         unit: unit.to_owned(),
         recorded: system == System::Linux,
         outcome: Outcome::Measured { value },
+        range: None,
     }
 }
 
