@@ -62,7 +62,6 @@ impl<P: Platform> Areas<P> {
         }
         let pages = size.div_ceil(PAGE_SIZE);
         let pin = self.platform().pin_outside_interrupts()?;
-        self.make_magazines(&pin);
         let run = self.pools.take_near(&pin, Owner::Area, pages + 1, 1)?;
         let cpu = pin.cpu();
         drop(pin);

@@ -31,7 +31,10 @@ impl<P: Platform> Areas<P> {
             };
         }
         let pin = self.platform().pin_outside_interrupts()?;
-        let Some(area) = self.magazines.of(&pin).and_then(|magazine| magazine.take(1)) else {
+        let Some(magazine) = self.magazines.of(&pin) else {
+            return self.allocate_first(pin, size, attributes, caller);
+        };
+        let Some(area) = magazine.take(1) else {
             drop(pin);
             return self.allocate_fast(size, attributes, caller);
         };
@@ -47,7 +50,10 @@ impl<P: Platform> Areas<P> {
     fn allocate_pages(&self, size: usize, attributes: Attributes, caller: Caller) -> Option<NonNull<u8>> {
         let pages = size.div_ceil(PAGE_SIZE);
         let pin = self.platform().pin_outside_interrupts()?;
-        let Some(area) = self.magazines.of(&pin).and_then(|magazine| magazine.take(pages)) else {
+        let Some(magazine) = self.magazines.of(&pin) else {
+            return self.allocate_first(pin, size, attributes, caller);
+        };
+        let Some(area) = magazine.take(pages) else {
             drop(pin);
             return self.allocate_fast(size, attributes, caller);
         };
@@ -59,6 +65,21 @@ impl<P: Platform> Areas<P> {
             return self.map_parked(area, size, attributes, caller);
         }
         NonNull::new(area.address as *mut u8)
+    }
+
+    /// Allocates from what the CPU's pool has, after it has made magazines for the CPU, which has none, if it may.
+    #[cold]
+    #[inline(never)]
+    fn allocate_first(
+        &self,
+        pin: P::Pin,
+        size: usize,
+        attributes: Attributes,
+        caller: Caller,
+    ) -> Option<NonNull<u8>> {
+        self.magazines.make::<P>(&pin, self.platform());
+        drop(pin);
+        self.allocate_fast(size, attributes, caller)
     }
 
     /// Maps the pages of an area that was parked, for `size` bytes. `None`: the pages had other rights, and were retired.
@@ -126,24 +147,17 @@ impl<P: Platform> Areas<P> {
             place.park(Parked { address, leaf });
             return Some(Pressure::Low);
         }
-        if entry.is_parkable() {
-            return self.free_page(&pin, address, page, leaf, entry);
-        }
-        self.retire_page(&pin, address, page, leaf)
+        self.free_page(&pin, address, page, leaf, entry)
     }
 
     /// Frees an area that is not in the current block as [`free_hot`](Self::free_hot) does.
     #[inline(never)]
     fn free_elsewhere(&self, pin: &P::Pin, address: usize) -> Option<Pressure> {
         let (page, leaf) = self.pools.small_page(pin, address)?;
-        let entry = leaf[page].look();
-        if entry.is_parkable() {
-            return self.free_page(pin, address, page, leaf, entry);
-        }
-        self.retire_page(pin, address, page, leaf)
+        self.free_page(pin, address, page, leaf, leaf[page].look())
     }
 
-    /// Frees the area that starts at a page of a shared block, with this parkable entry, as [`free_hot`](Self::free_hot) does.
+    /// Frees the area that starts at a page of a shared block, which has this entry, as [`free_hot`](Self::free_hot) does.
     #[inline(never)]
     fn free_page(
         &self,
@@ -153,7 +167,8 @@ impl<P: Platform> Areas<P> {
         leaf: &Slots,
         entry: Entry,
     ) -> Option<Pressure> {
-        if let Some(pages) = entry.pages()
+        if entry.is_parkable()
+            && let Some(pages) = entry.pages()
             && let Some(magazine) = self.magazines.of(pin)
             && leaf[page].claim_parkable(entry, pages)
         {
@@ -166,12 +181,6 @@ impl<P: Platform> Areas<P> {
             place.park(area);
             return Some(Pressure::Low);
         }
-        self.retire_page(pin, address, page, leaf)
-    }
-
-    /// Frees an area that is not to be parked as [`free_hot`](Self::free_hot) does.
-    #[inline(never)]
-    fn retire_page(&self, pin: &P::Pin, address: usize, page: usize, leaf: &Slots) -> Option<Pressure> {
         if self.base().is_traced() {
             return None;
         }
@@ -231,21 +240,15 @@ impl<P: Platform> Areas<P> {
     #[inline]
     pub(super) fn take_aligned(&self, shape: &Shape<'_>) -> Option<usize> {
         let pin = self.platform().pin_outside_interrupts()?;
-        self.make_magazines(&pin);
         let align = shape.align * PAGE_SIZE;
-        let magazine = self.magazines.of(&pin)?;
+        let Some(magazine) = self.magazines.of(&pin) else {
+            self.magazines.make::<P>(&pin, self.platform());
+            return None;
+        };
         let area = magazine.take_if(shape.pages, |area| area.address.is_multiple_of(align))?;
         let size = shape.pages * PAGE_SIZE - shape.guard.slack;
         let address = self.map_parked(area, size, shape.attributes, shape.guard.caller)?;
         Some(address.as_ptr() as usize)
-    }
-
-    /// Makes magazines for this CPU if it has none and may have some.
-    #[inline(always)]
-    pub(super) fn make_magazines(&self, pin: &P::Pin) {
-        if self.magazines.of(pin).is_none() {
-            self.magazines.make::<P>(pin, self.platform());
-        }
     }
 
     /// Retires what is parked, on all CPUs, and gives the magazines back. The caller is not pinned, and gets the pressure
