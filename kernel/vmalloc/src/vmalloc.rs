@@ -1,8 +1,8 @@
 //! An instance: the rooms put together.
 
 use crate::{
-    BLOCK_SIZE, NewError, Platform, Policy, Tunables, areas::Areas, arena, base::Base, blocks::Blocks,
-    page_table::directories, pending::Pending, pools::Pools, reclaim::Reclaim, span::Span,
+    BLOCK_SIZE, MAX_CPUS, NewError, Platform, Policy, Tunables, areas::Areas, arena, base::Base,
+    blocks::Blocks, page_table::directories, pending::Pending, pools::Pools, reclaim::Reclaim, span::Span,
 };
 use core::ops::Range;
 
@@ -99,6 +99,32 @@ impl<P: Platform> Vmalloc<P> {
     pub fn trim(&self) {
         self.base().assert_not_in_interrupt("trim");
         self.reclaim.trim();
+    }
+
+    /// Gives at least `frames` cached frames back to the machine if there are as many, those that cost least first: frames
+    /// cached in free pages, then those of parked areas and of what waits for a flush, then all that
+    /// [`trim`](Self::trim) gives but records. Returns how many were given. For a machine that runs short and asks all who
+    /// cache; an instance's own allocations do it themselves.
+    ///
+    /// # Panics
+    /// In an interrupt handler.
+    #[doc(alias = "shrinker")]
+    pub fn shrink(&self, frames: usize) -> usize {
+        self.base().assert_not_in_interrupt("shrink");
+        self.reclaim.shrink(frames)
+    }
+
+    /// Empties what CPU `cpu` has cached for itself: its magazines, pools, runs, and tables in reserve. For a CPU that goes
+    /// offline and does not use the instance any more; it may use it again later. Where the caller may not wait for a
+    /// [grace period](Platform::synchronize), the magazines stay.
+    ///
+    /// # Panics
+    /// If there is no such CPU, or in an interrupt handler.
+    #[doc(alias = "cpuhp")]
+    pub fn release_cpu(&self, cpu: usize) {
+        self.base().assert_not_in_interrupt("release_cpu");
+        assert!(cpu < MAX_CPUS, "there is no CPU {cpu}");
+        self.reclaim.release_cpu(cpu);
     }
 
     #[inline(always)]

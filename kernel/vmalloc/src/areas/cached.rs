@@ -18,7 +18,7 @@ use crate::{
     pending::Pressure,
     span::run_blocks,
 };
-use core::sync::atomic::Ordering;
+use core::{ops::Range, sync::atomic::Ordering};
 
 impl<P: Platform> Areas<P> {
     /// Unmaps a run that owns its frames and whose first entry is claimed, to cache it once it is flushed. `None`: it is
@@ -120,9 +120,9 @@ impl<P: Platform> Areas<P> {
         true
     }
 
-    /// Takes all cached runs out of use.
-    pub fn close_cached_runs(&self) {
-        for (cpu, count) in (0..MAX_CPUS).flat_map(|cpu| (1..=LONGEST).map(move |count| (cpu, count))) {
+    /// Takes the runs that these CPUs cache out of use.
+    pub fn close_cached_runs(&self, cpus: Range<usize>) {
+        for (cpu, count) in cpus.flat_map(|cpu| (1..=LONGEST).map(move |count| (cpu, count))) {
             // Ends: only a purge adds to them, of which there is one at a time.
             loop {
                 let pin = self.platform().pin();

@@ -148,16 +148,27 @@ impl<P: Platform> Areas<P> {
         }
     }
 
-    /// Gives the machine all frames that free pages cached, but those of bump runs.
-    pub fn release_frames(&self) {
+    /// Gives the machine up to `most` of the frames that free pages cached, but those of bump runs: how many.
+    pub fn release_frames(&self, most: usize) -> usize {
+        let mut given = 0;
         for number in self.blocks().known() {
             // A block has no more, unless others purge meanwhile.
-            let _all = (0..BLOCK_PAGES / AT_ONCE).all(|_| self.release_some(number) == AT_ONCE);
+            for _ in 0..BLOCK_PAGES / AT_ONCE {
+                let (wanted, before) = (AT_ONCE.min(most - given), given);
+                given += self.release_some(number, wanted);
+                if given == most {
+                    return given;
+                }
+                if given - before < wanted {
+                    break;
+                }
+            }
         }
+        given
     }
 
-    /// Gives back up to [`AT_ONCE`] of the frames that free pages of a block cached: how many.
-    fn release_some(&self, number: usize) -> usize {
+    /// Gives back up to `most`, at most [`AT_ONCE`], of the frames that free pages of a block cached: how many.
+    fn release_some(&self, number: usize, most: usize) -> usize {
         let pin = self.platform().pin();
         let Some(block) = self.blocks().find(number, &pin) else { return 0 };
         let mut frames = [Frame::new(0); AT_ONCE];
@@ -167,7 +178,7 @@ impl<P: Platform> Areas<P> {
             let has_pages = block.role().has_pages();
             let Some(leaf) = block.leaf(self.platform()).filter(|_| has_pages) else { return 0 };
             let free = leaf.iter().enumerate().filter(|&(page, slot)| has_frame(slot) && pages.is_free(page));
-            for (slot, place) in free.map(|(_, slot)| slot).zip(&mut frames) {
+            for (slot, place) in free.map(|(_, slot)| slot).zip(&mut frames[..most]) {
                 *place = slot.clear().quarantined_frame().unwrap_or(*place);
                 count += 1;
             }

@@ -2,7 +2,7 @@
 
 use super::{Blocks, reserve::CAPACITY};
 use crate::{CpuPin, Frame, Platform};
-use core::{iter, sync::atomic::Ordering};
+use core::{iter, ops::Range, sync::atomic::Ordering};
 
 impl<P: Platform> Blocks<P> {
     /// Takes a leaf table, full of zeros; `None` if there is no frame.
@@ -33,9 +33,9 @@ impl<P: Platform> Blocks<P> {
         self.reserves.iter().map(|reserve| reserve.len(&self.platform().pin())).sum()
     }
 
-    /// Gives all reserves back to the machine.
-    pub fn empty_reserves(&self) {
-        for reserve in &self.reserves {
+    /// Gives the reserves of these CPUs back to the machine.
+    pub fn empty_reserves(&self, cpus: Range<usize>) {
+        for reserve in &self.reserves[cpus] {
             // No more than it can hold: its CPU may add to it meanwhile.
             let leaves = iter::from_fn(|| reserve.pop(&self.platform().pin())).take(CAPACITY);
             leaves.for_each(|leaf| self.platform().give_table(leaf));

@@ -7,6 +7,7 @@ use crate::{
 };
 use core::{
     array, hint, mem,
+    ops::Range,
     ptr::{self, NonNull},
 };
 
@@ -86,11 +87,18 @@ impl Magazines {
         self.closers.fetch_sub(1, Ordering::Release);
     }
 
-    /// Gives back the magazines of all CPUs, after it has called `retire` with each. Where no grace period can be waited
+    /// Gives back the magazines of these CPUs, after it has called `retire` with each. Where no grace period can be waited
     /// for, those of other CPUs stay as they are. The caller is outside of interrupt handlers, and not pinned.
-    pub fn release<P: Platform>(&self, _: &Closed<'_>, platform: &P, retire: impl Fn(&P::Pin, &Magazine)) {
-        let mut unlinked: [_; MAX_CPUS] =
-            array::from_fn(|cpu| NonNull::new(self.cpus[cpu].swap(ptr::null_mut(), Ordering::AcqRel)));
+    pub fn release<P: Platform>(
+        &self,
+        _: &Closed<'_>,
+        cpus: Range<usize>,
+        platform: &P,
+        retire: impl Fn(&P::Pin, &Magazine),
+    ) {
+        let unlink = |link: &AtomicPtr<Magazine>| NonNull::new(link.swap(ptr::null_mut(), Ordering::AcqRel));
+        let mut unlinked = [None; MAX_CPUS];
+        cpus.for_each(|cpu| unlinked[cpu] = unlink(&self.cpus[cpu]));
         if unlinked.iter().all(Option::is_none) {
             return;
         }

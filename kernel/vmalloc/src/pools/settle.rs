@@ -6,7 +6,7 @@ use crate::{
     blocks::{Block, Listed, Pages, Role},
     lock::Guard,
 };
-use core::sync::atomic::Ordering;
+use core::{ops::Range, sync::atomic::Ordering};
 
 impl<P: Platform> Pools<P> {
     /// Gives back `count` pages of a block, from its page `first`, that every CPU has flushed.
@@ -91,9 +91,9 @@ impl<P: Platform> Pools<P> {
         self.pools.iter().for_each(|pool| self.give_bump(&self.platform().pin(), &pool.bump));
     }
 
-    /// Makes the pools let go of their current blocks.
-    pub fn retire_current_blocks(&self) {
-        for pool in &self.pools {
+    /// Makes the pools of these CPUs let go of their current blocks.
+    pub fn retire_current_blocks(&self, cpus: Range<usize>) {
+        for pool in self.pools_of(cpus) {
             let pin = self.platform().pin();
             self.give_bump(&pin, &pool.bump);
             if let Some(block) = pool.set_current(None) {

@@ -10,7 +10,7 @@ use crate::{
     pending::Pending,
 };
 
-use core::ptr;
+use core::{ops::Range, ptr};
 
 /// Two for each CPU.
 const POOLS: usize = 2 * MAX_CPUS;
@@ -163,10 +163,16 @@ impl<P: Platform> Pools<P> {
         self.empty_blocks.load(Ordering::Relaxed)
     }
 
-    /// Gives the spare frames back.
-    pub fn release_spares(&self) {
+    /// Returns both pools of each of these CPUs.
+    pub(super) fn pools_of(&self, cpus: Range<usize>) -> impl Iterator<Item = &Pool> {
+        let (owned, shown) = self.pools.split_at(MAX_CPUS);
+        owned[cpus.clone()].iter().chain(&shown[cpus])
+    }
+
+    /// Gives the spare frames of these CPUs back.
+    pub fn release_spares(&self, cpus: Range<usize>) {
         // Whoever adds to what a pool caches decides here whether it is given back, and where.
-        for Pool { spare, current: _, start: _, leaf: _, bump: _, bins: _ } in &self.pools {
+        for Pool { spare, current: _, start: _, leaf: _, bump: _, bins: _ } in self.pools_of(cpus) {
             self.platform().give_frames(spare.swap(None).into_iter());
         }
     }

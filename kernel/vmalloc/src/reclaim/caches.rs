@@ -9,7 +9,11 @@
 //! one at a time.
 
 use super::Reclaim;
-use crate::{Platform, magazines::Closed};
+use crate::{MAX_CPUS, Platform, magazines::Closed};
+use core::ops::Range;
+
+/// The CPUs whose caches are emptied.
+const ALL: Range<usize> = 0..MAX_CPUS;
 
 impl<P: Platform> Reclaim<P> {
     /// Flushes what waits, and gives back what is cached; see [`Vmalloc::trim`](crate::Vmalloc::trim).
@@ -22,13 +26,40 @@ impl<P: Platform> Reclaim<P> {
     /// Retires what is parked on all CPUs. That may wait for a grace period, so it is done before the turn is taken. While the result lives nothing is parked anew.
     pub(super) fn close_magazines(&self) -> Closed<'_> {
         let closed = self.areas.magazines.close();
-        self.areas.release_magazines(&closed);
+        self.areas.release_magazines(&closed, ALL);
         closed
     }
 
     /// Retires what is parked on all CPUs, and lets nothing be parked any more; or lets it again.
     pub fn bar_magazines(&self, bar: bool) {
         if bar { self.close_magazines().keep() } else { self.areas.magazines.reopen() }
+    }
+
+    /// Gives back at least `frames` frames if as many are cached, and not many more: see
+    /// [`Vmalloc::shrink`](crate::Vmalloc::shrink). Returns how many.
+    pub fn shrink(&self, frames: usize) -> usize {
+        let mut given = self.areas.release_frames(frames);
+        if given < frames {
+            let _closed = self.close_magazines();
+            self.in_turn(|| self.purge_waiting());
+            given += self.areas.release_frames(frames - given);
+        }
+        if given < frames {
+            let before = self.platform().free_frames();
+            self.in_turn(|| self.release_caches());
+            given += self.platform().free_frames().saturating_sub(before);
+        }
+        given
+    }
+
+    /// Empties the caches of a CPU: see [`Vmalloc::release_cpu`](crate::Vmalloc::release_cpu).
+    pub fn release_cpu(&self, cpu: usize) {
+        let cpus = cpu..cpu + 1;
+        self.areas.release_magazines(&self.areas.magazines.close(), cpus.clone());
+        self.areas.pools.retire_current_blocks(cpus.clone());
+        self.areas.pools.release_spares(cpus.clone());
+        self.areas.close_cached_runs(cpus.clone());
+        self.blocks().empty_reserves(cpus);
     }
 
     /// Gives everything back, and the records if nothing is allocated any more: nobody uses the instance.
@@ -47,14 +78,14 @@ impl<P: Platform> Reclaim<P> {
         let (areas, pools) = (&self.areas, &self.areas.pools);
         // What a step gives back may be cached by a later one.
         self.purge_waiting();
-        pools.retire_current_blocks();
-        areas.release_frames();
-        pools.release_spares();
+        pools.retire_current_blocks(ALL);
+        areas.release_frames(usize::MAX);
+        pools.release_spares(ALL);
         pools.close_empty_blocks();
-        areas.close_cached_runs();
+        areas.close_cached_runs(ALL);
         // Closed blocks: their tables, and what else was unmapped since. They were counted when their pages were flushed.
         let freed_meanwhile = self.purge_waiting();
-        self.blocks().empty_reserves();
+        self.blocks().empty_reserves(ALL);
         self.release_directories();
         freed_meanwhile
     }

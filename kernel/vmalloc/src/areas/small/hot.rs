@@ -14,7 +14,7 @@ use crate::{
     span::page_in_block,
     types::{Caller, Owner},
 };
-use core::{iter, ptr::NonNull};
+use core::{iter, ops::Range, ptr::NonNull};
 
 /// Bytes of the largest areas that are parked.
 const MOST_PARKED: usize = CLASSES * PAGE_SIZE;
@@ -251,10 +251,10 @@ impl<P: Platform> Areas<P> {
         Some(address.as_ptr() as usize)
     }
 
-    /// Retires what is parked, on all CPUs, and gives the magazines back. The caller is not pinned, and gets the pressure
+    /// Retires what these CPUs have parked, and gives the magazines back. The caller is not pinned, and gets the pressure
     /// when it next counts.
-    pub fn release_magazines(&self, closed: &Closed<'_>) {
-        self.magazines.release(closed, self.platform(), |pin, magazine| {
+    pub fn release_magazines(&self, closed: &Closed<'_>, cpus: Range<usize>) {
+        self.magazines.release(closed, cpus, self.platform(), |pin, magazine| {
             for pages in 1..=CLASSES {
                 self.retire_parked(pin, pages, iter::from_fn(|| magazine.take(pages))).leave_to_caller();
             }

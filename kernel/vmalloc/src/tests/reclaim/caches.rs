@@ -129,7 +129,7 @@ fn fill(cache: Cached, machine: &Machine, vmalloc: &Vmalloc<&Machine>) -> Reques
         Cached::ClosedBlocks => {
             come_and_go(vmalloc, [pages(1)].into_iter());
             vmalloc.purge();
-            vmalloc.areas_room().pools.retire_current_blocks();
+            vmalloc.areas_room().pools.retire_current_blocks(0..crate::MAX_CPUS);
             vmalloc.areas_room().pools.close_empty_blocks();
             block
         }
@@ -334,7 +334,7 @@ fn a_split_has_what_another_cpu_keeps() {
         let _request = fill(Cached::PageFrames, &machine, &vmalloc);
         machine.run_on(0);
         // And what CPUs have in reserve.
-        vmalloc.blocks().empty_reserves();
+        vmalloc.blocks().empty_reserves(0..crate::MAX_CPUS);
         let others = take(&machine, machine.free_frames());
         if cut_next {
             resize(&vmalloc, cut, 100).expect("frames are kept");

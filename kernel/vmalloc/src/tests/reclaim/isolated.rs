@@ -66,7 +66,7 @@ fn a_block_that_a_purge_has_is_closed_by_nobody_else() {
     // The purge begins, and another CPU trims.
     assert_eq!(block.pages.lock(&(&machine).pin()).end_flush(|_| true), 2);
     flush(&machine, 1);
-    vmalloc.areas_room().pools.retire_current_blocks();
+    vmalloc.areas_room().pools.retire_current_blocks(0..crate::MAX_CPUS);
     vmalloc.areas_room().pools.close_empty_blocks();
     assert!(matches!(block.role(), Role::Small { .. }), "{:?}", block.role());
     vmalloc.purge();
