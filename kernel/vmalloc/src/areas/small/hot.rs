@@ -9,7 +9,9 @@ use crate::{
     BLOCK_SHIFT, PAGE_SIZE, Platform,
     areas::{Areas, Shape},
     magazines::{CLASSES, Closed, Magazine, Parked},
-    page_table::{Attributes, Entry, Slots, publish_area, publish_parked, remap, toggle_rest, unmap_to_last},
+    page_table::{
+        Attributes, Entry, Slot, Slots, publish_area, publish_parked, remap, toggle_rest, unmap_to_last,
+    },
     pending::Pressure,
     span::page_in_block,
     types::{Caller, Owner},
@@ -138,13 +140,7 @@ impl<P: Platform> Areas<P> {
             return self.free_elsewhere(&pin, address);
         };
         let entry = leaf[page].look();
-        if entry.is_parkable()
-            && entry.is_last()
-            && let Some(magazine) = self.magazines.of(&pin)
-            && let Some(place) = magazine.place(1)
-            && leaf[page].claim_parkable(entry, 1)
-        {
-            place.park(Parked { address, leaf });
+        if self.park_page(&pin, address, &leaf[page], leaf, entry) {
             return Some(Pressure::Low);
         }
         self.free_page(&pin, address, page, leaf, entry)
@@ -154,7 +150,26 @@ impl<P: Platform> Areas<P> {
     #[inline(never)]
     fn free_elsewhere(&self, pin: &P::Pin, address: usize) -> Option<Pressure> {
         let (page, leaf) = self.pools.small_page(pin, address)?;
-        self.free_page(pin, address, page, leaf, leaf[page].look())
+        let entry = leaf[page].look();
+        if self.park_page(pin, address, &leaf[page], leaf, entry) {
+            return Some(Pressure::Low);
+        }
+        self.free_page(pin, address, page, leaf, entry)
+    }
+
+    /// Parks an area of one page, which has this entry, if it may be and there is a place.
+    #[inline(always)]
+    fn park_page(&self, pin: &P::Pin, address: usize, slot: &Slot, leaf: &Slots, entry: Entry) -> bool {
+        if entry.is_parkable()
+            && entry.is_last()
+            && let Some(magazine) = self.magazines.of(pin)
+            && let Some(place) = magazine.place(1)
+            && slot.claim_parkable(entry, 1)
+        {
+            place.park(Parked { address, leaf });
+            return true;
+        }
+        false
     }
 
     /// Frees the area that starts at a page of a shared block, which has this entry, as [`free_hot`](Self::free_hot) does.
