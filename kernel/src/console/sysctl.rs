@@ -11,12 +11,20 @@ use core::{
     ops::RangeInclusive,
     sync::atomic::{AtomicUsize, Ordering},
 };
+use vmalloc::Reuse;
 
 struct Tunable {
     name: &'static str,
     about: &'static str,
     range: RangeInclusive<usize>,
-    cell: fn() -> &'static AtomicUsize,
+    value: Value,
+}
+
+/// Where a tunable is.
+enum Value {
+    Cell(fn() -> &'static AtomicUsize),
+    /// How it is read, and set.
+    Calls(fn() -> usize, fn(usize)),
 }
 
 const TUNABLES: &[Tunable] = &[
@@ -24,37 +32,46 @@ const TUNABLES: &[Tunable] = &[
         name: "preempt.meter",
         about: "1: how long preemption and interrupts are off is measured, for latency",
         range: 0..=1,
-        cell: sections::switch,
+        value: Value::Cell(sections::switch),
     },
     Tunable {
         name: "tlb.single_page_flush_ceiling",
         about: "pages flushed one by one; more are flushed all at once",
         range: 0..=512,
-        cell: || &memory::vmalloc().tunables().single_page_flush_ceiling,
+        value: Value::Cell(|| &memory::vmalloc().tunables().single_page_flush_ceiling),
     },
     Tunable {
         name: "vmalloc.drain",
         about: "1: a thread purges; 0: whoever frees too much does",
         range: 0..=1,
-        cell: || purge_wish::KERNEL.drain(),
+        value: Value::Cell(|| purge_wish::KERNEL.drain()),
     },
     Tunable {
         name: "vmalloc.lazy_max_pages",
         about: "pages that wait for a flush before a purge is due; 0: 32 MiB, and more with more CPUs",
         range: 0..=1 << 33,
-        cell: || &memory::vmalloc().tunables().lazy_max_pages,
+        value: Value::Cell(|| &memory::vmalloc().tunables().lazy_max_pages),
     },
     Tunable {
         name: "vmalloc.purge_priority",
         about: "times lazy_max_pages, above which who frees purges, or waits for a purge",
         range: 1..=1000,
-        cell: || &memory::vmalloc().tunables().purge_priority,
+        value: Value::Cell(|| &memory::vmalloc().tunables().purge_priority),
+    },
+    Tunable {
+        name: "vmalloc.reuse",
+        about: "1: a freed area is used again at once where it needs no flush; 0: after a flush",
+        range: 0..=1,
+        value: Value::Calls(
+            || usize::from(memory::vmalloc().reuse() == Reuse::Hot),
+            |hot| memory::vmalloc().set_reuse(if hot == 1 { Reuse::Hot } else { Reuse::AfterFlush }),
+        ),
     },
     Tunable {
         name: "vmalloc.table_reserve",
         about: "clean leaf tables that each CPU keeps",
         range: 0..=16,
-        cell: || &memory::vmalloc().tunables().table_reserve,
+        value: Value::Cell(|| &memory::vmalloc().tunables().table_reserve),
     },
 ];
 
@@ -87,7 +104,10 @@ pub fn assign(assignment: &str) -> Result<(), CommandError> {
     let range = &tunable.range;
     match value.parse() {
         Ok(number) if range.contains(&number) => {
-            (tunable.cell)().store(number, Ordering::Relaxed);
+            match tunable.value {
+                Value::Cell(cell) => cell().store(number, Ordering::Relaxed),
+                Value::Calls(_, set) => set(number),
+            }
             Ok(())
         }
         _ => {
@@ -104,6 +124,9 @@ fn find(name: &str) -> Result<&'static Tunable, CommandError> {
 
 impl Tunable {
     fn value(&self) -> usize {
-        (self.cell)().load(Ordering::Relaxed)
+        match self.value {
+            Value::Cell(cell) => cell().load(Ordering::Relaxed),
+            Value::Calls(get, _) => get(),
+        }
     }
 }

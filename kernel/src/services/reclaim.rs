@@ -23,7 +23,11 @@ use vmalloc::{AllocError, Frame, PurgeNotifier};
 /// Takes up to `count` single frames, gives each to `sink`, and returns how many there were. `sink` takes or gives no
 /// frames.
 pub fn take(count: usize, mut sink: impl FnMut(Frame)) -> usize {
-    let taken = frames::take(count, &mut sink);
+    let mut taken = frames::take(count, &mut sink);
+    // What costs least first.
+    if taken < count && threads::may_block() && vmalloc().shrink(count - taken) > 0 {
+        taken += frames::take(count - taken, &mut sink);
+    }
     if taken == count || !reclaim() {
         return taken;
     }

@@ -1,12 +1,16 @@
 //! Commands: what is right works, what is wrong gets one line that names it.
 
-use alloc::string::{String, ToString};
+use alloc::{
+    format,
+    string::{String, ToString},
+};
 use core::sync::atomic::Ordering;
 use kernel::{
     console::{self, sysctl},
     memory::{self, heap},
     test_vmalloc,
 };
+use vmalloc::Reuse;
 
 fn refusal(arguments: &[&str]) -> String {
     test_vmalloc::command(arguments).expect_err("wrong").to_string()
@@ -122,6 +126,10 @@ fn tunables_are_set_within_their_range_only() {
     for wrong in ["tlb.single_page_flush_ceiling=513", "tlb.single_page_flush_ceiling=x"] {
         let error = sysctl::assign(wrong).expect_err("wrong").to_string();
         assert_eq!(error, alloc::format!("{wrong}: not a number from 0 to 512"));
+    }
+    for (value, reuse) in [("0", Reuse::AfterFlush), ("1", Reuse::Hot)] {
+        sysctl::assign(&format!("vmalloc.reuse={value}")).expect("in range");
+        assert_eq!(memory::vmalloc().reuse(), reuse);
     }
     assert_eq!(sysctl::assign("no.such=1").expect_err("wrong").to_string(), "no.such: no such tunable");
     assert_eq!(cell.load(Ordering::Relaxed), 7, "wrong input changes nothing");

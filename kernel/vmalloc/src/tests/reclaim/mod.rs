@@ -10,3 +10,4 @@ mod policy;
 mod purge;
 mod records;
 mod shortage;
+mod shrink;

@@ -1,0 +1,104 @@
+//! Giving back a part of what is cached, and what a CPU has cached.
+
+extern crate std;
+
+use crate::{
+    PAGE_SIZE, Platform, Vmalloc,
+    tests::{
+        machine::Machine,
+        support::{address, flushing, free, instance},
+    },
+};
+use std::vec::Vec;
+
+/// Allocates and frees areas of `pages` pages.
+fn come_and_go(vmalloc: &Vmalloc<&Machine>, pages: usize, count: usize) {
+    let areas: Vec<_> = (0..count).map(|_| vmalloc.vmalloc(pages * PAGE_SIZE).expect("room")).collect();
+    areas.into_iter().for_each(|area| free(vmalloc, area).expect("allocated"));
+}
+
+/// Seen failing with a limit for each block alone, and with frames counted that were not given.
+#[test]
+fn as_many_frames_are_given_back_as_are_asked_for() {
+    let machine = Machine::new(2, 4000);
+    let vmalloc = flushing(&machine, 8);
+    // Holds its block, so that what is free there caches frames.
+    let held = vmalloc.vmalloc(PAGE_SIZE).expect("room");
+    come_and_go(&vmalloc, 100, 8);
+    vmalloc.purge();
+    let cached = vmalloc.stats().kept;
+    assert!(cached > 300, "{cached} frames are cached");
+    for wanted in [1, 64, 65, 100] {
+        let before = (machine.free_frames(), vmalloc.stats().kept);
+        assert_eq!(vmalloc.shrink(wanted), wanted);
+        let after = (machine.free_frames(), vmalloc.stats().kept);
+        assert_eq!((after.0 - before.0, before.1 - after.1), (wanted, wanted));
+    }
+    assert_eq!(vmalloc.shrink(0), 0);
+    free(&vmalloc, held).expect("allocated");
+    drop(vmalloc);
+    machine.assert_all_frames_back();
+}
+
+/// Seen failing with magazines, and with what waits for a flush, left out.
+#[test]
+fn what_is_parked_and_what_waits_is_given_back_if_it_must() {
+    for reuse in [instance, flushing] {
+        let machine = Machine::new(2, 4000);
+        let vmalloc = reuse(&machine, 8);
+        let held = vmalloc.vmalloc(PAGE_SIZE).expect("room");
+        machine.run_on(1);
+        come_and_go(&vmalloc, 2, 4);
+        machine.run_on(0);
+        assert_eq!((vmalloc.stats().kept, vmalloc.shrink(3)), (0, 3));
+        assert_eq!((vmalloc.stats().parked, vmalloc.stats().lazy), (0, 0));
+        machine.check();
+        let before = machine.free_frames();
+        let given = vmalloc.shrink(usize::MAX);
+        assert_eq!(machine.free_frames() - before, given);
+        assert_eq!(vmalloc.shrink(1), 0, "nothing is left");
+        assert_eq!(vmalloc.find_area(address(held)).map(|area| area.pages), Some(1));
+        free(&vmalloc, held).expect("allocated");
+        drop(vmalloc);
+        machine.assert_all_frames_back();
+    }
+}
+
+/// Seen failing with magazines, runs or tables in reserve left out, and with the magazines or runs of all CPUs emptied.
+#[test]
+fn a_cpu_that_goes_leaves_nothing_behind() {
+    let machine = Machine::new(2, 40_000);
+    let vmalloc = instance(&machine, 64);
+    let runs = [0, 1].map(|_| vmalloc.vmalloc(700 * PAGE_SIZE).expect("room"));
+    for (cpu, run) in runs.into_iter().enumerate() {
+        machine.run_on(cpu);
+        free(&vmalloc, run).expect("allocated");
+        come_and_go(&vmalloc, 1, 1);
+        // Too long to be cached: its tables go into the reserve.
+        come_and_go(&vmalloc, 17 * 512 - 1, 1);
+        vmalloc.purge();
+        assert!(vmalloc.blocks().reserved_leaves_here() > 0);
+    }
+    let parked = || {
+        let pin = (&machine).pin();
+        vmalloc.areas_room().magazines.count(&pin).0
+    };
+    let before = (parked(), vmalloc.areas_room().cached_blocks());
+    assert_eq!(before, (2, 4), "both have parked an area, and cached a run");
+    machine.run_on(0);
+    vmalloc.release_cpu(1);
+    assert_eq!((parked(), vmalloc.areas_room().cached_blocks()), (1, 2));
+    machine.check();
+    // CPU 0 still has its own.
+    assert!(vmalloc.blocks().reserved_leaves_here() > 0);
+    let area = vmalloc.vmalloc(PAGE_SIZE).expect("room");
+    assert_eq!(vmalloc.stats().parked, 0);
+    free(&vmalloc, area).expect("allocated");
+    // And CPU 1 may come back.
+    machine.run_on(1);
+    assert_eq!(vmalloc.blocks().reserved_leaves_here(), 0);
+    come_and_go(&vmalloc, 1, 2);
+    assert_eq!(parked(), 2);
+    drop(vmalloc);
+    machine.assert_all_frames_back();
+}
