@@ -32,9 +32,10 @@ impl<P: Platform> Pending<P> {
         self.retired(pin, block, count, is_unlisted)
     }
 
-    /// Retires a run of `count` blocks that was unmapped, with the tables and frames that its roles tell of.
-    pub fn retire_run(&self, pin: &P::Pin, first: usize, count: usize) -> Pressure {
-        self.retire_block(pin, self.blocks.block(first));
+    /// Retires a run of `count` blocks from block `first` on that was unmapped, with the tables and frames that its roles
+    /// tell of.
+    pub fn retire_run(&self, pin: &P::Pin, first: &Block, count: usize) -> Pressure {
+        self.retire_block(pin, first);
         self.count(pin, count * BLOCK_PAGES)
     }
 
@@ -68,14 +69,14 @@ impl<P: Platform> Pending<P> {
         &lists[..count]
     }
 
-    /// The blocks of a list that was taken, by its first block.
-    pub fn blocks_of(&self, first: u32) -> impl Iterator<Item = &Block> {
+    /// The numbers of the blocks of a list that was taken, by its first block.
+    pub fn blocks_of(&self, first: u32) -> impl Iterator<Item = usize> {
         let mut next = first;
         iter::from_fn(move || {
-            let block = (next != NO_BLOCK).then(|| self.blocks.block(next as usize))?;
+            let number = (next != NO_BLOCK).then_some(next as usize)?;
             // Read before the caller may push the block to another list.
-            next = block.next_in_list();
-            Some(block)
+            next = self.blocks.with(number, Block::next_in_list);
+            Some(number)
         })
     }
 

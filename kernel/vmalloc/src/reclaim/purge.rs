@@ -8,7 +8,7 @@
 use super::{Reclaim, ranges::Ranges};
 use crate::{
     BLOCK_PAGES, Event, Forbid, MAX_CPUS, Platform, PurgePolicy, Reach, Stamp,
-    blocks::{Block, NO_BLOCK, Role},
+    blocks::{NO_BLOCK, Role},
     page_table::flush::Unflushed,
 };
 use core::sync::atomic::Ordering;
@@ -44,14 +44,14 @@ impl<P: Platform> Reclaim<P> {
         let mut ranges = Ranges::new(self.base().flush_ceiling());
         let mut last = Stamp::NEVER;
         let mut pages = 0;
-        for block in waiting() {
-            let (stamp, freed) = self.begin_flush(block, &mut ranges);
+        for number in waiting() {
+            let (stamp, freed) = self.begin_flush(number, &mut ranges);
             last = last.max(stamp);
             pages += freed;
         }
         let all = last != Stamp::NEVER && self.flush(&ranges, last, reach);
-        for block in waiting() {
-            pages += self.end_flush(block, all);
+        for number in waiting() {
+            pages += self.end_flush(number, all);
             if self.base().policy.purge == PurgePolicy::Yielding {
                 self.platform().pause();
             }
@@ -69,9 +69,10 @@ impl<P: Platform> Reclaim<P> {
 
     /// What is dirty in a block is to be flushed: since when, and how many pages became free because
     /// an isolated CPU flushed since the last purge.
-    fn begin_flush(&self, block: &Block, ranges: &mut Ranges) -> (Stamp, usize) {
+    fn begin_flush(&self, number: usize, ranges: &mut Ranges) -> (Stamp, usize) {
         let pin = self.platform().pin();
         let shootdown = self.platform().shootdown();
+        let block = self.blocks().block(number, &pin);
         let mut pages = block.pages.lock(&pin);
         let role = block.role();
         let forbid = forbid_in(role);
@@ -87,7 +88,7 @@ impl<P: Platform> Reclaim<P> {
         // Taken under the lock: all that is dirty was unmapped before.
         let stamp = shootdown.stamp();
         pages.begin_flush(stamp);
-        let address = |page| self.base().span.address(block.number(), page);
+        let address = |page| self.base().span.address(number, page);
         match role {
             Role::Freed { scattered: true, .. } => ranges.add(address(0), 1),
             Role::Freed { blocks, .. } => ranges.add(address(0), blocks as usize * BLOCK_PAGES),
@@ -123,8 +124,9 @@ impl<P: Platform> Reclaim<P> {
     }
 
     /// What is flushed in a block becomes free: how many pages did. The rest waits on.
-    fn end_flush(&self, block: &Block, all: bool) -> usize {
+    fn end_flush(&self, number: usize, all: bool) -> usize {
         let pin = self.platform().pin();
+        let block = self.blocks().block(number, &pin);
         let role = block.role();
         let flushed = |stamp| all || self.platform().shootdown().is_flushed(stamp, forbid_in(role));
         let whole_is_flushed = || flushed(block.pages.lock(&pin).flushing_since());
@@ -132,7 +134,7 @@ impl<P: Platform> Reclaim<P> {
             Role::Freed { .. } | Role::Cached { .. } if !whole_is_flushed() => (0, true),
             Role::Freed { blocks, scattered } => {
                 drop(pin);
-                self.areas.reclaim_blocks(block.number(), blocks as usize, scattered);
+                self.areas.reclaim_blocks(number, blocks as usize, scattered);
                 self.turn.blocks.fetch_add(blocks.into(), Ordering::Relaxed);
                 return if scattered { 0 } else { blocks as usize * BLOCK_PAGES };
             }
