@@ -24,12 +24,13 @@ impl<P: Platform> Areas<P> {
     /// Unmaps a run that owns its frames and whose first entry is claimed, to cache it once it is flushed. `None`: it is
     /// too long, or too short to be worth its blocks, or the cache is full, and nothing was done.
     pub(super) fn cache_run(&self, first: usize, count: usize, huge: u32) -> Option<Pressure> {
-        let half = BLOCK_PAGES / 2 - 1;
-        let is_long = || count > 1 || self.blocks().run_slot(first, half).is_present();
+        let (pin, half) = (self.platform().pin(), BLOCK_PAGES / 2 - 1);
+        let is_long = || count > 1 || self.blocks().run_slot(first, half, &pin).is_present();
         if count > LONGEST || huge > 0 || !is_long() {
             return None;
         }
-        let cpu = self.platform().pin().cpu() % MAX_CPUS;
+        let cpu = pin.cpu() % MAX_CPUS;
+        drop(pin);
         if !self.reserve(cpu, count) {
             return None;
         }
@@ -51,7 +52,7 @@ impl<P: Platform> Areas<P> {
             }
             pages += unmap_to_last(rest);
         }
-        self.blocks().run_slot(first, pages).set_unused();
+        self.blocks().run_slot(first, pages, &self.platform().pin()).set_unused();
         pages
     }
 
@@ -103,18 +104,16 @@ impl<P: Platform> Areas<P> {
     /// Maps the pages of an area in a cached run, which was taken for it and begins with block `first`. Returns `false` if
     /// frames ran out; the run was freed then.
     pub(super) fn refill_run(&self, shape: &Shape<'_>, attempt: Attempt, first: usize, cpu: usize) -> bool {
-        let role = self.blocks().with(first, Block::role);
-        let Role::Cached { pages: cached, .. } = role else { unreachable!("a cached run says so") };
-        let count = run_blocks(shape.pages);
+        let (blocks, count) = (self.blocks(), run_blocks(shape.pages));
         for index in 0..count {
-            let leaf = self.blocks().leaf_of(first + index);
-            let in_block = |pages: usize| pages.saturating_sub(index * BLOCK_PAGES).min(BLOCK_PAGES);
-            let (wanted, cached) = (in_block(shape.pages), in_block(cached));
+            let (leaf, role) = blocks.with(first + index, |block| (blocks.leaf(block), block.role()));
+            let Role::Cached { pages: cached, .. } = role else { unreachable!("a cached run says so") };
+            let wanted = (shape.pages - index * BLOCK_PAGES).min(BLOCK_PAGES);
             if cached > wanted {
-                self.give_cached_frames(&leaf[wanted..cached]);
+                self.give_cached_frames(&leaf[wanted..cached.min(BLOCK_PAGES)]);
             }
             if !self.refill(&leaf[..wanted], shape.attributes, attempt, cpu) {
-                self.blocks().set_unused(first..first + count);
+                blocks.set_unused(first..first + count);
                 self.free_blocks(first, count, first + count).leave_to_caller();
                 return false;
             }

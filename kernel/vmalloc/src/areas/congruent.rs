@@ -108,7 +108,7 @@ impl<P: Platform> Areas<P> {
             let pages = area.size.div_ceil(PAGE_SIZE);
             let slack = pages * PAGE_SIZE - area.size;
             let guard = Entry::guard(GuardInfo { slack, kind: Kind::Congruent, caller });
-            self.blocks().run_slot(first, pages).set(guard);
+            self.blocks().run_slot(first, pages, &self.platform().pin()).set(guard);
             self.blocks().with(first, |block| {
                 block.previous.store(number(index.wrapping_sub(1)), Ordering::Relaxed);
                 block.next.store(number(index + 1), Ordering::Relaxed);

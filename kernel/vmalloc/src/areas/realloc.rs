@@ -9,10 +9,10 @@ mod small;
 use super::{Areas, Attempt, Backing, Shape, shape::owned_pages};
 use crate::{
     AllocError, AreaInfo, BLOCK_PAGES, CpuPin, Kind, PAGE_SIZE, Platform,
-    blocks::{Block, Role},
+    blocks::Role,
     page_table::{Attributes, Entry, GuardInfo, Slot, Unflushed},
     pending::Pressure,
-    span::{page_in_block, run_blocks},
+    span::run_blocks,
     types::{Caller, Owner},
 };
 use core::slice;
@@ -59,9 +59,11 @@ impl<P: Platform> Areas<P> {
     /// What is to be done to make an area, which owns its frames, `size` bytes long.
     pub fn plan_resize(&self, area: &AreaInfo, size: usize, caller: Caller) -> Result<Resize, AllocError> {
         let (new, slack) = owned_pages(self.base(), size)?;
-        let (number, first) = (self.span().block_at(area.start), page_in_block(area.start));
-        let small = matches!(self.blocks().with(number, Block::role), Role::Small { .. });
-        let below = self.blocks().run_slot(number, first).get().has_guard_below().into();
+        let pin = self.platform().pin();
+        let (block, first) = self.blocks().area_place(area.start, &pin);
+        let number = block.number();
+        let small = matches!(block.role(), Role::Small { .. });
+        let below = self.blocks().run_slot(number, first, &pin).get().has_guard_below().into();
         let guard = GuardInfo { slack, kind: Kind::Vmalloc, caller };
         Ok(Resize { place: Place { number, first, small, below }, old: area.pages, new, guard })
     }
@@ -83,7 +85,7 @@ impl<P: Platform> Areas<P> {
 
     /// The entry of page `page` of an area.
     fn page_slot(&self, place: Place, page: usize) -> &Slot {
-        self.blocks().run_slot(place.number, place.first + page)
+        self.blocks().run_slot(place.number, place.first + page, &self.platform().pin())
     }
 
     fn address_of(&self, place: Place) -> usize {

@@ -36,7 +36,7 @@ impl<P: Platform> Areas<P> {
         }
         (first..first + count).for_each(|number| self.blocks().link(number));
         if below > 0 {
-            self.blocks().run_slot(first, 0).change(Entry::with_guard_below);
+            self.blocks().run_slot(first, 0, &self.platform().pin()).change(Entry::with_guard_below);
             self.blocks().set_role(first - 1, Role::GuardBelow);
         }
         Ok(self.finish_run(first, shape.pages, shape.guard))
@@ -57,12 +57,13 @@ impl<P: Platform> Areas<P> {
     /// Makes a run known whose pages are all mapped: guard, roles, and the first page last. Returns its address.
     pub(super) fn finish_run(&self, first: usize, pages: usize, guard: GuardInfo) -> usize {
         let (blocks, count) = (self.blocks(), run_blocks(pages));
-        blocks.run_slot(first, pages).set(Entry::guard(guard));
+        blocks.run_slot(first, pages, &self.platform().pin()).set(Entry::guard(guard));
         for index in 1..count {
             blocks.set_role(first + index, Role::Tail { behind: index as u32 });
         }
         self.set_head(first, count);
-        publish_area(blocks.run_slot(first, 0), blocks.run_slot(first, pages - 1), pages);
+        let pin = self.platform().pin();
+        publish_area(blocks.run_slot(first, 0, &pin), blocks.run_slot(first, pages - 1, &pin), pages);
         self.span().address(first, 0)
     }
 

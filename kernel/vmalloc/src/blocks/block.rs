@@ -121,13 +121,16 @@ impl BlockSlot {
     /// Returns the block. Another CPU may have taken it out of here already.
     #[inline]
     pub fn get<'a>(&'a self, _: &'a impl Reader) -> Option<&'a Block> {
-        // SAFETY: only `swap` puts pointers here, to blocks that are not free. One that was taken out goes after
+        // SAFETY: only `swap` puts pointers here, to blocks that are not free, as its callers promise. One that was taken out goes after
         // a grace period, so not before the reader is done.
         unsafe { self.0.load(Ordering::Relaxed).as_ref() }
     }
 
-    /// Puts a block, which is not free, here, and returns the one before, which is the caller's to settle.
-    pub fn swap<'a>(&'a self, block: Option<&Block>, _: &'a impl Reader) -> Option<&'a Block> {
+    /// Puts a block here, and returns the one before, which is the caller's to settle.
+    ///
+    /// # Safety
+    /// The block is not free before it is taken out of here again.
+    pub unsafe fn swap<'a>(&'a self, block: Option<&Block>, _: &'a impl Reader) -> Option<&'a Block> {
         let block = block.map_or(ptr::null_mut(), |block| ptr::from_ref(block).cast_mut());
         // SAFETY: as in `get`.
         unsafe { self.0.swap(block, Ordering::Relaxed).as_ref() }

@@ -11,26 +11,27 @@ pub(crate) struct ReadSide(());
 impl Reader for ReadSide {}
 
 impl<P: Platform> Blocks<P> {
-    /// Returns the descriptor of a block that is not free, because the caller has it or pages of it, and that was made.
+    /// Returns the descriptor of a block that the caller has, or has pages of: so it is not free. Panics if the descriptor
+    /// was not made.
     #[inline]
     pub fn block<'a>(&'a self, number: usize, reader: &'a impl Reader) -> &'a Block {
         let Some(block) = self.find(number, reader) else { unreachable!("block {number} has a descriptor") };
         block
     }
 
-    /// Returns what `look` finds in the descriptor of a [`block`](Self::block), pinned.
+    /// Returns what `look`, which runs pinned, finds in the descriptor of a [`block`](Self::block).
     #[inline]
     pub fn with<T>(&self, number: usize, look: impl FnOnce(&Block) -> T) -> T {
         look(self.block(number, &self.platform().pin()))
     }
 
-    /// Stores what a [`block`](Self::block) is used for.
+    /// Stores what a [`block`](Self::block) is used for from now on.
     #[inline]
     pub fn set_role(&self, number: usize, role: Role) {
         self.with(number, |block| block.set_role(role));
     }
 
-    /// Stores that [blocks](Self::block) are used for nothing any more.
+    /// Takes the roles of [blocks](Self::block) away.
     pub fn set_unused(&self, numbers: Range<usize>) {
         numbers.for_each(|number| self.set_role(number, Role::Unused));
     }
@@ -82,7 +83,7 @@ impl<P: Platform> Blocks<P> {
         found
     }
 
-    /// Returns the leaf table of a block of the caller's, if it has one.
+    /// Returns the leaf table of a block that the caller has, if it has one.
     #[inline]
     pub fn find_leaf(&self, number: usize) -> Option<&Slots> {
         self.find(number, &self.platform().pin())?.leaf(self.platform())

@@ -20,7 +20,7 @@
 //!   table is stored in the descriptor. A second CPU that wants to split the page meanwhile makes that flush, too,
 //!   so that it need not wait for the first.
 
-use super::{Block, Blocks, Role};
+use super::{Block, Blocks, Role, table::Reader};
 use crate::{
     AllocError, BLOCK_PAGES, BLOCK_SIZE, Platform,
     page_table::{Entry, Slot, Slots, Unflushed, directories},
@@ -64,7 +64,7 @@ impl<P: Platform> Blocks<P> {
         Some(Mapping::Unflushed(leaf, entry))
     }
 
-    /// Returns the [`mapping`](Self::mapping) of a block of a run of the caller's.
+    /// Finds out how a block of a run that the caller has is mapped now, as [`mapping`](Self::mapping) does.
     #[inline]
     pub fn mapping_of(&self, number: usize) -> Option<Mapping<'_>> {
         self.with(number, |block| self.mapping(block))
@@ -73,9 +73,9 @@ impl<P: Platform> Blocks<P> {
     /// Returns the slot of the entry that maps page `page` of a run: in a leaf table, or above one for a 2 MiB page. The
     /// caller owns the run; others may find that a 2 MiB page is [split](Self::mapping).
     #[inline]
-    pub fn run_slot(&self, first: usize, page: usize) -> &Slot {
+    pub fn run_slot(&self, first: usize, page: usize, reader: &impl Reader) -> &Slot {
         let number = first + page / BLOCK_PAGES;
-        let Some(mapping) = self.mapping_of(number) else {
+        let Some(mapping) = self.mapping(self.block(number, reader)) else {
             unreachable!("block {number} of the run has a directory")
         };
         mapping.slot(page % BLOCK_PAGES)

@@ -69,14 +69,23 @@ impl<P: Platform> Pending<P> {
         &lists[..count]
     }
 
-    /// The numbers of the blocks of a list that was taken, by its first block.
-    pub fn blocks_of(&self, first: u32) -> impl Iterator<Item = usize> {
-        let mut next = first;
+    /// Has `visit`, which runs pinned, look at each block of the lists that begin with these blocks and were taken. Returns
+    /// what it returns, which comes when the pin is gone.
+    pub fn visit<T>(
+        &self,
+        lists: &[u32],
+        mut visit: impl FnMut(&P::Pin, &Block) -> T,
+    ) -> impl Iterator<Item = T> {
+        let (mut lists, mut next) = (lists.iter(), NO_BLOCK);
         iter::from_fn(move || {
-            let number = (next != NO_BLOCK).then_some(next as usize)?;
-            // Read before the caller may push the block to another list.
-            next = self.blocks.with(number, Block::next_in_list);
-            Some(number)
+            while next == NO_BLOCK {
+                next = *lists.next()?;
+            }
+            let pin = self.blocks.platform().pin();
+            let block = self.blocks.block(next as usize, &pin);
+            // Read before the block may be pushed to another list.
+            next = block.next_in_list();
+            Some(visit(&pin, block))
         })
     }
 

@@ -33,6 +33,7 @@ impl<P: Platform> Pools<P> {
     }
 
     /// Takes a run of `count` pages from page `first` of a block, of which the caller has pages, if they are free.
+    #[inline(always)]
     pub fn take_at(&self, pin: &P::Pin, number: usize, first: usize, count: usize) -> bool {
         self.pool(pin, Owner::Area).bump.take_at(number * BLOCK_PAGES + first, count)
             || self.pending.blocks.block(number, pin).pages.lock(pin).take_at(first, count)

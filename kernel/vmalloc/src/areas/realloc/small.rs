@@ -19,7 +19,7 @@ use crate::{
     BLOCK_PAGES, CpuPin, Kind, PAGE_SIZE, Platform,
     areas::{Areas, Attempt},
     blocks::Role,
-    page_table::{Attributes, Entry, GuardInfo, Slot},
+    page_table::{Attributes, Entry, GuardInfo, Slot, Slots},
     pending::Pressure,
     types::{Caller, Owner},
 };
@@ -45,7 +45,8 @@ impl<P: Platform> Areas<P> {
         if size.wrapping_sub(1) >= MOST || !matches!(block.role(), Role::Small { .. }) {
             return None;
         }
-        let slots = &block.leaf(self.platform())?[first..];
+        let leaf = block.leaf(self.platform())?;
+        let slots = &leaf[first..];
         let entry = slots[0].look();
         if !entry.is_any_start(Owner::Area) {
             return None;
@@ -58,23 +59,24 @@ impl<P: Platform> Areas<P> {
         let new = size.div_ceil(PAGE_SIZE);
         let guard = Entry::guard(GuardInfo { slack: new * PAGE_SIZE - size, kind: Kind::Vmalloc, caller });
         if new != old || self.base().is_traced() {
-            return self.resize_pages::<LAST>(page, slots, old, new, guard);
+            return self.resize_pages::<LAST>(leaf, page, old, new, guard);
         }
         slots[old].set(guard);
         Some(Pressure::Low)
     }
 
-    /// Makes an area of `old` pages, the first of which is page `page` of the span, one of `new`.
+    /// Makes an area of `old` pages from page `page` of the span on, in a block with this leaf table, one of `new`.
     // Apart, so that less need be saved where the number of pages stays.
     #[inline(never)]
     fn resize_pages<const LAST: bool>(
         &self,
+        leaf: &Slots,
         page: usize,
-        slots: &[Slot],
         old: usize,
         new: usize,
         guard: Entry,
     ) -> Option<Pressure> {
+        let slots = &leaf[page % BLOCK_PAGES..];
         let attempt = if LAST { Attempt::Last } else { Attempt::Usual };
         if new > old && !self.extend(page, slots, old, new, attempt) {
             return None;
@@ -102,8 +104,10 @@ impl<P: Platform> Areas<P> {
         end.set(unmapped(next));
         next.set(guard);
         rest.iter().for_each(|slot| slot.set(unmapped(slot)));
-        let (pin, number, first) = (self.platform().pin(), page / BLOCK_PAGES, page % BLOCK_PAGES + new + 1);
-        self.pending().retire_cut(&pin, self.blocks().block(number, &pin), first, rest.len() + 1)
+        let (pin, number, first) = (self.platform().pin(), page / BLOCK_PAGES, page % BLOCK_PAGES);
+        let block = self.pools.find_block(&pin, Owner::Area, number);
+        let Some(block) = block else { unreachable!("block {number} has a descriptor") };
+        self.pending().retire_cut(&pin, block, first + new + 1, rest.len() + 1)
     }
 
     /// Maps frames behind an area of `old` pages, its guard page first, so that there are `new` pages, and

@@ -117,9 +117,8 @@ fn who_takes_a_list_finds_all_of_it() {
             let mut take = || {
                 instance.platform().0.step();
                 let pending = instance.pending();
-                for &first in pending.take_lists(&mut [NO_BLOCK; MAX_CPUS]) {
-                    found.extend(pending.blocks_of(first));
-                }
+                let mut lists = [NO_BLOCK; MAX_CPUS];
+                found.extend(pending.visit(pending.take_lists(&mut lists), |_, block| block.number()));
             };
             take();
             other.join().expect("as it should be");
