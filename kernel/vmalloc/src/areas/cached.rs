@@ -24,25 +24,27 @@ impl<P: Platform> Areas<P> {
     /// Unmaps a run that owns its frames and whose first entry is claimed, to cache it once it is flushed. `None`: it is
     /// too long, or too short to be worth its blocks, or the cache is full, and nothing was done.
     pub(super) fn cache_run(&self, first: usize, count: usize, huge: u32) -> Option<Pressure> {
-        let half = BLOCK_PAGES / 2 - 1;
-        let is_long = || count > 1 || self.blocks().run_slot(first, half).is_present();
+        let (pin, half) = (self.platform().pin(), BLOCK_PAGES / 2 - 1);
+        let is_long = || count > 1 || self.blocks().run_slot(first, half, &pin).is_present();
         if count > LONGEST || huge > 0 || !is_long() {
             return None;
         }
-        let cpu = self.platform().pin().cpu() % MAX_CPUS;
+        let cpu = pin.cpu() % MAX_CPUS;
+        drop(pin);
         if !self.reserve(cpu, count) {
             return None;
         }
         let pages = self.unmap_run(first, count);
         self.set_cached(first, pages, cpu, false);
-        Some(self.pending().retire_run(&self.platform().pin(), first, count))
+        let pin = self.platform().pin();
+        Some(self.pending().retire_run(&pin, self.blocks().block(first, &pin), count))
     }
 
     /// Unmaps the pages of a run behind its first one, and removes its guard: how many pages it had.
     fn unmap_run(&self, first: usize, count: usize) -> usize {
         let mut pages = 1;
         for index in 0..count {
-            let leaf = self.blocks().leaf(self.block(first + index));
+            let leaf = self.blocks().leaf_of(first + index);
             let rest = &leaf[usize::from(index == 0)..];
             // An area may end where a block does, and its guard be all there is in the next.
             if rest[0].get().is_guard() {
@@ -50,14 +52,14 @@ impl<P: Platform> Areas<P> {
             }
             pages += unmap_to_last(rest);
         }
-        self.blocks().run_slot(first, pages).set_unused();
+        self.blocks().run_slot(first, pages, &self.platform().pin()).set_unused();
         pages
     }
 
     fn set_cached(&self, first: usize, pages: usize, cpu: usize, flushed: bool) {
         for index in 0..run_blocks(pages) {
             let pages = pages.saturating_sub(index * BLOCK_PAGES);
-            self.block(first + index).set_role(Role::Cached { pages, cpu, flushed });
+            self.blocks().set_role(first + index, Role::Cached { pages, cpu, flushed });
         }
     }
 
@@ -72,18 +74,18 @@ impl<P: Platform> Areas<P> {
         count
     }
 
-    /// Takes the run of `count` blocks that was put last into the cache of `cpu`.
-    fn take_cached(&self, pin: &P::Pin, cpu: usize, count: usize) -> Option<&Block> {
+    /// Takes the run of `count` blocks that was put last into the cache of `cpu`. Returns its first block.
+    fn take_cached(&self, pin: &P::Pin, cpu: usize, count: usize) -> Option<usize> {
         let last = &mut self.cached.get(cpu)?.runs.lock(pin).0[count - 1];
-        let block = (*last != NO_BLOCK).then(|| self.block(*last as usize))?;
-        *last = block.next.load(Ordering::Relaxed);
+        let first = (*last != NO_BLOCK).then_some(*last as usize)?;
+        *last = self.blocks().block(first, pin).next.load(Ordering::Relaxed);
         self.unreserve(cpu, count);
-        Some(block)
+        Some(first)
     }
 
     /// Takes a cached run for an area, if there is one that it may have: of this CPU's, or else of another's, as who frees
     /// need not be who allocates. Returns its first block, and the CPU that this runs on.
-    pub(super) fn take_cached_for(&self, shape: &Shape<'_>) -> Option<(&Block, usize)> {
+    pub(super) fn take_cached_for(&self, shape: &Shape<'_>) -> Option<(usize, usize)> {
         let plain = matches!(shape.backing, Backing::Owned { huge: false }) && shape.below == 0;
         let count = run_blocks(shape.pages);
         if !plain || shape.align > BLOCK_PAGES || shape.within.is_some() || count > LONGEST {
@@ -91,28 +93,27 @@ impl<P: Platform> Areas<P> {
         }
         let pin = self.platform().pin();
         let own = pin.cpu();
-        let block = self.take_cached(&pin, own, count).or_else(|| {
+        let first = self.take_cached(&pin, own, count).or_else(|| {
             let has_some = |&cpu: &usize| self.cached[cpu].reserved.load(Ordering::Relaxed) >= count;
             let others = (0..MAX_CPUS).filter(|&cpu| cpu != own);
             others.filter(has_some).find_map(|cpu| self.take_cached(&pin, cpu, count))
         })?;
-        Some((block, own))
+        Some((first, own))
     }
 
-    /// Maps the pages of an area in a cached run, which was taken for it and begins with `block`. Returns `false` if frames
-    /// ran out; the run was freed then.
-    pub(super) fn refill_run(&self, shape: &Shape<'_>, attempt: Attempt, block: &Block, cpu: usize) -> bool {
-        let Role::Cached { pages: cached, .. } = block.role() else { unreachable!("a cached run says so") };
-        let (first, count) = (block.number(), run_blocks(shape.pages));
+    /// Maps the pages of an area in a cached run, which was taken for it and begins with block `first`. Returns `false` if
+    /// frames ran out; the run was freed then.
+    pub(super) fn refill_run(&self, shape: &Shape<'_>, attempt: Attempt, first: usize, cpu: usize) -> bool {
+        let (blocks, count) = (self.blocks(), run_blocks(shape.pages));
         for index in 0..count {
-            let leaf = self.blocks().leaf(self.block(first + index));
-            let in_block = |pages: usize| pages.saturating_sub(index * BLOCK_PAGES).min(BLOCK_PAGES);
-            let (wanted, cached) = (in_block(shape.pages), in_block(cached));
+            let (leaf, role) = blocks.with(first + index, |block| (blocks.leaf(block), block.role()));
+            let Role::Cached { pages: cached, .. } = role else { unreachable!("a cached run says so") };
+            let wanted = (shape.pages - index * BLOCK_PAGES).min(BLOCK_PAGES);
             if cached > wanted {
-                self.give_cached_frames(&leaf[wanted..cached]);
+                self.give_cached_frames(&leaf[wanted..cached.min(BLOCK_PAGES)]);
             }
             if !self.refill(&leaf[..wanted], shape.attributes, attempt, cpu) {
-                (first..first + count).for_each(|number| self.block(number).set_role(Role::Unused));
+                blocks.set_unused(first..first + count);
                 self.free_blocks(first, count, first + count).leave_to_caller();
                 return false;
             }
@@ -126,8 +127,8 @@ impl<P: Platform> Areas<P> {
             // Ends: only a purge adds to them, of which there is one at a time.
             loop {
                 let pin = self.platform().pin();
-                let Some(first) = self.take_cached(&pin, cpu, count).map(Block::number) else { break };
-                for block in (first..first + count).map(|number| self.block(number)) {
+                let Some(first) = self.take_cached(&pin, cpu, count) else { break };
+                for block in (first..first + count).map(|number| self.blocks().block(number, &pin)) {
                     block.set_role(Role::Freed { blocks: 1, scattered: true });
                     self.pending().close(&pin, block);
                 }

@@ -85,13 +85,14 @@ impl<P: Platform> Areas<P> {
         let wanted = Wanted { parts: set.parts(), align: set.align, offset, within };
         let base = self.blocks().arena.take(self.platform(), &wanted)?;
         for (done, number) in set.blocks(base).enumerate() {
-            let block = self.blocks().open_leaf(number).inspect_err(|_| {
+            self.blocks().open_leaf(number).inspect_err(|_| {
                 for (index, block) in set.blocks(base).enumerate() {
                     self.abandon_blocks(block..block + usize::from(index <= done), block..block + 1);
                 }
             })?;
             // None of them is live.
-            *block.pages.lock(&self.platform().pin()) = Pages::new();
+            let pin = self.platform().pin();
+            *self.blocks().block(number, &pin).pages.lock(&pin) = Pages::new();
         }
         set.blocks(base).for_each(|number| self.blocks().link(number));
         self.publish_congruent(base, set, caller);
@@ -107,11 +108,13 @@ impl<P: Platform> Areas<P> {
             let pages = area.size.div_ceil(PAGE_SIZE);
             let slack = pages * PAGE_SIZE - area.size;
             let guard = Entry::guard(GuardInfo { slack, kind: Kind::Congruent, caller });
-            self.blocks().run_slot(first, pages).set(guard);
-            self.block(first).previous.store(number(index.wrapping_sub(1)), Ordering::Relaxed);
-            self.block(first).next.store(number(index + 1), Ordering::Relaxed);
+            self.blocks().run_slot(first, pages, &self.platform().pin()).set(guard);
+            self.blocks().with(first, |block| {
+                block.previous.store(number(index.wrapping_sub(1)), Ordering::Relaxed);
+                block.next.store(number(index + 1), Ordering::Relaxed);
+            });
             for behind in (0..part.count).rev() {
-                self.block(first + behind).set_role(Role::Congruent { pages, behind });
+                self.blocks().set_role(first + behind, Role::Congruent { pages, behind });
             }
         }
     }
@@ -123,15 +126,16 @@ impl<P: Platform> Areas<P> {
         let mut next = set.first as u32;
         while next != NO_BLOCK {
             let first = next as usize;
-            let block = self.block(first);
-            let Role::Congruent { pages, .. } = block.role() else {
+            let role;
+            (role, next) =
+                self.blocks().with(first, |block| (block.role(), block.next.load(Ordering::Relaxed)));
+            let Role::Congruent { pages, .. } = role else {
                 unreachable!("block {first} is in a set of congruent areas")
             };
-            next = block.next.load(Ordering::Relaxed);
             self.base().trace_free(first, 0, pages);
             // The first block first: no look-up finds the area by its others then.
             for number in first..first + run_blocks(pages) {
-                pressure = pressure.or(self.retire_present(self.block(number), 0..BLOCK_PAGES, true));
+                pressure = pressure.or(self.retire_present(number, 0..BLOCK_PAGES, true));
             }
         }
         Some(pressure)
@@ -139,8 +143,9 @@ impl<P: Platform> Areas<P> {
 
     /// Unmaps those of these pages of a block that are mapped: they wait for a flush. A block that
     /// leaves is closed when they are flushed.
-    pub(super) fn retire_present(&self, block: &Block, range: Range<usize>, leaves: bool) -> Pressure {
+    pub(super) fn retire_present(&self, number: usize, range: Range<usize>, leaves: bool) -> Pressure {
         let pin = self.platform().pin();
+        let block = self.blocks().block(number, &pin);
         let leaf = self.blocks().leaf(block);
         let mut pages = block.pages.lock(&pin);
         if leaves {

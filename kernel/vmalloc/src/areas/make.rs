@@ -24,8 +24,6 @@ impl<P: Platform> Areas<P> {
             Role::Small { .. } => {
                 let leaf = block.leaf(self.platform())?;
                 let entry = leaf[page].claim_any(owner)?;
-                // SAFETY: the area is the caller's alone, who frees it pinned.
-                let block = unsafe { block.unbound() };
                 Some(self.free_small(&pin, Claimed { block, first: page, leaf, entry }, owner))
             }
             Role::Head { .. } if page == 0 => {
@@ -39,11 +37,14 @@ impl<P: Platform> Areas<P> {
 
     /// Frees the area at `address` that owns its frames, and whose first entry, which was `entry`, is claimed.
     pub fn free_claimed(&self, address: usize, entry: Entry) -> Pressure {
-        let (block, first) = self.blocks().owned_place(address);
+        let pin = self.platform().pin();
+        let (block, first) = self.blocks().area_place(address, &pin);
         if let Role::Head { .. } = block.role() {
-            return self.free_claimed_run(block.number(), Owner::Area, entry);
+            let first = block.number();
+            drop(pin);
+            return self.free_claimed_run(first, Owner::Area, entry);
         }
         let claimed = Claimed { block, first, leaf: self.blocks().leaf(block), entry };
-        self.free_small(&self.platform().pin(), claimed, Owner::Area)
+        self.free_small(&pin, claimed, Owner::Area)
     }
 }

@@ -59,10 +59,11 @@ impl<P: Platform> Areas<P> {
     /// What is to be done to make an area, which owns its frames, `size` bytes long.
     pub fn plan_resize(&self, area: &AreaInfo, size: usize, caller: Caller) -> Result<Resize, AllocError> {
         let (new, slack) = owned_pages(self.base(), size)?;
-        let (block, first) = self.blocks().owned_place(area.start);
+        let pin = self.platform().pin();
+        let (block, first) = self.blocks().area_place(area.start, &pin);
         let number = block.number();
         let small = matches!(block.role(), Role::Small { .. });
-        let below = self.blocks().run_slot(number, first).get().has_guard_below().into();
+        let below = self.blocks().run_slot(number, first, &pin).get().has_guard_below().into();
         let guard = GuardInfo { slack, kind: Kind::Vmalloc, caller };
         Ok(Resize { place: Place { number, first, small, below }, old: area.pages, new, guard })
     }
@@ -84,7 +85,7 @@ impl<P: Platform> Areas<P> {
 
     /// The entry of page `page` of an area.
     fn page_slot(&self, place: Place, page: usize) -> &Slot {
-        self.blocks().run_slot(place.number, place.first + page)
+        self.blocks().run_slot(place.number, place.first + page, &self.platform().pin())
     }
 
     fn address_of(&self, place: Place) -> usize {
@@ -109,7 +110,7 @@ impl<P: Platform> Areas<P> {
             self.set_head(place.number, count);
             self.page_slot(place, old - 1).unmark_last();
             if left < count {
-                (end..place.number + count).for_each(|number| self.block(number).set_role(Role::Unused));
+                self.blocks().set_unused(end..place.number + count);
                 // Readers must not look for the end in blocks that go.
                 self.set_head(place.number, left);
                 pressure = self.free_blocks(end, count - left, place.number + count);
@@ -142,7 +143,7 @@ impl<P: Platform> Areas<P> {
         if wanted > count {
             blocks.arena.allocate_at(self.platform(), added.start, wanted - count)?;
         }
-        let opened = added.clone().try_for_each(|number| blocks.open_leaf(number).map(drop));
+        let opened = added.clone().try_for_each(|number| blocks.open_leaf(number));
         if let Err(error) = opened.and_then(|()| self.fill_behind(resize, attempt)) {
             if wanted > count {
                 self.abandon_blocks(added.clone(), added);
@@ -151,7 +152,7 @@ impl<P: Platform> Areas<P> {
         }
         added.for_each(|number| blocks.link(number));
         for index in count..wanted {
-            self.block(place.number + index).set_role(Role::Tail { behind: index as u32 });
+            blocks.set_role(place.number + index, Role::Tail { behind: index as u32 });
         }
         self.set_head(place.number, wanted);
         // From here on nothing fails, and the area is another one.
@@ -207,7 +208,7 @@ impl<P: Platform> Areas<P> {
         if !to.small {
             // A 2 MiB page that moves is its own link.
             let tables = (to.number..to.number + run_blocks(new))
-                .filter(|&number| self.block(number).leaf(self.platform()).is_some());
+                .filter(|&number| self.blocks().find_leaf(number).is_some());
             tables.for_each(|number| self.blocks().link(number));
         }
         if from.below > 0 {
@@ -244,7 +245,7 @@ impl<P: Platform> Areas<P> {
         };
         let opened = (0..count).try_for_each(|index| match moves_whole(index) {
             true => self.blocks().make(number + index).map(drop),
-            false => self.blocks().open_leaf(number + index).map(drop),
+            false => self.blocks().open_leaf(number + index),
         });
         opened.inspect_err(|_| self.abandon_place(to, count))?;
         Ok(to)
@@ -259,14 +260,14 @@ impl<P: Platform> Areas<P> {
     /// Sets the guard page below an area at its new place, where the entry is unused yet, and removes it at the old.
     /// The first page's mark moves with that page's entry.
     fn move_guard_below(&self, from: Place, to: Place) {
-        let below = |place: Place| &self.blocks().leaf(self.block(place.number))[place.first - 1];
+        let below = |place: Place| &self.blocks().leaf_of(place.number)[place.first - 1];
         if from.small {
             below(from).set_unused();
         }
         if to.small {
             below(to).set(Entry::GUARD_BELOW);
         } else {
-            self.block(to.number - 1).set_role(Role::GuardBelow);
+            self.blocks().set_role(to.number - 1, Role::GuardBelow);
         }
     }
 
@@ -297,11 +298,11 @@ impl<P: Platform> Areas<P> {
     fn release_place(&self, place: Place, pages: usize) -> Pressure {
         let Place { number, below, .. } = place;
         if place.small {
-            self.pools.give(self.block(number), place.first - below, below + pages + 1);
+            self.pools.give(number, place.first - below, below + pages + 1);
             return Pressure::Low;
         }
         let end = number + run_blocks(pages);
-        (number - below..end).for_each(|number| self.block(number).set_role(Role::Unused));
+        self.blocks().set_unused(number - below..end);
         self.free_blocks(number - below, end - number + below, end)
     }
 }

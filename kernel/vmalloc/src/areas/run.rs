@@ -7,7 +7,7 @@
 use super::{Areas, Attempt, Backing, Shape};
 use crate::{
     AllocError, BLOCK_PAGES, Event, Frame, Platform,
-    blocks::Role,
+    blocks::{Block, Role},
     page_table::{Entry, GuardInfo, Slot, publish_area},
     pending::Pressure,
     span::run_blocks,
@@ -17,9 +17,9 @@ use core::ops::Range;
 
 impl<P: Platform> Areas<P> {
     pub(super) fn make_run(&self, shape: &Shape<'_>, attempt: Attempt) -> Result<usize, AllocError> {
-        if let Some((block, cpu)) = self.take_cached_for(shape) {
-            let filled = self.refill_run(shape, attempt, block, cpu);
-            let finish = || self.finish_run(block.number(), shape.pages, shape.guard);
+        if let Some((first, cpu)) = self.take_cached_for(shape) {
+            let filled = self.refill_run(shape, attempt, first, cpu);
+            let finish = || self.finish_run(first, shape.pages, shape.guard);
             return filled.then(finish).ok_or(AllocError::OutOfFrames);
         }
         let (count, below) = (run_blocks(shape.pages), shape.below);
@@ -36,8 +36,8 @@ impl<P: Platform> Areas<P> {
         }
         (first..first + count).for_each(|number| self.blocks().link(number));
         if below > 0 {
-            self.blocks().run_slot(first, 0).change(Entry::with_guard_below);
-            self.block(first - 1).set_role(Role::GuardBelow);
+            self.blocks().run_slot(first, 0, &self.platform().pin()).change(Entry::with_guard_below);
+            self.blocks().set_role(first - 1, Role::GuardBelow);
         }
         Ok(self.finish_run(first, shape.pages, shape.guard))
     }
@@ -57,21 +57,22 @@ impl<P: Platform> Areas<P> {
     /// Makes a run known whose pages are all mapped: guard, roles, and the first page last. Returns its address.
     pub(super) fn finish_run(&self, first: usize, pages: usize, guard: GuardInfo) -> usize {
         let (blocks, count) = (self.blocks(), run_blocks(pages));
-        blocks.run_slot(first, pages).set(Entry::guard(guard));
+        blocks.run_slot(first, pages, &self.platform().pin()).set(Entry::guard(guard));
         for index in 1..count {
-            self.block(first + index).set_role(Role::Tail { behind: index as u32 });
+            blocks.set_role(first + index, Role::Tail { behind: index as u32 });
         }
         self.set_head(first, count);
-        publish_area(blocks.run_slot(first, 0), blocks.run_slot(first, pages - 1), pages);
+        let pin = self.platform().pin();
+        publish_area(blocks.run_slot(first, 0, &pin), blocks.run_slot(first, pages - 1, &pin), pages);
         self.span().address(first, 0)
     }
 
     /// Writes down at a run's first block how long it is, and how many of its blocks are mapped by
     /// 2 MiB pages: look-ups need not walk it.
     pub(super) fn set_head(&self, first: usize, count: usize) {
-        let is_huge = |&number: &usize| self.block(number).leaf(self.platform()).is_none();
+        let is_huge = |&number: &usize| self.blocks().find_leaf(number).is_none();
         let huge = (first..first + count).filter(is_huge).count() as u32;
-        self.block(first).set_role(Role::Head { blocks: count as u32, huge });
+        self.blocks().set_role(first, Role::Head { blocks: count as u32, huge });
     }
 
     /// Gives a block that was just opened the tables and frames for the pages of the area that lie in it, from page
@@ -79,13 +80,14 @@ impl<P: Platform> Areas<P> {
     fn fill_block(&self, number: usize, from: usize, shape: &Shape<'_>) -> Result<(), AllocError> {
         let pages = (shape.pages - from).min(BLOCK_PAGES);
         if pages == BLOCK_PAGES && shape.backing.may_be_huge(from) {
-            let (_, slot) = self.blocks().make(number)?;
+            let slot = self.blocks().make(number)?;
             if let Some(frame) = self.huge_frame(from, shape) {
                 slot.set(Entry::huge(frame, shape.attributes).quarantined());
                 return Ok(());
             }
         }
-        let leaf = self.blocks().leaf(self.blocks().open_leaf(number)?);
+        self.blocks().open_leaf(number)?;
+        let leaf = self.blocks().leaf_of(number);
         if self.fill(&leaf[..pages], from, shape) < pages { Err(AllocError::OutOfFrames) } else { Ok(()) }
     }
 
@@ -125,15 +127,15 @@ impl<P: Platform> Areas<P> {
         is_used: impl Fn(&Entry) -> bool,
         frame: impl Fn(Entry) -> Option<Frame>,
     ) {
-        let owned = self.blocks().find_owned(number).map(|block| (block, block.leaf(self.platform())));
-        let Some((block, Some(leaf))) = owned else {
+        let Some(leaf) = self.blocks().find_leaf(number) else {
             let slot = self.blocks().directory_slot(number);
             let huge = slot.and_then(|slot| slot.clear().quarantined_frame());
             return huge.into_iter().for_each(|frame| self.platform().give_huge_frame(frame));
         };
         let used = leaf.iter().map(Slot::clear).take_while(is_used);
         self.platform().give_frames(used.filter_map(frame));
-        block.set_leaf(None).into_iter().for_each(|table| self.blocks().give_leaf(table));
+        let table = self.blocks().with(number, |block| block.set_leaf(None));
+        table.into_iter().for_each(|table| self.blocks().give_leaf(table));
     }
 
     /// Frees the run that starts at a block, and whose frames are `owner`'s. `None`: none does.
@@ -147,7 +149,8 @@ impl<P: Platform> Areas<P> {
 
     /// Frees a run whose first entry, which was `entry`, is claimed.
     pub(super) fn free_claimed_run(&self, first: usize, owner: Owner, entry: Entry) -> Pressure {
-        let Role::Head { blocks, huge } = self.block(first).role() else { unreachable!("a run says so") };
+        let role = self.blocks().with(first, Block::role);
+        let Role::Head { blocks, huge } = role else { unreachable!("a run says so") };
         let count = blocks as usize;
         self.base().trace(|| self.free_event(first, count));
         let below = usize::from(entry.has_guard_below());
@@ -157,16 +160,14 @@ impl<P: Platform> Areas<P> {
         {
             return pressure;
         }
-        for number in first - below..first + count {
-            self.block(number).set_role(Role::Unused);
-        }
+        self.blocks().set_unused(first - below..first + count);
         self.free_blocks(first - below, below + count, first + count)
     }
 
     /// What a free of a run of `blocks` blocks tells, whose guard is still there.
     #[cold]
     fn free_event(&self, first: usize, blocks: usize) -> Event {
-        let last = self.block(first + blocks - 1).leaf(self.platform());
+        let last = self.blocks().find_leaf(first + blocks - 1);
         let guard = last.and_then(|leaf| leaf.iter().position(|slot| slot.get().is_guard()));
         let Some(in_last) = guard else { unreachable!("a run ends with a guard page") };
         Event::Free { address: self.span().address(first, 0), pages: (blocks - 1) * BLOCK_PAGES + in_last }
@@ -177,13 +178,15 @@ impl<P: Platform> Areas<P> {
     pub(super) fn free_blocks(&self, first: usize, mapped: usize, end: usize) -> Pressure {
         (first..first + mapped).for_each(|number| self.unmap_block(number));
         let blocks = end - first;
-        let Some(block) = self.blocks().find_owned(first) else {
+        let pin = self.platform().pin();
+        let Some(block) = self.blocks().find(first, &pin) else {
+            drop(pin);
             // Not even its descriptor could be made, so nothing was mapped.
             self.blocks().give_back(first, blocks);
             return Pressure::Low;
         };
         block.set_role(Role::Freed { blocks: blocks as u32, scattered: false });
-        self.pending().retire_run(&self.platform().pin(), first, blocks)
+        self.pending().retire_run(&pin, block, blocks)
     }
 
     /// Gives back freed blocks that were flushed.
@@ -191,14 +194,14 @@ impl<P: Platform> Areas<P> {
         // Used entries are the first ones; the guard may follow, and is cleared too.
         let is_used = |entry: &Entry| scattered || !(entry.is_unused() || entry.is_guard());
         (first..first + count).for_each(|number| self.give_block(number, is_used, Entry::quarantined_frame));
-        self.block(first).set_role(Role::Unused);
+        self.blocks().set_role(first, Role::Unused);
         self.blocks().give_back(first, count);
     }
 
     /// Quarantines what a block of a run maps, and unlinks its leaf table.
     fn unmap_block(&self, number: usize) {
         let Some(link) = self.blocks().directory_slot(number) else { return };
-        match self.blocks().find_owned(number).and_then(|block| block.leaf(self.platform())) {
+        match self.blocks().find_leaf(number) {
             Some(leaf) => {
                 // The head's first page is quarantined already if it was claimed.
                 let rest = usize::from(!leaf[0].is_present());

@@ -131,14 +131,15 @@ impl<P: Platform> Areas<P> {
     /// what was mapped: it waits for a flush like what is freed. If nothing was, it goes back at once.
     #[cold]
     fn undo_small(&self, run: &PageRun<'_>, slots: &[Slot], below: usize) {
-        let block = self.block(run.page / BLOCK_PAGES);
+        let number = run.page / BLOCK_PAGES;
         let (first, count) = (run.page % BLOCK_PAGES - below, below + slots.len() + 1);
         if !slots.iter().any(Slot::is_present) {
             self.give_cached_frames(slots);
-            return self.pools.give(block, first, count);
+            return self.pools.give(number, first, count);
         }
         slots.iter().filter(|slot| slot.is_present()).for_each(Slot::unmap);
         let pin = self.platform().pin();
+        let block = self.blocks().block(number, &pin);
         self.pending().retire(&pin, block, first, count, Owner::Area).leave_to_caller();
     }
 

@@ -2,14 +2,8 @@
 
 use super::cache::CachedRuns;
 use crate::{
-    MAX_CPUS, Platform,
-    atomic::AtomicUsize,
-    base::Base,
-    blocks::{Block, Blocks},
-    magazines::Magazines,
-    pending::Pending,
-    pools::Pools,
-    span::Span,
+    MAX_CPUS, Platform, atomic::AtomicUsize, base::Base, blocks::Blocks, magazines::Magazines,
+    pending::Pending, pools::Pools, span::Span,
 };
 
 /// What makes the areas of an instance, and the runs of freed areas that it caches.
@@ -52,11 +46,6 @@ impl<P: Platform> Areas<P> {
     #[inline(always)]
     pub(super) fn span(&self) -> &Span {
         &self.base().span
-    }
-
-    #[inline(always)]
-    pub(super) fn block(&self, number: usize) -> &Block {
-        self.blocks().block(number)
     }
 
     /// Blocks of runs that are cached, or will be when they are flushed.

@@ -50,18 +50,6 @@ impl Block {
         }
     }
 
-    /// Returns this descriptor for longer than the reader lives who found it.
-    ///
-    /// # Safety
-    /// 1. The caller has pages of the block, so that it is not free.
-    /// 2. The caller uses the result no longer than that lasts; or no longer than the pin, if the caller was pinned when
-    ///    the pages were given back.
-    #[inline]
-    pub unsafe fn unbound<'a>(&self) -> &'a Self {
-        // SAFETY: descriptors go when their blocks are free, and a grace period has passed.
-        unsafe { &*ptr::from_ref(self) }
-    }
-
     /// Returns the block's place in the range, in blocks.
     #[inline]
     pub fn number(&self) -> usize {
@@ -133,15 +121,18 @@ impl BlockSlot {
     /// Returns the block. Another CPU may have taken it out of here already.
     #[inline]
     pub fn get<'a>(&'a self, _: &'a impl Reader) -> Option<&'a Block> {
-        // SAFETY: only `swap` puts pointers here, to blocks that are not free. One that was taken out goes after
+        // SAFETY: only `swap` puts pointers here, to blocks that are not free, as its callers promise. One that was taken out goes after
         // a grace period, so not before the reader is done.
         unsafe { self.0.load(Ordering::Relaxed).as_ref() }
     }
 
-    /// Puts a block, which is not free, here, and returns the one before, which is the caller's to settle.
-    pub fn swap(&self, block: Option<&Block>) -> Option<&Block> {
+    /// Puts a block here, and returns the one before, which is the caller's to settle.
+    ///
+    /// # Safety
+    /// The block is not free before it is taken out of here again.
+    pub unsafe fn swap<'a>(&'a self, block: Option<&Block>, _: &'a impl Reader) -> Option<&'a Block> {
         let block = block.map_or(ptr::null_mut(), |block| ptr::from_ref(block).cast_mut());
-        // SAFETY: as in `get`; it is not free before the caller has settled it.
+        // SAFETY: as in `get`.
         unsafe { self.0.swap(block, Ordering::Relaxed).as_ref() }
     }
 }

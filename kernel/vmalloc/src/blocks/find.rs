@@ -1,8 +1,8 @@
 //! Finding the descriptors of blocks: by number, by address, all of them.
 
-use super::{Block, Blocks, table::Reader};
+use super::{Block, Blocks, Role, table::Reader};
 use crate::{BLOCK_PAGES, Platform, page_table::Slots};
-use core::iter;
+use core::{iter, ops::Range};
 
 /// A read-side section: interrupts are off while it lasts, so that no flush and no grace period that begins meanwhile
 /// is over before it ends.
@@ -11,22 +11,33 @@ pub(crate) struct ReadSide(());
 impl Reader for ReadSide {}
 
 impl<P: Platform> Blocks<P> {
-    /// Returns the descriptor of a block that the caller has for as long as the result is used. It was made.
+    /// Returns the descriptor of a block that the caller has, or has pages of: so it is not free. Panics if the descriptor
+    /// was not made.
     #[inline]
-    pub fn block(&self, number: usize) -> &Block {
-        let Some(block) = self.find_owned(number) else { unreachable!("block {number} has a descriptor") };
+    pub fn block<'a>(&'a self, number: usize, reader: &'a impl Reader) -> &'a Block {
+        let Some(block) = self.find(number, reader) else { unreachable!("block {number} has a descriptor") };
         block
     }
 
-    /// Returns the descriptor of a block that the caller has for as long as the result is used; `None` if it was not made
-    /// yet.
+    /// Returns what `look`, which runs pinned, finds in the descriptor of a [`block`](Self::block).
     #[inline]
-    pub fn find_owned(&self, number: usize) -> Option<&Block> {
-        // SAFETY: the caller has the block for as long as the result is used, as the documentation says.
-        unsafe { self.table.get_owned(number) }
+    pub fn with<T>(&self, number: usize, look: impl FnOnce(&Block) -> T) -> T {
+        look(self.block(number, &self.platform().pin()))
     }
 
-    /// Returns the descriptor of a block that the caller need not have; `None` means that the block is free.
+    /// Stores what a [`block`](Self::block) is used for from now on.
+    #[inline]
+    pub fn set_role(&self, number: usize, role: Role) {
+        self.with(number, |block| block.set_role(role));
+    }
+
+    /// Takes the roles of [blocks](Self::block) away.
+    pub fn set_unused(&self, numbers: Range<usize>) {
+        numbers.for_each(|number| self.set_role(number, Role::Unused));
+    }
+
+    /// Returns the descriptor of a block that may be free. `None` means that it is, or that the descriptor was not made
+    /// yet.
     #[inline]
     pub fn find<'a>(&'a self, number: usize, reader: &'a impl Reader) -> Option<&'a Block> {
         self.table.get(number, reader)
@@ -40,11 +51,10 @@ impl<P: Platform> Blocks<P> {
         Some((self.find(page / BLOCK_PAGES, reader)?, page % BLOCK_PAGES))
     }
 
-    /// Returns the block that an area of the caller starts in, and its first page there.
-    pub fn owned_place(&self, address: usize) -> (&Block, usize) {
-        let page = self.span().page_starting_at(address);
-        let Some(page) = page else { unreachable!("{address:#x} is an area") };
-        (self.block(page / BLOCK_PAGES), page % BLOCK_PAGES)
+    /// Returns the [`place`](Self::place) where an area starts that the caller has.
+    pub fn area_place<'a>(&'a self, address: usize, reader: &'a impl Reader) -> (&'a Block, usize) {
+        let Some(place) = self.place(address, reader) else { unreachable!("{address:#x} is an area") };
+        place
     }
 
     /// Returns the numbers of the blocks that have descriptors, the lowest first. They may lose them at any time.
@@ -71,6 +81,18 @@ impl<P: Platform> Blocks<P> {
         let mut found = None;
         self.platform().shootdown().look(self.platform(), || found = read(&ReadSide(())));
         found
+    }
+
+    /// Returns the leaf table of a block that the caller has, if it has one.
+    #[inline]
+    pub fn find_leaf(&self, number: usize) -> Option<&Slots> {
+        self.find(number, &self.platform().pin())?.leaf(self.platform())
+    }
+
+    /// Returns the leaf table of a [`block`](Self::block) that is not mapped by a 2 MiB page.
+    #[inline]
+    pub fn leaf_of(&self, number: usize) -> &Slots {
+        self.with(number, |block| self.leaf(block))
     }
 
     /// Returns the leaf table of a block that is not mapped by a 2 MiB page.

@@ -6,6 +6,9 @@
 //! ```text
 //! arena ──open──▶ descriptor, leaf table ──link──▶ mapped ──unlink, flush──▶ arena
 //! ```
+//! A descriptor is used pinned, or in a read-side section, which the compiler sees to: the references that look-ups return
+//! end with it. What is done without a pin goes by the block's number.
+//!
 //! Every room above uses this one. It owns the arena, the table of descriptors, and each CPU's reserve of leaf tables.
 //! Locks: a block's, around its pages, or a CPU's reserve: no other lock is taken under either, and neither is held while
 //! anything is taken from or given to the machine. The notifiers' lock (`reclaim`) is never held together with them.

@@ -35,30 +35,30 @@ impl<P: Platform> Blocks<P> {
     }
 
     /// Makes the descriptor of an open block.
-    pub fn make_descriptor(&self, number: usize) -> Result<&Block, AllocError> {
+    pub fn make_descriptor(&self, number: usize) -> Result<(), AllocError> {
         self.table.make(self.platform(), number).ok_or(AllocError::OutOfFrames)
     }
 
-    /// Makes the descriptor and the directories of an open block.
-    pub fn make(&self, number: usize) -> Result<(&Block, &Slot), AllocError> {
-        let block = self.make_descriptor(number)?;
+    /// Makes the descriptor and the directories of an open block, and returns its directory entry.
+    pub fn make(&self, number: usize) -> Result<&Slot, AllocError> {
+        self.make_descriptor(number)?;
         let entry = directories::make_block_entry(self.platform(), self.span().address(number, 0));
-        Ok((block, entry.ok_or(AllocError::OutOfFrames)?))
+        entry.ok_or(AllocError::OutOfFrames)
     }
 
     /// Gives an open block a leaf table of zeros, which no CPU reaches before the block is [linked](Self::link).
-    pub fn open_leaf(&self, number: usize) -> Result<&Block, AllocError> {
-        let (block, slot) = self.make(number)?;
+    pub fn open_leaf(&self, number: usize) -> Result<(), AllocError> {
+        let slot = self.make(number)?;
         let frame = self.take_leaf().ok_or(AllocError::OutOfFrames)?;
-        block.set_leaf(Some(frame));
+        self.with(number, |block| block.set_leaf(Some(frame)));
         debug_assert!(slot.get().is_unused());
-        Ok(block)
+        Ok(())
     }
 
     /// Links the leaf table of an open block, or its 2 MiB page. An entry that was not present is never cached, so
     /// linking needs no flush. A CPU that walks through the link finds what the table says.
     pub fn link(&self, number: usize) {
         let Some(slot) = self.directory_slot(number) else { unreachable!("block {number} was opened") };
-        slot.publish(self.block(number).link().unwrap_or_else(|| slot.get().mapped()));
+        slot.publish(self.with(number, Block::link).unwrap_or_else(|| slot.get().mapped()));
     }
 }

@@ -20,7 +20,7 @@
 //!   table is stored in the descriptor. A second CPU that wants to split the page meanwhile makes that flush, too,
 //!   so that it need not wait for the first.
 
-use super::{Block, Blocks, Role};
+use super::{Block, Blocks, Role, table::Reader};
 use crate::{
     AllocError, BLOCK_PAGES, BLOCK_SIZE, Platform,
     page_table::{Entry, Slot, Slots, Unflushed, directories},
@@ -64,13 +64,20 @@ impl<P: Platform> Blocks<P> {
         Some(Mapping::Unflushed(leaf, entry))
     }
 
+    /// Finds out how a block of a run that the caller has is mapped now, as [`mapping`](Self::mapping) does.
+    #[inline]
+    pub fn mapping_of(&self, number: usize) -> Option<Mapping<'_>> {
+        self.with(number, |block| self.mapping(block))
+    }
+
     /// Returns the slot of the entry that maps page `page` of a run: in a leaf table, or above one for a 2 MiB page. The
     /// caller owns the run; others may find that a 2 MiB page is [split](Self::mapping).
     #[inline]
-    pub fn run_slot(&self, first: usize, page: usize) -> &Slot {
+    pub fn run_slot(&self, first: usize, page: usize, reader: &impl Reader) -> &Slot {
         let number = first + page / BLOCK_PAGES;
-        let mapping = self.mapping(self.block(number));
-        let Some(mapping) = mapping else { unreachable!("block {number} of the run has a directory") };
+        let Some(mapping) = self.mapping(self.block(number, reader)) else {
+            unreachable!("block {number} of the run has a directory")
+        };
         mapping.slot(page % BLOCK_PAGES)
     }
 
@@ -83,12 +90,11 @@ impl<P: Platform> Blocks<P> {
     /// Returns the leaf table of a block of a run. A 2 MiB page is split first; when this returns, every CPU has
     /// forgotten it.
     pub fn split_huge(&self, number: usize) -> Result<&Slots, AllocError> {
-        let block = self.block(number);
         // Ends: each turn is one step further in the module's drawing, by this CPU or by another one.
         loop {
-            match self.mapping(block) {
+            match self.mapping_of(number) {
                 Some(Mapping::Small(leaf)) => return Ok(leaf),
-                Some(Mapping::Unflushed(_, link)) => self.finish_split(block, link),
+                Some(Mapping::Unflushed(_, link)) => self.finish_split(number, link),
                 Some(Mapping::Huge(slot, huge)) if huge.is_present() => self.replace_huge(slot)?,
                 _ => unreachable!("block {number} of the run is mapped"),
             }
@@ -116,21 +122,19 @@ impl<P: Platform> Blocks<P> {
 
     /// Makes every CPU forget the 2 MiB page whose place a leaf table has taken, then stores the table in the block's
     /// descriptor.
-    pub fn finish_split(&self, block: &Block, link: Entry) {
-        let start = self.span().address(block.number(), 0);
+    pub fn finish_split(&self, number: usize, link: Entry) {
+        let start = self.span().address(number, 0);
         // Idle CPUs too: when they wake they may load translations of the small pages by speculation.
         Unflushed::for_speculation((), start..start + BLOCK_SIZE).flush(&self.base);
+        let pin = self.platform().pin();
+        let block = self.block(number, &pin);
         // Of several who come here, one counts.
         if block.set_split_leaf(link) {
-            self.head_of(block).one_huge_less();
-        }
-    }
-
-    /// Returns the first block of the run that a block belongs to.
-    fn head_of(&self, block: &Block) -> &Block {
-        match block.role() {
-            Role::Tail { behind } => self.block(block.number() - behind as usize),
-            _ => self.block(block.number()),
+            let head = match block.role() {
+                Role::Tail { behind } => self.block(number - behind as usize, &pin),
+                _ => block,
+            };
+            head.one_huge_less();
         }
     }
 }

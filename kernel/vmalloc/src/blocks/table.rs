@@ -3,9 +3,9 @@
 //! Descriptors stand in frames of [`PER_FRAME`], found through frames of pointers, the table's directories. Either
 //! is made when it is first needed, and freed when all of its blocks are free (`records`).
 //!
-//! An owner of a block may keep its descriptor until it frees the block. Everybody else is a
-//! [`Reader`]: pinned, or with interrupts off, from the look-up to the last use. A record is unlinked first, and
-//! freed when every CPU has had a moment without either.
+//! Whoever uses a descriptor is a [`Reader`], whether or not it has the block: pinned, or with interrupts off, from the
+//! look-up to the last use. A record is unlinked first, and freed when every CPU has had a moment without either. So no
+//! look-up relies on what its caller says of the block.
 
 use super::{
     Block,
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{CpuPin, PAGE_SIZE, Platform, arena::MAX_BLOCKS};
 use core::{
-    ptr,
+    ptr::{self, NonNull},
     sync::atomic::{AtomicPtr, Ordering},
 };
 
@@ -51,48 +51,36 @@ impl BlockTable {
 
     /// Returns the descriptor of block `number`; `None` if it has none now, which means that the block is free.
     #[inline]
-    pub fn get<'a>(&'a self, number: usize, _: &'a impl Reader) -> Option<&'a Block> {
-        // SAFETY: the reader, who outlives the result, holds up grace periods.
-        unsafe { self.get_owned(number) }
+    pub fn get<'a>(&'a self, number: usize, reader: &'a impl Reader) -> Option<&'a Block> {
+        let (frame, place) = split(number);
+        let directory = follow(self.directories.get(frame / ENTRIES)?, reader)?;
+        follow(&directory[frame % ENTRIES], reader)?.get(place)
     }
 
-    /// Returns the descriptor of block `number` to who has the block; `None` if it was not made yet.
-    ///
-    /// # Safety
-    /// One of these holds up to the last use of the result, so that no record on the way to it is freed:
-    /// 1. The caller has block `number`, which so is not free.
-    /// 2. The caller is a [`Reader`], and was one before the call.
-    #[inline]
-    pub unsafe fn get_owned(&self, number: usize) -> Option<&Block> {
-        let (frame, place) = split(number);
-        let directory = self.directories.get(frame / ENTRIES)?.load(Ordering::Acquire);
-        // SAFETY: a pointer in the table is null or that of an initialised record, which is freed when all of its blocks
-        // are free and a grace period has passed since it was unlinked. The caller's promise excludes one of the two.
-        let directory = unsafe { directory.as_ref() }?;
-        let frame = directory[frame % ENTRIES].load(Ordering::Acquire);
-        // SAFETY: as above.
-        unsafe { frame.as_ref() }?.get(place)
-    }
-
-    /// Returns the descriptor of block `number`, which the caller has, and makes it if it is missing. `None` means that
-    /// there was no frame for it.
-    pub fn make<P: Platform>(&self, platform: &P, number: usize) -> Option<&Block> {
-        let (frame, place) = split(number);
-        let directory = self.directories.get(frame / ENTRIES)?;
-        let directory =
-            publish(platform, directory, || [const { AtomicPtr::new(ptr::null_mut()) }; ENTRIES])?;
+    /// Makes the descriptor of block `number`, which the caller has, if it is missing. `None` means that there was no frame
+    /// for it.
+    pub fn make<P: Platform>(&self, platform: &P, number: usize) -> Option<()> {
+        if self.get(number, &platform.pin()).is_some() {
+            return Some(());
+        }
+        let frame = split(number).0;
+        let slot = self.directories.get(frame / ENTRIES)?;
+        if !is_linked(slot) {
+            let new = new_record(platform, || [const { AtomicPtr::new(ptr::null_mut()) }; ENTRIES])?;
+            link(platform, Some(slot), new);
+        }
         let first = frame * PER_FRAME;
-        let new = || core::array::from_fn(|place| Block::new(first + place));
-        publish(platform, &directory[frame % ENTRIES], new)?.get(place)
+        let new = new_record(platform, || core::array::from_fn(|place| Block::new(first + place)))?;
+        let pin = platform.pin();
+        link(platform, follow(slot, &pin).map(|directory| &directory[frame % ENTRIES]), new);
+        Some(())
     }
 
     /// Finds the first block at or above `from` that has a descriptor in the directory of `from`; `Err` has the first block
     /// of the next directory if there is none.
-    pub fn next(&self, from: usize, _: &impl Reader) -> Result<usize, usize> {
+    pub fn next(&self, from: usize, reader: &impl Reader) -> Result<usize, usize> {
         let frame = split(from).0;
-        let directory = self.directories.get(frame / ENTRIES).map(|slot| slot.load(Ordering::Acquire));
-        // SAFETY: as in `get_owned`; the reader holds up grace periods.
-        let directory = directory.and_then(|directory| unsafe { directory.as_ref() });
+        let directory = self.directories.get(frame / ENTRIES).and_then(|slot| follow(slot, reader));
         let found = directory.and_then(|slots| slots[frame % ENTRIES..].iter().position(is_linked));
         match found {
             Some(behind) => Ok(((frame + behind) * PER_FRAME).max(from)),
@@ -101,10 +89,9 @@ impl BlockTable {
     }
 
     /// Returns how many frames directory `index` and the descriptors below it take.
-    pub fn frames(&self, index: usize, _: &impl Reader) -> usize {
-        // SAFETY: as in `get_owned`; the reader holds up grace periods.
-        let directory = unsafe { self.directories[index].load(Ordering::Acquire).as_ref() };
-        directory.map_or(0, |slots| 1 + slots.iter().filter(|slot| is_linked(slot)).count())
+    pub fn frames(&self, index: usize, reader: &impl Reader) -> usize {
+        follow(&self.directories[index], reader)
+            .map_or(0, |slots| 1 + slots.iter().filter(|slot| is_linked(slot)).count())
     }
 
     /// Returns where directory `index` is linked.
@@ -112,10 +99,12 @@ impl BlockTable {
         &self.directories[index]
     }
 
-    /// Returns where the frames of descriptors below directory `index` are linked, with the first block of each. The
-    /// caller is the only one who unlinks directories.
-    pub fn descriptors(&self, index: usize) -> impl Iterator<Item = (&AtomicPtr<Descriptors>, usize)> {
-        // SAFETY: as in `get_owned`; nobody else unlinks it.
+    /// Returns where the frames of descriptors below directory `index` are linked, with the first block of each.
+    ///
+    /// # Safety
+    /// Nobody unlinks directories while the result is used.
+    pub unsafe fn descriptors(&self, index: usize) -> impl Iterator<Item = (&AtomicPtr<Descriptors>, usize)> {
+        // SAFETY: as in `follow`; the caller promises that it stays linked.
         let directory = unsafe { self.directories[index].load(Ordering::Acquire).as_ref() };
         let first = index * Directory::BLOCKS;
         directory.into_iter().flatten().zip((first..).step_by(PER_FRAME))
@@ -140,29 +129,31 @@ fn split(number: usize) -> (usize, usize) {
     (frame, number - frame * PER_FRAME)
 }
 
-/// Returns the record that `slot` links, and links a new one if there is none. That is initialised first, and
-/// published by compare-and-swap, so that no other CPU finds it half made. `None` means that there was no frame.
-fn publish<'a, T, P: Platform>(
-    platform: &P,
-    slot: &'a AtomicPtr<T>,
-    new: impl FnOnce() -> T,
-) -> Option<&'a T> {
+/// Returns the record that `slot` links, if it links one.
+#[inline]
+fn follow<'a, T>(slot: &'a AtomicPtr<T>, _: &'a impl Reader) -> Option<&'a T> {
+    // SAFETY: a pointer in the table is null or that of an initialised record, which is freed when a grace period has
+    // passed since it was unlinked. The reader, who outlives the result, holds that up.
+    unsafe { slot.load(Ordering::Acquire).as_ref() }
+}
+
+/// Makes a record that is not linked yet. `None` means that there was no frame.
+fn new_record<T, P: Platform>(platform: &P, new: impl FnOnce() -> T) -> Option<NonNull<T>> {
     const { assert!(size_of::<T>() <= PAGE_SIZE && align_of::<T>() <= PAGE_SIZE) };
-    let mut found = slot.load(Ordering::Acquire);
-    if found.is_null() {
-        let frame = platform.take_table()?;
-        let record = platform.direct_map(frame).cast::<T>();
-        // SAFETY: promises 1 and 2 of `Platform`: the frame is ours alone and mapped; it is large
-        // enough and aligned (asserted above).
-        unsafe { record.write(new()) };
-        match slot.compare_exchange(ptr::null_mut(), record.as_ptr(), Ordering::AcqRel, Ordering::Acquire) {
-            Ok(_) => found = record.as_ptr(),
-            Err(other) => {
-                platform.give_table(frame);
-                found = other;
-            }
-        }
+    let record = platform.direct_map(platform.take_table()?).cast::<T>();
+    // SAFETY: promises 1 and 2 of `Platform`: the frame is ours alone and mapped; it is large
+    // enough and aligned (asserted above).
+    unsafe { record.write(new()) };
+    Some(record)
+}
+
+/// Links a new record in `slot`, by compare-and-swap, so that no other CPU finds it half made; or gives it back if one is
+/// linked there by now.
+fn link<T, P: Platform>(platform: &P, slot: Option<&AtomicPtr<T>>, new: NonNull<T>) {
+    let put = |slot: &AtomicPtr<T>| {
+        slot.compare_exchange(ptr::null_mut(), new.as_ptr(), Ordering::AcqRel, Ordering::Acquire).is_ok()
+    };
+    if !slot.is_some_and(put) {
+        platform.give_table(platform.frame_of(new.cast()));
     }
-    // SAFETY: not null, and published records are initialised. It stays while the caller has one of its blocks.
-    Some(unsafe { &*found })
 }

@@ -61,7 +61,7 @@ impl<P: Platform> Vmalloc<P> {
     /// Marks an area as changed, so that its pages are not taken to be all alike.
     fn mark_changed(&self, start: usize) {
         let blocks = self.blocks();
-        if let Some(leaf) = blocks.block(blocks.span().block_at(start)).leaf(self.platform()) {
+        if let Some(leaf) = blocks.find_leaf(blocks.span().block_at(start)) {
             leaf[page_in_block(start)].mark_changed();
         }
     }
@@ -85,17 +85,16 @@ impl<P: Platform> Vmalloc<P> {
         let (blocks, span) = (self.blocks(), &self.base().span);
         let number = span.block_at(start);
         let end = end.min(span.address(number + 1, 0));
-        let block = blocks.block(number);
         // Ends: another CPU may split the block once, or protect all of it, each time it goes around.
         loop {
-            match blocks.mapping(block) {
+            match blocks.mapping_of(number) {
                 Some(Mapping::Small(leaf)) => {
                     let pages = &leaf[page_in_block(start)..][..(end - start) / PAGE_SIZE];
                     pages.iter().for_each(|slot| slot.update(|entry| entry.protected(protection)));
                     return end;
                 }
                 // Rights differ from those of the 2 MiB page from here on.
-                Some(Mapping::Unflushed(_, link)) => blocks.finish_split(block, link),
+                Some(Mapping::Unflushed(_, link)) => blocks.finish_split(number, link),
                 Some(Mapping::Huge(slot, entry)) if entry.is_present() => {
                     debug_assert_eq!(end - start, BLOCK_SIZE, "what is covered in part was split");
                     if slot.replace(entry, entry.protected(protection)).is_ok() {

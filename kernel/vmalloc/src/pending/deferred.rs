@@ -76,7 +76,8 @@ impl<P: Platform> Pending<P> {
 
     /// Pages that an area will be counted as when it is freed; its first entry, which was `entry`, is claimed.
     fn claimed_pages(&self, address: usize, entry: Entry) -> usize {
-        let (block, page) = self.blocks.owned_place(address);
+        let pin = self.blocks.platform().pin();
+        let (block, page) = self.blocks.area_place(address, &pin);
         let below = usize::from(entry.has_guard_below());
         if let Role::Head { blocks, .. } = block.role() {
             return (below + blocks as usize) * BLOCK_PAGES;

@@ -32,9 +32,10 @@ impl<P: Platform> Pending<P> {
         self.retired(pin, block, count, is_unlisted)
     }
 
-    /// Retires a run of `count` blocks that was unmapped, with the tables and frames that its roles tell of.
-    pub fn retire_run(&self, pin: &P::Pin, first: usize, count: usize) -> Pressure {
-        self.retire_block(pin, self.blocks.block(first));
+    /// Retires a run of `count` blocks from block `first` on that was unmapped, with the tables and frames that its roles
+    /// tell of.
+    pub fn retire_run(&self, pin: &P::Pin, first: &Block, count: usize) -> Pressure {
+        self.retire_block(pin, first);
         self.count(pin, count * BLOCK_PAGES)
     }
 
@@ -68,14 +69,23 @@ impl<P: Platform> Pending<P> {
         &lists[..count]
     }
 
-    /// The blocks of a list that was taken, by its first block.
-    pub fn blocks_of(&self, first: u32) -> impl Iterator<Item = &Block> {
-        let mut next = first;
+    /// Has `visit`, which runs pinned, look at each block of the lists that begin with these blocks and were taken. Returns
+    /// what it returns, which comes when the pin is gone.
+    pub fn visit<T>(
+        &self,
+        lists: &[u32],
+        mut visit: impl FnMut(&P::Pin, &Block) -> T,
+    ) -> impl Iterator<Item = T> {
+        let (mut lists, mut next) = (lists.iter(), NO_BLOCK);
         iter::from_fn(move || {
-            let block = (next != NO_BLOCK).then(|| self.blocks.block(next as usize))?;
-            // Read before the caller may push the block to another list.
+            while next == NO_BLOCK {
+                next = *lists.next()?;
+            }
+            let pin = self.blocks.platform().pin();
+            let block = self.blocks.block(next as usize, &pin);
+            // Read before the block may be pushed to another list.
             next = block.next_in_list();
-            Some(block)
+            Some(visit(&pin, block))
         })
     }
 

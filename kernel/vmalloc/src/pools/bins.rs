@@ -43,13 +43,13 @@ impl Bins {
 
 impl<P: Platform> Pools<P> {
     /// Puts a block into a bin.
-    pub(super) fn link(&self, bins: &mut Bins, block: &Block, bin: u8) {
-        let blocks = &self.pending.blocks;
+    pub(super) fn link(&self, pin: &P::Pin, bins: &mut Bins, block: &Block, bin: u8) {
         let head = &mut bins.first[usize::from(bin)];
         block.previous.store(NO_BLOCK, Ordering::Relaxed);
         block.next.store(*head, Ordering::Relaxed);
         if *head != NO_BLOCK {
-            blocks.block(*head as usize).previous.store(block.number() as u32, Ordering::Relaxed);
+            let head = self.pending.blocks.block(*head as usize, pin);
+            head.previous.store(block.number() as u32, Ordering::Relaxed);
         }
         *head = block.number() as u32;
         if bin == Bins::EMPTY {
@@ -59,15 +59,15 @@ impl<P: Platform> Pools<P> {
     }
 
     /// Takes a block out of its bin.
-    pub(super) fn unlink(&self, bins: &mut Bins, block: &Block, bin: u8) {
+    pub(super) fn unlink(&self, pin: &P::Pin, bins: &mut Bins, block: &Block, bin: u8) {
         let blocks = &self.pending.blocks;
         let (previous, next) = (block.previous.load(Ordering::Relaxed), block.next.load(Ordering::Relaxed));
         match previous {
             NO_BLOCK => bins.first[usize::from(bin)] = next,
-            _ => blocks.block(previous as usize).next.store(next, Ordering::Relaxed),
+            _ => blocks.block(previous as usize, pin).next.store(next, Ordering::Relaxed),
         }
         if next != NO_BLOCK {
-            blocks.block(next as usize).previous.store(previous, Ordering::Relaxed);
+            blocks.block(next as usize, pin).previous.store(previous, Ordering::Relaxed);
         }
         if bin == Bins::EMPTY {
             bins.empty -= 1;

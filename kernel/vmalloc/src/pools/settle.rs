@@ -9,9 +9,10 @@ use crate::{
 use core::{ops::Range, sync::atomic::Ordering};
 
 impl<P: Platform> Pools<P> {
-    /// Gives back `count` pages of a block, from its page `first`, that every CPU has flushed.
-    pub fn give(&self, block: &Block, first: usize, count: usize) {
-        self.settle(&self.platform().pin(), block, |pages| pages.give(first, count));
+    /// Gives back `count` pages of block `number`, from its page `first`, that every CPU has flushed.
+    pub fn give(&self, number: usize, first: usize, count: usize) {
+        let pin = self.platform().pin();
+        self.settle(&pin, self.pending.blocks.block(number, &pin), |pages| pages.give(first, count));
     }
 
     /// Changes the pages of a block so that some may become free, then puts the block where its longest free run says:
@@ -28,7 +29,7 @@ impl<P: Platform> Pools<P> {
             let changed = change(&mut pages);
             match pages.listed() {
                 Listed::Current => return changed,
-                Listed::Bin(bin) => self.unlink(&mut bins, block, bin),
+                Listed::Bin(bin) => self.unlink(pin, &mut bins, block, bin),
                 Listed::No => {}
             }
             pages.set_listed(Listed::No);
@@ -41,7 +42,7 @@ impl<P: Platform> Pools<P> {
                     self.close(pin, bins, pages, block);
                 }
                 Some(bin) => {
-                    self.link(&mut bins, block, bin);
+                    self.link(pin, &mut bins, block, bin);
                     pages.set_listed(Listed::Bin(bin));
                 }
             }
@@ -76,7 +77,7 @@ impl<P: Platform> Pools<P> {
     #[cold]
     pub(super) fn give_bump(&self, pin: &P::Pin, bump: &Bump) {
         if let Some((page, count)) = bump.take_all() {
-            let block = self.pending.blocks.block(page / BLOCK_PAGES);
+            let block = self.pending.blocks.block(page / BLOCK_PAGES, pin);
             let mut pages = block.pages.lock(pin);
             if pages.listed() == Listed::Current {
                 return pages.give(page % BLOCK_PAGES, count);
@@ -96,7 +97,7 @@ impl<P: Platform> Pools<P> {
         for pool in self.pools_of(cpus) {
             let pin = self.platform().pin();
             self.give_bump(&pin, &pool.bump);
-            if let Some(block) = pool.set_current(None) {
+            if let Some(block) = pool.set_current(&pin, None) {
                 self.settle(&pin, block, |pages| pages.set_listed(Listed::No));
             }
         }
@@ -111,8 +112,8 @@ impl<P: Platform> Pools<P> {
                 let pin = self.platform().pin();
                 let mut bins = pool.bins.lock(&pin);
                 let Some((number, Bins::EMPTY)) = bins.find_fitting(BLOCK_PAGES) else { break };
-                let block = self.pending.blocks.block(number);
-                self.unlink(&mut bins, block, Bins::EMPTY);
+                let block = self.pending.blocks.block(number, &pin);
+                self.unlink(&pin, &mut bins, block, Bins::EMPTY);
                 let mut pages = block.pages.lock(&pin);
                 pages.set_listed(Listed::No);
                 self.close(&pin, bins, pages, block);

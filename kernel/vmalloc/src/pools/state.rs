@@ -58,9 +58,14 @@ impl Spare {
 
 impl Pool {
     /// Makes a block, whose leaf table this is, the current one, or none, and returns the one before.
-    pub fn set_current(&self, block: Option<(&Block, usize, &Slots)>) -> Option<&Block> {
+    pub fn set_current<'a>(
+        &'a self,
+        pin: &'a impl CpuPin,
+        block: Option<(&Block, usize, &Slots)>,
+    ) -> Option<&'a Block> {
         let Some((block, start, leaf)) = block else {
-            let before = self.current.swap(None);
+            // SAFETY: no block is put there.
+            let before = unsafe { self.current.swap(None, pin) };
             // After that, so that the pool's CPU does not put it here again. It may have a leaf table less than it could.
             self.leaf.store(ptr::null_mut(), Ordering::Relaxed);
             return before;
@@ -68,7 +73,9 @@ impl Pool {
         self.leaf.store(ptr::null_mut(), Ordering::Relaxed);
         self.start.store(start, Ordering::Relaxed);
         self.leaf.store(ptr::from_ref(leaf).cast_mut(), Ordering::Relaxed);
-        self.current.swap(Some(block))
+        // SAFETY: its pages are listed as those of a current block, which `settle` does not close. Who takes it out of here
+        // changes that afterwards.
+        unsafe { self.current.swap(Some(block), pin) }
     }
 
     /// Returns the page of the current block that starts at `address`, and the block's leaf table, if one does. The caller

@@ -32,10 +32,11 @@ impl<P: Platform> Pools<P> {
         Some(PageRun { page, leaf, has_frames: false })
     }
 
-    /// Takes a run of `count` pages from page `first` of a block, if they are free.
-    pub fn take_at(&self, pin: &P::Pin, block: &Block, first: usize, count: usize) -> bool {
-        let page = block.number() * BLOCK_PAGES + first;
-        self.pool(pin, Owner::Area).bump.take_at(page, count) || block.pages.lock(pin).take_at(first, count)
+    /// Takes a run of `count` pages from page `first` of a block, of which the caller has pages, if they are free.
+    #[inline(always)]
+    pub fn take_at(&self, pin: &P::Pin, number: usize, first: usize, count: usize) -> bool {
+        self.pool(pin, Owner::Area).bump.take_at(number * BLOCK_PAGES + first, count)
+            || self.pending.blocks.block(number, pin).pages.lock(pin).take_at(first, count)
     }
 
     /// Takes a run of `count` pages, less than a block, aligned to `align` pages, at most half a block.
@@ -114,7 +115,8 @@ impl<P: Platform> Pools<P> {
         let pin = self.platform().pin();
         let pool = pool_of(pin.cpu(), owner);
         let taken = match opened {
-            Ok(block) => {
+            Ok(number) => {
+                let block = self.pending.blocks.block(number, &pin);
                 block.set_role(Role::Small { pool: pool as u16 });
                 self.make_current(&pin, pool, block);
                 self.take_current(&pin, owner, count, align)
@@ -159,8 +161,8 @@ impl<P: Platform> Pools<P> {
     fn take_fitting<'a>(&'a self, pin: &'a P::Pin, from: usize, to: usize, room: usize) -> Option<&'a Block> {
         let mut bins = self.pools[from].bins.lock(pin);
         let (number, bin) = bins.find_fitting(room)?;
-        let block = self.pending.blocks.block(number);
-        self.unlink(&mut bins, block, bin);
+        let block = self.pending.blocks.block(number, pin);
+        self.unlink(pin, &mut bins, block, bin);
         // Said under the pool's lock, so that nobody lists it meanwhile.
         block.pages.lock(pin).set_listed(Listed::Current);
         block.set_role(Role::Small { pool: to as u16 });
@@ -172,22 +174,22 @@ impl<P: Platform> Pools<P> {
     fn make_current(&self, pin: &P::Pin, pool: usize, block: &Block) {
         let blocks = &self.pending.blocks;
         let current = (block, blocks.span().address(block.number(), 0), blocks.leaf(block));
-        let before = self.pools[pool].set_current(Some(current));
+        let before = self.pools[pool].set_current(pin, Some(current));
         if let Some(before) = before.filter(|before| before.number() != block.number()) {
             self.settle(pin, before, |pages| pages.set_listed(Listed::No));
         }
     }
 
     /// Opens a block, to be the current one of the pool that its role is to name.
-    fn open_block(&self) -> Result<&Block, AllocError> {
+    fn open_block(&self) -> Result<usize, AllocError> {
         let (blocks, count) = (&self.pending.blocks, self.arena_blocks() as usize);
         let number = blocks.open(0, count, count, None)?;
-        let block = blocks.open_leaf(number).inspect_err(|_| blocks.give_back(number, count))?;
+        blocks.open_leaf(number).inspect_err(|_| blocks.give_back(number, count))?;
         blocks.link(number);
         let pin = self.platform().pin();
-        let mut pages = block.pages.lock(&pin);
+        let mut pages = blocks.block(number, &pin).pages.lock(&pin);
         *pages = Pages::new();
         pages.set_listed(Listed::Current);
-        Ok(block)
+        Ok(number)
     }
 }

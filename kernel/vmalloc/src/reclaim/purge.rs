@@ -40,18 +40,20 @@ impl<P: Platform> Reclaim<P> {
         pending.take_deferred(|address, entry| self.areas.free_claimed(address, entry).leave_to_caller());
         let mut lists = [NO_BLOCK; MAX_CPUS];
         let lists = pending.take_lists(&mut lists);
-        let waiting = || lists.iter().flat_map(|&list| pending.blocks_of(list));
         let mut ranges = Ranges::new(self.base().flush_ceiling());
         let mut last = Stamp::NEVER;
         let mut pages = 0;
-        for block in waiting() {
-            let (stamp, freed) = self.begin_flush(block, &mut ranges);
+        for (stamp, freed) in pending.visit(lists, |pin, block| self.begin_flush(pin, block, &mut ranges)) {
             last = last.max(stamp);
             pages += freed;
         }
         let all = last != Stamp::NEVER && self.flush(&ranges, last, reach);
-        for block in waiting() {
-            pages += self.end_flush(block, all);
+        for (freed, run) in pending.visit(lists, |pin, block| self.end_flush(pin, block, all)) {
+            pages += freed;
+            if let Some((first, blocks, scattered)) = run {
+                self.areas.reclaim_blocks(first, blocks, scattered);
+                self.turn.blocks.fetch_add(blocks as u64, Ordering::Relaxed);
+            }
             if self.base().policy.purge == PurgePolicy::Yielding {
                 self.platform().pause();
             }
@@ -69,10 +71,9 @@ impl<P: Platform> Reclaim<P> {
 
     /// What is dirty in a block is to be flushed: since when, and how many pages became free because
     /// an isolated CPU flushed since the last purge.
-    fn begin_flush(&self, block: &Block, ranges: &mut Ranges) -> (Stamp, usize) {
-        let pin = self.platform().pin();
+    fn begin_flush(&self, pin: &P::Pin, block: &Block, ranges: &mut Ranges) -> (Stamp, usize) {
         let shootdown = self.platform().shootdown();
-        let mut pages = block.pages.lock(&pin);
+        let mut pages = block.pages.lock(pin);
         let role = block.role();
         let forbid = forbid_in(role);
         // Freed runs have no pages to count; their stamp is kept here all the same.
@@ -122,30 +123,29 @@ impl<P: Platform> Reclaim<P> {
         }
     }
 
-    /// What is flushed in a block becomes free: how many pages did. The rest waits on.
-    fn end_flush(&self, block: &Block, all: bool) -> usize {
-        let pin = self.platform().pin();
+    /// What is flushed in a block becomes free: how many pages did. The rest waits on. A freed run, which is to be
+    /// reclaimed, is returned by its first block, how many these are, and whether frames are scattered over them.
+    fn end_flush(&self, pin: &P::Pin, block: &Block, all: bool) -> (usize, Option<(usize, usize, bool)>) {
         let role = block.role();
         let flushed = |stamp| all || self.platform().shootdown().is_flushed(stamp, forbid_in(role));
-        let whole_is_flushed = || flushed(block.pages.lock(&pin).flushing_since());
+        let whole_is_flushed = || flushed(block.pages.lock(pin).flushing_since());
         let (freed, waits) = match role {
             Role::Freed { .. } | Role::Cached { .. } if !whole_is_flushed() => (0, true),
             Role::Freed { blocks, scattered } => {
-                drop(pin);
-                self.areas.reclaim_blocks(block.number(), blocks as usize, scattered);
-                self.turn.blocks.fetch_add(blocks.into(), Ordering::Relaxed);
-                return if scattered { 0 } else { blocks as usize * BLOCK_PAGES };
+                let blocks = blocks as usize;
+                let freed = if scattered { 0 } else { blocks * BLOCK_PAGES };
+                return (freed, Some((block.number(), blocks, scattered)));
             }
             Role::Cached { pages, cpu, .. } => {
-                (self.areas.put_cached(&pin, block, pages, cpu) * BLOCK_PAGES, false)
+                (self.areas.put_cached(pin, block, pages, cpu) * BLOCK_PAGES, false)
             }
-            Role::Congruent { .. } | Role::Leaving => self.areas.settle_congruent(&pin, block, flushed),
-            _ => self.areas.pools.settle(&pin, block, |pages| pages.end_purge(flushed)),
+            Role::Congruent { .. } | Role::Leaving => self.areas.settle_congruent(pin, block, flushed),
+            _ => self.areas.pools.settle(pin, block, |pages| pages.end_purge(flushed)),
         };
         if waits {
-            self.pending().push(&pin, block);
+            self.pending().push(pin, block);
         }
-        freed
+        (freed, None)
     }
 
     /// Makes every CPU forget what was unmapped before this call, isolated ones too.

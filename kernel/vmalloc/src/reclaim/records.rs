@@ -44,8 +44,10 @@ impl<P: Platform> Reclaim<P> {
         let table = &self.blocks().table;
         let whole = iter::once((table.directory(index), index * Directory::BLOCKS));
         self.release_free::<_, 1>(whole, released)?;
+        // SAFETY: directories are unlinked above only, with the turn, which the caller has until this is over.
+        let descriptors = unsafe { table.descriptors(index) };
         // None if the directory has gone.
-        self.release_free::<_, AT_ONCE>(table.descriptors(index), released)
+        self.release_free::<_, AT_ONCE>(descriptors, released)
     }
 
     /// Gives back those of some records whose blocks are all free, each of which comes with its slot and its first block,

@@ -7,7 +7,7 @@
 use crate::{
     BLOCK_PAGES, Cache, CongruentSet, CpuPin, Platform, PopulateError, Protection,
     areas::{Areas, Attempt},
-    blocks::{Block, Role},
+    blocks::Role,
     page_table::{Attributes, Slot},
     pending::Pressure,
     types::Owner,
@@ -20,8 +20,9 @@ fn attributes() -> Attributes {
 }
 
 /// Pages of a set that lie in one block.
-struct Piece<'a> {
-    block: &'a Block,
+struct Piece {
+    /// The block.
+    number: usize,
     first: usize,
     count: usize,
 }
@@ -55,42 +56,46 @@ impl<P: Platform> Areas<P> {
         Ok(self.pieces(set, pages)?.map(|piece| piece.count).sum())
     }
 
-    fn piece_slots(&self, &Piece { block, first, count }: &Piece<'_>) -> &[Slot] {
-        &self.blocks().leaf(block)[first..first + count]
+    fn piece_slots(&self, &Piece { number, first, count }: &Piece) -> &[Slot] {
+        &self.blocks().leaf_of(number)[first..first + count]
     }
 
     /// Makes pages live none of which is: how many of them waited for a flush.
-    fn revive_piece(&self, &Piece { block, first, count }: &Piece<'_>) -> Result<usize, PopulateError> {
-        let waited = block.pages.lock(&self.platform().pin()).revive(first, count);
-        let address = self.span().address(block.number(), first);
+    fn revive_piece(&self, &Piece { number, first, count }: &Piece) -> Result<usize, PopulateError> {
+        let pin = self.platform().pin();
+        let waited = self.blocks().block(number, &pin).pages.lock(&pin).revive(first, count);
+        let address = self.span().address(number, first);
         let waited = waited.ok_or(PopulateError::Populated { address })?;
         self.pending().uncount(waited);
         Ok(waited)
     }
 
     /// Gives pages back that were not mapped: at once, or, where a CPU may reach one from before, after a flush.
-    fn leave_piece(&self, piece: &Piece<'_>, reached: bool) {
-        let &Piece { block, first, count } = piece;
+    fn leave_piece(&self, piece: &Piece, reached: bool) {
+        let &Piece { number, first, count } = piece;
+        if !reached {
+            self.give_cached_frames(self.piece_slots(piece));
+        }
         let pin = self.platform().pin();
+        let block = self.blocks().block(number, &pin);
         if reached {
             return self.pending().retire(&pin, block, first, count, Owner::Area).leave_to_caller();
         }
-        drop(pin);
-        self.give_cached_frames(self.piece_slots(piece));
-        block.pages.lock(&self.platform().pin()).give(first, count);
+        block.pages.lock(&pin).give(first, count);
     }
 
     /// Takes the frames of the pages `pages` away again, in every area of a set that has some of them. They go back, if
     /// they are needed, when every CPU has flushed.
     pub fn depopulate(&self, set: CongruentSet, pages: &Range<usize>) -> Result<Pressure, PopulateError> {
-        for Piece { block, first, count } in self.pieces(set, pages)? {
-            if !block.pages.lock(&self.platform().pin()).are_live(first, count) {
-                let address = self.span().address(block.number(), first);
+        for Piece { number, first, count } in self.pieces(set, pages)? {
+            let pin = self.platform().pin();
+            if !self.blocks().block(number, &pin).pages.lock(&pin).are_live(first, count) {
+                let address = self.span().address(number, first);
                 return Err(PopulateError::NotPopulated { address });
             }
         }
-        Ok(self.pieces(set, pages)?.fold(Pressure::Low, |pressure, Piece { block, first, count }| {
-            pressure.or(self.retire_present(block, first..first + count, false))
+        Ok(self.pieces(set, pages)?.fold(Pressure::Low, |pressure, Piece { number, first, count }| {
+            pressure.or(self.retire_present(number, first..first + count, false))
         }))
     }
 
@@ -99,24 +104,25 @@ impl<P: Platform> Areas<P> {
         &self,
         set: CongruentSet,
         pages: &Range<usize>,
-    ) -> Result<impl Iterator<Item = Piece<'_>>, PopulateError> {
+    ) -> Result<impl Iterator<Item = Piece>, PopulateError> {
         let first_pages = self.set_pages(set).ok_or(PopulateError::NotAllocated { base: set.base() })?;
-        let areas = iter::successors(Some((self.block(set.first), first_pages)), |(block, _)| {
-            let block = self.blocks().find_owned(block.next.load(Ordering::Relaxed) as usize)?;
-            match block.role() {
-                Role::Congruent { pages, .. } => Some((block, pages)),
+        let areas = iter::successors(Some((set.first, first_pages)), |&(number, _)| {
+            let pin = self.platform().pin();
+            let next = self.blocks().block(number, &pin).next.load(Ordering::Relaxed) as usize;
+            match self.blocks().find(next, &pin)?.role() {
+                Role::Congruent { pages, .. } => Some((next, pages)),
                 _ => None,
             }
         });
         let Range { start, end } = *pages;
         let mut pieces = areas
-            .flat_map(move |(block, pages)| {
+            .flat_map(move |(number, pages)| {
                 let end = end.min(pages);
                 let blocks = if start < end { start / BLOCK_PAGES..end.div_ceil(BLOCK_PAGES) } else { 0..0 };
                 blocks.map(move |index| {
                     let first = start.max(index * BLOCK_PAGES) % BLOCK_PAGES;
                     let end = (end - index * BLOCK_PAGES).min(BLOCK_PAGES);
-                    Piece { block: self.block(block.number() + index), first, count: end - first }
+                    Piece { number: number + index, first, count: end - first }
                 })
             })
             .peekable();

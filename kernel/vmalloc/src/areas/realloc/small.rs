@@ -18,8 +18,8 @@
 use crate::{
     BLOCK_PAGES, CpuPin, Kind, PAGE_SIZE, Platform,
     areas::{Areas, Attempt},
-    blocks::{Block, Role},
-    page_table::{Attributes, Entry, GuardInfo, Slot},
+    blocks::Role,
+    page_table::{Attributes, Entry, GuardInfo, Slot, Slots},
     pending::Pressure,
     types::{Caller, Owner},
 };
@@ -45,13 +45,12 @@ impl<P: Platform> Areas<P> {
         if size.wrapping_sub(1) >= MOST || !matches!(block.role(), Role::Small { .. }) {
             return None;
         }
-        let slots = &block.leaf(self.platform())?[first..];
+        let leaf = block.leaf(self.platform())?;
+        let slots = &leaf[first..];
         let entry = slots[0].look();
         if !entry.is_any_start(Owner::Area) {
             return None;
         }
-        // SAFETY: the area is the caller's alone.
-        let block = unsafe { block.unbound() };
         drop(pin);
         let mut old = 1;
         if !entry.is_last() {
@@ -60,33 +59,33 @@ impl<P: Platform> Areas<P> {
         let new = size.div_ceil(PAGE_SIZE);
         let guard = Entry::guard(GuardInfo { slack: new * PAGE_SIZE - size, kind: Kind::Vmalloc, caller });
         if new != old || self.base().is_traced() {
-            return self.resize_pages::<LAST>(block, first, old, new, guard);
+            return self.resize_pages::<LAST>(leaf, page, old, new, guard);
         }
         slots[old].set(guard);
         Some(Pressure::Low)
     }
 
-    /// Makes an area of `old` pages one of `new`.
+    /// Makes an area of `old` pages from page `page` of the span on, in a block with this leaf table, one of `new`.
     // Apart, so that less need be saved where the number of pages stays.
     #[inline(never)]
     fn resize_pages<const LAST: bool>(
         &self,
-        block: &Block,
-        first: usize,
+        leaf: &Slots,
+        page: usize,
         old: usize,
         new: usize,
         guard: Entry,
     ) -> Option<Pressure> {
-        let slots = &self.blocks().leaf(block)[first..];
+        let slots = &leaf[page % BLOCK_PAGES..];
         let attempt = if LAST { Attempt::Last } else { Attempt::Usual };
-        if new > old && !self.extend(block, first, slots, old, new, attempt) {
+        if new > old && !self.extend(page, slots, old, new, attempt) {
             return None;
         }
-        self.base().trace_free(block.number(), first, old);
+        self.base().trace_free(page / BLOCK_PAGES, page % BLOCK_PAGES, old);
         slots[0].mark_changed();
         if new < old {
             slots[new - 1].mark_last();
-            return Some(self.cut(block, first, &slots[..old + 1], new, guard));
+            return Some(self.cut(page, &slots[..old + 1], new, guard));
         }
         // The guard first, as when an area is made. Whoever looks meanwhile finds no area.
         slots[new].set(guard);
@@ -100,28 +99,24 @@ impl<P: Platform> Areas<P> {
     /// The pages of an area from `new` on, up to its guard, which is the last of `slots`, go, and wait for a
     /// flush. `guard` is the entry of the guard page that is to be behind the rest.
     #[inline(always)]
-    fn cut(&self, block: &Block, first: usize, slots: &[Slot], new: usize, guard: Entry) -> Pressure {
+    fn cut(&self, page: usize, slots: &[Slot], new: usize, guard: Entry) -> Pressure {
         let [next, rest @ .., end] = &slots[new..] else { unreachable!("one page goes, and a guard") };
         end.set(unmapped(next));
         next.set(guard);
         rest.iter().for_each(|slot| slot.set(unmapped(slot)));
-        self.pending().retire_cut(&self.platform().pin(), block, first + new + 1, rest.len() + 1)
+        let (pin, number, first) = (self.platform().pin(), page / BLOCK_PAGES, page % BLOCK_PAGES);
+        let block = self.pools.find_block(&pin, Owner::Area, number);
+        let Some(block) = block else { unreachable!("block {number} has a descriptor") };
+        self.pending().retire_cut(&pin, block, first + new + 1, rest.len() + 1)
     }
 
     /// Maps frames behind an area of `old` pages, its guard page first, so that there are `new` pages, and
     /// keeps room for a guard behind; `false`: there is no room, or no frames.
     #[inline(always)]
-    fn extend(
-        &self,
-        block: &Block,
-        first: usize,
-        slots: &[Slot],
-        old: usize,
-        new: usize,
-        attempt: Attempt,
-    ) -> bool {
+    fn extend(&self, page: usize, slots: &[Slot], old: usize, new: usize, attempt: Attempt) -> bool {
         let pin = self.platform().pin();
-        let (cpu, taken) = (pin.cpu(), self.pools.take_at(&pin, block, first + old + 1, new - old));
+        let (number, next) = (page / BLOCK_PAGES, page % BLOCK_PAGES + old + 1);
+        let (cpu, taken) = (pin.cpu(), self.pools.take_at(&pin, number, next, new - old));
         drop(pin);
         if !taken {
             return false;
@@ -132,7 +127,7 @@ impl<P: Platform> Areas<P> {
         let attributes = Attributes::of_growth(slots[old - 1].look());
         let extended = self.refill(&slots[old..new], attributes, attempt, cpu);
         if !extended {
-            self.undo_extend(block, first, slots, old, new, guard);
+            self.undo_extend(page, slots, old, new, guard);
         }
         extended
     }
@@ -141,16 +136,16 @@ impl<P: Platform> Areas<P> {
     /// page.
     #[cold]
     #[inline(never)]
-    fn undo_extend(&self, block: &Block, first: usize, slots: &[Slot], old: usize, new: usize, guard: Entry) {
+    fn undo_extend(&self, page: usize, slots: &[Slot], old: usize, new: usize, guard: Entry) {
         if slots[old..new].iter().any(Slot::is_present) {
             // Nobody was told of the pages, but a CPU may have speculated on them.
-            return self.cut(block, first, &slots[..=new], old, guard).leave_to_caller();
+            return self.cut(page, &slots[..=new], old, guard).leave_to_caller();
         }
         // As before, but that no page has a cached frame.
         slots[new].set(slots[old].get());
         slots[old].set(guard);
         self.give_cached_frames(&slots[old + 1..=new]);
-        self.pools.give(block, first + old + 1, new - old);
+        self.pools.give(page / BLOCK_PAGES, page % BLOCK_PAGES + old + 1, new - old);
     }
 }
 

@@ -202,7 +202,7 @@ impl<P: Platform> Areas<P> {
         let entry = leaf[page].claim(Owner::Area)?;
         let pages = if entry.is_last() { 1 } else { 1 + unmap_to_last(&leaf[page + 1..]) };
         leaf[page + pages].set_unused();
-        let block = self.block(self.span().block_at(address));
+        let block = self.blocks().block(self.span().block_at(address), pin);
         Some(self.pending().retire(pin, block, page, pages + 1, Owner::Area))
     }
 
@@ -230,7 +230,7 @@ impl<P: Platform> Areas<P> {
         let mut pressure = Pressure::Low;
         let mut next = areas.next();
         while let Some(first) = next {
-            let block = self.block(self.span().block_at(first.address));
+            let block = self.blocks().block(self.span().block_at(first.address), pin);
             let mut state = block.pages.lock(pin);
             let mut count = 0;
             // As many as are in one block, which is nearly always the same as that of the one before.

@@ -5,7 +5,7 @@ extern crate std;
 use crate::{
     AllocError, BLOCK_PAGES, BLOCK_SIZE, CongruentArea, CongruentError, CongruentSet, FreeError, Kind,
     MAX_CONGRUENT, PAGE_SIZE, PopulateError, ProtectError, Protection, ReallocError, Vmalloc,
-    blocks::Role,
+    blocks::{Block, Role},
     tests::{
         machine::{Machine, PageFault},
         support::{
@@ -151,10 +151,10 @@ fn an_area_is_gone_with_its_first_block() {
     let found = || vmalloc.find_area(START + BLOCK_SIZE).is_some();
     assert!(found());
     // What another CPU finds while the set is freed.
-    let role = vmalloc.blocks().block(0).role();
-    vmalloc.blocks().block(0).set_role(Role::Leaving);
+    let role = vmalloc.blocks().with(0, Block::role);
+    vmalloc.blocks().set_role(0, Role::Leaving);
     assert!(!found());
-    vmalloc.blocks().block(0).set_role(role);
+    vmalloc.blocks().set_role(0, role);
     free_set(&vmalloc, set).expect("allocated");
     assert_balance(&machine, vmalloc);
 }

@@ -106,7 +106,7 @@ fn who_takes_a_list_finds_all_of_it() {
             let (owned, mapped) = (Area::owned(instance), Area::mapped(instance));
             let other = run(1, instance, |instance| {
                 let pin = instance.platform().pin();
-                for block in [0, 1].map(|number| instance.blocks().block(number)) {
+                for block in [0, 1].map(|number| instance.blocks().block(number, &pin)) {
                     instance.pending().push(&pin, block);
                     // Of two loads and a store loom sees no conflict if who stores has loaded last: it is told here
                     // where to look for orders, and where the list is taken.
@@ -117,9 +117,8 @@ fn who_takes_a_list_finds_all_of_it() {
             let mut take = || {
                 instance.platform().0.step();
                 let pending = instance.pending();
-                for &first in pending.take_lists(&mut [NO_BLOCK; MAX_CPUS]) {
-                    found.extend(pending.blocks_of(first).map(|block| block.number()));
-                }
+                let mut lists = [NO_BLOCK; MAX_CPUS];
+                found.extend(pending.visit(pending.take_lists(&mut lists), |_, block| block.number()));
             };
             take();
             other.join().expect("as it should be");

@@ -4,7 +4,7 @@ extern crate std;
 
 use crate::{
     BLOCK_PAGES, BLOCK_SIZE, PAGE_SIZE, Platform, Request, Vmalloc,
-    blocks::Role,
+    blocks::{Block, Role},
     tests::{
         machine::{Machine, PageFault},
         support::{START, address, flushing, free, instance},
@@ -62,13 +62,15 @@ fn a_block_that_a_purge_has_is_closed_by_nobody_else() {
     machine.write(1, address(area), 1).expect("mapped");
     free(&vmalloc, area).expect("allocated");
     vmalloc.purge();
-    let block = vmalloc.blocks().block(0);
     // The purge begins, and another CPU trims.
-    assert_eq!(block.pages.lock(&(&machine).pin()).end_flush(|_| true), 2);
+    let pin = (&machine).pin();
+    assert_eq!(vmalloc.blocks().block(0, &pin).pages.lock(&pin).end_flush(|_| true), 2);
+    drop(pin);
     flush(&machine, 1);
     vmalloc.areas_room().pools.retire_current_blocks(0..crate::MAX_CPUS);
     vmalloc.areas_room().pools.close_empty_blocks();
-    assert!(matches!(block.role(), Role::Small { .. }), "{:?}", block.role());
+    let role = vmalloc.blocks().with(0, Block::role);
+    assert!(matches!(role, Role::Small { .. }), "{role:?}");
     vmalloc.purge();
     vmalloc.trim();
     assert_eq!(vmalloc.stats().leaf_tables, 0);
