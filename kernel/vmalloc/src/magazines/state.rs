@@ -3,15 +3,23 @@
 use super::{CLASSES, Magazine};
 use crate::{
     CpuPin, MAX_CPUS, Platform, Reuse,
-    atomic::{AtomicPtr, AtomicUsize, Ordering, fence},
+    atomic::{AtomicPtr, AtomicUsize, Ordering, fence, spin_loop},
 };
 use core::{
-    array, hint, mem,
+    array, mem,
     ptr::{self, NonNull},
 };
 
 /// Of how many frames of a machine each CPU of its share may have one in the areas of each size that it parks.
 const SHARE: usize = 256;
+
+/// Linked while a CPU makes its magazines, until it knows that they are not closed. Nobody follows it.
+const BEING_MADE: *mut Magazine = ptr::dangling_mut();
+
+/// Returns the magazines that a link leads to.
+fn linked(link: *mut Magazine) -> Option<NonNull<Magazine>> {
+    NonNull::new(link).filter(|&magazine| magazine != NonNull::dangling())
+}
 
 /// The magazines of an instance.
 pub(crate) struct Magazines {
@@ -48,11 +56,11 @@ impl Magazines {
     #[inline(always)]
     pub fn of<'a>(&'a self, pin: &'a impl CpuPin) -> Option<&'a Magazine> {
         // SAFETY: what is linked is initialised, and goes back when it was unlinked and a grace period has passed, which
-        // the pin holds up.
+        // the pin holds up. This CPU is not in `make`.
         unsafe { self.cpus[pin.cpu() % MAX_CPUS].load(Ordering::Relaxed).as_ref() }
     }
 
-    /// Makes magazines for this CPU, which has none, unless they are closed or memory is too short for them.
+    /// Makes magazines for this CPU, which had none, unless they are closed or memory is too short for them.
     #[cold]
     #[inline(never)]
     pub fn make<P: Platform>(&self, pin: &P::Pin, platform: &P) {
@@ -65,11 +73,15 @@ impl Magazines {
         // SAFETY: the frame is large enough and nobody else's; it is full of zeros, which are valid.
         unsafe { magazine.as_ref() }.set_limits(share);
         let link = &self.cpus[pin.cpu() % MAX_CPUS];
-        link.store(magazine.as_ptr(), Ordering::Release);
-        // Either who closes them finds this one, or it is found here that somebody closes.
+        let replace = |old: *mut Magazine, new: *mut Magazine| {
+            link.compare_exchange(old, new, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        };
+        // Fails where who had unlinked this CPU's has linked them again meanwhile.
+        let is_begun = replace(ptr::null_mut(), BEING_MADE);
+        // Either who closes them finds that these are being made, or it is found here that somebody closes.
         fence(Ordering::SeqCst);
-        if self.closers.load(Ordering::SeqCst) > 0 && !link.swap(ptr::null_mut(), Ordering::AcqRel).is_null()
-        {
+        let new = if self.closers.load(Ordering::SeqCst) > 0 { ptr::null_mut() } else { magazine.as_ptr() };
+        if !(is_begun && replace(BEING_MADE, new)) || new.is_null() {
             platform.give_table(frame);
         }
     }
@@ -90,7 +102,7 @@ impl Magazines {
     /// for, those of other CPUs stay as they are. The caller is outside of interrupt handlers, and not pinned.
     pub fn release<P: Platform>(&self, _: &Closed<'_>, platform: &P, retire: impl Fn(&P::Pin, &Magazine)) {
         let mut unlinked: [_; MAX_CPUS] =
-            array::from_fn(|cpu| NonNull::new(self.cpus[cpu].swap(ptr::null_mut(), Ordering::AcqRel)));
+            array::from_fn(|cpu| linked(self.cpus[cpu].swap(ptr::null_mut(), Ordering::AcqRel)));
         if unlinked.iter().all(Option::is_none) {
             return;
         }
@@ -104,10 +116,10 @@ impl Magazines {
                 retire(&pin, unsafe { magazine.as_ref() });
                 platform.give_table(platform.frame_of(magazine.cast()));
             } else if let Some(magazine) = unlinked[cpu] {
-                let (none, linked) = (ptr::null_mut(), magazine.as_ptr());
-                // Ends: a CPU that has made another one is pinned, finds that they are closed, and takes it back.
-                while link.compare_exchange(none, linked, Ordering::AcqRel, Ordering::Relaxed).is_err() {
-                    hint::spin_loop();
+                let (none, again) = (ptr::null_mut(), magazine.as_ptr());
+                // Ends: a CPU that makes others is pinned, and finds that they are closed.
+                while link.compare_exchange(none, again, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+                    spin_loop();
                 }
             }
         }
@@ -116,9 +128,9 @@ impl Magazines {
     /// Returns how many CPUs have magazines, and how many pages of address space, and frames, areas have that are parked.
     pub fn count(&self, pin: &impl CpuPin) -> (usize, usize, usize) {
         let _ = pin;
+        let links = self.cpus.iter().filter_map(|link| linked(link.load(Ordering::Acquire)));
         // SAFETY: as in `of`: the pin holds up the grace period.
-        let linked = self.cpus.iter().filter_map(|link| unsafe { link.load(Ordering::Acquire).as_ref() });
-        linked.fold((0, 0, 0), |(magazines, pages, frames), magazine| {
+        links.map(|link| unsafe { link.as_ref() }).fold((0, 0, 0), |(magazines, pages, frames), magazine| {
             let areas: usize = (1..=CLASSES).map(|pages| magazine.count(pages)).sum();
             let parked: usize = (1..=CLASSES).map(|pages| magazine.count(pages) * pages).sum();
             (magazines + 1, pages + parked + areas, frames + parked)
