@@ -98,15 +98,22 @@ impl Magazines {
         self.closers.fetch_sub(1, Ordering::Release);
     }
 
-    /// Gives back the magazines of all CPUs, after it has called `retire` with each. Where no grace period can be waited
-    /// for, those of other CPUs stay as they are. The caller is outside of interrupt handlers, and not pinned.
-    pub fn release<P: Platform>(&self, _: &Closed<'_>, platform: &P, retire: impl Fn(&P::Pin, &Magazine)) {
+    /// Gives back the magazines of all CPUs, after it has called `retire` with each. Where `synchronize`, which waits for a
+    /// grace period, returns that it did not, those of other CPUs stay as they are. The caller is outside of interrupt
+    /// handlers, and not pinned.
+    pub fn release<P: Platform>(
+        &self,
+        _: &Closed<'_>,
+        platform: &P,
+        synchronize: impl FnOnce() -> bool,
+        retire: impl Fn(&P::Pin, &Magazine),
+    ) {
         let mut unlinked: [_; MAX_CPUS] =
             array::from_fn(|cpu| linked(self.cpus[cpu].swap(ptr::null_mut(), Ordering::AcqRel)));
         if unlinked.iter().all(Option::is_none) {
             return;
         }
-        let is_over = platform.synchronize();
+        let is_over = synchronize();
         let pin = platform.pin();
         // Who was pinned on this CPU is not any more.
         let is_free = |cpu| is_over || cpu == pin.cpu() % MAX_CPUS;

@@ -251,7 +251,16 @@ impl<P: Platform> Areas<P> {
     /// Retires what is parked, on all CPUs, and gives the magazines back. The caller is not pinned, and gets the pressure
     /// when it next counts.
     pub fn release_magazines(&self, closed: &Closed<'_>) {
-        self.magazines.release(closed, self.platform(), |pin, magazine| {
+        self.release_after(closed, || self.platform().synchronize());
+    }
+
+    /// Does so without a wait for a grace period: nobody else uses the instance any more.
+    pub fn release_last_magazines(&mut self) {
+        self.release_after(&self.magazines.close(), || true);
+    }
+
+    fn release_after(&self, closed: &Closed<'_>, synchronize: impl FnOnce() -> bool) {
+        self.magazines.release(closed, self.platform(), synchronize, |pin, magazine| {
             for pages in 1..=CLASSES {
                 self.retire_parked(pin, pages, iter::from_fn(|| magazine.take(pages))).leave_to_caller();
             }
