@@ -194,7 +194,8 @@ fn random_work_in_the_middle_of_which_others_close_and_open() {
                 4 => vmalloc.set_trace(true),
                 5 | 6 => vmalloc.set_trace(false),
                 7..14 if !held.is_empty() => {
-                    let area = held.swap_remove(random.below(held.len()));
+                    let any = random.below(held.len());
+                    let area = held.swap_remove(any);
                     assert_eq!(machine.read(2, area), Ok(area as u64), "overwritten");
                     free(vmalloc, at(area)).expect("allocated");
                 }
