@@ -3,7 +3,7 @@
 use super::{CLASSES, Magazine};
 use crate::{
     CpuPin, MAX_CPUS, Platform, Reuse,
-    atomic::{AtomicPtr, AtomicUsize, Ordering, fence, spin_loop},
+    atomic::{AtomicPtr, AtomicUsize, Ordering, spin_loop},
 };
 use core::{
     array, mem,
@@ -78,9 +78,8 @@ impl Magazines {
         };
         // Fails where who had unlinked this CPU's has linked them again meanwhile.
         let is_begun = replace(ptr::null_mut(), BEING_MADE);
-        // Either who closes them finds that these are being made, or it is found here that somebody closes.
-        fence(Ordering::SeqCst);
-        let new = if self.closers.load(Ordering::SeqCst) > 0 { ptr::null_mut() } else { magazine.as_ptr() };
+        // Who closes them swaps the link: either that takes the mark away, or it came before, and is seen here.
+        let new = if self.closers.load(Ordering::Acquire) > 0 { ptr::null_mut() } else { magazine.as_ptr() };
         if !(is_begun && replace(BEING_MADE, new)) || new.is_null() {
             platform.give_table(frame);
         }
@@ -88,8 +87,7 @@ impl Magazines {
 
     /// Closes the magazines: from now on no CPU makes any.
     pub fn close(&self) -> Closed<'_> {
-        self.closers.fetch_add(1, Ordering::SeqCst);
-        fence(Ordering::SeqCst);
+        self.closers.fetch_add(1, Ordering::AcqRel);
         Closed(self)
     }
 
@@ -135,9 +133,10 @@ impl Magazines {
     /// Returns how many CPUs have magazines, and how many pages of address space, and frames, areas have that are parked.
     pub fn count(&self, pin: &impl CpuPin) -> (usize, usize, usize) {
         let _ = pin;
-        let links = self.cpus.iter().filter_map(|link| linked(link.load(Ordering::Acquire)));
+        let links = self.cpus.each_ref().map(|link| linked(link.load(Ordering::Acquire)));
         // SAFETY: as in `of`: the pin holds up the grace period.
-        links.map(|link| unsafe { link.as_ref() }).fold((0, 0, 0), |(magazines, pages, frames), magazine| {
+        let magazines = links.into_iter().flatten().map(|link| unsafe { link.as_ref() });
+        magazines.fold((0, 0, 0), |(magazines, pages, frames), magazine| {
             let areas: usize = (1..=CLASSES).map(|pages| magazine.count(pages)).sum();
             let parked: usize = (1..=CLASSES).map(|pages| magazine.count(pages) * pages).sum();
             (magazines + 1, pages + parked + areas, frames + parked)

@@ -1,7 +1,7 @@
 //! The fast path: areas that are parked in the CPU's magazines.
 //!
 //! An allocation that finds none goes on to the CPU's pool. A free that finds no place retires the half of its magazine that
-//! was parked first, and parks the area then: several pages under one hold of a block's lock. The module `magazines` tells
+//! was parked last, and parks the area then: several pages under one hold of a block's lock. The module `magazines` tells
 //! why an area that is taken again needs no flush.
 
 use super::{guard_of, slots_of};

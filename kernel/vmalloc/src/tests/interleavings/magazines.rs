@@ -28,7 +28,10 @@ impl Shared {
         if self.magazines.of(&pin).is_none() {
             self.magazines.make::<Host>(&pin, &self.machine);
         }
-        let area = self.magazines.of(&pin)?.take(1)?;
+        let magazine = self.magazines.of(&pin)?;
+        // Loom does not know of what lies in a magazine: others come in here, and below.
+        self.machine.0.step();
+        let area = magazine.take(1)?;
         assert!(core::ptr::eq(area.leaf, &raw const *self.leaf), "another's leaf table");
         Some(area.address)
     }
@@ -38,6 +41,7 @@ impl Shared {
         let pin = self.machine.pin();
         let place = self.magazines.of(&pin).and_then(|magazine| magazine.place(1));
         let Some(place) = place else { return Some(address) };
+        self.machine.0.step();
         place.park(Parked { address, leaf: &self.leaf });
         None
     }
@@ -47,6 +51,7 @@ impl Shared {
         let found = core::cell::RefCell::new(Vec::new());
         let synchronize = || may_wait && self.machine.synchronize();
         self.magazines.release(closed, &self.machine, synchronize, |_, magazine| {
+            self.machine.0.step();
             while let Some(area) = magazine.take(1) {
                 found.borrow_mut().push(area.address);
             }

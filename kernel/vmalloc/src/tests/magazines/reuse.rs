@@ -17,8 +17,8 @@ const SIZES: [usize; 4] = [1, 2, 4, 16];
 
 /// Nothing is flushed, no CPU interrupted, no frame taken, and nothing waits for a flush.
 ///
-/// Seen failing: with `free_page` and `free_hot` parking nothing; with `Magazine::take` finding nothing; with all of an
-/// area but its first page left mapped (`toggle_rest` doing nothing), when `observe` finds no translation missing.
+/// Seen failing: with no area parked; with `Magazine::take` finding nothing; with all of an area but its first page left
+/// mapped (`toggle_rest` doing nothing).
 #[test]
 fn the_next_area_of_the_size_has_the_same_address_and_frames() {
     for pages in SIZES {
@@ -115,7 +115,7 @@ fn a_cpu_takes_what_it_parked_itself() {
 
 /// No call finds it, from its first page to its guard page; each refuses it with the error that it has for what was freed.
 ///
-/// Seen failing: with `claim_parkable` leaving the first page mapped and marked, so that a second free parks it twice.
+/// Seen failing: with `claim_parkable` leaving the first page mapped and marked; with the other pages left mapped.
 #[test]
 fn what_is_parked_is_no_area() {
     let machine = Machine::new(2, FRAMES);

@@ -36,8 +36,8 @@ fn again_zeroed(machine: &Machine, vmalloc: &Vmalloc<&Machine>, area: NonNull<u8
 /// A CPU whose translation is marked dirty from an area's former life writes by it, and marks no entry. The entry was dirty
 /// all the time, so the next owner gets zeros all the same.
 ///
-/// Seen failing: with `refit` clearing the dirty bits of what it filled with zeros, with the stale translation found by
-/// `check`; without the checks of the machine, with what the CPU wrote read by the next owner.
+/// Seen failing: with `refit` clearing the dirty bits of what it filled with zeros: `check` found the old translation, and
+/// where it looked for none, the next owner read what the CPU had written.
 #[test]
 fn who_writes_by_an_old_translation_leaves_nothing_to_the_next_owner() {
     for pages in SIZES {
@@ -64,8 +64,8 @@ fn who_writes_by_an_old_translation_leaves_nothing_to_the_next_owner() {
 
 /// All pages are written, none is, or every second one; by the CPU that takes it again, or by the other one.
 ///
-/// Seen failing: with `refit` filling no page; with it filling the first page only; with a zeroed area of several pages
-/// taken again if its first page is clean (`allocate_pages` not asking whether zeros are asked for).
+/// Seen failing: with `refit` filling no page; with a zeroed area of several pages taken again if its first page is clean
+/// (`allocate_pages` not asking whether zeros are asked for).
 #[test]
 fn zeros_are_zeros_whatever_was_written() {
     for pages in SIZES {
