@@ -36,6 +36,8 @@ const WATCHED: usize = 8;
 const PINNED: usize = 3;
 /// Frames that such a machine says it has: enough for magazines.
 const MANY_FRAMES: usize = 1 << 20;
+/// What is in the frames that it was given back: pairs of a small number and a large one.
+const GONE: u64 = 0xffff_ffff_0000_0000;
 /// Bytes of a thread's stack: making an instance takes more than loom's 32 KiB.
 const STACK: usize = 1 << 20;
 
@@ -315,7 +317,7 @@ unsafe impl Platform for Host {
                 let words = self.0.memory[frame.number() as usize].0.get().cast::<AtomicU64>();
                 // SAFETY: the frame is as long.
                 (0..PAGE_SIZE / 8)
-                    .for_each(|word| unsafe { (*words.add(word)).store(u64::MAX, Ordering::Relaxed) });
+                    .for_each(|word| unsafe { (*words.add(word)).store(GONE, Ordering::Relaxed) });
             }
             free.push(frame.number());
         }

@@ -100,7 +100,8 @@ fn work(shared: &Arc<Shared>) -> Vec<usize> {
 /// A CPU uses its magazines while another one closes them, and waits for a grace period: while they are closed there are
 /// none. Four preemptions.
 ///
-/// Seen failing:
+/// Seen failing: without the wait for the grace period, or with pins that hold none up (an area is had by two, or lost);
+/// with magazines made while they are closed, because the closers are not looked at again behind the mark.
 #[test]
 fn who_waits_for_a_grace_period_has_all_that_is_parked() {
     explore(4, || {
@@ -118,7 +119,8 @@ fn who_waits_for_a_grace_period_has_all_that_is_parked() {
 
 /// A CPU uses its magazines while another one, which may not wait, unlinks them and links them again. Four preemptions.
 ///
-/// Seen failing:
+/// Seen failing: with new magazines stored in the place of those that are linked again; with those not linked again; with
+/// those linked again by a store.
 #[test]
 fn who_may_not_wait_leaves_what_another_cpu_has_parked() {
     explore(4, || {
@@ -136,7 +138,7 @@ fn who_may_not_wait_leaves_what_another_cpu_has_parked() {
 
 /// Two CPUs close, one of which may not wait, while a third one uses its magazines. Two preemptions.
 ///
-/// Seen failing:
+/// Seen failing: with all that the two above are, and with new magazines linked by a store in the place of the mark.
 #[test]
 fn two_close_at_once() {
     explore(2, || {
@@ -151,22 +153,22 @@ fn two_close_at_once() {
     });
 }
 
-/// What is parked is counted while a CPU makes magazines and another one closes them. Two preemptions.
+/// What is parked is counted while a CPU makes magazines and another one closes them: what is counted has not gone back.
+/// Two preemptions.
 ///
-/// Seen failing:
+/// Seen failing: with new magazines linked before it is known that nobody closes, and their frame given back at once if
+/// somebody does.
 #[test]
 fn what_is_counted_is_not_given_back_meanwhile() {
     explore(2, || {
-        with_magazines(3, &[10, 11, 12], |shared| {
+        with_magazines(3, &[10, 11], |shared| {
             let mut areas = shared.release(&shared.magazines.close(), true);
-            let user = run(1, shared, work);
-            let counter = run(2, shared, |shared| {
-                let (magazines, pages) = shared.count();
-                assert!(magazines <= 1 && pages <= 2, "{magazines} magazines, {pages} pages");
-            });
-            areas.extend(shared.release(&shared.magazines.close(), true));
+            let user = run(1, shared, |shared| shared.take());
+            let counter = run(2, shared, |shared| assert!([(0, 0), (1, 0)].contains(&shared.count())));
+            let closed = shared.magazines.close();
             counter.join().expect("as it should be");
             areas.extend(user.join().expect("as it should be"));
+            areas.extend(shared.release(&closed, true));
             areas
         });
     });
