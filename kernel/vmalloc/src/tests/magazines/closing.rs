@@ -94,7 +94,8 @@ fn with_parked(test: impl FnOnce(&Machine, Vmalloc<&Machine>)) {
 }
 
 /// Seen failing: with `trim`, with `press`, with `bar_magazines` not closing; with what is parked not retired before the
-/// frames of the magazines go back; without a wait for the grace period, where a CPU still has its magazine.
+/// frames of the magazines go back; without a wait for the grace period, which is counted here. What may go wrong without it
+/// is in the models (`tests/interleavings/magazines.rs`).
 #[test]
 fn each_who_needs_what_is_parked_has_it_from_all_cpus() {
     for closer in Closer::ALL {
@@ -178,7 +179,8 @@ fn what_two_have_closed_is_open_when_both_have_ended() {
 /// One has unlinked the magazines and waits for the grace period; meanwhile areas are allocated and freed, another one
 /// closes and opens, and no magazine is made.
 ///
-/// Seen failing: with magazines made while they are closed; with a frame of a magazine given back before the grace period.
+/// Seen failing: with magazines made while they are closed; with `trim` not closing; with `reopen` opening whoever else has
+/// closed.
 #[test]
 fn while_one_waits_for_the_grace_period_nothing_is_parked() {
     let (machine, vmalloc) = leaked(CPUS, FRAMES, 4);
@@ -208,7 +210,7 @@ fn while_one_waits_for_the_grace_period_nothing_is_parked() {
     machine.check();
 }
 
-/// An allocation finds what is parked on another CPU in the place of a purge, without a grace period for each attempt.
+/// Seen failing: with what is parked not retired before the frames of the magazines go back.
 #[test]
 fn many_allocations_that_run_out_balance() {
     with_parked(|machine, vmalloc| {

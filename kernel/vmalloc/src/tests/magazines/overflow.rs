@@ -7,7 +7,7 @@ use crate::{
     PAGE_SIZE, Vmalloc,
     tests::{
         machine::Machine,
-        support::{address, free, instance},
+        support::{address, flushing, free, instance},
     },
 };
 use core::sync::atomic::Ordering;
@@ -123,6 +123,10 @@ fn small_machines_have_no_magazines() {
         let records = vmalloc.stats().metadata_frames;
         areas.into_iter().chain([long]).for_each(|area| free(&vmalloc, area).expect("allocated"));
         assert_eq!(parked(&vmalloc), 2 * places, "{frames} frames, {cpus} CPUs");
+        let other = Machine::new(cpus, frames);
+        let without = flushing(&other, 2);
+        let _held = [1, 1, 1, 1, 2].map(|pages| allocate(&without, pages));
+        assert_eq!(records, without.stats().metadata_frames + places, "a frame for magazines, or none");
         vmalloc.trim();
         let area = vmalloc.vmalloc(PAGE_SIZE).expect("room");
         assert_eq!(vmalloc.stats().metadata_frames, records);

@@ -62,7 +62,7 @@ fn assert_balanced(machine: &Machine, vmalloc: Vmalloc<&Machine>) {
 /// Of two requests the second one takes what the first one left if both want the same rights, zeros or not; otherwise that
 /// is retired.
 ///
-/// Seen failing: with rights not compared (`Entry::fits` always true).
+/// Seen failing: with rights not compared (`Entry::fits` always true); with what has other rights not retired.
 #[test]
 fn other_rights_than_were_parked_are_not_taken() {
     for (before, after) in ALL.into_iter().flat_map(|before| ALL.map(|after| (before, after))) {
