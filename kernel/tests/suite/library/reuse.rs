@@ -86,6 +86,8 @@ fn a_cpu_that_allocates_and_frees_small_areas_flushes_nothing() {
 
 /// Threads on all CPUs allocate small areas, write each page, and free what others allocated, on their CPU; the first one
 /// changes now and then whether freed areas are used before they are flushed, or has all caches emptied.
+///
+/// Seen failing: with what is taken again never filled with zeros.
 #[test_case]
 fn areas_that_all_cpus_use_again_have_what_their_owners_wrote() {
     const AREAS: usize = 24;
