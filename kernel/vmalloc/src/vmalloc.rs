@@ -165,6 +165,7 @@ impl<P: Platform> Drop for Vmalloc<P> {
     /// Gives the records back. Areas that are still allocated keep everything: they are leaked.
     fn drop(&mut self) {
         self.base().assert_not_in_interrupt("an instance's drop");
+        self.reclaim.areas.release_last_magazines();
         self.reclaim.release();
     }
 }

@@ -7,5 +7,6 @@ mod mappings;
 mod ram;
 mod records;
 mod refusals;
+mod reuse;
 mod shootdown;
 mod splits;

@@ -1,13 +1,9 @@
 //! The magazines of one CPU: a frame.
 
-use crate::{
-    PAGE_SIZE,
-    atomic::{AtomicPtr, AtomicUsize, Ordering},
-    page_table::slot::Slots,
-};
+use crate::{PAGE_SIZE, page_table::slot::Slots};
 use core::{
     ptr::{self, NonNull},
-    sync::atomic::{AtomicU32, Ordering::Relaxed},
+    sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering::Relaxed},
 };
 
 /// Pages of the largest areas that are parked.
@@ -37,7 +33,6 @@ const fn first_place(pages: usize) -> usize {
 }
 
 const _: () = assert!(first_place(CLASSES + 1) == PLACES);
-#[cfg(not(loom))]
 const _: () = assert!(size_of::<Magazine>() <= PAGE_SIZE);
 
 /// A small area that was freed: its pages are live in their block, and unmapped.
@@ -80,8 +75,8 @@ impl FreePlace<'_> {
     /// Parks an area of as many pages as the place is for.
     #[inline(always)]
     pub fn park(self, area: Parked<'_>) {
-        self.place.address.store(area.address, Ordering::Relaxed);
-        self.place.leaf.store(ptr::from_ref(area.leaf).cast_mut(), Ordering::Relaxed);
+        self.place.address.store(area.address, Relaxed);
+        self.place.leaf.store(ptr::from_ref(area.leaf).cast_mut(), Relaxed);
         self.class.next.store(self.next + 1, Relaxed);
     }
 }
@@ -127,8 +122,8 @@ impl Magazine {
     fn parked(&self, place: usize) -> Option<Parked<'_>> {
         let place = self.places.get(place)?;
         // SAFETY: `park` wrote it. The area is parked here, so that its block is in use and has its leaf table.
-        let leaf = unsafe { NonNull::new_unchecked(place.leaf.load(Ordering::Relaxed)).as_ref() };
-        Some(Parked { address: place.address.load(Ordering::Relaxed), leaf })
+        let leaf = unsafe { NonNull::new_unchecked(place.leaf.load(Relaxed)).as_ref() };
+        Some(Parked { address: place.address.load(Relaxed), leaf })
     }
 
     /// Returns a place for an area of `pages` pages if there is one.

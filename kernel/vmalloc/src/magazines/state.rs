@@ -3,10 +3,10 @@
 use super::{CLASSES, Magazine};
 use crate::{
     CpuPin, MAX_CPUS, Platform, Reuse,
-    atomic::{AtomicPtr, AtomicUsize, Ordering, fence},
+    atomic::{AtomicPtr, AtomicUsize, Ordering, spin_loop},
 };
 use core::{
-    array, hint, mem,
+    array, mem,
     ops::Range,
     ptr::{self, NonNull},
 };
@@ -14,11 +14,21 @@ use core::{
 /// Of how many frames of a machine each CPU of its share may have one in the areas of each size that it parks.
 const SHARE: usize = 256;
 
+/// Linked while a CPU makes its magazines, until it knows that they are not closed. Nobody follows it.
+const BEING_MADE: *mut Magazine = ptr::dangling_mut();
+
+/// Returns the magazines that a link leads to.
+fn linked(link: *mut Magazine) -> Option<NonNull<Magazine>> {
+    NonNull::new(link).filter(|&magazine| magazine != NonNull::dangling())
+}
+
 /// The magazines of an instance.
 pub(crate) struct Magazines {
     cpus: [AtomicPtr<Magazine>; MAX_CPUS],
     /// How many have closed them.
     closers: AtomicUsize,
+    /// How many give some back just now.
+    releasing: AtomicUsize,
 }
 
 /// No CPU makes magazines while it lives.
@@ -42,18 +52,19 @@ impl Magazines {
     #[inline(always)]
     pub fn new(reuse: Reuse) -> Self {
         let cpus = array::from_fn(|_| AtomicPtr::new(ptr::null_mut()));
-        Self { cpus, closers: AtomicUsize::new((reuse == Reuse::AfterFlush).into()) }
+        let closers = AtomicUsize::new((reuse == Reuse::AfterFlush).into());
+        Self { cpus, closers, releasing: AtomicUsize::new(0) }
     }
 
     /// Returns the magazines of this CPU. The caller is outside of interrupt handlers.
     #[inline(always)]
     pub fn of<'a>(&'a self, pin: &'a impl CpuPin) -> Option<&'a Magazine> {
         // SAFETY: what is linked is initialised, and goes back when it was unlinked and a grace period has passed, which
-        // the pin holds up.
+        // the pin holds up. This CPU is not in `make`.
         unsafe { self.cpus[pin.cpu() % MAX_CPUS].load(Ordering::Relaxed).as_ref() }
     }
 
-    /// Makes magazines for this CPU, which has none, unless they are closed or memory is too short for them.
+    /// Makes magazines for this CPU, which had none, unless they are closed or memory is too short for them.
     #[cold]
     #[inline(never)]
     pub fn make<P: Platform>(&self, pin: &P::Pin, platform: &P) {
@@ -66,19 +77,21 @@ impl Magazines {
         // SAFETY: the frame is large enough and nobody else's; it is full of zeros, which are valid.
         unsafe { magazine.as_ref() }.set_limits(share);
         let link = &self.cpus[pin.cpu() % MAX_CPUS];
-        link.store(magazine.as_ptr(), Ordering::Release);
-        // Either who closes them finds this one, or it is found here that somebody closes.
-        fence(Ordering::SeqCst);
-        if self.closers.load(Ordering::SeqCst) > 0 && !link.swap(ptr::null_mut(), Ordering::AcqRel).is_null()
-        {
+        let replace = |old: *mut Magazine, new: *mut Magazine| {
+            link.compare_exchange(old, new, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        };
+        // Fails where who had unlinked this CPU's has linked them again meanwhile.
+        let is_begun = replace(ptr::null_mut(), BEING_MADE);
+        // Who closes them swaps the link: either that takes the mark away, or it came before, and is seen here.
+        let new = if self.closers.load(Ordering::Acquire) > 0 { ptr::null_mut() } else { magazine.as_ptr() };
+        if !(is_begun && replace(BEING_MADE, new)) || new.is_null() {
             platform.give_table(frame);
         }
     }
 
     /// Closes the magazines: from now on no CPU makes any.
     pub fn close(&self) -> Closed<'_> {
-        self.closers.fetch_add(1, Ordering::SeqCst);
-        fence(Ordering::SeqCst);
+        self.closers.fetch_add(1, Ordering::AcqRel);
         Closed(self)
     }
 
@@ -87,22 +100,43 @@ impl Magazines {
         self.closers.fetch_sub(1, Ordering::Release);
     }
 
-    /// Gives back the magazines of these CPUs, after it has called `retire` with each. Where no grace period can be waited
-    /// for, those of other CPUs stay as they are. The caller is outside of interrupt handlers, and not pinned.
+    /// Gives back the magazines of these CPUs, after it has called `retire` with each. Where `synchronize`, which waits for a
+    /// grace period, returns that it did not, those of other CPUs stay as they are. The caller is outside of interrupt
+    /// handlers, and not pinned.
     pub fn release<P: Platform>(
         &self,
         _: &Closed<'_>,
         cpus: Range<usize>,
         platform: &P,
+        synchronize: impl FnOnce() -> bool,
         retire: impl Fn(&P::Pin, &Magazine),
     ) {
-        let unlink = |link: &AtomicPtr<Magazine>| NonNull::new(link.swap(ptr::null_mut(), Ordering::AcqRel));
+        // Before anything is unlinked: who finds nothing linked finds that somebody has it.
+        self.releasing.fetch_add(1, Ordering::AcqRel);
+        self.release_unlinked(cpus, platform, synchronize, retire);
+        self.releasing.fetch_sub(1, Ordering::Release);
+    }
+
+    /// Returns whether somebody gives magazines back just now: what was parked in them is nowhere else yet.
+    pub fn are_being_released(&self) -> bool {
+        self.releasing.load(Ordering::Acquire) > 0
+    }
+
+    fn release_unlinked<P: Platform>(
+        &self,
+        cpus: Range<usize>,
+        platform: &P,
+        synchronize: impl FnOnce() -> bool,
+        retire: impl Fn(&P::Pin, &Magazine),
+    ) {
         let mut unlinked = [None; MAX_CPUS];
-        cpus.for_each(|cpu| unlinked[cpu] = unlink(&self.cpus[cpu]));
+        for cpu in cpus {
+            unlinked[cpu] = linked(self.cpus[cpu].swap(ptr::null_mut(), Ordering::AcqRel));
+        }
         if unlinked.iter().all(Option::is_none) {
             return;
         }
-        let is_over = platform.synchronize();
+        let is_over = synchronize();
         let pin = platform.pin();
         // Who was pinned on this CPU is not any more.
         let is_free = |cpu| is_over || cpu == pin.cpu() % MAX_CPUS;
@@ -112,10 +146,10 @@ impl Magazines {
                 retire(&pin, unsafe { magazine.as_ref() });
                 platform.give_table(platform.frame_of(magazine.cast()));
             } else if let Some(magazine) = unlinked[cpu] {
-                let (none, linked) = (ptr::null_mut(), magazine.as_ptr());
-                // Ends: a CPU that has made another one is pinned, finds that they are closed, and takes it back.
-                while link.compare_exchange(none, linked, Ordering::AcqRel, Ordering::Relaxed).is_err() {
-                    hint::spin_loop();
+                let (none, again) = (ptr::null_mut(), magazine.as_ptr());
+                // Ends: a CPU that makes others is pinned, and finds that they are closed.
+                while link.compare_exchange(none, again, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+                    spin_loop();
                 }
             }
         }
@@ -124,9 +158,10 @@ impl Magazines {
     /// Returns how many CPUs have magazines, and how many pages of address space, and frames, areas have that are parked.
     pub fn count(&self, pin: &impl CpuPin) -> (usize, usize, usize) {
         let _ = pin;
+        let links = self.cpus.each_ref().map(|link| linked(link.load(Ordering::Acquire)));
         // SAFETY: as in `of`: the pin holds up the grace period.
-        let linked = self.cpus.iter().filter_map(|link| unsafe { link.load(Ordering::Acquire).as_ref() });
-        linked.fold((0, 0, 0), |(magazines, pages, frames), magazine| {
+        let magazines = links.into_iter().flatten().map(|link| unsafe { link.as_ref() });
+        magazines.fold((0, 0, 0), |(magazines, pages, frames), magazine| {
             let areas: usize = (1..=CLASSES).map(|pages| magazine.count(pages)).sum();
             let parked: usize = (1..=CLASSES).map(|pages| magazine.count(pages) * pages).sum();
             (magazines + 1, pages + parked + areas, frames + parked)

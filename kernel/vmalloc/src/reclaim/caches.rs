@@ -27,6 +27,8 @@ impl<P: Platform> Reclaim<P> {
     pub(super) fn close_magazines(&self) -> Closed<'_> {
         let closed = self.areas.magazines.close();
         self.areas.release_magazines(&closed, ALL);
+        // Others may have unlinked some and wait for a grace period: what was parked there is had when they are done.
+        while self.areas.magazines.are_being_released() && self.platform().pause() {}
         closed
     }
 
@@ -64,7 +66,6 @@ impl<P: Platform> Reclaim<P> {
 
     /// Gives everything back, and the records if nothing is allocated any more: nobody uses the instance.
     pub fn release(&mut self) {
-        drop(self.close_magazines());
         self.in_turn(|| self.release_caches());
         let blocks = &mut self.areas.pools.pending.blocks;
         if blocks.arena.stats(&blocks.base.platform.pin()).free == blocks.base.span.blocks() {

@@ -10,6 +10,8 @@ pub(crate) mod interleavings;
 #[cfg(not(loom))]
 pub(crate) mod machine;
 #[cfg(not(loom))]
+mod magazines;
+#[cfg(not(loom))]
 mod reclaim;
 #[cfg(not(loom))]
 pub(crate) mod support;

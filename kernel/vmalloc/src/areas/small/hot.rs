@@ -1,12 +1,12 @@
 //! The fast path: areas that are parked in the CPU's magazines.
 //!
 //! An allocation that finds none goes on to the CPU's pool. A free that finds no place retires the half of its magazine that
-//! was parked first, and parks the area then: several pages under one hold of a block's lock. The module `magazines` tells
+//! was parked last, and parks the area then: several pages under one hold of a block's lock. The module `magazines` tells
 //! why an area that is taken again needs no flush.
 
 use super::{guard_of, slots_of};
 use crate::{
-    BLOCK_SHIFT, PAGE_SIZE, Platform,
+    BLOCK_SHIFT, MAX_CPUS, PAGE_SIZE, Platform,
     areas::{Areas, Shape},
     magazines::{CLASSES, Closed, Magazine, Parked},
     page_table::{
@@ -269,7 +269,16 @@ impl<P: Platform> Areas<P> {
     /// Retires what these CPUs have parked, and gives the magazines back. The caller is not pinned, and gets the pressure
     /// when it next counts.
     pub fn release_magazines(&self, closed: &Closed<'_>, cpus: Range<usize>) {
-        self.magazines.release(closed, cpus, self.platform(), |pin, magazine| {
+        self.release_after(closed, cpus, || self.platform().synchronize());
+    }
+
+    /// Retires what is parked on all CPUs without a wait for a grace period: nobody else uses the instance any more.
+    pub fn release_last_magazines(&mut self) {
+        self.release_after(&self.magazines.close(), 0..MAX_CPUS, || true);
+    }
+
+    fn release_after(&self, closed: &Closed<'_>, cpus: Range<usize>, synchronize: impl FnOnce() -> bool) {
+        self.magazines.release(closed, cpus, self.platform(), synchronize, |pin, magazine| {
             for pages in 1..=CLASSES {
                 self.retire_parked(pin, pages, iter::from_fn(|| magazine.take(pages))).leave_to_caller();
             }

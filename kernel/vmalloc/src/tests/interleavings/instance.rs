@@ -32,6 +32,12 @@ const BLOCKS: usize = 4;
 const FRAMES: usize = 32;
 /// Pages at the start of each block that TLBs are looked at for.
 const WATCHED: usize = 8;
+/// CPUs of a machine that counts pins.
+const PINNED: usize = 3;
+/// Frames that such a machine says it has: enough for magazines.
+const MANY_FRAMES: usize = 1 << 20;
+/// What is in the frames that it was given back: pairs of a small number and a large one.
+const GONE: u64 = 0xffff_ffff_0000_0000;
 /// Bytes of a thread's stack: making an instance takes more than loom's 32 KiB.
 const STACK: usize = 1 << 20;
 
@@ -51,6 +57,8 @@ pub(crate) struct Machine {
     tlbs: [AtomicU64; MAX_CPUS],
     /// Accessed with everything that loom does not know of.
     bus: atomic::AtomicU32,
+    /// How many pins each CPU has, where the machine can tell when a grace period is over.
+    pins: Option<[atomic::AtomicUsize; PINNED]>,
 }
 
 // SAFETY: loom runs one thread at a time, and the library shares what lies in the frames under the platform's promises.
@@ -65,17 +73,37 @@ pub(crate) struct Host(pub Arc<Machine>);
 /// An instance that all CPUs share.
 pub(crate) type Shared = Arc<Vmalloc<Host>>;
 
-pub(crate) struct Pin(usize);
+pub(crate) struct Pin {
+    cpu: usize,
+    machine: Host,
+}
 
 impl CpuPin for Pin {
     fn cpu(&self) -> usize {
-        self.0
+        self.cpu
+    }
+}
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        if let Some(pins) = &self.machine.0.pins {
+            pins[self.cpu].fetch_sub(1, Ordering::Release);
+        }
     }
 }
 
 impl Host {
-    /// A machine of `cpus` CPUs, all online. The caller is CPU 0.
+    /// A machine of `cpus` CPUs, all online, that knows of no grace period. The caller is CPU 0.
     fn new(cpus: usize) -> Self {
+        Self::with(cpus, None)
+    }
+
+    /// A machine as [`new`](Self::new) makes it, of up to [`PINNED`] CPUs, that can wait for a grace period.
+    fn with_grace(cpus: usize) -> Self {
+        Self::with(cpus, Some(core::array::from_fn(|_| atomic::AtomicUsize::new(0))))
+    }
+
+    fn with(cpus: usize, pins: Option<[atomic::AtomicUsize; PINNED]>) -> Self {
         let memory = (0..FRAMES).map(|_| Bytes(UnsafeCell::new([0; PAGE_SIZE]))).collect();
         let machine = Self(Arc::new(Machine {
             memory,
@@ -83,6 +111,7 @@ impl Host {
             shootdown: Shootdown::new(),
             tlbs: core::array::from_fn(|_| AtomicU64::new(0)),
             bus: atomic::AtomicU32::new(0),
+            pins,
         }));
         for cpu in 0..cpus {
             CPU.with(|current| current.set(cpu));
@@ -163,18 +192,38 @@ pub(crate) fn with_instance(cpus: usize, model: impl FnOnce(&Shared) + Send + 's
     thread::Builder::new().stack_size(STACK).spawn(body).expect("a thread").join().expect("as it should be");
 }
 
+/// Makes a machine of `cpus` CPUs that can wait for a grace period, and runs `model` with it as CPU 0. Afterwards it has
+/// all its frames.
+pub(crate) fn with_machine(cpus: usize, model: impl FnOnce(&Host) + Send + 'static) {
+    let body = move || {
+        let machine = Host::with_grace(cpus);
+        let free = machine.0.free();
+        model(&machine);
+        assert_eq!(machine.0.free(), free, "frames are lost");
+    };
+    thread::Builder::new().stack_size(STACK).spawn(body).expect("a thread").join().expect("as it should be");
+}
+
 /// Runs `body` as another CPU.
-pub(crate) fn run(
+pub(crate) fn run<T: Clone + Send + 'static, R: Send + 'static>(
     cpu: usize,
-    instance: &Shared,
-    body: impl FnOnce(&Shared) + Send + 'static,
-) -> thread::JoinHandle<()> {
-    let instance = Arc::clone(instance);
+    shared: &T,
+    body: impl FnOnce(&T) -> R + Send + 'static,
+) -> thread::JoinHandle<R> {
+    let shared = shared.clone();
     let body = move || {
         CPU.with(|current| current.set(cpu));
-        body(&instance);
+        body(&shared)
     };
     thread::Builder::new().stack_size(STACK).spawn(body).expect("a thread")
+}
+
+/// Does something as another CPU does, whose thread does not run yet.
+pub(crate) fn act_as<T>(cpu: usize, act: impl FnOnce() -> T) -> T {
+    let before = CPU.with(|current| current.replace(cpu));
+    let done = act();
+    CPU.with(|current| current.set(before));
+    done
 }
 
 /// Asserts that no CPU has a translation of a page that is free, in a block.
@@ -238,7 +287,12 @@ unsafe impl Platform for Host {
 
     fn pin(&self) -> Pin {
         self.0.step();
-        Pin(self.here())
+        let cpu = self.here();
+        if let Some(pins) = &self.0.pins {
+            pins[cpu].fetch_add(1, Ordering::Relaxed);
+            atomic::fence(Ordering::SeqCst);
+        }
+        Pin { cpu, machine: self.clone() }
     }
 
     fn root(&self) -> Frame {
@@ -246,7 +300,7 @@ unsafe impl Platform for Host {
     }
 
     fn total_frames(&self) -> usize {
-        FRAMES
+        if self.0.pins.is_some() { MANY_FRAMES } else { FRAMES }
     }
 
     fn take_frames(&self, count: usize, mut sink: impl FnMut(Frame)) -> usize {
@@ -257,7 +311,16 @@ unsafe impl Platform for Host {
 
     fn give_frames(&self, frames: impl Iterator<Item = Frame>) {
         let mut free = self.0.free.lock().expect("no panic");
-        frames.for_each(|frame| free.push(frame.number()));
+        for frame in frames {
+            if self.0.pins.is_some() {
+                // Who still reads it finds this.
+                let words = self.0.memory[frame.number() as usize].0.get().cast::<AtomicU64>();
+                // SAFETY: the frame is as long.
+                (0..PAGE_SIZE / 8)
+                    .for_each(|word| unsafe { (*words.add(word)).store(GONE, Ordering::Relaxed) });
+            }
+            free.push(frame.number());
+        }
     }
 
     fn direct_map(&self, frame: Frame) -> NonNull<u8> {
@@ -285,6 +348,17 @@ unsafe impl Platform for Host {
 
     fn pause(&self) -> bool {
         thread::yield_now();
+        true
+    }
+
+    fn synchronize(&self) -> bool {
+        let Some(pins) = &self.0.pins else { return false };
+        atomic::fence(Ordering::SeqCst);
+        for pins in pins {
+            while pins.load(Ordering::Acquire) > 0 {
+                thread::yield_now();
+            }
+        }
         true
     }
 }

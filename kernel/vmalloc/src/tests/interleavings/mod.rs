@@ -9,6 +9,7 @@
 mod blocks;
 mod instance;
 mod machine;
+mod magazines;
 mod shootdown;
 
 pub(crate) use machine::explore;

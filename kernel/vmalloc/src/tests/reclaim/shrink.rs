@@ -3,13 +3,13 @@
 extern crate std;
 
 use crate::{
-    PAGE_SIZE, Platform, Vmalloc,
+    BLOCK_SIZE, PAGE_SIZE, Platform, Request, Vmalloc,
     tests::{
         machine::Machine,
-        support::{address, flushing, free, instance},
+        support::{address, at, flushing, free, instance, leaked},
     },
 };
-use std::vec::Vec;
+use std::{thread, time::Duration, vec::Vec};
 
 /// Allocates and frees areas of `pages` pages.
 fn come_and_go(vmalloc: &Vmalloc<&Machine>, pages: usize, count: usize) {
@@ -101,4 +101,29 @@ fn a_cpu_that_goes_leaves_nothing_behind() {
     assert_eq!(parked(), 2);
     drop(vmalloc);
     machine.assert_all_frames_back();
+}
+
+/// Seen failing, with a refusal, without the wait for who gives magazines back.
+#[test]
+fn what_another_gives_back_is_waited_for() {
+    let (machine, vmalloc) = leaked(2, 4000, 1);
+    machine.run_on(1);
+    come_and_go(vmalloc, 1, 1);
+    machine.run_on(0);
+    let held = machine.hold_grace();
+    let trim = thread::spawn(|| vmalloc.trim());
+    while !machine.is_waiting() {
+        thread::yield_now();
+    }
+    // It needs the whole block, in which a page is parked.
+    let block = Request::new(PAGE_SIZE).align(BLOCK_SIZE);
+    let allocation = thread::spawn(move || vmalloc.allocate(block).map(|area| area.as_ptr() as usize));
+    // Time for a refusal.
+    thread::sleep(Duration::from_millis(100));
+    drop(held);
+    trim.join().expect("done");
+    let area = allocation.join().expect("done").expect("room");
+    free(vmalloc, at(area)).expect("allocated");
+    vmalloc.trim();
+    assert_eq!(vmalloc.stats().free, vmalloc.stats().total);
 }

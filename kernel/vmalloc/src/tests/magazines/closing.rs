@@ -1,0 +1,249 @@
+//! Giving back what is parked, on all CPUs: for good, or for as long as a call lasts.
+
+extern crate std;
+
+use super::{FRAMES, allocate, parked};
+use crate::{
+    AllocError, BLOCK_SIZE, PAGE_SIZE, Platform, Request, Reuse, Vmalloc,
+    tests::{
+        machine::Machine,
+        support::{START, free, instance, leaked, take},
+    },
+};
+use std::{thread, vec::Vec};
+
+const CPUS: usize = 3;
+const SIZES: [usize; 3] = [1, 2, 9];
+/// What each CPU parks.
+const PARKED: usize = 12 + SIZES.len();
+
+/// Who gives back what is parked, on CPU 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Closer {
+    Trim,
+    OutOfFrames,
+    OutOfAddressSpace,
+    Reuse,
+    Trace,
+}
+
+impl Closer {
+    const ALL: [Self; 5] = [Self::Trim, Self::OutOfFrames, Self::OutOfAddressSpace, Self::Reuse, Self::Trace];
+
+    fn close(self, machine: &Machine, vmalloc: &Vmalloc<&Machine>) {
+        match self {
+            Self::Trim => vmalloc.trim(),
+            Self::OutOfFrames => {
+                let others = take(machine, machine.free_frames());
+                let result = vmalloc.allocate(Request::new(600 * PAGE_SIZE));
+                assert_eq!(result, Err(AllocError::OutOfFrames));
+                machine.give_frames(others.into_iter());
+            }
+            Self::OutOfAddressSpace => {
+                let more = START..START + vmalloc.range().len();
+                let result = vmalloc.vmalloc(more.len() - PAGE_SIZE);
+                assert_eq!(result.map(drop), Err(AllocError::OutOfAddressSpace));
+            }
+            Self::Reuse => vmalloc.set_reuse(Reuse::AfterFlush),
+            Self::Trace => vmalloc.set_trace(true),
+        }
+    }
+
+    /// Ends what lasts.
+    fn reopen(self, vmalloc: &Vmalloc<&Machine>) {
+        match self {
+            Self::Reuse => vmalloc.set_reuse(Reuse::Hot),
+            Self::Trace => vmalloc.set_trace(false),
+            _ => {}
+        }
+    }
+
+    fn lasts(self) -> bool {
+        matches!(self, Self::Reuse | Self::Trace)
+    }
+}
+
+/// Allocates and frees areas on a CPU: how many pages it has parked then.
+fn use_cpu(machine: &Machine, vmalloc: &Vmalloc<&Machine>, cpu: usize) -> usize {
+    machine.run_on(cpu);
+    let before = parked(vmalloc);
+    let areas = SIZES.map(|pages| allocate(vmalloc, pages));
+    let during = parked(vmalloc);
+    for (area, pages) in areas.into_iter().zip(SIZES) {
+        super::write_all(machine, CPUS, area, pages);
+        free(vmalloc, area).expect("allocated");
+    }
+    machine.check();
+    let after = parked(vmalloc);
+    assert!(before == after || during == before, "what was taken is parked again");
+    machine.run_on(0);
+    after - during
+}
+
+/// A machine each of whose CPUs has parked some areas; each CPU has touched them all.
+fn with_parked(test: impl FnOnce(&Machine, Vmalloc<&Machine>)) {
+    let machine = Machine::new(CPUS, FRAMES);
+    let vmalloc = instance(&machine, 4);
+    for cpu in 0..CPUS {
+        assert_eq!(use_cpu(&machine, &vmalloc, cpu), PARKED);
+    }
+    assert_eq!(parked(&vmalloc), CPUS * PARKED);
+    test(&machine, vmalloc);
+    machine.check();
+    machine.assert_all_frames_back();
+}
+
+/// Seen failing: with `trim`, with `press`, with `bar_magazines` not closing; with what is parked not retired before the
+/// frames of the magazines go back; without a wait for the grace period, which is counted here. What may go wrong without it
+/// is in the models (`tests/interleavings/magazines.rs`).
+#[test]
+fn each_who_needs_what_is_parked_has_it_from_all_cpus() {
+    for closer in Closer::ALL {
+        with_parked(|machine, vmalloc| {
+            let (held, periods) = (allocate(&vmalloc, 30), machine.grace_periods());
+            closer.close(machine, &vmalloc);
+            assert!(machine.grace_periods() > periods, "{closer:?} waits for who is pinned");
+            assert_eq!(parked(&vmalloc), 0, "{closer:?}");
+            if closer.lasts() {
+                for cpu in 0..CPUS {
+                    assert_eq!(use_cpu(machine, &vmalloc, cpu), 0, "closed");
+                }
+                vmalloc.trim();
+                closer.close(machine, &vmalloc);
+                assert_eq!(use_cpu(machine, &vmalloc, 1), 0, "still closed");
+            }
+            closer.reopen(&vmalloc);
+            for cpu in 0..CPUS {
+                assert_eq!(use_cpu(machine, &vmalloc, cpu), PARKED, "open again after {closer:?}");
+            }
+            free(&vmalloc, held).expect("allocated");
+        });
+    }
+}
+
+/// Drop gives all back, of all CPUs, where the caller may wait for a grace period and where not: nobody uses the instance
+/// any more.
+///
+/// Seen failing: where it may not, when `drop` left what other CPUs had parked as `trim` does.
+#[test]
+fn a_drop_gives_all_back() {
+    for refuses in [false, true] {
+        with_parked(|machine, vmalloc| {
+            machine.refuse_grace(refuses);
+            drop(vmalloc);
+            machine.refuse_grace(false);
+        });
+    }
+}
+
+/// Who may not wait for a grace period leaves other CPUs their magazines, which go on working, and has its own.
+///
+/// Seen failing: with all magazines taken though nobody waited; with other CPUs' not linked again.
+#[test]
+fn without_a_grace_period_other_cpus_keep_what_they_parked() {
+    for closer in Closer::ALL {
+        with_parked(|machine, vmalloc| {
+            machine.refuse_grace(true);
+            closer.close(machine, &vmalloc);
+            assert_eq!(parked(&vmalloc), (CPUS - 1) * PARKED, "{closer:?}");
+            for cpu in 1..CPUS {
+                assert_eq!(use_cpu(machine, &vmalloc, cpu), PARKED, "{closer:?}: it goes on");
+            }
+            let own = use_cpu(machine, &vmalloc, 0);
+            assert_eq!(own, if closer.lasts() { 0 } else { PARKED });
+            closer.reopen(&vmalloc);
+            machine.refuse_grace(false);
+            vmalloc.trim();
+            assert_eq!((parked(&vmalloc), vmalloc.stats().free), (0, vmalloc.stats().total));
+        });
+    }
+}
+
+/// Seen failing: with `reopen` opening whoever else has closed.
+#[test]
+fn what_two_have_closed_is_open_when_both_have_ended() {
+    for first_ends_first in [false, true] {
+        with_parked(|machine, vmalloc| {
+            let closers = [Closer::Reuse, Closer::Trace];
+            closers.iter().for_each(|closer| closer.close(machine, &vmalloc));
+            let order = if first_ends_first { [0, 1] } else { [1, 0] };
+            closers[order[0]].reopen(&vmalloc);
+            vmalloc.trim();
+            assert_eq!(use_cpu(machine, &vmalloc, 1), 0);
+            closers[order[1]].reopen(&vmalloc);
+            assert_eq!(use_cpu(machine, &vmalloc, 1), PARKED);
+        });
+    }
+}
+
+/// One has unlinked the magazines and waits for the grace period; meanwhile areas are allocated and freed, another one
+/// closes and opens, and no magazine is made.
+///
+/// Seen failing: with magazines made while they are closed; with `trim` not closing; with `reopen` opening whoever else has
+/// closed.
+#[test]
+fn while_one_waits_for_the_grace_period_nothing_is_parked() {
+    let (machine, vmalloc) = leaked(CPUS, FRAMES, 4);
+    for cpu in 0..CPUS {
+        use_cpu(machine, vmalloc, cpu);
+    }
+    let held = machine.hold_grace();
+    let first = thread::spawn(move || vmalloc.trim());
+    while !machine.is_waiting() {
+        assert!(!first.is_finished(), "it waits for who is pinned");
+        thread::yield_now();
+    }
+    let free_before = machine.free_frames();
+    assert_eq!(parked(vmalloc), 0, "unlinked");
+    for closer in [Closer::Reuse, Closer::Trace] {
+        closer.close(machine, vmalloc);
+        assert_eq!(use_cpu(machine, vmalloc, 1), 0);
+        closer.reopen(vmalloc);
+    }
+    assert_eq!(use_cpu(machine, vmalloc, 2), 0, "the first one has not opened them");
+    assert!(machine.free_frames() <= free_before, "nothing goes back before the grace period is over");
+    drop(held);
+    first.join().expect("it ends");
+    assert_eq!(use_cpu(machine, vmalloc, 2), PARKED);
+    vmalloc.trim();
+    assert_eq!(vmalloc.stats().free, vmalloc.stats().total);
+    machine.check();
+}
+
+/// Seen failing: with what is parked not retired before the frames of the magazines go back.
+#[test]
+fn many_allocations_that_run_out_balance() {
+    with_parked(|machine, vmalloc| {
+        let held: Vec<_> = core::iter::from_fn(|| vmalloc.vmalloc(BLOCK_SIZE / 4).ok()).collect();
+        assert!(held.len() > 8);
+        for turn in 0..10 {
+            use_cpu_if_room(machine, &vmalloc, turn % CPUS);
+            assert!(vmalloc.vmalloc(BLOCK_SIZE / 4).is_err());
+            machine.check();
+        }
+        held.into_iter().for_each(|area| free(&vmalloc, area).expect("allocated"));
+    });
+}
+
+/// As [`use_cpu`], where there may be no room.
+fn use_cpu_if_room(machine: &Machine, vmalloc: &Vmalloc<&Machine>, cpu: usize) {
+    machine.run_on(cpu);
+    let areas = SIZES.map(|pages| vmalloc.vmalloc(pages * PAGE_SIZE).ok());
+    areas.into_iter().flatten().for_each(|area| free(vmalloc, area).expect("allocated"));
+    machine.run_on(0);
+}
+
+/// A CPU finds none, and has them by the time it makes them: who may not wait for a grace period had unlinked them, and
+/// links them again.
+///
+/// Seen failing, with frames that are missing, when the new ones were stored in the place of those.
+#[test]
+fn magazines_that_are_linked_again_meanwhile_stay() {
+    with_parked(|machine, vmalloc| {
+        let free_before = machine.free_frames();
+        let pin = machine.pin();
+        vmalloc.areas_room().magazines.make(&pin, &machine);
+        drop(pin);
+        assert_eq!((parked(&vmalloc), machine.free_frames()), (CPUS * PARKED, free_before));
+    });
+}
