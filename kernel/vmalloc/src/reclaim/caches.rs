@@ -27,8 +27,6 @@ impl<P: Platform> Reclaim<P> {
     pub(super) fn close_magazines(&self) -> Closed<'_> {
         let closed = self.areas.magazines.close();
         self.areas.release_magazines(&closed, ALL);
-        // Others may have unlinked some and wait for a grace period: what was parked there is had when they are done.
-        while self.areas.magazines.are_being_released() && self.platform().pause() {}
         closed
     }
 

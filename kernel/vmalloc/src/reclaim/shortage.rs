@@ -6,7 +6,8 @@
 //! others only to give them back. Called with no lock held.
 //!
 //! Why a refusal is right: the last attempt is made with the turn (`turn`), after a purge, and after everything was
-//! given back. Nobody else purges then, nor holds free address space to give directories or records back. If the attempt
+//! given back; magazines stay closed meanwhile. Nobody else purges then, nor holds free address space to give directories or
+//! records back. If the attempt
 //! fails, nothing waits and no other attempt has failed meanwhile (`Turn::note_failure`), then all else was allocated, or
 //! held by attempts under way: the refusal is right. Otherwise others may have taken what the purge freed, and the round
 //! is repeated, up to [`ROUNDS`] times, unless what waits would not do either.
@@ -118,6 +119,8 @@ impl<P: Platform> Reclaim<P> {
         refused_at: &mut Option<Ticket>,
     ) -> Result<T, AllocError> {
         let _closed = self.close_magazines();
+        // Others may have unlinked some and wait for a grace period: what was parked there is had when they are done.
+        while self.areas.magazines.are_being_released() && self.platform().pause() {}
         let mut has_records = true;
         for _ in 0..rounds {
             match self.in_turn(|| self.press_once(frames, again)) {
