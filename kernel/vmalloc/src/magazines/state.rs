@@ -137,11 +137,12 @@ impl Magazines {
             return;
         }
         let is_over = synchronize();
-        let pin = platform.pin();
-        // Who was pinned on this CPU is not any more.
-        let is_free = |cpu| is_over || cpu == pin.cpu() % MAX_CPUS;
         for (cpu, link) in self.cpus.iter().enumerate() {
-            if let Some(magazine) = unlinked[cpu].take_if(|_| is_free(cpu)) {
+            // One pin for each: preemption is off while the areas of one CPU are retired.
+            let pin = platform.pin();
+            // Who was pinned on this CPU when its own were unlinked is not any more.
+            let is_free = is_over || cpu == pin.cpu() % MAX_CPUS;
+            if let Some(magazine) = unlinked[cpu].take_if(|_| is_free) {
                 // SAFETY: nobody can have it any more.
                 retire(&pin, unsafe { magazine.as_ref() });
                 platform.give_table(platform.frame_of(magazine.cast()));

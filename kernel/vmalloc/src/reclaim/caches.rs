@@ -32,7 +32,13 @@ impl<P: Platform> Reclaim<P> {
 
     /// Retires what is parked on all CPUs, and lets nothing be parked any more; or lets it again.
     pub fn bar_magazines(&self, bar: bool) {
-        if bar { self.close_magazines().keep() } else { self.areas.magazines.reopen() }
+        if bar {
+            self.close_magazines().keep()
+        } else {
+            self.areas.magazines.reopen()
+        }
+        // What was parked waits for a flush now.
+        self.hint();
     }
 
     /// Gives back at least `frames` frames if as many are cached, and not many more: see
@@ -60,6 +66,7 @@ impl<P: Platform> Reclaim<P> {
         self.areas.pools.release_spares(cpus.clone());
         self.areas.close_cached_runs(cpus.clone());
         self.blocks().empty_reserves(cpus);
+        self.hint();
     }
 
     /// Gives everything back, and the records if nothing is allocated any more: nobody uses the instance.

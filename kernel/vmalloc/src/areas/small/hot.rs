@@ -250,8 +250,8 @@ impl<P: Platform> Areas<P> {
         pressure
     }
 
-    /// Takes the area of `pages` pages, aligned to `align` pages, that was parked last on this CPU, and maps it with these
-    /// attributes, for `size` bytes.
+    /// Takes the area that was parked last on this CPU of those with as many pages as the shape has, if it is aligned as the
+    /// shape asks for, and makes it an area of this shape.
     #[inline]
     pub(super) fn take_aligned(&self, shape: &Shape<'_>) -> Option<usize> {
         let pin = self.platform().pin_outside_interrupts()?;
