@@ -235,7 +235,7 @@ pub unsafe trait Platform: Flusher {
         false
     }
 
-    /// Records an event. It is called while the instance is [traced](crate::Tunables::trace), in any context, pinned or
+    /// Records an event. It is called while the instance is [traced](crate::Vmalloc::set_trace), in any context, pinned or
     /// not, with locks of the library held or not: it waits for nothing, and uses no instance.
     fn trace(&self, event: Event) {
         let _ = event;

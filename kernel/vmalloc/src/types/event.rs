@@ -14,7 +14,7 @@ use crate::{AllocError, Kind};
 use core::{fmt, panic::Location};
 
 /// Something that an instance did, as [`Platform::trace`](crate::Platform::trace) is told while
-/// [`Tunables::trace`](crate::Tunables::trace) is on. Pages are of 4 KiB.
+/// [`set_trace`](crate::Vmalloc::set_trace) is on. Pages are of 4 KiB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
     /// An area was made or resized, and is complete.
