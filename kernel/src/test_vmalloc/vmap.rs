@@ -1,4 +1,4 @@
-//! `vmap`: maps and unmaps much of the caller's memory in a loop, 2 MiB of which are contiguous, or no two pages.
+//! `vmap_loop`: maps and unmaps much of the caller's memory in a loop, 2 MiB of which are contiguous, or no two pages.
 
 use super::{
     cases::reserve,
@@ -14,7 +14,7 @@ use crate::{
 use alloc::{format, vec::Vec};
 use vmalloc::{AllocError, BLOCK_PAGES, Frame, Protection};
 
-/// What `help vmap` says.
+/// What `help vmap_loop` says.
 pub const ABOUT: &str = "maps frames and unmaps them, to count what that takes\n\
     nr_pages    pages of a loop, 1 to 262144 (16384)\n\
     loops       loops (1000)\n\

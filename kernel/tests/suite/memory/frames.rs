@@ -176,6 +176,32 @@ fn frames_that_vmalloc_keeps_can_be_had() {
     assert_eq!((at_once, after), (0, 250));
 }
 
+/// Who lacks few frames does not empty what vmalloc caches. Seen failing without `shrink`.
+#[test_case]
+fn who_lacks_few_frames_leaves_the_others_where_they_are() {
+    let vmalloc = memory::vmalloc();
+    let held = vmalloc.vmalloc(PAGE_SIZE).expect("memory enough");
+    let area = vmalloc.vmalloc(200 * PAGE_SIZE).expect("memory enough");
+    // SAFETY: allocated above, and used no more.
+    unsafe { vmalloc.vfree(area) }.expect("allocated");
+    vmalloc.purge();
+    let before = vmalloc.stats().kept;
+    let hoard = Hoard::take(usize::MAX);
+    let mut taken = [None; 3];
+    let mut slots = taken.iter_mut();
+    let count = reclaim::take(3, |frame| *slots.next().expect("3") = Some(frame));
+    let after = vmalloc.stats().kept;
+    drop(hoard);
+    // SAFETY: they are ours, and used no more.
+    unsafe { frames::give(taken.into_iter().flatten()) };
+    // SAFETY: allocated above, and used no more.
+    unsafe { vmalloc.vfree(held) }.expect("allocated");
+    assert!(
+        count == 3 && before >= 200 && after >= before - 100,
+        "{count} taken, {before} cached, then {after}"
+    );
+}
+
 /// Seen failing without `reclaim`.
 #[test_case]
 fn a_huge_frame_that_vmalloc_keeps_can_be_had() {

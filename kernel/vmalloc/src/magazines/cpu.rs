@@ -1,16 +1,19 @@
 //! The magazines of one CPU: a frame.
 
-use crate::{PAGE_SIZE, page_table::slot::Slots};
+use crate::{
+    PAGE_SIZE,
+    page_table::{Entry, Slots},
+};
 use core::{
     ptr::{self, NonNull},
     sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering::Relaxed},
 };
 
-/// Pages of the largest areas that are parked.
-pub(crate) const CLASSES: usize = 16;
+/// Pages of the largest areas that are parked: those whose first entry tells how many they are.
+pub(crate) const CLASSES: usize = Entry::MOST_COUNTED;
 
 /// Areas that a frame has places for.
-const PLACES: usize = 238;
+const PLACES: usize = first_place(CLASSES + 1);
 
 /// Areas of one page, of two to four, and of more, that are parked at most.
 const fn most(pages: usize) -> usize {
@@ -32,7 +35,6 @@ const fn first_place(pages: usize) -> usize {
     place
 }
 
-const _: () = assert!(first_place(CLASSES + 1) == PLACES);
 const _: () = assert!(size_of::<Magazine>() <= PAGE_SIZE);
 
 /// A small area that was freed: its pages are live in their block, and unmapped.
@@ -50,6 +52,7 @@ struct Place {
 }
 
 /// The places of areas of one size: those from `first` to `next` are taken.
+// Aligned, so that finding one takes a shift.
 #[repr(C, align(16))]
 struct Class {
     first: AtomicU32,

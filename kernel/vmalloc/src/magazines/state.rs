@@ -74,7 +74,8 @@ impl Magazines {
         }
         let Some(frame) = platform.take_table() else { return };
         let magazine = platform.direct_map(frame).cast::<Magazine>();
-        // SAFETY: the frame is large enough and nobody else's; it is full of zeros, which are valid.
+        // SAFETY: promise 2 of `Platform`: the frame's bytes are there. They are as many as a magazine has, nobody else's, and
+        // zeros, which are valid.
         unsafe { magazine.as_ref() }.set_limits(share);
         let link = &self.cpus[pin.cpu() % MAX_CPUS];
         let replace = |old: *mut Magazine, new: *mut Magazine| {
@@ -95,7 +96,8 @@ impl Magazines {
         Closed(self)
     }
 
-    /// Ends what [`close`](Self::close) began and [`keep`](Closed::keep) left.
+    /// Ends what [`close`](Self::close) began and [`keep`](Closed::keep) left. Where it overtakes the close that it is for,
+    /// the count is below zero until then, which is closed, too.
     pub fn reopen(&self) {
         self.closers.fetch_sub(1, Ordering::Release);
     }
@@ -143,7 +145,8 @@ impl Magazines {
             // Who was pinned on this CPU when its own were unlinked is not any more.
             let is_free = is_over || cpu == pin.cpu() % MAX_CPUS;
             if let Some(magazine) = unlinked[cpu].take_if(|_| is_free) {
-                // SAFETY: nobody can have it any more.
+                // SAFETY: only its own CPU used it, pinned. That pin is gone: a grace period has passed since the magazine was
+                // unlinked, or the CPU is this one.
                 retire(&pin, unsafe { magazine.as_ref() });
                 platform.give_table(platform.frame_of(magazine.cast()));
             } else if let Some(magazine) = unlinked[cpu] {
@@ -157,8 +160,7 @@ impl Magazines {
     }
 
     /// Returns how many CPUs have magazines, and how many pages of address space, and frames, areas have that are parked.
-    pub fn count(&self, pin: &impl CpuPin) -> (usize, usize, usize) {
-        let _ = pin;
+    pub fn count(&self, _: &impl CpuPin) -> (usize, usize, usize) {
         let links = self.cpus.each_ref().map(|link| linked(link.load(Ordering::Acquire)));
         // SAFETY: as in `of`: the pin holds up the grace period.
         let magazines = links.into_iter().flatten().map(|link| unsafe { link.as_ref() });

@@ -81,10 +81,6 @@ impl Entry {
     pub const CHANGED_MARK: u64 = CHANGED;
     /// Pages of the longest areas whose first entry tells how many they are.
     pub const MOST_COUNTED: usize = 16;
-    /// What differs between a page of an area, but the first and the last one, while it is mapped and while it is parked.
-    pub const INNER: u64 = FRAME_MASK | PRESENT;
-    /// What differs between the last page of an area of several pages while it is mapped and while it is parked.
-    pub const LAST: u64 = Self::INNER | LAST;
 
     /// The entry of a guard page below an area.
     pub const GUARD_BELOW: Self = Self(1 << 63);
@@ -159,10 +155,23 @@ impl Entry {
 
     /// Returns the entry of the first page of an area as it is while the area is parked, or the other way round.
     #[inline(always)]
-    pub fn toggled(self, pages: usize) -> Self {
+    pub fn toggled_first(self, pages: usize) -> Self {
         debug_assert!((1..=Self::MOST_COUNTED).contains(&pages));
         let last = if pages == 1 { LAST } else { 0 };
-        Self(self.0 ^ (Self::INNER | FIRST | last | (pages as u64 - 1) << MORE_SHIFT))
+        Self(self.toggled_inner().0 ^ (FIRST | last | (pages as u64 - 1) << MORE_SHIFT))
+    }
+
+    /// Returns the entry of a page that is neither the first nor the last one, as [`toggled_first`](Self::toggled_first)
+    /// does.
+    #[inline(always)]
+    pub fn toggled_inner(self) -> Self {
+        Self(self.0 ^ (FRAME_MASK | PRESENT))
+    }
+
+    /// Returns the entry of the last one of several pages as [`toggled_first`](Self::toggled_first) does.
+    #[inline(always)]
+    pub fn toggled_last(self) -> Self {
+        Self(self.toggled_inner().0 ^ LAST)
     }
 
     /// Returns the entry marked as the last page of an area.
@@ -265,14 +274,14 @@ impl Entry {
     #[inline]
     pub fn quarantined(self) -> Self {
         debug_assert!(self.is_present());
-        Self(self.0 ^ (FRAME_MASK | PRESENT))
+        self.toggled_inner()
     }
 
     /// Returns what a quarantined entry was before.
     #[inline]
     pub fn mapped(self) -> Self {
         debug_assert!(!self.is_present());
-        Self(self.0 ^ (FRAME_MASK | PRESENT))
+        self.toggled_inner()
     }
 
     /// Returns what a quarantined entry was before, if it mapped an area's own frame with these attributes and no marks.

@@ -123,7 +123,7 @@ impl Slot {
     /// fail because the entry was marked meanwhile.
     #[inline(always)]
     pub fn claim_parkable(&self, entry: Entry, pages: usize) -> bool {
-        self.replace(entry, entry.toggled(pages)).is_ok()
+        self.replace(entry, entry.toggled_first(pages)).is_ok()
     }
 
     #[inline(always)]
@@ -180,7 +180,7 @@ pub(crate) fn publish_parked(
         toggle_rest(rest);
         // The guard first: who finds the first page may ask the guard whose it is.
         end.set(guard());
-        first.publish(entry.toggled(pages.len()));
+        first.publish(entry.toggled_first(pages.len()));
     }
     is_same
 }
@@ -189,8 +189,8 @@ pub(crate) fn publish_parked(
 #[inline(always)]
 pub(crate) fn toggle_rest(pages: &[Slot]) {
     if let [inner @ .., last] = pages {
-        inner.iter().for_each(|slot| slot.change(|entry| Entry(entry.0 ^ Entry::INNER)));
-        last.change(|entry| Entry(entry.0 ^ Entry::LAST));
+        inner.iter().for_each(|slot| slot.change(Entry::toggled_inner));
+        last.change(Entry::toggled_last);
     }
 }
 

@@ -27,7 +27,8 @@ pub(crate) struct Pools<P> {
 pub(super) struct Pool {
     /// The current block. A new one is put there only by the pool's own CPU, pinned.
     pub current: BlockSlot,
-    /// The current block's first address and leaf table, or none, for the pool's own CPU.
+    /// The current block's first address and leaf table, or none, for the pool's own CPU, which spares a free the way over
+    /// the descriptor.
     start: AtomicUsize,
     leaf: AtomicPtr<Slots>,
     /// Pages of the current block, mostly, that the CPU hands out next.

@@ -4,14 +4,12 @@
 //! was parked last, and parks the area then: several pages under one hold of a block's lock. The module `magazines` tells
 //! why an area that is taken again needs no flush.
 
-use super::{guard_of, slots_of};
+use super::{Claimed, guard_of, slots_of};
 use crate::{
     BLOCK_SHIFT, MAX_CPUS, PAGE_SIZE, Platform,
     areas::{Areas, Shape},
     magazines::{CLASSES, Closed, Magazine, Parked},
-    page_table::{
-        Attributes, Entry, Slot, Slots, publish_area, publish_parked, remap, toggle_rest, unmap_to_last,
-    },
+    page_table::{Attributes, Entry, Slots, publish_area, publish_parked, remap, toggle_rest},
     pending::Pressure,
     span::page_in_block,
     types::{Caller, Owner},
@@ -41,7 +39,7 @@ impl<P: Platform> Areas<P> {
             return self.allocate_fast(size, attributes, caller);
         };
         let (slots, end) = slots_of(area.leaf, area.address / PAGE_SIZE, 1);
-        if !publish_parked(slots, end, attributes, || guard_of(1, size, caller)) {
+        if !publish_parked(slots, end, attributes, || Entry::guard(guard_of(1, size, caller))) {
             return self.map_parked(area, size, attributes, caller);
         }
         NonNull::new(area.address as *mut u8)
@@ -62,7 +60,7 @@ impl<P: Platform> Areas<P> {
         let (slots, end) = slots_of(area.leaf, area.address / PAGE_SIZE, pages);
         // Whether all are full of zeros is seen by all entries.
         if attributes.are_zeroed()
-            || !publish_parked(slots, end, attributes, || guard_of(pages, size, caller))
+            || !publish_parked(slots, end, attributes, || Entry::guard(guard_of(pages, size, caller)))
         {
             return self.map_parked(area, size, attributes, caller);
         }
@@ -99,7 +97,7 @@ impl<P: Platform> Areas<P> {
             return None;
         }
         // The guard first: who finds the first page may ask the guard whose it is.
-        end.set(guard_of(pages, size, caller));
+        end.set(Entry::guard(guard_of(pages, size, caller)));
         publish_area(&slots[0], &slots[pages - 1], pages);
         NonNull::new(area.address as *mut u8)
     }
@@ -136,40 +134,33 @@ impl<P: Platform> Areas<P> {
     #[inline(never)]
     pub fn free_hot(&self, address: usize) -> Option<Pressure> {
         let pin = self.platform().pin_outside_interrupts()?;
-        let Some((page, leaf)) = self.pools.current_page(&pin, Owner::Area, address) else {
-            return self.free_elsewhere(&pin, address);
-        };
-        let entry = leaf[page].look();
-        if self.park_page(&pin, address, &leaf[page], leaf, entry) {
-            return Some(Pressure::Low);
+        match self.pools.current_page(&pin, Owner::Area, address) {
+            Some((page, leaf)) => self.free_at(&pin, address, page, leaf),
+            None => self.free_elsewhere(&pin, address),
         }
-        self.free_page(&pin, address, page, leaf, entry)
     }
 
     /// Frees an area that is not in the current block as [`free_hot`](Self::free_hot) does.
     #[inline(never)]
     fn free_elsewhere(&self, pin: &P::Pin, address: usize) -> Option<Pressure> {
         let (page, leaf) = self.pools.small_page(pin, address)?;
-        let entry = leaf[page].look();
-        if self.park_page(pin, address, &leaf[page], leaf, entry) {
-            return Some(Pressure::Low);
-        }
-        self.free_page(pin, address, page, leaf, entry)
+        self.free_at(pin, address, page, leaf)
     }
 
-    /// Parks an area of one page, which has this entry, if it may be and there is a place.
+    /// Frees the area that starts at a page of a shared block as [`free_hot`](Self::free_hot) does.
     #[inline(always)]
-    fn park_page(&self, pin: &P::Pin, address: usize, slot: &Slot, leaf: &Slots, entry: Entry) -> bool {
+    fn free_at(&self, pin: &P::Pin, address: usize, page: usize, leaf: &Slots) -> Option<Pressure> {
+        let entry = leaf[page].look();
         if entry.is_parkable()
             && entry.is_last()
             && let Some(magazine) = self.magazines.of(pin)
             && let Some(place) = magazine.place(1)
-            && slot.claim_parkable(entry, 1)
+            && leaf[page].claim_parkable(entry, 1)
         {
             place.park(Parked { address, leaf });
-            return true;
+            return Some(Pressure::Low);
         }
-        false
+        self.free_page(pin, address, page, leaf, entry)
     }
 
     /// Frees the area that starts at a page of a shared block, which has this entry, as [`free_hot`](Self::free_hot) does.
@@ -196,14 +187,9 @@ impl<P: Platform> Areas<P> {
             place.park(area);
             return Some(Pressure::Low);
         }
-        if self.base().is_traced() {
-            return None;
-        }
         let entry = leaf[page].claim(Owner::Area)?;
-        let pages = if entry.is_last() { 1 } else { 1 + unmap_to_last(&leaf[page + 1..]) };
-        leaf[page + pages].set_unused();
         let block = self.blocks().block(self.span().block_at(address), pin);
-        Some(self.pending().retire(pin, block, page, pages + 1, Owner::Area))
+        Some(self.free_pages(pin, Claimed { block, first: page, leaf, entry }, Owner::Area, 0))
     }
 
     /// Makes a place for an area by retiring half of those that are parked, and parks it.
