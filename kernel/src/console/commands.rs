@@ -47,7 +47,7 @@ const COMMANDS: &[Command] = &[
     Command {
         name: "meminfo",
         arguments: "",
-        about: "counts frames: total, free, quarantined, page tables, records, heap",
+        about: "counts frames: total, free, quarantined, parked, page tables, records, heap",
         run: info::meminfo,
     },
     Command {
