@@ -18,7 +18,11 @@ use uart_16550::{Config, Uart16550Tty};
 use vmalloc::{
     AllocError, BLOCK_SIZE, Flusher, Frame, PAGE_SIZE, Platform, Request, Shootdown, SingleCpu, Vmalloc,
 };
-use x86_64::{VirtAddr, instructions::port::Port, instructions::tlb, registers::control::Cr3};
+use x86_64::{
+    VirtAddr,
+    instructions::{port::Port, tlb},
+    registers::control::Cr3,
+};
 
 protocol::test_kernel!("another_kernel_uses_the_library");
 
@@ -130,7 +134,7 @@ fn start(info: &'static mut BootInfo) -> ! {
     let all = (frames.end - frames.start) as usize * PAGE_SIZE;
     let direct_map = info.physical_memory_offset.into_option().expect("asked for");
     let frames = Frames { direct_map, all: frames.clone(), free: SpinMutex::new((frames, 0)) };
-    let machine = Machine { frames, shootdown: Shootdown::new() };
+    let machine = Machine { frames, shootdown: Shootdown::new(&[]) };
     // SAFETY: there is no instance yet.
     unsafe { machine.shootdown.set_online(&&machine, false) };
     say(Record::Tests { count: 1 });

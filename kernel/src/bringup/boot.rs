@@ -212,7 +212,8 @@ fn read_platform(rsdp: Option<u64>) -> Platform {
 /// Carries out one kernel parameter: `isolated=LIST`, or a tunable.
 fn assign(word: &str) -> Result<(), CommandError> {
     let Some(("isolated", list)) = word.split_once('=') else { return sysctl::assign(word) };
-    let cpus = CpuSet::parse(list).map_err(|error| CommandError::new(format!("{word}: {error}")))?;
+    let cpus =
+        CpuSet::parse(list, cpu::MAX_CPUS).map_err(|error| CommandError::new(format!("{word}: {error}")))?;
     cpu::isolate(cpus).map_err(|_| CommandError::new(format!("{word}: CPU 0 cannot be isolated")))
 }
 

@@ -9,7 +9,7 @@ use super::{exception_stacks::ExceptionStacks, trampoline::Trampoline, tsc_sync:
 use crate::{
     arch::{
         apic,
-        cpu::{self, controls::Controls},
+        cpu::{self, MAX_CPUS, controls::Controls},
         interrupts::idt,
         tlb, tsc,
     },
@@ -25,7 +25,7 @@ use core::{
     ptr::null_mut,
     sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering},
 };
-use vmalloc::{AllocError, Frame, MAX_CPUS};
+use vmalloc::{AllocError, Frame};
 
 /// Bytes of the stack that a CPU starts and idles on.
 const IDLE_STACK: usize = 64 << 10;

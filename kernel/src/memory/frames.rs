@@ -15,7 +15,7 @@
 
 use crate::{
     arch::{
-        cpu::{self, Pin},
+        cpu::{self, MAX_CPUS, Pin},
         paging::direct_map,
     },
     lock_class,
@@ -27,7 +27,7 @@ use core::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 use frames::{Buddy, Magazine};
-use vmalloc::{BLOCK_PAGES, Frame, MAX_CPUS, PAGE_SHIFT, PAGE_SIZE};
+use vmalloc::{BLOCK_PAGES, Frame, PAGE_SHIFT, PAGE_SIZE};
 
 /// Frames that a CPU keeps at most.
 const MAGAZINE: usize = 512;

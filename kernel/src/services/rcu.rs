@@ -16,7 +16,7 @@
 
 use crate::{
     arch::{
-        cpu::{self, Pin},
+        cpu::{self, MAX_CPUS, Pin},
         paging::direct_map,
     },
     memory::{frames, vmalloc},
@@ -30,7 +30,7 @@ use core::{
     ptr::{NonNull, null_mut},
     sync::atomic::{AtomicPtr, AtomicU8, AtomicUsize, Ordering},
 };
-use vmalloc::{AllocError, Frame, MAX_CPUS, PAGE_SIZE, PurgeNotifier};
+use vmalloc::{AllocError, Frame, PAGE_SIZE, PurgeNotifier};
 
 /// Heads that make a batch full.
 const BATCH: usize = 256;

@@ -3,7 +3,7 @@
 //! Each pair of lock classes that can deadlock is reported once, in one line by the hook [`REPORT`], and
 //! counted. In release builds nothing here does or stores anything.
 
-use crate::arch::{cpu, hook::Hooks};
+use crate::arch::{cpu, cpu::MAX_CPUS, hook::Hooks};
 use core::{
     cell::UnsafeCell,
     fmt,
@@ -11,7 +11,6 @@ use core::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 use lockdep::{Class, Context, Graph, Held, Report};
-use vmalloc::MAX_CPUS;
 use x86_64::instructions::interrupts;
 
 /// Whether orders are checked in this build.

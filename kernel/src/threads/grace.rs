@@ -15,11 +15,10 @@ use super::{
 };
 use crate::arch::{
     apic::{self, Vector},
-    cpu::{self, Pin},
+    cpu::{self, MAX_CPUS, Pin},
     cpu_set::CpuSet,
 };
 use core::sync::atomic::{Ordering, fence};
-use vmalloc::MAX_CPUS;
 
 /// Microseconds between looks at CPUs that do not pass at once.
 const PATIENCE: u64 = 1000;

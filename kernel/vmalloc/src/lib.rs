@@ -100,7 +100,9 @@ mod vmalloc;
 pub use calls::collections::{VBox, VVec};
 pub use platform::{CpuPin, LockClass, Platform, SingleCpu, Table};
 pub use reclaim::{MAX_NOTIFIERS, PurgeNotifier};
-pub use tlb::{Counters, CpuSet, Flusher, Forbid, ListError, MAX_CPUS, Reach, Scope, Shootdown, Stamp};
+pub use tlb::{
+    Counters, CpuSet, Flusher, Forbid, ListError, MAX_CPUS, Reach, Scope, Shootdown, Stamp, TlbState,
+};
 pub(crate) use types::Owner;
 pub use types::{
     area::{AreaInfo, Cache, Kind, Protection},

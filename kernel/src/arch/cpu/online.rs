@@ -2,7 +2,11 @@
 //! changes it.
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use vmalloc::{CpuSet, MAX_CPUS};
+use vmalloc::CpuSet;
+
+/// CPUs that the kernel uses at most: their numbers are below it.
+pub const MAX_CPUS: usize = 64;
+const _: () = assert!(MAX_CPUS <= vmalloc::MAX_CPUS);
 
 /// The CPUs that run, as the bits of a [`CpuSet`].
 static ONLINE: AtomicU64 = AtomicU64::new(0);

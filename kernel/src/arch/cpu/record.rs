@@ -2,13 +2,13 @@
 //!
 //! The CPU alone writes its record, by single instructions or with interrupts off, so no lock is needed.
 
+use crate::arch::cpu::MAX_CPUS;
 use core::{
     arch::asm,
     mem::offset_of,
     ops::Range,
     sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
 };
-use vmalloc::MAX_CPUS;
 use x86_64::{VirtAddr, instructions::interrupts, registers::model_specific::GsBase};
 
 /// What one CPU knows of itself. Others may read it.

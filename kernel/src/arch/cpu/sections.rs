@@ -10,13 +10,12 @@
 //! While the meter is off a pin costs one branch more. Each CPU follows the switch at its next tick.
 
 use super::record;
-use crate::arch::tsc;
+use crate::arch::{cpu::MAX_CPUS, tsc};
 use core::{
     panic::Location,
     ptr::null_mut,
     sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence},
 };
-use vmalloc::MAX_CPUS;
 
 /// What is off in a section.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use super::{calls, exceptions::Registers};
 use crate::arch::{
     apic::{self, VECTORS, Vector},
     cpu::{
-        self, Pin,
+        self, MAX_CPUS, Pin,
         sections::{self, Kind},
     },
     hooks, tlb,
@@ -16,7 +16,6 @@ use core::{
     panic::Location,
     sync::atomic::{AtomicU64, Ordering},
 };
-use vmalloc::MAX_CPUS;
 use x86_64::registers::rflags::RFlags;
 
 /// Written by its CPU only.

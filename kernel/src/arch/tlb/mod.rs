@@ -7,27 +7,24 @@ pub mod invlpgb;
 
 use super::{
     apic::{self, Vector},
-    cpu::{self, Pin, interrupt_flag},
+    cpu::{self, MAX_CPUS, Pin, interrupt_flag},
     tsc,
 };
 use core::sync::atomic::{AtomicU64, Ordering};
-use spin::Once;
-use vmalloc::{Counters, CpuSet, Flusher, Scope, Shootdown};
+use vmalloc::{Counters, CpuSet, Flusher, Scope, Shootdown, TlbState};
 use x86_64::{VirtAddr, instructions, registers::control::Cr3};
 
 /// Microseconds after which a CPU that does not flush is broken. Under emulation on a busy computer a
 /// virtual CPU may stand still for a second.
 const LIMIT: u64 = 30_000_000;
 
-static SHOOTDOWN: Once<Shootdown> = Once::new();
+static OTHERS: [TlbState; MAX_CPUS - 1] = [const { TlbState::new() }; MAX_CPUS - 1];
+static SHOOTDOWN: Shootdown = Shootdown::new(&OTHERS);
 
 /// Which CPUs may still use old translations.
 #[inline]
 pub(crate) fn shootdown() -> &'static Shootdown {
-    match SHOOTDOWN.get() {
-        Some(shootdown) => shootdown,
-        None => panic!("translations change before CPUs can be made to forget them"),
-    }
+    &SHOOTDOWN
 }
 
 /// What a CPU has flushed.
@@ -49,7 +46,6 @@ pub fn total(of: impl Fn(&Counters) -> &AtomicU64) -> u64 {
 #[inline(never)]
 pub(crate) fn init() {
     invlpgb::init();
-    SHOOTDOWN.call_once(Shootdown::new);
 }
 
 /// The CPUs of this machine.

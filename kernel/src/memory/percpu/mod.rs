@@ -18,13 +18,15 @@
 mod value;
 
 use super::machine::vmalloc;
-use crate::{arch::cpu, lock_class, sync::SpinLock};
+use crate::{
+    arch::{cpu, cpu::MAX_CPUS},
+    lock_class,
+    sync::SpinLock,
+};
 use core::{alloc::Layout, fmt, ptr::NonNull};
 use suballoc::{Chunk, Given, Place, Reserved, Size, SizeError, Space, Taken, UNIT_SIZE};
 pub use value::PerCpu;
-use vmalloc::{
-    BLOCK_SIZE, CongruentArea, CongruentError, CongruentSet, MAX_CONGRUENT, MAX_CPUS, PopulateError,
-};
+use vmalloc::{BLOCK_SIZE, CongruentArea, CongruentError, CongruentSet, MAX_CONGRUENT, PopulateError};
 
 static SPACE: SpinLock<Space<CongruentSet>> = SpinLock::new(lock_class!("per-CPU memory"), Space::new());
 

@@ -1,7 +1,7 @@
 //! How often each CPU had nothing pinned: what grace periods are told by.
 
+use crate::arch::cpu::MAX_CPUS;
 use core::sync::atomic::{AtomicU64, Ordering, fence};
-use vmalloc::MAX_CPUS;
 
 /// How often a CPU had nothing pinned. Written by that CPU only.
 #[repr(align(64))]

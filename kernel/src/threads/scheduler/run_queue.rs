@@ -7,13 +7,12 @@ use super::{
 use crate::{
     arch::{
         apic::{self, Vector},
-        cpu::{self, Pin},
+        cpu::{self, MAX_CPUS, Pin},
     },
     lock_class,
     sync::IrqLock,
 };
 use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
-use vmalloc::MAX_CPUS;
 
 /// The threads in line for one CPU. Those on it are in no line.
 #[repr(align(128))]

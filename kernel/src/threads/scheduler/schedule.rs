@@ -14,14 +14,13 @@ use super::{
     thread::{self, BLOCKED, Class, RUNNABLE, Thread, ThreadRef, WOKEN},
 };
 use crate::{
-    arch::cpu::{self, interrupt_flag},
+    arch::cpu::{self, MAX_CPUS, interrupt_flag},
     sync::order,
 };
 use core::{
     ptr::null_mut,
     sync::atomic::{AtomicPtr, AtomicU8, Ordering},
 };
-use vmalloc::MAX_CPUS;
 use x86_64::instructions::interrupts;
 
 /// Ticks of a time slice: 12 ms.

@@ -1,7 +1,12 @@
 //! What the kernel knows of a thread.
 
 use super::list::{Link, WaitQueue};
-use crate::{arch::cpu, lock_class, memory::Stack, sync::SpinLock};
+use crate::{
+    arch::{cpu, cpu::MAX_CPUS},
+    lock_class,
+    memory::Stack,
+    sync::SpinLock,
+};
 use alloc::{boxed::Box, sync::Arc};
 use core::{
     fmt,
@@ -9,7 +14,6 @@ use core::{
     ptr::NonNull,
     sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering},
 };
-use vmalloc::MAX_CPUS;
 
 /// Who goes first. Of two classes the greater goes strictly before the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

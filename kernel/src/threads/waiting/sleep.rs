@@ -5,7 +5,10 @@ use super::{
     timer,
 };
 use crate::{
-    arch::{cpu::Pin, tsc},
+    arch::{
+        cpu::{MAX_CPUS, Pin},
+        tsc,
+    },
     lock_class,
     sync::IrqLock,
     threads::scheduler::{
@@ -14,7 +17,6 @@ use crate::{
     },
 };
 use core::sync::atomic::{AtomicU64, Ordering};
-use vmalloc::MAX_CPUS;
 
 /// Threads that sleep, those first who wake first.
 #[repr(align(64))]

@@ -1,9 +1,8 @@
 //! What each CPU's timer is set to: the next tick, or the first sleeper's time if that comes earlier.
 
 use super::sleep;
-use crate::arch::{apic, cpu, tsc};
+use crate::arch::{apic, cpu, cpu::MAX_CPUS, tsc};
 use core::sync::atomic::{AtomicU64, Ordering};
-use vmalloc::MAX_CPUS;
 
 /// Ticks of each CPU in a second. A tick costs some hundred instructions: this many are hardly seen in
 /// measurements, even where, under `-icount`, a second is a few million instructions.

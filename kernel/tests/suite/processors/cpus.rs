@@ -291,7 +291,7 @@ fn lists_of_cpus_are_read_and_shown() {
         ("63,0-1,1", 1 << 63 | 0b11, "0-1,63"),
         ("0-63", u64::MAX, "0-63"),
     ] {
-        let set = CpuSet::parse(list).expect("right");
+        let set = CpuSet::parse(list, cpu::MAX_CPUS).expect("right");
         assert_eq!((set.bits(), &*set.to_string()), (bits, shown));
         assert_eq!(set.count(), bits.count_ones() as usize);
         assert!(set.iter().eq((0..64).filter(|&cpu| set.contains(cpu))));
@@ -312,7 +312,7 @@ fn wrong_lists_of_cpus_are_named() {
         ("3-64", "3-64: CPUs are numbered up to 63"),
         ("99999999999999999999", "\"99999999999999999999\" is neither a CPU's number nor a range"),
     ] {
-        assert_eq!(CpuSet::parse(list).expect_err("wrong").to_string(), error);
+        assert_eq!(CpuSet::parse(list, cpu::MAX_CPUS).expect_err("wrong").to_string(), error);
     }
 }
 

@@ -178,7 +178,7 @@ fn what_others_overwrite_meanwhile_is_never_shown_torn() {
         })
         .collect();
     for _ in 0..DUMPS {
-        let (mut time, mut seen) = (0, [None; vmalloc::MAX_CPUS]);
+        let (mut time, mut seen) = (0, [None; kernel::arch::cpu::MAX_CPUS]);
         for record in trace::dump() {
             let (Event::Free { address, pages } | Event::Allocate { address, pages, .. }) = record.event
             else {

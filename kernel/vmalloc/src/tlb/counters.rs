@@ -28,6 +28,24 @@ pub struct Counters {
     pub broadcasts: Count,
 }
 
+impl Counters {
+    /// Makes counters of nothing.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            full: Count::new(0),
+            pages: Count::new(0),
+            sent: Count::new(0),
+            received: Count::new(0),
+            elided: Count::new(0),
+            idle: Count::new(0),
+            spared: Count::new(0),
+            forced: Count::new(0),
+            broadcasts: Count::new(0),
+        }
+    }
+}
+
 /// Adds `by` to a counter.
 pub(crate) fn count(counter: &Count, by: u64) {
     counter.fetch_add(by, Ordering::Relaxed);

@@ -1,78 +1,86 @@
 //! Sets of CPUs, and the lists by which people name them.
 
-use core::{fmt, iter};
+use crate::atomic::{AtomicU64, Ordering};
+use core::{array, fmt, iter};
 use thiserror::Error;
 
 /// The most CPUs that a machine can have: their numbers are below it.
 // Loom keeps a history of each atomic of each CPU: as few as the models need.
 #[doc(alias = "NR_CPUS")]
-pub const MAX_CPUS: usize = if cfg!(loom) { 3 } else { 64 };
+pub const MAX_CPUS: usize = if cfg!(loom) { 3 } else { 512 };
+
+const WORD: usize = u64::BITS as usize;
+const WORDS: usize = MAX_CPUS.div_ceil(WORD);
 
 /// A set of CPUs, by their numbers below [`MAX_CPUS`].
 #[doc(alias = "cpumask")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct CpuSet(u64);
-
-const _: () = assert!(MAX_CPUS <= u64::BITS as usize);
+pub struct CpuSet([u64; WORDS]);
 
 impl CpuSet {
     /// The set of no CPU.
-    pub const EMPTY: Self = Self(0);
+    pub const EMPTY: Self = Self([0; WORDS]);
 
-    /// Makes the set of each CPU n whose bit n is set.
+    /// Makes the set of each CPU n below 64 whose bit n is set.
     #[must_use]
     pub const fn from_bits(bits: u64) -> Self {
-        Self(bits)
+        let mut set = Self::EMPTY;
+        set.0[0] = bits;
+        set
     }
 
-    /// Returns the set as bits: bit n is set for CPU n.
+    /// Returns the CPUs below 64 of the set as bits: bit n is set for CPU n.
     #[must_use]
     pub const fn bits(self) -> u64 {
-        self.0
+        self.0[0]
     }
 
     /// Returns whether the CPU is in the set, which one of [`MAX_CPUS`] or above never is.
     #[must_use]
     pub const fn contains(self, cpu: usize) -> bool {
-        cpu < MAX_CPUS && self.0 >> cpu & 1 != 0
+        cpu < MAX_CPUS && self.0[cpu / WORD] >> (cpu % WORD) & 1 != 0
     }
 
     /// Returns the set with `cpu` added to it if `condition` holds, else the set. `cpu` is below [`MAX_CPUS`].
     #[must_use]
-    pub const fn with_if(self, cpu: usize, condition: bool) -> Self {
-        if condition { Self(self.0 | 1 << cpu) } else { self }
+    pub const fn with_if(mut self, cpu: usize, condition: bool) -> Self {
+        self.0[cpu / WORD] |= (condition as u64) << (cpu % WORD);
+        self
     }
 
     /// Returns whether no CPU is in the set.
     #[must_use]
-    pub const fn is_empty(self) -> bool {
-        self.0 == 0
+    pub fn is_empty(self) -> bool {
+        self == Self::EMPTY
     }
 
     /// Returns how many CPUs are in the set.
     #[must_use]
-    pub const fn count(self) -> usize {
-        self.0.count_ones() as usize
+    pub fn count(self) -> usize {
+        self.0.iter().map(|word| word.count_ones() as usize).sum()
     }
 
     /// Returns the CPUs of this set that are not in `other`.
     #[must_use]
-    pub const fn without(self, other: Self) -> Self {
-        Self(self.0 & !other.0)
+    pub fn without(self, other: Self) -> Self {
+        Self(array::from_fn(|index| self.0[index] & !other.0[index]))
     }
 
     /// Returns the numbers of the CPUs, the lowest first.
-    pub fn iter(self) -> impl Iterator<Item = usize> {
-        let rests = iter::successors(Some(self.0), |rest| Some(rest & rest.wrapping_sub(1)));
-        rests.take_while(|&rest| rest != 0).map(|rest| rest.trailing_zeros() as usize)
+    pub fn iter(self) -> impl Iterator<Item = usize> + Clone {
+        self.0.into_iter().enumerate().flat_map(|(index, word)| {
+            let rests = iter::successors(Some(word), |rest| Some(rest & rest.wrapping_sub(1)));
+            rests.take_while(|&rest| rest != 0).map(move |rest| index * WORD + rest.trailing_zeros() as usize)
+        })
     }
 
-    /// Reads a list of numbers and of ranges with both ends, such as `2-5,7`.
+    /// Reads a list of numbers and of ranges with both ends, such as `2-5,7`, of a machine whose CPUs' numbers are below
+    /// `limit`, at most [`MAX_CPUS`].
     ///
     /// # Errors
-    /// Returns a [`ListError`] with the first part of the list that is no number or range below [`MAX_CPUS`].
+    /// Returns a [`ListError`] with the first part of the list that is no number or range below `limit`.
     #[doc(alias = "cpulist_parse")]
-    pub fn parse(list: &str) -> Result<Self, ListError<'_>> {
+    pub fn parse(list: &str, limit: usize) -> Result<Self, ListError<'_>> {
         let mut set = Self::EMPTY;
         for part in list.split(',') {
             let (first, last) = part.split_once('-').unwrap_or((part, part));
@@ -82,10 +90,10 @@ impl CpuSet {
             if first > last {
                 return Err(ListError::Backwards { part });
             }
-            if last >= MAX_CPUS {
-                return Err(ListError::TooLarge { part });
+            if last >= limit.min(MAX_CPUS) {
+                return Err(ListError::TooLarge { part, limit });
             }
-            set.0 |= u64::MAX << first & u64::MAX >> (u64::BITS as usize - 1 - last);
+            set = (first..=last).fold(set, |set, cpu| set.with_if(cpu, true));
         }
         Ok(set)
     }
@@ -123,10 +131,42 @@ pub enum ListError<'a> {
         /// The range.
         part: &'a str,
     },
-    /// A number is not below [`MAX_CPUS`].
-    #[error("{part}: CPUs are numbered up to {}", MAX_CPUS - 1)]
+    /// A number is not below the limit.
+    #[error("{part}: CPUs are numbered up to {}", limit - 1)]
     TooLarge {
         /// The number or range.
         part: &'a str,
+        /// How many CPUs there can be.
+        limit: usize,
     },
+}
+
+/// A set of CPUs that several change at once.
+pub(super) struct AtomicCpuSet([AtomicU64; WORDS]);
+
+impl AtomicCpuSet {
+    #[cfg(not(loom))]
+    pub const fn new() -> Self {
+        Self([const { AtomicU64::new(0) }; WORDS])
+    }
+
+    #[cfg(loom)]
+    pub fn new() -> Self {
+        Self(array::from_fn(|_| AtomicU64::new(0)))
+    }
+
+    /// Returns the set at one moment of each 64 CPUs.
+    pub fn load(&self) -> CpuSet {
+        CpuSet(array::from_fn(|index| self.0[index].load(Ordering::SeqCst)))
+    }
+
+    /// Adds a CPU, or removes it. Returns whether it was in the set.
+    pub fn set(&self, cpu: usize, is_in: bool) -> bool {
+        let (word, bit) = (&self.0[cpu / WORD], 1 << (cpu % WORD));
+        let before = match is_in {
+            true => word.fetch_or(bit, Ordering::SeqCst),
+            false => word.fetch_and(!bit, Ordering::SeqCst),
+        };
+        before & bit != 0
+    }
 }

@@ -16,7 +16,7 @@ const _: () = assert!(64 - PAGE_SHIFT + COUNT_BITS <= 64);
 
 /// The ranges that a CPU is asked to flush. Every CPU posts to it; the one that it belongs to serves it, with
 /// interrupts off.
-#[derive(Default)]
+#[cfg_attr(loom, derive(Default))]
 pub(crate) struct Mailbox {
     posted: AtomicU64,
     served: AtomicU64,
@@ -25,6 +25,16 @@ pub(crate) struct Mailbox {
 }
 
 impl Mailbox {
+    #[cfg(not(loom))]
+    pub const fn new() -> Self {
+        Self {
+            posted: AtomicU64::new(0),
+            served: AtomicU64::new(0),
+            slots: [const { AtomicU64::new(0) }; SLOTS],
+            overflow: AtomicBool::new(false),
+        }
+    }
+
     /// Asks for page-aligned ranges of addresses to be flushed. Returns the number of the post, for
     /// [`has_confirmed`](Self::has_confirmed).
     pub fn post(&self, ranges: &[Range<usize>]) -> u64 {

@@ -9,9 +9,10 @@ mod extent;
 mod flusher;
 mod mailbox;
 mod shootdown;
+mod state;
 
 pub use counters::Counters;
 pub use cpus::{CpuSet, ListError, MAX_CPUS};
 pub use extent::{Forbid, Reach, Stamp};
 pub use flusher::{Flusher, Scope};
-pub use shootdown::Shootdown;
+pub use state::{Shootdown, TlbState};

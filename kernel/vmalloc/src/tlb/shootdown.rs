@@ -18,99 +18,25 @@
 //! Why nothing is missed: a post is confirmed only when its pages are flushed. A CPU that
 //! leaves idleness first says so and then reads posts and epochs; who flushes first posts or
 //! advances and then reads who is idle. A CPU that comes online first says so and then flushes; who flushes
-//! first changes entries and then reads who is online. These pairs are sequentially consistent, so one of the
+//! first changes entries and then reads who is online. (One that goes offline uses no translation from before it says so,
+//! so who waits for it waits no more.) These pairs are sequentially consistent, so one of the
 //! two sees the other. The models that loom explores try every interleaving of them.
 
 use super::{
-    counters::{Counters, count},
-    cpus::{CpuSet, MAX_CPUS},
+    counters::count,
+    cpus::CpuSet,
     extent::{Forbid, Reach, Stamp},
     flusher::{Flusher, Scope},
-    mailbox::{Mailbox, PAGE_SHIFT},
+    mailbox::PAGE_SHIFT,
+    state::{IDLE, ISOLATED, Shootdown, TlbState},
 };
-use crate::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+use crate::atomic::{Ordering, fence};
 use core::ops::Range;
 
-const IDLE: u32 = 1;
-const ISOLATED: u32 = 2;
-
-#[derive(Default)]
-#[repr(align(128))]
-struct Cpu {
-    flushed: AtomicU64,
-    state: AtomicU32,
-    mailbox: Mailbox,
-    /// Beginnings and ends of read-side sections: odd within one. Only on a machine that broadcasts.
-    sections: AtomicU32,
-    counters: Counters,
-}
-
-/// TLB shootdown by epochs: knows which CPUs may still use old translations, and makes them forget. It interrupts only
-/// CPUs that have not flushed since. A machine has one, whatever number of instances it has, and tells it of its CPUs
-/// by [`set_online`](Self::set_online), [`answer`](Self::answer), [`enter_idle`](Self::enter_idle) and
-/// [`leave_idle`](Self::leave_idle).
-pub struct Shootdown {
-    epoch: AtomicU64,
-    online: AtomicU64,
-    /// Number of CPUs online.
-    count: AtomicU32,
-    cpus: [Cpu; MAX_CPUS],
-}
+/// CPUs that are posted to before one of them is waited for.
+const AT_ONCE: usize = 64;
 
 impl Shootdown {
-    /// Makes one for a machine none of whose CPUs is [online](Self::set_online) yet.
-    #[must_use]
-    pub fn new() -> Self {
-        Self {
-            // Above `Stamp::NEVER`.
-            epoch: AtomicU64::new(1),
-            online: AtomicU64::new(0),
-            count: AtomicU32::new(0),
-            cpus: core::array::from_fn(|_| Cpu::default()),
-        }
-    }
-
-    /// Returns the CPUs that are [online](Self::set_online).
-    pub fn online(&self) -> CpuSet {
-        CpuSet::from_bits(self.online.load(Ordering::SeqCst))
-    }
-
-    /// Returns how many CPUs are [online](Self::set_online), at least 1.
-    #[inline]
-    pub fn online_count(&self) -> usize {
-        self.count.load(Ordering::Relaxed).max(1) as usize
-    }
-
-    /// Brings the current CPU online: from now on flushes reach it. The machine calls this on each CPU when it can be
-    /// interrupted. An `isolated` one is interrupted only for what cannot wait: see [`Reach`].
-    ///
-    /// # Safety
-    /// 1. The current CPU has used no translation of an instance's range yet.
-    /// 2. From the moment that its CR3 has tables with such a range until this returns, no page table of an instance
-    ///    is given back, because nobody makes the CPU forget its ways through them: so nothing is purged or trimmed
-    ///    meanwhile, or the CPU starts on tables without the range.
-    pub unsafe fn set_online(&self, flusher: &impl Flusher, isolated: bool) {
-        let cpu = &self.cpus[flusher.here()];
-        cpu.state.store(if isolated { ISOLATED } else { 0 }, Ordering::SeqCst);
-        let before = self.online.fetch_or(1 << flusher.here(), Ordering::SeqCst);
-        self.count.fetch_add((before >> flusher.here() & 1 == 0).into(), Ordering::Relaxed);
-        fence(Ordering::SeqCst);
-        self.flush_all_here(flusher);
-    }
-
-    /// Returns whether an isolated CPU is online.
-    pub fn has_isolated(&self) -> bool {
-        self.online().iter().any(|number| self.cpus[number].state.load(Ordering::Relaxed) & ISOLATED != 0)
-    }
-
-    /// Returns the counters of a CPU, whether it is online or not.
-    ///
-    /// # Panics
-    /// If `cpu` is not below [`MAX_CPUS`].
-    pub fn counters(&self, cpu: usize) -> &Counters {
-        &self.cpus[cpu].counters
-    }
-
     /// Takes a stamp of this moment: what the caller unmapped before is forgotten by all CPUs when the stamp is
     /// [flushed](Self::is_flushed).
     pub fn stamp(&self) -> Stamp {
@@ -126,9 +52,9 @@ impl Shootdown {
             return false;
         }
         // An idle CPU will see an epoch above its own before it runs anything.
-        let sleeps = |cpu: &Cpu| forbid == Forbid::Use && cpu.state.load(Ordering::SeqCst) & IDLE != 0;
+        let sleeps = |cpu: &TlbState| forbid == Forbid::Use && cpu.state.load(Ordering::SeqCst) & IDLE != 0;
         self.online().iter().all(|number| {
-            let cpu = &self.cpus[number];
+            let cpu = self.cpu(number);
             cpu.flushed.load(Ordering::SeqCst) > stamp.0 || sleeps(cpu)
         })
     }
@@ -142,7 +68,7 @@ impl Shootdown {
         let _ = self.epoch.compare_exchange(stamp.0, stamp.0 + 1, Ordering::SeqCst, Ordering::SeqCst);
         fence(Ordering::SeqCst);
         let here = flusher.here();
-        let behind = |number: usize| self.cpus[number].flushed.load(Ordering::SeqCst) <= stamp.0;
+        let behind = |number: usize| self.cpu(number).flushed.load(Ordering::SeqCst) <= stamp.0;
         if flusher.broadcasts() {
             // Isolated CPUs do not notice it: none needs to be left out.
             if self.online().iter().any(behind) {
@@ -154,7 +80,7 @@ impl Shootdown {
         let late = others.filter(|&number| {
             let is_late = behind(number);
             if !is_late {
-                count(&self.cpus[number].counters.elided, 1);
+                count(&self.cpu(number).counters.elided, 1);
             }
             is_late
         });
@@ -162,7 +88,7 @@ impl Shootdown {
         if behind(here) {
             self.flush_all_here(flusher);
         }
-        targets.iter().for_each(|number| flusher.wait(number, || !behind(number)));
+        self.wait_for(flusher, targets, |number| !behind(number));
         !spared
     }
 
@@ -179,25 +105,42 @@ impl Shootdown {
             return;
         }
         let others = self.online().without(CpuSet::EMPTY.with_if(here, true));
-        let mut posts = [0; MAX_CPUS];
-        others.iter().for_each(|number| posts[number] = self.cpus[number].mailbox.post(ranges));
-        // Posted before it is read who is idle; see `leave_idle`.
-        fence(Ordering::SeqCst);
-        let (targets, _) = self.interrupt(flusher, others.iter(), Reach::Everyone, forbid);
+        for first in (0..self.cpus()).step_by(AT_ONCE) {
+            let group = others.iter().filter(|number| (first..first + AT_ONCE).contains(number));
+            let mut posts = [0; AT_ONCE];
+            group.clone().for_each(|number| posts[number - first] = self.cpu(number).mailbox.post(ranges));
+            // Posted before it is read who is idle; see `leave_idle`.
+            fence(Ordering::SeqCst);
+            let (targets, _) = self.interrupt(flusher, group, Reach::Everyone, forbid);
+            if first == 0 {
+                self.flush_pages_here(flusher, ranges);
+            }
+            // Each post alone. Later ones may wait for long, in the mailbox of a CPU that is idle by now.
+            let confirmed = |number| self.cpu(number).mailbox.has_confirmed(posts[number - first]);
+            self.wait_for(flusher, targets, confirmed);
+        }
+    }
+
+    /// Makes the current CPU forget the pages of these ranges.
+    fn flush_pages_here(&self, flusher: &impl Flusher, ranges: &[Range<usize>]) {
         for range in ranges {
             range.clone().step_by(1 << PAGE_SHIFT).for_each(|page| flusher.flush_page(page));
-            count(&self.cpus[here].counters.pages, (range.len() >> PAGE_SHIFT) as u64);
+            count(&self.cpu(flusher.here()).counters.pages, (range.len() >> PAGE_SHIFT) as u64);
         }
-        // Each post alone. Later ones may wait for long, in the mailbox of a CPU that is idle by now.
-        let confirmed = |number: usize| self.cpus[number].mailbox.has_confirmed(posts[number]);
-        targets.iter().for_each(|number| flusher.wait(number, || confirmed(number)));
+    }
+
+    /// Waits until each of these CPUs has done what `has_done` says, or went offline.
+    fn wait_for(&self, flusher: &impl Flusher, cpus: CpuSet, has_done: impl Fn(usize) -> bool) {
+        for number in cpus.iter() {
+            flusher.wait(number, || has_done(number) || !self.online().contains(number));
+        }
     }
 
     /// Flushes what others asked of the current CPU, with interrupts off. It may be called at any time, and costs little
     /// if nobody asked: a CPU that waits with interrupts off calls it again and again.
     pub fn serve(&self, flusher: &impl Flusher) {
         flusher.uninterrupted(|| {
-            let cpu = &self.cpus[flusher.here()];
+            let cpu = self.cpu(flusher.here());
             let (posts, everything) = cpu.mailbox.open();
             if everything || cpu.flushed.load(Ordering::Relaxed) < self.epoch.load(Ordering::SeqCst) {
                 cpu.mailbox.empty(|_| ());
@@ -215,44 +158,8 @@ impl Shootdown {
     /// Answers an [interrupt](Flusher::interrupt) that asks the current CPU to flush: counts it, and
     /// [serves](Self::serve). The handler of that interrupt calls it.
     pub fn answer(&self, flusher: &impl Flusher) {
-        count(&self.cpus[flusher.here()].counters.received, 1);
+        count(&self.cpu(flusher.here()).counters.received, 1);
         self.serve(flusher);
-    }
-
-    /// Says that the current CPU has nothing to run: until it [wakes](Self::leave_idle) it is interrupted for
-    /// [`Forbid::Speculation`] only.
-    #[doc(alias = "enter_lazy_tlb")]
-    ///
-    /// # Safety
-    /// 1. Interrupts are off, and go on only as the CPU stops.
-    /// 2. Whatever ends that calls [`leave_idle`](Self::leave_idle) before the CPU reads, writes or executes anything
-    ///    that an instance maps.
-    pub unsafe fn enter_idle(&self, flusher: &impl Flusher) {
-        self.cpus[flusher.here()].state.fetch_or(IDLE, Ordering::SeqCst);
-    }
-
-    #[cfg(all(test, not(loom)))]
-    pub(crate) fn is_idle(&self, cpu: usize) -> bool {
-        self.cpus[cpu].state.load(Ordering::SeqCst) & IDLE != 0
-    }
-
-    /// Says that the current CPU runs again: if it was idle it flushes what it was not interrupted for, with interrupts
-    /// off. The machine may call it whether the CPU was idle or not, so in every interrupt handler.
-    pub fn leave_idle(&self, flusher: &impl Flusher) {
-        flusher.uninterrupted(|| {
-            let cpu = &self.cpus[flusher.here()];
-            // Only the current CPU sets the bit.
-            if cpu.state.load(Ordering::Relaxed) & IDLE == 0 {
-                return;
-            }
-            cpu.state.fetch_and(!IDLE, Ordering::SeqCst);
-            fence(Ordering::SeqCst);
-            if cpu.mailbox.is_asked()
-                || cpu.flushed.load(Ordering::Relaxed) < self.epoch.load(Ordering::SeqCst)
-            {
-                self.serve(flusher);
-            }
-        });
     }
 
     /// Runs `look` as a read-side section, with interrupts off: page tables and descriptors that it finds are not given
@@ -261,7 +168,7 @@ impl Shootdown {
     pub fn look(&self, flusher: &impl Flusher, look: impl FnOnce()) {
         flusher.uninterrupted(|| {
             // Only the current CPU counts here.
-            let sections = &self.cpus[flusher.here()].sections;
+            let sections = &self.cpu(flusher.here()).sections;
             // Where nobody broadcasts, the interrupt to flush comes afterwards. Within another section, of what was
             // interrupted perhaps, that one holds broadcasts off.
             if !flusher.broadcasts() || sections.load(Ordering::Relaxed) % 2 == 1 {
@@ -280,7 +187,7 @@ impl Shootdown {
     #[doc(alias = "flush_tlb_local")]
     pub fn flush_all_here(&self, flusher: &impl Flusher) {
         flusher.uninterrupted(|| {
-            let cpu = &self.cpus[flusher.here()];
+            let cpu = self.cpu(flusher.here());
             // Read before the flush: what is unmapped between the two has this epoch as its stamp, and
             // must not pass for flushed.
             let epoch = self.epoch.load(Ordering::SeqCst);
@@ -298,7 +205,7 @@ impl Shootdown {
         fence(Ordering::SeqCst);
         self.broadcast(flusher, Scope::All);
         for number in online.iter() {
-            self.cpus[number].flushed.fetch_max(epoch, Ordering::SeqCst);
+            self.cpu(number).flushed.fetch_max(epoch, Ordering::SeqCst);
         }
     }
 
@@ -307,9 +214,9 @@ impl Shootdown {
     fn broadcast(&self, flusher: &impl Flusher, scope: Scope<'_>) {
         let here = flusher.here();
         flusher.broadcast(scope);
-        count(&self.cpus[here].counters.broadcasts, 1);
+        count(&self.cpu(here).counters.broadcasts, 1);
         for number in self.online().iter().filter(|&number| number != here) {
-            let sections = || self.cpus[number].sections.load(Ordering::SeqCst);
+            let sections = || self.cpu(number).sections.load(Ordering::SeqCst);
             let begun = sections();
             if begun % 2 == 1 {
                 flusher.wait(number, || sections() != begun);
@@ -328,7 +235,7 @@ impl Shootdown {
     ) -> (CpuSet, bool) {
         let (mut targets, mut spared) = (CpuSet::EMPTY, false);
         for number in behind {
-            let cpu = &self.cpus[number];
+            let cpu = self.cpu(number);
             let state = cpu.state.load(Ordering::SeqCst);
             if state & IDLE != 0 && forbid == Forbid::Use {
                 // It catches up before it runs anything.
@@ -344,15 +251,9 @@ impl Shootdown {
             }
         }
         if !targets.is_empty() {
-            count(&self.cpus[flusher.here()].counters.sent, targets.count() as u64);
+            count(&self.cpu(flusher.here()).counters.sent, targets.count() as u64);
             flusher.interrupt(targets);
         }
         (targets, spared)
-    }
-}
-
-impl Default for Shootdown {
-    fn default() -> Self {
-        Self::new()
     }
 }

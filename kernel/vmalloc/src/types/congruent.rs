@@ -1,7 +1,7 @@
 //! Sets of congruent areas: what one is asked to be, and the name of one that was allocated.
 
 /// The most areas that a set can have.
-pub const MAX_CONGRUENT: usize = crate::MAX_CPUS;
+pub const MAX_CONGRUENT: usize = 64;
 
 /// What one area of a set is asked to be: where it starts and how long it is, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

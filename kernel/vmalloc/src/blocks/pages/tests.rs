@@ -60,7 +60,7 @@ proptest! {
                     prop_assert!(pages.are_live(first, count) || expected.is_none());
                 }
                 6 => {
-                    pages.begin_flush(Shootdown::new().stamp());
+                    pages.begin_flush(Shootdown::new(&[]).stamp());
                     model.iter_mut().filter(|is| **is == Is::Dirty).for_each(|is| *is = Is::Flushing);
                 }
                 _ => {

@@ -8,8 +8,8 @@
 extern crate std;
 
 use crate::{
-    BLOCK_SIZE, CpuPin, CpuSet, Flusher, Frame, MAX_CPUS, PAGE_SIZE, Platform, Scope, Shootdown, Vmalloc,
-    atomic,
+    BLOCK_SIZE, CpuPin, CpuSet, Flusher, Frame, MAX_CPUS, PAGE_SIZE, Platform, Scope, Shootdown, TlbState,
+    Vmalloc, atomic,
 };
 use core::{
     cell::{Cell, UnsafeCell},
@@ -108,7 +108,7 @@ impl Host {
         let machine = Self(Arc::new(Machine {
             memory,
             free: Mutex::new((1..FRAMES as u64).rev().collect()),
-            shootdown: Shootdown::new(),
+            shootdown: Shootdown::new((1..MAX_CPUS).map(|_| TlbState::default()).collect::<Vec<_>>().leak()),
             tlbs: core::array::from_fn(|_| AtomicU64::new(0)),
             bus: atomic::AtomicU32::new(0),
             pins,

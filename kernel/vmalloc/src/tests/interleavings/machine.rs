@@ -3,14 +3,14 @@
 extern crate std;
 
 use crate::{
-    CpuSet, Flusher, Forbid, MAX_CPUS, Scope, Shootdown,
+    CpuSet, Flusher, Forbid, MAX_CPUS, Scope, Shootdown, TlbState,
     atomic::{AtomicBool, Ordering},
 };
 use loom::{
     sync::{Mutex, MutexGuard},
     thread,
 };
-use std::sync::Arc;
+use std::{sync::Arc, vec::Vec};
 
 /// Address of the page.
 pub(crate) const PAGE: usize = 0xffff_c900_0000_0000;
@@ -66,7 +66,7 @@ impl Machine {
     fn with(cpus: usize, isolated: CpuSet, uses: Option<[Mutex<()>; MAX_CPUS]>, is_table: bool) -> Arc<Self> {
         let flags = || core::array::from_fn(|_| AtomicBool::new(false));
         let machine = Arc::new(Self {
-            shootdown: Shootdown::new(),
+            shootdown: Shootdown::new((1..MAX_CPUS).map(|_| TlbState::default()).collect::<Vec<_>>().leak()),
             mapped: AtomicBool::new(true),
             reused: AtomicBool::new(false),
             is_table,

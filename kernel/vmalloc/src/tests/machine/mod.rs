@@ -20,7 +20,7 @@ mod random;
 mod readers;
 mod tlb;
 
-use crate::{BLOCK_SIZE, CpuPin, Event, Frame, LockClass, PAGE_SIZE, Shootdown, Table};
+use crate::{BLOCK_SIZE, CpuPin, Event, Frame, LockClass, PAGE_SIZE, Shootdown, Table, TlbState};
 use core::{
     ops::Range,
     panic::Location,
@@ -123,7 +123,7 @@ impl Machine {
             state: Mutex::new(state),
             cpu: AtomicUsize::new(0),
             allowance: AtomicIsize::new(-1),
-            shootdown: Shootdown::new(),
+            shootdown: Shootdown::new((1..cpus).map(|_| TlbState::new()).collect::<Vec<_>>().leak()),
             in_interrupt: AtomicBool::new(false),
             starved_purger: AtomicBool::new(false),
             events: Mutex::new(Vec::new()),
