@@ -2,7 +2,10 @@
 //!
 //! It is the lowest of the layers that make up an instance; see [`Vmalloc`](crate::Vmalloc). It takes no lock.
 
-use crate::{Event, Frame, PAGE_SIZE, Platform, Policy, Tunables, span::Span, types::frame::PHYSICAL_BITS};
+use crate::{
+    Event, Frame, PAGE_SIZE, Platform, Policy, Tunables, percpu::Records, span::Span,
+    types::frame::PHYSICAL_BITS,
+};
 use core::sync::atomic::Ordering;
 
 pub(crate) struct Base<P> {
@@ -10,15 +13,17 @@ pub(crate) struct Base<P> {
     pub span: Span,
     pub tunables: Tunables,
     pub policy: Policy,
+    /// What there is for each CPU.
+    pub records: Records,
     /// First physical address that the CPUs do not have.
     physical_end: u64,
 }
 
 impl<P: Platform> Base<P> {
     #[inline(always)]
-    pub fn new(platform: P, span: Span, policy: Policy) -> Self {
+    pub fn new(platform: P, span: Span, policy: Policy, records: Records) -> Self {
         let physical_end = 1 << platform.physical_bits().min(PHYSICAL_BITS);
-        Self { platform, span, tunables: Tunables::new(policy.reuse), policy, physical_end }
+        Self { platform, span, tunables: Tunables::new(policy.reuse), policy, records, physical_end }
     }
 
     /// Returns whether the CPUs can address all physical memory below `end`.

@@ -2,7 +2,8 @@
 
 use crate::{
     BLOCK_SIZE, MAX_CPUS, NewError, Platform, Policy, Tunables, areas::Areas, arena, base::Base,
-    blocks::Blocks, page_table::directories, pending::Pending, pools::Pools, reclaim::Reclaim, span::Span,
+    blocks::Blocks, page_table::directories, pending::Pending, percpu::Records, pools::Pools,
+    reclaim::Reclaim, span::Span,
 };
 use core::ops::Range;
 
@@ -58,15 +59,15 @@ impl<P: Platform> Vmalloc<P> {
             return Err(NewError::NotCanonical(range));
         }
         directories::fill_root(&platform, &range).ok_or(NewError::OutOfFrames)?;
-        Ok(Self::build(platform, range, policy))
-    }
-
-    /// Builds the instance. It stands apart from the checks because LLVM's stack probe of a frame as large as this one's
-    /// destroys R11, in which code before a prologue that was moved behind it may have something.
-    #[inline(never)]
-    fn build(platform: P, range: Range<usize>, policy: Policy) -> Self {
-        let blocks = Blocks::new(Base::new(platform, Span::new(range), policy));
-        Self { reclaim: Reclaim::new(Areas::new(Pools::new(Pending::new(blocks)))) }
+        let span = Span::new(range);
+        let mut records = Records::new(&platform).ok_or(NewError::OutOfFrames)?;
+        let Some((arena, table)) = Blocks::index(&platform, span.blocks(), policy.search) else {
+            // SAFETY: nobody has a part of them.
+            unsafe { records.release(&platform) };
+            return Err(NewError::OutOfFrames);
+        };
+        let blocks = Blocks::new(Base::new(platform, span, policy, records), arena, table);
+        Ok(Self { reclaim: Reclaim::new(Areas::new(Pools::new(Pending::new(blocks)))) })
     }
 
     /// Returns the range of addresses that the instance allocates from.
@@ -166,6 +167,7 @@ impl<P: Platform> Drop for Vmalloc<P> {
     fn drop(&mut self) {
         self.base().assert_not_in_interrupt("an instance's drop");
         self.reclaim.areas.release_last_magazines();
-        self.reclaim.release();
+        // SAFETY: it is dropped.
+        unsafe { self.reclaim.release() };
     }
 }

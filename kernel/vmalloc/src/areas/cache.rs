@@ -6,6 +6,7 @@ use crate::{
     atomic::AtomicUsize,
     blocks::NO_BLOCK,
     lock::{Lock, Locked},
+    percpu::Part,
 };
 
 /// Blocks of the longest run that is cached: 32 MiB.
@@ -25,8 +26,8 @@ impl Locked for Runs {
     const CLASS: LockClass = LockClass::Runs;
 }
 
-impl CachedRuns {
-    pub fn new() -> Self {
+impl Part for CachedRuns {
+    fn new(_: bool) -> Self {
         Self { runs: Lock::new(Runs([NO_BLOCK; LONGEST])), reserved: AtomicUsize::new(0) }
     }
 }

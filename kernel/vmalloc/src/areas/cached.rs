@@ -10,7 +10,10 @@
 //! as many as the area had, have its frames; those behind are unused. Lock: a CPU's cache, to put a run there or take
 //! one.
 
-use super::{Areas, Attempt, Backing, Shape, cache::LONGEST};
+use super::{
+    Areas, Attempt, Backing, Shape,
+    cache::{CachedRuns, LONGEST},
+};
 use crate::{
     BLOCK_PAGES, CpuPin, MAX_CPUS, Platform,
     blocks::{Block, NO_BLOCK, Role},
@@ -29,7 +32,7 @@ impl<P: Platform> Areas<P> {
         if count > LONGEST || huge > 0 || !is_long() {
             return None;
         }
-        let cpu = pin.cpu() % MAX_CPUS;
+        let cpu = self.base().records.home(pin.cpu())?;
         drop(pin);
         if !self.reserve(cpu, count) {
             return None;
@@ -68,7 +71,7 @@ impl<P: Platform> Areas<P> {
     pub fn put_cached(&self, pin: &P::Pin, block: &Block, pages: usize, cpu: usize) -> usize {
         self.set_cached(block.number(), pages, cpu, true);
         let count = run_blocks(pages);
-        let last = &mut self.cached[cpu].runs.lock(pin).0[count - 1];
+        let last = &mut self.cached.of(cpu).runs.lock(pin).0[count - 1];
         block.next.store(*last, Ordering::Relaxed);
         *last = block.number() as u32;
         count
@@ -76,7 +79,7 @@ impl<P: Platform> Areas<P> {
 
     /// Takes the run of `count` blocks that was put last into the cache of `cpu`. Returns its first block.
     fn take_cached(&self, pin: &P::Pin, cpu: usize, count: usize) -> Option<usize> {
-        let last = &mut self.cached.get(cpu)?.runs.lock(pin).0[count - 1];
+        let last = &mut self.cached.of(cpu).runs.lock(pin).0[count - 1];
         let first = (*last != NO_BLOCK).then_some(*last as usize)?;
         *last = self.blocks().block(first, pin).next.load(Ordering::Relaxed);
         self.unreserve(cpu, count);
@@ -93,10 +96,12 @@ impl<P: Platform> Areas<P> {
         }
         let pin = self.platform().pin();
         let own = pin.cpu();
+        // This CPU's cache is there for what it frees.
+        self.base().records.make_own::<P>(&pin, self.platform());
         let first = self.take_cached(&pin, own, count).or_else(|| {
-            let has_some = |&cpu: &usize| self.cached[cpu].reserved.load(Ordering::Relaxed) >= count;
-            let others = (0..MAX_CPUS).filter(|&cpu| cpu != own);
-            others.filter(has_some).find_map(|cpu| self.take_cached(&pin, cpu, count))
+            let others = self.cached.owned(0..MAX_CPUS).filter(|&(cpu, _)| cpu != own);
+            let has_some = |runs: &CachedRuns| runs.reserved.load(Ordering::Relaxed) >= count;
+            others.filter(|(_, runs)| has_some(runs)).find_map(|(cpu, _)| self.take_cached(&pin, cpu, count))
         })?;
         Some((first, own))
     }
@@ -123,6 +128,7 @@ impl<P: Platform> Areas<P> {
 
     /// Takes the runs that these CPUs cache out of use.
     pub fn close_cached_runs(&self, cpus: Range<usize>) {
+        let cpus = self.cached.owned(cpus).map(|(cpu, _)| cpu);
         for (cpu, count) in cpus.flat_map(|cpu| (1..=LONGEST).map(move |count| (cpu, count))) {
             // Ends: only a purge adds to them, of which there is one at a time.
             loop {
@@ -138,7 +144,7 @@ impl<P: Platform> Areas<P> {
 
     /// Reserves room for a run in the cache of `cpu`; `false`: the caches are full.
     fn reserve(&self, cpu: usize, count: usize) -> bool {
-        let here = self.cached[cpu].reserved.fetch_add(count, Ordering::Relaxed) + count;
+        let here = self.cached.of(cpu).reserved.fetch_add(count, Ordering::Relaxed) + count;
         let all = self.cached_blocks.fetch_add(count, Ordering::Relaxed) + count;
         let fits = self.pending().may_cache(here, all);
         if !fits {
@@ -148,7 +154,7 @@ impl<P: Platform> Areas<P> {
     }
 
     fn unreserve(&self, cpu: usize, count: usize) {
-        self.cached[cpu].reserved.fetch_sub(count, Ordering::Relaxed);
+        self.cached.of(cpu).reserved.fetch_sub(count, Ordering::Relaxed);
         self.cached_blocks.fetch_sub(count, Ordering::Relaxed);
     }
 }

@@ -2,24 +2,25 @@
 
 use super::cache::CachedRuns;
 use crate::{
-    MAX_CPUS, Platform, atomic::AtomicUsize, base::Base, blocks::Blocks, magazines::Magazines,
-    pending::Pending, pools::Pools, span::Span,
+    Platform, atomic::AtomicUsize, base::Base, blocks::Blocks, magazines::Magazines, pending::Pending,
+    percpu::PerCpu, pools::Pools, span::Span,
 };
 
 /// What makes the areas of an instance, and the runs of freed areas that it caches.
 pub(crate) struct Areas<P> {
     pub pools: Pools<P>,
     pub magazines: Magazines,
-    pub(super) cached: [CachedRuns; MAX_CPUS],
+    pub(super) cached: PerCpu<CachedRuns>,
     /// Blocks of runs in all CPUs' caches, and of those that will be there when they are flushed.
     pub(super) cached_blocks: AtomicUsize,
 }
 
 impl<P: Platform> Areas<P> {
     #[inline(always)]
-    pub fn new(pools: Pools<P>) -> Self {
-        let cached = core::array::from_fn(|_| CachedRuns::new());
-        let magazines = Magazines::new(pools.pending.blocks.base.policy.reuse);
+    pub fn new(mut pools: Pools<P>) -> Self {
+        let base = &mut pools.pending.blocks.base;
+        let cached = base.records.lay_out();
+        let magazines = Magazines::new(base.policy.reuse, &mut base.records);
         Self { pools, magazines, cached, cached_blocks: AtomicUsize::new(0) }
     }
 

@@ -26,6 +26,7 @@
 //! may have. No memory is allocated under it.
 
 mod map;
+mod maps;
 mod search;
 mod shared;
 mod state;

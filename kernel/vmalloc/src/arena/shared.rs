@@ -1,7 +1,7 @@
 //! The arena as CPUs share it: its state behind a lock, which is released to take a frame.
 
 use super::{
-    map::{MAP_BLOCKS, MAPS, Map},
+    map::{MAP_BLOCKS, Map},
     search::{Part, Search, Wanted},
     state::{ArenaStats, MAX_BLOCKS, State, pieces},
 };
@@ -21,11 +21,10 @@ impl Locked for State {
 }
 
 impl Arena {
-    /// Makes an arena of `blocks` free blocks, at most [`MAX_BLOCKS`].
-    #[inline(always)]
-    pub fn new(blocks: usize, policy: SearchPolicy) -> Self {
+    /// Makes an arena of `blocks` free blocks, at most [`MAX_BLOCKS`]. `None` means that there were no frames.
+    pub fn new<P: Platform>(platform: &P, blocks: usize, policy: SearchPolicy) -> Option<Self> {
         assert!(blocks <= MAX_BLOCKS);
-        Self { state: Lock::new(State::new(blocks, policy)) }
+        Some(Self { state: Lock::new(State::new(platform, blocks, policy)?) })
     }
 
     /// Takes the lowest run of `count` free blocks inside `within` whose first is, together with
@@ -148,14 +147,20 @@ impl Arena {
 
     /// Gives the maps back all of whose blocks are free, one at a time, and returns how many there were.
     pub fn release_free_maps<P: Platform>(&self, platform: &P) -> usize {
-        let maps = (0..MAPS).filter_map(|index| self.state.lock(&platform.pin()).take_free_map(index));
+        let count = self.state.lock(&platform.pin()).map_count();
+        let maps = (0..count).filter_map(|index| self.state.lock(&platform.pin()).take_free_map(index));
         maps.map(|map| map.release(platform)).count()
     }
 
-    /// Gives all maps back. All blocks must be free.
-    pub fn release<P: Platform>(&mut self, platform: &P) {
+    /// Gives everything back. All blocks must be free.
+    ///
+    /// # Safety
+    /// The arena is not used again.
+    pub unsafe fn release<P: Platform>(&mut self, platform: &P) {
         let state = self.state.get_mut();
         assert_eq!(state.free, state.blocks, "blocks are still in use");
         self.release_free_maps(platform);
+        // SAFETY: the caller's promise.
+        unsafe { self.state.get_mut().release(platform) };
     }
 }

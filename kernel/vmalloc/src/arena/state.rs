@@ -2,9 +2,10 @@
 
 use super::{
     map::{LEAF_BLOCKS, LEAVES, MAP_BLOCKS, MAPS, Map, Node, bits},
+    maps::Maps,
     top::Top,
 };
-use crate::SearchPolicy;
+use crate::{Platform, SearchPolicy};
 
 /// The most blocks an arena can hold: 32 TiB.
 pub(crate) const MAX_BLOCKS: usize = MAP_BLOCKS * MAPS;
@@ -15,6 +16,8 @@ pub(crate) struct ArenaStats {
     pub free: usize,
     pub longest_run: usize,
     pub maps: usize,
+    /// Frames that the arena takes beside its maps.
+    pub frames: usize,
     /// Leaves, nodes and maps that searches examined so far.
     pub steps: u64,
 }
@@ -23,7 +26,7 @@ pub(crate) struct ArenaStats {
 const NONE: usize = usize::MAX;
 
 pub(super) struct State {
-    pub(super) maps: [Option<&'static mut Map>; MAPS],
+    pub(super) maps: Maps,
     pub(super) top: Top,
     pub(super) blocks: usize,
     /// All blocks below are used.
@@ -36,20 +39,19 @@ pub(super) struct State {
 }
 
 impl State {
-    #[inline(always)]
-    pub fn new(blocks: usize, policy: SearchPolicy) -> Self {
-        let mut state = Self {
-            maps: [const { None }; MAPS],
-            top: Top::new(blocks.div_ceil(MAP_BLOCKS)),
-            blocks,
-            search_start: 0,
-            free: blocks,
-            unsettled: NONE,
-            policy,
-            steps: 0,
+    /// Makes the state of `blocks` free blocks. `None` means that there were no frames.
+    pub fn new<P: Platform>(platform: &P, blocks: usize, policy: SearchPolicy) -> Option<Self> {
+        let maps = blocks.div_ceil(MAP_BLOCKS);
+        let mut top = Top::new(platform, maps)?;
+        let Some(maps) = Maps::new(platform, maps) else {
+            // SAFETY: it was just made.
+            unsafe { top.release(platform) };
+            return None;
         };
+        let mut state =
+            Self { maps, top, blocks, search_start: 0, free: blocks, unsettled: NONE, policy, steps: 0 };
         (0..state.map_count()).for_each(|map| state.refresh_top(map));
-        state
+        Some(state)
     }
 
     pub(super) fn map_count(&self) -> usize {
@@ -180,7 +182,8 @@ impl State {
             below = root.suffix() + if root.suffix() == MAP_BLOCKS { below } else { 0 };
         }
         let maps = self.maps.iter().flatten().count();
-        ArenaStats { free: self.free, longest_run, maps, steps: self.steps }
+        let frames = 1 + self.maps.frames();
+        ArenaStats { free: self.free, longest_run, maps, frames, steps: self.steps }
     }
 
     /// Takes a map out if all of its blocks are free: one that is missing means just that.
@@ -188,6 +191,16 @@ impl State {
         self.settle();
         let free = index < self.map_count() && self.root(index) == self.free_root(index);
         if free { self.maps[index].take() } else { None }
+    }
+
+    /// Gives back the frames of an arena that has no maps.
+    ///
+    /// # Safety
+    /// The state is not used again.
+    pub unsafe fn release<P: Platform>(&mut self, platform: &P) {
+        self.maps.release(platform);
+        // SAFETY: the caller's promise.
+        unsafe { self.top.release(platform) };
     }
 
     /// Compares every count, node and cached start with the bits.

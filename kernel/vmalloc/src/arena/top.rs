@@ -7,19 +7,29 @@
 //! For the arena alone, under its lock.
 
 use super::map::MAPS;
+use crate::{Platform, framed::Framed};
 
 pub(super) struct Top {
     /// Node 1 is the root; below node `n` are `2 * n` and `2 * n + 1`; the values of the maps start at `leaves`.
-    nodes: [u16; 2 * MAPS],
+    nodes: Framed<[u16; 2 * MAPS]>,
     /// A power of two, at least the number of maps. An arena of one map needs no tree.
     leaves: usize,
 }
 
 impl Top {
-    /// Makes a tree over `maps` maps in which all values are 0.
-    pub fn new(maps: usize) -> Self {
+    /// Makes a tree over `maps` maps in which all values are 0. `None` means that there was no frame.
+    pub fn new<P: Platform>(platform: &P, maps: usize) -> Option<Self> {
         assert!(maps <= MAPS);
-        Self { nodes: [0; 2 * MAPS], leaves: maps.next_power_of_two() }
+        Some(Self { nodes: Framed::zeroed(platform)?, leaves: maps.next_power_of_two() })
+    }
+
+    /// Gives the frame back.
+    ///
+    /// # Safety
+    /// The tree is not used again.
+    pub unsafe fn release<P: Platform>(&mut self, platform: &P) {
+        // SAFETY: the caller's promise.
+        unsafe { self.nodes.give_back(platform) };
     }
 
     /// Sets the value of a map.

@@ -8,7 +8,7 @@ impl<P: Platform> Blocks<P> {
     /// Takes a leaf table, full of zeros; `None` if there is no frame.
     pub(super) fn take_leaf(&self) -> Option<Frame> {
         let pin = self.platform().pin();
-        let reserved = self.reserves[pin.cpu()].pop(&pin);
+        let reserved = self.reserves.of(pin.cpu()).pop(&pin);
         drop(pin);
         reserved.or_else(|| self.platform().take_table())
     }
@@ -17,7 +17,7 @@ impl<P: Platform> Blocks<P> {
     pub fn give_leaf(&self, leaf: Frame) {
         let pin = self.platform().pin();
         let limit = self.base.tunables.table_reserve.load(Ordering::Relaxed);
-        if let Err(leaf) = self.reserves[pin.cpu()].push(&pin, leaf, limit) {
+        if let Err(leaf) = self.reserves.of(pin.cpu()).push(&pin, leaf, limit) {
             self.platform().give_table(leaf);
         }
     }
@@ -25,7 +25,7 @@ impl<P: Platform> Blocks<P> {
     /// Returns how many leaf tables are in the current CPU's reserve.
     pub fn reserved_leaves_here(&self) -> usize {
         let pin = self.platform().pin();
-        self.reserves[pin.cpu()].len(&pin)
+        self.reserves.of(pin.cpu()).len(&pin)
     }
 
     /// Returns how many leaf tables are in all reserves.
@@ -35,7 +35,7 @@ impl<P: Platform> Blocks<P> {
 
     /// Gives the reserves of these CPUs back to the machine.
     pub fn empty_reserves(&self, cpus: Range<usize>) {
-        for reserve in &self.reserves[cpus] {
+        for reserve in self.reserves.parts(cpus) {
             // No more than it can hold: its CPU may add to it meanwhile.
             let leaves = iter::from_fn(|| reserve.pop(&self.platform().pin())).take(CAPACITY);
             leaves.for_each(|leaf| self.platform().give_table(leaf));

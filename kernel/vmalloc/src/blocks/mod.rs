@@ -31,4 +31,4 @@ pub(crate) use pages::{Listed, Pages};
 pub(crate) use role::Role;
 pub(crate) use split::Mapping;
 pub(crate) use state::Blocks;
-pub(crate) use table::{BlockTable, NO_BLOCK};
+pub(crate) use table::NO_BLOCK;

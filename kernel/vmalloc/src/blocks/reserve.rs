@@ -4,6 +4,7 @@
 use crate::{
     CpuPin, Frame, LockClass,
     lock::{Lock, Locked},
+    percpu::Part,
 };
 
 /// The most leaf tables that a CPU's reserve can hold.
@@ -21,11 +22,13 @@ impl Locked for Tables {
     const CLASS: LockClass = LockClass::Reserve;
 }
 
-impl Reserve {
-    pub fn new() -> Self {
+impl Part for Reserve {
+    fn new(_: bool) -> Self {
         Self(Lock::new(Tables { tables: [Frame::new(0); CAPACITY], count: 0 }))
     }
+}
 
+impl Reserve {
     /// Takes a table out, if there is one.
     pub fn pop(&self, pin: &impl CpuPin) -> Option<Frame> {
         let mut reserve = self.0.lock(pin);

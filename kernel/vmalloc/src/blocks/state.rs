@@ -1,7 +1,7 @@
 //! The state of the room: the arena, the table of descriptors, the reserves of leaf tables.
 
 use super::{reserve::Reserve, table::BlockTable};
-use crate::{MAX_CPUS, Platform, arena::Arena, base::Base, span::Span};
+use crate::{Platform, SearchPolicy, arena::Arena, base::Base, percpu::PerCpu, span::Span};
 
 /// The blocks of an instance.
 pub(crate) struct Blocks<P> {
@@ -9,14 +9,25 @@ pub(crate) struct Blocks<P> {
     pub arena: Arena,
     /// The descriptors, for who counts them or gives them back; others find theirs by the calls.
     pub table: BlockTable,
-    pub(super) reserves: [Reserve; MAX_CPUS],
+    pub(super) reserves: PerCpu<Reserve>,
 }
 
 impl<P: Platform> Blocks<P> {
     #[inline(always)]
-    pub fn new(base: Base<P>) -> Self {
-        let arena = Arena::new(base.span.blocks(), base.policy.search);
-        Self { base, arena, table: BlockTable::new(), reserves: core::array::from_fn(|_| Reserve::new()) }
+    pub fn new(mut base: Base<P>, arena: Arena, table: BlockTable) -> Self {
+        let reserves = base.records.lay_out();
+        Self { base, arena, table, reserves }
+    }
+
+    /// Makes what knows the blocks of an instance by their numbers. `None` means that there were no frames.
+    pub fn index(platform: &P, blocks: usize, search: SearchPolicy) -> Option<(Arena, BlockTable)> {
+        let mut arena = Arena::new(platform, blocks, search)?;
+        let Some(table) = BlockTable::new(platform, blocks) else {
+            // SAFETY: it was just made.
+            unsafe { arena.release(platform) };
+            return None;
+        };
+        Some((arena, table))
     }
 
     #[inline(always)]
@@ -29,9 +40,13 @@ impl<P: Platform> Blocks<P> {
         &self.base.span
     }
 
-    /// Gives all records back. Every block is free.
-    pub fn release(&mut self) {
-        self.arena.release(&self.base.platform);
+    /// Gives all records of blocks back. Every block is free.
+    ///
+    /// # Safety
+    /// The room is not used again.
+    pub unsafe fn release(&mut self) {
+        // SAFETY: the caller's promise.
+        unsafe { self.arena.release(&self.base.platform) };
         self.table.release(&self.base.platform);
     }
 }

@@ -1,7 +1,8 @@
-//! The table of descriptors: finds that of a block by its number, by two loads, without a lock, in any context.
+//! The table of descriptors: finds that of a block by its number, by three loads, without a lock, in any context.
 //!
 //! Descriptors stand in frames of [`PER_FRAME`], found through frames of pointers, the table's directories. Either
-//! is made when it is first needed, and freed when all of its blocks are free (`records`).
+//! is made when it is first needed, and freed when all of its blocks are free (`records`). Frames of pointers to
+//! directories, the roots, are made with the instance: one for 10.5 TiB.
 //!
 //! Whoever uses a descriptor is a [`Reader`], whether or not it has the block: pinned, or with interrupts off, from the
 //! look-up to the last use. A record is unlinked first, and freed when every CPU has had a moment without either. So no
@@ -11,7 +12,7 @@ use super::{
     Block,
     records::{Record, Unlinked, is_linked},
 };
-use crate::{CpuPin, PAGE_SIZE, Platform, arena::MAX_BLOCKS};
+use crate::{CpuPin, PAGE_SIZE, Platform, arena::MAX_BLOCKS, framed::Framed};
 use core::{
     ptr::{self, NonNull},
     sync::atomic::{AtomicPtr, Ordering},
@@ -35,25 +36,43 @@ pub(crate) type Descriptors = [Block; PER_FRAME];
 /// A frame of pointers to those.
 pub(crate) type Directory = [AtomicPtr<Descriptors>; ENTRIES];
 
+/// Pointers to directories, in a frame.
+type Root = [AtomicPtr<Directory>; ENTRIES];
+const ROOTS: usize = BlockTable::DIRECTORIES.div_ceil(ENTRIES);
+
 /// Finds the descriptor of a block by its number.
 pub(crate) struct BlockTable {
-    directories: [AtomicPtr<Directory>; Self::DIRECTORIES],
+    roots: [Option<Framed<Root>>; ROOTS],
 }
 
 impl BlockTable {
     /// Directories of the largest instance.
     pub const DIRECTORIES: usize = MAX_BLOCKS.div_ceil(Directory::BLOCKS);
 
+    /// Makes the table of `blocks` blocks. `None` means that there were no frames.
+    pub fn new<P: Platform>(platform: &P, blocks: usize) -> Option<Self> {
+        let mut table = Self { roots: [const { None }; ROOTS] };
+        for root in 0..blocks.div_ceil(Directory::BLOCKS * ENTRIES) {
+            table.roots[root] = Framed::zeroed(platform);
+            if table.roots[root].is_none() {
+                table.release_roots(platform);
+                return None;
+            }
+        }
+        Some(table)
+    }
+
+    /// Returns where directory `index` is linked. `None` means that the instance has no such block.
     #[inline(always)]
-    pub fn new() -> Self {
-        Self { directories: [const { AtomicPtr::new(ptr::null_mut()) }; Self::DIRECTORIES] }
+    fn slot(&self, index: usize) -> Option<&AtomicPtr<Directory>> {
+        Some(&self.roots.get(index / ENTRIES)?.as_ref()?[index % ENTRIES])
     }
 
     /// Returns the descriptor of block `number`; `None` if it has none now, which means that the block is free.
     #[inline]
     pub fn get<'a>(&'a self, number: usize, reader: &'a impl Reader) -> Option<&'a Block> {
         let (frame, place) = split(number);
-        let directory = follow(self.directories.get(frame / ENTRIES)?, reader)?;
+        let directory = follow(self.slot(frame / ENTRIES)?, reader)?;
         follow(&directory[frame % ENTRIES], reader)?.get(place)
     }
 
@@ -64,7 +83,7 @@ impl BlockTable {
             return Some(());
         }
         let frame = split(number).0;
-        let slot = self.directories.get(frame / ENTRIES)?;
+        let slot = self.slot(frame / ENTRIES)?;
         if !is_linked(slot) {
             let new = new_record(platform, || [const { AtomicPtr::new(ptr::null_mut()) }; ENTRIES])?;
             link(platform, Some(slot), new);
@@ -80,7 +99,7 @@ impl BlockTable {
     /// of the next directory if there is none.
     pub fn next(&self, from: usize, reader: &impl Reader) -> Result<usize, usize> {
         let frame = split(from).0;
-        let directory = self.directories.get(frame / ENTRIES).and_then(|slot| follow(slot, reader));
+        let directory = self.slot(frame / ENTRIES).and_then(|slot| follow(slot, reader));
         let found = directory.and_then(|slots| slots[frame % ENTRIES..].iter().position(is_linked));
         match found {
             Some(behind) => Ok(((frame + behind) * PER_FRAME).max(from)),
@@ -90,13 +109,24 @@ impl BlockTable {
 
     /// Returns how many frames directory `index` and the descriptors below it take.
     pub fn frames(&self, index: usize, reader: &impl Reader) -> usize {
-        follow(&self.directories[index], reader)
+        self.slot(index)
+            .and_then(|slot| follow(slot, reader))
             .map_or(0, |slots| 1 + slots.iter().filter(|slot| is_linked(slot)).count())
     }
 
-    /// Returns where directory `index` is linked.
+    /// Returns where directory `index`, which the instance may have, is linked.
     pub fn directory(&self, index: usize) -> &AtomicPtr<Directory> {
-        &self.directories[index]
+        self.slot(index).unwrap_or_else(|| unreachable!("directory {index} is in a root"))
+    }
+
+    /// Returns how many directories the instance may have.
+    pub fn directories(&self) -> usize {
+        self.roots.iter().flatten().count() * ENTRIES
+    }
+
+    /// Returns how many frames the roots take.
+    pub fn root_frames(&self) -> usize {
+        self.roots.iter().flatten().count()
     }
 
     /// Returns where the frames of descriptors below directory `index` are linked, with the first block of each.
@@ -105,17 +135,23 @@ impl BlockTable {
     /// Nobody unlinks directories while the result is used.
     pub unsafe fn descriptors(&self, index: usize) -> impl Iterator<Item = (&AtomicPtr<Descriptors>, usize)> {
         // SAFETY: as in `follow`; the caller promises that it stays linked.
-        let directory = unsafe { self.directories[index].load(Ordering::Acquire).as_ref() };
+        let directory = unsafe { self.directory(index).load(Ordering::Acquire).as_ref() };
         let first = index * Directory::BLOCKS;
         directory.into_iter().flatten().zip((first..).step_by(PER_FRAME))
     }
 
     /// Gives all records back.
     pub fn release<P: Platform>(&mut self, platform: &P) {
-        for record in self.directories.iter().filter_map(Unlinked::take) {
+        let slots = self.roots.iter().flatten().flat_map(|root| root.iter());
+        for record in slots.filter_map(Unlinked::take) {
             // SAFETY: `&mut self` means that nobody holds a reference.
             unsafe { record.free(platform) };
         }
+        self.release_roots(platform);
+    }
+
+    fn release_roots<P: Platform>(&mut self, platform: &P) {
+        self.roots.iter_mut().filter_map(Option::take).for_each(|root| root.release(platform));
     }
 }
 

@@ -3,8 +3,8 @@
 //! the other, which must not be done in an interrupt handler.
 
 use crate::{
-    BLOCK_PAGES, Platform, Stats, Tally, Vmalloc,
-    blocks::{BlockTable, Role},
+    BLOCK_PAGES, PAGE_SIZE, Platform, Stats, Tally, Vmalloc,
+    blocks::Role,
     page_table::{directories, slot::Slot},
     span::run_blocks,
 };
@@ -32,17 +32,18 @@ impl<P: Platform> Vmalloc<P> {
         pools.give_all_bumps();
         let arena = blocks.arena.stats(&self.platform().pin());
         let (magazines, parked, parked_frames) = self.areas_room().magazines.count(&self.platform().pin());
+        let frames = self.base().records.frames() + blocks.table.root_frames() + arena.frames;
         let records = |index| blocks.table.frames(index, &self.platform().pin());
         let mut stats = Stats {
             total: blocks.span().blocks() * BLOCK_PAGES,
             free: arena.free * BLOCK_PAGES,
             largest_free_run: arena.longest_run * BLOCK_PAGES,
-            metadata_frames: (0..BlockTable::DIRECTORIES).map(records).sum::<usize>()
+            metadata_frames: (0..blocks.table.directories()).map(records).sum::<usize>()
                 + arena.maps
                 + magazines,
             parked,
             parked_frames,
-            instance_bytes: size_of::<Self>(),
+            instance_bytes: size_of::<Self>() + PAGE_SIZE * frames,
             reserved_tables: blocks.reserved_leaves(),
             directories: directories::count(self.platform(), self.range()),
             kept: pools.spares(),

@@ -4,15 +4,19 @@ use super::{CLASSES, Magazine};
 use crate::{
     CpuPin, MAX_CPUS, Platform, Reuse,
     atomic::{AtomicPtr, AtomicUsize, Ordering, spin_loop},
+    percpu::{Part, PerCpu, Records},
 };
 use core::{
-    array, mem,
+    mem,
     ops::Range,
     ptr::{self, NonNull},
 };
 
 /// Of how many frames of a machine each CPU of its share may have one in the areas of each size that it parks.
 const SHARE: usize = 256;
+
+/// CPUs whose magazines wait for one grace period at most.
+const AT_ONCE: usize = 64;
 
 /// Linked while a CPU makes its magazines, until it knows that they are not closed. Nobody follows it.
 const BEING_MADE: *mut Magazine = ptr::dangling_mut();
@@ -22,9 +26,27 @@ fn linked(link: *mut Magazine) -> Option<NonNull<Magazine>> {
     NonNull::new(link).filter(|&magazine| magazine != NonNull::dangling())
 }
 
+/// Leads to the magazines of a CPU. Nobody links any to the one that CPUs share.
+struct Link(AtomicPtr<Magazine>);
+
+impl Part for Link {
+    fn new(_: bool) -> Self {
+        Self(AtomicPtr::new(ptr::null_mut()))
+    }
+}
+
+/// Links magazines where they were unlinked.
+fn link_again(link: &AtomicPtr<Magazine>, magazine: NonNull<Magazine>) {
+    let (none, again) = (ptr::null_mut(), magazine.as_ptr());
+    // Ends: a CPU that makes others is pinned, and finds that they are closed.
+    while link.compare_exchange(none, again, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+        spin_loop();
+    }
+}
+
 /// The magazines of an instance.
 pub(crate) struct Magazines {
-    cpus: [AtomicPtr<Magazine>; MAX_CPUS],
+    links: PerCpu<Link>,
     /// How many have closed them.
     closers: AtomicUsize,
     /// How many give some back just now.
@@ -50,10 +72,9 @@ impl Drop for Closed<'_> {
 
 impl Magazines {
     #[inline(always)]
-    pub fn new(reuse: Reuse) -> Self {
-        let cpus = array::from_fn(|_| AtomicPtr::new(ptr::null_mut()));
+    pub fn new(reuse: Reuse, records: &mut Records) -> Self {
         let closers = AtomicUsize::new((reuse == Reuse::AfterFlush).into());
-        Self { cpus, closers, releasing: AtomicUsize::new(0) }
+        Self { links: records.lay_out(), closers, releasing: AtomicUsize::new(0) }
     }
 
     /// Returns the magazines of this CPU. The caller is outside of interrupt handlers.
@@ -61,13 +82,14 @@ impl Magazines {
     pub fn of<'a>(&'a self, pin: &'a impl CpuPin) -> Option<&'a Magazine> {
         // SAFETY: what is linked is initialised, and goes back when it was unlinked and a grace period has passed, which
         // the pin holds up. This CPU is not in `make`.
-        unsafe { self.cpus[pin.cpu() % MAX_CPUS].load(Ordering::Relaxed).as_ref() }
+        unsafe { self.links.of(pin.cpu()).0.load(Ordering::Relaxed).as_ref() }
     }
 
     /// Makes magazines for this CPU, which had none, unless they are closed or memory is too short for them.
     #[cold]
     #[inline(never)]
     pub fn make<P: Platform>(&self, pin: &P::Pin, platform: &P) {
+        let Some(Link(link)) = self.links.own(pin.cpu()) else { return };
         let share = platform.total_frames() / (SHARE * platform.shootdown().online_count());
         if share < 2 || self.closers.load(Ordering::Acquire) > 0 {
             return;
@@ -77,14 +99,13 @@ impl Magazines {
         // SAFETY: promise 2 of `Platform`: the frame's bytes are there. They are as many as a magazine has, nobody else's, and
         // zeros, which are valid.
         unsafe { magazine.as_ref() }.set_limits(share);
-        let link = &self.cpus[pin.cpu() % MAX_CPUS];
         let replace = |old: *mut Magazine, new: *mut Magazine| {
             link.compare_exchange(old, new, Ordering::AcqRel, Ordering::Relaxed).is_ok()
         };
         // Fails where who had unlinked this CPU's has linked them again meanwhile.
         let is_begun = replace(ptr::null_mut(), BEING_MADE);
         // Who closes them swaps the link: either that takes the mark away, or it came before, and is seen here.
-        let new = if self.closers.load(Ordering::Acquire) > 0 { ptr::null_mut() } else { magazine.as_ptr() };
+        let new = if self.closers.load(Ordering::SeqCst) > 0 { ptr::null_mut() } else { magazine.as_ptr() };
         if !(is_begun && replace(BEING_MADE, new)) || new.is_null() {
             platform.give_table(frame);
         }
@@ -92,7 +113,9 @@ impl Magazines {
 
     /// Closes the magazines: from now on no CPU makes any.
     pub fn close(&self) -> Closed<'_> {
-        self.closers.fetch_add(1, Ordering::AcqRel);
+        // In one order with `make`, and with the making of a CPU's record, which comes before that: either the CPU finds them
+        // closed, or who has closed them finds its record.
+        self.closers.fetch_add(1, Ordering::SeqCst);
         Closed(self)
     }
 
@@ -110,7 +133,7 @@ impl Magazines {
         _: &Closed<'_>,
         cpus: Range<usize>,
         platform: &P,
-        synchronize: impl FnOnce() -> bool,
+        synchronize: impl Fn() -> bool,
         retire: impl Fn(&P::Pin, &Magazine),
     ) {
         // Before anything is unlinked: who finds nothing linked finds that somebody has it.
@@ -128,32 +151,30 @@ impl Magazines {
         &self,
         cpus: Range<usize>,
         platform: &P,
-        synchronize: impl FnOnce() -> bool,
+        synchronize: impl Fn() -> bool,
         retire: impl Fn(&P::Pin, &Magazine),
     ) {
-        let mut unlinked = [None; MAX_CPUS];
-        for cpu in cpus {
-            unlinked[cpu] = linked(self.cpus[cpu].swap(ptr::null_mut(), Ordering::AcqRel));
-        }
-        if unlinked.iter().all(Option::is_none) {
-            return;
-        }
-        let is_over = synchronize();
-        for (cpu, link) in self.cpus.iter().enumerate() {
-            // One pin for each: preemption is off while the areas of one CPU are retired.
-            let pin = platform.pin();
-            // Who was pinned on this CPU when its own were unlinked is not any more.
-            let is_free = is_over || cpu == pin.cpu() % MAX_CPUS;
-            if let Some(magazine) = unlinked[cpu].take_if(|_| is_free) {
-                // SAFETY: only its own CPU used it, pinned. That pin is gone: a grace period has passed since the magazine was
-                // unlinked, or the CPU is this one.
-                retire(&pin, unsafe { magazine.as_ref() });
-                platform.give_table(platform.frame_of(magazine.cast()));
-            } else if let Some(magazine) = unlinked[cpu] {
-                let (none, again) = (ptr::null_mut(), magazine.as_ptr());
-                // Ends: a CPU that makes others is pinned, and finds that they are closed.
-                while link.compare_exchange(none, again, Ordering::AcqRel, Ordering::Relaxed).is_err() {
-                    spin_loop();
+        let mut links = self.links.owned(cpus).peekable();
+        while links.peek().is_some() {
+            let mut unlinked = [None; AT_ONCE];
+            for (place, (cpu, Link(link))) in unlinked.iter_mut().zip(&mut links) {
+                *place = linked(link.swap(ptr::null_mut(), Ordering::AcqRel)).map(|found| (cpu, link, found));
+            }
+            if unlinked.iter().all(Option::is_none) {
+                continue;
+            }
+            let is_over = synchronize();
+            for (cpu, link, magazine) in unlinked.into_iter().flatten() {
+                // One pin for each: preemption is off while the areas of one CPU are retired.
+                let pin = platform.pin();
+                // Who was pinned on this CPU when its own were unlinked is not any more.
+                if is_over || cpu == pin.cpu() % MAX_CPUS {
+                    // SAFETY: only its own CPU used it, pinned. That pin is gone: a grace period has passed since the
+                    // magazine was unlinked, or the CPU is this one.
+                    retire(&pin, unsafe { magazine.as_ref() });
+                    platform.give_table(platform.frame_of(magazine.cast()));
+                } else {
+                    link_again(link, magazine);
                 }
             }
         }
@@ -161,9 +182,9 @@ impl Magazines {
 
     /// Returns how many CPUs have magazines, and how many pages of address space, and frames, areas have that are parked.
     pub fn count(&self, _: &impl CpuPin) -> (usize, usize, usize) {
-        let links = self.cpus.each_ref().map(|link| linked(link.load(Ordering::Acquire)));
+        let links = self.links.iter().filter_map(|link| linked(link.0.load(Ordering::Acquire)));
         // SAFETY: as in `of`: the pin holds up the grace period.
-        let magazines = links.into_iter().flatten().map(|link| unsafe { link.as_ref() });
+        let magazines = links.map(|link| unsafe { link.as_ref() });
         magazines.fold((0, 0, 0), |(magazines, pages, frames), magazine| {
             let areas: usize = (1..=CLASSES).map(|pages| magazine.count(pages)).sum();
             let parked: usize = (1..=CLASSES).map(|pages| magazine.count(pages) * pages).sum();

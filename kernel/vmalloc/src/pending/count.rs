@@ -1,11 +1,9 @@
 //! How much waits for a flush: a share for each CPU, a sum of what the shares grew to, and the limits.
 
-use super::{Pending, cpu::HINT};
-use crate::{BLOCK_PAGES, CpuPin, MAX_CPUS, PAGE_SIZE, Platform};
+use super::Pending;
+use crate::{BLOCK_PAGES, CpuPin, PAGE_SIZE, Platform};
 use core::sync::atomic::{Ordering, compiler_fence};
 
-/// Pages that a CPU counts for itself before it adds them to the sum.
-const BATCH: i64 = 256;
 /// Pages for each doubling of the number of CPUs: 32 MiB, as Linux.
 const LAZY_PAGES: usize = (32 << 20) / PAGE_SIZE;
 const _: () = assert!(LAZY_PAGES.is_multiple_of(BLOCK_PAGES));
@@ -33,16 +31,10 @@ impl<P: Platform> Pending<P> {
     /// Counts pages that wait for a flush.
     #[inline(always)]
     pub fn count(&self, pin: &P::Pin, pages: usize) -> Pressure {
-        let share = &self.cpus[pin.cpu() % MAX_CPUS].share.0;
-        let now = share.load(Ordering::Relaxed) + pages as i64;
-        if now < BATCH {
-            share.store(now, Ordering::Relaxed);
-            return Pressure::Low;
-        }
-        share.store(0, Ordering::Relaxed);
+        let Some(all) = self.cpus.of(pin.cpu()).share.add(pages) else { return Pressure::Low };
         // Before the sum is looked at: an interrupt handler that notes more from here on has the next free look.
         compiler_fence(Ordering::SeqCst);
-        self.sum.fetch_add(now & !HINT, Ordering::Relaxed);
+        self.sum.fetch_add(all, Ordering::Relaxed);
         self.pressure()
     }
 
@@ -80,7 +72,7 @@ impl<P: Platform> Pending<P> {
     /// Pages that a CPU counts for itself.
     #[cfg(all(test, not(loom)))]
     pub fn share(&self, cpu: usize) -> i64 {
-        self.cpus[cpu].share.pages()
+        self.cpus.of(cpu).share.pages()
     }
 
     /// Pages that may wait for a flush before a purge is due.

@@ -35,7 +35,7 @@ impl<P: Platform> Pending<P> {
         slot.set(entry.with_dirty().quarantined());
         let pages = self.claimed_pages(address, entry);
         let pin = self.blocks.platform().pin();
-        let cpu = &self.cpus[pin.cpu()];
+        let cpu = self.cpus.of(pin.cpu());
         let link = self.link(entry);
         link.pages.store(pages, Ordering::Relaxed);
         // Before the area is in the list: who takes it counts it no more.

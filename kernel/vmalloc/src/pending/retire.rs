@@ -2,10 +2,10 @@
 
 use super::{Pending, Pressure};
 use crate::{
-    BLOCK_PAGES, CpuPin, MAX_CPUS, Owner, Platform,
+    BLOCK_PAGES, CpuPin, Owner, Platform,
     blocks::{Block, NO_BLOCK, Role},
 };
-use core::{iter, ops::Range};
+use core::{iter, ops::Range, sync::atomic::Ordering};
 
 impl<P: Platform> Pending<P> {
     /// `count` pages of a block, which show frames of `owner`'s, were unmapped: they wait for a flush.
@@ -56,30 +56,25 @@ impl<P: Platform> Pending<P> {
 
     /// Puts a block into the current CPU's list. It is in none.
     pub fn push(&self, pin: &P::Pin, block: &Block) {
-        self.cpus[pin.cpu()].list.push(block.number() as u32, &block.next_lazy);
+        self.cpus.of(pin.cpu()).list.push(block.number() as u32, &block.next_lazy);
     }
 
-    /// Takes the CPUs' lists that are not empty: the first block of each, written into `lists`.
-    pub fn take_lists<'a>(&self, lists: &'a mut [u32; MAX_CPUS]) -> &'a [u32] {
-        let mut count = 0;
-        for cpu in self.cpus.iter().filter(|cpu| !cpu.list.is_empty()) {
-            lists[count] = cpu.list.take();
-            count += 1;
+    /// Takes the CPUs' lists, for [`visit`](Self::visit). The caller has the turn.
+    pub fn take_lists(&self) {
+        for cpu in self.cpus.iter() {
+            let first = if cpu.list.is_empty() { NO_BLOCK } else { cpu.list.take() };
+            // Only who has the turn uses it.
+            cpu.taken.store(first, Ordering::Relaxed);
         }
-        &lists[..count]
     }
 
-    /// Has `visit`, which runs pinned, look at each block of the lists that begin with these blocks and were taken. Returns
-    /// what it returns, which comes when the pin is gone.
-    pub fn visit<T>(
-        &self,
-        lists: &[u32],
-        mut visit: impl FnMut(&P::Pin, &Block) -> T,
-    ) -> impl Iterator<Item = T> {
-        let (mut lists, mut next) = (lists.iter(), NO_BLOCK);
+    /// Has `visit`, which runs pinned, look at each block of the lists that were taken. Returns what it returns, which comes
+    /// when the pin is gone. The caller has the turn.
+    pub fn visit<T>(&self, mut visit: impl FnMut(&P::Pin, &Block) -> T) -> impl Iterator<Item = T> {
+        let (mut cpus, mut next) = (self.cpus.iter(), NO_BLOCK);
         iter::from_fn(move || {
             while next == NO_BLOCK {
-                next = *lists.next()?;
+                next = cpus.next()?.taken.load(Ordering::Relaxed);
             }
             let pin = self.blocks.platform().pin();
             let block = self.blocks.block(next as usize, &pin);

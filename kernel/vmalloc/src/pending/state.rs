@@ -2,15 +2,16 @@
 
 use super::cpu::Cpu;
 use crate::{
-    MAX_CPUS, Platform,
+    Platform,
     atomic::{AtomicI64, AtomicUsize},
     blocks::Blocks,
+    percpu::PerCpu,
 };
 
 /// What waits for a flush in an instance.
 pub(crate) struct Pending<P> {
     pub blocks: Blocks<P>,
-    pub(super) cpus: [Cpu; MAX_CPUS],
+    pub(super) cpus: PerCpu<Cpu>,
     /// Pages that the CPUs counted. Shares may be taken off before they are added: it may be negative for a moment.
     pub(super) sum: AtomicI64,
     /// Pages of areas that interrupt handlers freed, until a purge comes to them.
@@ -19,8 +20,8 @@ pub(crate) struct Pending<P> {
 
 impl<P: Platform> Pending<P> {
     #[inline(always)]
-    pub fn new(blocks: Blocks<P>) -> Self {
-        let cpus = core::array::from_fn(|_| Cpu::new());
+    pub fn new(mut blocks: Blocks<P>) -> Self {
+        let cpus = blocks.base.records.lay_out();
         Self { blocks, cpus, sum: AtomicI64::new(0), deferred_pages: AtomicUsize::new(0) }
     }
 }

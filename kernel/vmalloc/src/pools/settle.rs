@@ -20,7 +20,7 @@ impl<P: Platform> Pools<P> {
     pub fn settle<T>(&self, pin: &P::Pin, block: &Block, change: impl FnOnce(&mut Pages) -> T) -> T {
         // Again only if another CPU made the block one of its own pool's meanwhile.
         while let Role::Small { pool } = block.role() {
-            let mut bins = self.pools[usize::from(pool)].bins.lock(pin);
+            let mut bins = self.numbered(pool).bins.lock(pin);
             // Under its pool's lock the block stays there; it may just have gone to another.
             if block.role() != (Role::Small { pool }) {
                 continue;
@@ -89,7 +89,7 @@ impl<P: Platform> Pools<P> {
 
     /// Gives the pages of all CPUs' bump runs back to their blocks.
     pub fn give_all_bumps(&self) {
-        self.pools.iter().for_each(|pool| self.give_bump(&self.platform().pin(), &pool.bump));
+        self.all().for_each(|pool| self.give_bump(&self.platform().pin(), &pool.bump));
     }
 
     /// Makes the pools of these CPUs let go of their current blocks.
@@ -105,7 +105,7 @@ impl<P: Platform> Pools<P> {
 
     /// Takes blocks that are entirely free out of use.
     pub fn close_empty_blocks(&self) {
-        for pool in &self.pools {
+        for pool in self.all() {
             // Those that were there at first: others may put back what they took and did not use.
             let empty = pool.bins.lock(&self.platform().pin()).empty;
             for _ in 0..empty {

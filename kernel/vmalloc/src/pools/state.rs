@@ -8,19 +8,26 @@ use crate::{
     lock::Lock,
     page_table::slot::Slots,
     pending::Pending,
+    percpu::{Part, PerCpu},
 };
 
 use core::{ops::Range, ptr};
 
-/// Two for each CPU.
-const POOLS: usize = 2 * MAX_CPUS;
-
 /// The pools of an instance.
 pub(crate) struct Pools<P> {
     pub pending: Pending<P>,
-    pub(super) pools: [Pool; POOLS],
+    pub(super) pools: PerCpu<PoolPair>,
     /// Blocks in the bins that are entirely free.
     pub(super) empty_blocks: AtomicUsize,
+}
+
+/// The pools of one CPU, by whose frames their pages show.
+pub(super) struct PoolPair([Pool; 2]);
+
+impl Part for PoolPair {
+    fn new(_: bool) -> Self {
+        Self([Pool::new(), Pool::new()])
+    }
 }
 
 #[repr(align(64))]
@@ -58,6 +65,17 @@ impl Spare {
 }
 
 impl Pool {
+    fn new() -> Self {
+        Self {
+            current: BlockSlot::new(),
+            start: AtomicUsize::new(0),
+            leaf: AtomicPtr::new(ptr::null_mut()),
+            bump: Bump::new(),
+            spare: Spare(AtomicU64::new(0)),
+            bins: Lock::new(Bins::new()),
+        }
+    }
+
     /// Makes a block, whose leaf table this is, the current one, or none, and returns the one before.
     pub fn set_current<'a>(
         &'a self,
@@ -95,22 +113,16 @@ impl Pool {
 
 /// The number of a CPU's pool.
 #[inline]
-pub(super) fn pool_of(cpu: usize, owner: Owner) -> usize {
-    cpu % MAX_CPUS + if owner == Owner::Caller { MAX_CPUS } else { 0 }
+pub(super) fn pool_of(cpu: usize, owner: Owner) -> u16 {
+    // At most twice `MAX_CPUS`.
+    (2 * (cpu % MAX_CPUS)) as u16 + u16::from(owner == Owner::Caller)
 }
 
 impl<P: Platform> Pools<P> {
     #[inline(always)]
-    pub fn new(pending: Pending<P>) -> Self {
-        let pool = |_| Pool {
-            current: BlockSlot::new(),
-            start: AtomicUsize::new(0),
-            leaf: AtomicPtr::new(ptr::null_mut()),
-            bump: Bump::new(),
-            spare: Spare(AtomicU64::new(0)),
-            bins: Lock::new(Bins::new()),
-        };
-        Self { pending, pools: core::array::from_fn(pool), empty_blocks: AtomicUsize::new(0) }
+    pub fn new(mut pending: Pending<P>) -> Self {
+        let pools = pending.blocks.base.records.lay_out();
+        Self { pending, pools, empty_blocks: AtomicUsize::new(0) }
     }
 
     #[inline(always)]
@@ -121,7 +133,24 @@ impl<P: Platform> Pools<P> {
     /// A pool of the CPU's.
     #[inline(always)]
     pub(super) fn pool(&self, pin: &P::Pin, owner: Owner) -> &Pool {
-        &self.pools[pool_of(pin.cpu(), owner)]
+        &self.pools.of(pin.cpu()).0[usize::from(owner == Owner::Caller)]
+    }
+
+    /// The pool of this number.
+    pub(super) fn numbered(&self, pool: u16) -> &Pool {
+        let pool = usize::from(pool);
+        &self.pools.of(pool / 2).0[pool % 2]
+    }
+
+    /// The numbers of the pools of the CPUs that have some, those of areas' own frames first.
+    pub(super) fn numbers(&self) -> impl Iterator<Item = u16> {
+        let of = |owner| self.pools.owned(0..MAX_CPUS).map(move |(cpu, _)| pool_of(cpu, owner));
+        of(Owner::Area).chain(of(Owner::Caller))
+    }
+
+    /// All pools, those that CPUs share too: there are no pages in these, but may be spare frames.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Pool> {
+        self.pools.iter().flat_map(|pair| &pair.0)
     }
 
     /// Finds block `number` as [`Blocks::find`](crate::blocks::Blocks::find) does, for who expects it to be the current
@@ -150,19 +179,20 @@ impl<P: Platform> Pools<P> {
     /// Caches a flushed frame for the next page of this CPU that has none; the one that was cached so far goes back.
     #[inline(never)]
     pub fn put_spare(&self, cpu: usize, frame: Frame) {
-        self.platform().give_frames(self.pools[cpu].spare.swap(Some(frame)).into_iter());
+        let spare = &self.pools.of(cpu).0[0].spare;
+        self.platform().give_frames(spare.swap(Some(frame)).into_iter());
     }
 
     /// Takes the frame that [`put_spare`](Self::put_spare) cached.
     #[inline]
     pub fn take_spare(&self, cpu: usize) -> Option<Frame> {
-        let spare = &self.pools[cpu].spare;
+        let spare = &self.pools.of(cpu).0[0].spare;
         if spare.is_some() { spare.swap(None) } else { None }
     }
 
     /// How many frames [`put_spare`](Self::put_spare) cached.
     pub fn spares(&self) -> usize {
-        self.pools.iter().filter(|pool| pool.spare.is_some()).count()
+        self.all().filter(|pool| pool.spare.is_some()).count()
     }
 
     /// Blocks in all bins that are entirely free.
@@ -173,8 +203,7 @@ impl<P: Platform> Pools<P> {
 
     /// Returns both pools of each of these CPUs.
     pub(super) fn pools_of(&self, cpus: Range<usize>) -> impl Iterator<Item = &Pool> {
-        let (owned, shown) = self.pools.split_at(MAX_CPUS);
-        owned[cpus.clone()].iter().chain(&shown[cpus])
+        self.pools.parts(cpus).flat_map(|pair| &pair.0)
     }
 
     /// Gives the spare frames of these CPUs back.

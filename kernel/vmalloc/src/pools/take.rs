@@ -113,11 +113,19 @@ impl<P: Platform> Pools<P> {
     fn take_far(&self, owner: Owner, count: usize, align: usize) -> Result<PageRun<'_>, AllocError> {
         let opened = self.open_block();
         let pin = self.platform().pin();
+        let opened = opened.map(|number| self.pending.blocks.block(number, &pin));
+        // Only a CPU that has a record has pools.
+        if !self.pending.blocks.base.records.make_own::<P>(&pin, self.platform()) {
+            if let Ok(block) = opened {
+                block.set_role(Role::Freed { blocks: self.arena_blocks(), scattered: true });
+                self.pending.close(&pin, block);
+            }
+            return Err(AllocError::OutOfFrames);
+        }
         let pool = pool_of(pin.cpu(), owner);
         let taken = match opened {
-            Ok(number) => {
-                let block = self.pending.blocks.block(number, &pin);
-                block.set_role(Role::Small { pool: pool as u16 });
+            Ok(block) => {
+                block.set_role(Role::Small { pool });
                 self.make_current(&pin, pool, block);
                 self.take_current(&pin, owner, count, align)
             }
@@ -129,9 +137,9 @@ impl<P: Platform> Pools<P> {
     }
 
     /// Address space is short: takes a run from other pools' blocks, the current ones last.
-    fn take_from_others(&self, pin: &P::Pin, own: usize, count: usize, align: usize) -> Option<PageRun<'_>> {
+    fn take_from_others(&self, pin: &P::Pin, own: u16, count: usize, align: usize) -> Option<PageRun<'_>> {
         self.give_all_bumps();
-        for pool in 0..self.pools.len() {
+        for pool in self.numbers() {
             // Each turn takes a block away from the pool; its own CPU adds to it only what a purge has made free.
             while let Some(block) = self.take_fitting(pin, pool, own, count) {
                 let run = self.take_from(block, pin, count, align);
@@ -143,7 +151,7 @@ impl<P: Platform> Pools<P> {
                 }
             }
         }
-        let mut current = self.pools.iter().filter_map(|pool| pool.current.get(pin));
+        let mut current = self.all().filter_map(|pool| pool.current.get(pin));
         current.find_map(|block| self.take_from(block, pin, count, align))
     }
 
@@ -158,23 +166,23 @@ impl<P: Platform> Pools<P> {
 
     /// Takes a block that has a free run of `room` pages out of the bins of pool `from`, and makes it the current
     /// one of pool `to`, one of this CPU.
-    fn take_fitting<'a>(&'a self, pin: &'a P::Pin, from: usize, to: usize, room: usize) -> Option<&'a Block> {
-        let mut bins = self.pools[from].bins.lock(pin);
+    fn take_fitting<'a>(&'a self, pin: &'a P::Pin, from: u16, to: u16, room: usize) -> Option<&'a Block> {
+        let mut bins = self.numbered(from).bins.lock(pin);
         let (number, bin) = bins.find_fitting(room)?;
         let block = self.pending.blocks.block(number, pin);
         self.unlink(pin, &mut bins, block, bin);
         // Said under the pool's lock, so that nobody lists it meanwhile.
         block.pages.lock(pin).set_listed(Listed::Current);
-        block.set_role(Role::Small { pool: to as u16 });
+        block.set_role(Role::Small { pool: to });
         drop(bins);
         self.make_current(pin, to, block);
         Some(block)
     }
 
-    fn make_current(&self, pin: &P::Pin, pool: usize, block: &Block) {
+    fn make_current(&self, pin: &P::Pin, pool: u16, block: &Block) {
         let blocks = &self.pending.blocks;
         let current = (block, blocks.span().address(block.number(), 0), blocks.leaf(block));
-        let before = self.pools[pool].set_current(pin, Some(current));
+        let before = self.numbered(pool).set_current(pin, Some(current));
         if let Some(before) = before.filter(|before| before.number() != block.number()) {
             self.settle(pin, before, |pages| pages.set_listed(Listed::No));
         }

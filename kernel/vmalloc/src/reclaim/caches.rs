@@ -9,7 +9,7 @@
 //! one at a time.
 
 use super::Reclaim;
-use crate::{MAX_CPUS, Platform, magazines::Closed};
+use crate::{MAX_CPUS, Platform, base::Base, magazines::Closed};
 use core::ops::Range;
 
 /// The CPUs whose caches are emptied.
@@ -69,13 +69,20 @@ impl<P: Platform> Reclaim<P> {
         self.hint();
     }
 
-    /// Gives everything back, and the records if nothing is allocated any more: nobody uses the instance.
-    pub fn release(&mut self) {
+    /// Gives everything back, and what there is for each block if nothing is allocated any more.
+    ///
+    /// # Safety
+    /// The instance is not used again.
+    pub unsafe fn release(&mut self) {
         self.in_turn(|| self.release_caches());
         let blocks = &mut self.areas.pools.pending.blocks;
         if blocks.arena.stats(&blocks.base.platform.pin()).free == blocks.base.span.blocks() {
-            blocks.release();
+            // SAFETY: the caller's promise.
+            unsafe { blocks.release() };
         }
+        let Base { records, platform, .. } = &mut blocks.base;
+        // SAFETY: as above.
+        unsafe { records.release(platform) };
     }
 
     /// Gives back all that is cached, but magazines and records, and flushes what waits. Returns how many pages others freed meanwhile

@@ -7,8 +7,8 @@
 
 use super::{Reclaim, ranges::Ranges};
 use crate::{
-    BLOCK_PAGES, Event, Forbid, MAX_CPUS, Platform, PurgePolicy, Reach, Stamp,
-    blocks::{Block, NO_BLOCK, Role},
+    BLOCK_PAGES, Event, Forbid, Platform, PurgePolicy, Reach, Stamp,
+    blocks::{Block, Role},
     page_table::flush::Unflushed,
 };
 use core::sync::atomic::Ordering;
@@ -38,17 +38,16 @@ impl<P: Platform> Reclaim<P> {
         let _unbroken = (self.base().policy.purge == PurgePolicy::Unbroken).then(|| self.platform().pin());
         // What is freed is purged at once.
         pending.take_deferred(|address, entry| self.areas.free_claimed(address, entry).leave_to_caller());
-        let mut lists = [NO_BLOCK; MAX_CPUS];
-        let lists = pending.take_lists(&mut lists);
+        pending.take_lists();
         let mut ranges = Ranges::new(self.base().flush_ceiling());
         let mut last = Stamp::NEVER;
         let mut pages = 0;
-        for (stamp, freed) in pending.visit(lists, |pin, block| self.begin_flush(pin, block, &mut ranges)) {
+        for (stamp, freed) in pending.visit(|pin, block| self.begin_flush(pin, block, &mut ranges)) {
             last = last.max(stamp);
             pages += freed;
         }
         let all = last != Stamp::NEVER && self.flush(&ranges, last, reach);
-        for (freed, run) in pending.visit(lists, |pin, block| self.end_flush(pin, block, all)) {
+        for (freed, run) in pending.visit(|pin, block| self.end_flush(pin, block, all)) {
             pages += freed;
             if let Some((first, blocks, scattered)) = run {
                 self.areas.reclaim_blocks(first, blocks, scattered);

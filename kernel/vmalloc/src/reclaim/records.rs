@@ -12,7 +12,7 @@ use super::Reclaim;
 use crate::{
     Platform,
     blocks::{
-        BlockTable, Blocks,
+        Blocks,
         records::{Directory, Record, Unlinked, is_linked},
     },
 };
@@ -27,7 +27,7 @@ impl<P: Platform> Reclaim<P> {
     pub(super) fn release_records(&self) -> usize {
         let mut released = 0;
         // Each directory once, whatever others allocate and free meanwhile.
-        for index in 0..BlockTable::DIRECTORIES {
+        for index in 0..self.blocks().table.directories() {
             if is_linked(self.blocks().table.directory(index)) {
                 let done = self.in_turn(|| self.release_descriptors(index, &mut released));
                 if done.flatten().is_none() {

@@ -2,7 +2,7 @@
 
 use super::{
     counters::Counters,
-    cpus::{AtomicCpuSet, CpuSet, MAX_CPUS},
+    cpus::{AtomicCpuSet, CpuSet},
     flusher::Flusher,
     mailbox::Mailbox,
 };
@@ -73,10 +73,10 @@ impl Shootdown {
     /// ```
     ///
     /// # Panics
-    /// If there are more than [`MAX_CPUS`] CPUs.
+    /// If there are more than [`MAX_CPUS`](crate::MAX_CPUS) CPUs.
     #[must_use]
     pub const fn new(others: &'static [TlbState]) -> Self {
-        assert!(others.len() < MAX_CPUS, "a machine has at most MAX_CPUS CPUs");
+        assert!(others.len() < crate::MAX_CPUS, "a machine has at most MAX_CPUS CPUs");
         Self {
             epoch: AtomicU64::new(FIRST_EPOCH),
             online: AtomicCpuSet::new(),
@@ -89,6 +89,7 @@ impl Shootdown {
 
 #[cfg(loom)]
 impl Shootdown {
+    /// Makes one for a machine that has CPU 0 and as many `others` as there are states.
     pub fn new(others: &'static [TlbState]) -> Self {
         let (epoch, count) = (AtomicU64::new(FIRST_EPOCH), AtomicU32::new(0));
         Self { epoch, online: AtomicCpuSet::new(), count, first: TlbState::default(), others }

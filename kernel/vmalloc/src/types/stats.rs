@@ -28,7 +28,8 @@ pub struct Stats {
     /// Frames of the library's own records: descriptors, the directories of these, the arena's maps, the CPUs' magazines. Those
     /// of free blocks, and magazines, go back when memory runs short, and by [`trim`](crate::Vmalloc::trim).
     pub metadata_frames: usize,
-    /// Bytes of the instance itself.
+    /// Bytes of the instance itself, and of the frames that it has until it is dropped: one for each CPU that ever
+    /// allocated from it, and five or more besides.
     pub instance_bytes: usize,
     /// Frames of leaf tables that are linked.
     pub leaf_tables: usize,

@@ -77,9 +77,16 @@ impl<P: Platform> Areas<P> {
         attributes: Attributes,
         caller: Caller,
     ) -> Option<NonNull<u8>> {
-        self.magazines.make::<P>(&pin, self.platform());
+        self.make_magazines(&pin);
         drop(pin);
         self.allocate_fast(size, attributes, caller)
+    }
+
+    /// Makes magazines for this CPU, and a record before that, if there is memory and they are not closed.
+    fn make_magazines(&self, pin: &P::Pin) {
+        if self.base().records.make_own::<P>(pin, self.platform()) {
+            self.magazines.make::<P>(pin, self.platform());
+        }
     }
 
     /// Maps the pages of an area that was parked, for `size` bytes. `None`: the pages had other rights, and were retired.
@@ -243,7 +250,7 @@ impl<P: Platform> Areas<P> {
         let pin = self.platform().pin_outside_interrupts()?;
         let align = shape.align * PAGE_SIZE;
         let Some(magazine) = self.magazines.of(&pin) else {
-            self.magazines.make::<P>(&pin, self.platform());
+            self.make_magazines(&pin);
             return None;
         };
         let area = magazine.take_if(shape.pages, |area| area.address.is_multiple_of(align))?;
@@ -263,7 +270,7 @@ impl<P: Platform> Areas<P> {
         self.release_after(&self.magazines.close(), 0..MAX_CPUS, || true);
     }
 
-    fn release_after(&self, closed: &Closed<'_>, cpus: Range<usize>, synchronize: impl FnOnce() -> bool) {
+    fn release_after(&self, closed: &Closed<'_>, cpus: Range<usize>, synchronize: impl Fn() -> bool) {
         self.magazines.release(closed, cpus, self.platform(), synchronize, |pin, magazine| {
             for pages in 1..=CLASSES {
                 self.retire_parked(pin, pages, iter::from_fn(|| magazine.take(pages))).leave_to_caller();

@@ -46,8 +46,8 @@ fn mark(used: &mut [bool], base: usize, parts: &[Part], to: bool) {
 /// parts that fitted are not looked at again after a move, when a move goes one block too far, and when it
 /// forgets the alignment.
 fn compare(blocks: usize, around: Range<usize>, rounds: usize, seed: u64) {
-    let machine = Machine::new(1, 8);
-    let arena = Arena::new(blocks, SearchPolicy::Cached);
+    let machine = Machine::new(1, 12);
+    let arena = new_arena(&machine, blocks, SearchPolicy::Cached);
     let mut random = Random::new(seed);
     let mut used = vec![false; blocks];
     let mut live: Vec<(usize, Vec<Part>)> = Vec::new();
@@ -114,8 +114,8 @@ fn congruent_runs_across_maps() {
 fn congruent_runs_in_maps_that_are_missing() {
     let parts = [0, MAP_BLOCKS, 5 * MAP_BLOCKS + 3].map(|offset| Part { offset, count: 2 });
     for allowance in 0..=3 {
-        let machine = Machine::new(1, 8);
-        let mut arena = Arena::new(7 * MAP_BLOCKS, SearchPolicy::Cached);
+        let machine = Machine::new(1, 12);
+        let arena = new_arena(&machine, 7 * MAP_BLOCKS, SearchPolicy::Cached);
         machine.fail_after(allowance);
         let got = congruent(&arena, &machine, &parts, 1, 0);
         machine.never_fail();
@@ -127,15 +127,15 @@ fn congruent_runs_in_maps_that_are_missing() {
                 parts.iter().for_each(|part| arena.free(&SingleCpu, base + part.offset, part.count));
             }
         }
-        arena.release(&&machine);
+        release(arena, &machine);
         machine.assert_all_frames_back();
     }
 }
 
 #[test]
 fn congruent_runs_that_do_not_fit_are_refused() {
-    let machine = Machine::new(1, 8);
-    let arena = Arena::new(10, SearchPolicy::Cached);
+    let machine = Machine::new(1, 12);
+    let arena = new_arena(&machine, 10, SearchPolicy::Cached);
     let parts = |offsets: [usize; 2], count| offsets.map(|offset| Part { offset, count });
     assert_eq!(congruent(&arena, &machine, &parts([0, 9], 2), 1, 0), Err(AllocError::OutOfAddressSpace));
     assert_eq!(

@@ -41,9 +41,10 @@ struct Pair {
 
 impl Pair {
     fn new(blocks: usize, policy: SearchPolicy, seed: u64) -> Self {
+        let machine = Machine::new(1, 12);
         Self {
-            machine: Machine::new(1, 8),
-            arena: Arena::new(blocks, policy),
+            arena: new_arena(&machine, blocks, policy),
+            machine,
             used: vec![false; blocks],
             live: Vec::new(),
             random: Random::new(seed),

@@ -8,8 +8,8 @@ use super::*;
 /// search of one block: fails.
 #[test]
 fn a_search_above_the_cached_start_does_not_raise_it() {
-    let machine = Machine::new(1, 8);
-    let arena = Arena::new(1000, SearchPolicy::Cached);
+    let machine = Machine::new(1, 12);
+    let arena = new_arena(&machine, 1000, SearchPolicy::Cached);
     assert_eq!(arena.allocate(&&machine, 1, 1, 0, 500..1000), Ok(500));
     assert_eq!(arena.allocate(&&machine, 1, 1, 0, 500..1000), Ok(501));
     assert_eq!(arena.allocate(&&machine, 1, 1, 0, ALL), Ok(0));
@@ -21,7 +21,7 @@ fn a_search_above_the_cached_start_does_not_raise_it() {
 /// `search_start` to the aligned block, and for any count: fails.
 #[test]
 fn what_is_too_short_or_not_aligned_is_found_by_the_next() {
-    let machine = Machine::new(1, 8);
+    let machine = Machine::new(1, 12);
     let mut arena = full(&machine, 1000, SearchPolicy::Cached);
     arena.free(&SingleCpu, 5, 1);
     arena.free(&SingleCpu, 7, 2);
@@ -44,7 +44,7 @@ fn what_is_too_short_or_not_aligned_is_found_by_the_next() {
 fn an_aligned_run_needs_its_padding_too() {
     for align in [2, 4, 64, 128, 256, 4096] {
         for offset in [0, 1, align - 1] {
-            let machine = Machine::new(1, 8);
+            let machine = Machine::new(1, 12);
             let arena = full(&machine, 40_000, SearchPolicy::Cached);
             let place = 3 * align - offset;
             // One too short at the place, then one that fits at the next but one.
@@ -70,9 +70,9 @@ fn an_aligned_run_needs_its_padding_too() {
 /// Sizes, alignments and ranges that overflow, wrap or are empty.
 #[test]
 fn impossible_requests_are_refused_and_change_nothing() {
-    let machine = Machine::new(1, 8);
+    let machine = Machine::new(1, 12);
     for policy in [SearchPolicy::Cached, SearchPolicy::FromStart] {
-        let mut arena = Arena::new(1000, policy);
+        let mut arena = new_arena(&machine, 1000, policy);
         assert_eq!(arena.allocate(&&machine, 3, 1, 0, ALL), Ok(0));
         let before = arena.stats(&SingleCpu).free;
         let top = 1 << 63;
@@ -112,16 +112,16 @@ fn impossible_requests_are_refused_and_change_nothing() {
         assert_eq!(arena.allocate(&&machine, 1, top, top - 10, 0..usize::MAX), Ok(10));
         assert_eq!(arena.allocate(&&machine, 1, 4, usize::MAX, 0..usize::MAX), Ok(5));
     }
-    let none = Arena::new(0, SearchPolicy::Cached);
+    let none = new_arena(&machine, 0, SearchPolicy::Cached);
     assert_eq!(none.allocate(&&machine, 1, 1, 0, ALL), Err(AllocError::OutOfAddressSpace));
     assert_eq!((none.stats(&SingleCpu).longest_run, none.next_used(&SingleCpu, 0)), (0, None));
 }
 
 #[test]
 fn exactly_these_blocks_are_taken_or_none() {
-    let machine = Machine::new(1, 8);
+    let machine = Machine::new(1, 12);
+    let mut arena = new_arena(&machine, 3 * MAP_BLOCKS, SearchPolicy::Cached);
     let frames = machine.free_frames();
-    let mut arena = Arena::new(3 * MAP_BLOCKS, SearchPolicy::Cached);
     // Growth in place, block by block and over the end of a map.
     assert_eq!(arena.allocate(&&machine, 2, 1, 0, ALL), Ok(0));
     assert_eq!(arena.allocate_at(&&machine, 2, 1), Ok(()));
@@ -144,7 +144,7 @@ fn exactly_these_blocks_are_taken_or_none() {
     }
     assert_eq!(arena.stats(&SingleCpu).free, 0);
     arena.free(&SingleCpu, 0, 3 * MAP_BLOCKS);
-    arena.release(&&machine);
+    arena.release_free_maps(&&machine);
     // No frame: an error, and nothing has changed.
     machine.fail_after(0);
     assert_eq!(arena.allocate_at(&&machine, 9, 1), Err(AllocError::OutOfFrames));
@@ -153,8 +153,8 @@ fn exactly_these_blocks_are_taken_or_none() {
 
 #[test]
 fn used_blocks_are_found_one_after_the_other() {
-    let machine = Machine::new(1, 8);
-    let arena = Arena::new(3 * MAP_BLOCKS, SearchPolicy::Cached);
+    let machine = Machine::new(1, 12);
+    let arena = new_arena(&machine, 3 * MAP_BLOCKS, SearchPolicy::Cached);
     let used = [3, 4, 127, 128, 900, 5000, MAP_BLOCKS - 1, 2 * MAP_BLOCKS + 1, 3 * MAP_BLOCKS - 1];
     used.iter().for_each(|&block| assert_eq!(arena.allocate_at(&&machine, block, 1), Ok(())));
     let mut found = Vec::new();

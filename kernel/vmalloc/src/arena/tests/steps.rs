@@ -14,9 +14,9 @@ fn steps<T>(arena: &Arena, request: impl FnOnce() -> T) -> (T, u64) {
 
 #[test]
 fn all_of_a_range_can_be_used_block_by_block_and_is_one_run_again() {
-    let machine = Machine::new(1, 8);
+    let machine = Machine::new(1, 12);
     let blocks = MAP_BLOCKS + 300;
-    let mut arena = Arena::new(blocks, SearchPolicy::Cached);
+    let mut arena = new_arena(&machine, blocks, SearchPolicy::Cached);
     for block in 0..blocks {
         let (got, steps) = steps(&arena, || arena.allocate(&&machine, 1, 1, 0, ALL));
         assert_eq!(got, Ok(block));
@@ -29,7 +29,7 @@ fn all_of_a_range_can_be_used_block_by_block_and_is_one_run_again() {
     (1..blocks).step_by(2).rev().for_each(|block| arena.free(&SingleCpu, block, 1));
     assert_eq!((arena.stats(&SingleCpu).free, arena.stats(&SingleCpu).longest_run), (blocks, blocks));
     arena.state.get_mut().check();
-    arena.release(&&machine);
+    release(arena, &machine);
     machine.assert_all_frames_back();
 }
 
@@ -95,7 +95,7 @@ fn steps_from_the_start_grow_with_the_holes() {
 #[test]
 fn steps_are_few_in_an_arena_of_32_tib() {
     let machine = Machine::new(1, MAPS + 8);
-    let mut arena = full(&machine, MAX_BLOCKS, SearchPolicy::Cached);
+    let arena = full(&machine, MAX_BLOCKS, SearchPolicy::Cached);
     assert_eq!(arena.stats(&SingleCpu).maps, MAPS);
     let holes: Vec<usize> = (0..MAPS).map(|map| map * MAP_BLOCKS + map % 7 * 1000).collect();
     holes.iter().for_each(|&hole| arena.free(&SingleCpu, hole, 1));
@@ -119,6 +119,6 @@ fn steps_are_few_in_an_arena_of_32_tib() {
     assert!(most <= FEW_STEPS, "{most} steps");
     arena.free(&SingleCpu, 0, MAX_BLOCKS);
     assert_eq!(arena.stats(&SingleCpu).longest_run, MAX_BLOCKS);
-    arena.release(&&machine);
+    release(arena, &machine);
     machine.assert_all_frames_back();
 }

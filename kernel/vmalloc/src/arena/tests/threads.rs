@@ -14,7 +14,7 @@ fn threads_share_an_arena() {
     let machine = Machine::new(1, 32);
     let frames = machine.free_frames();
     let blocks = 12 * MAP_BLOCKS;
-    let mut arena = Arena::new(blocks, SearchPolicy::Cached);
+    let mut arena = new_arena(&machine, blocks, SearchPolicy::Cached);
     let owned: Vec<AtomicBool> = (0..blocks).map(|_| AtomicBool::new(false)).collect();
     std::thread::scope(|scope| {
         for thread in 0..4 {
@@ -46,8 +46,8 @@ fn threads_share_an_arena() {
     arena.state.get_mut().check();
     let stats = arena.stats(&SingleCpu);
     assert_eq!((stats.free, stats.longest_run), (blocks, blocks));
-    assert_eq!(frames - machine.free_frames(), stats.maps);
-    arena.release(&&machine);
+    assert_eq!(frames - machine.free_frames(), stats.maps + stats.frames);
+    release(arena, &machine);
     machine.assert_all_frames_back();
 }
 
@@ -58,8 +58,8 @@ fn of_two_maps_for_one_place_one_is_given_back() {
     for others in [1, 100] {
         let mut twice = 0;
         for moment in 0.. {
-            let machine: &Machine = Box::leak(Box::new(Machine::new(1, 8)));
-            let arena: &Arena = Box::leak(Box::new(Arena::new(100, SearchPolicy::Cached)));
+            let machine: &Machine = Box::leak(Box::new(Machine::new(1, 12)));
+            let arena: &Arena = Box::leak(Box::new(new_arena(&machine, 100, SearchPolicy::Cached)));
             let frames = machine.free_frames();
             let moments: &AtomicUsize = Box::leak(Box::default());
             machine.interleave(move || {
@@ -91,9 +91,9 @@ fn of_two_maps_for_one_place_one_is_given_back() {
 /// nobody asks whether a piece is still free (the arena then says that it gave a block twice), or still has a map.
 #[test]
 fn a_run_of_which_another_cpu_took_a_part_is_not_taken() {
-    let machine = Machine::new(1, 8);
+    let machine = Machine::new(1, 12);
     let blocks = 3 * MAP_BLOCKS;
-    let mut arena = Arena::new(blocks, SearchPolicy::Cached);
+    let mut arena = new_arena(&machine, blocks, SearchPolicy::Cached);
     let first = arena.allocate(&&machine, blocks, 1, 0, 0..blocks);
     assert_eq!(first, Ok(0));
     for taken in [0, MAP_BLOCKS, 2 * MAP_BLOCKS + 7] {
@@ -117,6 +117,6 @@ fn a_run_of_which_another_cpu_took_a_part_is_not_taken() {
     arena.state.get_mut().check();
     assert_eq!(arena.allocate_at(&&machine, 0, 2 * MAP_BLOCKS), Ok(()));
     arena.free_run(&&machine, 0, blocks);
-    arena.release(&&machine);
+    release(arena, &machine);
     machine.assert_all_frames_back();
 }

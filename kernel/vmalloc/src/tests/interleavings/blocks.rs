@@ -7,7 +7,7 @@ use super::{
     instance::{Shared, assert_free_pages_are_flushed, run, with_instance},
     machine::explore,
 };
-use crate::{Frame, MAX_CPUS, PAGE_SIZE, Platform, Protection, blocks::NO_BLOCK};
+use crate::{Frame, PAGE_SIZE, Platform, Protection};
 use core::{ptr::NonNull, sync::atomic::Ordering};
 use std::vec::Vec;
 
@@ -117,8 +117,8 @@ fn who_takes_a_list_finds_all_of_it() {
             let mut take = || {
                 instance.platform().0.step();
                 let pending = instance.pending();
-                let mut lists = [NO_BLOCK; MAX_CPUS];
-                found.extend(pending.visit(pending.take_lists(&mut lists), |_, block| block.number()));
+                pending.take_lists();
+                found.extend(pending.visit(|_, block| block.number()));
             };
             take();
             other.join().expect("as it should be");

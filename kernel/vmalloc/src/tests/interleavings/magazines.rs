@@ -10,12 +10,14 @@ use crate::{
     MAX_CPUS, Platform, Reuse,
     magazines::{Closed, Magazines, Parked},
     page_table::slot::Slots,
+    percpu::Records,
 };
 use std::{boxed::Box, sync::Arc, vec::Vec};
 
 /// What the CPUs share. Areas are numbers here.
 struct Shared {
     machine: Host,
+    records: Records,
     magazines: Magazines,
     /// The leaf table of all areas.
     leaf: Box<Slots>,
@@ -26,6 +28,7 @@ impl Shared {
     fn take(&self) -> Option<usize> {
         let pin = self.machine.pin();
         if self.magazines.of(&pin).is_none() {
+            assert!(self.records.make_own::<Host>(&pin, &self.machine));
             self.magazines.make::<Host>(&pin, &self.machine);
         }
         let magazine = self.magazines.of(&pin)?;
@@ -76,8 +79,9 @@ fn with_magazines(
     with_machine(cpus, move |machine| {
         // SAFETY: a table of zeros is one of unused entries.
         let leaf = unsafe { Box::<Slots>::new_zeroed().assume_init() };
-        let shared =
-            Arc::new(Shared { machine: machine.clone(), magazines: Magazines::new(Reuse::Hot), leaf });
+        let mut records = Records::new(machine).expect("frames enough");
+        let magazines = Magazines::new(Reuse::Hot, &mut records);
+        let shared = Arc::new(Shared { machine: machine.clone(), records, magazines, leaf });
         act_as(1, || {
             assert_eq!(shared.take(), None);
             assert_eq!([shared.park(10), shared.park(11)], [None, None]);

@@ -149,8 +149,8 @@ impl Machine {
     /// is unlike what the page tables say now, or of a free frame; the way to a table that is free or another's.
     /// What an idle CPU has of pages does not count: it uses none before it has flushed.
     pub fn check(&self) {
-        let state = self.state();
-        for (cpu, tlb) in state.tlbs.iter().enumerate() {
+        let (state, online) = (self.state(), self.shootdown.online());
+        for (cpu, tlb) in state.tlbs.iter().enumerate().filter(|&(cpu, _)| online.contains(cpu)) {
             for (page, known) in tlb.translations().filter(|_| !state.asleep[cpu]) {
                 match self.translation(page << PAGE_SHIFT) {
                     Some(now) => assert!(

@@ -279,9 +279,11 @@ impl Machine {
 
     fn give(&self, frames: Range<u64>) {
         let mut state = self.state();
+        // One that is offline uses and speculates on nothing.
+        let online = self.shootdown.online();
         for frame in frames {
             assert!(frame > FIRST_FRAME && frame <= FIRST_FRAME + self.frames as u64, "no frame: {frame:#x}");
-            for (cpu, tlb) in state.tlbs.iter().enumerate() {
+            for (cpu, tlb) in state.tlbs.iter().enumerate().filter(|&(cpu, _)| online.contains(cpu)) {
                 let (page, table) = tlb.reaches(frame);
                 // A CPU that sleeps uses no page before it has flushed. But it speculates, and walks.
                 let reached = table || page && !state.asleep[cpu];

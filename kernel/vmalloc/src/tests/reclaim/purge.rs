@@ -305,9 +305,11 @@ fn no_frame_of_a_scattered_area_is_lost() {
     let (even, odd): (Vec<_>, Vec<_>) = frames.drain(..).partition(|frame| frame.number() % 2 == 0);
     (&machine).give_frames(even.into_iter());
     let vmalloc = instance(&machine, 8);
-    // Makes the directory, which reaches beyond the range and stays.
-    let area = vmalloc.vmalloc(2 * BLOCK_PAGES * PAGE_SIZE).expect("room");
-    free(&vmalloc, area).expect("allocated");
+    // Makes what stays: the directory, which reaches beyond the range, and the CPU's record.
+    for pages in [1, 2 * BLOCK_PAGES] {
+        let area = vmalloc.vmalloc(pages * PAGE_SIZE).expect("room");
+        free(&vmalloc, area).expect("allocated");
+    }
     vmalloc.trim();
     let before = machine.free_frames();
     for pages in [1, 2, BLOCK_PAGES - 1, BLOCK_PAGES, BLOCK_PAGES + 1, 2 * BLOCK_PAGES - 1, 2 * BLOCK_PAGES] {

@@ -72,8 +72,8 @@ fn a_cpu_that_goes_leaves_nothing_behind() {
     let runs = [0, 1].map(|_| vmalloc.vmalloc(700 * PAGE_SIZE).expect("room"));
     for (cpu, run) in runs.into_iter().enumerate() {
         machine.run_on(cpu);
-        free(&vmalloc, run).expect("allocated");
         come_and_go(&vmalloc, 1, 1);
+        free(&vmalloc, run).expect("allocated");
         // Too long to be cached: its tables go into the reserve.
         come_and_go(&vmalloc, 17 * 512 - 1, 1);
         vmalloc.purge();
