@@ -60,6 +60,8 @@
 //! | `arena` | which blocks are free |
 //! | `page_table` | entries, and the tables that hold them |
 //! | `base` | the machine, the span, the tunables and the policy, for every room to ask |
+//! | `percpu` | each CPU's record, in which each room has its part |
+//! | `framed` | values in frames of their own |
 //! | `lock` | spinlocks that can only be taken pinned |
 //! | `span` | the arithmetic of addresses, pages and blocks |
 //! | `platform` | what the library asks of its machine |

@@ -15,6 +15,16 @@ use core::{
     sync::atomic::{AtomicPtr, AtomicUsize, Ordering},
 };
 
+/// Where the rooms' parts are in a record. Constants, so that a fast path finds its part at once. Loom's locks and atomics
+/// are larger than the machine's.
+pub(crate) mod place {
+    pub const RESERVE: usize = 64;
+    pub const PENDING: usize = 512;
+    pub const POOLS: usize = 1024;
+    pub const RUNS: usize = 2560;
+    pub const MAGAZINES: usize = 3584;
+}
+
 /// Rooms that have parts, at most.
 const MOST_PARTS: usize = 6;
 /// Bytes of a cache line.
@@ -22,6 +32,9 @@ const LINE: usize = 64;
 
 /// What a room has for one CPU.
 pub(crate) trait Part: Sized {
+    /// Where it is in a record, in bytes, behind the parts of all rooms below: one of the numbers in [`place`].
+    const AT: usize;
+
     /// Makes the part of the record of one CPU, or of the record that CPUs share.
     fn new(is_shared: bool) -> Self;
 }
@@ -52,11 +65,14 @@ unsafe impl Send for Records {}
 // SAFETY: as above.
 unsafe impl Sync for Records {}
 
+/// A record, for who looks for several parts of it.
+#[derive(Clone, Copy)]
+pub(crate) struct Record<'a>(NonNull<u8>, PhantomData<&'a Records>);
+
 /// A room's parts in the records of an instance.
 pub(crate) struct PerCpu<T> {
     links: NonNull<Links>,
     shared: NonNull<u8>,
-    at: usize,
     parts: PhantomData<T>,
 }
 
@@ -92,17 +108,18 @@ impl Records {
             // SAFETY: the caller's promise.
             unsafe { part.cast::<T>().drop_in_place() };
         }
-        let at = self.size.next_multiple_of(align_of::<T>().max(LINE));
-        self.size = at + size_of::<T>();
-        assert!(self.size <= PAGE_SIZE, "a record of a CPU is a frame");
-        let shape = Shape { at, make: make::<T>, drop: drop::<T> };
+        const { assert!(T::AT.is_multiple_of(LINE) && T::AT.is_multiple_of(align_of::<T>())) };
+        const { assert!(T::AT + size_of::<T>() <= PAGE_SIZE) };
+        assert!(self.size <= T::AT, "the part at {} begins in another", T::AT);
+        self.size = T::AT + size_of::<T>();
+        let shape = Shape { at: T::AT, make: make::<T>, drop: drop::<T> };
         match self.shapes.iter_mut().find(|shape| shape.is_none()) {
             Some(place) => *place = Some(shape),
             None => unreachable!("at most {MOST_PARTS} rooms have parts"),
         }
         // SAFETY: the shared record is a frame, and these bytes of it are nobody else's.
-        unsafe { make::<T>(self.shared.add(at), true) };
-        PerCpu { links: self.links.pointer(), shared: self.shared, at, parts: PhantomData }
+        unsafe { make::<T>(self.shared.add(T::AT), true) };
+        PerCpu { links: self.links.pointer(), shared: self.shared, parts: PhantomData }
     }
 
     /// Returns whether the CPU has a record of its own.
@@ -183,14 +200,27 @@ fn bound(shared: &NonNull<u8>) -> &AtomicUsize {
 }
 
 impl<T: Part> PerCpu<T> {
+    /// Returns the record of a CPU, or the shared one.
+    #[inline(always)]
+    pub fn record(&self, cpu: usize) -> Record<'_> {
+        // SAFETY: the links live as long as the room that this belongs to.
+        let link = unsafe { &self.links.as_ref()[cpu % MAX_CPUS] };
+        // SAFETY: each link leads to a record.
+        Record(unsafe { NonNull::new_unchecked(link.load(Ordering::Acquire)) }, PhantomData)
+    }
+
+    /// Returns the part in a record of the instance.
+    #[inline(always)]
+    pub fn part<'a>(&'a self, record: Record<'a>) -> &'a T {
+        // SAFETY: in each record `lay_out` or `make` made this part, which stays until the instance is dropped. The records of
+        // another instance have it at the same place.
+        unsafe { record.0.add(T::AT).cast().as_ref() }
+    }
+
     /// Returns the part of a CPU, or the shared one.
     #[inline(always)]
     pub fn of(&self, cpu: usize) -> &T {
-        // SAFETY: the links live as long as the room that this belongs to.
-        let link = unsafe { &self.links.as_ref()[cpu % MAX_CPUS] };
-        // SAFETY: each link leads to a record, in which `lay_out` or `make_own` made this part, which stays until the
-        // instance is dropped.
-        unsafe { NonNull::new_unchecked(link.load(Ordering::Acquire)).add(self.at).cast().as_ref() }
+        self.part(self.record(cpu))
     }
 
     /// Returns the part of a CPU that has a record of its own.
@@ -200,7 +230,7 @@ impl<T: Part> PerCpu<T> {
 
     fn shared(&self) -> &T {
         // SAFETY: as in `of`.
-        unsafe { self.shared.add(self.at).cast().as_ref() }
+        unsafe { self.shared.add(T::AT).cast().as_ref() }
     }
 
     /// Returns the parts of these CPUs that have records of their own, with their numbers.

@@ -6,7 +6,7 @@ use crate::{
     atomic::AtomicUsize,
     blocks::NO_BLOCK,
     lock::{Lock, Locked},
-    percpu::Part,
+    percpu::{Part, place},
 };
 
 /// Blocks of the longest run that is cached: 32 MiB.
@@ -27,6 +27,8 @@ impl Locked for Runs {
 }
 
 impl Part for CachedRuns {
+    const AT: usize = place::RUNS;
+
     fn new(_: bool) -> Self {
         Self { runs: Lock::new(Runs([NO_BLOCK; LONGEST])), reserved: AtomicUsize::new(0) }
     }

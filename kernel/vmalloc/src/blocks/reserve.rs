@@ -4,7 +4,7 @@
 use crate::{
     CpuPin, Frame, LockClass,
     lock::{Lock, Locked},
-    percpu::Part,
+    percpu::{Part, place},
 };
 
 /// The most leaf tables that a CPU's reserve can hold.
@@ -23,6 +23,8 @@ impl Locked for Tables {
 }
 
 impl Part for Reserve {
+    const AT: usize = place::RESERVE;
+
     fn new(_: bool) -> Self {
         Self(Lock::new(Tables { tables: [Frame::new(0); CAPACITY], count: 0 }))
     }

@@ -38,41 +38,45 @@ pub(crate) type Directory = [AtomicPtr<Descriptors>; ENTRIES];
 
 /// Pointers to directories, in a frame.
 type Root = [AtomicPtr<Directory>; ENTRIES];
-const ROOTS: usize = BlockTable::DIRECTORIES.div_ceil(ENTRIES);
+/// Roots of the largest instance, as a power of two, so that no look-up needs a check.
+const ROOTS: usize = MAX_BLOCKS.div_ceil(Directory::BLOCKS * ENTRIES).next_power_of_two();
+/// Stands for the roots that an instance does not need.
+static NO_DIRECTORIES: Root = [const { AtomicPtr::new(ptr::null_mut()) }; ENTRIES];
 
 /// Finds the descriptor of a block by its number.
 pub(crate) struct BlockTable {
-    roots: [Option<Framed<Root>>; ROOTS],
+    roots: [&'static Root; ROOTS],
+    /// Those that are in frames; the others are [`NO_DIRECTORIES`].
+    frames: [Option<Framed<Root>>; ROOTS],
 }
 
 impl BlockTable {
-    /// Directories of the largest instance.
-    pub const DIRECTORIES: usize = MAX_BLOCKS.div_ceil(Directory::BLOCKS);
-
     /// Makes the table of `blocks` blocks. `None` means that there were no frames.
     pub fn new<P: Platform>(platform: &P, blocks: usize) -> Option<Self> {
-        let mut table = Self { roots: [const { None }; ROOTS] };
-        for root in 0..blocks.div_ceil(Directory::BLOCKS * ENTRIES) {
-            table.roots[root] = Framed::zeroed(platform);
-            if table.roots[root].is_none() {
+        let mut table = Self { roots: [&NO_DIRECTORIES; ROOTS], frames: [const { None }; ROOTS] };
+        for index in 0..blocks.div_ceil(Directory::BLOCKS * ENTRIES) {
+            let Some(root) = Framed::<Root>::zeroed(platform) else {
                 table.release_roots(platform);
                 return None;
-            }
+            };
+            // SAFETY: it lives as long as the table, which gives out no longer references.
+            table.roots[index] = unsafe { root.pointer().as_ref() };
+            table.frames[index] = Some(root);
         }
         Some(table)
     }
 
-    /// Returns where directory `index` is linked. `None` means that the instance has no such block.
+    /// Returns where directory `index` is linked. Nothing is linked to those of blocks that the instance does not have.
     #[inline(always)]
-    fn slot(&self, index: usize) -> Option<&AtomicPtr<Directory>> {
-        Some(&self.roots.get(index / ENTRIES)?.as_ref()?[index % ENTRIES])
+    pub fn directory(&self, index: usize) -> &AtomicPtr<Directory> {
+        &self.roots[index / ENTRIES % ROOTS][index % ENTRIES]
     }
 
     /// Returns the descriptor of block `number`; `None` if it has none now, which means that the block is free.
     #[inline]
     pub fn get<'a>(&'a self, number: usize, reader: &'a impl Reader) -> Option<&'a Block> {
         let (frame, place) = split(number);
-        let directory = follow(self.slot(frame / ENTRIES)?, reader)?;
+        let directory = follow(self.directory(frame / ENTRIES), reader)?;
         follow(&directory[frame % ENTRIES], reader)?.get(place)
     }
 
@@ -83,7 +87,7 @@ impl BlockTable {
             return Some(());
         }
         let frame = split(number).0;
-        let slot = self.slot(frame / ENTRIES)?;
+        let slot = self.directory(frame / ENTRIES);
         if !is_linked(slot) {
             let new = new_record(platform, || [const { AtomicPtr::new(ptr::null_mut()) }; ENTRIES])?;
             link(platform, Some(slot), new);
@@ -99,7 +103,7 @@ impl BlockTable {
     /// of the next directory if there is none.
     pub fn next(&self, from: usize, reader: &impl Reader) -> Result<usize, usize> {
         let frame = split(from).0;
-        let directory = self.slot(frame / ENTRIES).and_then(|slot| follow(slot, reader));
+        let directory = follow(self.directory(frame / ENTRIES), reader);
         let found = directory.and_then(|slots| slots[frame % ENTRIES..].iter().position(is_linked));
         match found {
             Some(behind) => Ok(((frame + behind) * PER_FRAME).max(from)),
@@ -109,24 +113,18 @@ impl BlockTable {
 
     /// Returns how many frames directory `index` and the descriptors below it take.
     pub fn frames(&self, index: usize, reader: &impl Reader) -> usize {
-        self.slot(index)
-            .and_then(|slot| follow(slot, reader))
+        follow(self.directory(index), reader)
             .map_or(0, |slots| 1 + slots.iter().filter(|slot| is_linked(slot)).count())
-    }
-
-    /// Returns where directory `index`, which the instance may have, is linked.
-    pub fn directory(&self, index: usize) -> &AtomicPtr<Directory> {
-        self.slot(index).unwrap_or_else(|| unreachable!("directory {index} is in a root"))
     }
 
     /// Returns how many directories the instance may have.
     pub fn directories(&self) -> usize {
-        self.roots.iter().flatten().count() * ENTRIES
+        self.root_frames() * ENTRIES
     }
 
     /// Returns how many frames the roots take.
     pub fn root_frames(&self) -> usize {
-        self.roots.iter().flatten().count()
+        self.frames.iter().flatten().count()
     }
 
     /// Returns where the frames of descriptors below directory `index` are linked, with the first block of each.
@@ -142,7 +140,7 @@ impl BlockTable {
 
     /// Gives all records back.
     pub fn release<P: Platform>(&mut self, platform: &P) {
-        let slots = self.roots.iter().flatten().flat_map(|root| root.iter());
+        let slots = self.frames.iter().flatten().flat_map(|root| root.iter());
         for record in slots.filter_map(Unlinked::take) {
             // SAFETY: `&mut self` means that nobody holds a reference.
             unsafe { record.free(platform) };
@@ -151,7 +149,8 @@ impl BlockTable {
     }
 
     fn release_roots<P: Platform>(&mut self, platform: &P) {
-        self.roots.iter_mut().filter_map(Option::take).for_each(|root| root.release(platform));
+        self.roots = [&NO_DIRECTORIES; ROOTS];
+        self.frames.iter_mut().filter_map(Option::take).for_each(|root| root.release(platform));
     }
 }
 

@@ -4,7 +4,7 @@ use super::{CLASSES, Magazine};
 use crate::{
     CpuPin, MAX_CPUS, Platform, Reuse,
     atomic::{AtomicPtr, AtomicUsize, Ordering, spin_loop},
-    percpu::{Part, PerCpu, Records},
+    percpu::{Part, PerCpu, Record, Records, place},
 };
 use core::{
     mem,
@@ -30,6 +30,8 @@ fn linked(link: *mut Magazine) -> Option<NonNull<Magazine>> {
 struct Link(AtomicPtr<Magazine>);
 
 impl Part for Link {
+    const AT: usize = place::MAGAZINES;
+
     fn new(_: bool) -> Self {
         Self(AtomicPtr::new(ptr::null_mut()))
     }
@@ -80,9 +82,15 @@ impl Magazines {
     /// Returns the magazines of this CPU. The caller is outside of interrupt handlers.
     #[inline(always)]
     pub fn of<'a>(&'a self, pin: &'a impl CpuPin) -> Option<&'a Magazine> {
+        self.of_record(pin, self.links.record(pin.cpu()))
+    }
+
+    /// Returns the magazines of this CPU, whose record this is.
+    #[inline(always)]
+    pub fn of_record<'a>(&'a self, _: &'a impl CpuPin, record: Record<'a>) -> Option<&'a Magazine> {
         // SAFETY: what is linked is initialised, and goes back when it was unlinked and a grace period has passed, which
         // the pin holds up. This CPU is not in `make`.
-        unsafe { self.links.of(pin.cpu()).0.load(Ordering::Relaxed).as_ref() }
+        unsafe { self.links.part(record).0.load(Ordering::Relaxed).as_ref() }
     }
 
     /// Makes magazines for this CPU, which had none, unless they are closed or memory is too short for them.

@@ -4,7 +4,7 @@ use super::list::List;
 use crate::{
     atomic::{AtomicI64, AtomicUsize, Ordering},
     blocks::NO_BLOCK,
-    percpu::Part,
+    percpu::{Part, place},
 };
 use core::sync::atomic::AtomicU32;
 
@@ -27,6 +27,8 @@ pub(super) struct Cpu {
 }
 
 impl Part for Cpu {
+    const AT: usize = place::PENDING;
+
     fn new(is_shared: bool) -> Self {
         Self {
             list: List::new(),

@@ -8,7 +8,7 @@ use crate::{
     lock::Lock,
     page_table::slot::Slots,
     pending::Pending,
-    percpu::{Part, PerCpu},
+    percpu::{Part, PerCpu, Record, place},
 };
 
 use core::{ops::Range, ptr};
@@ -25,6 +25,8 @@ pub(crate) struct Pools<P> {
 pub(super) struct PoolPair([Pool; 2]);
 
 impl Part for PoolPair {
+    const AT: usize = place::POOLS;
+
     fn new(_: bool) -> Self {
         Self([Pool::new(), Pool::new()])
     }
@@ -162,10 +164,21 @@ impl<P: Platform> Pools<P> {
     }
 
     /// Returns the page of a shared block that starts at `address`, by its place in the block and the block's leaf table, if
-    /// one does that is in the current block of this CPU.
+    /// one does that is in the current block of the CPU, pinned, whose record this is.
     #[inline(always)]
-    pub fn current_page(&self, pin: &P::Pin, owner: Owner, address: usize) -> Option<(usize, &Slots)> {
-        self.pool(pin, owner).find_current(address)
+    pub fn current_page<'a>(
+        &'a self,
+        record: Record<'a>,
+        owner: Owner,
+        address: usize,
+    ) -> Option<(usize, &'a Slots)> {
+        self.pools.part(record).0[usize::from(owner == Owner::Caller)].find_current(address)
+    }
+
+    /// Returns the record of this CPU.
+    #[inline(always)]
+    pub fn record(&self, pin: &P::Pin) -> Record<'_> {
+        self.pools.record(pin.cpu())
     }
 
     /// Returns a page as [`current_page`](Self::current_page) does, in whichever block.

@@ -11,6 +11,7 @@ use crate::{
     magazines::{CLASSES, Closed, Magazine, Parked},
     page_table::{Attributes, Entry, Slots, publish_area, publish_parked, remap, toggle_rest},
     pending::Pressure,
+    percpu::Record,
     span::page_in_block,
     types::{Caller, Owner},
 };
@@ -141,8 +142,9 @@ impl<P: Platform> Areas<P> {
     #[inline(never)]
     pub fn free_hot(&self, address: usize) -> Option<Pressure> {
         let pin = self.platform().pin_outside_interrupts()?;
-        match self.pools.current_page(&pin, Owner::Area, address) {
-            Some((page, leaf)) => self.free_at(&pin, address, page, leaf),
+        let record = self.pools.record(&pin);
+        match self.pools.current_page(record, Owner::Area, address) {
+            Some((page, leaf)) => self.free_at(&pin, record, address, page, leaf),
             None => self.free_elsewhere(&pin, address),
         }
     }
@@ -151,16 +153,23 @@ impl<P: Platform> Areas<P> {
     #[inline(never)]
     fn free_elsewhere(&self, pin: &P::Pin, address: usize) -> Option<Pressure> {
         let (page, leaf) = self.pools.small_page(pin, address)?;
-        self.free_at(pin, address, page, leaf)
+        self.free_at(pin, self.pools.record(pin), address, page, leaf)
     }
 
     /// Frees the area that starts at a page of a shared block as [`free_hot`](Self::free_hot) does.
     #[inline(always)]
-    fn free_at(&self, pin: &P::Pin, address: usize, page: usize, leaf: &Slots) -> Option<Pressure> {
+    fn free_at(
+        &self,
+        pin: &P::Pin,
+        record: Record<'_>,
+        address: usize,
+        page: usize,
+        leaf: &Slots,
+    ) -> Option<Pressure> {
         let entry = leaf[page].look();
         if entry.is_parkable()
             && entry.is_last()
-            && let Some(magazine) = self.magazines.of(pin)
+            && let Some(magazine) = self.magazines.of_record(pin, record)
             && let Some(place) = magazine.place(1)
             && leaf[page].claim_parkable(entry, 1)
         {

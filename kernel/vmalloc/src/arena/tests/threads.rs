@@ -59,7 +59,7 @@ fn of_two_maps_for_one_place_one_is_given_back() {
         let mut twice = 0;
         for moment in 0.. {
             let machine: &Machine = Box::leak(Box::new(Machine::new(1, 12)));
-            let arena: &Arena = Box::leak(Box::new(new_arena(&machine, 100, SearchPolicy::Cached)));
+            let arena: &Arena = Box::leak(Box::new(new_arena(machine, 100, SearchPolicy::Cached)));
             let frames = machine.free_frames();
             let moments: &AtomicUsize = Box::leak(Box::default());
             machine.interleave(move || {
