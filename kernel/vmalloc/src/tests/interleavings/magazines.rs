@@ -23,6 +23,13 @@ struct Shared {
     leaf: Box<Slots>,
 }
 
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // SAFETY: they are dropped with the magazines, which have parts of them.
+        unsafe { self.records.release(&self.machine) };
+    }
+}
+
 impl Shared {
     /// Does what an allocation does: finds magazines or makes them, and takes an area of one page.
     fn take(&self) -> Option<usize> {
@@ -90,6 +97,7 @@ fn with_magazines(
         areas.extend(shared.release(&shared.magazines.close(), true));
         areas.sort_unstable();
         assert_eq!(areas, all, "each area once");
+        drop(shared);
     });
 }
 
