@@ -149,6 +149,13 @@ impl Cpu {
         self.machine.asleep[self.number].store(false, Ordering::Relaxed);
     }
 
+    /// The CPU goes offline: it uses and answers nothing until it comes online again.
+    pub fn go_offline(&self) {
+        // SAFETY: a model, in which it keeps to that.
+        unsafe { self.machine.shootdown.set_offline(self) };
+        self.machine.asleep[self.number].store(true, Ordering::Relaxed);
+    }
+
     /// Takes the interrupt that waits, if there is one.
     pub fn take_interrupt(&self) {
         if self.machine.interrupts[self.number].swap(false, Ordering::AcqRel) {
@@ -239,7 +246,8 @@ unsafe impl Flusher for Cpu {
     fn wait(&self, number: usize, done: impl Fn() -> bool) {
         while self.patient && !done() {
             self.take_interrupt();
-            if self.machine.ended[number].load(Ordering::Acquire) {
+            let is_online = self.machine.shootdown.online().contains(number);
+            if is_online && self.machine.ended[number].load(Ordering::Acquire) {
                 self.machine.cpu(number).take_interrupt();
             }
             thread::yield_now();

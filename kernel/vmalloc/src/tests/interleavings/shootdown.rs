@@ -101,6 +101,30 @@ fn a_cpu_that_was_idle_catches_up_before_it_uses_the_page() {
     }
 }
 
+/// A CPU with the translation in its TLB goes offline, for good or for a while. Three preemptions, both kinds of flush.
+///
+/// Seen not to end (loom's limit of branches) when who waits for the CPU does not look whether it went; seen failing when it
+/// comes online without a flush.
+#[test]
+fn a_cpu_that_goes_offline_holds_nobody_up() {
+    for (exact, comes_back) in [(false, false), (true, false), (false, true), (true, true)] {
+        explore(3, move || {
+            let machine = Machine::new(2, NOBODY);
+            let other = run(machine.cpu(1), move |cpu| {
+                cpu.use_page();
+                cpu.go_offline();
+                if comes_back {
+                    // What it was interrupted for before.
+                    cpu.come_online(false);
+                    cpu.use_page();
+                }
+            });
+            unmap_and_reuse(&machine.cpu(0), exact);
+            other.join().expect("no stale use");
+        });
+    }
+}
+
 /// Two CPUs wait for each other: both get on. Two preemptions.
 ///
 /// Seen not to end (loom's limit of branches) when `wait` takes no interrupts.
