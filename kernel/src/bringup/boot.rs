@@ -179,7 +179,7 @@ extern "C" fn on_own_tables() -> ! {
     }
     let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
     let memory = (frames::counts().total * PAGE_SIZE as u64) >> 20;
-    let cpus = cpu::online().count();
+    let cpus = cpu::online_count();
     println!(
         "vmalloc kernel {}, {profile} build, {cpus} CPU{} {}, {memory} MiB of memory, TSC at {} kHz",
         env!("CARGO_PKG_VERSION"),

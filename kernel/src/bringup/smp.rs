@@ -156,7 +156,7 @@ fn call(apic_id: u32, limit: u64, mut start: Box<Start>) -> Result<usize, (Start
     let Some(trampoline) = trampoline.as_mut() else {
         return Err((StartError::NoLowMemory, start));
     };
-    let number = cpu::online().count();
+    let number = cpu::online_count();
     if number == MAX_CPUS {
         return Err((StartError::TooMany, start));
     }

@@ -36,7 +36,7 @@ struct Run {
 }
 
 pub(super) fn run() -> Result<(), CommandError> {
-    let workers = cpu::online().count().max(2);
+    let workers = cpu::online_count().max(2);
     println!("{workers} threads fill {BLOCKS} blocks all but {ROOM} pages, and free at random");
     println!("{:36} {:>12} {:>12} {:>24}", "", "allocations", "overflows", "failed though room was");
     let one_purge = Policy { overflow: OverflowPolicy::OnePurge, ..flushing() };

@@ -37,7 +37,7 @@ pub(super) fn run() -> Result<(), CommandError> {
     ] {
         let longest = free(name, policy(gather, piecewise), exhausted)?;
         // Time means little where others may run meanwhile.
-        if cpu::online().count() == 1 && longest * SHORTER > all {
+        if cpu::online_count() == 1 && longest * SHORTER > all {
             return Err(CommandError::new(format!("{name}: not {SHORTER} times shorter")));
         }
     }

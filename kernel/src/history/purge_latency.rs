@@ -37,7 +37,7 @@ struct Run {
 }
 
 pub(super) fn run() -> Result<(), CommandError> {
-    let cpus = cpu::online().count();
+    let cpus = cpu::online_count();
     println!("{cpus} CPUs allocate and free up to {LARGEST} pages; lazy_max is {LAZY_MAX} pages");
     println!("{:28} {:>16} {:>8}   longest with preemption off", "the purge", "peak / lazy_max", "purges");
     let mut peaks = Vec::new();

@@ -98,7 +98,7 @@ fn fix_size(parameters: &Parameters, _: &mut Rng) -> Result<(), AllocError> {
 
 fn full_fit(parameters: &Parameters, _: &mut Rng) -> Result<(), AllocError> {
     const PAIRS: usize = 8192;
-    let pairs = (1 + cpu::online().count().ilog2() as usize) * PAIRS;
+    let pairs = (1 + cpu::online_count().ilog2() as usize) * PAIRS;
     let mut kept = reserve(pairs)?;
     let mut holes = reserve(pairs)?;
     for _ in 0..pairs {

@@ -54,7 +54,7 @@ impl Load {
         let stop = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&stop);
         let parameters = Parameters {
-            nr_threads: cpu::online().count() as u64,
+            nr_threads: cpu::online_count() as u64,
             run_test_mask: mask,
             test_loop_count: LOOPS,
             nr_pcpu_objects: LOOPS,

@@ -25,7 +25,7 @@ impl Parameters {
             "stress" => Self {
                 run_test_mask: all,
                 test_repeat_count: 20,
-                nr_threads: cpu::online().count() as u64,
+                nr_threads: cpu::online_count() as u64,
                 ..default
             },
             _ => {

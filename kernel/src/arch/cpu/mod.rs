@@ -20,7 +20,7 @@ mod record;
 pub mod sections;
 
 pub use identity::{brand, is_virtual, physical_bits};
-pub use online::{MAX_CPUS, apic_id, is_isolated, isolated, online};
+pub use online::{MAX_CPUS, apic_id, is_isolated, isolated, online, online_count};
 pub(crate) use online::{isolate, set_online};
 pub use pin::Pin;
 pub(super) use pin::unpin_in_interrupt;

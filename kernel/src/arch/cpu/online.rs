@@ -20,6 +20,12 @@ pub fn online() -> CpuSet {
     CpuSet::from_bits(ONLINE.load(Ordering::Acquire))
 }
 
+/// How many CPUs run. They are numbered from 0.
+#[inline]
+pub fn online_count() -> usize {
+    ONLINE.load(Ordering::Acquire).count_ones() as usize
+}
+
 /// Tells everybody that the CPU numbered `number` runs, under this APIC id. It never leaves again.
 pub(crate) fn set_online(number: usize, apic_id: u32) {
     APIC_IDS[number].store(apic_id, Ordering::Relaxed);
@@ -34,7 +40,7 @@ pub fn apic_id(number: usize) -> u32 {
 /// Whether threads run on the CPU only if they ask for it: the kernel parameter `isolated`.
 #[inline]
 pub fn is_isolated(number: usize) -> bool {
-    isolated().contains(number)
+    number < MAX_CPUS && ISOLATED.load(Ordering::Relaxed) >> number & 1 != 0
 }
 
 /// The CPUs that are isolated, online or not.

@@ -83,7 +83,7 @@ impl core::error::Error for PerCpuError {}
 
 /// CPUs that have copies: all that there are, because they start before any thread does.
 fn units() -> usize {
-    cpu::online().count()
+    cpu::online_count()
 }
 
 /// Memory of one layout on each CPU, freed when dropped.
@@ -120,7 +120,7 @@ impl PerCpuMemory {
             unreachable!("a chunk is in the vmalloc range")
         };
         let memory = Self { first, place, layout };
-        for cpu in cpu::online().iter() {
+        for cpu in 0..units() {
             // SAFETY: the room is this object's, populated, in whole granules of 16 bytes.
             unsafe { memory.copy_of(cpu).cast::<u64>().write_bytes(0, layout.size().div_ceil(8)) };
         }

@@ -68,9 +68,15 @@ impl CpuSet {
 
     /// Returns the numbers of the CPUs, the lowest first.
     pub fn iter(self) -> impl Iterator<Item = usize> + Clone {
-        self.0.into_iter().enumerate().flat_map(|(index, word)| {
-            let rests = iter::successors(Some(word), |rest| Some(rest & rest.wrapping_sub(1)));
-            rests.take_while(|&rest| rest != 0).map(move |rest| index * WORD + rest.trailing_zeros() as usize)
+        let (mut rest, mut word) = (self.0, 0);
+        iter::from_fn(move || {
+            while word < WORDS && rest[word] == 0 {
+                word += 1;
+            }
+            let bits = rest.get_mut(word)?;
+            let bit = bits.trailing_zeros() as usize;
+            *bits &= *bits - 1;
+            Some(word * WORD + bit)
         })
     }
 
