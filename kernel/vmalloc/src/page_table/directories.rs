@@ -25,19 +25,21 @@ pub(crate) unsafe fn table<P: Platform>(platform: &P, frame: Frame) -> &Slots {
     unsafe { platform.direct_map(frame).cast::<Slots>().as_ref() }
 }
 
-fn root<P: Platform>(platform: &P) -> &Slots {
+/// Returns the top level table.
+pub(super) fn root<P: Platform>(platform: &P) -> &Slots {
     // SAFETY: promise 4 of `Platform`.
     unsafe { table(platform, platform.root()) }
 }
 
 /// Returns the directory that a slot links, if it links one.
-fn below<'a, P: Platform>(platform: &'a P, slot: &Slot) -> Option<&'a Slots> {
+pub(super) fn below<'a, P: Platform>(platform: &'a P, slot: &Slot) -> Option<&'a Slots> {
     let entry = slot.look();
     // SAFETY: a present entry at the levels above the blocks links a directory; see the module's documentation.
     entry.is_present().then(|| unsafe { table(platform, entry.frame()) })
 }
 
-fn index(address: usize, shift: u32) -> usize {
+/// Returns the number of the entry for an address in a table whose entries map 2 to the power of `shift` bytes each.
+pub(super) fn index(address: usize, shift: u32) -> usize {
     address >> shift & 511
 }
 

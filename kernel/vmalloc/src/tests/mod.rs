@@ -5,6 +5,7 @@
 mod calls;
 #[cfg(not(loom))]
 mod cpus;
+mod check;
 #[cfg(not(loom))]
 mod huge;
 #[cfg(loom)]

@@ -1,0 +1,3 @@
+//! What is wrong around the library is named: ranges that are in use, and platforms that break their promises.
+
+mod in_use;
