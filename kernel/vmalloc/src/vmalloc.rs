@@ -1,10 +1,17 @@
 //! An instance: the rooms put together.
 
 use crate::{
-    BLOCK_SIZE, MAX_CPUS, NewError, Platform, Policy, Tunables, areas::Areas, arena, base::Base,
+    BLOCK_SIZE, MAX_CPUS, NewError, Platform, Policy, Tunables,
+    areas::Areas,
+    arena,
+    base::Base,
     blocks::Blocks,
     page_table::{directories, survey},
-    pending::Pending, percpu::Records, pools::Pools, reclaim::Reclaim, span::Span,
+    pending::Pending,
+    percpu::Records,
+    pools::Pools,
+    reclaim::Reclaim,
+    span::Span,
 };
 use core::ops::Range;
 

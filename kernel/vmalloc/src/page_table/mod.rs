@@ -8,6 +8,8 @@
 pub(crate) mod directories;
 pub(crate) mod entry;
 pub(crate) mod flush;
+#[cfg(feature = "check")]
+pub(crate) mod scratch;
 pub(crate) mod slot;
 pub(crate) mod survey;
 

@@ -246,7 +246,9 @@ pub enum NewError {
     NotCanonical(Range<usize>),
     /// A page of the range is mapped, or its page table entry holds something: the range is somebody's, an instance's that
     /// lives or lost areas perhaps, or the kernel's image or direct map. Choose another one.
-    #[error("{address:#x} is in use: its page table entry is {entry:#x}; an instance needs a range that nobody uses")]
+    #[error(
+        "{address:#x} is in use: its page table entry is {entry:#x}; an instance needs a range that nobody uses"
+    )]
     InUse {
         /// The lowest such address.
         address: usize,

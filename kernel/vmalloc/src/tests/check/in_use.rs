@@ -70,7 +70,10 @@ fn a_range_with_a_page_of_any_size_in_it_is_refused() {
         let first = (page & !(size - 1)).max(range.start);
         assert_eq!(make(machine, range.clone()), Err(NewError::InUse { address: first, entry }), "{round}");
         if level > 0 && first > range.start {
-            assert_eq!(make(machine, range.start..first & !(BLOCK_SIZE - 1)).is_ok(), first - start >= BLOCK_SIZE);
+            assert_eq!(
+                make(machine, range.start..first & !(BLOCK_SIZE - 1)).is_ok(),
+                first - start >= BLOCK_SIZE
+            );
         }
         let behind = (page & !(size - 1)) + size;
         let behind = behind.next_multiple_of(BLOCK_SIZE);
@@ -90,7 +93,10 @@ fn a_second_instance_over_a_range_waits_until_the_first_is_dropped() {
     let areas = [1, 3, 600].map(|pages| first.vmalloc(pages * PAGE_SIZE).expect("room"));
     let in_use = |expected: usize| {
         let refused = make(&machine, range.clone());
-        assert!(matches!(refused, Err(NewError::InUse { address, .. }) if address == expected), "{refused:x?}");
+        assert!(
+            matches!(refused, Err(NewError::InUse { address, .. }) if address == expected),
+            "{refused:x?}"
+        );
     };
     in_use(address(areas[0]));
     areas.into_iter().for_each(|area| free(&first, area).expect("allocated"));
