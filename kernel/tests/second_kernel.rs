@@ -16,7 +16,8 @@ use raw_cpuid::CpuId;
 use spin::mutex::SpinMutex;
 use uart_16550::{Config, Uart16550Tty};
 use vmalloc::{
-    AllocError, BLOCK_SIZE, Flusher, Frame, PAGE_SIZE, Platform, Request, Shootdown, SingleCpu, Vmalloc, check,
+    AllocError, BLOCK_SIZE, Flusher, Frame, PAGE_SIZE, Platform, Request, Shootdown, SingleCpu, Vmalloc,
+    check,
 };
 use x86_64::{
     VirtAddr,

@@ -1,7 +1,7 @@
 //! What is wrong, and how it was seen.
 
 use super::{Flush, Promise};
-use crate::{CpuSet, Frame, MAX_CPUS, NewError};
+use crate::{CpuSet, Frame, NewError};
 use thiserror::Error;
 
 /// A promise that a machine breaks.
@@ -44,10 +44,12 @@ pub enum Seen {
     )]
     InInterrupt,
     /// A CPU's number is too high.
-    #[error("the CPU's number is {cpu}, and not below {MAX_CPUS}")]
+    #[error("here() returned {cpu}, and shootdown() has {cpus} CPUs: there is no TlbState for it")]
     BadNumber {
         /// The number.
         cpu: usize,
+        /// CPUs of the [`Shootdown`](crate::Shootdown), whose numbers are below.
+        cpus: usize,
     },
     /// The pin and the flusher name different CPUs.
     #[error("pin().cpu() returned {pin}, and here() {here}, on one CPU")]

@@ -4,7 +4,7 @@ use super::{
     Broken, Cpu, Promise, Seen, Untried,
     trial::{Trial, check},
 };
-use crate::{CpuPin, CpuSet, Flusher, Forbid, MAX_CPUS, PAGE_SIZE, Platform, Scope};
+use crate::{CpuPin, CpuSet, Flusher, Forbid, PAGE_SIZE, Platform, Scope};
 use core::{cell::Cell, hint};
 
 /// Times that a wait is told to go on before it is told the truth.
@@ -34,7 +34,8 @@ impl<P: Platform, C: Cpu> Trial<'_, P, C> {
 
     fn try_pin(&self, pin: &P::Pin) -> Result<(), Broken> {
         let (pin, here) = (pin.cpu(), self.platform.here());
-        check(here < MAX_CPUS, Promise::Here, || Seen::BadNumber { cpu: here })?;
+        let cpus = self.platform.shootdown().cpus();
+        check(here < cpus, Promise::Here, || Seen::BadNumber { cpu: here, cpus })?;
         check(pin == here, Promise::Pins, || Seen::TwoNumbers { pin, here })
     }
 

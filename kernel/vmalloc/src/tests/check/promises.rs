@@ -131,7 +131,7 @@ fn each_wrong_platform_is_named() {
         (Bug::InInterrupt, 1, Promise::InInterrupt, "in_interrupt() returned true"),
         (Bug::PinAlwaysZero, 2, Promise::Pins, "pin().cpu() returned 0, and here() 1, on one CPU"),
         (Bug::NoPin, 1, Promise::Pins, "pin_outside_interrupts() returned None"),
-        (Bug::HereTooHigh, 1, Promise::Here, "the CPU's number is 64, and not below 64"),
+        (Bug::HereTooHigh, 1, Promise::Here, "here() returned 512, and shootdown() has 1 CPUs"),
         (Bug::NotOnline, 1, Promise::Online, "CPU 0 is not online, CPUs {} are"),
         (Bug::OnlyTheFirstOnline, 3, Promise::Online, "CPU 2 is not online, CPUs {0} are"),
         (Bug::NeverRuns, 1, Promise::Uninterrupted, "uninterrupted() did not call its closure"),

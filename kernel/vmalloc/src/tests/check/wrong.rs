@@ -1,7 +1,9 @@
 //! A platform that is wrong in one thing.
 
+extern crate std;
+
 use crate::{
-    BLOCK_PAGES, CpuPin, CpuSet, Flusher, Frame, PAGE_SIZE, Platform, Scope, Shootdown,
+    BLOCK_PAGES, CpuPin, CpuSet, Flusher, Frame, PAGE_SIZE, Platform, Scope, Shootdown, TlbState,
     tests::machine::Machine,
 };
 use core::{cell::Cell, ptr::NonNull};
@@ -68,7 +70,7 @@ pub(super) struct Wrong<'m> {
 
 impl<'m> Wrong<'m> {
     pub fn new(machine: &'m Machine, bug: Bug) -> Self {
-        let shootdown = Shootdown::new();
+        let shootdown = Shootdown::new(std::vec::Vec::from_iter((1..8).map(|_| TlbState::new())).leak());
         if bug == Bug::OnlyTheFirstOnline {
             // SAFETY: there is no instance.
             unsafe { shootdown.set_online(&machine, false) };
