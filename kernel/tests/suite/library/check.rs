@@ -6,7 +6,7 @@ use kernel::{
     threads::Builder,
 };
 use vmalloc::{
-    Flusher, NewError, PAGE_SIZE, Platform, Request,
+    Flusher, NewError, PAGE_SIZE, Request,
     check::{self, Broken, Report, Seen, Untried},
 };
 

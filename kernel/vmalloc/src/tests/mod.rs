@@ -4,8 +4,9 @@
 #[cfg(not(loom))]
 mod calls;
 #[cfg(not(loom))]
-mod cpus;
 mod check;
+#[cfg(not(loom))]
+mod cpus;
 #[cfg(not(loom))]
 mod huge;
 #[cfg(loom)]
