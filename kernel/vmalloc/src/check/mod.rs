@@ -19,8 +19,8 @@
 //! }
 //! ```
 //!
-//! A check is for the first boots of a kernel, and for its tests. It takes some forty frames, and a 2 MiB frame if there is
-//! one, for less than a millisecond, and needs less than 4 KiB of stack.
+//! A check is for the first boots of a kernel, and for its tests. It takes some forty frames for a moment, and a 2 MiB frame
+//! if there is one, and needs no heap.
 
 mod broken;
 mod cpu;
@@ -43,11 +43,12 @@ pub use report::{Report, Untried};
 use trial::Trial;
 
 /// Tries whether `machine` keeps its promises on the current CPU, and whether an instance may be made over `range`. Called
-/// where an instance would be made, outside of interrupt handlers, and on each CPU after it was brought online.
+/// outside of interrupt handlers before the instance is made; and on each other CPU after it was brought online, with a
+/// range that no instance has.
 ///
 /// `announce` is told each promise before it is tried, some of them several times. A machine that is wrong may hang or
 /// fault in the check: the promise that was announced last tells why. In particular a page fault after
-/// [`Promise::DirectMap`] means that the direct map lacks something, and CR2 has the address.
+/// [`Promise::DirectMap`] means that the direct map lacks something, and CR2 has the address. It may be called pinned.
 ///
 /// At the end all memory is given back, and the range is as it was.
 ///
