@@ -1,65 +1,15 @@
 //! Flushes that flush: a page is mapped to one frame and then to another, and read after each kind of flush.
 
 use super::{
-    Broken, Cpu, Promise, Seen,
+    Broken, Cpu, Flush, Promise, Seen,
     frames::{Frames, Tables, mark},
     trial::{Trial, check},
 };
-use crate::{CpuPin, Forbid, Frame, PAGE_SIZE, Platform, Reach, Scope, page_table::scratch::Scratch};
-use core::{
-    fmt,
-    sync::atomic::{Ordering, fence},
-};
-
-/// A way in which a CPU is made to forget.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Flush {
-    /// [`flush_page`](crate::Flusher::flush_page).
-    Page,
-    /// [`flush_all`](crate::Flusher::flush_all).
-    All,
-    /// [`broadcast`](crate::Flusher::broadcast) of [`Scope::Pages`].
-    BroadcastPages,
-    /// [`broadcast`](crate::Flusher::broadcast) of [`Scope::All`].
-    BroadcastAll,
-}
+use crate::{CpuPin, Forbid, Frame, Platform, Reach, page_table::scratch::Scratch};
 
 /// Times that each flush is tried. An even number: the page is mapped to the same frame then as before. A CPU may forget by
 /// itself, so that once might show nothing.
 const TIMES: usize = 8;
-
-impl Flush {
-    const ALL: [Self; 4] = [Self::Page, Self::All, Self::BroadcastPages, Self::BroadcastAll];
-
-    /// Makes the current CPU, which is pinned, forget the page at an address, and others what they must.
-    fn run<P: Platform>(self, platform: &P, address: usize) {
-        // Who broadcasts has executed one.
-        fence(Ordering::SeqCst);
-        let page = address..address + PAGE_SIZE;
-        match self {
-            Self::Page => platform.flush_page(address),
-            Self::All => platform.flush_all(),
-            Self::BroadcastPages => platform.broadcast(Scope::Pages(&[page])),
-            Self::BroadcastAll => platform.broadcast(Scope::All),
-        }
-    }
-
-    fn is_broadcast(self) -> bool {
-        matches!(self, Self::BroadcastPages | Self::BroadcastAll)
-    }
-}
-
-impl fmt::Display for Flush {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Page => "flush_page()",
-            Self::All => "flush_all()",
-            Self::BroadcastPages => "broadcast() of a page",
-            Self::BroadcastAll => "broadcast() of everything",
-        })
-    }
-}
 
 impl<P: Platform, C: Cpu> Trial<'_, P, C> {
     /// Maps the page at `address`, which nobody uses, and tries the CPU's own flushes by it, then those of other CPUs. The

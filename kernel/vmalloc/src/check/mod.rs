@@ -25,6 +25,7 @@
 mod broken;
 mod cpu;
 mod cpus;
+mod flush;
 mod flushes;
 mod frames;
 mod promise;
@@ -37,7 +38,7 @@ use core::ops::Range;
 #[cfg(target_arch = "x86_64")]
 pub use cpu::ThisCpu;
 pub use cpu::{Cpu, Registers};
-pub use flushes::Flush;
+pub use flush::Flush;
 pub use promise::Promise;
 pub use report::{Report, Untried};
 use trial::Trial;
