@@ -42,8 +42,8 @@ fn slots<'m>(machine: &'m &'m Machine, address: usize) -> [&'m Slot; 3] {
     [&upper[at(30)], &lower[at(21)], &leaf[at(12)]]
 }
 
-/// Pages of all sizes at both ends, right outside, and at random places. Seen failing without the survey, with one that
-/// takes a large page for a table, and with one that looks only at the first table of each level.
+/// Pages of all sizes at both ends, right outside, and at random places. Seen failing with a survey that passes over large
+/// pages.
 #[test]
 fn a_range_with_a_page_of_any_size_in_it_is_refused() {
     let mut random = Random::new(31);
