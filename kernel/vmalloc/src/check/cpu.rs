@@ -3,7 +3,7 @@
 use crate::Frame;
 
 /// The CPU that a check runs on: how it reads memory, and what its registers say. A kernel uses
-/// [`ThisCpu`](super::ThisCpu); a simulated machine implements it for its own.
+/// [`ThisCpu`]; a simulated machine implements it for its own.
 pub trait Cpu {
     /// Reads the eight bytes at an address that the page tables map, as a program would: by its translations. `None` means
     /// that the access faults, which only a simulated CPU can tell.
