@@ -17,6 +17,7 @@ use spin::mutex::SpinMutex;
 use uart_16550::{Config, Uart16550Tty};
 use vmalloc::{
     AllocError, BLOCK_SIZE, Flusher, Frame, PAGE_SIZE, Platform, Request, Shootdown, SingleCpu, Vmalloc,
+    check,
 };
 use x86_64::{
     VirtAddr,
@@ -140,7 +141,11 @@ fn start(info: &'static mut BootInfo) -> ! {
     say(Record::Tests { count: 1 });
     say(Record::Test { name: TEST });
     let range = 0xffff_d000_0000_0000..0xffff_d000_0000_0000 + (2 * all).next_multiple_of(BLOCK_SIZE);
-    // SAFETY: the loader maps nothing there.
+    // SAFETY: this is a kernel, and the loader maps nothing there.
+    let checked = unsafe { check::platform(&&machine, range.clone(), |_| ()) };
+    let report = checked.expect("the glue is right");
+    assert!(report.frames > 30 && report.online.count() == 1, "{report}");
+    // SAFETY: as above.
     let vmalloc = unsafe { Vmalloc::new(&machine, range) }.expect("memory enough");
     for pages in [1, 3, 511, 512, 2000] {
         let area = vmalloc.allocate(Request::new(pages * PAGE_SIZE).zeroed()).expect("memory enough");

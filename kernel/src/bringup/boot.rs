@@ -106,6 +106,7 @@ pub fn start(info: &'static mut BootInfo, main: fn() -> !) -> ! {
         Err(BuildError::OutOfFrames) => too_little_memory(bytes),
         Err(error) => panic!("the kernel has no page tables: {error:?}"),
     };
+    tlb::init_cpu();
     let vmalloc = match memory::init_vmalloc(tables.root()) {
         Ok(vmalloc) => vmalloc,
         Err(NewError::OutOfFrames) => too_little_memory(bytes),
@@ -121,7 +122,6 @@ pub fn start(info: &'static mut BootInfo, main: fn() -> !) -> ! {
 
 /// The rest of the boot sequence.
 extern "C" fn on_own_tables() -> ! {
-    tlb::init_cpu();
     match ExceptionStacks::new() {
         Ok(stacks) => Box::leak(Box::new(stacks)).load(),
         Err(error) => {

@@ -3,7 +3,7 @@
 //! It is the lowest of the layers that make up an instance; see [`Vmalloc`](crate::Vmalloc). It takes no lock.
 
 use crate::{
-    Event, Frame, PAGE_SIZE, Platform, Policy, Tunables, percpu::Records, span::Span,
+    CpuPin, Event, Frame, PAGE_SIZE, Platform, Policy, Tunables, percpu::Records, span::Span,
     types::frame::PHYSICAL_BITS,
 };
 use core::sync::atomic::Ordering;
@@ -72,14 +72,37 @@ impl<P: Platform> Base<P> {
         unsafe { self.platform.direct_map(frame).cast::<[u64; PAGE_SIZE / 8]>().write([0; PAGE_SIZE / 8]) };
     }
 
+    /// In debug builds, asserts what each call relies on: the machine names the current CPU by one number, and the CPU is
+    /// online. Every public call that changes anything begins with it, or with one of the two below.
+    // The models have machines that are right.
+    #[inline(always)]
+    #[track_caller]
+    pub fn debug_assert_cpu(&self) {
+        if cfg!(all(debug_assertions, not(loom))) {
+            self.assert_cpu();
+        }
+    }
+
+    #[track_caller]
+    fn assert_cpu(&self) {
+        let pin = self.platform.pin();
+        let (cpu, here) = (pin.cpu(), self.platform.here());
+        assert_eq!(cpu, here, "pin().cpu() and here() differ (promise 6 of Platform, 1 of Flusher)");
+        let is_online = self.platform.shootdown().online().contains(cpu);
+        assert!(is_online, "CPU {cpu} uses an instance before Shootdown::set_online (promise 5 of Platform)");
+    }
+
     /// Refuses a call with this error in an interrupt handler.
+    #[track_caller]
     pub fn refuse_in_interrupt<E>(&self, error: E) -> Result<(), E> {
+        self.debug_assert_cpu();
         if self.platform.in_interrupt() { Err(error) } else { Ok(()) }
     }
 
     /// Panics in an interrupt handler, for a call that has no error to be refused with.
     #[track_caller]
     pub fn assert_not_in_interrupt(&self, call: &str) {
+        self.debug_assert_cpu();
         assert!(!self.platform.in_interrupt(), "{call} was called in an interrupt handler");
     }
 }

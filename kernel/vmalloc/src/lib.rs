@@ -49,6 +49,7 @@
 //!
 //! | room | has |
 //! |---|---|
+//! | `check` | whether a machine keeps its promises (feature `check`) |
 //! | `calls` | the public calls, one file for each family |
 //! | `inspect` | the areas at addresses, lists of areas, counters, and reading what may vanish |
 //! | `vmalloc` | the instance: the rooms put together |
@@ -83,6 +84,8 @@ mod base;
 mod bitmap;
 mod blocks;
 mod calls;
+#[cfg(feature = "check")]
+pub mod check;
 mod framed;
 mod inspect;
 mod lock;

@@ -82,7 +82,8 @@ impl CpuPin for SingleCpu {
 /// without threads.
 ///
 /// # Safety
-/// The library hands out pointers on the strength of these promises:
+/// The library hands out pointers on the strength of these promises. `check::platform`, behind the feature `check`, tries
+/// those that can be tried.
 /// 1. A frame that was taken belongs to the taker alone until it is given back.
 ///    A huge frame is 512 frames, contiguous and aligned to their size.
 /// 2. Of a frame that was ever taken, [`direct_map`](Self::direct_map) points to the bytes, writable, for as long

@@ -1,9 +1,17 @@
 //! An instance: the rooms put together.
 
 use crate::{
-    BLOCK_SIZE, MAX_CPUS, NewError, Platform, Policy, Tunables, areas::Areas, arena, base::Base,
-    blocks::Blocks, page_table::directories, pending::Pending, percpu::Records, pools::Pools,
-    reclaim::Reclaim, span::Span,
+    BLOCK_SIZE, MAX_CPUS, NewError, Platform, Policy, Tunables,
+    areas::Areas,
+    arena,
+    base::Base,
+    blocks::Blocks,
+    page_table::{directories, survey},
+    pending::Pending,
+    percpu::Records,
+    pools::Pools,
+    reclaim::Reclaim,
+    span::Span,
 };
 use core::ops::Range;
 
@@ -20,7 +28,8 @@ pub struct Vmalloc<P: Platform> {
 
 impl<P: Platform> Vmalloc<P> {
     /// Makes an instance over `range`, whose ends are multiples of [`BLOCK_SIZE`], which is at most
-    /// [`MAX_RANGE`] bytes long and lies in one half of the address space.
+    /// [`MAX_RANGE`] bytes long and lies in one half of the address space. A range in which something is mapped already is
+    /// refused.
     ///
     /// The top level page table entries of the range are filled now and never change again, so
     /// page tables that copy them later need no fault to see new mappings.
@@ -51,13 +60,7 @@ impl<P: Platform> Vmalloc<P> {
     /// Until the instance is dropped, nobody else maps anything in the range.
     pub unsafe fn with_policy(platform: P, range: Range<usize>, policy: Policy) -> Result<Self, NewError> {
         assert!(!platform.in_interrupt(), "an instance is made in an interrupt handler");
-        let aligned = range.start.is_multiple_of(BLOCK_SIZE) && range.end.is_multiple_of(BLOCK_SIZE);
-        if !aligned || range.is_empty() || range.start == 0 || range.len() > MAX_RANGE {
-            return Err(NewError::BadRange(range));
-        }
-        if !is_canonical(&range) {
-            return Err(NewError::NotCanonical(range));
-        }
+        check_range(&platform, &range)?;
         directories::fill_root(&platform, &range).ok_or(NewError::OutOfFrames)?;
         let span = Span::new(range);
         let mut records = Records::new(&platform).ok_or(NewError::OutOfFrames)?;
@@ -151,6 +154,21 @@ impl<P: Platform> Vmalloc<P> {
     #[inline(always)]
     pub(crate) fn base(&self) -> &Base<P> {
         self.areas_room().base()
+    }
+}
+
+/// Returns why an instance cannot have a range, if it cannot: by its addresses, or because somebody has it.
+pub(crate) fn check_range<P: Platform>(platform: &P, range: &Range<usize>) -> Result<(), NewError> {
+    let aligned = range.start.is_multiple_of(BLOCK_SIZE) && range.end.is_multiple_of(BLOCK_SIZE);
+    if !aligned || range.is_empty() || range.start == 0 || range.len() > MAX_RANGE {
+        return Err(NewError::BadRange(range.clone()));
+    }
+    if !is_canonical(range) {
+        return Err(NewError::NotCanonical(range.clone()));
+    }
+    match survey::first_in_use(platform, range) {
+        Some((address, entry)) => Err(NewError::InUse { address, entry: entry.0 }),
+        None => Ok(()),
     }
 }
 

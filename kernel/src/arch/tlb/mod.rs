@@ -107,8 +107,8 @@ unsafe impl Flusher for Cpus {
     }
 }
 
-/// Lets the CPU this runs on take part in shootdowns. For the boot sequence, which starts all CPUs before there is
-/// anybody who frees.
+/// Lets the CPU this runs on take part in shootdowns. For the boot sequence, which calls it on the first CPU before there is
+/// an instance, and starts all others before there is anybody who frees.
 pub(crate) fn init_cpu() {
     let pin = Pin::new();
     // SAFETY: the CPU runs on its stack alone, which was mapped before it started; nothing is freed, so no page table

@@ -2,6 +2,7 @@
 
 mod areas;
 mod calls;
+mod check;
 mod devices;
 mod mappings;
 mod ram;

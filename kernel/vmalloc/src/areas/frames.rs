@@ -57,14 +57,18 @@ impl<P: Platform> Areas<P> {
         attributes: Attributes,
         how: impl Fn(Entry) -> Entry,
     ) -> usize {
-        self.platform().take_frames(count, |frame| {
+        let mut given = 0;
+        let taken = self.platform().take_frames(count, |frame| {
+            given += 1;
             if attributes.are_zeroed() {
                 self.base().zero(frame);
             }
             if let Some(slot) = pages.next() {
                 slot.set(how(Entry::page(frame, attributes)));
             }
-        })
+        });
+        debug_assert_eq!(taken, given, "take_frames counts otherwise than the frames that it gives");
+        taken
     }
 
     /// Maps pages, some of which may have cached frames. `cpu` is the one that this runs on,

@@ -1,7 +1,7 @@
 //! Leaf tables: taken from the CPU's reserve or from the machine, and given back.
 
 use super::{Blocks, reserve::CAPACITY};
-use crate::{CpuPin, Frame, Platform};
+use crate::{CpuPin, Frame, Platform, page_table::directories};
 use core::{iter, ops::Range, sync::atomic::Ordering};
 
 impl<P: Platform> Blocks<P> {
@@ -10,7 +10,7 @@ impl<P: Platform> Blocks<P> {
         let pin = self.platform().pin();
         let reserved = self.reserves.of(pin.cpu()).pop(&pin);
         drop(pin);
-        reserved.or_else(|| self.platform().take_table())
+        reserved.or_else(|| directories::take_table(self.platform()))
     }
 
     /// Takes back a leaf table, unlinked and flushed, whose entries are all zero.

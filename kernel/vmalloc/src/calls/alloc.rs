@@ -37,6 +37,7 @@ impl<P: Platform> Vmalloc<P> {
     #[track_caller]
     #[inline]
     pub fn allocate(&self, request: Request) -> Result<NonNull<u8>, AllocError> {
+        self.base().debug_assert_cpu();
         let caller = Location::caller();
         if let Some(size) = request.plain_size() {
             let attributes = Shape::attributes_of(&request);

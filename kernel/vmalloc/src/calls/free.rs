@@ -19,6 +19,7 @@ impl<P: Platform> Vmalloc<P> {
     #[inline]
     #[track_caller]
     pub unsafe fn vfree(&self, address: NonNull<u8>) -> Result<(), FreeError> {
+        self.base().debug_assert_cpu();
         let address = address.as_ptr() as usize;
         match self.areas_room().free_hot(address) {
             Some(Pressure::Low) => Ok(()),

@@ -20,6 +20,7 @@ impl<P: Platform> Vmalloc<P> {
     #[inline]
     #[track_caller]
     pub fn vm_map_ram(&self, frames: &[Frame], protection: Protection) -> Result<NonNull<u8>, AllocError> {
+        self.base().debug_assert_cpu();
         let attributes = Attributes::ram(protection);
         let mapped = match frames {
             &[frame] => self.areas_room().map_ram_page_fast(frame, attributes),
@@ -60,6 +61,7 @@ impl<P: Platform> Vmalloc<P> {
     #[inline]
     #[track_caller]
     pub unsafe fn vm_unmap_ram(&self, address: NonNull<u8>, count: usize) -> Result<(), FreeError> {
+        self.base().debug_assert_cpu();
         let address = address.as_ptr() as usize;
         let unmapped = match count {
             1 => self.areas_room().unmap_ram_page_fast(address),

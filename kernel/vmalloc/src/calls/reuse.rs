@@ -11,10 +11,7 @@ impl<P: Platform> Vmalloc<P> {
     /// In an interrupt handler.
     pub fn set_reuse(&self, reuse: Reuse) {
         self.base().assert_not_in_interrupt("set_reuse");
-        let bar = reuse == Reuse::AfterFlush;
-        if self.base().tunables.after_flush.swap(bar, Ordering::Relaxed) != bar {
-            self.reclaim().bar_magazines(bar);
-        }
+        self.reclaim().bar_magazines(&self.base().tunables.after_flush, reuse == Reuse::AfterFlush);
     }
 
     /// Returns whether freed areas may be used again before they were flushed.

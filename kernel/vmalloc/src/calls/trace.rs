@@ -2,7 +2,6 @@
 
 use super::Made;
 use crate::{Event, Platform, Vmalloc, types::Caller};
-use core::sync::atomic::Ordering;
 
 impl<P: Platform> Vmalloc<P> {
     /// Begins to tell [`Platform::trace`] what is done, or ends it. What is traced takes the slow paths. Where the caller may
@@ -12,9 +11,7 @@ impl<P: Platform> Vmalloc<P> {
     /// In an interrupt handler.
     pub fn set_trace(&self, on: bool) {
         self.base().assert_not_in_interrupt("set_trace");
-        if self.base().tunables.trace.swap(on, Ordering::Relaxed) != on {
-            self.reclaim().bar_magazines(on);
-        }
+        self.reclaim().bar_magazines(&self.base().tunables.trace, on);
     }
 
     /// Returns whether [`set_trace`](Self::set_trace) has begun to tell what is done.

@@ -127,8 +127,7 @@ impl Magazines {
         Closed(self)
     }
 
-    /// Ends what [`close`](Self::close) began and [`keep`](Closed::keep) left. Where it overtakes the close that it is for,
-    /// the count is below zero until then, which is closed, too.
+    /// Ends what [`close`](Self::close) began and [`keep`](Closed::keep) left.
     pub fn reopen(&self) {
         self.closers.fetch_sub(1, Ordering::Release);
     }

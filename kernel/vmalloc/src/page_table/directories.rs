@@ -25,19 +25,21 @@ pub(crate) unsafe fn table<P: Platform>(platform: &P, frame: Frame) -> &Slots {
     unsafe { platform.direct_map(frame).cast::<Slots>().as_ref() }
 }
 
-fn root<P: Platform>(platform: &P) -> &Slots {
+/// Returns the top level table.
+pub(super) fn root<P: Platform>(platform: &P) -> &Slots {
     // SAFETY: promise 4 of `Platform`.
     unsafe { table(platform, platform.root()) }
 }
 
 /// Returns the directory that a slot links, if it links one.
-fn below<'a, P: Platform>(platform: &'a P, slot: &Slot) -> Option<&'a Slots> {
+pub(super) fn below<'a, P: Platform>(platform: &'a P, slot: &Slot) -> Option<&'a Slots> {
     let entry = slot.look();
     // SAFETY: a present entry at the levels above the blocks links a directory; see the module's documentation.
     entry.is_present().then(|| unsafe { table(platform, entry.frame()) })
 }
 
-fn index(address: usize, shift: u32) -> usize {
+/// Returns the number of the entry for an address in a table whose entries map 2 to the power of `shift` bytes each.
+pub(super) fn index(address: usize, shift: u32) -> usize {
     address >> shift & 511
 }
 
@@ -100,10 +102,21 @@ pub(crate) fn count<P: Platform>(platform: &P, range: &Range<usize>) -> usize {
         .sum()
 }
 
+/// Takes a table from the machine, full of zeros, which debug builds assert.
+pub(crate) fn take_table<P: Platform>(platform: &P) -> Option<Frame> {
+    let frame = platform.take_table()?;
+    if cfg!(all(debug_assertions, not(loom))) {
+        // SAFETY: the frame was just taken, and nobody else has it.
+        let is_empty = unsafe { table(platform, frame) }.iter().all(|slot| slot.get().is_unused());
+        assert!(is_empty, "the table at {:#x} is not full of zeros (promise 3 of Platform)", frame.address());
+    }
+    Some(frame)
+}
+
 /// Returns the directory that a slot links, and links a new one if there is none. `None` means that there was no frame.
 fn make_directory<'a, P: Platform>(platform: &'a P, slot: &Slot) -> Option<&'a Slots> {
     if !slot.look().is_present() {
-        let frame = platform.take_table()?;
+        let frame = take_table(platform)?;
         // Whatever is not present links nothing, zero or not. Whoever sees the link, CPUs that walk the tables
         // included, sees the zeros below.
         let linked = slot.try_update(|entry| (!entry.is_present()).then_some(Entry::table(frame)));

@@ -269,6 +269,18 @@ impl Entry {
         Frame::at(self.0 & FRAME_MASK)
     }
 
+    /// Returns the frame of an address that this entry maps, of a page of 2 to the power of `shift` bytes.
+    #[cfg(feature = "check")]
+    pub fn frame_within(self, address: usize, shift: u32) -> Frame {
+        let inside = (1 << shift) - 1;
+        Frame::at((self.0 & !inside | address as u64 & inside) & FRAME_MASK)
+    }
+
+    #[cfg(feature = "check")]
+    pub fn is_writable(self) -> bool {
+        self.0 & WRITABLE != 0
+    }
+
     /// Returns the present entry as quarantined: no CPU can load the translation any more, but those that have it do until
     /// they flush.
     #[inline]

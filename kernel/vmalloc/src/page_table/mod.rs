@@ -2,12 +2,16 @@
 //!
 //! Every entry is read and written in this room, and nowhere else. What an entry can say is in `entry`, how one
 //! changes in `slot`. `directories` leads from an address to the entry above its leaf table, and `flush` holds what
-//! was unmapped until every CPU has forgotten it. The room has no state and takes no lock.
+//! was unmapped until every CPU has forgotten it. `survey` looks at what others may have put there. The room has no state
+//! and takes no lock.
 
 pub(crate) mod directories;
 pub(crate) mod entry;
 pub(crate) mod flush;
+#[cfg(feature = "check")]
+pub(crate) mod scratch;
 pub(crate) mod slot;
+pub(crate) mod survey;
 
 pub(crate) use entry::{Attributes, Entry, GuardInfo};
 pub(crate) use flush::Unflushed;

@@ -10,7 +10,10 @@
 
 use super::Reclaim;
 use crate::{MAX_CPUS, Platform, base::Base, magazines::Closed};
-use core::ops::Range;
+use core::{
+    ops::Range,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 /// The CPUs whose caches are emptied.
 const ALL: Range<usize> = 0..MAX_CPUS;
@@ -30,12 +33,22 @@ impl<P: Platform> Reclaim<P> {
         closed
     }
 
-    /// Retires what is parked on all CPUs, and lets nothing be parked any more; or lets it again.
-    pub fn bar_magazines(&self, bar: bool) {
+    /// Retires what is parked on all CPUs, and lets nothing be parked any more; or lets it again. `flag` says which is so,
+    /// and is changed if it is to be the other way.
+    pub fn bar_magazines(&self, flag: &AtomicBool, bar: bool) {
         if bar {
-            self.close_magazines().keep()
+            // Counted before the flag says so: whoever opens them again takes no more than that from the count.
+            let closed = self.areas.magazines.close();
+            if flag.swap(true, Ordering::AcqRel) {
+                return;
+            }
+            closed.keep();
+            // Closed once more: others may open them again before all are released.
+            drop(self.close_magazines());
+        } else if flag.swap(false, Ordering::AcqRel) {
+            self.areas.magazines.reopen();
         } else {
-            self.areas.magazines.reopen()
+            return;
         }
         // What was parked waits for a flush now.
         self.hint();

@@ -4,6 +4,8 @@
 #[cfg(not(loom))]
 mod calls;
 #[cfg(not(loom))]
+mod check;
+#[cfg(not(loom))]
 mod cpus;
 #[cfg(not(loom))]
 mod huge;

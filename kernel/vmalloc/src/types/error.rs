@@ -244,6 +244,17 @@ pub enum NewError {
     /// CPU has those where they are not.
     #[error("{0:#x?} is not all canonical addresses of one half")]
     NotCanonical(Range<usize>),
+    /// A page of the range is mapped, or its page table entry holds something: the range is somebody's, an instance's that
+    /// lives or lost areas perhaps, or the kernel's image or direct map. Choose another one.
+    #[error(
+        "{address:#x} is in use: its page table entry is {entry:#x}; an instance needs a range that nobody uses"
+    )]
+    InUse {
+        /// The lowest such address.
+        address: usize,
+        /// The entry, of a page of 4 KiB, 2 MiB or 1 GiB.
+        entry: u64,
+    },
     /// No frame was to be had for the page tables at the top of the range.
     #[error("out of frames")]
     OutOfFrames,

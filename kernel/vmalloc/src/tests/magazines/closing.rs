@@ -247,3 +247,29 @@ fn magazines_that_are_linked_again_meanwhile_stay() {
         assert_eq!((parked(&vmalloc), machine.free_frames()), (CPUS * PARKED, free_before));
     });
 }
+
+/// Another CPU ends what is beginning, and makes magazines at once. Seen failing, in an endless loop, when who opened them
+/// took the close away from who was giving them back.
+#[test]
+fn magazines_that_are_opened_while_they_are_being_closed_hold_nobody_up() {
+    let (machine, vmalloc) = leaked(2, FRAMES, 8);
+    // What was unlinked has to be linked again.
+    machine.refuse_grace(true);
+    for cpu in [1, 0] {
+        machine.run_on(cpu);
+        free(vmalloc, allocate(vmalloc, 1)).expect("allocated");
+    }
+    let mut is_done = false;
+    machine.interleave(move || {
+        if vmalloc.reuse() == Reuse::AfterFlush && !is_done {
+            is_done = true;
+            machine.run_on(1);
+            vmalloc.set_reuse(Reuse::Hot);
+            free(vmalloc, allocate(vmalloc, 1)).expect("allocated");
+        }
+    });
+    vmalloc.set_reuse(Reuse::AfterFlush);
+    machine.end_interleaving();
+    assert_eq!(vmalloc.reuse(), Reuse::Hot, "the other one was later");
+    assert!(parked(vmalloc) > 0, "what the other CPU had parked is linked again");
+}

@@ -1,0 +1,67 @@
+//! Looking at tables that others may have made: whether a range of addresses is in use, and where an address leads.
+
+use super::{
+    Entry, Slots,
+    directories::{self, ROOT_SHIFT},
+};
+#[cfg(feature = "check")]
+use crate::Frame;
+use crate::{PAGE_SHIFT, Platform};
+use core::ops::Range;
+
+/// log2 of the entries of a table.
+pub(super) const LEVEL_BITS: u32 = 9;
+
+/// Finds the lowest address of a range whose entry maps a page, of any size, or is in use in a leaf table though it maps
+/// none. Tables that hold nothing do not count. Only tables that there are cost anything, 512 loads each at most.
+pub(crate) fn first_in_use<P: Platform>(platform: &P, range: &Range<usize>) -> Option<(usize, Entry)> {
+    find_below(platform, directories::root(platform), ROOT_SHIFT, range.start, range.end - 1)
+}
+
+/// Looks at the addresses from `first` to `last`, which a table maps whose entries map 2 to the power of `shift` bytes each.
+fn find_below<P: Platform>(
+    platform: &P,
+    table: &Slots,
+    shift: u32,
+    first: usize,
+    last: usize,
+) -> Option<(usize, Entry)> {
+    let mut start = first;
+    loop {
+        let end = last.min(start | ((1 << shift) - 1));
+        let slot = &table[directories::index(start, shift)];
+        let entry = slot.look();
+        let found = if shift == PAGE_SHIFT {
+            (!entry.is_unused()).then_some((start, entry))
+        } else if shift < ROOT_SHIFT && entry.is_huge() {
+            Some((start, entry))
+        } else {
+            let below = directories::below(platform, slot);
+            below.and_then(|below| find_below(platform, below, shift - LEVEL_BITS, start, end))
+        };
+        if found.is_some() || end == last {
+            return found;
+        }
+        start = end + 1;
+    }
+}
+
+/// Walks the tables as a CPU does: the frame to which an address leads, and whether it may be written. `physical_end` is the
+/// first physical address that the CPUs do not have: an entry that has a higher one leads nowhere.
+#[cfg(feature = "check")]
+pub(crate) fn walk<P: Platform>(platform: &P, address: usize, physical_end: u64) -> Option<(Frame, bool)> {
+    let (mut table, mut shift, mut writable) = (directories::root(platform), ROOT_SHIFT, true);
+    loop {
+        let entry = table[directories::index(address, shift)].look();
+        if !entry.is_present() || entry.frame().address() >= physical_end {
+            return None;
+        }
+        writable &= entry.is_writable();
+        if shift == PAGE_SHIFT || shift < ROOT_SHIFT && entry.is_huge() {
+            return Some((entry.frame_within(address, shift), writable));
+        }
+        // SAFETY: the entry links a table, as `directories` has it.
+        table = unsafe { directories::table(platform, entry.frame()) };
+        shift -= LEVEL_BITS;
+    }
+}
