@@ -3,6 +3,7 @@
 mod areas;
 mod calls;
 mod devices;
+mod late_flushes;
 mod mappings;
 mod ram;
 mod records;
