@@ -18,6 +18,7 @@ pub mod command;
 pub mod console;
 pub mod drivers;
 pub mod history;
+pub mod instead;
 pub mod memory;
 pub mod services;
 pub mod sync;

@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use super::figure::System;
+
 /// The cases that are timed, and the loops of a worker: about a second's work for all of them on 4 CPUs.
 pub const TIMED: [(u64, u64); 6] =
     [(FIX_SIZE, 200_000), (2, 200_000), (4, 20_000), (8, 20_000), (VM_MAP_RAM, 200_000), (4096, 10_000)];
@@ -101,6 +103,12 @@ impl Subject {
         [&of(FIX_SIZE)[..], &of(VM_MAP_RAM), &[vmap]].concat()
     }
 
+    /// The cases that there are without this kernel's library, too.
+    #[must_use]
+    pub fn instead() -> Vec<Self> {
+        [FIX_SIZE, 2, 4, 8, VM_MAP_RAM].map(Self::new).to_vec()
+    }
+
     /// The simplest loop among so many live areas.
     #[must_use]
     pub fn live() -> Vec<Self> {
@@ -175,6 +183,16 @@ impl Subject {
             commands += " zero=0";
         }
         commands
+    }
+}
+
+impl Subject {
+    /// The console commands that do so much, with areas that the system makes: this kernel's library, or what stands in its
+    /// place.
+    #[must_use]
+    pub fn commands_by(&self, system: System, count: u64, workers: u16) -> String {
+        let instead = system.instead().map(|name| format!(" instead={name}"));
+        self.commands(count, workers) + &instead.unwrap_or_default()
     }
 }
 

@@ -40,8 +40,10 @@ pub fn run(
     for subject in subjects {
         let mut add = |system| jobs.push(Job { system, subject: subject.clone() });
         add(System::Here);
-        if part == Part::Sizes && subject.has_floor() {
-            add(System::Floor);
+        match part {
+            Part::Sizes if subject.has_floor() => add(System::Floor),
+            Part::Instead => [System::FreeList, System::Vmem].into_iter().for_each(&mut add),
+            _ => {}
         }
         if linux.is_some() && subject.is_linuxs() {
             add(System::Linux);
@@ -54,9 +56,11 @@ pub fn run(
                 let left_out = format!("needs {} of free memory, {spare} are there", options.memory);
                 Outcome::Left { left_out }
             }
-            (_, System::Here, _) => measure(subject, subject.name, &options, |count| {
-                machines.run(&options, subject.commands(count, 1))
-            })?,
+            (_, System::Here | System::FreeList | System::Vmem, _) => {
+                measure(subject, subject.name, &options, |count| {
+                    machines.run(&options, subject.commands_by(*system, count, 1))
+                })?
+            }
             (_, System::Floor, _) => measure(subject, "floor", &options, |count| {
                 machines.run(&options, subject.floor_command(count))
             })?,

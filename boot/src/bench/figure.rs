@@ -21,18 +21,36 @@ pub enum Part {
     Timed,
     /// What 2 and 4 CPUs do and cost each other a loop, counted: instructions, locks, cache lines moved, flushes
     Shared,
+    /// Instructions, interrupts and flushes, beside what a kernel would write without the library
+    Instead,
 }
 
 /// What ran the loops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum System {
     /// This kernel.
     Here,
     /// This kernel's command `floor`: page table entries and frames, and nothing else.
     Floor,
+    /// This kernel without its library: addresses by the crate `free-list`, `x86_64`'s mapper, a flush at once.
+    FreeList,
+    /// The same work with addresses by the crate `vmem`.
+    Vmem,
     /// Linux.
     Linux,
+}
+
+impl System {
+    /// The name of the crate that gives addresses instead of this kernel's library, if one does.
+    #[must_use]
+    pub fn instead(self) -> Option<&'static str> {
+        match self {
+            Self::FreeList => Some("free-list"),
+            Self::Vmem => Some("vmem"),
+            Self::Here | Self::Floor | Self::Linux => None,
+        }
+    }
 }
 
 /// Before the name of what it ran; nothing for this kernel.
@@ -41,6 +59,8 @@ impl fmt::Display for System {
         f.write_str(match self {
             Self::Here => "",
             Self::Floor => "floor of ",
+            Self::FreeList => "free-list: ",
+            Self::Vmem => "vmem: ",
             Self::Linux => "Linux: ",
         })
     }

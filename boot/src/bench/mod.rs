@@ -6,6 +6,7 @@
 //! | [`counted`] | instructions a loop |
 //! | [`timed`] | loops a second on several CPUs |
 //! | [`shared`] | what several CPUs do and cost each other, counted by a plugin of QEMU's |
+//! | [`instead`] | both, beside what a kernel would write without the library |
 //! | [`ours`] | runs commands on a machine of this kernel's |
 //! | [`linux`] | runs Linux's test on the same machines |
 //! | [`recorded`] | what Linux took, for where it cannot be built |
@@ -18,6 +19,7 @@
 pub mod cases;
 pub mod counted;
 pub mod figure;
+pub mod instead;
 pub mod linux;
 mod options;
 pub mod ours;
@@ -55,6 +57,7 @@ pub fn run(options: &Options) -> Result<Status> {
             Part::Live => counted::run(&machines, None, part, Subject::live())?,
             Part::Timed => timed::run(&machines, linux.as_ref())?,
             Part::Shared => shared::run(&machines, linux.as_ref())?,
+            Part::Instead => instead::run(&machines, linux.as_ref())?,
         };
         figures.0.extend(measured);
     }

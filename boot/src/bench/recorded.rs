@@ -62,7 +62,7 @@ impl Recorded {
     fn figure(&self, here: &Figure) -> Option<Figure> {
         let subject = &here.subject;
         let linux = Figure { system: System::Linux, recorded: true, ..here.clone() };
-        if here.part == Part::Shared {
+        if here.part == Part::Shared || (here.part == Part::Instead && here.unit != subject.unit()) {
             return None;
         }
         if here.part != Part::Timed {
@@ -128,6 +128,7 @@ mod tests {
             here(Part::Timed, 2, RATE),
             here(Part::Timed, 2, timed::WAITS),
             here(Part::Timed, 4, RATE),
+            here(Part::Instead, 2, timed::FLUSHES),
             without,
         ]);
         let beside = recorded.beside(&figures);

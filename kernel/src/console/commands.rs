@@ -1,6 +1,10 @@
 //! The table of commands, and running lines of them.
 
-use super::{failures, hold, info, latency, power, sysctl, tlbinfo, trace};
+use super::{
+    failures, hold,
+    info::{self, lockinfo, tlbinfo},
+    latency, power, sysctl, trace,
+};
 use crate::{command::CommandError, history, print, println, test_vmalloc};
 use alloc::vec::Vec;
 
@@ -57,6 +61,7 @@ const COMMANDS: &[Command] = &[
         run: info::trim,
     },
     Command { name: "tlbinfo", arguments: "[reset]", about: tlbinfo::ABOUT, run: tlbinfo::tlbinfo },
+    Command { name: "lockinfo", arguments: "[reset]", about: lockinfo::ABOUT, run: lockinfo::lockinfo },
     Command { name: "history", arguments: "[NAME]", about: history::ABOUT, run: history::command },
     Command { name: "latency", arguments: "[name=value ...]", about: latency::ABOUT, run: latency::latency },
     Command { name: "trace", arguments: "on|off|dump|clear", about: trace::ABOUT, run: trace::trace },

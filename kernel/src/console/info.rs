@@ -1,4 +1,7 @@
-//! `cpus`, `meminfo`, `trim` and `vmallocinfo`.
+//! `cpus`, `meminfo`, `trim` and `vmallocinfo`; below, what is counted.
+
+pub mod lockinfo;
+pub(super) mod tlbinfo;
 
 use crate::{
     arch::{apic, cpu},

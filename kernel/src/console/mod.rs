@@ -12,7 +12,6 @@ mod info;
 mod latency;
 mod power;
 pub mod sysctl;
-mod tlbinfo;
 mod trace;
 
 use crate::drivers::{fw_cfg, serial};
@@ -20,6 +19,7 @@ use protocol::Record;
 
 pub use commands::complete;
 pub use hold::hold;
+pub use info::lockinfo::lockinfo;
 pub use latency::latency;
 pub use trace::trace;
 

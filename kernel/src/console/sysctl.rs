@@ -5,6 +5,7 @@ use crate::{
     command::CommandError,
     memory::{self, purge_wish},
     println,
+    sync::stat,
 };
 use alloc::format;
 use core::{
@@ -28,6 +29,12 @@ enum Value {
 }
 
 const TUNABLES: &[Tunable] = &[
+    Tunable {
+        name: "lock.stat",
+        about: "1: locks and waits for them are counted by class, for lockinfo",
+        range: 0..=1,
+        value: Value::Cell(stat::switch),
+    },
     Tunable {
         name: "preempt.meter",
         about: "1: how long preemption and interrupts are off is measured, for latency",

@@ -1,6 +1,6 @@
 //! How a [`Pin`] of this kernel serves the vmalloc library: the library's locks are taken with one, and each is of a class
-//! that [`sync::order`](crate::sync::order) follows. In release builds nothing is followed, and a lock that is open at
-//! once costs nothing here.
+//! that [`sync::order`](crate::sync::order) and [`sync::stat`](crate::sync::stat) follow. In release builds nothing is
+//! followed, and a lock that is open at once costs nothing here.
 
 use crate::{
     arch::cpu::Pin,
@@ -22,8 +22,8 @@ impl CpuPin for Pin {
     }
 
     #[inline]
-    fn waiting(&self, _: LockClass) {
-        waits::note();
+    fn waiting(&self, class: LockClass, wait: impl FnOnce()) {
+        waits::wait(library_lock(class), wait);
     }
 
     #[inline]

@@ -1,6 +1,7 @@
 //! A lock that turns interrupts off.
 
 use super::{
+    Class,
     order::{Noted, Order},
     waits::{self, Waiter},
 };
@@ -9,7 +10,6 @@ use crate::{
     assert_stays,
 };
 use core::ops::{Deref, DerefMut};
-use lockdep::Class;
 use spin::mutex::{SpinMutex, SpinMutexGuard};
 
 /// A spinlock around a value that interrupts take too: they are off while it is held, and so is
@@ -33,7 +33,12 @@ impl<T> IrqLock<T> {
         let pin = Pin::new();
         let off = InterruptsOff::new();
         let order = self.order.acquire();
-        IrqLockGuard { inner: waits::lock(&self.inner, Waiter::Any), _order: order, _off: off, _pin: pin }
+        IrqLockGuard {
+            inner: waits::lock(&self.inner, self.order.class(), Waiter::Any),
+            _order: order,
+            _off: off,
+            _pin: pin,
+        }
     }
 
     /// Opens the lock, whoever holds it.

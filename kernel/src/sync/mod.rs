@@ -7,18 +7,20 @@
 //!
 //! Nobody sleeps, and nothing is allocated, while one is held. Guards stay with the thread that locked, and go in
 //! any order but where interrupts are off: there the one that was made later goes first. Debug builds check the order
-//! they are taken in: see [`order`].
+//! they are taken in: see [`order`]. How long they are waited for is counted on request: see [`stat`].
 //!
 //! All rooms but `arch` use them; what they take in which order their headers say. A [`SpinLock`] is for threads alone, an
 //! [`IrqLock`] for interrupt handlers too.
 
+mod class;
 mod irq_lock;
 pub mod order;
 mod spin_lock;
+pub mod stat;
 pub mod waits;
 
+pub use class::Class;
 pub use irq_lock::{IrqLock, IrqLockGuard};
-pub use lockdep::Class;
 pub use spin::once::Once;
 pub use spin_lock::{SpinLock, SpinLockGuard};
 

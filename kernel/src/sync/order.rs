@@ -1,8 +1,9 @@
 //! The order that locks are taken in, checked in debug builds by the crate [`lockdep`].
 //!
 //! Each pair of lock classes that can deadlock is reported once, in one line by the hook [`REPORT`], and
-//! counted. In release builds nothing here does or stores anything.
+//! counted. In release builds nothing is checked.
 
+use super::{Class, stat};
 use crate::arch::{cpu, cpu::MAX_CPUS, hook::Hooks};
 use core::{
     cell::UnsafeCell,
@@ -10,7 +11,7 @@ use core::{
     panic::Location,
     sync::atomic::{AtomicUsize, Ordering},
 };
-use lockdep::{Class, Context, Graph, Held, Report};
+use lockdep::{Context, Graph, Held, Report};
 use x86_64::instructions::interrupts;
 
 /// Whether orders are checked in this build.
@@ -67,19 +68,25 @@ fn local<R>(change: impl FnOnce(&mut Local) -> R) -> R {
 #[inline]
 pub(crate) fn acquired(class: &'static Class, place: &'static Location<'static>) {
     if CHECKED {
-        check(class, place);
+        check(&class.order, place);
+    }
+    if stat::FOLLOWED {
+        stat::acquiring(class);
     }
 }
 
 /// To be called when a lock of `class` was opened, with preemption still off.
 #[inline]
 pub(crate) fn released(class: &'static Class) {
+    if stat::FOLLOWED {
+        stat::released(class);
+    }
     if CHECKED {
-        local(|local| local.held().release(class));
+        local(|local| local.held().release(&class.order));
     }
 }
 
-fn check(class: &'static Class, place: &'static Location<'static>) {
+fn check(class: &'static lockdep::Class, place: &'static Location<'static>) {
     /// Reports of one lock that are printed; all are counted.
     const MOST: usize = 2;
     let context = match (cpu::in_interrupt(), interrupts::are_enabled()) {
@@ -90,8 +97,8 @@ fn check(class: &'static Class, place: &'static Location<'static>) {
     let mut reports = [None::<Report>; MOST];
     let mut count = 0;
     let can_write = local(|local| {
-        let holds = |lock| local.thread.holds(lock) || local.interrupt.holds(lock);
-        let can_write = !REPORT.get().lock.is_some_and(holds);
+        let holds = |lock: &lockdep::Class| local.thread.holds(lock) || local.interrupt.holds(lock);
+        let can_write = !REPORT.get().lock.is_some_and(|lock| holds(&lock.order));
         GRAPH.take(local.held(), class, place, context, |report| {
             if let Some(room) = reports.get_mut(count) {
                 *room = Some(report);
@@ -124,42 +131,39 @@ pub fn held() -> usize {
     if CHECKED { local(|local| local.thread.count()) } else { 0 }
 }
 
-/// A lock's class, in debug builds.
+/// What a lock knows of itself: its class.
 #[derive(Debug)]
-pub(super) struct Order {
-    #[cfg(debug_assertions)]
-    class: &'static Class,
-}
+pub(super) struct Order(&'static Class);
 
 impl Order {
-    #[cfg_attr(not(debug_assertions), expect(unused_variables, reason = "nothing is checked"))]
     pub(super) const fn of(class: &'static Class) -> Self {
-        Self {
-            #[cfg(debug_assertions)]
-            class,
-        }
+        Self(class)
+    }
+
+    #[inline]
+    pub(super) fn class(&self) -> &'static Class {
+        self.0
     }
 
     /// Notes that the lock is taken; that it was opened, when the result is dropped.
     #[inline]
     #[track_caller]
     pub(super) fn acquire(&self) -> Noted {
-        #[cfg(debug_assertions)]
-        acquired(self.class, Location::caller());
+        acquired(self.0, Location::caller());
         Noted {
-            #[cfg(debug_assertions)]
-            class: self.class,
+            #[cfg(any(debug_assertions, feature = "lock-stat"))]
+            class: self.0,
         }
     }
 }
 
 /// A lock that is held.
 pub(super) struct Noted {
-    #[cfg(debug_assertions)]
+    #[cfg(any(debug_assertions, feature = "lock-stat"))]
     class: &'static Class,
 }
 
-#[cfg(debug_assertions)]
+#[cfg(any(debug_assertions, feature = "lock-stat"))]
 impl Drop for Noted {
     fn drop(&mut self) {
         released(self.class);

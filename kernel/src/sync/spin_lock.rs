@@ -1,12 +1,12 @@
 //! A lock that turns preemption off.
 
 use super::{
+    Class,
     order::{Noted, Order},
     waits::{self, Waiter},
 };
 use crate::{arch::cpu::Pin, assert_stays};
 use core::ops::{Deref, DerefMut};
-use lockdep::Class;
 use spin::mutex::{SpinMutex, SpinMutexGuard};
 
 /// A spinlock around a value. Whoever holds it stays on its CPU and is not preempted, so that nobody
@@ -33,7 +33,11 @@ impl<T> SpinLock<T> {
     pub fn lock(&self) -> SpinLockGuard<'_, T> {
         let pin = Pin::new();
         let order = self.order.acquire();
-        SpinLockGuard { inner: waits::lock(&self.inner, Waiter::Thread), _order: order, _pin: pin }
+        SpinLockGuard {
+            inner: waits::lock(&self.inner, self.order.class(), Waiter::Thread),
+            _order: order,
+            _pin: pin,
+        }
     }
 
     /// Waits for the lock, as who has a pin already, which covers the lock.
@@ -44,7 +48,11 @@ impl<T> SpinLock<T> {
     #[track_caller]
     pub fn lock_pinned<'a>(&'a self, pin: &'a Pin) -> SpinLockGuard<'a, T, &'a Pin> {
         let order = self.order.acquire();
-        SpinLockGuard { inner: waits::lock(&self.inner, Waiter::Thread), _order: order, _pin: pin }
+        SpinLockGuard {
+            inner: waits::lock(&self.inner, self.order.class(), Waiter::Thread),
+            _order: order,
+            _pin: pin,
+        }
     }
 
     /// The value; nobody else can have the lock.

@@ -1,5 +1,6 @@
 //! How often somebody had to wait for a lock, counted where it waits: who finds it open pays nothing.
 
+use super::{class::Class, stat};
 use crate::arch::cpu;
 use core::sync::atomic::{AtomicU64, Ordering};
 use spin::mutex::{SpinMutex, SpinMutexGuard};
@@ -11,10 +12,11 @@ pub fn total() -> u64 {
     WAITS.load(Ordering::Relaxed)
 }
 
-/// Counts one more.
+/// Counts one more, and calls `wait`, which waits for a lock of this class, with preemption off.
 #[inline]
-pub(crate) fn note() {
+pub(crate) fn wait<R>(class: &'static Class, wait: impl FnOnce() -> R) -> R {
     WAITS.fetch_add(1, Ordering::Relaxed);
+    stat::wait(class, wait)
 }
 
 /// Who takes a lock.
@@ -26,23 +28,26 @@ pub(super) enum Waiter {
     Any,
 }
 
-/// Takes the lock; counts if it is not open at once.
+/// Takes the lock, of this class; counts if it is not open at once.
 #[inline]
 #[track_caller]
-pub(super) fn lock<T>(lock: &SpinMutex<T>, waiter: Waiter) -> SpinMutexGuard<'_, T> {
+pub(super) fn lock<'a, T>(
+    lock: &'a SpinMutex<T>,
+    class: &'static Class,
+    waiter: Waiter,
+) -> SpinMutexGuard<'a, T> {
     match lock.try_lock() {
         Some(guard) => guard,
-        None => wait(lock, waiter),
+        None => wait_for(lock, class, waiter),
     }
 }
 
 #[cold]
 #[inline(never)]
 #[track_caller]
-fn wait<T>(lock: &SpinMutex<T>, waiter: Waiter) -> SpinMutexGuard<'_, T> {
+fn wait_for<'a, T>(lock: &'a SpinMutex<T>, class: &'static Class, waiter: Waiter) -> SpinMutexGuard<'a, T> {
     if waiter == Waiter::Thread {
         cpu::assert_no_interrupt("a lock that is held was taken");
     }
-    note();
-    lock.lock()
+    wait(class, || lock.lock())
 }

@@ -1,126 +1,115 @@
 //! The benchmark cases.
 
-use super::{parameters::Parameters, percpu_case};
+use super::{
+    makers::{Area, Library, Maker, Makers, Touch},
+    parameters::Parameters,
+    percpu_case,
+};
 use crate::{
     arch::cpu::{self, Pin},
+    instead::{FreeList, Instead, Vmem},
     memory::{self, frames},
     services::{rcu, reclaim},
 };
 use alloc::vec::Vec;
 use core::{mem::ManuallyDrop, ptr::NonNull};
 use fastrand::Rng;
-use vmalloc::{AllocError, Frame, PAGE_SIZE, Protection, ReallocError, Request};
+use vmalloc::{AllocError, Frame, PAGE_SIZE, Request};
 
-/// All loops of one run of a case.
-type Run = fn(&Parameters, &mut Rng) -> Result<(), AllocError>;
+/// All loops of one run of a case, with areas that `M` makes.
+type Run<M> = fn(&M, &Parameters, &mut Rng) -> Result<(), AllocError>;
 
 pub(super) struct Case {
     /// In `run_test_mask`.
     pub bit: u64,
     pub name: &'static str,
-    pub run: Run,
+    run: Run<Library>,
+    /// The case without the library, if there is that.
+    instead: Option<WithoutLibrary>,
     /// The case goes on until it fails; that is no fault.
     pub may_fail: bool,
 }
 
-const fn case(bit: u64, name: &'static str, run: Run) -> Case {
-    Case { bit, name, run, may_fail: false }
+#[derive(Clone, Copy)]
+struct WithoutLibrary {
+    free_list: Run<Instead<FreeList>>,
+    vmem: Run<Instead<Vmem>>,
+}
+
+const fn case(bit: u64, name: &'static str, run: Run<Library>) -> Case {
+    Case { bit, name, run, instead: None, may_fail: false }
+}
+
+impl Case {
+    const fn instead(self, free_list: Run<Instead<FreeList>>, vmem: Run<Instead<Vmem>>) -> Self {
+        Self { instead: Some(WithoutLibrary { free_list, vmem }), ..self }
+    }
+
+    /// Whether the case is there without the library.
+    pub fn is_there_instead(&self) -> bool {
+        self.instead.is_some()
+    }
+
+    /// Runs all its loops with areas that one of these makes. Without the library only what is there is asked for.
+    pub fn run(&self, makers: &Makers, parameters: &Parameters, random: &mut Rng) -> Result<(), AllocError> {
+        let instead = || self.instead.unwrap_or_else(|| panic!("{} needs the library", self.name));
+        match makers {
+            Makers::Library(maker) => (self.run)(maker, parameters, random),
+            Makers::FreeList(maker) => (instead().free_list)(maker, parameters, random),
+            Makers::Vmem(maker) => (instead().vmem)(maker, parameters, random),
+        }
+    }
 }
 
 pub(super) const CASES: &[Case] = &[
-    case(1, "fix_size_alloc_test", fix_size),
-    case(2, "full_fit_alloc_test", full_fit),
-    case(4, "long_busy_list_alloc_test", long_busy_list),
-    case(8, "random_size_alloc_test", random_size),
+    case(1, "fix_size_alloc_test", fix_size).instead(fix_size, fix_size),
+    case(2, "full_fit_alloc_test", full_fit).instead(full_fit, full_fit),
+    case(4, "long_busy_list_alloc_test", long_busy_list).instead(long_busy_list, long_busy_list),
+    case(8, "random_size_alloc_test", random_size).instead(random_size, random_size),
     case(16, "fix_align_alloc_test", fix_align),
     case(32, "random_size_align_alloc_test", random_size_align),
     Case { may_fail: true, ..case(64, "align_shift_alloc_test", align_shift) },
     case(128, "pcpu_alloc_test", percpu_case::pcpu_alloc),
     case(256, "kvfree_rcu_1_arg_vmalloc_test", kvfree_rcu_1_arg),
     case(512, "kvfree_rcu_2_arg_vmalloc_test", kvfree_rcu_2_arg),
-    case(1024, "vm_map_ram_test", vm_map_ram),
+    case(1024, "vm_map_ram_test", vm_map_ram).instead(vm_map_ram, vm_map_ram),
     Case { may_fail: true, ..case(2048, "no_block_alloc_test", no_block) },
     case(4096, "vrealloc_test", vrealloc),
 ];
 
-/// An area that is freed when dropped.
-struct Area(NonNull<u8>);
-
-impl Area {
-    #[track_caller]
-    #[inline]
-    fn new(request: Request) -> Result<Self, AllocError> {
-        memory::vmalloc().allocate(request).map(Self)
-    }
-
-    #[track_caller]
-    #[inline]
-    fn of_pages(pages: usize) -> Result<Self, AllocError> {
-        Self::new(Request::new(pages.saturating_mul(PAGE_SIZE)))
-    }
-
-    fn resize(&mut self, size: usize) -> Result<(), AllocError> {
-        // SAFETY: the area is ours, and nobody else got its address.
-        match unsafe { memory::vmalloc().vrealloc(self.0, size) } {
-            Ok(area) => self.0 = area,
-            Err(ReallocError::Size(error)) => return Err(error),
-            Err(error) => panic!("an area that was allocated cannot be resized: {error}"),
-        }
-        Ok(())
-    }
-
-    /// Writes one byte, which must reach memory.
-    #[inline]
-    fn touch(&self) {
-        // SAFETY: the area is ours and has at least a page.
-        unsafe { self.0.write_volatile(1) };
-    }
-}
-
-impl Drop for Area {
-    #[inline]
-    fn drop(&mut self) {
-        // SAFETY: the area is ours, and nobody else got its address.
-        if let Err(error) = unsafe { memory::vmalloc().vfree(self.0) } {
-            panic!("an area that was allocated cannot be freed: {error}");
-        }
-    }
-}
-
-fn fix_size(parameters: &Parameters, _: &mut Rng) -> Result<(), AllocError> {
-    let request = Request::new(parameters.pages().saturating_mul(PAGE_SIZE));
-    let request = if parameters.use_huge { request.huge() } else { request };
+fn fix_size<M: Maker>(maker: &M, parameters: &Parameters, _: &mut Rng) -> Result<(), AllocError> {
+    let request = M::request(parameters.pages(), parameters.use_huge);
     for _ in 0..parameters.test_loop_count {
-        Area::new(request)?.touch();
+        maker.make(request)?.touch();
     }
     Ok(())
 }
 
-fn full_fit(parameters: &Parameters, _: &mut Rng) -> Result<(), AllocError> {
+fn full_fit<M: Maker>(maker: &M, parameters: &Parameters, _: &mut Rng) -> Result<(), AllocError> {
     const PAIRS: usize = 8192;
     let pairs = (1 + cpu::online_count().ilog2() as usize) * PAIRS;
     let mut kept = reserve(pairs)?;
     let mut holes = reserve(pairs)?;
     for _ in 0..pairs {
-        kept.push(Area::of_pages(1)?);
-        holes.push(Area::of_pages(1)?);
+        kept.push(maker.of_pages(1)?);
+        holes.push(maker.of_pages(1)?);
     }
     drop(holes);
     for _ in 0..parameters.test_loop_count {
-        Area::of_pages(1)?.touch();
+        maker.of_pages(1)?.touch();
     }
     Ok(())
 }
 
-fn long_busy_list(parameters: &Parameters, _: &mut Rng) -> Result<(), AllocError> {
+fn long_busy_list<M: Maker>(maker: &M, parameters: &Parameters, _: &mut Rng) -> Result<(), AllocError> {
     const HELD: usize = 15_000;
     let mut held = reserve(HELD)?;
     for _ in 0..HELD {
-        held.push(Area::of_pages(1)?);
+        held.push(maker.of_pages(1)?);
     }
     for _ in 0..parameters.test_loop_count {
-        let large = Area::of_pages(100)?;
-        let small = Area::of_pages(1)?;
+        let large = maker.of_pages(100)?;
+        let small = maker.of_pages(1)?;
         large.touch();
         small.touch();
         // In this order, as the reference driver does.
@@ -130,21 +119,21 @@ fn long_busy_list(parameters: &Parameters, _: &mut Rng) -> Result<(), AllocError
     Ok(())
 }
 
-fn random_size(parameters: &Parameters, random: &mut Rng) -> Result<(), AllocError> {
+fn random_size<M: Maker>(maker: &M, parameters: &Parameters, random: &mut Rng) -> Result<(), AllocError> {
     for _ in 0..parameters.test_loop_count {
-        Area::of_pages(random.usize(1..=100))?.touch();
+        maker.of_pages(random.usize(1..=100))?.touch();
     }
     Ok(())
 }
 
-fn fix_align(parameters: &Parameters, _: &mut Rng) -> Result<(), AllocError> {
+fn fix_align(_: &Library, parameters: &Parameters, _: &mut Rng) -> Result<(), AllocError> {
     for _ in 0..parameters.test_loop_count {
         Area::new(aligned(5, 32 << 10, parameters))?;
     }
     Ok(())
 }
 
-fn random_size_align(parameters: &Parameters, random: &mut Rng) -> Result<(), AllocError> {
+fn random_size_align(_: &Library, parameters: &Parameters, random: &mut Rng) -> Result<(), AllocError> {
     for _ in 0..parameters.test_loop_count {
         let byte = usize::from(random.u8(..));
         let pages = byte % 10 + 1;
@@ -158,7 +147,7 @@ fn aligned(pages: usize, align: usize, parameters: &Parameters) -> Request {
     if parameters.zero { request.zeroed() } else { request }
 }
 
-fn align_shift(_: &Parameters, _: &mut Rng) -> Result<(), AllocError> {
+fn align_shift(_: &Library, _: &Parameters, _: &mut Rng) -> Result<(), AllocError> {
     (0..usize::BITS).try_for_each(|shift| Area::new(Request::new(PAGE_SIZE).align(1 << shift)).map(drop))
 }
 
@@ -168,10 +157,10 @@ fn align_shift(_: &Parameters, _: &mut Rng) -> Result<(), AllocError> {
 fn written_page() -> Result<NonNull<u8>, AllocError> {
     let area = Area::of_pages(1)?;
     area.touch();
-    Ok(ManuallyDrop::new(area).0)
+    Ok(ManuallyDrop::new(area).start())
 }
 
-fn kvfree_rcu_1_arg(parameters: &Parameters, _: &mut Rng) -> Result<(), AllocError> {
+fn kvfree_rcu_1_arg(_: &Library, parameters: &Parameters, _: &mut Rng) -> Result<(), AllocError> {
     after_a_grace_period(|| {
         for _ in 0..parameters.test_loop_count {
             // SAFETY: nobody else got the address.
@@ -181,7 +170,7 @@ fn kvfree_rcu_1_arg(parameters: &Parameters, _: &mut Rng) -> Result<(), AllocErr
     })
 }
 
-fn kvfree_rcu_2_arg(parameters: &Parameters, _: &mut Rng) -> Result<(), AllocError> {
+fn kvfree_rcu_2_arg(_: &Library, parameters: &Parameters, _: &mut Rng) -> Result<(), AllocError> {
     after_a_grace_period(|| {
         for _ in 0..parameters.test_loop_count {
             let area = written_page()?;
@@ -199,25 +188,16 @@ fn after_a_grace_period(loops: impl FnOnce() -> Result<(), AllocError>) -> Resul
     result
 }
 
-fn vm_map_ram(parameters: &Parameters, _: &mut Rng) -> Result<(), AllocError> {
+fn vm_map_ram<M: Maker>(maker: &M, parameters: &Parameters, _: &mut Rng) -> Result<(), AllocError> {
     let frames = Frames::take(parameters.pages())?;
-    let vmalloc = memory::vmalloc();
     for _ in 0..parameters.test_loop_count {
-        let start = vmalloc.vm_map_ram(&frames.0, Protection::ReadWrite)?;
-        // SAFETY: the mapping is ours; so are the frames. Nobody uses it after it is unmapped.
-        let unmapped = unsafe {
-            start.write_volatile(1);
-            vmalloc.vm_unmap_ram(start, frames.0.len())
-        };
-        if let Err(error) = unmapped {
-            panic!("what was mapped cannot be unmapped: {error}");
-        }
+        maker.map(&frames.0)?.touch();
     }
     Ok(())
 }
 
 /// Without waiting, because preemption is off, or because that is asked for too.
-fn no_block(parameters: &Parameters, random: &mut Rng) -> Result<(), AllocError> {
+fn no_block(_: &Library, parameters: &Parameters, random: &mut Rng) -> Result<(), AllocError> {
     for _ in 0..parameters.test_loop_count {
         let request = Request::new(PAGE_SIZE);
         let request = if random.bool() { request.no_wait() } else { request };
@@ -229,15 +209,15 @@ fn no_block(parameters: &Parameters, random: &mut Rng) -> Result<(), AllocError>
     Ok(())
 }
 
-fn vrealloc(parameters: &Parameters, _: &mut Rng) -> Result<(), AllocError> {
+fn vrealloc(_: &Library, parameters: &Parameters, _: &mut Rng) -> Result<(), AllocError> {
     for _ in 0..parameters.test_loop_count {
         let mut area = Area::of_pages(1)?;
         // SAFETY: the area is ours.
-        unsafe { area.0.write_volatile(b'a') };
+        unsafe { area.start().write_volatile(b'a') };
         for size in [4 * PAGE_SIZE, PAGE_SIZE, PAGE_SIZE / 2, PAGE_SIZE] {
             area.resize(size)?;
             // SAFETY: the area is ours, and its first byte was written.
-            let byte = unsafe { area.0.read_volatile() };
+            let byte = unsafe { area.start().read_volatile() };
             assert!(byte == b'a', "vrealloc to {size} bytes lost what the area held");
         }
     }

@@ -1,6 +1,7 @@
 //! The cases as a load for others to measure under: they run, on all CPUs, and say nothing.
 
 use super::{
+    makers::Makers,
     parameters::{self, Parameters},
     parse,
     workers::{self, Report},
@@ -61,9 +62,9 @@ impl Load {
             ..Parameters::default()
         };
         let thread = threads::spawn("load", move || {
-            let mut runs = Runs::default();
+            let (makers, mut runs) = (Arc::new(Makers::library()), Runs::default());
             while !seen.load(Ordering::Relaxed) {
-                workers::run(&parameters)?.iter().for_each(|report| runs.add(report));
+                workers::run(&parameters, &makers)?.iter().for_each(|report| runs.add(report));
             }
             Ok(runs)
         })?;

@@ -6,6 +6,7 @@ mod cases;
 mod costs;
 pub mod floor;
 mod load;
+mod makers;
 pub mod mark;
 mod parameters;
 mod parse;
@@ -14,9 +15,10 @@ pub mod vmap;
 mod workers;
 
 use crate::{arch::tsc, command::CommandError, println};
-use alloc::format;
+use alloc::{format, sync::Arc};
 use cases::Case;
 use costs::Costs;
+use makers::Makers;
 use parameters::Parameters;
 use workers::Outcome;
 
@@ -39,7 +41,9 @@ pub const ABOUT: &str = "runs the vmalloc benchmark cases\n\
     nr_pages               pages that cases 1 and 1024 take, 0 means 1 (0)\n\
     use_huge               1: case 1 asks for 2 MiB pages (0)\n\
     nr_pcpu_objects        objects of case 128 (35000)\n\
-    zero                   1: cases 16 and 32 ask for memory full of zeros, as Linux's do (1)";
+    zero                   1: cases 16 and 32 ask for memory full of zeros, as Linux's do (1)\n\
+    instead                free-list or vmem: cases 1, 2, 4, 8 and 1024 without the vmalloc library, by\n\
+    \x20                      this crate's addresses, x86_64's mapper, and a flush at once";
 
 /// The console command.
 ///
@@ -47,8 +51,9 @@ pub const ABOUT: &str = "runs the vmalloc benchmark cases\n\
 /// The line names the parameter that is wrong, or says how many runs failed.
 pub fn command(arguments: &[&str]) -> Result<(), CommandError> {
     let parameters = Parameters::parse(arguments)?;
+    let makers = Arc::new(Makers::new(parameters.instead)?);
     let before = Costs::now();
-    let reports = workers::run(&parameters)
+    let reports = workers::run(&parameters, &makers)
         .map_err(|error| CommandError::new(format!("nr_threads={}: {error}", parameters.nr_threads)))?;
     let costs = Costs::now().since(&before);
     let (mut failed, mut runs) = (0, 0);

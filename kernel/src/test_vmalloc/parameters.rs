@@ -15,6 +15,8 @@ pub(super) struct Parameters {
     pub nr_pcpu_objects: u64,
     /// The aligned cases ask for memory full of zeros.
     pub zero: bool,
+    /// What makes the areas in the library's place.
+    pub instead: Option<Crate>,
 }
 
 impl Default for Parameters {
@@ -29,6 +31,7 @@ impl Default for Parameters {
             run_test_mask: 7,
             nr_pcpu_objects: 35_000,
             zero: true,
+            instead: None,
         }
     }
 }
@@ -42,6 +45,23 @@ impl Parameters {
     /// Pages that case 1 allocates.
     pub fn pages(&self) -> usize {
         usize::try_from(self.nr_pages).unwrap_or(usize::MAX).max(1)
+    }
+}
+
+/// What stands in the place of the library, by the crate that gives the addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Crate {
+    FreeList,
+    Vmem,
+}
+
+impl Crate {
+    pub fn parse(name: &str) -> Result<Self, CommandError> {
+        match name {
+            "free-list" => Ok(Self::FreeList),
+            "vmem" => Ok(Self::Vmem),
+            _ => Err(CommandError::new(format!("instead={name}: neither free-list nor vmem"))),
+        }
     }
 }
 

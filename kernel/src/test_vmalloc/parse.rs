@@ -2,7 +2,7 @@
 
 use super::{
     cases::CASES,
-    parameters::{Parameters, assignment, flag},
+    parameters::{Crate, Parameters, assignment, flag},
 };
 use crate::{arch::cpu, command::CommandError};
 use alloc::format;
@@ -43,6 +43,10 @@ impl Parameters {
             parameters = Self::of_mode(mode)?;
         }
         for word in words.iter().filter(|word| !word.starts_with("mode=")) {
+            if let Some(name) = word.strip_prefix("instead=") {
+                parameters.instead = Some(Crate::parse(name)?);
+                continue;
+            }
             let (name, number) = assignment(word)?;
             match name {
                 "nr_threads" => parameters.nr_threads = number,
@@ -57,7 +61,27 @@ impl Parameters {
                 _ => return Err(CommandError::new(format!("{name}: no such parameter"))),
             }
         }
+        parameters.check_instead()?;
         Ok(parameters)
+    }
+
+    /// Without the library there is less to ask for.
+    fn check_instead(&self) -> Result<(), CommandError> {
+        if self.instead.is_none() {
+            return Ok(());
+        }
+        let there: u64 = CASES.iter().filter(|case| case.is_there_instead()).map(|case| case.bit).sum();
+        if self.run_test_mask & !there != 0 {
+            let text = format!(
+                "run_test_mask={}: instead there are cases 1, 2, 4, 8 and 1024 only",
+                self.run_test_mask
+            );
+            return Err(CommandError::new(text));
+        }
+        if self.use_huge {
+            return Err(CommandError::new("use_huge=1: instead there are no 2 MiB pages"));
+        }
+        Ok(())
     }
 }
 

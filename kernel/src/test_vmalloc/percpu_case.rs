@@ -1,13 +1,13 @@
 //! The benchmark case of per-CPU memory.
 
-use super::{cases::reserve, parameters::Parameters};
+use super::{cases::reserve, makers::Library, parameters::Parameters};
 use crate::memory::percpu::PerCpuMemory;
 use core::alloc::Layout;
 use fastrand::Rng;
 use vmalloc::AllocError;
 
 /// Allocates many objects, then frees them all; there are no loops.
-pub(super) fn pcpu_alloc(parameters: &Parameters, random: &mut Rng) -> Result<(), AllocError> {
+pub(super) fn pcpu_alloc(_: &Library, parameters: &Parameters, random: &mut Rng) -> Result<(), AllocError> {
     let count = usize::try_from(parameters.nr_pcpu_objects).unwrap_or(usize::MAX);
     let mut objects = reserve(count)?;
     for _ in 0..count {

@@ -2,6 +2,7 @@
 
 use super::{
     cases::{CASES, Case},
+    makers::Makers,
     parameters::Parameters,
 };
 use crate::{
@@ -37,14 +38,14 @@ struct Gate {
 }
 
 /// Runs all workers at once, each a thread; their reports in the workers' order.
-pub(super) fn run(parameters: &Parameters) -> Result<Vec<Report>, SpawnError> {
+pub(super) fn run(parameters: &Parameters, makers: &Arc<Makers>) -> Result<Vec<Report>, SpawnError> {
     let gate = Arc::new(Gate::default());
     let spawn = |worker: usize| -> Result<JoinHandle<Option<Report>>, SpawnError> {
-        let (gate, parameters) = (Arc::clone(&gate), parameters.clone());
+        let (gate, makers, parameters) = (Arc::clone(&gate), Arc::clone(makers), parameters.clone());
         Builder::new(&format!("vmalloc worker {worker}")).spawn(move || {
             gate.waiting.wait_until(|| gate.open.load(Ordering::Acquire));
             let cancelled = gate.cancelled.load(Ordering::Relaxed);
-            (!cancelled).then(|| run_worker(worker, &parameters))
+            (!cancelled).then(|| run_worker(worker, &makers, &parameters))
         })
     };
     let mut error = None;
@@ -58,7 +59,7 @@ pub(super) fn run(parameters: &Parameters) -> Result<Vec<Report>, SpawnError> {
     error.map_or(Ok(reports), Err)
 }
 
-fn run_worker(worker: usize, parameters: &Parameters) -> Report {
+fn run_worker(worker: usize, makers: &Makers, parameters: &Parameters) -> Report {
     // The same random numbers in every run, others for each worker.
     let mut random = Rng::with_seed(worker as u64 + 1);
     let mut order: Vec<_> = CASES.iter().filter(|case| parameters.run_test_mask & case.bit != 0).collect();
@@ -67,17 +68,17 @@ fn run_worker(worker: usize, parameters: &Parameters) -> Report {
     }
     let start = tsc::now();
     let mut results: Vec<_> =
-        order.into_iter().map(|case| (case, run_case(case, parameters, &mut random))).collect();
+        order.into_iter().map(|case| (case, run_case(case, makers, parameters, &mut random))).collect();
     let cycles = tsc::now() - start;
     results.sort_unstable_by_key(|(case, _)| case.bit);
     Report { results, cycles }
 }
 
-fn run_case(case: &Case, parameters: &Parameters, random: &mut Rng) -> Outcome {
+fn run_case(case: &Case, makers: &Makers, parameters: &Parameters, random: &mut Rng) -> Outcome {
     let mut result = Outcome::default();
     let start = tsc::now();
     for _ in 0..parameters.test_repeat_count {
-        match (case.run)(parameters, random) {
+        match case.run(makers, parameters, random) {
             Ok(()) => result.passed += 1,
             Err(_) if case.may_fail => result.expected_failures += 1,
             Err(_) => result.failed += 1,

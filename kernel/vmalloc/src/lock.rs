@@ -60,8 +60,9 @@ impl<T: Locked> Lock<T> {
     #[cold]
     #[inline(never)]
     fn wait<P: CpuPin>(&self, pin: &P) -> MutexGuard<'_, T> {
-        pin.waiting(T::CLASS);
-        self.0.lock()
+        let mut data = None;
+        pin.waiting(T::CLASS, || data = Some(self.0.lock()));
+        data.unwrap_or_else(|| self.0.lock())
     }
 
     #[cfg(not(loom))]
@@ -127,8 +128,9 @@ mod tests {
             0
         }
 
-        fn waiting(&self, _: LockClass) {
+        fn waiting(&self, _: LockClass, wait: impl FnOnce()) {
             self.0.fetch_add(1, Ordering::Relaxed);
+            wait();
         }
     }
 

@@ -34,11 +34,13 @@ pub trait CpuPin {
         let _ = (class, place);
     }
 
-    /// Tells the machine that the lock that the library is about to take is held by another CPU: it begins to spin.
+    /// Tells the machine that the lock that the library is about to take is held by another CPU. The machine calls
+    /// `wait`, which spins until the lock is the caller's: so a machine can tell how long that takes.
     #[doc(alias = "lock_contended")]
     #[inline]
-    fn waiting(&self, class: LockClass) {
+    fn waiting(&self, class: LockClass, wait: impl FnOnce()) {
         let _ = class;
+        wait();
     }
 
     /// Tells the machine that the library released one of its locks.

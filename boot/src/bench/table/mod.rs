@@ -1,5 +1,6 @@
 //! The figures as tables of text.
 
+mod instead;
 mod shared;
 
 use std::fmt::Write as _;
@@ -20,8 +21,8 @@ const RATIO: &str = "A ratio is the number here to the one before it.\n";
 #[must_use]
 pub fn all(figures: &Figures) -> String {
     let counted = [Part::Cases, Part::Sizes, Part::Live].map(|part| counted(figures, part));
-    let tables =
-        counted.into_iter().chain([timed(figures), shared::table(figures)]).filter(|table| !table.is_empty());
+    let others = [timed(figures), shared::table(figures), instead::table(figures)];
+    let tables = counted.into_iter().chain(others).filter(|table| !table.is_empty());
     tables.collect::<Vec<_>>().join("\n")
 }
 
@@ -137,6 +138,8 @@ fn title(system: System) -> &'static str {
     match system {
         System::Here => "here",
         System::Floor => "floor",
+        System::FreeList => "free-list",
+        System::Vmem => "vmem",
         System::Linux => "Linux",
     }
 }

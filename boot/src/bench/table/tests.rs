@@ -5,7 +5,7 @@ use crate::bench::cases::Subject;
 use crate::bench::figure::{Conditions, Outcome};
 use crate::bench::report;
 
-fn figure(part: Part, system: System, case: u64, cpus: u16, unit: &str, value: f64) -> Figure {
+pub fn figure(part: Part, system: System, case: u64, cpus: u16, unit: &str, value: f64) -> Figure {
     Figure {
         part,
         system,

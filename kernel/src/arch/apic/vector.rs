@@ -14,12 +14,21 @@ pub enum Vector {
     Flush = 0x32,
     /// Another CPU waits for this one to call a function.
     Call = 0x33,
+    /// Another CPU has flushed its TLB, for which this one may stand still.
+    Flushed = 0x34,
     /// An interrupt that went away before it could be delivered.
     Spurious = 0xff,
 }
 
-pub(in crate::arch) const VECTORS: [Vector; 6] =
-    [Vector::Unexpected, Vector::Timer, Vector::Reschedule, Vector::Flush, Vector::Call, Vector::Spurious];
+pub(in crate::arch) const VECTORS: [Vector; 7] = [
+    Vector::Unexpected,
+    Vector::Timer,
+    Vector::Reschedule,
+    Vector::Flush,
+    Vector::Call,
+    Vector::Flushed,
+    Vector::Spurious,
+];
 
 impl Vector {
     /// What an interrupt of this number is about.
@@ -34,7 +43,8 @@ impl Vector {
             Self::Reschedule => 2,
             Self::Flush => 3,
             Self::Call => 4,
-            Self::Spurious => 5,
+            Self::Flushed => 5,
+            Self::Spurious => 6,
         }
     }
 }

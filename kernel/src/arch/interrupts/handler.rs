@@ -45,7 +45,7 @@ pub(in crate::arch) fn handle(registers: &mut Registers) {
         Vector::Reschedule => cpu::want_switch(),
         Vector::Flush => tlb::on_interrupt(),
         Vector::Call => calls::answer(),
-        Vector::Unexpected | Vector::Spurious => {}
+        Vector::Flushed | Vector::Unexpected | Vector::Spurious => {}
     }
     let count = &HANDLED[cpu::current()].0[vector.index()];
     count.store(count.load(Ordering::Relaxed) + 1, Ordering::Release);

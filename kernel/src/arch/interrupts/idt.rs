@@ -87,6 +87,7 @@ stubs! {
     reschedule: 0x31 "push 0";
     flush: 0x32 "push 0";
     call: 0x33 "push 0";
+    flushed: 0x34 "push 0";
     spurious: 0xff "push 0";
 }
 
@@ -98,6 +99,7 @@ const fn stub(vector: Vector) -> extern "C" fn() {
         Vector::Reschedule => reschedule,
         Vector::Flush => flush,
         Vector::Call => call,
+        Vector::Flushed => flushed,
         Vector::Spurious => spurious,
     }
 }

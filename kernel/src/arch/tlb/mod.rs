@@ -3,6 +3,7 @@
 //! The machine of `memory` flushes by it, idle CPUs and interrupt handlers tell it what they do. No lock is taken; who waits
 //! for another CPU serves others meanwhile.
 
+mod halted;
 pub mod invlpgb;
 
 use super::{
@@ -17,6 +18,10 @@ use x86_64::{VirtAddr, instructions, registers::control::Cr3};
 /// Microseconds after which a CPU that does not flush is broken. Under emulation on a busy computer a
 /// virtual CPU may stand still for a second.
 const LIMIT: u64 = 30_000_000;
+
+/// Microseconds for which a CPU spins until another one has flushed. One that runs has flushed by then. One that does not
+/// is a virtual CPU whose host runs others meanwhile, perhaps the one that waits for it: so that one stands still then.
+const SPIN: u64 = 50;
 
 static OTHERS: [TlbState; MAX_CPUS - 1] = [const { TlbState::new() }; MAX_CPUS - 1];
 static SHOOTDOWN: Shootdown = Shootdown::new(&OTHERS);
@@ -76,13 +81,14 @@ unsafe impl Flusher for Cpus {
     }
 
     fn wait(&self, cpu: usize, done: impl Fn() -> bool) {
-        let on_time = tsc::spin_until(LIMIT, || {
-            if !instructions::interrupts::are_enabled() {
+        let on_time = match instructions::interrupts::are_enabled() {
+            true => tsc::spin_until(SPIN, &done) || halted::wait_until(LIMIT, done),
+            false => tsc::spin_until(LIMIT, || {
                 // Two CPUs may wait for each other.
                 shootdown().serve(self);
-            }
-            done()
-        });
+                done()
+            }),
+        };
         assert!(on_time, "CPU {cpu} has not flushed its TLB for {} seconds", LIMIT / 1_000_000);
     }
 
@@ -140,4 +146,5 @@ pub(crate) fn leave_idle() {
 /// Called on a CPU to which another one sent `Vector::Flush`, with interrupts off.
 pub(crate) fn on_interrupt() {
     shootdown().answer(&Cpus);
+    halted::wake();
 }

@@ -67,7 +67,30 @@ pub(in crate::threads) fn place(thread: ThreadRef) -> usize {
 
 /// Puts a thread in line for a CPU, and tells the CPU if the thread goes before the one that runs there.
 pub(in crate::threads) fn put(cpu: usize, thread: ThreadRef, end: End) {
-    let pin = Pin::new();
+    put_quietly(cpu, thread, end).tell();
+}
+
+/// A CPU that is to be told that a thread was put in line, if one is: it should not wait long.
+#[must_use = "the CPU does not know of the thread"]
+pub(in crate::threads) struct ToTell(Option<usize>);
+
+impl ToTell {
+    /// There is none.
+    pub const NOBODY: Self = Self(None);
+
+    /// Tells it.
+    pub fn tell(self) {
+        let pin = Pin::new();
+        match self.0 {
+            Some(cpu) if cpu == pin.cpu() => cpu::want_switch(),
+            Some(cpu) => apic::send(cpu, Vector::Reschedule),
+            None => {}
+        }
+    }
+}
+
+/// Puts a thread in line for a CPU, which the caller tells, if it must be told.
+pub(in crate::threads) fn put_quietly(cpu: usize, thread: ThreadRef, end: End) -> ToTell {
     let queue = of(cpu);
     let goes_first = {
         let mut lines = queue.lines.lock();
@@ -79,11 +102,7 @@ pub(in crate::threads) fn put(cpu: usize, thread: ThreadRef, end: End) {
         queue.count(thread, 1);
         thread.class > queue.running()
     };
-    match goes_first {
-        true if cpu == pin.cpu() => cpu::want_switch(),
-        true => apic::send(cpu, Vector::Reschedule),
-        false => {}
-    }
+    ToTell(goes_first.then_some(cpu))
 }
 
 impl Lines {

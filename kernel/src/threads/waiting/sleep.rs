@@ -13,6 +13,7 @@ use crate::{
     sync::IrqLock,
     threads::scheduler::{
         list::{List, WAITING},
+        run_queue::ToTell,
         schedule, thread, wake,
     },
 };
@@ -102,10 +103,17 @@ pub(in crate::threads) fn wake_until(cpu: usize, now: u64) {
     if sleepers.first.load(Ordering::Relaxed) > now {
         return;
     }
-    let mut list = sleepers.list.lock();
-    while let Some(thread) = list.first().filter(|thread| thread.deadline.load(Ordering::Relaxed) <= now) {
-        list.pop();
-        wake::wake(thread);
+    // Whoever wakes takes the lock next, so it is open before the CPU hears of it.
+    while let Some(to_tell) = wake_first_until(sleepers, now) {
+        to_tell.tell();
     }
+}
+
+/// Wakes the first of those who sleep if its time has come.
+fn wake_first_until(sleepers: &Sleepers, now: u64) -> Option<ToTell> {
+    let mut list = sleepers.list.lock();
+    let thread = list.first().filter(|thread| thread.deadline.load(Ordering::Relaxed) <= now)?;
+    list.pop();
     sleepers.update(&list);
+    Some(wake::wake_quietly(thread))
 }

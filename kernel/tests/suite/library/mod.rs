@@ -4,6 +4,7 @@ mod areas;
 mod calls;
 mod check;
 mod devices;
+mod late_flushes;
 mod mappings;
 mod ram;
 mod records;

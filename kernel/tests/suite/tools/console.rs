@@ -26,6 +26,11 @@ fn wrong_parameters_are_named() {
     assert_eq!(refusal(&["mode"]), "mode: not of the form name=value");
     assert_eq!(refusal(&["use_huge=2"]), "use_huge=2: neither 0 nor 1");
     assert_eq!(refusal(&["zero=2"]), "zero=2: neither 0 nor 1");
+    assert_eq!(refusal(&["instead=x"]), "instead=x: neither free-list nor vmem");
+    let instead = |parameter| refusal(&["instead=vmem", "run_test_mask=1", parameter]);
+    let cases = "run_test_mask=17: instead there are cases 1, 2, 4, 8 and 1024 only";
+    assert_eq!(instead("run_test_mask=17"), cases);
+    assert_eq!(instead("use_huge=1"), "use_huge=1: instead there are no 2 MiB pages");
     assert_eq!(refusal(&["run_test_mask=0"]), "run_test_mask=0: not a sum of cases, 1 to 8191");
     assert_eq!(refusal(&["run_test_mask=0x2000"]), "run_test_mask=8192: not a sum of cases, 1 to 8191");
 }

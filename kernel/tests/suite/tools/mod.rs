@@ -2,6 +2,7 @@
 
 mod console;
 mod costs;
+mod instead;
 mod serial;
 mod soft_off;
 mod trace;

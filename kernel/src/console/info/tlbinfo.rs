@@ -12,7 +12,7 @@ use alloc::format;
 use core::sync::atomic::{AtomicU64, Ordering};
 use vmalloc::Counters;
 
-pub(super) const ABOUT: &str = "counts flushes for each CPU, and interrupts for them; reset sets the counts to zero\n\
+pub(in crate::console) const ABOUT: &str = "counts flushes for each CPU, and interrupts for them; reset sets the counts to zero\n\
     full     flushes of everything that is not global\n\
     pages    pages flushed one by one\n\
     sent     interrupts this CPU sent to make others flush\n\
@@ -41,7 +41,7 @@ const COUNTS: [(&str, Count); 8] = [
     ("forced", |counters| &counters.forced),
 ];
 
-pub(super) fn tlbinfo(arguments: &[&str]) -> Result<(), CommandError> {
+pub(in crate::console) fn tlbinfo(arguments: &[&str]) -> Result<(), CommandError> {
     match arguments {
         [] => print_counts(),
         ["reset"] => each_counter(|counter| counter.store(0, Ordering::Relaxed)),
