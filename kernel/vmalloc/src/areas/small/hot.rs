@@ -281,6 +281,7 @@ impl<P: Platform> Areas<P> {
 
     fn release_after(&self, closed: &Closed<'_>, cpus: Range<usize>, synchronize: impl Fn() -> bool) {
         self.magazines.release(closed, cpus, self.platform(), synchronize, |pin, magazine| {
+            self.give_ram(pin, &magazine.ram);
             for pages in 1..=CLASSES {
                 self.retire_parked(pin, pages, iter::from_fn(|| magazine.take(pages))).leave_to_caller();
             }

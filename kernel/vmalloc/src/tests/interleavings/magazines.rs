@@ -71,8 +71,8 @@ impl Shared {
 
     /// How many magazines there are, and how many pages they have.
     fn count(&self) -> (usize, usize) {
-        let (magazines, pages, _) = self.magazines.count(&self.machine.pin());
-        (magazines, pages)
+        let noted = self.magazines.count(&self.machine.pin());
+        (noted.magazines, noted.parked)
     }
 }
 
