@@ -131,9 +131,9 @@ impl<P: Platform> Areas<P> {
         if !unmap_ram(slots) {
             return None;
         }
-        let number = self.span().block_at(address);
-        self.base().trace_free(number, first, count);
-        let Some(magazine) = self.magazines.of(pin) else {
+        self.base().trace_free(self.span().block_at(address), first, count);
+        // Behind it another one as long is to have room.
+        let Some(magazine) = self.magazines.of(pin).filter(|_| count <= behind.len()) else {
             return Some(self.retire_ram(pin, address, count));
         };
         let pressure = self.retire_unmapped(pin, &magazine.ram);

@@ -20,12 +20,16 @@ pub(crate) fn map_ram(pages: &[Slot], frames: &[Frame], attributes: Attributes) 
     let ([inner @ .., last], [inner_frames @ .., last_frame]) = (rest, rest_frames) else {
         return first.publish(entry(first_frame).with_ram_start(1).with_last());
     };
-    let (whole, some) = inner.as_chunks::<TOGETHER>();
-    let (whole_frames, some_frames) = inner_frames.as_chunks::<TOGETHER>();
-    for (slots, frames) in whole.iter().zip(whole_frames) {
-        slots.iter().zip(frames).for_each(|(slot, frame)| slot.set(entry(frame)));
+    let map = |(slot, frame): (&Slot, &Frame)| slot.set(entry(frame));
+    match (inner.last_chunk::<TOGETHER>(), inner_frames.last_chunk::<TOGETHER>()) {
+        (Some(slots), Some(frames)) => {
+            let whole = inner.as_chunks::<TOGETHER>().0.iter().zip(inner_frames.as_chunks::<TOGETHER>().0);
+            whole.for_each(|(slots, frames)| slots.iter().zip(frames).for_each(map));
+            // What is left, and some of the others again: nobody knows of them yet.
+            slots.iter().zip(frames).for_each(map);
+        }
+        _ => (0..TOGETHER).map_while(|page| inner.get(page).zip(inner_frames.get(page))).for_each(map),
     }
-    some.iter().zip(some_frames).for_each(|(slot, frame)| slot.set(entry(frame)));
     last.set(entry(last_frame).with_last());
     let mut told = pages.len();
     if told >= MANY {
@@ -54,10 +58,14 @@ pub(crate) fn unmap_ram(pages: &[Slot]) -> bool {
     if !is_whole || first.replace(entry, Entry::UNUSED).is_err() {
         return false;
     }
-    let (whole, some) = rest.as_chunks::<TOGETHER>();
-    whole.iter().for_each(|slots| slots.iter().for_each(Slot::set_unused));
-    // Not a loop over them, which would be unrolled as one of many is.
-    (0..TOGETHER - 1).map_while(|page| some.get(page)).for_each(Slot::set_unused);
+    match rest.last_chunk::<TOGETHER>() {
+        Some(slots) => {
+            rest.as_chunks::<TOGETHER>().0.iter().flatten().for_each(Slot::set_unused);
+            slots.iter().for_each(Slot::set_unused);
+        }
+        // Not a loop over them, which would be unrolled as one of many is.
+        None => (0..TOGETHER).map_while(|page| rest.get(page)).for_each(Slot::set_unused),
+    }
     true
 }
 
