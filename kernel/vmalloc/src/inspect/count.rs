@@ -109,7 +109,7 @@ impl<P: Platform> Vmalloc<P> {
     }
 
     /// Gives `sink` the ranges of addresses that were freed and wait for a flush, the lowest first. Areas that interrupt
-    /// handlers freed are among them once a purge has come to them.
+    /// handlers freed are among them once a purge has come to them, and so is what CPUs unmapped last by `vm_unmap_ram`.
     ///
     /// # Panics
     /// In an interrupt handler.

@@ -27,8 +27,8 @@ struct Stretch {
 }
 
 impl Stretch {
-    /// Takes the first `count` pages, which start at `address`, if there are as many and that is not zero, and `is_fit` says of their entries that
-    /// they are to be had. Returns the entries.
+    /// Takes the first `count` pages, which start at `address`, if there are as many and that is not zero, and `is_fit` says
+    /// of their entries that they are to be had. Returns the entries.
     #[inline(always)]
     fn take_if(&self, address: usize, count: usize, is_fit: impl FnOnce(&[Slot]) -> bool) -> Option<&[Slot]> {
         let is_length = count.wrapping_sub(1) < BLOCK_PAGES;
