@@ -58,7 +58,7 @@ impl<P: Platform> Areas<P> {
         }
         let pin = self.platform().pin_outside_interrupts()?;
         if self.magazines.of(&pin).is_none() {
-            self.magazines.make::<P>(&pin, self.platform());
+            self.make_magazines(&pin);
         }
         let ram = self.magazines.of(&pin).map(|magazine| &magazine.ram);
         if let Some(ram) = ram {

@@ -84,7 +84,7 @@ impl<P: Platform> Areas<P> {
     }
 
     /// Makes magazines for this CPU, and a record before that, if there is memory and they are not closed.
-    fn make_magazines(&self, pin: &P::Pin) {
+    pub(in crate::areas) fn make_magazines(&self, pin: &P::Pin) {
         if self.base().records.make_own::<P>(pin, self.platform()) {
             self.magazines.make::<P>(pin, self.platform());
         }
