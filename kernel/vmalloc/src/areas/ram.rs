@@ -1,65 +1,77 @@
 //! Mappings of `vm_map_ram`: frames of the caller's, for a short time.
 //!
-//! Up to a block of them share a block with other mappings, without a guard page between. The first two entries say how
-//! many pages a mapping has, so that unmapping anything but whole mappings is refused. Longer ones are runs of blocks,
+//! Up to a block of them share a block with other mappings, without a guard page between. Longer ones are runs of blocks,
 //! as other areas are.
 //!
-//! As with small areas, one page has a fast path of its own, which takes it from the CPU's bump run alone.
+//! The fast path touches what the CPU has for itself (`magazines/ram.rs`) and the entries, and takes no lock. One page has
+//! a fast path of its own, which calls nothing, so that no register is saved.
 
 use super::Areas;
 use crate::{
-    AllocError, BLOCK_PAGES, Frame, Platform,
-    blocks::Block,
-    page_table::{Attributes, Entry, Slot},
+    AllocError, BLOCK_PAGES, Frame, PAGE_SIZE, Platform,
+    magazines::Ram,
+    page_table::{Attributes, map_ram, unmap_ram},
     pending::Pressure,
     pools::PageRun,
+    span::page_in_block,
     types::Owner,
 };
 use core::ptr::NonNull;
 
-/// Entries written in one go of a loop.
-const UNROLL: usize = 8;
-
 impl<P: Platform> Areas<P> {
-    /// Maps frames in what the CPU's pool has. `None`: they are not to be mapped so.
+    /// Maps frames in what this CPU has. `None`: they are not to be mapped so.
     #[inline(never)]
-    pub fn map_ram_fast(&self, frames: &[Frame], attributes: Attributes) -> Option<NonNull<u8>> {
-        let count = frames.len();
-        if self.base().is_traced() || count.wrapping_sub(1) >= BLOCK_PAGES {
-            return None;
-        }
+    pub fn map_ram_pages(&self, frames: &[Frame], attributes: Attributes) -> Option<NonNull<u8>> {
         // It would make long mappings slower by an eighth.
         if cfg!(debug_assertions) && !frames.iter().all(|&frame| self.is_addressable(frame)) {
             return None;
         }
+        self.map_ram_here(frames, attributes)
+    }
+
+    /// Maps one frame as [`map_ram_pages`](Self::map_ram_pages) does.
+    #[inline(never)]
+    pub fn map_ram_page(&self, frame: Frame, attributes: Attributes) -> Option<NonNull<u8>> {
+        if !self.is_addressable(frame) {
+            return None;
+        }
+        self.map_ram_here(&[frame], attributes)
+    }
+
+    #[inline(always)]
+    fn map_ram_here(&self, frames: &[Frame], attributes: Attributes) -> Option<NonNull<u8>> {
         let pin = self.platform().pin_outside_interrupts()?;
-        let Some(run) = self.pools.take_bump(&pin, Owner::Caller, count) else {
-            drop(pin);
-            return self.map_ram_near(frames, attributes);
-        };
-        drop(pin);
-        NonNull::new(self.map_pages(&run, frames, attributes) as *mut u8)
+        let (address, slots) = self.magazines.of(&pin)?.ram.take(frames.len())?;
+        map_ram(slots, frames, attributes);
+        NonNull::new(address as *mut u8)
     }
 
-    /// Maps frames in the CPU's current block, or in another of its pool.
-    // Apart: where the bump run serves, 9 instructions less for 4 pages.
-    #[cold]
+    /// Maps frames in what the CPU's pool has, all of which it takes for the CPU if it may. `None` as above.
     #[inline(never)]
-    fn map_ram_near(&self, frames: &[Frame], attributes: Attributes) -> Option<NonNull<u8>> {
-        let run = self.pools.take_near(&self.platform().pin(), Owner::Caller, frames.len(), 1)?;
-        NonNull::new(self.map_run(&run, frames, attributes) as *mut u8)
-    }
-
-    /// Maps one frame, in the CPU's bump run, as [`map_ram_fast`](Self::map_ram_fast) does.
-    #[inline(never)]
-    pub fn map_ram_page_fast(&self, frame: Frame, attributes: Attributes) -> Option<NonNull<u8>> {
-        if self.base().is_traced() || !self.is_addressable(frame) {
+    pub fn map_ram_near(&self, frames: &[Frame], attributes: Attributes) -> Option<NonNull<u8>> {
+        let is_checked = cfg!(debug_assertions) || frames.len() == 1;
+        if self.base().is_traced()
+            || !(1..=BLOCK_PAGES).contains(&frames.len())
+            || is_checked && !frames.iter().all(|&frame| self.is_addressable(frame))
+        {
             return None;
         }
         let pin = self.platform().pin_outside_interrupts()?;
-        let run = self.pools.take_bump(&pin, Owner::Caller, 1)?;
+        if self.magazines.of(&pin).is_none() {
+            self.make_magazines(&pin);
+        }
+        let ram = self.magazines.of(&pin).map(|magazine| &magazine.ram);
+        if let Some(ram) = ram {
+            self.give_supply(&pin, ram);
+        }
+        let run = self.pools.take_near(&pin, Owner::Caller, frames.len(), 1)?;
+        if let Some(ram) = ram
+            && let Some((page, slots)) = self.pools.take_rest(&pin, Owner::Caller)
+        {
+            ram.put(self.span().page_address(page), slots);
+        }
         drop(pin);
-        NonNull::new(self.map_pages(&run, &[frame], attributes) as *mut u8)
+        NonNull::new(self.map_run(&run, frames, attributes) as *mut u8)
     }
 
     /// Maps frames in a block that is shared, wherever there is room: the address of the mapping.
@@ -69,13 +81,14 @@ impl<P: Platform> Areas<P> {
     }
 
     /// Maps frames in pages that may have cached frames, which go back: the address of the mapping.
-    #[inline(always)]
     fn map_run(&self, run: &PageRun<'_>, frames: &[Frame], attributes: Attributes) -> usize {
+        let first = run.page % BLOCK_PAGES;
+        let slots = &run.leaf[first..first + frames.len()];
         if run.has_frames {
-            let first = run.page % BLOCK_PAGES;
-            self.give_cached_frames(&run.leaf[first..first + frames.len()]);
+            self.give_cached_frames(slots);
         }
-        self.map_pages(run, frames, attributes)
+        map_ram(slots, frames, attributes);
+        self.span().page_address(run.page)
     }
 
     /// Whether the CPUs can address a frame.
@@ -84,84 +97,87 @@ impl<P: Platform> Areas<P> {
         self.base().is_addressable(frame.address() + 1)
     }
 
-    /// Writes the entries of a mapping: its address.
-    #[inline(always)]
-    fn map_pages(&self, run: &PageRun<'_>, frames: &[Frame], attributes: Attributes) -> usize {
-        let count = frames.len();
-        let Some(slots) = run.leaf.get(run.page % BLOCK_PAGES..).and_then(|slots| slots.get(..count)) else {
-            unreachable!("a run of pages ends in its block")
-        };
-        if let ([slot], &[frame]) = (slots, frames) {
-            slot.publish(Entry::page(frame, attributes.of_ram_page()));
-            return self.span().page_address(run.page);
-        }
-        let map = |slot: &Slot, frame| slot.set(Entry::page(frame, attributes));
-        let (whole, rest) = slots.as_chunks::<UNROLL>();
-        let (whole_frames, rest_frames) = frames.as_chunks::<UNROLL>();
-        for (slots, &frames) in whole.iter().zip(whole_frames) {
-            slots.iter().zip(frames).for_each(|(slot, frame)| map(slot, frame));
-        }
-        rest.iter().zip(rest_frames).for_each(|(slot, &frame)| map(slot, frame));
-        // A CPU may set accessed and dirty bits in the entries: they are set.
-        if let [first, second, ..] = slots {
-            second.change(|entry| entry.with_ram_second(count));
-            slots[count - 1].change(Entry::with_last);
-            // Last: it makes the mapping known.
-            first.publish(first.get().with_ram_start(count));
-        }
-        self.span().page_address(run.page)
-    }
-
     /// Unmaps the mapping of `count` pages that starts at `address`, if it shares a block. `None`: nothing was done:
-    /// because there is no such mapping, or in an interrupt handler, or because it is to be traced.
+    /// because there is no such mapping, or in an interrupt handler.
     #[inline(never)]
-    pub fn unmap_ram_fast(&self, address: usize, count: usize) -> Option<Pressure> {
-        if self.base().is_traced() { None } else { self.unmap_ram_in::<false>(address, count) }
-    }
-
-    /// Unmaps a mapping of one page as [`unmap_ram_fast`](Self::unmap_ram_fast) does.
-    #[inline(never)]
-    pub fn unmap_ram_page_fast(&self, address: usize) -> Option<Pressure> {
-        if self.base().is_traced() { None } else { self.unmap_ram_in::<false>(address, 1) }
-    }
-
-    /// Unmaps a mapping as [`unmap_ram_fast`](Self::unmap_ram_fast) does, traced or not.
-    #[cold]
     pub fn unmap_ram(&self, address: usize, count: usize) -> Option<Pressure> {
-        self.unmap_ram_in::<true>(address, count)
+        self.unmap_ram_here(address, count)
+    }
+
+    /// Unmaps a mapping of one page as [`unmap_ram`](Self::unmap_ram) does.
+    #[inline(never)]
+    pub fn unmap_ram_page(&self, address: usize) -> Option<Pressure> {
+        self.unmap_ram_here(address, 1)
     }
 
     #[inline(always)]
-    fn unmap_ram_in<const TRACED: bool>(&self, address: usize, count: usize) -> Option<Pressure> {
-        let page = self.span().page_starting_at(address)?;
+    fn unmap_ram_here(&self, address: usize, count: usize) -> Option<Pressure> {
         let pin = self.platform().pin_outside_interrupts()?;
-        let (number, first) = (page / BLOCK_PAGES, page % BLOCK_PAGES);
-        let block = self.pools.find_block(&pin, Owner::Caller, number)?;
-        // The lock decides between two calls for one mapping.
-        let mut pages = block.pages.lock(&pin);
-        let slots = self.ram_mapping(block, first, count)?;
-        if let [slot] = slots {
-            slot.set_unused();
-        } else {
-            let (whole, rest) = slots.as_chunks::<UNROLL>();
-            whole.iter().for_each(|slots| slots.iter().for_each(Slot::set_unused));
-            rest.iter().for_each(Slot::set_unused);
+        if let Some(magazine) = self.magazines.of(&pin)
+            && magazine.ram.unmap(address, count, unmap_ram)
+        {
+            return Some(Pressure::Low);
         }
-        if TRACED {
-            self.base().trace_free(number, first, count);
-        }
-        let is_unlisted = pages.retire(first, count, Owner::Caller);
-        drop(pages);
-        Some(self.pending().retired(&pin, block, count, is_unlisted))
+        drop(pin);
+        self.unmap_ram_elsewhere(address, count)
     }
 
-    /// The entries of the mapping of `count` pages that starts at page `first` of a block, if there is one. Only
-    /// blocks that are shared have such entries.
-    #[inline(always)]
-    fn ram_mapping(&self, block: &Block, first: usize, count: usize) -> Option<&[Slot]> {
-        let slots = block.leaf(self.platform())?.get(first..)?.get(..count)?;
-        let (start, rest) = slots.split_first()?;
-        let second = rest.first().map_or(Entry::UNUSED, Slot::look);
-        start.look().starts_ram(count, second).then_some(slots)
+    /// Unmaps a mapping that does not lie behind the one that this CPU unmapped last.
+    #[inline(never)]
+    fn unmap_ram_elsewhere(&self, address: usize, count: usize) -> Option<Pressure> {
+        let pin = &self.platform().pin_outside_interrupts()?;
+        let (first, leaf) = self.pools.small_page(pin, address)?;
+        let (slots, behind) = leaf[first..].split_at_checked(count)?;
+        if !unmap_ram(slots) {
+            return None;
+        }
+        self.base().trace_free(self.span().block_at(address), first, count);
+        // Behind it another one as long is to have room.
+        let Some(magazine) = self.magazines.of(pin).filter(|_| count <= behind.len()) else {
+            return Some(self.retire_ram(pin, address, count));
+        };
+        let pressure = self.retire_unmapped(pin, &magazine.ram);
+        magazine.ram.unmapped_elsewhere(address + count * PAGE_SIZE, behind, count);
+        Some(pressure)
+    }
+
+    fn retire_ram(&self, pin: &P::Pin, address: usize, count: usize) -> Pressure {
+        let block = self.blocks().block(self.span().block_at(address), pin);
+        self.pending().retire(pin, block, page_in_block(address), count, Owner::Caller)
+    }
+
+    /// Retires what was unmapped last.
+    fn retire_unmapped(&self, pin: &P::Pin, ram: &Ram) -> Pressure {
+        ram.unmapped().map_or(Pressure::Low, |(address, count)| self.retire_ram(pin, address, count))
+    }
+
+    /// Retires what this CPU has unmapped, for who purges now.
+    pub fn retire_unmapped_here(&self) {
+        let pin = self.platform().pin();
+        if let Some(magazine) = self.magazines.of(&pin) {
+            self.retire_unmapped(&pin, &magazine.ram).leave_to_caller();
+            magazine.ram.forget();
+        }
+    }
+
+    /// Returns whether CPUs may have unmapped something that they have not retired.
+    pub fn may_be_unmapped_elsewhere(&self) -> bool {
+        // In this order: what is not linked any more is being released.
+        self.magazines.unmapped(&self.platform().pin()) > 0 || self.magazines.are_being_released()
+    }
+
+    /// Gives back the pages of the supply.
+    fn give_supply(&self, pin: &P::Pin, ram: &Ram) {
+        if let Some((address, count)) = ram.take_all() {
+            let page = self.span().block_at(address) * BLOCK_PAGES + page_in_block(address);
+            self.pools.give_unused(pin, page, count);
+        }
+    }
+
+    /// Gives back or retires all that a CPU has.
+    pub(super) fn give_ram(&self, pin: &P::Pin, ram: &Ram) {
+        self.retire_unmapped(pin, ram).leave_to_caller();
+        ram.forget();
+        self.give_supply(pin, ram);
     }
 }

@@ -23,8 +23,8 @@ impl<P: Platform> Vmalloc<P> {
         self.base().debug_assert_cpu();
         let attributes = Attributes::ram(protection);
         let mapped = match frames {
-            &[frame] => self.areas_room().map_ram_page_fast(frame, attributes),
-            _ => self.areas_room().map_ram_fast(frames, attributes),
+            &[frame] => self.areas_room().map_ram_page(frame, attributes),
+            _ => self.areas_room().map_ram_pages(frames, attributes),
         };
         match mapped {
             Some(start) => Ok(start),
@@ -34,6 +34,9 @@ impl<P: Platform> Vmalloc<P> {
 
     #[inline(never)]
     fn map_ram_slow(&self, frames: &[Frame], protection: Protection, caller: Caller) -> Made {
+        if let Some(start) = self.areas_room().map_ram_near(frames, Attributes::ram(protection)) {
+            return Ok(start);
+        }
         let made = self.map_ram(frames, protection, caller);
         self.traced(frames.len().saturating_mul(PAGE_SIZE), caller, made)
     }
@@ -64,8 +67,8 @@ impl<P: Platform> Vmalloc<P> {
         self.base().debug_assert_cpu();
         let address = address.as_ptr() as usize;
         let unmapped = match count {
-            1 => self.areas_room().unmap_ram_page_fast(address),
-            _ => self.areas_room().unmap_ram_fast(address, count),
+            1 => self.areas_room().unmap_ram_page(address),
+            _ => self.areas_room().unmap_ram(address, count),
         };
         match unmapped {
             Some(Pressure::Low) => Ok(()),
@@ -82,7 +85,7 @@ impl<P: Platform> Vmalloc<P> {
         count: usize,
         caller: Caller,
     ) -> Result<(), FreeError> {
-        let pressure = match unmapped.or_else(|| self.areas_room().unmap_ram(address, count)) {
+        let pressure = match unmapped {
             Some(pressure) => pressure,
             None => {
                 let area = self.own_area(address, Kind::VmMapRam, caller)?;

@@ -31,23 +31,23 @@ impl<P: Platform> Vmalloc<P> {
         // What no area has counts as free.
         pools.give_all_bumps();
         let arena = blocks.arena.stats(&self.platform().pin());
-        let (magazines, parked, parked_frames) = self.areas_room().magazines.count(&self.platform().pin());
+        let noted = self.areas_room().magazines.count(&self.platform().pin());
         let frames = self.base().records.frames() + blocks.table.root_frames() + arena.frames;
         let records = |index| blocks.table.frames(index, &self.platform().pin());
         let mut stats = Stats {
             total: blocks.span().blocks() * BLOCK_PAGES,
-            free: arena.free * BLOCK_PAGES,
+            free: arena.free * BLOCK_PAGES + noted.supply,
             largest_free_run: arena.longest_run * BLOCK_PAGES,
             metadata_frames: (0..blocks.table.directories()).map(records).sum::<usize>()
                 + arena.maps
-                + magazines,
-            parked,
-            parked_frames,
+                + noted.magazines,
+            parked: noted.parked,
+            parked_frames: noted.frames,
             instance_bytes: size_of::<Self>() + PAGE_SIZE * frames,
             reserved_tables: blocks.reserved_leaves(),
             directories: directories::count(self.platform(), self.range()),
             kept: pools.spares(),
-            lazy: self.pending().deferred_pages(),
+            lazy: self.pending().deferred_pages() + noted.unmapped,
             ..Stats::default()
         };
         blocks.known().for_each(|number| self.count_block(number, &mut stats));
@@ -97,7 +97,7 @@ impl<P: Platform> Vmalloc<P> {
     /// negative. It may be called in any context.
     #[doc(alias = "vmap_lazy_nr")]
     pub fn lazy_pages(&self) -> i64 {
-        self.pending().lazy_pages()
+        self.pending().lazy_pages() + self.areas_room().magazines.unmapped(&self.platform().pin()) as i64
     }
 
     /// Returns how many pages may wait for a flush before a purge is due, by
@@ -109,7 +109,7 @@ impl<P: Platform> Vmalloc<P> {
     }
 
     /// Gives `sink` the ranges of addresses that were freed and wait for a flush, the lowest first. Areas that interrupt
-    /// handlers freed are among them once a purge has come to them.
+    /// handlers freed are among them once a purge has come to them, and so is what CPUs unmapped last by `vm_unmap_ram`.
     ///
     /// # Panics
     /// In an interrupt handler.

@@ -1,5 +1,6 @@
 //! The magazines of one CPU: a frame.
 
+use super::Ram;
 use crate::{
     PAGE_SIZE,
     page_table::{Entry, Slots},
@@ -18,7 +19,7 @@ const PLACES: usize = first_place(CLASSES + 1);
 /// Areas of one page, of two to four, and of more, that are parked at most.
 const fn most(pages: usize) -> usize {
     match pages {
-        1 => 142,
+        1 => 138,
         2..=4 => 12,
         5..=CLASSES => 5,
         _ => 0,
@@ -62,6 +63,7 @@ struct Class {
 
 /// The magazines of one CPU. Only that CPU changes them, pinned; or who has closed them.
 pub(crate) struct Magazine {
+    pub ram: Ram,
     /// By the number of pages.
     classes: [Class; CLASSES + 1],
     places: [Place; PLACES],

@@ -30,9 +30,13 @@
 //!
 //! A CPU makes its magazines in an allocation that found none, never in a free. Where memory is so short that a magazine
 //! would have no place, there are none. Used by `areas`, and by `reclaim` to close them. No lock is taken.
+//!
+//! The frame also has what the CPU's calls of `vm_map_ram` need (`ram`), which lives and goes as magazines do.
 
 mod cpu;
+mod ram;
 mod state;
 
 pub(crate) use cpu::{CLASSES, Magazine, Parked};
+pub(crate) use ram::Ram;
 pub(crate) use state::{Closed, Magazines};

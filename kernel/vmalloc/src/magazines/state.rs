@@ -55,6 +55,20 @@ pub(crate) struct Magazines {
     releasing: AtomicUsize,
 }
 
+/// What is in magazines.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Noted {
+    /// CPUs that have some.
+    pub magazines: usize,
+    /// Pages of address space of parked areas, and frames of these.
+    pub parked: usize,
+    pub frames: usize,
+    /// Free pages for `vm_map_ram`.
+    pub supply: usize,
+    /// Pages that `vm_unmap_ram` unmapped.
+    pub unmapped: usize,
+}
+
 /// No CPU makes magazines while it lives.
 #[must_use]
 pub(crate) struct Closed<'a>(&'a Magazines);
@@ -187,15 +201,30 @@ impl Magazines {
         }
     }
 
-    /// Returns how many CPUs have magazines, and how many pages of address space, and frames, areas have that are parked.
-    pub fn count(&self, _: &impl CpuPin) -> (usize, usize, usize) {
+    /// Returns what is in the magazines of all CPUs.
+    pub fn count(&self, pin: &impl CpuPin) -> Noted {
+        self.linked(pin).fold(Noted::default(), |sum, magazine| {
+            let areas: usize = (1..=CLASSES).map(|pages| magazine.count(pages)).sum();
+            let frames: usize = (1..=CLASSES).map(|pages| magazine.count(pages) * pages).sum();
+            let (supply, unmapped) = magazine.ram.counts();
+            Noted {
+                magazines: sum.magazines + 1,
+                parked: sum.parked + frames + areas,
+                frames: sum.frames + frames,
+                supply: sum.supply + supply,
+                unmapped: sum.unmapped + unmapped,
+            }
+        })
+    }
+
+    /// Returns how many pages the CPUs have unmapped by `vm_unmap_ram`, and not retired.
+    pub fn unmapped(&self, pin: &impl CpuPin) -> usize {
+        self.linked(pin).map(|magazine| magazine.ram.counts().1).sum()
+    }
+
+    fn linked<'a>(&'a self, _: &'a impl CpuPin) -> impl Iterator<Item = &'a Magazine> {
         let links = self.links.iter().filter_map(|link| linked(link.0.load(Ordering::Acquire)));
         // SAFETY: as in `of`: the pin holds up the grace period.
-        let magazines = links.map(|link| unsafe { link.as_ref() });
-        magazines.fold((0, 0, 0), |(magazines, pages, frames), magazine| {
-            let areas: usize = (1..=CLASSES).map(|pages| magazine.count(pages)).sum();
-            let parked: usize = (1..=CLASSES).map(|pages| magazine.count(pages) * pages).sum();
-            (magazines + 1, pages + parked + areas, frames + parked)
-        })
+        links.map(|link| unsafe { link.as_ref() })
     }
 }

@@ -35,12 +35,15 @@ const FIRST: u64 = 1 << 9;
 const LAST: u64 = 1 << 10;
 const OWNED: u64 = 1 << 11;
 const NO_EXECUTE: u64 = 1 << 63;
-/// Marks the pages of a mapping without a guard page. Its first entry has the lower bits of its number of pages, its
-/// second one the rest.
+/// Marks the pages of a mapping without a guard page. Its first entry has its number of pages, or [`MANY`]; then the second
+/// one has the lowest digit of the number, the third one the rest.
 const RAM: u64 = 1 << 52;
 const LENGTH_SHIFT: u32 = 53;
-const LENGTH_BITS: u32 = 6;
-const LENGTH_MASK: u64 = ((1 << LENGTH_BITS) - 1) << LENGTH_SHIFT;
+const LENGTH_MASK: u64 = (RAM_DIGIT as u64 - 1) << LENGTH_SHIFT;
+/// Lengths of mappings are below this in one entry, and are written to this base in two.
+pub(crate) const RAM_DIGIT: usize = 1 << 6;
+/// Pages of the shortest `vm_map_ram` mappings whose first entry does not tell how many they are.
+pub(crate) const MANY: usize = RAM_DIGIT - 1;
 /// Marks the first page of an area with a guard page below; a `vm_map_ram` mapping has a bit of its length there.
 const GUARDED_BELOW: u64 = 1 << 53;
 /// Marks the first page of an area that was resized or protected; a `vm_map_ram` mapping has a bit of its length there, and
@@ -180,33 +183,30 @@ impl Entry {
         Self(self.0 | LAST)
     }
 
-    /// Returns the entry marked as the first page of a `vm_map_ram` mapping of this length.
-    #[inline]
+    /// Returns the entry marked as the first page of a `vm_map_ram` mapping of so many pages, or of [`MANY`] and more.
+    #[inline(always)]
     pub fn with_ram_start(self, pages: usize) -> Self {
-        Self(self.0 | FIRST | Self::ram_lengths(pages).0)
+        Self(self.0 | FIRST).with_ram_length(pages)
     }
 
-    /// Returns the entry marked as the second page of a `vm_map_ram` mapping of this length.
-    #[inline]
-    pub fn with_ram_second(self, pages: usize) -> Self {
-        Self(self.0 | Self::ram_lengths(pages).1)
+    /// Returns the entry of a `vm_map_ram` mapping with this length, or digit of one, in it.
+    #[inline(always)]
+    pub fn with_ram_length(self, length: usize) -> Self {
+        debug_assert!(length < RAM_DIGIT);
+        Self(self.0 | (length as u64) << LENGTH_SHIFT)
     }
 
-    /// Returns whether a `vm_map_ram` mapping of this length starts here; `second` is the entry behind.
-    #[inline]
-    pub fn starts_ram(self, pages: usize, second: Self) -> bool {
+    /// Returns whether [`with_ram_length`](Self::with_ram_length) was told this length.
+    #[inline(always)]
+    pub fn has_ram_length(self, length: usize) -> bool {
+        self.0 & LENGTH_MASK == (length as u64) << LENGTH_SHIFT
+    }
+
+    /// Returns whether [`with_ram_start`](Self::with_ram_start) was told so many pages.
+    #[inline(always)]
+    pub fn starts_ram(self, pages: usize) -> bool {
         const START: u64 = PRESENT | FIRST | RAM;
-        let (low, high) = Self::ram_lengths(pages);
-        let last = if pages == 1 { LAST } else { 0 };
-        self.0 & (START | LENGTH_MASK | LAST) == START | low | last
-            && (pages == 1 || second.0 & LENGTH_MASK == high)
-    }
-
-    /// Returns the bits that tell this length, in the first and in the second entry.
-    #[inline]
-    fn ram_lengths(pages: usize) -> (u64, u64) {
-        let pages = pages as u64;
-        (pages << LENGTH_SHIFT & LENGTH_MASK, (pages >> LENGTH_BITS) << LENGTH_SHIFT)
+        self.0 & (START | LENGTH_MASK) == Self(START).with_ram_length(pages).0
     }
 
     /// Returns whether the page belongs to a `vm_map_ram` mapping that shares a block.

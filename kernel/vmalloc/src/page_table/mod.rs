@@ -2,12 +2,13 @@
 //!
 //! Every entry is read and written in this room, and nowhere else. What an entry can say is in `entry`, how one
 //! changes in `slot`. `directories` leads from an address to the entry above its leaf table, and `flush` holds what
-//! was unmapped until every CPU has forgotten it. `survey` looks at what others may have put there. The room has no state
-//! and takes no lock.
+//! was unmapped until every CPU has forgotten it; `ram` has the mappings of `vm_map_ram`; `survey` looks at what others
+//! may have put there. The room has no state and takes no lock.
 
 pub(crate) mod directories;
 pub(crate) mod entry;
 pub(crate) mod flush;
+mod ram;
 #[cfg(feature = "check")]
 pub(crate) mod scratch;
 pub(crate) mod slot;
@@ -15,4 +16,5 @@ pub(crate) mod survey;
 
 pub(crate) use entry::{Attributes, Entry, GuardInfo};
 pub(crate) use flush::Unflushed;
+pub(crate) use ram::{map_ram, unmap_ram};
 pub(crate) use slot::{Slot, Slots, publish_area, publish_parked, remap, toggle_rest, unmap_to_last};

@@ -177,10 +177,17 @@ pub(crate) fn publish_parked(
     let entry = first.get();
     let is_same = entry.is_unmapped_as(attributes);
     if is_same {
-        toggle_rest(rest);
-        // The guard first: who finds the first page may ask the guard whose it is.
-        end.set(guard());
-        first.publish(entry.toggled_first(pages.len()));
+        let publish = || {
+            // The guard first: who finds the first page may ask the guard whose it is.
+            end.set(guard());
+            first.publish(entry.toggled_first(pages.len()));
+        };
+        if rest.is_empty() {
+            publish();
+        } else {
+            toggle_rest(rest);
+            publish();
+        }
     }
     is_same
 }
@@ -189,7 +196,11 @@ pub(crate) fn publish_parked(
 #[inline(always)]
 pub(crate) fn toggle_rest(pages: &[Slot]) {
     if let [inner @ .., last] = pages {
-        inner.iter().for_each(|slot| slot.change(Entry::toggled_inner));
+        let toggle = |slot: &Slot| slot.change(Entry::toggled_inner);
+        let (whole, some) = inner.as_chunks::<TOGETHER>();
+        whole.iter().for_each(|slots| slots.iter().for_each(toggle));
+        // Not a loop over them, which would be unrolled as one of many is.
+        (0..TOGETHER - 1).map_while(|page| some.get(page)).for_each(toggle);
         last.change(Entry::toggled_last);
     }
 }

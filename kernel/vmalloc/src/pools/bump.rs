@@ -8,7 +8,7 @@
 use crate::{
     BLOCK_PAGES,
     atomic::{AtomicPtr, AtomicU64, Ordering},
-    page_table::slot::Slots,
+    page_table::slot::{Slot, Slots},
 };
 use core::ptr::{self, NonNull};
 
@@ -64,6 +64,15 @@ impl Bump {
         self.leaf.store(ptr::from_ref(leaf).cast_mut(), Ordering::Relaxed);
         let before = self.pages.swap((page as u64) << COUNT_BITS | count as u64, Ordering::AcqRel);
         debug_assert_eq!(before & COUNT, 0, "pages of a bump run are lost");
+    }
+
+    /// Takes all of them, on the CPU whose they are: the number of the first, and their entries.
+    pub fn take_rest(&self) -> Option<(usize, &[Slot])> {
+        let (page, count) = self.take_all()?;
+        // SAFETY: as in `take`.
+        let leaf = unsafe { NonNull::new_unchecked(self.leaf.load(Ordering::Relaxed)).as_ref() };
+        let first = page % BLOCK_PAGES;
+        Some((page, &leaf[first..first + count]))
     }
 
     /// Takes all of them away: the number of the first, and how many.

@@ -77,14 +77,19 @@ impl<P: Platform> Pools<P> {
     #[cold]
     pub(super) fn give_bump(&self, pin: &P::Pin, bump: &Bump) {
         if let Some((page, count)) = bump.take_all() {
-            let block = self.pending.blocks.block(page / BLOCK_PAGES, pin);
-            let mut pages = block.pages.lock(pin);
-            if pages.listed() == Listed::Current {
-                return pages.give(page % BLOCK_PAGES, count);
-            }
-            drop(pages);
-            self.settle(pin, block, |pages| pages.give(page % BLOCK_PAGES, count));
+            self.give_unused(pin, page, count);
         }
+    }
+
+    /// Gives back `count` pages from page `page` on that were taken from a current block, and not used.
+    pub fn give_unused(&self, pin: &P::Pin, page: usize, count: usize) {
+        let block = self.pending.blocks.block(page / BLOCK_PAGES, pin);
+        let mut pages = block.pages.lock(pin);
+        if pages.listed() == Listed::Current {
+            return pages.give(page % BLOCK_PAGES, count);
+        }
+        drop(pages);
+        self.settle(pin, block, |pages| pages.give(page % BLOCK_PAGES, count));
     }
 
     /// Gives the pages of all CPUs' bump runs back to their blocks.

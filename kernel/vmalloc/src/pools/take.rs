@@ -2,7 +2,7 @@
 //!
 //! | way | searches |
 //! |---|---|
-//! | [`take_bump`](Pools::take_bump) | the CPU's bump run: no lock, one compare-and-swap |
+//! | [`take_rest`](Pools::take_rest) | the CPU's bump run, of which it takes all there is: no lock, one exchange |
 //! | [`take_near`](Pools::take_near) | the CPU's pool: its bump run, its current block, its bins |
 //! | [`take`](Pools::take) | everything: after the CPU's pool a new block, then the pools of others |
 
@@ -10,7 +10,7 @@ use super::{Pools, state::pool_of};
 use crate::{
     AllocError, BLOCK_PAGES, CpuPin, Owner, Platform,
     blocks::{Block, Listed, Pages, Role},
-    page_table::slot::Slots,
+    page_table::slot::{Slot, Slots},
 };
 
 /// Pages of a block that belong to the caller.
@@ -25,9 +25,14 @@ pub(crate) struct PageRun<'a> {
 }
 
 impl<P: Platform> Pools<P> {
+    /// Takes all pages of the CPU's bump run: the number of the first, and their entries.
+    pub fn take_rest(&self, pin: &P::Pin, owner: Owner) -> Option<(usize, &[Slot])> {
+        self.pool(pin, owner).bump.take_rest()
+    }
+
     /// Takes a run of `count` pages from the CPU's bump run.
     #[inline(always)]
-    pub fn take_bump(&self, pin: &P::Pin, owner: Owner, count: usize) -> Option<PageRun<'_>> {
+    fn take_bump(&self, pin: &P::Pin, owner: Owner, count: usize) -> Option<PageRun<'_>> {
         let (page, leaf) = self.pool(pin, owner).bump.take(count)?;
         Some(PageRun { page, leaf, has_frames: false })
     }

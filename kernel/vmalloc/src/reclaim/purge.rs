@@ -36,6 +36,7 @@ impl<P: Platform> Reclaim<P> {
         let pending = self.pending();
         let number = self.turn.begun.fetch_add(1, Ordering::SeqCst) + 1;
         let _unbroken = (self.base().policy.purge == PurgePolicy::Unbroken).then(|| self.platform().pin());
+        self.areas.retire_unmapped_here();
         // What is freed is purged at once.
         pending.take_deferred(|address, entry| self.areas.free_claimed(address, entry).leave_to_caller());
         pending.take_lists();
@@ -149,8 +150,11 @@ impl<P: Platform> Reclaim<P> {
 
     /// Makes every CPU forget what was unmapped before this call, isolated ones too.
     pub fn unmap_aliases(&self) {
-        if self.purge(Reach::Everyone).is_none() {
-            // Another thread purges, and the caller must not wait for it.
+        self.areas.retire_unmapped_here();
+        // Before the lists are looked at, which what leaves a magazine enters first.
+        let others_have_some = self.areas.may_be_unmapped_elsewhere();
+        // Or another thread purges, and the caller must not wait for it.
+        if self.purge(Reach::Everyone).is_none() || others_have_some {
             Unflushed::new((), self.base().span.range.clone()).flush(self.base());
         }
     }

@@ -46,10 +46,10 @@ impl<P: Platform> Areas<P> {
         NonNull::new(area.address as *mut u8)
     }
 
-    /// Allocates as [`allocate_hot`](Self::allocate_hot) does.
+    /// Allocates as [`allocate_hot`](Self::allocate_hot) does. The size is not zero.
     #[inline(never)]
     fn allocate_pages(&self, size: usize, attributes: Attributes, caller: Caller) -> Option<NonNull<u8>> {
-        let pages = size.div_ceil(PAGE_SIZE);
+        let pages = size.wrapping_sub(1) / PAGE_SIZE + 1;
         let pin = self.platform().pin_outside_interrupts()?;
         let Some(magazine) = self.magazines.of(&pin) else {
             return self.allocate_first(pin, size, attributes, caller);
@@ -84,7 +84,7 @@ impl<P: Platform> Areas<P> {
     }
 
     /// Makes magazines for this CPU, and a record before that, if there is memory and they are not closed.
-    fn make_magazines(&self, pin: &P::Pin) {
+    pub(in crate::areas) fn make_magazines(&self, pin: &P::Pin) {
         if self.base().records.make_own::<P>(pin, self.platform()) {
             self.magazines.make::<P>(pin, self.platform());
         }
@@ -174,6 +174,34 @@ impl<P: Platform> Areas<P> {
             && leaf[page].claim_parkable(entry, 1)
         {
             place.park(Parked { address, leaf });
+            return Some(Pressure::Low);
+        }
+        match entry.pages() {
+            Some(2..) => self.free_pages_at(pin, address, page, leaf, entry),
+            _ => self.free_page(pin, address, page, leaf, entry),
+        }
+    }
+
+    /// Frees an area of more than one page as [`free_at`](Self::free_at) does.
+    #[inline(never)]
+    fn free_pages_at(
+        &self,
+        pin: &P::Pin,
+        address: usize,
+        page: usize,
+        leaf: &Slots,
+        entry: Entry,
+    ) -> Option<Pressure> {
+        if entry.is_parkable()
+            && let Some(pages @ 2..) = entry.pages()
+            && let Some(magazine) = self.magazines.of(pin)
+            && let Some(place) = magazine.place(pages)
+            && leaf[page].claim_parkable(entry, pages)
+        {
+            // Before the rest is unmapped, which saves registers: nobody else looks there.
+            place.park(Parked { address, leaf });
+            let (slots, _) = slots_of(leaf, page, pages);
+            toggle_rest(&slots[1..]);
             return Some(Pressure::Low);
         }
         self.free_page(pin, address, page, leaf, entry)
@@ -281,6 +309,7 @@ impl<P: Platform> Areas<P> {
 
     fn release_after(&self, closed: &Closed<'_>, cpus: Range<usize>, synchronize: impl Fn() -> bool) {
         self.magazines.release(closed, cpus, self.platform(), synchronize, |pin, magazine| {
+            self.give_ram(pin, &magazine.ram);
             for pages in 1..=CLASSES {
                 self.retire_parked(pin, pages, iter::from_fn(|| magazine.take(pages))).leave_to_caller();
             }

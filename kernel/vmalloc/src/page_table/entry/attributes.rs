@@ -36,12 +36,6 @@ impl Attributes {
         Self(Self::new(protection, Cache::WriteBack, Owner::Caller).0 | RAM)
     }
 
-    /// Returns [these](Self::ram) with the marks of the first and last page of a mapping of one page.
-    #[inline]
-    pub fn of_ram_page(self) -> Self {
-        Self(Entry(self.0).with_ram_start(1).with_last().0)
-    }
-
     /// Makes the attributes of ordinary pages, which are not known to be full of zeros.
     #[inline]
     pub fn new(protection: Protection, cache: Cache, owner: Owner) -> Self {

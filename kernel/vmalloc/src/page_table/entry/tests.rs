@@ -68,26 +68,6 @@ fn a_quarantined_page_of_somebody_else_gives_no_frame() {
 }
 
 #[test]
-fn a_mapping_tells_its_length_from_all_others() {
-    let attributes = Attributes::ram(Protection::ReadWrite);
-    let page = Entry::page(Frame::new(7), attributes);
-    let ends = |pages: usize| {
-        let first = page.with_ram_start(pages);
-        let first = if pages == 1 { first.with_last() } else { first };
-        // Behind a single page starts another mapping.
-        (first, if pages == 1 { page.with_ram_start(3) } else { page.with_ram_second(pages) })
-    };
-    for length in 1..=512 {
-        let (first, second) = ends(length);
-        assert!(first.is_ram() && first.is_first() && !first.is_start(Owner::Caller) && !first.is_owned());
-        assert_eq!((first.frame(), second.frame()), (Frame::new(7), Frame::new(7)));
-        for asked in 1..=512 {
-            assert_eq!(first.starts_ram(asked, second), asked == length, "{asked} of {length}");
-        }
-    }
-}
-
-#[test]
 fn a_huge_entry_splits_into_its_small_pages() {
     let attributes = Attributes::new(Protection::ReadOnly, Cache::WriteBack, Owner::Area);
     let huge = Entry::huge(Frame::new(1024), attributes).with_first(512).with_last();

@@ -4,6 +4,7 @@ extern crate std;
 
 mod closing;
 mod overflow;
+mod ram;
 mod random;
 mod reuse;
 mod rights;

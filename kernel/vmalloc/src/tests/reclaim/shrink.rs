@@ -81,7 +81,7 @@ fn a_cpu_that_goes_leaves_nothing_behind() {
     }
     let parked = || {
         let pin = (&machine).pin();
-        vmalloc.areas_room().magazines.count(&pin).0
+        vmalloc.areas_room().magazines.count(&pin).magazines
     };
     let before = (parked(), vmalloc.areas_room().cached_blocks());
     assert_eq!(before, (2, 4), "both have parked an area, and cached a run");
