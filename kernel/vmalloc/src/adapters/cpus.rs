@@ -5,7 +5,7 @@ use core::hint::spin_loop;
 
 /// What a machine of several CPUs asks of its kernel. A pair of closures, `(here, interrupt)`, does as well.
 pub trait Cpus {
-    /// Returns the number of the current CPU, below [`MAX_CPUS`](crate::MAX_CPUS). It is called with interrupts off, and
+    /// Returns the number of the current CPU: 0, or up to as many as there are others. It is called with interrupts off, and
     /// often: a register or a word of the CPU's own memory should tell it.
     #[doc(alias = "smp_processor_id")]
     fn here(&self) -> usize;

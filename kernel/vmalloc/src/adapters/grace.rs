@@ -1,33 +1,40 @@
 //! Grace periods by interrupts: a CPU that takes one was not pinned when it came, for pinned code has interrupts off.
 //!
-//! Who waits sets a bit for each other CPU and interrupts these; each handler clears its own. Called with no lock held.
+//! Who waits makes the other CPUs late and interrupts them; each handler says that its CPU is late no more. Called with no
+//! lock held.
 
-use crate::{CpuSet, MAX_CPUS};
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::{
+    CpuSet,
+    atomic::{AtomicBool, Ordering},
+    tlb::AtomicCpuSet,
+};
 
-#[derive(Default)]
 pub(super) struct Grace {
     /// Whether somebody waits.
     busy: AtomicBool,
-    /// CPUs that have not taken an interrupt yet, a bit each.
-    late: [AtomicU64; MAX_CPUS.div_ceil(64)],
+    /// CPUs that have not taken an interrupt yet.
+    late: AtomicCpuSet,
 }
 
 impl Grace {
-    /// Begins to wait for these CPUs, which the caller interrupts next. Returns false if somebody waits already.
-    pub fn begin(&self, cpus: CpuSet) -> bool {
-        if self.busy.swap(true, Ordering::SeqCst) {
-            return false;
-        }
-        cpus.iter().for_each(|cpu| _ = self.late[cpu / 64].fetch_or(1 << (cpu % 64), Ordering::SeqCst));
-        true
+    pub fn new() -> Self {
+        Self { busy: AtomicBool::new(false), late: AtomicCpuSet::new() }
     }
 
-    /// Returns when each of these CPUs has taken an interrupt since the wait [began](Self::begin). `wait` is called again
-    /// and again with a CPU that is late.
-    pub fn end(&self, cpus: CpuSet, wait: impl Fn(usize)) {
+    /// Begins to wait for these CPUs, which the caller interrupts next. Returns false if somebody waits already.
+    pub fn begin(&self, cpus: CpuSet) -> bool {
+        let begins = !self.busy.swap(true, Ordering::SeqCst);
+        if begins {
+            cpus.iter().for_each(|cpu| _ = self.late.set(cpu, true));
+        }
+        begins
+    }
+
+    /// Returns when each of these CPUs has taken an interrupt since the wait [began](Self::begin), or is not `online` any
+    /// more. `wait` is called again and again with a CPU that is late.
+    pub fn end(&self, cpus: CpuSet, online: impl Fn(usize) -> bool, wait: impl Fn(usize)) {
         for cpu in cpus.iter() {
-            while self.is_late(cpu) {
+            while self.late.load().contains(cpu) && online(cpu) {
                 wait(cpu);
             }
         }
@@ -36,12 +43,8 @@ impl Grace {
 
     /// Says that this CPU takes an interrupt. What it did before is done for who waits.
     pub fn pass(&self, cpu: usize) {
-        if self.is_late(cpu) {
-            self.late[cpu / 64].fetch_and(!(1 << (cpu % 64)), Ordering::SeqCst);
+        if self.late.load().contains(cpu) {
+            self.late.set(cpu, false);
         }
-    }
-
-    fn is_late(&self, cpu: usize) -> bool {
-        self.late[cpu / 64].load(Ordering::SeqCst) >> (cpu % 64) & 1 != 0
     }
 }

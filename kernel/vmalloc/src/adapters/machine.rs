@@ -9,7 +9,7 @@ use super::{
     hardware::{self, InterruptsOff, UnfitCpu},
     memory::{FrameSource, Memory, Supply},
 };
-use crate::{CpuPin, CpuSet, Flusher, Frame, Platform, Shootdown};
+use crate::{CpuPin, CpuSet, Flusher, Frame, Platform, Shootdown, TlbState};
 use core::{hint::spin_loop, ptr::NonNull};
 use spin::mutex::SpinMutex;
 
@@ -47,13 +47,14 @@ impl<S: FrameSource> Machine<S> {
     ///    `contains` and `vread`; other handlers call it with interrupts off.
     pub unsafe fn one_cpu(memory: Memory, source: S) -> Result<Self, UnfitCpu> {
         // SAFETY: the caller's promises. CPU 0 is the only one.
-        unsafe { Self::several_cpus(memory, source, OneCpu) }
+        unsafe { Self::several_cpus(memory, source, OneCpu, &[]) }
     }
 }
 
 impl<S: FrameSource, C: Cpus> Machine<S, C> {
     /// Makes the machine of a kernel that runs on several CPUs. The current one is online from now on, the others when each
-    /// has called [`set_online`](Self::set_online).
+    /// has called [`set_online`](Self::set_online). `others` has a state for each of them, as
+    /// [`Shootdown::new`] says.
     ///
     /// No CPU may wait with interrupts off for what another one does while that calls the library: the other one may wait
     /// for this one to flush. Who has to calls [`Shootdown::serve`] again and again. A CPU that does not answer within
@@ -75,11 +76,16 @@ impl<S: FrameSource, C: Cpus> Machine<S, C> {
     ///    `cpus` do not;
     /// 6. handlers of non-maskable interrupts and machine checks call no function of the library but `find_area`, `frame_at`,
     ///    `contains` and `vread`; other handlers call it with interrupts off;
-    /// 7. [`Cpus::here`] tells the CPU that it runs on, below [`MAX_CPUS`](crate::MAX_CPUS);
+    /// 7. [`Cpus::here`] tells the CPU that it runs on, at most as many as `others` has states;
     /// 8. [`answer`](Self::answer) is called by the handler of a maskable interrupt only.
-    pub unsafe fn several_cpus(memory: Memory, source: S, cpus: C) -> Result<Self, UnfitCpu> {
+    pub unsafe fn several_cpus(
+        memory: Memory,
+        source: S,
+        cpus: C,
+        others: &'static [TlbState],
+    ) -> Result<Self, UnfitCpu> {
         let supply = SpinMutex::new(Supply::new(source));
-        let (shootdown, grace) = (Shootdown::new(), Grace::default());
+        let (shootdown, grace) = (Shootdown::new(others), Grace::new());
         let machine = Self { memory, supply, root: hardware::root(), cpus, shootdown, grace };
         // SAFETY: there is no instance on this machine yet.
         unsafe { machine.set_online() }?;
@@ -217,7 +223,8 @@ unsafe impl<S: FrameSource, C: Cpus> Platform for Machine<S, C> {
         drop(pin);
         if begun {
             let patience = Patience::new();
-            self.grace.end(others, |cpu| patience.spin(cpu));
+            let online = |cpu| self.shootdown.online().contains(cpu);
+            self.grace.end(others, online, |cpu| patience.spin(cpu));
         }
         begun
     }

@@ -9,7 +9,7 @@ use super::{
     },
     *,
 };
-use crate::{CpuSet, Flusher, Forbid, Frame, PAGE_SIZE, Platform, Request, Vmalloc};
+use crate::{CpuSet, Flusher, Forbid, Frame, PAGE_SIZE, Platform, Request, TlbState, Vmalloc};
 use core::{
     cell::Cell,
     hint, iter,
@@ -17,6 +17,7 @@ use core::{
 };
 use std::{
     alloc::{Layout, alloc_zeroed, dealloc},
+    boxed::Box,
     panic::{AssertUnwindSafe, catch_unwind},
     vec::Vec,
 };
@@ -210,8 +211,10 @@ type Two<'a> = Machine<Frames, (fn() -> usize, &'a (dyn Fn(CpuSet) + Sync))>;
 
 fn two_cpus(interrupt: &(dyn Fn(CpuSet) + Sync)) -> Two<'_> {
     let frames = Frames::new(true);
+    let others = Box::leak(Box::new([TlbState::new()]));
     // SAFETY: as in `one_cpu`.
-    unsafe { Machine::several_cpus(frames.memory(), frames, (here as fn() -> usize, interrupt)) }.unwrap()
+    unsafe { Machine::several_cpus(frames.memory(), frames, (here as fn() -> usize, interrupt), others) }
+        .unwrap()
 }
 
 // SAFETY: the memory is the source's own.
