@@ -25,7 +25,6 @@ unsafe impl FrameAllocator<Size4KiB> for Frames {
 static CONFIG: BootloaderConfig = {
     let mut config = BootloaderConfig::new_default();
     config.mappings.physical_memory = Some(Mapping::Dynamic);
-    config.kernel_stack_size = 8 << 20;
     config
 };
 bootloader_api::entry_point!(start, config = &CONFIG);

@@ -32,7 +32,6 @@ static CONFIG: BootloaderConfig = {
     let mut config = BootloaderConfig::new_default();
     config.mappings.physical_memory = Some(Mapping::Dynamic);
     config.mappings.dynamic_range_start = Some(0xffff_8000_0000_0000);
-    config.kernel_stack_size = 8 << 20;
     config
 };
 bootloader_api::entry_point!(start, config = &CONFIG);

@@ -6,7 +6,7 @@ use core::arch::global_asm;
 pub const SEEN: u64 = 4 << 30;
 
 /// Bytes of the stack that the kernel starts on.
-const STACK: usize = 8 << 20;
+const STACK: usize = 64 << 10;
 
 global_asm!(
     ".pushsection .multiboot2, \"a\"",
