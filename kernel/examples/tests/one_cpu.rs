@@ -29,7 +29,9 @@ static CONFIG: BootloaderConfig = {
 };
 bootloader_api::entry_point!(start, config = &CONFIG);
 
+// glue: begin
 static VMALLOC: Once<Vmalloc<Machine<NeverFreeing<Frames>>>> = Once::new();
+// glue: end
 
 fn start(info: &'static mut BootInfo) -> ! {
     examples::begin(TEST);

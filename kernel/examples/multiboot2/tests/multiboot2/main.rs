@@ -50,7 +50,11 @@ impl Frames {
     }
 }
 
-static VMALLOC: Once<Vmalloc<Machine<(fn() -> Option<Frame>, fn(Frame) -> bool)>>> = Once::new();
+// glue: begin
+/// How the kernel takes a frame, and gives one back.
+type Functions = (fn() -> Option<Frame>, fn(Frame) -> bool);
+static VMALLOC: Once<Vmalloc<Machine<Functions>>> = Once::new();
+// glue: end
 
 extern "C" fn kernel(info: *const BootInformationHeader) -> ! {
     examples::begin(TEST);
@@ -64,13 +68,13 @@ extern "C" fn kernel(info: *const BootInformationHeader) -> ! {
     let largest = usable.clone().max_by_key(|range| range.end.saturating_sub(range.start)).expect("memory");
     FRAMES.lock().fresh = largest.start.div_ceil(PAGE_SIZE as u64)..largest.end / PAGE_SIZE as u64;
     // glue: begin
-    // Only this function takes the lock, and nothing interrupts it.
-    let take: fn() -> Option<Frame> = || FRAMES.lock().take().map(Frame::new);
-    let give: fn(Frame) -> bool = |frame| FRAMES.lock().give(frame.number());
+    // Nothing interrupts who holds the lock.
+    let functions: Functions =
+        (|| FRAMES.lock().take().map(Frame::new), |frame| FRAMES.lock().give(frame.number()));
     // SAFETY: one CPU runs, without threads and interrupts, and sees memory at its own addresses in tables that stay; the
     // lowest frame given is behind the kernel.
     let machine =
-        unsafe { Machine::one_cpu(Memory::new(0, usable), (take, give)) }.expect("a CPU as `start` left it");
+        unsafe { Machine::one_cpu(Memory::new(0, usable), functions) }.expect("a CPU as `start` left it");
     // SAFETY: nothing is mapped in the upper half.
     let vmalloc = unsafe { Vmalloc::new(machine, 0xffff_d000_0000_0000..0xffff_d010_0000_0000) };
     let vmalloc = VMALLOC.call_once(|| vmalloc.expect("memory enough"));
