@@ -9,30 +9,25 @@ use vmalloc::Vmalloc;
 use vmalloc::adapters::{Machine, Memory, NeverFreeing};
 use x86_64::PhysAddr;
 use x86_64::structures::paging::{FrameAllocator, PhysFrame, Size4KiB};
-
 examples::example!("one_cpu_with_a_frame_allocator_that_cannot_free");
 
 /// The kernel's frame allocator: frames of one piece of memory, by their numbers, each once.
 struct Frames(Range<u64>);
-
 // SAFETY: each frame is given once, and the loader says that nobody uses it.
 unsafe impl FrameAllocator<Size4KiB> for Frames {
     fn allocate_frame(&mut self) -> Option<PhysFrame> {
         self.0.next().map(|number| PhysFrame::containing_address(PhysAddr::new(number << 12)))
     }
 }
-
 static CONFIG: BootloaderConfig = {
     let mut config = BootloaderConfig::new_default();
     config.mappings.physical_memory = Some(Mapping::Dynamic);
     config
 };
 bootloader_api::entry_point!(start, config = &CONFIG);
-
 // glue: begin
 static VMALLOC: Once<Vmalloc<Machine<NeverFreeing<Frames>>>> = Once::new();
 // glue: end
-
 fn start(info: &'static mut BootInfo) -> ! {
     examples::begin(TEST);
     let offset = info.physical_memory_offset.into_option().expect("asked for");
@@ -48,7 +43,6 @@ fn start(info: &'static mut BootInfo) -> ! {
     let vmalloc = unsafe { Vmalloc::new(machine, 0xffff_d000_0000_0000..0xffff_d010_0000_0000) };
     let vmalloc = VMALLOC.call_once(|| vmalloc.expect("memory enough"));
     // glue: end
-
     // More than there is, a quarter at a time: the machine keeps what the allocator does not take back.
     let size = (largest.end - largest.start) as usize / 4;
     for _ in 0..8 {

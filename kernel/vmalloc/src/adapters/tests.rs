@@ -19,6 +19,7 @@ use std::{
     alloc::{Layout, alloc_zeroed, dealloc},
     boxed::Box,
     panic::{AssertUnwindSafe, catch_unwind},
+    time::Duration,
     vec::Vec,
 };
 
@@ -220,23 +221,20 @@ fn two_cpus(interrupt: &(dyn Fn(CpuSet) + Sync)) -> Two<'_> {
 // SAFETY: the memory is the source's own.
 unsafe impl Send for Frames {}
 
-/// Seen failing with a wait that served nobody: each waited for the other.
+/// Seen failing with a wait that served nobody: each waited for the other. And with a grace period that was over at once.
 #[test]
-fn cpus_that_wait_for_each_other_serve_and_a_grace_period_needs_an_interrupt() {
+fn cpus_that_wait_for_each_other_serve_and_a_grace_period_waits_for_an_interrupt() {
     // Whether an interrupt waits for each of the CPUs.
     let sent = [const { AtomicBool::new(false) }; 2];
     let interrupt = |cpus: CpuSet| cpus.iter().for_each(|cpu| sent[cpu].store(true, Ordering::SeqCst));
     let machine = two_cpus(&interrupt);
-    // Takes interrupts until `over` says so, and returns how many.
+    // Takes interrupts until `over` says so.
     let take_interrupts = |over: &dyn Fn() -> bool| {
-        let mut answered = 0;
         while !over() {
             if sent[here()].swap(false, Ordering::SeqCst) {
-                answered += 1;
                 machine.answer();
             }
         }
-        answered
     };
     let (online, flushed, over) = (AtomicUsize::new(1), AtomicUsize::new(0), AtomicUsize::new(0));
     let flush = || {
@@ -260,10 +258,20 @@ fn cpus_that_wait_for_each_other_serve_and_a_grace_period_needs_an_interrupt() {
             unsafe { machine.set_online() }.unwrap();
             online.store(2, Ordering::SeqCst);
             flush();
-            let answered = take_interrupts(&|| over.load(Ordering::SeqCst) == 1);
-            assert!(answered > 0, "a grace period passed without an interrupt");
+            // What is left of the flushes.
+            take_interrupts(&|| !sent[1].load(Ordering::SeqCst));
+            online.store(3, Ordering::SeqCst);
+            while !sent[1].load(Ordering::SeqCst) {
+                hint::spin_loop();
+            }
+            std::thread::sleep(Duration::from_millis(100));
+            assert_eq!(over.load(Ordering::SeqCst), 0, "a grace period passed without an interrupt");
+            machine.answer();
         });
         flush();
+        while online.load(Ordering::SeqCst) != 3 {
+            hint::spin_loop();
+        }
         assert!(machine.synchronize());
         over.store(1, Ordering::SeqCst);
     });
