@@ -132,20 +132,19 @@ fn an_instance_works_on_a_source_that_takes_nothing_back() {
     let machine = one_cpu(Frames::new(false));
     // SAFETY: nobody uses addresses of the range.
     let vmalloc = unsafe { Vmalloc::new(machine, RANGE) }.unwrap();
-    for round in 0..20 {
+    let mut free = Vec::new();
+    for _ in 0..20 {
         let areas: Vec<_> = (1..12).map(|pages| vmalloc.vmalloc(pages * PAGE_SIZE).unwrap()).collect();
         let run = vmalloc.allocate(Request::new(100 * PAGE_SIZE).zeroed()).unwrap();
         for area in areas.into_iter().chain([run]) {
             // SAFETY: nobody uses the area.
             unsafe { vmalloc.vfree(area) }.unwrap();
         }
-        if round % 5 == 0 {
-            vmalloc.trim();
-        }
+        vmalloc.trim();
+        free.push(vmalloc.platform().free_frames());
     }
-    vmalloc.trim();
-    // All but the tables above the range's, and the source gave each once.
-    assert!(vmalloc.platform().free_frames() >= FRAMES - 4, "{}", vmalloc.platform().free_frames());
+    // All but some tables and records, and not less from round to round.
+    assert!(free[0] >= FRAMES - 10 && free.iter().all(|&frames| frames == free[0]), "{free:?}");
 }
 
 /// Seen failing with ranges that were not joined, and with one that took the place of a longer one.
