@@ -144,7 +144,7 @@ fn root_gets_rustups_package_where_there_is_one_and_debians_rust_where_there_is_
 fn without_grub_a_line_names_its_packages_and_all_else_goes_on() {
     for computer in [Computer::new(false), Computer::debian(true, "")] {
         let (status, said) = computer.run(Some("home"), "grub_packages; echo all else");
-        assert!(status == 0 && said.ends_with("\nall else\n"), "{said}");
+        assert!(status == 0 && said.starts_with("all else\n"), "{said}");
         let named = said.lines().filter(|line| line.contains("grub-common") && line.contains("xorriso"));
         assert!(named.count() >= 1, "{said}");
     }
