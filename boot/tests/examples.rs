@@ -24,7 +24,7 @@ fn glue(lines: &[String]) -> usize {
     count
 }
 
-/// Seen failing with a limit of one line less than there are, for each.
+/// Seen failing with a limit of one line less than there are.
 #[test]
 fn the_glue_of_the_examples_is_short() {
     let examples =
