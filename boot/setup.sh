@@ -115,6 +115,16 @@ machine_packages() {
     ((${#need[@]} == 0)) || packages "${what#, }" "${need[@]}"
 }
 
+# What the disk image of a kernel behind GRUB is made of. One test needs it, so all else works without it.
+grub_packages() {
+    local need=()
+    command -v grub-mkrescue >/dev/null || need+=(grub-common)
+    [[ -d /usr/lib/grub/x86_64-efi ]] || need+=(grub-efi-amd64-bin)
+    command -v mformat >/dev/null || need+=(mtools)
+    command -v xorriso >/dev/null || need+=(xorriso)
+    ((${#need[@]} == 0)) || (packages "GRUB and what makes a disk image of it, by which an example is booted" "${need[@]}") || true
+}
+
 # --- the pinned toolchain, by rustup ------------------------------------------------------------
 
 rustup_ready() {

@@ -10,8 +10,12 @@ use serde::Deserialize;
 use crate::places::root;
 use crate::status::{Doing, Error, Result};
 
-/// The package of the kernel; all others of the workspace run on the host.
+/// The package of the kernel.
 const KERNEL: &str = "kernel";
+
+/// The packages of kernels; all others of the workspace run on the host. Each group is built alone, because cargo gives
+/// the packages that it builds together the features of all, and the examples have no heap for some of this kernel's.
+const KERNELS: [&[&str]; 2] = [&[KERNEL], &["examples", "example-multiboot2"]];
 
 /// The package of QEMU's plugin.
 const COUNTER: &str = "counter";
@@ -68,8 +72,13 @@ pub fn counter() -> Result<PathBuf> {
 /// # Errors
 /// If one does not build; the compiler has said why.
 pub fn test_kernels() -> Result<Vec<Executable>> {
-    let made = build("the test kernels", &["test", "--no-run", "--package", KERNEL])?;
-    Ok(made.into_iter().filter(|program| program.is_test).collect())
+    let mut kernels = Vec::new();
+    for packages in KERNELS {
+        let mut command = command(&["test", "--no-run"]);
+        command.args(packages.iter().flat_map(|package| ["--package", package]));
+        kernels.extend(run("the test kernels", command, executable)?);
+    }
+    Ok(kernels.into_iter().filter(|program| program.is_test).collect())
 }
 
 /// Builds the test programs of all packages that run on the host.
@@ -77,9 +86,10 @@ pub fn test_kernels() -> Result<Vec<Executable>> {
 /// # Errors
 /// If one does not build; the compiler has said why.
 pub fn host_tests() -> Result<Vec<Executable>> {
-    let host =
-        ["test", "--no-run", "--target", "host-tuple", "--workspace", "--all-features", "--exclude", KERNEL];
-    let made = build("the host tests", &host)?;
+    let mut command =
+        command(&["test", "--no-run", "--target", "host-tuple", "--workspace", "--all-features"]);
+    command.args(KERNELS.concat().iter().flat_map(|package| ["--exclude", package]));
+    let made = run("the host tests", command, executable)?;
     Ok(made.into_iter().filter(|program| program.is_test).collect())
 }
 

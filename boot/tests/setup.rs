@@ -139,6 +139,19 @@ fn root_gets_rustups_package_where_there_is_one_and_debians_rust_where_there_is_
     }
 }
 
+/// Seen failing with the line as the end of all.
+#[test]
+fn without_grub_a_line_names_its_packages_and_all_else_goes_on() {
+    for computer in [Computer::new(false), Computer::debian(true, "")] {
+        let (status, said) = computer.run(Some("home"), "grub_packages; echo all else");
+        assert!(status == 0 && said.starts_with("all else\n"), "{said}");
+        let named = said.lines().filter(|line| line.contains("grub-common") && line.contains("xorriso"));
+        assert!(named.count() >= 1, "{said}");
+    }
+    let (_, said) = Computer::new(false).run(Some("home"), "grub_packages");
+    assert_eq!(said.lines().count(), 1, "{said}");
+}
+
 /// Seen failing without --no-remove.
 #[test]
 fn a_package_that_is_in_the_way_is_not_removed() {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{self, Write};
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use object::{Object, ObjectSection};
@@ -48,13 +48,21 @@ impl Tests {
     }
 }
 
+/// The disk image of the test kernel `elf`, made if it is not there yet.
+///
+/// # Errors
+/// If it cannot be made; of status [`Status::Unfit`] if the computer lacks the programs.
+pub fn image(elf: &Path) -> Result<PathBuf> {
+    image::of(elf, &places::target_folder("images")?)
+}
+
 /// Runs the test kernel `elf`. Its text goes to standard output from the
 /// announcement of its tests on, the report of an expected panic excepted.
 ///
 /// # Errors
 /// If the machine cannot be started.
 pub fn run(elf: &Path, options: &Options, filter: Option<&str>) -> Result<(Verdict, Duration)> {
-    let image = image::of(elf, &places::target_folder("images")?)?;
+    let image = image(elf)?;
     let orders =
         Orders { parameters: options.append.clone(), commands: None, filter: filter.map(str::to_owned) };
     let machine = machine::prepare(options, image, &orders)?.announced(elf);

@@ -80,6 +80,15 @@ pub fn run(options: &Options, filter: Option<&str>) -> Result<Status> {
         if !tests.may_run(filter) {
             continue;
         }
+        match kernel::image(&kernel.path) {
+            // Only this kernel needs what the computer lacks.
+            Err(error) if error.status == Status::Unfit => {
+                eprintln!("boot: {error}");
+                total.add(Status::Unfit, 0, 1);
+                continue;
+            }
+            made => drop(made?),
+        }
         for (machine, own) in machines(&kernel.label, options, filter) {
             if !is_to_be_had(&machine, options)? {
                 continue;

@@ -65,6 +65,7 @@
 //! | `framed` | values in frames of their own |
 //! | `lock` | spinlocks that can only be taken pinned |
 //! | `span` | the arithmetic of addresses, pages and blocks |
+//! | [`adapters`] | a machine that is ready, for one CPU or several |
 //! | `platform` | what the library asks of its machine |
 //! | `bitmap` | runs of set bits in the 512 bits of a block |
 //! | `types` | the words of the public interface |
@@ -77,6 +78,9 @@
 //! no lock, and most frees take the block's.
 #![no_std]
 
+// It has x86-64's instructions, but for tests.
+#[cfg(any(test, target_arch = "x86_64"))]
+pub mod adapters;
 mod areas;
 mod arena;
 mod atomic;

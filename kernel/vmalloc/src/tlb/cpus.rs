@@ -148,7 +148,7 @@ pub enum ListError<'a> {
 }
 
 /// A set of CPUs that several change at once.
-pub(super) struct AtomicCpuSet([AtomicU64; WORDS]);
+pub(crate) struct AtomicCpuSet([AtomicU64; WORDS]);
 
 impl AtomicCpuSet {
     #[cfg(not(loom))]

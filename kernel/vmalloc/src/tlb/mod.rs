@@ -12,6 +12,7 @@ mod shootdown;
 mod state;
 
 pub use counters::Counters;
+pub(crate) use cpus::AtomicCpuSet;
 pub use cpus::{CpuSet, ListError, MAX_CPUS};
 pub use extent::{Forbid, Reach, Stamp};
 pub use flusher::{Flusher, Scope};

@@ -1,0 +1,287 @@
+//! The machine: frames from a source, interrupts off for a pin, the CPU's own registers for the rest.
+//!
+//! The frames have the only lock. It is taken with interrupts off, and nothing else is locked or flushed under it but what
+//! the source does.
+
+use super::{
+    cpus::{Cpus, OneCpu},
+    grace::Grace,
+    hardware::{self, InterruptsOff, UnfitCpu},
+    memory::{FrameSource, Memory, Supply},
+};
+use crate::{CpuPin, CpuSet, Flusher, Frame, Platform, Shootdown, TlbState};
+use core::{hint::spin_loop, ptr::NonNull};
+use spin::mutex::SpinMutex;
+
+/// Ticks of the time stamp counter after which a CPU that does not answer is broken: over half a minute on any CPU of up
+/// to 4 GHz.
+const PATIENCE: u64 = 1 << 37;
+
+/// A [`Platform`] for kernels that see all physical memory at an offset; frames come from `S`. See the
+/// [module](super) for an example and for what interrupt handlers may do.
+pub struct Machine<S, C = OneCpu> {
+    memory: Memory,
+    supply: SpinMutex<Supply<S>>,
+    root: Frame,
+    cpus: C,
+    shootdown: Shootdown,
+    grace: Grace,
+}
+
+impl<S: FrameSource> Machine<S> {
+    /// Makes the machine of a kernel that runs on one CPU, which is online from now on.
+    ///
+    /// # Errors
+    /// If an instance cannot run on the CPU as it is set up.
+    ///
+    /// # Safety
+    /// For as long as the machine lives,
+    /// 1. the CPU runs in ring 0 on the page tables that CR3 names now. Others may take their place if their top level has
+    ///    the same entries for the ranges of all instances, which [`Vmalloc::new`](crate::Vmalloc::new) fills for ever;
+    /// 2. each frame that the source gives, and each address that `memory` has for RAM, is seen at the offset, writable, and
+    ///    cached as ordinary memory is; at offset 0 the source does not give frame 0;
+    /// 3. a frame that the source gave is used by nobody else until it is given back;
+    /// 4. no other CPU uses these page tables, and no other machine is made for them;
+    /// 5. with interrupts off no other thread runs, unless the one that runs asks for that, which the source does not;
+    /// 6. handlers of non-maskable interrupts and machine checks call no function of the library but `find_area`, `frame_at`,
+    ///    `contains` and `vread`; other handlers call it with interrupts off.
+    pub unsafe fn one_cpu(memory: Memory, source: S) -> Result<Self, UnfitCpu> {
+        // SAFETY: the caller's promises. CPU 0 is the only one.
+        unsafe { Self::several_cpus(memory, source, OneCpu, &[]) }
+    }
+}
+
+impl<S: FrameSource, C: Cpus> Machine<S, C> {
+    /// Makes the machine of a kernel that runs on several CPUs. The current one is online from now on, the others when each
+    /// has called [`set_online`](Self::set_online). `others` has a state for each of them, as
+    /// [`Shootdown::new`] says.
+    ///
+    /// No CPU may wait with interrupts off for what another one does while that calls the library: the other one may wait
+    /// for this one to flush. Who has to calls [`Shootdown::serve`] again and again. A CPU that does not answer within
+    /// 2³⁷ ticks of the time stamp counter is named by a panic.
+    ///
+    /// # Errors
+    /// If an instance cannot run on the current CPU as it is set up.
+    ///
+    /// # Safety
+    /// For as long as the machine lives,
+    /// 1. the CPUs that are online run in ring 0 on the page tables that CR3 names now. Others may take their place if their
+    ///    top level has the same entries for the ranges of all instances, which [`Vmalloc::new`](crate::Vmalloc::new) fills
+    ///    for ever;
+    /// 2. each frame that the source gives, and each address that `memory` has for RAM, is seen at the offset, writable, and
+    ///    cached as ordinary memory is; at offset 0 the source does not give frame 0;
+    /// 3. a frame that the source gave is used by nobody else until it is given back;
+    /// 4. no other CPU uses these page tables, and no other machine is made for them;
+    /// 5. with interrupts off no other thread runs on the CPU, unless the one that runs asks for that, which the source and
+    ///    `cpus` do not;
+    /// 6. handlers of non-maskable interrupts and machine checks call no function of the library but `find_area`, `frame_at`,
+    ///    `contains` and `vread`; other handlers call it with interrupts off;
+    /// 7. [`Cpus::here`] tells the CPU that it runs on, at most as many as `others` has states;
+    /// 8. [`answer`](Self::answer) is called by the handler of a maskable interrupt only.
+    pub unsafe fn several_cpus(
+        memory: Memory,
+        source: S,
+        cpus: C,
+        others: &'static [TlbState],
+    ) -> Result<Self, UnfitCpu> {
+        let supply = SpinMutex::new(Supply::new(source));
+        let (shootdown, grace) = (Shootdown::new(others), Grace::new());
+        let machine = Self { memory, supply, root: hardware::root(), cpus, shootdown, grace };
+        // SAFETY: there is no instance on this machine yet.
+        unsafe { machine.set_online() }?;
+        Ok(machine)
+    }
+
+    /// Brings the current CPU online: from now on it may use what instances map, and is interrupted when they flush. It
+    /// takes interrupts from now on, or soon.
+    ///
+    /// # Errors
+    /// If an instance cannot run on the CPU as it is set up. It is not online then.
+    ///
+    /// # Safety
+    /// 1. The CPU has used nothing that an instance maps.
+    /// 2. Since it loaded page tables with an instance's range, and until this returns, nothing is freed, purged or
+    ///    trimmed: see [`Shootdown::set_online`].
+    pub unsafe fn set_online(&self) -> Result<(), UnfitCpu> {
+        hardware::check()?;
+        let pin = self.pin();
+        // SAFETY: the caller's promises.
+        unsafe { self.shootdown.set_online(self, false) };
+        drop(pin);
+        Ok(())
+    }
+
+    /// Answers an interrupt that another CPU sent by [`Cpus::interrupt`]. The handler of that calls it, with interrupts off.
+    pub fn answer(&self) {
+        let pin = self.pin();
+        self.shootdown.answer(self);
+        self.grace.pass(pin.cpu());
+    }
+
+    /// Calls `work` with the source, so that the kernel takes frames for its own needs. Interrupts are off meanwhile, and
+    /// `work` does not call the library.
+    pub fn with_source<T>(&self, work: impl FnOnce(&mut S) -> T) -> T {
+        self.locked(|supply| work(&mut supply.source))
+    }
+
+    fn locked<T>(&self, work: impl FnOnce(&mut Supply<S>) -> T) -> T {
+        let _off = InterruptsOff::new();
+        work(&mut self.supply.lock())
+    }
+}
+
+/// Keeps the current thread on its CPU by keeping interrupts off, until it is dropped; then they are what they were.
+pub struct Pin {
+    cpu: usize,
+    _off: InterruptsOff,
+}
+
+impl CpuPin for Pin {
+    #[inline]
+    fn cpu(&self) -> usize {
+        self.cpu
+    }
+}
+
+// SAFETY: who made the machine promised, by the numbers of `several_cpus`: 1. and 2. by 3 and 2. 3. by the default of
+// `take_table`. 4. by 1. 5. by 1, 4, 7 and 8, and `Flusher` below. 6. by 5. 7. see `synchronize`. 8. by 2.
+unsafe impl<S: FrameSource, C: Cpus> Platform for Machine<S, C> {
+    type Pin = Pin;
+
+    #[inline]
+    fn pin(&self) -> Pin {
+        let off = InterruptsOff::new();
+        Pin { cpu: self.cpus.here(), _off: off }
+    }
+
+    fn root(&self) -> Frame {
+        self.root
+    }
+
+    fn total_frames(&self) -> usize {
+        self.memory.frames()
+    }
+
+    fn free_frames(&self) -> usize {
+        self.memory.frames().saturating_sub(self.locked(|supply| supply.taken))
+    }
+
+    fn take_frames(&self, count: usize, mut sink: impl FnMut(Frame)) -> usize {
+        // Interrupts are off for one frame at a time.
+        let frames = (0..count).map_while(|_| self.locked(|supply| supply.take(&self.memory)));
+        frames.map(&mut sink).count()
+    }
+
+    fn give_frames(&self, frames: impl Iterator<Item = Frame>) {
+        frames.for_each(|frame| self.locked(|supply| supply.give(&self.memory, frame)));
+    }
+
+    #[inline]
+    fn direct_map(&self, frame: Frame) -> NonNull<u8> {
+        self.memory.pointer(frame)
+    }
+
+    fn is_ram(&self, frame: Frame) -> bool {
+        self.memory.is_ram(frame)
+    }
+
+    fn physical_bits(&self) -> u32 {
+        hardware::physical_bits()
+    }
+
+    fn frame_of(&self, direct: NonNull<u8>) -> Frame {
+        self.memory.frame(direct)
+    }
+
+    fn shootdown(&self) -> &Shootdown {
+        &self.shootdown
+    }
+
+    /// Returns false, in an interrupt handler, too: it has interrupted nothing of the library, for that has interrupts off
+    /// where it must not be interrupted.
+    #[inline]
+    fn in_interrupt(&self) -> bool {
+        false
+    }
+
+    fn pause(&self) -> bool {
+        // With interrupts off this may be a handler, and the one to wait for the thread that it interrupted.
+        hardware::interrupts_are_on() && self.cpus.pause()
+    }
+
+    fn synchronize(&self) -> bool {
+        // With interrupts off the caller may be pinned. With interrupts on nothing is pinned to this CPU.
+        if !hardware::interrupts_are_on() {
+            return false;
+        }
+        let pin = self.pin();
+        let others = self.shootdown.online().without(CpuSet::EMPTY.with_if(pin.cpu(), true));
+        let begun = self.grace.begin(others);
+        if begun && !others.is_empty() {
+            self.cpus.interrupt(others);
+        }
+        drop(pin);
+        if begun {
+            let patience = Patience::new();
+            let online = |cpu| self.shootdown.online().contains(cpu);
+            self.grace.end(others, online, |cpu| patience.spin(cpu));
+        }
+        begun
+    }
+}
+
+// SAFETY: 1. by promise 7 of `several_cpus`, and all is called pinned. 2. INVLPG and a write of CR3 return when the CPU has
+// forgotten (Intel SDM 3A, section 4.10.4); `check` saw to it that a write of CR3 drops all that is not global. 3. `wait` is
+// a loop. 4. interrupts are off.
+unsafe impl<S: FrameSource, C: Cpus> Flusher for Machine<S, C> {
+    #[inline]
+    fn here(&self) -> usize {
+        self.cpus.here()
+    }
+
+    #[inline]
+    fn flush_page(&self, address: usize) {
+        hardware::flush_page(address);
+    }
+
+    fn flush_all(&self) {
+        hardware::flush_all();
+    }
+
+    fn interrupt(&self, cpus: CpuSet) {
+        self.cpus.interrupt(cpus);
+    }
+
+    fn wait(&self, cpu: usize, done: impl Fn() -> bool) {
+        let patience = Patience::new();
+        while !done() {
+            // Interrupts are off, and the other one may wait for this CPU.
+            self.shootdown.serve(self);
+            patience.spin(cpu);
+        }
+    }
+
+    fn uninterrupted(&self, serve: impl FnOnce()) {
+        let _off = InterruptsOff::new();
+        serve();
+    }
+}
+
+/// How long a CPU is waited for.
+struct Patience(u64);
+
+impl Patience {
+    fn new() -> Self {
+        Self(hardware::ticks())
+    }
+
+    /// Spins a little for a CPU, which is broken if that was for too long in all.
+    fn spin(&self, cpu: usize) {
+        spin_loop();
+        let waited = hardware::ticks().saturating_sub(self.0);
+        assert!(
+            waited < PATIENCE,
+            "CPU {cpu} does not answer: is its interrupt handler calling Machine::answer, and are its interrupts on?"
+        );
+    }
+}
