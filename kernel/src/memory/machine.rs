@@ -195,6 +195,9 @@ pub fn try_vmalloc() -> Option<&'static Vmalloc<Machine>> {
     VMALLOC.get()
 }
 
+/// A stack from the kernel's instance.
+pub type Stack = vmalloc::Stack<'static, Machine>;
+
 /// Writes which area an address lies in, or is the guard page of, as a continuation of a line; nothing if there is none.
 /// For reports of faults.
 pub(crate) fn describe_address(address: usize, f: &mut fmt::Formatter<'_>) -> fmt::Result {

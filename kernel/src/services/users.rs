@@ -20,9 +20,9 @@ pub struct Users {
     pub kept: u64,
     /// Pages in which areas are noted that wait for a grace period.
     pub deferred: u64,
-    /// The heap's chunks.
+    /// The heap's chunks, and its large objects.
     pub heap: u64,
-    /// Areas from vmalloc, but for the heap's chunks, and for those that map frames of others.
+    /// Areas from vmalloc, but for the heap's, and for those that map frames of others.
     pub areas: u64,
 }
 

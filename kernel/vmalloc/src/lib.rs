@@ -29,7 +29,7 @@
 //! | calls | threads that may wait | pinned, or locks held | interrupt handlers |
 //! |---|---|---|---|
 //! | `vfree` | yes | yes | the area is noted, and the next purge frees it |
-//! | `find_area`, `frame_at`, `contains`, `vread`, `lazy_pages`, `lazy_max` | yes | yes | yes |
+//! | `find_area`, `frame_at`, `area_frames`, `contains`, `vread`, `lazy_pages`, `lazy_max` | yes | yes | yes |
 //! | `vmalloc`, `vzalloc`, `allocate`, `vmap`, `ioremap`, `vm_map_ram`, `vrealloc`, `allocate_congruent`, `populate` | yes | yes; they do not wait, and may be refused instead | refused |
 //! | `vunmap`, `vm_unmap_ram`, `free_congruent`, `depopulate`, `set_protection` | yes | yes | refused |
 //! | `purge`, `vm_unmap_aliases` | yes | yes, and they do not wait for another thread's purge | a panic |
@@ -49,6 +49,7 @@
 //!
 //! | room | has |
 //! |---|---|
+//! | `owned` | types that own: areas, stacks, a heap |
 //! | `calls` | the public calls, one file for each family |
 //! | `inspect` | the areas at addresses, lists of areas, counters, and reading what may vanish |
 //! | `vmalloc` | the instance: the rooms put together |
@@ -87,6 +88,7 @@ mod framed;
 mod inspect;
 mod lock;
 mod magazines;
+mod owned;
 mod page_table;
 mod pending;
 mod percpu;
@@ -102,6 +104,9 @@ mod vmalloc;
 
 #[cfg(feature = "collections")]
 pub use calls::collections::{VBox, VVec};
+pub use owned::{Area, Stack};
+#[cfg(all(feature = "heap", not(loom)))]
+pub use owned::{Heap, Usage};
 pub use platform::{CpuPin, LockClass, Platform, SingleCpu, Table};
 pub use reclaim::{MAX_NOTIFIERS, PurgeNotifier};
 pub use tlb::{

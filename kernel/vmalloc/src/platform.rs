@@ -50,9 +50,11 @@ pub trait CpuPin {
 }
 
 /// A class of the library's locks, for machines that check the order in which locks are taken. The classes stand in that
-/// order. No other lock is taken under a `Block` or a `Reserve`; the `Notifiers` are locked alone.
+/// order. No other lock is taken under a `Block` or a `Reserve`; the `Heap` and the `Notifiers` are locked alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LockClass {
+    /// The lock of the chunks of a `Heap`.
+    Heap,
     /// The lock of the arena, which knows which blocks are free.
     Arena,
     /// The lock of a CPU's partly free blocks.

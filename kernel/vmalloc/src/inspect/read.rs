@@ -42,6 +42,17 @@ impl<P: Platform> Vmalloc<P> {
         })
     }
 
+    /// Returns the frames of the area that `address` lies in, in the order of its pages, for who gives their physical addresses
+    /// to a device; `None` if it lies in no area. Pages of a [congruent](Kind::Congruent) area that have no frame are left out.
+    /// Each page is looked up when the iterator comes to it, as by [`frame_at`](Self::frame_at), and counts as written from
+    /// then on. It may be called in any context.
+    #[doc(alias = "sg_alloc_table_from_pages")]
+    pub fn area_frames(&self, address: usize) -> Option<impl Iterator<Item = Frame>> {
+        let area = self.find_area(address)?;
+        let pages = (area.start..area.mapped_end()).step_by(PAGE_SIZE);
+        Some(pages.filter_map(|page| self.frame_at(page)))
+    }
+
     /// Reads memory from `address` on into `buffer` without faulting, and returns how many bytes of it were mapped.
     /// Everything else reads as zeros: holes, guard pages, what is freed meanwhile, what is outside
     /// of the range, and registers and memory of devices, which it does not touch, whichever call mapped them.
