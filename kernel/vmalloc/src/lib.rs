@@ -49,7 +49,7 @@
 //!
 //! | room | has |
 //! |---|---|
-//! | `owned` | types that own: areas, stacks, a heap |
+//! | `owned` | types that own: areas, stacks, registers, a heap |
 //! | `calls` | the public calls, one file for each family |
 //! | `inspect` | the areas at addresses, lists of areas, counters, and reading what may vanish |
 //! | `vmalloc` | the instance: the rooms put together |
@@ -104,6 +104,8 @@ mod vmalloc;
 
 #[cfg(feature = "collections")]
 pub use calls::collections::{VBox, VVec};
+#[cfg(feature = "mmio")]
+pub use owned::Mmio;
 pub use owned::{Area, Stack};
 #[cfg(all(feature = "heap", not(loom)))]
 pub use owned::{Heap, Usage};
@@ -125,3 +127,5 @@ pub use types::{
     tunables::Tunables,
 };
 pub use vmalloc::{MAX_RANGE, Vmalloc};
+#[cfg(feature = "mmio")]
+pub use volatile;

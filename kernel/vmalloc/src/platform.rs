@@ -193,6 +193,20 @@ pub unsafe trait Platform: Flusher {
     #[doc(alias = "x86_phys_bits")]
     fn physical_bits(&self) -> u32;
 
+    /// Returns the page attribute table that all CPUs have: the value of the register IA32_PAT, 277H. [`ioremap`] looks in
+    /// it for the memory type that it is asked for. Entry 0 must be write back, as it is at reset.
+    ///
+    /// The default is the table at reset (Intel SDM 3A, table 12-12), which has no
+    /// [write combining](crate::Cache::WriteCombining): `ioremap` maps such pages uncached, or as the MTRRs say. A machine
+    /// that wants more writes the register on each CPU before that uses an instance, by the sequence of section 12.12.4:
+    /// entries 4 to 7 repeat 0 to 3 and are free for it.
+    ///
+    /// [`ioremap`]: crate::Vmalloc::ioremap
+    #[doc(alias = "pat_init")]
+    fn page_attribute_table(&self) -> u64 {
+        0x0007_0406_0007_0406
+    }
+
     /// Returns the frame that [`direct_map`](Self::direct_map) shows at this address.
     #[doc(alias = "virt_to_page")]
     fn frame_of(&self, direct: NonNull<u8>) -> Frame;

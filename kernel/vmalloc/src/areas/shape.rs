@@ -1,7 +1,7 @@
 //! Shapes: requests in pages, checked.
 
 use crate::{
-    AllocError, BLOCK_PAGES, Cache, Frame, Kind, PAGE_SHIFT, PAGE_SIZE, Platform, Request,
+    AllocError, BLOCK_PAGES, Frame, Kind, PAGE_SHIFT, PAGE_SIZE, Platform, Request,
     base::Base,
     page_table::{Attributes, GuardInfo},
     span::{Span, run_blocks},
@@ -90,7 +90,7 @@ impl<'a> Shape<'a> {
     /// What the pages of an area are to be mapped as.
     #[inline]
     pub fn attributes_of(request: &Request) -> Attributes {
-        let attributes = Attributes::new(request.protection, Cache::WriteBack, Owner::Area);
+        let attributes = Attributes::new(request.protection, Owner::Area);
         if request.zeroed { attributes.zeroed() } else { attributes }
     }
 

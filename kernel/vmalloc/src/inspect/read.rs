@@ -84,15 +84,15 @@ impl<'a, P: Platform> View<'a, P> {
         if matches!(block.role(), Role::Unused | Role::Freed { .. } | Role::Cached { .. }) {
             return None;
         }
-        let (slot, entry) = match self.blocks.mapping(block)? {
-            Mapping::Small(leaf) | Mapping::Unflushed(leaf, _) => (&leaf[page], leaf[page].look()),
-            Mapping::Huge(slot, entry) => (slot, entry),
+        let (slot, entry, small) = match self.blocks.mapping(block)? {
+            Mapping::Small(leaf) | Mapping::Unflushed(leaf, _) => {
+                let entry = leaf[page].look();
+                (&leaf[page], entry, entry)
+            }
+            Mapping::Huge(slot, entry) if entry.is_present() => (slot, entry, entry.small_page(page)),
+            Mapping::Huge(..) => return None,
         };
-        if !entry.is_present() {
-            return None;
-        }
-        let behind = if entry.is_huge() { page as u64 } else { 0 };
-        Some((slot, entry, Frame::new(entry.frame().number() + behind)))
+        small.is_present().then(|| (slot, entry, small.frame()))
     }
 
     /// Reads bytes of one page; `None` if it is not mapped, or was unmapped meanwhile, or is not to be read.

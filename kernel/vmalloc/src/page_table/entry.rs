@@ -19,6 +19,7 @@
 //! through entries that are not present, finds no memory there.
 
 mod attributes;
+mod memory_type;
 
 use crate::{Frame, Kind, PAGE_SIZE, Protection, types::Owner};
 pub(crate) use attributes::Attributes;
@@ -30,7 +31,10 @@ const WRITE_THROUGH: u64 = 1 << 3;
 const CACHE_DISABLE: u64 = 1 << 4;
 const ACCESSED: u64 = 1 << 5;
 const DIRTY: u64 = 1 << 6;
+/// In an entry above the leaf tables. In one of a leaf table the bit is [`SMALL_PAT`].
 const HUGE: u64 = 1 << 7;
+/// In an entry of a leaf table: the highest bit of the number of an entry of the page attribute table.
+const SMALL_PAT: u64 = 1 << 7;
 const FIRST: u64 = 1 << 9;
 const LAST: u64 = 1 << 10;
 const OWNED: u64 = 1 << 11;
@@ -91,19 +95,18 @@ impl Entry {
         Self(frame.address() | attributes.0)
     }
 
-    /// Makes an entry that maps a 2 MiB frame, at the level above the leaf tables. No memory type in use needs the PAT bit,
-    /// which is bit 12 there, and in a leaf table bit 7.
+    /// Makes an entry that maps a 2 MiB frame, at the level above the leaf tables.
     #[inline]
     pub fn huge(first: Frame, attributes: Attributes) -> Self {
-        Self(first.address() | attributes.0 | HUGE)
+        Self(first.address() | memory_type::to_huge(attributes.0))
     }
 
     /// Returns the entry for 4 KiB page `page` of the 2 MiB page that this entry maps.
     pub fn small_page(self, page: usize) -> Self {
         debug_assert!(self.is_huge() && page < 512);
         let marks = if page == 0 { FIRST | GUARDED_BELOW } else { 0 } | if page == 511 { LAST } else { 0 };
-        let first = self.0 & !(HUGE | FIRST | GUARDED_BELOW | LAST) | self.0 & marks;
-        Self(first + (page as u64) * PAGE_SIZE as u64)
+        let first = self.0 & !(FIRST | GUARDED_BELOW | LAST) | self.0 & marks;
+        Self(memory_type::to_small(first) + (page as u64) * PAGE_SIZE as u64)
     }
 
     /// Returns the entry with another protection.
@@ -228,6 +231,7 @@ impl Entry {
         self.0 == 0
     }
 
+    /// Returns whether an entry above the leaf tables, or of an area that owns its frames, maps a 2 MiB page.
     pub fn is_huge(self) -> bool {
         self.0 & (PRESENT | HUGE) == PRESENT | HUGE
     }
@@ -262,7 +266,8 @@ impl Entry {
         self.0 & (PRESENT | LAST) == PRESENT | LAST
     }
 
-    /// Returns the frame of a present entry, be it a table's or a page's.
+    /// Returns the frame of a present entry, be it a table's or a small page's, or the first of a 2 MiB page that the area
+    /// owns.
     #[inline]
     pub fn frame(self) -> Frame {
         debug_assert!(self.is_present());

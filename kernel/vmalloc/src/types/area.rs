@@ -128,8 +128,8 @@ pub enum Protection {
     ReadExecute,
 }
 
-/// How CPUs cache a page: its memory type, as the page attribute table encodes it at reset
-/// (Intel SDM 3A, table 12-12).
+/// How CPUs cache a page: its memory type (Intel SDM 3A, table 12-2). An entry of the
+/// [page attribute table](crate::Platform::page_attribute_table) has it; where none does, the page is not cached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Cache {
     /// Reads and writes are cached, as those of ordinary memory are.
@@ -139,6 +139,10 @@ pub enum Cache {
     /// Reads are cached, writes go to memory at once.
     #[doc(alias = "ioremap_wt")]
     WriteThrough,
+    /// Reads are not cached. Writes are gathered, and go to memory in bursts and in any order: for memory that is written a
+    /// lot, such as a frame buffer. The table has no such entry at reset.
+    #[doc(alias = "ioremap_wc")]
+    WriteCombining,
     /// Neither reads nor writes are cached: for registers of devices.
     #[doc(alias = "ioremap_uc")]
     Uncached,

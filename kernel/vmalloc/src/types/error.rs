@@ -1,6 +1,6 @@
 //! Why a call was refused. A refused call has changed nothing.
 
-use crate::{AreaInfo, Frame};
+use crate::{AreaInfo, Cache, Frame};
 use core::{ops::Range, panic::Location};
 use thiserror::Error;
 
@@ -62,6 +62,14 @@ pub enum AllocError {
     CachedElsewhere {
         /// The first frame of RAM.
         frame: Frame,
+    },
+    /// The page attribute table that the machine tells of has no entry that would do.
+    #[error(
+        "no entry of the page attribute table is {cache:?} or uncached: see Platform::page_attribute_table"
+    )]
+    NoMemoryType {
+        /// What was asked for.
+        cache: Cache,
     },
 }
 

@@ -6,6 +6,8 @@ extern crate std;
 mod area;
 #[cfg(feature = "heap")]
 mod heap;
+#[cfg(feature = "mmio")]
+mod mmio;
 mod stack;
 
 use super::{machine::Machine, support::Instance};
