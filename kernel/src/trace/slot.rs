@@ -136,6 +136,7 @@ fn encode_error(error: AllocError) -> (u64, u64, u64) {
         AllocError::CachedElsewhere { frame } => (9, frame.number(), 0),
         AllocError::InInterrupt => (10, 0, 0),
         AllocError::NoMemoryType { cache } => (11, cache as u64, 0),
+        AllocError::NoAccess => (12, 0, 0),
     }
 }
 
@@ -154,6 +155,7 @@ fn decode_error(which: u64, first: u64, second: u64) -> Option<AllocError> {
         9 => AllocError::CachedElsewhere { frame: Frame::new(first) },
         10 => AllocError::InInterrupt,
         11 => AllocError::NoMemoryType { cache: *CACHES.get(number)? },
+        12 => AllocError::NoAccess,
         _ => return None,
     })
 }

@@ -116,6 +116,7 @@ fn every_event_comes_back_as_it_was() {
         AllocError::BadFrame { frame: Frame::new(9) },
         AllocError::CachedElsewhere { frame: Frame::new(10) },
         AllocError::NoMemoryType { cache: Cache::Uncached },
+        AllocError::NoAccess,
         AllocError::InInterrupt,
     ]
     .map(|error| Event::AllocateFailed { error, size: 9, caller })

@@ -28,14 +28,17 @@ impl<P: Platform> Vmalloc<P> {
 
     /// Maps frames of the caller's as an area with this guard page.
     pub(super) fn map_frames(&self, frames: &[Frame], protection: Protection, guard: GuardInfo) -> Made {
-        let pages = self.check_frames(frames)?;
+        let pages = self.check_frames(frames, protection)?;
         let attributes = Attributes::new(protection, Owner::Caller);
         self.make(&Shape::new(pages, guard, attributes, Backing::Frames(frames)))
     }
 
-    /// Checks frames that are to be mapped: there are some, the CPUs can address them, and the range is long enough. Returns
-    /// how many there are.
-    pub(super) fn check_frames(&self, frames: &[Frame]) -> Result<usize, AllocError> {
+    /// Checks frames that are to be mapped: they may be accessed, there are some, the CPUs can address them, and the range is
+    /// long enough. Returns how many there are.
+    pub(super) fn check_frames(&self, frames: &[Frame], protection: Protection) -> Result<usize, AllocError> {
+        if protection == Protection::None {
+            return Err(AllocError::NoAccess);
+        }
         if frames.is_empty() {
             return Err(AllocError::NoFrames);
         }

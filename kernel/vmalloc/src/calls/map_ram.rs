@@ -22,6 +22,7 @@ impl<P: Platform> Vmalloc<P> {
     pub fn vm_map_ram(&self, frames: &[Frame], protection: Protection) -> Result<NonNull<u8>, AllocError> {
         let attributes = Attributes::ram(protection);
         let mapped = match frames {
+            _ if protection == Protection::None => None,
             &[frame] => self.areas_room().map_ram_page_fast(frame, attributes),
             _ => self.areas_room().map_ram_fast(frames, attributes),
         };
@@ -43,7 +44,7 @@ impl<P: Platform> Vmalloc<P> {
             let guard = GuardInfo { slack: 0, kind: Kind::VmMapRam, caller };
             return self.map_frames(frames, protection, guard);
         }
-        self.check_frames(frames)?;
+        self.check_frames(frames, protection)?;
         let attributes = Attributes::ram(protection);
         self.reclaim().make(|| 0, |_| self.areas_room().map_ram(frames, attributes)).map(pointer)
     }

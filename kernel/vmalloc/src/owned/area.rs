@@ -114,7 +114,11 @@ impl<'a, P: Platform, T> Area<'a, P, T> {
     }
 
     /// Returns the bytes to be read.
+    ///
+    /// # Panics
+    /// If [nobody may access](Protection::None) them.
     pub fn as_slice(&self) -> &[T] {
+        assert!(self.protection != Protection::None, "{self:?} cannot be read");
         // SAFETY: the bytes are initialised as far as `T` says, can be read, and are borrowed with `self`.
         unsafe { self.bytes.as_ref() }
     }

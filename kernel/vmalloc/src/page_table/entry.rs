@@ -11,6 +11,9 @@
 //! ┌──┬─────┬──────────────────┬─┬─┬─┬────┬───┐
 //! │NX│  0  │ frame, inverted  │O│L│F│    │ 0 │  quarantined: unmapped, the frame not yet given back
 //! └──┴─────┴──────────────────┴─┴─┴─┴────┴───┘
+//! ┌──┬─────┬──────────────────┬─┬─┬─┬─┬──┬───┐
+//! │NX│     │ frame, inverted  │O│L│F│1│  │ 0 │  hidden: an area's page that nobody may access
+//! └──┴─────┴──────────────────┴─┴─┴─┴─┴──┴───┘
 //! ```
 //! The entry of a guard page below an area is bit 63 alone; the area's first entry has bit 53 then, and not bit 52. Bits 58
 //! to 55 of an area's first entry tell how many more pages there are, if they are few; bit 54 that it was changed.
@@ -19,11 +22,13 @@
 //! through entries that are not present, finds no memory there.
 
 mod attributes;
+mod hidden;
 mod memory_type;
 
 use crate::{Frame, Kind, PAGE_SIZE, Protection, types::Owner};
 pub(crate) use attributes::Attributes;
 use core::panic::Location;
+use hidden::HIDDEN;
 
 const PRESENT: u64 = 1 << 0;
 const WRITABLE: u64 = 1 << 1;
@@ -109,9 +114,12 @@ impl Entry {
         Self(memory_type::to_small(first) + (page as u64) * PAGE_SIZE as u64)
     }
 
-    /// Returns the entry with another protection.
+    /// Returns the entry of an area's page with another protection.
     pub fn protected(self, protection: Protection) -> Self {
-        Self(self.0 & !Attributes::PROTECTION | attributes::protection_bits(protection))
+        match protection {
+            Protection::None => self.hidden(),
+            _ => Self(self.shown().0 & !Attributes::PROTECTION | attributes::protection_bits(protection)),
+        }
     }
 
     /// Makes an entry of a directory, which links a table below it. Only leaf entries limit access.
@@ -137,8 +145,8 @@ impl Entry {
 
     /// Returns whether an area starts here that owns its frames and has a guard page below.
     pub fn has_guard_below(self) -> bool {
-        const START: u64 = FIRST | OWNED | GUARDED_BELOW;
-        self.0 & (START | RAM | PRESENT) == START | PRESENT
+        const START: u64 = PRESENT | FIRST | OWNED | GUARDED_BELOW;
+        self.0 & START == START
     }
 
     /// Returns whether an area starts here that owns its frames, has no guard page below, and was neither resized nor
@@ -201,7 +209,7 @@ impl Entry {
         const START: u64 = PRESENT | FIRST | RAM;
         let (low, high) = Self::ram_lengths(pages);
         let last = if pages == 1 { LAST } else { 0 };
-        self.0 & (START | LENGTH_MASK | LAST) == START | low | last
+        self.0 & (START | OWNED | LENGTH_MASK | LAST) == START | low | last
             && (pages == 1 || second.0 & LENGTH_MASK == high)
     }
 
@@ -214,7 +222,7 @@ impl Entry {
 
     /// Returns whether the page belongs to a `vm_map_ram` mapping that shares a block.
     pub fn is_ram(self) -> bool {
-        self.0 & (PRESENT | RAM) == PRESENT | RAM
+        self.0 & (PRESENT | RAM | OWNED) == PRESENT | RAM
     }
 
     #[inline]
@@ -236,16 +244,27 @@ impl Entry {
         self.0 & (PRESENT | HUGE) == PRESENT | HUGE
     }
 
-    /// Returns whether an area starts here that has a guard page behind it only, and whose frames are `owner`'s.
+    /// Returns whether an area starts here that has a guard page behind it only, no [hidden](Self::hides) pages, and whose
+    /// frames are `owner`'s.
     #[inline(always)]
     pub fn is_start(self, owner: Owner) -> bool {
         const START: u64 = PRESENT | FIRST;
         self.0 & (START | RAM | GUARDED_BELOW | OWNED) == START | attributes::owner_bits(owner)
     }
 
-    /// Returns whether an area starts here whose frames are `owner`'s, with a guard page below or without.
+    /// Returns whether an area starts here whose frames are `owner`'s, with a guard page below or without, and with hidden
+    /// pages or without.
     pub fn is_any_start(self, owner: Owner) -> bool {
-        self.is_start(owner) || owner == Owner::Area && self.has_guard_below()
+        const START: u64 = PRESENT | FIRST | OWNED;
+        self.is_start(owner) || owner == Owner::Area && self.0 & START == START
+    }
+
+    /// Returns whether an area starts here that owns its frames and has no [hidden](Self::hides) pages, with a guard page
+    /// below or without.
+    #[inline]
+    pub fn is_resizable(self) -> bool {
+        const START: u64 = PRESENT | FIRST | OWNED;
+        self.0 & (START | RAM) == START
     }
 
     /// Returns whether the entry maps a frame that the area owns.
@@ -318,6 +337,11 @@ impl Entry {
         different & !FRAME_MASK == 0
     }
 
+    /// Returns the entry of a page that owns its frame without the marks of an area's ends.
+    pub fn unmarked_owned(self) -> Self {
+        Self(self.unmarked().0 & !RAM)
+    }
+
     /// Returns the entry without the marks of an area's ends.
     #[inline]
     pub fn unmarked(self) -> Self {
@@ -327,7 +351,7 @@ impl Entry {
     /// Returns the area's own frame that waits in a quarantined entry. It is free to use only after a flush.
     #[inline]
     pub fn quarantined_frame(self) -> Option<Frame> {
-        (self.0 & (PRESENT | GUARD | OWNED) == OWNED).then(|| Frame::at(!self.0 & FRAME_MASK))
+        (self.0 & (PRESENT | GUARD | HIDDEN | OWNED) == OWNED).then(|| Frame::at(!self.0 & FRAME_MASK))
     }
 
     /// Returns whether the frame of this entry is still full of zeros. An entry that is not dirty was made for a frame of

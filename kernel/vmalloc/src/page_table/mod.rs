@@ -11,4 +11,6 @@ pub(crate) mod slot;
 
 pub(crate) use entry::{Attributes, Entry, GuardInfo};
 pub(crate) use flush::Unflushed;
-pub(crate) use slot::{Slot, Slots, publish_area, publish_parked, remap, toggle_rest, unmap_to_last};
+pub(crate) use slot::{
+    Slot, Slots, hide_none, publish_area, publish_parked, remap, toggle_rest, unmap_to_last,
+};

@@ -126,6 +126,11 @@ pub enum Protection {
     /// The page can be read and executed.
     #[doc(alias = "PAGE_KERNEL_ROX")]
     ReadExecute,
+    /// The page cannot be accessed: each access faults. It keeps its frame, and what is in it. Only areas that own their
+    /// frames have such pages, and of 4 KiB only; an area that has any is not [resized](crate::Vmalloc::vrealloc).
+    #[doc(alias = "set_memory_np")]
+    #[doc(alias = "PROT_NONE")]
+    None,
 }
 
 /// How CPUs cache a page: its memory type (Intel SDM 3A, table 12-2). An entry of the

@@ -67,7 +67,8 @@ impl Attributes {
 pub(super) fn protection_bits(protection: Protection) -> u64 {
     match protection {
         Protection::ReadWrite => WRITABLE | NO_EXECUTE,
-        Protection::ReadOnly => NO_EXECUTE,
+        // Where nobody may access the page, its entry is made so afterwards.
+        Protection::ReadOnly | Protection::None => NO_EXECUTE,
         Protection::ReadExecute => 0,
     }
 }

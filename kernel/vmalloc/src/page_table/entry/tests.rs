@@ -46,6 +46,26 @@ fn an_unused_entry_is_nothing_else() {
 }
 
 #[test]
+fn a_hidden_page_is_nothing_but_hidden() {
+    for entry in [owned(5), owned(5).with_first(7).with_guard_below(), owned((1 << 40) - 1).with_last()] {
+        let hidden = entry.hidden();
+        assert!(hidden.is_hidden() && hidden.shown() == entry && hidden.hidden() == hidden);
+        assert!(!hidden.is_present() && !hidden.is_guard() && !hidden.is_unused() && !hidden.is_first());
+        assert!(hidden.quarantined_frame().is_none() && !hidden.hides());
+        assert_eq!(hidden.0 & FRAME_MASK, !entry.0 & FRAME_MASK, "stored inverted");
+        assert_eq!(hidden.protected(Protection::ReadOnly), entry.protected(Protection::ReadOnly));
+        assert_eq!(entry.protected(Protection::None), hidden);
+    }
+    let caller = Location::caller();
+    for slack in 0..4096 {
+        let guard = Entry::guard(GuardInfo { slack, kind: Kind::Vmalloc, caller });
+        assert!(!guard.is_hidden() && guard.shown() == guard);
+    }
+    let others = [Entry::UNUSED, Entry::GUARD_BELOW, owned(5), owned(5).quarantined()];
+    assert!(others.iter().all(|entry| !entry.is_hidden() && entry.shown() == *entry));
+}
+
+#[test]
 fn nothing_is_writable_and_executable_nor_global() {
     for protection in [Protection::ReadWrite, Protection::ReadOnly, Protection::ReadExecute] {
         for owner in [Owner::Area, Owner::Caller] {

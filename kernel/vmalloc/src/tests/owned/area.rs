@@ -96,6 +96,15 @@ fn its_protection_holds_for_all_of_it() {
 }
 
 #[test]
+#[should_panic(expected = "cannot be read")]
+fn what_nobody_may_access_is_not_borrowed() {
+    with_memory(1, BLOCK_PAGES, 2, |_, vmalloc| {
+        let request = Request::new(1).protection(Protection::None);
+        let _ = Area::new(vmalloc, request).expect("memory enough").as_slice();
+    });
+}
+
+#[test]
 #[should_panic(expected = "cannot be written")]
 fn what_is_protected_is_not_borrowed_to_be_written() {
     with_memory(1, BLOCK_PAGES, 2, |_, vmalloc| {
