@@ -20,6 +20,9 @@
 //! }
 //! ```
 //!
+//! Those who would rather own than call have [`Area`], [`Stack`], `Mmio`, `VBox` and `VVec`, each of which gives back what
+//! it has when it is dropped, and `Heap`, a global allocator.
+//!
 //! One idea carries the library. A **vmap block** is 2 MiB of address space, one leaf page table and one descriptor of
 //! 192 bytes. The descriptor's bitmaps and the page table entries hold what Linux keeps in trees of objects, so a free
 //! allocates nothing. Freed pages keep their frames; one flush makes all of them free again, in batches called purges.
@@ -49,7 +52,7 @@
 //!
 //! | room | has |
 //! |---|---|
-//! | `owned` | types that own: areas, stacks, registers, a heap |
+//! | `owned` | types that own: areas, stacks, collections, registers, a heap |
 //! | `calls` | the public calls, one file for each family |
 //! | `inspect` | the areas at addresses, lists of areas, counters, and reading what may vanish |
 //! | `vmalloc` | the instance: the rooms put together |
@@ -102,13 +105,13 @@ mod tlb;
 mod types;
 mod vmalloc;
 
-#[cfg(feature = "collections")]
-pub use calls::collections::{VBox, VVec};
 #[cfg(feature = "mmio")]
 pub use owned::Mmio;
 pub use owned::{Area, Stack};
 #[cfg(all(feature = "heap", not(loom)))]
 pub use owned::{Heap, Usage};
+#[cfg(feature = "collections")]
+pub use owned::{VBox, VVec};
 pub use platform::{CpuPin, LockClass, Platform, SingleCpu, Table};
 pub use reclaim::{MAX_NOTIFIERS, PurgeNotifier};
 pub use tlb::{

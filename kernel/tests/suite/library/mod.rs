@@ -4,6 +4,7 @@ mod areas;
 mod calls;
 mod devices;
 mod mappings;
+mod owned;
 mod ram;
 mod records;
 mod refusals;
