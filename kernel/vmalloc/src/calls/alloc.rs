@@ -49,18 +49,19 @@ impl<P: Platform> Vmalloc<P> {
 
     #[inline(never)]
     fn allocate_slow(&self, request: Request, caller: Caller) -> Made {
-        let made = match request.protection {
-            Protection::None => self.make_hidden(request, caller),
-            _ => Shape::of(self.base(), &request, caller).and_then(|shape| self.make(&shape)),
-        };
-        self.traced(request.size, caller, made)
+        match Shape::of(self.base(), &request, caller) {
+            Ok(shape) => self.traced(request.size, caller, self.make(&shape)),
+            Err(AllocError::NoAccess) => self.allocate_hidden(request, caller),
+            Err(error) => self.traced(request.size, caller, Err(error)),
+        }
     }
 
-    /// Makes an area that nobody may access: one that can be read, of which nobody knows, and which is then protected.
+    /// Allocates an area that nobody may access: one that can be read, of which nobody knows, and which is then protected.
     #[cold]
-    fn make_hidden(&self, request: Request, caller: Caller) -> Made {
+    #[inline(never)]
+    fn allocate_hidden(&self, request: Request, caller: Caller) -> Made {
         let read = Request { huge: false, protection: Protection::ReadOnly, ..request };
-        let area = self.make(&Shape::of(self.base(), &read, caller)?)?;
+        let area = self.allocate_slow(read, caller)?;
         // SAFETY: nobody else knows the area.
         match unsafe { self.set_protection(area, request.size, request.protection) } {
             Ok(()) => Ok(area),

@@ -68,7 +68,7 @@ impl Request {
     #[inline]
     pub const fn protection(mut self, protection: Protection) -> Self {
         if matches!(protection, Protection::None) {
-            // It is not made on the fast path.
+            // So it comes to where that is looked for.
             self.place = Some(self.placed());
         }
         self.protection = protection;
