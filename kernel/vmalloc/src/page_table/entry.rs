@@ -337,11 +337,6 @@ impl Entry {
         different & !FRAME_MASK == 0
     }
 
-    /// Returns the entry of a page that owns its frame without the marks of an area's ends.
-    pub fn unmarked_owned(self) -> Self {
-        Self(self.unmarked().0 & !RAM)
-    }
-
     /// Returns the entry without the marks of an area's ends.
     #[inline]
     pub fn unmarked(self) -> Self {

@@ -36,6 +36,11 @@ impl Entry {
         if self.shown().hides() { Self(self.0 & !RAM) } else { self }
     }
 
+    /// Returns the entry of a page that owns its frame without the marks of an area's ends.
+    pub fn unmarked_owned(self) -> Self {
+        Self(self.unmarked().0 & !RAM)
+    }
+
     /// Returns whether an area starts at the page, whose entry is [shown](Self::shown), that may have hidden pages.
     pub fn hides(self) -> bool {
         const MARKED: u64 = PRESENT | OWNED | RAM;

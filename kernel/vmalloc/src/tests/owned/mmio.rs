@@ -60,6 +60,7 @@ fn a_frame_buffer_is_a_slice() {
         // SAFETY: none is there.
         let none = unsafe { Mmio::<_, [u32]>::new_slice(vmalloc, 1 << 32, 0, Cache::Uncached) };
         assert!(matches!(none, Err(AllocError::ZeroSize)));
+        // SAFETY: as above.
         let large = unsafe { Mmio::<_, [u32]>::new_slice(vmalloc, 0, usize::MAX, Cache::Uncached) };
         assert!(matches!(large, Err(AllocError::BadPhysicalRange { .. })));
     });
