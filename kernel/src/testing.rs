@@ -40,9 +40,9 @@ impl<F: Fn()> Test for F {
 struct Balance {
     /// Frames that nobody accounts for: none, but those of instances that a test made.
     lost_frames: u64,
-    /// Frames of areas, but for the heap's chunks.
+    /// Frames of areas, but for the heap's.
     area_frames: u64,
-    /// Areas, but for the heap's chunks.
+    /// Areas, but for the heap's.
     areas: usize,
     /// Bytes of the heap that are in use.
     heap_bytes: usize,
@@ -67,7 +67,7 @@ impl Balance {
         Self {
             lost_frames: counts.total - counts.free - accounted,
             area_frames: users.areas,
-            areas: vmalloc.areas().count() - heap.chunks,
+            areas: vmalloc.areas().count() - heap.areas(),
             heap_bytes: heap.used,
             pins: cpu::pins(),
             threads: threads::living(),

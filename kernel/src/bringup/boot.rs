@@ -28,7 +28,7 @@ use crate::{
 };
 use alloc::{boxed::Box, format};
 use bootloader_api::{BootInfo, BootloaderConfig, config::Mapping};
-use core::{fmt::Display, ops::Range};
+use core::{fmt::Display, mem::ManuallyDrop, ops::Range};
 use protocol::Exit;
 use vmalloc::{Cache, Frame, NewError, PAGE_SHIFT, PAGE_SIZE};
 
@@ -112,8 +112,9 @@ pub fn start(info: &'static mut BootInfo, main: fn() -> !) -> ! {
         Err(NewError::OutOfFrames) => too_little_memory(bytes),
         Err(error) => panic!("the kernel's range is no vmalloc range: {error}"),
     };
-    let Ok(stack) = vmalloc.allocate(Stack::request(MAIN_STACK)) else { too_little_memory(bytes) };
-    let stack = stack.as_ptr() as usize..stack.as_ptr() as usize + MAIN_STACK;
+    let Ok(stack) = Stack::new(vmalloc, MAIN_STACK) else { too_little_memory(bytes) };
+    // The boot CPU stays on it.
+    let stack = ManuallyDrop::new(stack).range();
     cpu::set_stack(&stack);
     // SAFETY: the tables map the image and the direct map at the places they have now, and the
     // stack, which was just allocated. What `start` borrowed of the loader is not used any more.

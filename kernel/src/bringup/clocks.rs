@@ -4,11 +4,15 @@
 //! APIC's timer is then measured by the counter.
 
 use super::acpi::Platform;
-use crate::{arch::tsc, memory, println};
+use crate::{
+    arch::tsc,
+    memory::{self, Machine},
+    println,
+};
 use calibration::{Clock, Fault, Finding, Refusal, measure};
-use core::{iter::once_with, ptr::NonNull};
+use core::iter::once_with;
 use raw_cpuid::CpuId;
-use vmalloc::Cache;
+use vmalloc::{Cache, Mmio, volatile::map_field};
 use x86_64::instructions::port::{Port, PortReadOnly};
 
 /// Finds out how fast the time stamp counter runs. Called once, by the boot CPU.
@@ -66,20 +70,27 @@ fn rounded_of_cpu() -> Option<u64> {
     (megahertz != 0).then(|| u64::from(megahertz) * 1_000_000)
 }
 
+/// The first registers of the high precision event timer.
+#[repr(C)]
+struct Registers {
+    /// Has the period in its upper half.
+    capabilities: u64,
+    _reserved: u64,
+    configuration: u64,
+    _others: [u64; 27],
+    /// At 0xf0.
+    counter: u64,
+}
+
 /// The high precision event timer's main counter. Source: IA-PC HPET specification 1.0a, section 2.3.
 struct Hpet {
-    registers: NonNull<u8>,
+    registers: Mmio<'static, Machine, Registers>,
     hertz: u64,
     /// What the configuration register was.
     configuration: u64,
 }
 
 impl Hpet {
-    const BYTES: usize = 0x400;
-    /// Offset of the register with the period.
-    const CAPABILITIES: usize = 0x00;
-    const CONFIGURATION: usize = 0x10;
-    const COUNTER: usize = 0xf0;
     /// The main counter runs.
     const ENABLED: u64 = 1 << 0;
     /// Femtoseconds.
@@ -89,27 +100,25 @@ impl Hpet {
 
     /// Maps the registers and lets the counter run. `None` if they cannot be mapped or are no HPET's.
     fn new(physical: u64) -> Option<Self> {
-        let registers = memory::vmalloc().ioremap(physical, Self::BYTES, Cache::Uncached).ok()?;
-        let mut hpet = Self { registers, hertz: 0, configuration: 0 };
-        let period = hpet.get(Self::CAPABILITIES) >> 32;
-        hpet.configuration = hpet.get(Self::CONFIGURATION);
+        // SAFETY: the firmware says that an HPET is there. Whether its counter runs concerns nobody else: its interrupts
+        // are masked. Any bits are numbers.
+        let registers = unsafe { Mmio::<_, Registers>::new(memory::vmalloc(), physical, Cache::Uncached) };
+        let mut hpet = Self { registers: registers.ok()?, hertz: 0, configuration: 0 };
+        let registers = hpet.registers.as_ptr();
+        let period = map_field!(registers.capabilities).read() >> 32;
+        hpet.configuration = map_field!(registers.configuration).read();
         // Where there are no registers, all bits are read as ones.
         if !(1..=Self::LONGEST_PERIOD).contains(&period) {
             return None;
         }
         hpet.hertz = Self::SECOND / period;
-        hpet.set(Self::CONFIGURATION, hpet.configuration | Self::ENABLED);
+        hpet.configure(hpet.configuration | Self::ENABLED);
         Some(hpet)
     }
 
-    fn get(&self, register: usize) -> u64 {
-        // SAFETY: the registers are mapped while this value lives, and reading one changes nothing.
-        unsafe { self.registers.byte_add(register).cast::<u64>().read_volatile() }
-    }
-
-    fn set(&self, register: usize, value: u64) {
-        // SAFETY: as above. Whether the counter runs concerns nobody else: its interrupts are masked.
-        unsafe { self.registers.byte_add(register).cast::<u64>().write_volatile(value) };
+    fn configure(&mut self, bits: u64) {
+        let registers = self.registers.as_mut_ptr();
+        map_field!(registers.configuration).write(bits);
     }
 }
 
@@ -117,11 +126,7 @@ impl Drop for Hpet {
     /// The counter is left as it was found.
     fn drop(&mut self) {
         if self.hertz != 0 {
-            self.set(Self::CONFIGURATION, self.configuration);
-        }
-        // SAFETY: mapped by `new`, and nobody has a pointer there after this.
-        if let Err(error) = unsafe { memory::vmalloc().vunmap(self.registers) } {
-            panic!("the HPET's registers were unmapped twice: {error}");
+            self.configure(self.configuration);
         }
     }
 }
@@ -137,7 +142,8 @@ impl Clock for Hpet {
     }
 
     fn read(&mut self) -> u64 {
-        self.get(Self::COUNTER)
+        let registers = self.registers.as_ptr();
+        map_field!(registers.counter).read()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::{
     arch::interrupts::segments::{STACKS, Segments},
-    memory::Stack,
+    memory::{self, Stack},
 };
 use vmalloc::AllocError;
 
@@ -21,7 +21,8 @@ impl ExceptionStacks {
     /// # Errors
     /// No memory for the stacks.
     pub fn new() -> Result<Self, AllocError> {
-        let stacks = [Stack::new(BYTES)?, Stack::new(BYTES)?, Stack::new(BYTES)?];
+        let new = || Stack::new(memory::vmalloc(), BYTES);
+        let stacks = [new()?, new()?, new()?];
         let ends = [0, 1, 2].map(|stack: usize| stacks[stack].range().end);
         // SAFETY: the stacks are these segments' alone. `load`, which keeps both for ever, is the only way to use them.
         let segments = unsafe { Segments::new(ends) };

@@ -14,7 +14,7 @@ use crate::{
         tlb, tsc,
     },
     lock_class,
-    memory::Stack,
+    memory::{self, Stack},
     println,
     sync::{Once, SpinLock},
     threads,
@@ -143,7 +143,7 @@ pub unsafe fn start(apic_id: u32, limit: u64) -> Result<usize, StartError> {
     let start = Box::new(Start {
         number: 0,
         exceptions: ExceptionStacks::new().map_err(StartError::OutOfMemory)?,
-        stack: Stack::new(IDLE_STACK).map_err(StartError::OutOfMemory)?,
+        stack: Stack::new(memory::vmalloc(), IDLE_STACK).map_err(StartError::OutOfMemory)?,
         arrived: AtomicBool::new(false),
         clocks: Exchange::new(),
     });

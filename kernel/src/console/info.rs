@@ -60,6 +60,7 @@ pub(super) fn vmallocinfo(arguments: &[&str]) -> Result<(), CommandError> {
 
 pub(super) fn trim(_: &[&str]) -> Result<(), CommandError> {
     percpu::trim();
+    heap::trim();
     memory::vmalloc().trim();
     frames::drain_magazines();
     Ok(())
@@ -81,7 +82,7 @@ pub(super) fn meminfo(_: &[&str]) -> Result<(), CommandError> {
     line("deferred", users.deferred);
     line("heap", users.heap);
     line("vmalloc", users.areas);
-    println!("heap in use  {:>10} bytes in {} chunks", heap.used, heap.chunks);
+    println!("heap in use  {:>10} bytes in {} chunks and {} areas", heap.used, heap.chunks, heap.large);
     println!("huge frames  {:>10} free", counts.huge_free);
     Ok(())
 }

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     arch::{
-        cpu::{self, Pin},
+        cpu::{self, Pin, controls::Controls},
         layout,
         paging::direct_map,
         tlb::{self, Cpus},
@@ -96,6 +96,10 @@ unsafe impl Platform for Machine {
 
     fn physical_bits(&self) -> u32 {
         cpu::physical_bits()
+    }
+
+    fn page_attribute_table(&self) -> u64 {
+        Controls::KERNEL.page_attribute_table()
     }
 
     fn frame_of(&self, direct: NonNull<u8>) -> Frame {
@@ -194,6 +198,9 @@ pub fn vmalloc() -> &'static Vmalloc<Machine> {
 pub fn try_vmalloc() -> Option<&'static Vmalloc<Machine>> {
     VMALLOC.get()
 }
+
+/// A stack from the kernel's instance.
+pub type Stack = vmalloc::Stack<'static, Machine>;
 
 /// Writes which area an address lies in, or is the guard page of, as a continuation of a line; nothing if there is none.
 /// For reports of faults.

@@ -2,15 +2,15 @@
 //!
 //! | file | what | its lock |
 //! |---|---|---|
-//! | `heap`, `percpu` | small objects; the same for each CPU | one each, before those of vmalloc; in no order with others |
-//! | `stack` | stacks with guard pages | none |
-//! | `machine`, `pin` | the machine as vmalloc sees it, and the kernel's instance | those of vmalloc |
+//! | `heap` | the global allocator | one, with no other |
+//! | `percpu` | the same objects for each CPU | one, before those of vmalloc; in no order with others |
+//! | `machine`, `pin` | the machine as vmalloc sees it, the kernel's instance, its stacks | those of vmalloc |
 //! | `purge_wish` | how an instance asks to be purged in the background | none |
 //! | `frames`, `map` | physical frames; the loader's list of them | a CPU's magazine, then the buddy's: last of all |
 //! | `tables`, `hoard` | page tables counted; frames taken away from everybody | none |
 //! | `hooks` | what is asked of the rooms above | none |
 //!
-//! Locks are taken in the order: heap, those of vmalloc, magazine, buddy. Each file says who may call it; in interrupt
+//! Locks are taken in the order: those of vmalloc, magazine, buddy. Each file says who may call it; in interrupt
 //! handlers only look-ups and `vfree` are allowed.
 
 pub mod frames;
@@ -22,12 +22,10 @@ pub mod map;
 pub mod percpu;
 mod pin;
 pub mod purge_wish;
-mod stack;
 mod tables;
 
 pub use hoard::Hoard;
-pub use machine::{Machine, try_vmalloc, vmalloc};
+pub use machine::{Machine, Stack, try_vmalloc, vmalloc};
 pub(crate) use machine::{describe_address, init_vmalloc};
 pub use purge_wish::PurgeWish;
-pub(crate) use stack::Stack;
 pub(crate) use tables::count as count_tables;

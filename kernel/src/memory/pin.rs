@@ -36,6 +36,7 @@ impl CpuPin for Pin {
 #[inline]
 fn library_lock(class: LockClass) -> &'static Class {
     match class {
+        LockClass::Heap => lock_class!("heap"),
         LockClass::Arena => lock_class!("vmalloc arena"),
         LockClass::Pool => lock_class!("vmalloc pool"),
         LockClass::Block => lock_class!("vmalloc block"),

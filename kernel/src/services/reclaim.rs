@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | the CPUs' magazines | single free frames | every request: see [`frames`] |
 //! | the kernel's vmalloc instance | frames of free pages, empty blocks and runs, page tables | its own requests; [`reclaim`] |
-//! | per-CPU memory | a chunk in which no object lies | a purge notifier; [`reclaim`] |
+//! | per-CPU memory, the heap | a chunk each in which no object lies | a purge notifier; [`reclaim`] |
 //! | areas that wait for a grace period | all they have | a purge notifier; [`reclaim`] |
 //!
 //! So whoever allocates from the kernel's instance (the heap, stacks, per-CPU memory) need not come here, and
@@ -15,7 +15,7 @@
 
 use super::rcu;
 use crate::{
-    memory::{frames, percpu, vmalloc},
+    memory::{frames, heap, percpu, vmalloc},
     threads,
 };
 use vmalloc::{AllocError, Frame, PurgeNotifier};
@@ -55,6 +55,7 @@ pub fn reclaim() -> bool {
     if may {
         rcu::vfree_rcu_barrier();
         percpu::trim();
+        heap::trim();
         vmalloc().trim();
     }
     may
@@ -76,16 +77,16 @@ impl PurgeNotifier for KernelKeeps {
     }
 }
 
-/// An allocation of the kernel's instance failed: the empty chunks that per-CPU memory caches go back to it.
+/// An allocation of the kernel's instance failed: the empty chunks of per-CPU memory and of the heap go back to it.
 struct EmptyChunks;
 
 impl PurgeNotifier for EmptyChunks {
     fn purge(&self, _: AllocError) -> bool {
-        percpu::trim()
+        percpu::trim() | heap::trim()
     }
 }
 
-/// Has the kernel's instance ask per-CPU memory. Called once, at boot.
+/// Has the kernel's instance ask per-CPU memory and the heap. Called once, at boot.
 pub(super) fn init() {
     assert!(vmalloc().register_notifier(&EmptyChunks), "the kernel's instance has room for its notifiers");
 }

@@ -20,9 +20,9 @@ pub struct Users {
     pub kept: u64,
     /// Pages in which areas are noted that wait for a grace period.
     pub deferred: u64,
-    /// The heap's chunks.
+    /// The heap's chunks, and its large objects.
     pub heap: u64,
-    /// Areas from vmalloc, but for the heap's chunks, and for those that map frames of others.
+    /// Areas from vmalloc, but for the heap's, and for those that map frames of others.
     pub areas: u64,
 }
 
@@ -49,7 +49,7 @@ pub fn users() -> Users {
     let mapped: usize = vmalloc().areas().filter(owned).map(|area| area.populated).sum();
     Users {
         page_tables: (count_tables() + stats.reserved_tables) as u64,
-        records: stats.metadata_frames as u64,
+        records: (stats.metadata_frames + stats.instance_frames) as u64,
         quarantined: stats.quarantined as u64,
         parked: stats.parked_frames as u64,
         kept: stats.kept as u64,

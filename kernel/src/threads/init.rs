@@ -7,7 +7,7 @@ use super::{
     start,
     waiting::timer,
 };
-use crate::memory::Stack;
+use crate::memory::{self, Stack};
 use vmalloc::AllocError;
 
 /// Makes the code that calls it, on the boot CPU, the thread `main`, which stays on this CPU; starts the
@@ -31,7 +31,7 @@ const STACK: usize = 16 << 10;
 /// # Errors
 /// No memory for its stack.
 fn init_idle() -> Result<(), AllocError> {
-    let stack = Stack::new(STACK)?;
+    let stack = Stack::new(memory::vmalloc(), STACK)?;
     start::prepare(thread::idle(0), &stack.range());
     core::mem::forget(stack);
     Ok(())

@@ -11,10 +11,15 @@ use super::{
     start,
     waiting::context::assert_may_block,
 };
-use crate::{arch::cpu, lock_class, memory::Stack, sync::SpinLock};
+use crate::{
+    arch::cpu,
+    lock_class,
+    memory::{self, Stack},
+    sync::SpinLock,
+};
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use core::{fmt, sync::atomic::Ordering};
-use vmalloc::{AllocError, PAGE_SIZE};
+use vmalloc::AllocError;
 
 /// Bytes of a thread's stack unless it asks for others.
 pub const STACK: usize = 32 << 10;
@@ -99,12 +104,7 @@ impl<'a> Builder<'a> {
         {
             return Err(SpawnError::NoSuchCpu { cpu });
         }
-        let bytes = self
-            .stack
-            .max(1)
-            .checked_next_multiple_of(PAGE_SIZE)
-            .unwrap_or(usize::MAX / PAGE_SIZE * PAGE_SIZE);
-        let stack = Stack::new(bytes).map_err(SpawnError::OutOfMemory)?;
+        let stack = Stack::new(memory::vmalloc(), self.stack.max(1)).map_err(SpawnError::OutOfMemory)?;
         // The heap's small pieces end the machine when they are not to be had: it grows first.
         let room = RECORDS + size_of_val(&body) + size_of::<T>();
         let probe = Vec::<u8>::new().try_reserve_exact(room);

@@ -10,7 +10,7 @@ use core::{
     ptr,
     sync::atomic::{AtomicPtr, AtomicU64, Ordering, fence},
 };
-use vmalloc::{AllocError, Event, Frame, Kind};
+use vmalloc::{AllocError, Cache, Event, Frame, Kind};
 
 /// A cache line.
 #[repr(align(64))]
@@ -119,6 +119,9 @@ fn decode(words: [u64; WORDS], caller: Caller) -> Option<Event> {
     })
 }
 
+/// In the order of their numbers.
+const CACHES: [Cache; 4] = [Cache::WriteBack, Cache::WriteThrough, Cache::WriteCombining, Cache::Uncached];
+
 fn encode_error(error: AllocError) -> (u64, u64, u64) {
     match error {
         AllocError::ZeroSize => (0, 0, 0),
@@ -132,6 +135,8 @@ fn encode_error(error: AllocError) -> (u64, u64, u64) {
         AllocError::BadFrame { frame } => (8, frame.number(), 0),
         AllocError::CachedElsewhere { frame } => (9, frame.number(), 0),
         AllocError::InInterrupt => (10, 0, 0),
+        AllocError::NoMemoryType { cache } => (11, cache as u64, 0),
+        AllocError::NoAccess => (12, 0, 0),
     }
 }
 
@@ -149,6 +154,8 @@ fn decode_error(which: u64, first: u64, second: u64) -> Option<AllocError> {
         8 => AllocError::BadFrame { frame: Frame::new(first) },
         9 => AllocError::CachedElsewhere { frame: Frame::new(first) },
         10 => AllocError::InInterrupt,
+        11 => AllocError::NoMemoryType { cache: *CACHES.get(number)? },
+        12 => AllocError::NoAccess,
         _ => return None,
     })
 }

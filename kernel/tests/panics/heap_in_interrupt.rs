@@ -1,5 +1,5 @@
-//! An interrupt handler that allocates from the heap must be refused, and its place be named.
-//! Seen failing: without the check the memory was allocated.
+//! An interrupt handler that allocates from the heap must be refused.
+//! Seen failing: with a pin that does not ask where it is made, the memory was allocated.
 #![no_std]
 #![no_main]
 
@@ -17,7 +17,7 @@ fn main() -> ! {
         // Nobody would be interrupted.
         kernel::testing::run(&[]);
     }
-    kernel::testing::expect_panic(TEST, "heap memory was allocated in an interrupt handler");
+    kernel::testing::expect_panic(TEST, "memory allocation of 8 bytes failed");
     interrupts::call_on(1, || drop(black_box(Box::new(7_u64))));
     kernel::drivers::power::exit(protocol::Exit::Failure);
 }

@@ -20,6 +20,9 @@
 //! }
 //! ```
 //!
+//! Those who would rather own than call have [`Area`], [`Stack`], `Mmio`, `VBox` and `VVec`, each of which gives back what
+//! it has when it is dropped, and `Heap`, a global allocator.
+//!
 //! One idea carries the library. A **vmap block** is 2 MiB of address space, one leaf page table and one descriptor of
 //! 192 bytes. The descriptor's bitmaps and the page table entries hold what Linux keeps in trees of objects, so a free
 //! allocates nothing. Freed pages keep their frames; one flush makes all of them free again, in batches called purges.
@@ -29,7 +32,7 @@
 //! | calls | threads that may wait | pinned, or locks held | interrupt handlers |
 //! |---|---|---|---|
 //! | `vfree` | yes | yes | the area is noted, and the next purge frees it |
-//! | `find_area`, `frame_at`, `contains`, `vread`, `lazy_pages`, `lazy_max` | yes | yes | yes |
+//! | `find_area`, `frame_at`, `area_frames`, `contains`, `vread`, `lazy_pages`, `lazy_max` | yes | yes | yes |
 //! | `vmalloc`, `vzalloc`, `allocate`, `vmap`, `ioremap`, `vm_map_ram`, `vrealloc`, `allocate_congruent`, `populate` | yes | yes; they do not wait, and may be refused instead | refused |
 //! | `vunmap`, `vm_unmap_ram`, `free_congruent`, `depopulate`, `set_protection` | yes | yes | refused |
 //! | `purge`, `vm_unmap_aliases` | yes | yes, and they do not wait for another thread's purge | a panic |
@@ -50,6 +53,7 @@
 //! | room | has |
 //! |---|---|
 //! | `check` | whether a machine keeps its promises (feature `check`) |
+//! | `owned` | types that own: areas, stacks, collections, registers, a heap |
 //! | `calls` | the public calls, one file for each family |
 //! | `inspect` | the areas at addresses, lists of areas, counters, and reading what may vanish |
 //! | `vmalloc` | the instance: the rooms put together |
@@ -94,6 +98,7 @@ mod framed;
 mod inspect;
 mod lock;
 mod magazines;
+mod owned;
 mod page_table;
 mod pending;
 mod percpu;
@@ -107,8 +112,13 @@ mod tlb;
 mod types;
 mod vmalloc;
 
+#[cfg(feature = "mmio")]
+pub use owned::Mmio;
+pub use owned::{Area, Stack};
+#[cfg(all(feature = "heap", not(loom)))]
+pub use owned::{Heap, Usage};
 #[cfg(feature = "collections")]
-pub use calls::collections::{VBox, VVec};
+pub use owned::{VBox, VVec};
 pub use platform::{CpuPin, LockClass, Platform, SingleCpu, Table};
 pub use reclaim::{MAX_NOTIFIERS, PurgeNotifier};
 pub use tlb::{
@@ -127,3 +137,5 @@ pub use types::{
     tunables::Tunables,
 };
 pub use vmalloc::{MAX_RANGE, Vmalloc};
+#[cfg(feature = "mmio")]
+pub use volatile;

@@ -35,10 +35,6 @@ struct Taken<'a, P: CpuPin> {
 }
 
 impl<T: Locked> Lock<T> {
-    pub fn new(data: T) -> Self {
-        Self(Mutex::new(data))
-    }
-
     /// Waits for the lock. The guard cannot outlive the pin.
     #[inline]
     #[track_caller]
@@ -66,6 +62,11 @@ impl<T: Locked> Lock<T> {
     }
 
     #[cfg(not(loom))]
+    pub const fn new(data: T) -> Self {
+        Self(Mutex::new(data))
+    }
+
+    #[cfg(not(loom))]
     pub fn get_mut(&mut self) -> &mut T {
         self.0.get_mut()
     }
@@ -74,6 +75,10 @@ impl<T: Locked> Lock<T> {
 /// As above, of loom's mutex.
 #[cfg(loom)]
 impl<T: Locked> Lock<T> {
+    pub fn new(data: T) -> Self {
+        Self(Mutex::new(data))
+    }
+
     fn take<P: CpuPin>(&self, _: &P) -> MutexGuard<'_, T> {
         self.0.lock().expect("a model ends with its first panic")
     }

@@ -52,9 +52,11 @@ pub trait CpuPin {
 }
 
 /// A class of the library's locks, for machines that check the order in which locks are taken. The classes stand in that
-/// order. No other lock is taken under a `Block` or a `Reserve`; the `Notifiers` are locked alone.
+/// order. No other lock is taken under a `Block` or a `Reserve`; the `Heap` and the `Notifiers` are locked alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LockClass {
+    /// The lock of the chunks of a `Heap`.
+    Heap,
     /// The lock of the arena, which knows which blocks are free.
     Arena,
     /// The lock of a CPU's partly free blocks.
@@ -193,6 +195,20 @@ pub unsafe trait Platform: Flusher {
     /// (Intel SDM 2A, CPUID). A page table entry with a higher bit set faults. Each instance calls it once.
     #[doc(alias = "x86_phys_bits")]
     fn physical_bits(&self) -> u32;
+
+    /// Returns the page attribute table that all CPUs have: the value of the register IA32_PAT, 277H. [`ioremap`] looks in
+    /// it for the memory type that it is asked for. Entry 0 must be write back, as it is at reset.
+    ///
+    /// The default is the table at reset (Intel SDM 3A, table 12-12), which has no
+    /// [write combining](crate::Cache::WriteCombining): `ioremap` maps such pages uncached, or as the MTRRs say. A machine
+    /// that wants more writes the register on each CPU before that uses an instance, by the sequence of section 12.12.4:
+    /// entries 4 to 7 repeat 0 to 3 and are free for it.
+    ///
+    /// [`ioremap`]: crate::Vmalloc::ioremap
+    #[doc(alias = "pat_init")]
+    fn page_attribute_table(&self) -> u64 {
+        0x0007_0406_0007_0406
+    }
 
     /// Returns the frame that [`direct_map`](Self::direct_map) shows at this address.
     #[doc(alias = "virt_to_page")]

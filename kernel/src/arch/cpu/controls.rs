@@ -64,9 +64,9 @@ impl Controls {
             .union(EferFlags::LONG_MODE_ACTIVE)
             .union(EferFlags::NO_EXECUTE_ENABLE)
             .bits(),
-        // What `vmalloc::Cache` means: entry 0 is write back (6), 1 write through (4), 2 uncached unless the
-        // MTRRs say otherwise (7), 3 uncached (0), and the same again. The values at reset: table 13-12.
-        pat: 0x0007_0406_0007_0406,
+        // Entry 0 is write back (6), 1 write through (4), 2 uncached unless the MTRRs say otherwise (7), 3 uncached
+        // (0), and the same again, as at reset (table 13-12); but entry 5 is write combining (1).
+        pat: 0x0007_0106_0007_0406,
     };
 
     /// Those of the CPU this runs on.
@@ -75,6 +75,12 @@ impl Controls {
         // SAFETY: every x86-64 CPU has the register; reading it changes nothing.
         let pat = unsafe { Msr::new(PAT).read() };
         Self { cr0: Cr0::read_raw(), cr4: Cr4::read_raw(), efer: Efer::read_raw(), pat }
+    }
+
+    /// The memory types: the page attribute table, IA32_PAT.
+    #[must_use]
+    pub const fn page_attribute_table(&self) -> u64 {
+        self.pat
     }
 
     /// Whether the CPU this runs on can have [`Controls::KERNEL`].

@@ -57,7 +57,9 @@ pub(crate) unsafe fn lookup_unguarded(address: u64) -> Option<Mapping> {
             return None;
         }
         if level == 1 || flags.contains(Flags::HUGE_PAGE) {
-            return Some(Mapping { physical, level, flags });
+            // Below are a bit of the memory type, and zeros.
+            let page = 1 << (PAGE_SHIFT + 9 * (level - 1));
+            return Some(Mapping { physical: physical / page * page, level, flags });
         }
         table = Frame::new(physical >> PAGE_SHIFT);
     }

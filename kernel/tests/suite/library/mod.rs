@@ -6,6 +6,7 @@ mod check;
 mod devices;
 mod late_flushes;
 mod mappings;
+mod owned;
 mod ram;
 mod records;
 mod refusals;

@@ -19,7 +19,7 @@ use kernel::{
     sync::IrqLock,
     threads,
 };
-use vmalloc::Cache;
+use vmalloc::{Cache, Platform as _};
 use x86_64::{
     VirtAddr,
     instructions::tables,
@@ -120,6 +120,16 @@ fn every_cpu_has_the_same_root_and_the_kernels_control_registers() {
         let root = Cr3::read_raw().0.start_address().as_u64();
         assert_eq!((fact.root, fact.controls), (root, Controls::KERNEL), "CPU {}", fact.number);
     }
+}
+
+/// Seen failing with the table of the reset.
+#[test_case]
+fn every_cpu_has_the_memory_types_that_vmalloc_is_told_of() {
+    let told = memory::vmalloc().platform().page_attribute_table();
+    for fact in ask_all() {
+        assert_eq!(fact.controls.page_attribute_table(), told, "CPU {}", fact.number);
+    }
+    assert_eq!((told & 0xff, told >> 40 & 0xff), (6, 1), "write back, and write combining");
 }
 
 /// What a firmware may have left. Seen failing: with registers that bits were only added to, as they were on

@@ -12,7 +12,7 @@ use kernel::{
     sync::{SpinLock, order},
     threads::{self, Builder, Class, JoinHandle, SpawnError, WaitQueue, grace},
 };
-use vmalloc::{AllocError, PAGE_SIZE};
+use vmalloc::AllocError;
 
 fn spawn<T: Send + 'static>(body: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
     threads::spawn("test", body).expect("memory enough")
@@ -49,7 +49,7 @@ fn what_a_thread_cannot_be_is_refused() {
     let cpu = cpu::online().count();
     assert_eq!(refused(Builder::new("test").on_cpu(cpu)), SpawnError::NoSuchCpu { cpu });
     assert_eq!(refused(Builder::new("test").class(Class::Idle)), SpawnError::WrongClass);
-    let size = usize::MAX / PAGE_SIZE * PAGE_SIZE;
+    let size = usize::MAX;
     let huge = refused(Builder::new("test").stack(usize::MAX));
     assert_eq!(huge, SpawnError::OutOfMemory(AllocError::TooLarge { size }));
 }

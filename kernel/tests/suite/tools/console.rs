@@ -173,7 +173,7 @@ fn wrong_arguments_of_latency_are_named() {
 
 #[test_case]
 fn held_areas_stay_until_the_next_hold() {
-    let areas = || memory::vmalloc().areas().count() - heap::usage().chunks;
+    let areas = || memory::vmalloc().areas().count() - heap::usage().areas();
     let before = areas();
     for (count, held) in [("700", 700), ("900", 900), ("300", 300), ("0", 0)] {
         console::hold(&[count]).expect("memory enough");

@@ -17,7 +17,7 @@ use kernel::{
     threads::{Builder, JoinHandle},
     trace::{self, RECORDS, Record},
 };
-use vmalloc::{AllocError, Event, Frame, Kind, PAGE_SIZE};
+use vmalloc::{AllocError, Cache, Event, Frame, Kind, PAGE_SIZE};
 
 fn command(word: &str) {
     console::trace(&[word]).expect("memory enough");
@@ -115,6 +115,8 @@ fn every_event_comes_back_as_it_was() {
         AllocError::BadPhysicalRange { start: 7, size: 8 },
         AllocError::BadFrame { frame: Frame::new(9) },
         AllocError::CachedElsewhere { frame: Frame::new(10) },
+        AllocError::NoMemoryType { cache: Cache::Uncached },
+        AllocError::NoAccess,
         AllocError::InInterrupt,
     ]
     .map(|error| Event::AllocateFailed { error, size: 9, caller })

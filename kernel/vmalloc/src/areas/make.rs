@@ -1,7 +1,13 @@
 //! Making an area and freeing one, whether it is small or a run.
 
 use super::{Areas, Attempt, Shape, small::Claimed};
-use crate::{AllocError, Platform, blocks::Role, page_table::Entry, pending::Pressure, types::Owner};
+use crate::{
+    AllocError, Platform,
+    blocks::Role,
+    page_table::{Entry, hide_none},
+    pending::Pressure,
+    types::Owner,
+};
 
 impl<P: Platform> Areas<P> {
     /// Makes an area of this shape: its address.
@@ -24,6 +30,9 @@ impl<P: Platform> Areas<P> {
             Role::Small { .. } => {
                 let leaf = block.leaf(self.platform())?;
                 let entry = leaf[page].claim_any(owner)?;
+                if entry.hides() {
+                    hide_none(leaf[page + 1..].iter());
+                }
                 Some(self.free_small(&pin, Claimed { block, first: page, leaf, entry }, owner))
             }
             Role::Head { .. } if page == 0 => {
@@ -45,6 +54,10 @@ impl<P: Platform> Areas<P> {
             return self.free_claimed_run(first, Owner::Area, entry);
         }
         let claimed = Claimed { block, first, leaf: self.blocks().leaf(block), entry };
+        if entry.hides() {
+            claimed.leaf[first].change(Entry::unmarked_owned);
+            hide_none(claimed.leaf[first + 1..].iter());
+        }
         self.free_small(&pin, claimed, Owner::Area)
     }
 }

@@ -8,7 +8,7 @@ use super::{Areas, Attempt, Backing, Shape};
 use crate::{
     AllocError, BLOCK_PAGES, Event, Frame, Platform,
     blocks::{Block, Role},
-    page_table::{Entry, GuardInfo, Slot, publish_area},
+    page_table::{Entry, GuardInfo, Slot, hide_none, publish_area},
     pending::Pressure,
     span::run_blocks,
     types::Owner,
@@ -154,6 +154,9 @@ impl<P: Platform> Areas<P> {
         let count = blocks as usize;
         self.base().trace(|| self.free_event(first, count));
         let below = usize::from(entry.has_guard_below());
+        if entry.hides() {
+            self.hide_none(first, count, entry);
+        }
         if owner == Owner::Area
             && below == 0
             && let Some(pressure) = self.cache_run(first, count, huge)
@@ -162,6 +165,16 @@ impl<P: Platform> Areas<P> {
         }
         self.blocks().set_unused(first - below..first + count);
         self.free_blocks(first - below, below + count, first + count)
+    }
+
+    /// Shows the pages of a run whose first entry, which was `entry`, is claimed, so that they are unmapped as others are.
+    #[cold]
+    fn hide_none(&self, first: usize, count: usize, entry: Entry) {
+        // Pages of 2 MiB are not hidden, and the first block has none in an area that hides pages.
+        self.blocks().run_slot(first, 0, &self.platform().pin()).set(entry.unmarked_owned().quarantined());
+        for leaf in (first..first + count).filter_map(|number| self.blocks().find_leaf(number)) {
+            hide_none(leaf.iter());
+        }
     }
 
     /// What a free of a run of `blocks` blocks tells, whose guard is still there.

@@ -1,7 +1,7 @@
 //! Shapes: requests in pages, checked.
 
 use crate::{
-    AllocError, BLOCK_PAGES, Cache, Frame, Kind, PAGE_SHIFT, PAGE_SIZE, Platform, Request,
+    AllocError, BLOCK_PAGES, Frame, Kind, PAGE_SHIFT, PAGE_SIZE, Platform, Protection, Request,
     base::Base,
     page_table::{Attributes, GuardInfo},
     span::{Span, run_blocks},
@@ -90,11 +90,12 @@ impl<'a> Shape<'a> {
     /// What the pages of an area are to be mapped as.
     #[inline]
     pub fn attributes_of(request: &Request) -> Attributes {
-        let attributes = Attributes::new(request.protection, Cache::WriteBack, Owner::Area);
+        let attributes = Attributes::new(request.protection, Owner::Area);
         if request.zeroed { attributes.zeroed() } else { attributes }
     }
 
-    /// The shape of what was asked for.
+    /// The shape of what was asked for. Refused with [`AllocError::NoAccess`] where nobody is to access it: no area is made
+    /// so.
     #[inline]
     pub fn of<P: Platform>(base: &Base<P>, request: &Request, caller: Caller) -> Result<Self, AllocError> {
         let (pages, slack) = owned_pages(base, request.size)?;
@@ -118,6 +119,9 @@ impl<'a> Shape<'a> {
     #[cold]
     fn place(span: &Span, request: &Request, pages: usize) -> Result<Option<Range<usize>>, AllocError> {
         let Some(Place { within, guard_below }) = request.place else { return Ok(None) };
+        if request.protection == Protection::None {
+            return Err(AllocError::NoAccess);
+        }
         let needed = run_blocks(pages);
         let shares_block = pages < BLOCK_PAGES - 1 && request.align <= PAGE_SIZE;
         if guard_below && !shares_block && needed >= span.blocks() {

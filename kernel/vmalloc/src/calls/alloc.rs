@@ -2,7 +2,7 @@
 
 use super::{Made, pointer};
 use crate::{
-    AllocError, Platform, Request, Vmalloc,
+    AllocError, Platform, Protection, Request, Vmalloc,
     areas::{Attempt, Shape},
     reclaim::Ticket,
     types::Caller,
@@ -50,9 +50,24 @@ impl<P: Platform> Vmalloc<P> {
 
     #[inline(never)]
     fn allocate_slow(&self, request: Request, caller: Caller) -> Made {
-        let shape = Shape::of(self.base(), &request, caller);
-        let made = shape.and_then(|shape| self.make(&shape));
-        self.traced(request.size, caller, made)
+        match Shape::of(self.base(), &request, caller) {
+            Ok(shape) => self.traced(request.size, caller, self.make(&shape)),
+            Err(AllocError::NoAccess) => self.allocate_hidden(request, caller),
+            Err(error) => self.traced(request.size, caller, Err(error)),
+        }
+    }
+
+    /// Allocates an area that nobody may access: one that can be read, of which nobody knows, and which is then protected.
+    #[cold]
+    #[inline(never)]
+    fn allocate_hidden(&self, request: Request, caller: Caller) -> Made {
+        let read = Request { huge: false, protection: Protection::ReadOnly, ..request };
+        let area = self.allocate_slow(read, caller)?;
+        // SAFETY: nobody else knows the area.
+        match unsafe { self.set_protection(area, request.size, request.protection) } {
+            Ok(()) => Ok(area),
+            Err(error) => unreachable!("an area of 4 KiB pages is protected: {error}"),
+        }
     }
 
     /// Makes an area, and makes room for it if there is none and it may wait.

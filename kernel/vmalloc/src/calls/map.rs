@@ -28,14 +28,17 @@ impl<P: Platform> Vmalloc<P> {
 
     /// Maps frames of the caller's as an area with this guard page.
     pub(super) fn map_frames(&self, frames: &[Frame], protection: Protection, guard: GuardInfo) -> Made {
-        let pages = self.check_frames(frames)?;
-        let attributes = Attributes::new(protection, Cache::WriteBack, Owner::Caller);
+        let pages = self.check_frames(frames, protection)?;
+        let attributes = Attributes::new(protection, Owner::Caller);
         self.make(&Shape::new(pages, guard, attributes, Backing::Frames(frames)))
     }
 
-    /// Checks frames that are to be mapped: there are some, the CPUs can address them, and the range is long enough. Returns
-    /// how many there are.
-    pub(super) fn check_frames(&self, frames: &[Frame]) -> Result<usize, AllocError> {
+    /// Checks frames that are to be mapped: they may be accessed, there are some, the CPUs can address them, and the range is
+    /// long enough. Returns how many there are.
+    pub(super) fn check_frames(&self, frames: &[Frame], protection: Protection) -> Result<usize, AllocError> {
+        if protection == Protection::None {
+            return Err(AllocError::NoAccess);
+        }
         if frames.is_empty() {
             return Err(AllocError::NoFrames);
         }
@@ -55,6 +58,7 @@ impl<P: Platform> Vmalloc<P> {
     /// for [`Cache::WriteBack`], as which it is cached elsewhere. If the first page is aligned to 2 MiB, 2 MiB pages map
     /// all that fills them. The firmware must have given each of these one memory type (by the MTRRs); the first 2 MiB of
     /// the physical address space, where it has not, are always mapped by 4 KiB pages. Refused in an interrupt handler.
+    /// `Mmio` (feature `mmio`) owns such a mapping.
     ///
     /// # Errors
     /// See [`AllocError`]; nothing has changed then.
@@ -80,7 +84,8 @@ impl<P: Platform> Vmalloc<P> {
         {
             return Err(AllocError::CachedElsewhere { frame });
         }
-        let attributes = Attributes::new(Protection::ReadWrite, cache, Owner::Caller);
+        let attributes = Attributes::of_device(cache, self.platform().page_attribute_table());
+        let attributes = attributes.ok_or(AllocError::NoMemoryType { cache })?;
         // Of the first page and of the last.
         let guard = GuardInfo { slack: offset + behind, kind: Kind::Ioremap, caller };
         let area = self.make(&Shape::new(pages, guard, attributes, Backing::Physical(first)))?;

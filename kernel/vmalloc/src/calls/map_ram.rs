@@ -23,6 +23,7 @@ impl<P: Platform> Vmalloc<P> {
         self.base().debug_assert_cpu();
         let attributes = Attributes::ram(protection);
         let mapped = match frames {
+            _ if protection == Protection::None => None,
             &[frame] => self.areas_room().map_ram_page(frame, attributes),
             _ => self.areas_room().map_ram_pages(frames, attributes),
         };
@@ -47,7 +48,7 @@ impl<P: Platform> Vmalloc<P> {
             let guard = GuardInfo { slack: 0, kind: Kind::VmMapRam, caller };
             return self.map_frames(frames, protection, guard);
         }
-        self.check_frames(frames)?;
+        self.check_frames(frames, protection)?;
         let attributes = Attributes::ram(protection);
         self.reclaim().make(|| 0, |_| self.areas_room().map_ram(frames, attributes)).map(pointer)
     }

@@ -2,8 +2,6 @@
 //! `reclaim`: an allocation that ran out of room, or the pressure that a free causes. Nothing below purges.
 
 mod alloc;
-#[cfg(feature = "collections")]
-pub(crate) mod collections;
 mod congruent;
 mod free;
 mod map;

@@ -6,13 +6,16 @@
 
 use crate::{
     AreaInfo, BLOCK_PAGES, BLOCK_SIZE, Kind, PAGE_SIZE, Platform, ProtectError, Protection, Vmalloc,
-    blocks::Mapping, page_table::Unflushed, span::page_in_block,
+    blocks::Mapping,
+    page_table::{Slot, Unflushed},
+    span::page_in_block,
 };
-use core::ptr::NonNull;
+use core::{iter, ptr::NonNull};
 
 impl<P: Platform> Vmalloc<P> {
     /// Changes the protection of the pages of `size` bytes from `start`, which is page-aligned, all in
-    /// one area. When it returns, every CPU goes by the new protection. Refused in an interrupt handler.
+    /// one area. When it returns, every CPU goes by the new protection. A part of a 2 MiB page takes a frame for a page table,
+    /// and so does the whole of one that [nobody is to access](Protection::None). Refused in an interrupt handler.
     ///
     /// # Errors
     /// See [`ProtectError`]; nothing has changed then.
@@ -36,7 +39,8 @@ impl<P: Platform> Vmalloc<P> {
         }
         let area = self.find_area(start).filter(|area| (area.start..area.mapped_end()).contains(&start));
         let area = area.ok_or(ProtectError::NotAllocated { address: start })?;
-        if area.kind == Kind::Congruent {
+        let hides = protection == Protection::None;
+        if area.kind == Kind::Congruent || hides && area.kind != Kind::Vmalloc {
             return Err(ProtectError::WrongKind { area });
         }
         let pages = size.div_ceil(PAGE_SIZE);
@@ -45,12 +49,18 @@ impl<P: Platform> Vmalloc<P> {
         }
         let end = start + pages * PAGE_SIZE;
         self.split_ends(&area, start, end)?;
+        if hides {
+            self.split_all(&area, start, end)?;
+        }
         if area.kind == Kind::Vmalloc {
-            self.mark_changed(area.start);
+            self.change_first(&area, if hides { Slot::mark_hiding } else { Slot::mark_changed });
         }
         let mut at = start;
         while at < end {
             at = self.protect_block(at, end, protection);
+        }
+        if !hides && area.kind == Kind::Vmalloc && (start, end) == (area.start, area.mapped_end()) {
+            self.change_first(&area, Slot::unmark_hiding);
         }
         // A 2 MiB page may be split next, and its small pages have the new rights from the beginning.
         let unflushed = if area.huge_pages > 0 { Unflushed::for_speculation } else { Unflushed::new };
@@ -58,12 +68,32 @@ impl<P: Platform> Vmalloc<P> {
         Ok(())
     }
 
-    /// Marks an area as changed, so that its pages are not taken to be all alike.
-    fn mark_changed(&self, start: usize) {
+    /// Marks an area in its first entry, or takes a mark away: by `change`. One that begins with a 2 MiB page needs none.
+    fn change_first(&self, area: &AreaInfo, change: fn(&Slot)) {
+        self.first_slot(area).into_iter().for_each(change);
+    }
+
+    /// Returns whether pages of an area that owns its frames may be hidden.
+    pub(super) fn hides_pages(&self, area: &AreaInfo) -> bool {
+        self.first_slot(area).is_some_and(|slot| slot.look().shown().hides())
+    }
+
+    /// Returns the first entry of an area, if that is in a leaf table.
+    fn first_slot(&self, area: &AreaInfo) -> Option<&Slot> {
         let blocks = self.blocks();
-        if let Some(leaf) = blocks.find_leaf(blocks.span().block_at(start)) {
-            leaf[page_in_block(start)].mark_changed();
+        let leaf = blocks.find_leaf(blocks.span().block_at(area.start))?;
+        Some(&leaf[page_in_block(area.start)])
+    }
+
+    /// Splits the 2 MiB pages that the range covers, which are to be hidden, and the first one of the area, whose entry is to
+    /// tell of that.
+    fn split_all(&self, area: &AreaInfo, start: usize, end: usize) -> Result<(), ProtectError> {
+        let span = &self.base().span;
+        let covered = span.block_at(start)..=span.block_at(end - 1);
+        for number in iter::once(span.block_at(area.start)).chain(covered).filter(|_| area.huge_pages > 0) {
+            self.reclaim().split_huge(number).map_err(|_| ProtectError::OutOfFrames)?;
         }
+        Ok(())
     }
 
     /// Splits the 2 MiB pages that the range covers only in part.

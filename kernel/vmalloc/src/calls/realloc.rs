@@ -40,6 +40,9 @@ impl<P: Platform> Vmalloc<P> {
             }
             None => {
                 let area = self.own_area(address.as_ptr() as usize, Kind::Vmalloc, caller)?;
+                if self.hides_pages(&area) {
+                    return Err(ReallocError::Inaccessible { area, caller });
+                }
                 self.resize_slow(&area, size, caller)
             }
         };

@@ -3,7 +3,7 @@
 //! the other, which must not be done in an interrupt handler.
 
 use crate::{
-    BLOCK_PAGES, PAGE_SIZE, Platform, Stats, Tally, Vmalloc,
+    BLOCK_PAGES, Platform, Stats, Tally, Vmalloc,
     blocks::Role,
     page_table::{directories, slot::Slot},
     span::run_blocks,
@@ -43,7 +43,8 @@ impl<P: Platform> Vmalloc<P> {
                 + noted.magazines,
             parked: noted.parked,
             parked_frames: noted.frames,
-            instance_bytes: size_of::<Self>() + PAGE_SIZE * frames,
+            instance_frames: frames,
+            instance_bytes: size_of::<Self>(),
             reserved_tables: blocks.reserved_leaves(),
             directories: directories::count(self.platform(), self.range()),
             kept: pools.spares(),

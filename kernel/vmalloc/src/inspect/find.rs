@@ -95,7 +95,7 @@ impl<'a, P: Platform> View<'a, P> {
         match self.block(number)?.role() {
             Role::Small { .. } => {
                 let leaf = self.leaf(number)?;
-                let mut starts = (page..BLOCK_PAGES).filter(|&page| leaf[page].look().is_first());
+                let mut starts = (page..BLOCK_PAGES).filter(|&page| leaf[page].look().shown().is_first());
                 starts.find_map(|page| self.small_area(number, page))
             }
             Role::Head { .. } if page == 0 => self.run_area(number),
@@ -114,7 +114,7 @@ impl<'a, P: Platform> View<'a, P> {
         let first = find_end(leaf, (0..=inside).rev(), Entry::is_first)?;
         let last = find_end(leaf, first..BLOCK_PAGES, Entry::is_last)?;
         let (start, pages) = (self.blocks.span().address(number, first), last + 1 - first);
-        let entry = leaf[first].look();
+        let entry = leaf[first].look().shown();
         if entry.is_ram() {
             return Some(unguarded(start, pages));
         }
@@ -127,7 +127,7 @@ impl<'a, P: Platform> View<'a, P> {
         let block = self.block(number)?;
         let Role::Head { blocks, huge } = block.role() else { return None };
         let start = match self.blocks.mapping(block)? {
-            Mapping::Small(leaf) | Mapping::Unflushed(leaf, _) => leaf[0].look(),
+            Mapping::Small(leaf) | Mapping::Unflushed(leaf, _) => leaf[0].look().shown(),
             Mapping::Huge(_, entry) => entry,
         };
         if !start.is_first() {
@@ -168,8 +168,9 @@ fn counted<P: Platform>(blocks: &Blocks<P>, area: AreaInfo) -> AreaInfo {
 
 /// Finds the first of `pages` that `is_end` of an area; `None` if one before it is not present.
 fn find_end(leaf: &Slots, pages: impl Iterator<Item = usize>, is_end: fn(Entry) -> bool) -> Option<usize> {
-    let mut present = pages.take_while(|&page| leaf[page].look().is_present());
-    present.find(|&page| is_end(leaf[page].look()))
+    let shown = |page: usize| leaf[page].look().shown();
+    let mut present = pages.take_while(|&page| shown(page).is_present());
+    present.find(|&page| is_end(shown(page)))
 }
 
 /// Describes an area of `vm_map_ram`, which has no guard page.

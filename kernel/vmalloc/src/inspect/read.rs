@@ -22,7 +22,8 @@ impl<P: Platform> Vmalloc<P> {
         self.base().span.range.contains(&address)
     }
 
-    /// Returns the frame that is mapped at an address; `None` if nothing is, or the address is not in the range. The page
+    /// Returns the frame that is mapped at an address, [accessible](crate::Protection::None) or not; `None` if none is, or the
+    /// address is not in the range. The page
     /// counts as written from now on, because the caller may write the frame by another mapping. It may be called in any
     /// context.
     #[doc(alias = "vmalloc_to_pfn")]
@@ -34,7 +35,7 @@ impl<P: Platform> Vmalloc<P> {
             // Ends: an entry that changed meanwhile was marked, protected, freed, or its 2 MiB page was split.
             loop {
                 let (slot, entry, frame) = View { blocks, side }.slot_at(address)?;
-                let is_marked = !(entry.is_owned() && entry.is_known_zero());
+                let is_marked = !(entry.shown().is_owned() && entry.is_known_zero());
                 if is_marked || slot.replace(entry, entry.with_dirty()).is_ok() {
                     return Some(frame);
                 }
@@ -42,8 +43,20 @@ impl<P: Platform> Vmalloc<P> {
         })
     }
 
+    /// Returns the frames of the area that `address` lies in, in the order of its pages, for who gives their physical addresses
+    /// to a device; `None` if it lies in no area. Pages of a [congruent](Kind::Congruent) area that have no frame are left out.
+    /// Each page is looked up when the iterator comes to it, as by [`frame_at`](Self::frame_at), and counts as written from
+    /// then on. It may be called in any context.
+    #[doc(alias = "sg_alloc_table_from_pages")]
+    pub fn area_frames(&self, address: usize) -> Option<impl Iterator<Item = Frame>> {
+        let area = self.find_area(address)?;
+        let pages = (area.start..area.mapped_end()).step_by(PAGE_SIZE);
+        Some(pages.filter_map(|page| self.frame_at(page)))
+    }
+
     /// Reads memory from `address` on into `buffer` without faulting, and returns how many bytes of it were mapped.
-    /// Everything else reads as zeros: holes, guard pages, what is freed meanwhile, what is outside
+    /// Everything else reads as zeros: holes, guard pages, pages that
+    /// [nobody may access](crate::Protection::None), what is freed meanwhile, what is outside
     /// of the range, and registers and memory of devices, which it does not touch, whichever call mapped them.
     /// It may be called in any context.
     #[doc(alias = "vread_iter")]
@@ -66,28 +79,32 @@ impl<P: Platform> Vmalloc<P> {
 }
 
 impl<'a, P: Platform> View<'a, P> {
-    /// Finds the present entry that maps an address: returns its slot, the entry, and the frame of the address.
+    /// Finds the entry that maps an address, or would if the page were not [hidden](Entry::hidden): returns its slot, the
+    /// entry, and the frame of the address.
     fn slot_at(&self, address: usize) -> Option<(&'a Slot, Entry, Frame)> {
         let (number, page) = self.blocks.span().place(address)?;
         let block = self.block(number)?;
         if matches!(block.role(), Role::Unused | Role::Freed { .. } | Role::Cached { .. }) {
             return None;
         }
-        let (slot, entry) = match self.blocks.mapping(block)? {
-            Mapping::Small(leaf) | Mapping::Unflushed(leaf, _) => (&leaf[page], leaf[page].look()),
-            Mapping::Huge(slot, entry) => (slot, entry),
+        let (slot, entry, small) = match self.blocks.mapping(block)? {
+            Mapping::Small(leaf) | Mapping::Unflushed(leaf, _) => {
+                let entry = leaf[page].look();
+                (&leaf[page], entry, entry.shown())
+            }
+            Mapping::Huge(slot, entry) if entry.is_present() => (slot, entry, entry.small_page(page)),
+            Mapping::Huge(..) => return None,
         };
-        if !entry.is_present() {
-            return None;
-        }
-        let behind = if entry.is_huge() { page as u64 } else { 0 };
-        Some((slot, entry, Frame::new(entry.frame().number() + behind)))
+        small.is_present().then(|| (slot, entry, small.frame()))
     }
 
     /// Reads bytes of one page; `None` if it is not mapped, or was unmapped meanwhile, or is not to be read.
     fn read_page(&self, address: usize, buffer: &mut [u8]) -> Option<()> {
         let (_, entry, frame) = self.slot_at(address)?;
         let platform = self.blocks.platform();
+        if !entry.is_present() {
+            return None;
+        }
         if self.area_at(address)?.kind == Kind::Ioremap || !entry.is_owned() && !platform.is_ram(frame) {
             return None;
         }

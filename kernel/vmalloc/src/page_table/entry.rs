@@ -11,6 +11,9 @@
 //! ┌──┬─────┬──────────────────┬─┬─┬─┬────┬───┐
 //! │NX│  0  │ frame, inverted  │O│L│F│    │ 0 │  quarantined: unmapped, the frame not yet given back
 //! └──┴─────┴──────────────────┴─┴─┴─┴────┴───┘
+//! ┌──┬─────┬──────────────────┬─┬─┬─┬─┬──┬───┐
+//! │NX│     │ frame, inverted  │O│L│F│1│  │ 0 │  hidden: an area's page that nobody may access
+//! └──┴─────┴──────────────────┴─┴─┴─┴─┴──┴───┘
 //! ```
 //! The entry of a guard page below an area is bit 63 alone; the area's first entry has bit 53 then, and not bit 52. Bits 58
 //! to 55 of an area's first entry tell how many more pages there are, if they are few; bit 54 that it was changed.
@@ -19,10 +22,13 @@
 //! through entries that are not present, finds no memory there.
 
 mod attributes;
+mod hidden;
+mod memory_type;
 
 use crate::{Frame, Kind, PAGE_SIZE, Protection, types::Owner};
 pub(crate) use attributes::Attributes;
 use core::panic::Location;
+use hidden::HIDDEN;
 
 const PRESENT: u64 = 1 << 0;
 const WRITABLE: u64 = 1 << 1;
@@ -30,7 +36,10 @@ const WRITE_THROUGH: u64 = 1 << 3;
 const CACHE_DISABLE: u64 = 1 << 4;
 const ACCESSED: u64 = 1 << 5;
 const DIRTY: u64 = 1 << 6;
+/// In an entry above the leaf tables. In one of a leaf table the bit is [`SMALL_PAT`].
 const HUGE: u64 = 1 << 7;
+/// In an entry of a leaf table: the highest bit of the number of an entry of the page attribute table.
+const SMALL_PAT: u64 = 1 << 7;
 const FIRST: u64 = 1 << 9;
 const LAST: u64 = 1 << 10;
 const OWNED: u64 = 1 << 11;
@@ -94,24 +103,26 @@ impl Entry {
         Self(frame.address() | attributes.0)
     }
 
-    /// Makes an entry that maps a 2 MiB frame, at the level above the leaf tables. No memory type in use needs the PAT bit,
-    /// which is bit 12 there, and in a leaf table bit 7.
+    /// Makes an entry that maps a 2 MiB frame, at the level above the leaf tables.
     #[inline]
     pub fn huge(first: Frame, attributes: Attributes) -> Self {
-        Self(first.address() | attributes.0 | HUGE)
+        Self(first.address() | memory_type::to_huge(attributes.0))
     }
 
     /// Returns the entry for 4 KiB page `page` of the 2 MiB page that this entry maps.
     pub fn small_page(self, page: usize) -> Self {
         debug_assert!(self.is_huge() && page < 512);
         let marks = if page == 0 { FIRST | GUARDED_BELOW } else { 0 } | if page == 511 { LAST } else { 0 };
-        let first = self.0 & !(HUGE | FIRST | GUARDED_BELOW | LAST) | self.0 & marks;
-        Self(first + (page as u64) * PAGE_SIZE as u64)
+        let first = self.0 & !(FIRST | GUARDED_BELOW | LAST) | self.0 & marks;
+        Self(memory_type::to_small(first) + (page as u64) * PAGE_SIZE as u64)
     }
 
-    /// Returns the entry with another protection.
+    /// Returns the entry of an area's page with another protection.
     pub fn protected(self, protection: Protection) -> Self {
-        Self(self.0 & !Attributes::PROTECTION | attributes::protection_bits(protection))
+        match protection {
+            Protection::None => self.hidden(),
+            _ => Self(self.shown().0 & !Attributes::PROTECTION | attributes::protection_bits(protection)),
+        }
     }
 
     /// Makes an entry of a directory, which links a table below it. Only leaf entries limit access.
@@ -137,8 +148,8 @@ impl Entry {
 
     /// Returns whether an area starts here that owns its frames and has a guard page below.
     pub fn has_guard_below(self) -> bool {
-        const START: u64 = FIRST | OWNED | GUARDED_BELOW;
-        self.0 & (START | RAM | PRESENT) == START | PRESENT
+        const START: u64 = PRESENT | FIRST | OWNED | GUARDED_BELOW;
+        self.0 & START == START
     }
 
     /// Returns whether an area starts here that owns its frames, has no guard page below, and was neither resized nor
@@ -206,12 +217,12 @@ impl Entry {
     #[inline(always)]
     pub fn starts_ram(self, pages: usize) -> bool {
         const START: u64 = PRESENT | FIRST | RAM;
-        self.0 & (START | LENGTH_MASK) == Self(START).with_ram_length(pages).0
+        self.0 & (START | OWNED | LENGTH_MASK) == Self(START).with_ram_length(pages).0
     }
 
     /// Returns whether the page belongs to a `vm_map_ram` mapping that shares a block.
     pub fn is_ram(self) -> bool {
-        self.0 & (PRESENT | RAM) == PRESENT | RAM
+        self.0 & (PRESENT | RAM | OWNED) == PRESENT | RAM
     }
 
     #[inline]
@@ -228,20 +239,32 @@ impl Entry {
         self.0 == 0
     }
 
+    /// Returns whether an entry above the leaf tables, or of an area that owns its frames, maps a 2 MiB page.
     pub fn is_huge(self) -> bool {
         self.0 & (PRESENT | HUGE) == PRESENT | HUGE
     }
 
-    /// Returns whether an area starts here that has a guard page behind it only, and whose frames are `owner`'s.
+    /// Returns whether an area starts here that has a guard page behind it only, no [hidden](Self::hides) pages, and whose
+    /// frames are `owner`'s.
     #[inline(always)]
     pub fn is_start(self, owner: Owner) -> bool {
         const START: u64 = PRESENT | FIRST;
         self.0 & (START | RAM | GUARDED_BELOW | OWNED) == START | attributes::owner_bits(owner)
     }
 
-    /// Returns whether an area starts here whose frames are `owner`'s, with a guard page below or without.
+    /// Returns whether an area starts here whose frames are `owner`'s, with a guard page below or without, and with hidden
+    /// pages or without.
     pub fn is_any_start(self, owner: Owner) -> bool {
-        self.is_start(owner) || owner == Owner::Area && self.has_guard_below()
+        const START: u64 = PRESENT | FIRST | OWNED;
+        self.is_start(owner) || owner == Owner::Area && self.0 & START == START
+    }
+
+    /// Returns whether an area starts here that owns its frames and has no [hidden](Self::hides) pages, with a guard page
+    /// below or without.
+    #[inline]
+    pub fn is_resizable(self) -> bool {
+        const START: u64 = PRESENT | FIRST | OWNED;
+        self.0 & (START | RAM) == START
     }
 
     /// Returns whether the entry maps a frame that the area owns.
@@ -262,7 +285,8 @@ impl Entry {
         self.0 & (PRESENT | LAST) == PRESENT | LAST
     }
 
-    /// Returns the frame of a present entry, be it a table's or a page's.
+    /// Returns the frame of a present entry, be it a table's or a small page's, or the first of a 2 MiB page that the area
+    /// owns.
     #[inline]
     pub fn frame(self) -> Frame {
         debug_assert!(self.is_present());
@@ -334,7 +358,7 @@ impl Entry {
     /// Returns the area's own frame that waits in a quarantined entry. It is free to use only after a flush.
     #[inline]
     pub fn quarantined_frame(self) -> Option<Frame> {
-        (self.0 & (PRESENT | GUARD | OWNED) == OWNED).then(|| Frame::at(!self.0 & FRAME_MASK))
+        (self.0 & (PRESENT | GUARD | HIDDEN | OWNED) == OWNED).then(|| Frame::at(!self.0 & FRAME_MASK))
     }
 
     /// Returns whether the frame of this entry is still full of zeros. An entry that is not dirty was made for a frame of

@@ -5,7 +5,7 @@ use super::{
     directories::{self, ROOT_SHIFT},
     survey::LEVEL_BITS,
 };
-use crate::{Cache, Frame, Platform, Protection, types::Owner};
+use crate::{Frame, Platform, Protection, types::Owner};
 
 /// Tables on the way from the top level one to a page.
 const LEVELS: usize = 3;
@@ -38,7 +38,7 @@ impl<'a> Scratch<'a> {
 
     /// Maps the page to a frame. What CPUs remember of another one they are to forget then.
     pub fn map(&self, frame: Frame) {
-        let attributes = Attributes::new(Protection::ReadWrite, Cache::WriteBack, Owner::Caller);
+        let attributes = Attributes::new(Protection::ReadWrite, Owner::Caller);
         self.slot.publish(Entry::page(frame, attributes));
     }
 

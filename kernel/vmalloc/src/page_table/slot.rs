@@ -102,6 +102,16 @@ impl Slot {
         self.0.fetch_or(Entry::CHANGED_MARK, Ordering::Relaxed);
     }
 
+    /// Marks the first page of an area some of whose pages are about to be hidden.
+    pub fn mark_hiding(&self) {
+        self.0.fetch_or(Entry::HIDES_MARK, Ordering::Relaxed);
+    }
+
+    /// Takes the mark away that [`mark_hiding`](Self::mark_hiding) makes, of an area that hides no page any more.
+    pub fn unmark_hiding(&self) {
+        self.update(Entry::without_hiding);
+    }
+
     /// Clears the mark that [`mark_last`](Self::mark_last) sets.
     pub fn unmark_last(&self) {
         self.0.fetch_and(!Entry::LAST_MARK, Ordering::Release);
@@ -111,12 +121,27 @@ impl Slot {
     /// its first page, and returns the entry before. Of several that claim an area one gets it.
     #[inline(always)]
     pub fn claim(&self, owner: Owner) -> Option<Entry> {
-        self.claim_if(|entry| entry.is_start(owner))
+        let mut entry = self.look();
+        // Again only if the entry was marked accessed or dirty meanwhile, once each. With `try_update` in this place a
+        // free of several pages was measured to take 4 instructions more.
+        while entry.is_start(owner) {
+            match self.replace(entry, entry.quarantined().unmarked()) {
+                Ok(()) => return Some(entry),
+                Err(now) => entry = now,
+            }
+        }
+        None
     }
 
-    /// Claims the area that starts here as [`claim`](Self::claim) does, with a guard page below or without.
+    /// Claims the area that starts here as [`claim`](Self::claim) does, with a guard page below or without. Where it
+    /// [hides](Entry::hides) pages, these but the first are still [hidden](hide_none).
     pub fn claim_any(&self, owner: Owner) -> Option<Entry> {
-        self.claim_if(|entry| entry.is_any_start(owner))
+        let claimed = |entry: Entry| {
+            let entry = entry.shown();
+            let unmarked = if entry.hides() { entry.unmarked_owned() } else { entry.unmarked() };
+            entry.is_any_start(owner).then(|| unmarked.quarantined())
+        };
+        self.try_update(claimed).ok().map(Entry::shown)
     }
 
     /// Claims the area of `pages` pages that starts here, whose first entry is `entry`, as [`claim`](Self::claim) does. It may
@@ -124,20 +149,6 @@ impl Slot {
     #[inline(always)]
     pub fn claim_parkable(&self, entry: Entry, pages: usize) -> bool {
         self.replace(entry, entry.toggled_first(pages)).is_ok()
-    }
-
-    #[inline(always)]
-    fn claim_if(&self, is_it: impl Fn(Entry) -> bool) -> Option<Entry> {
-        let mut entry = self.look();
-        // Again only if the entry was marked accessed or dirty meanwhile, once each. With `try_update` in this place a
-        // free of several pages was measured to take 4 instructions more.
-        while is_it(entry) {
-            match self.replace(entry, entry.quarantined().unmarked()) {
-                Ok(()) => return Some(entry),
-                Err(now) => entry = now,
-            }
-        }
-        None
     }
 
     /// Unmaps a page of an area that was claimed. Nobody uses the area any more, so that no CPU marks the entry meanwhile.
@@ -162,6 +173,12 @@ pub(crate) fn publish_area(first: &Slot, last: &Slot, pages: usize) {
     // accessed already.
     last.change(Entry::with_last);
     first.publish(first.get().with_first(pages));
+}
+
+/// Shows the pages of an area that was claimed, so that they are unmapped as others are: those of `pages` up to its guard.
+#[cold]
+pub(crate) fn hide_none<'a>(pages: impl Iterator<Item = &'a Slot>) {
+    pages.take_while(|slot| !slot.get().is_guard()).for_each(|slot| slot.change(Entry::shown));
 }
 
 /// Maps the pages of an area that was parked, and publishes it with this guard behind, if its first page has these

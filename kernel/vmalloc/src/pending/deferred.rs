@@ -83,7 +83,7 @@ impl<P: Platform> Pending<P> {
             return (below + blocks as usize) * BLOCK_PAGES;
         }
         let mut rest = self.blocks.leaf(block)[page + 1..].iter();
-        let more = if entry.is_last() { None } else { rest.position(|slot| slot.get().is_last()) };
+        let more = if entry.is_last() { None } else { rest.position(|slot| slot.get().shown().is_last()) };
         below + more.map_or(0, |last| last + 1) + 2
     }
 

@@ -25,7 +25,7 @@ fn who_only_frees_needs_no_record() {
     let areas: Vec<_> =
         (0..300).map(|index| vmalloc.vmalloc(PAGE_SIZE * (1 + index % 50)).expect("room")).collect();
     let used = vmalloc.stats().used();
-    let bytes = vmalloc.stats().instance_bytes;
+    let frames = vmalloc.stats().instance_frames;
     let mut freed = 0;
     for (index, area) in areas.into_iter().enumerate() {
         machine.run_on(1 + index % 3);
@@ -36,7 +36,7 @@ fn who_only_frees_needs_no_record() {
         machine.never_fail();
     }
     assert_eq!((vmalloc.lazy_pages(), used), (freed as i64, freed));
-    assert_eq!(vmalloc.stats().instance_bytes, bytes, "no record was made");
+    assert_eq!(vmalloc.stats().instance_frames, frames, "no record was made");
     vmalloc.purge();
     assert_eq!((vmalloc.lazy_pages(), vmalloc.stats().used()), (0, 0));
     machine.check();

@@ -126,10 +126,15 @@ pub enum Protection {
     /// The page can be read and executed.
     #[doc(alias = "PAGE_KERNEL_ROX")]
     ReadExecute,
+    /// The page cannot be accessed: each access faults. It keeps its frame, and what is in it. Only areas that own their
+    /// frames have such pages, and of 4 KiB only; an area that has any is not [resized](crate::Vmalloc::vrealloc).
+    #[doc(alias = "set_memory_np")]
+    #[doc(alias = "PROT_NONE")]
+    None,
 }
 
-/// How CPUs cache a page: its memory type, as the page attribute table encodes it at reset
-/// (Intel SDM 3A, table 12-12).
+/// How CPUs cache a page: its memory type (Intel SDM 3A, table 12-2). An entry of the
+/// [page attribute table](crate::Platform::page_attribute_table) has it; where none does, the page is not cached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Cache {
     /// Reads and writes are cached, as those of ordinary memory are.
@@ -139,6 +144,10 @@ pub enum Cache {
     /// Reads are cached, writes go to memory at once.
     #[doc(alias = "ioremap_wt")]
     WriteThrough,
+    /// Reads are not cached. Writes are gathered, and go to memory in bursts and in any order: for memory that is written a
+    /// lot, such as a frame buffer. The table has no such entry at reset.
+    #[doc(alias = "ioremap_wc")]
+    WriteCombining,
     /// Neither reads nor writes are cached: for registers of devices.
     #[doc(alias = "ioremap_uc")]
     Uncached,

@@ -1,6 +1,6 @@
 //! Why a call was refused. A refused call has changed nothing.
 
-use crate::{AreaInfo, Frame};
+use crate::{AreaInfo, Cache, Frame};
 use core::{ops::Range, panic::Location};
 use thiserror::Error;
 
@@ -62,6 +62,17 @@ pub enum AllocError {
     CachedElsewhere {
         /// The first frame of RAM.
         frame: Frame,
+    },
+    /// Frames of the caller's cannot be mapped as [pages that nobody may access](crate::Protection::None).
+    #[error("frames of the caller's are not mapped with Protection::None")]
+    NoAccess,
+    /// The page attribute table that the machine tells of has no entry that would do.
+    #[error(
+        "no entry of the page attribute table is {cache:?} or uncached: see Platform::page_attribute_table"
+    )]
+    NoMemoryType {
+        /// What was asked for.
+        cache: Cache,
     },
 }
 
@@ -131,6 +142,14 @@ pub enum ReallocError {
     /// There is no address space or no memory for the new size, or it is no size of an area.
     #[error(transparent)]
     Size(#[from] AllocError),
+    /// Pages of the area may be such as [nobody may access](crate::Protection::None).
+    #[error("{caller}: protect the whole of the area otherwise than by Protection::None first: {area}")]
+    Inaccessible {
+        /// The area.
+        area: AreaInfo,
+        /// Who asked.
+        caller: &'static Location<'static>,
+    },
 }
 
 /// Why a protection could not be changed.
@@ -159,13 +178,14 @@ pub enum ProtectError {
         /// The area.
         area: AreaInfo,
     },
-    /// Pages of a congruent area come and go; they are always read and written.
+    /// Pages of a congruent area come and go; they are always read and written. Only those of areas that own their frames
+    /// can be such as [nobody may access](crate::Protection::None).
     #[error("protections of this kind of area stay: {area}")]
     WrongKind {
         /// The area.
         area: AreaInfo,
     },
-    /// No frame for the table that splits a 2 MiB page.
+    /// No frame for the table that splits a 2 MiB page, of which a part is to be protected, or all of it from every access.
     #[error("out of frames")]
     OutOfFrames,
 }

@@ -62,10 +62,15 @@ impl Request {
         self
     }
 
-    /// Maps the area under another protection than [`ReadWrite`](Protection::ReadWrite).
+    /// Maps the area under another protection than [`ReadWrite`](Protection::ReadWrite). By 4 KiB pages, whatever was asked
+    /// for, if it is [`None`](Protection::None).
     #[doc(alias = "pgprot_t")]
     #[inline]
     pub const fn protection(mut self, protection: Protection) -> Self {
+        if matches!(protection, Protection::None) {
+            // So it comes to where that is looked for.
+            self.place = Some(self.placed());
+        }
         self.protection = protection;
         self
     }

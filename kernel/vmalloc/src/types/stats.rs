@@ -28,8 +28,10 @@ pub struct Stats {
     /// Frames of the library's own records: descriptors, the directories of these, the arena's maps, the CPUs' magazines. Those
     /// of free blocks, and magazines, go back when memory runs short, and by [`trim`](crate::Vmalloc::trim).
     pub metadata_frames: usize,
-    /// Bytes of the instance itself, and of the frames that it has until it is dropped: one for each CPU that ever
-    /// allocated from it, and five or more besides.
+    /// Frames that the instance has until it is dropped: one for each CPU that ever allocated from it, and five or more
+    /// besides.
+    pub instance_frames: usize,
+    /// Bytes of the instance itself.
     pub instance_bytes: usize,
     /// Frames of leaf tables that are linked.
     pub leaf_tables: usize,
@@ -77,6 +79,6 @@ impl Stats {
     /// Returns the bytes of the library's own data: its records and the instance itself, without page tables.
     #[must_use]
     pub fn metadata_bytes(&self) -> usize {
-        self.metadata_frames * PAGE_SIZE + self.instance_bytes
+        (self.metadata_frames + self.instance_frames) * PAGE_SIZE + self.instance_bytes
     }
 }

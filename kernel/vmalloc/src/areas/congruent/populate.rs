@@ -5,7 +5,7 @@
 //! the same frame at once, so it never waits for a flush.
 
 use crate::{
-    BLOCK_PAGES, Cache, CongruentSet, CpuPin, Platform, PopulateError, Protection,
+    BLOCK_PAGES, CongruentSet, CpuPin, Platform, PopulateError, Protection,
     areas::{Areas, Attempt},
     blocks::Role,
     page_table::{Attributes, Slot},
@@ -16,7 +16,7 @@ use core::{iter, ops::Range, sync::atomic::Ordering};
 
 /// What populated pages are mapped as.
 fn attributes() -> Attributes {
-    Attributes::new(Protection::ReadWrite, Cache::WriteBack, Owner::Area)
+    Attributes::new(Protection::ReadWrite, Owner::Area)
 }
 
 /// Pages of a set that lie in one block.

@@ -48,7 +48,7 @@ impl<P: Platform> Areas<P> {
         let leaf = block.leaf(self.platform())?;
         let slots = &leaf[first..];
         let entry = slots[0].look();
-        if !entry.is_any_start(Owner::Area) {
+        if !entry.is_resizable() {
             return None;
         }
         drop(pin);

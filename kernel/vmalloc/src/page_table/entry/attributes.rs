@@ -1,8 +1,6 @@
 //! Attributes: the bits that all entries of an area have in common.
 
-use super::{
-    ACCESSED, CACHE_DISABLE, DIRTY, Entry, NO_EXECUTE, OWNED, PRESENT, RAM, WRITABLE, WRITE_THROUGH,
-};
+use super::{ACCESSED, DIRTY, Entry, NO_EXECUTE, OWNED, PRESENT, RAM, WRITABLE, memory_type};
 use crate::{Cache, Protection, types::Owner};
 
 /// The bits of an entry that do not depend on the frame, nor on the place in the area.
@@ -33,25 +31,27 @@ impl Attributes {
     /// Makes the attributes of the pages of a `vm_map_ram` mapping that shares a block.
     #[inline]
     pub fn ram(protection: Protection) -> Self {
-        Self(Self::new(protection, Cache::WriteBack, Owner::Caller).0 | RAM)
+        Self(Self::new(protection, Owner::Caller).0 | RAM)
     }
 
     /// Makes the attributes of ordinary pages, which are not known to be full of zeros.
     #[inline]
-    pub fn new(protection: Protection, cache: Cache, owner: Owner) -> Self {
-        let cache = match cache {
-            Cache::WriteBack => 0,
-            Cache::WriteThrough => WRITE_THROUGH,
-            Cache::Uncached => WRITE_THROUGH | CACHE_DISABLE,
-        };
+    pub fn new(protection: Protection, owner: Owner) -> Self {
         // Accessed and dirty are set in advance: where the CPU has to, it takes an assist.
-        Self(PRESENT | ACCESSED | DIRTY | protection_bits(protection) | cache | owner_bits(owner))
+        Self(PRESENT | ACCESSED | DIRTY | protection_bits(protection) | owner_bits(owner))
+    }
+
+    /// Makes the attributes of a device's pages, which are cached so, on CPUs with this page attribute table. `None`: no
+    /// entry of that will do.
+    pub fn of_device(cache: Cache, pat: u64) -> Option<Self> {
+        let ordinary = Self::new(Protection::ReadWrite, Owner::Caller);
+        Some(Self(ordinary.0 | memory_type::bits(cache, pat)?))
     }
 
     /// Makes the attributes of pages, of undefined contents, by which the area grows whose last page this entry maps.
     #[inline]
     pub fn of_growth(last: Entry) -> Self {
-        let owned = Self::new(Protection::ReadWrite, Cache::WriteBack, Owner::Area);
+        let owned = Self::new(Protection::ReadWrite, Owner::Area);
         Self(owned.0 & !Self::PROTECTION | last.0 & Self::PROTECTION)
     }
 }
@@ -61,7 +61,8 @@ impl Attributes {
 pub(super) fn protection_bits(protection: Protection) -> u64 {
     match protection {
         Protection::ReadWrite => WRITABLE | NO_EXECUTE,
-        Protection::ReadOnly => NO_EXECUTE,
+        // Where nobody may access the page, its entry is made so afterwards.
+        Protection::ReadOnly | Protection::None => NO_EXECUTE,
         Protection::ReadExecute => 0,
     }
 }

@@ -4,7 +4,7 @@ use super::*;
 use crate::Cache;
 
 fn owned(number: u64) -> Entry {
-    Entry::page(Frame::new(number), Attributes::new(Protection::ReadWrite, Cache::WriteBack, Owner::Area))
+    Entry::page(Frame::new(number), Attributes::new(Protection::ReadWrite, Owner::Area))
 }
 
 #[test]
@@ -46,10 +46,30 @@ fn an_unused_entry_is_nothing_else() {
 }
 
 #[test]
+fn a_hidden_page_is_nothing_but_hidden() {
+    for entry in [owned(5), owned(5).with_first(7).with_guard_below(), owned((1 << 40) - 1).with_last()] {
+        let hidden = entry.hidden();
+        assert!(hidden.is_hidden() && hidden.shown() == entry && hidden.hidden() == hidden);
+        assert!(!hidden.is_present() && !hidden.is_guard() && !hidden.is_unused() && !hidden.is_first());
+        assert!(hidden.quarantined_frame().is_none() && !hidden.hides());
+        assert_eq!(hidden.0 & FRAME_MASK, !entry.0 & FRAME_MASK, "stored inverted");
+        assert_eq!(hidden.protected(Protection::ReadOnly), entry.protected(Protection::ReadOnly));
+        assert_eq!(entry.protected(Protection::None), hidden);
+    }
+    let caller = Location::caller();
+    for slack in 0..4096 {
+        let guard = Entry::guard(GuardInfo { slack, kind: Kind::Vmalloc, caller });
+        assert!(!guard.is_hidden() && guard.shown() == guard);
+    }
+    let others = [Entry::UNUSED, Entry::GUARD_BELOW, owned(5), owned(5).quarantined()];
+    assert!(others.iter().all(|entry| !entry.is_hidden() && entry.shown() == *entry));
+}
+
+#[test]
 fn nothing_is_writable_and_executable_nor_global() {
     for protection in [Protection::ReadWrite, Protection::ReadOnly, Protection::ReadExecute] {
-        for cache in [Cache::WriteBack, Cache::WriteThrough, Cache::Uncached] {
-            let attributes = Attributes::new(protection, cache, Owner::Area);
+        for owner in [Owner::Area, Owner::Caller] {
+            let attributes = Attributes::new(protection, owner);
             for entry in [Entry::page(Frame::new(5), attributes), Entry::huge(Frame::new(512), attributes)] {
                 assert!(entry.0 & WRITABLE == 0 || entry.0 & NO_EXECUTE != 0);
                 assert_eq!(entry.0 & (1 << 8), 0, "a CR3 write must drop it");
@@ -61,20 +81,55 @@ fn nothing_is_writable_and_executable_nor_global() {
 
 #[test]
 fn a_quarantined_page_of_somebody_else_gives_no_frame() {
-    let entry =
-        Entry::page(Frame::new(9), Attributes::new(Protection::ReadWrite, Cache::Uncached, Owner::Caller));
+    let entry = Entry::page(Frame::new(9), Attributes::new(Protection::ReadWrite, Owner::Caller));
     assert!(!entry.is_owned() && !entry.quarantined().is_present() && !entry.quarantined().is_unused());
     assert!(entry.quarantined().quarantined_frame().is_none());
 }
 
 #[test]
 fn a_huge_entry_splits_into_its_small_pages() {
-    let attributes = Attributes::new(Protection::ReadOnly, Cache::WriteBack, Owner::Area);
+    let attributes = Attributes::new(Protection::ReadOnly, Owner::Area);
     let huge = Entry::huge(Frame::new(1024), attributes).with_first(512).with_last();
     for page in 0..512 {
         let small = huge.small_page(page);
         assert!(small.is_owned() && !small.is_huge());
         assert_eq!(small.frame().number(), 1024 + page as u64);
         assert_eq!((small.is_first(), small.is_last()), (page == 0, page == 511));
+    }
+}
+
+/// Tables as at reset, as Linux and the Limine loader write them, and such as lack something.
+#[test]
+fn a_memory_type_is_found_in_the_table() {
+    const CACHES: [Cache; 4] =
+        [Cache::WriteBack, Cache::WriteThrough, Cache::WriteCombining, Cache::Uncached];
+    for (pat, entries) in [
+        (0x0007_0406_0007_0406, [Some(0), Some(1), Some(2), Some(3)]),
+        (0x0407_0506_0007_0106, [Some(0), Some(7), Some(1), Some(3)]),
+        (0x0007_0105_0007_0406, [Some(0), Some(1), Some(5), Some(3)]),
+        (0x0606_0606_0606_0706, [Some(0), Some(1), Some(1), Some(1)]),
+        (0x0606_0606_0606_0406, [Some(0), Some(1), None, None]),
+    ] {
+        for (cache, entry) in CACHES.into_iter().zip(entries) {
+            let small =
+                Attributes::of_device(cache, pat).map(|attributes| Entry::page(Frame::new(9), attributes));
+            let number = |entry: Entry, pat: u32| {
+                (entry.0 >> pat & 1) << 2 | (entry.0 >> 4 & 1) << 1 | entry.0 >> 3 & 1
+            };
+            assert_eq!(small.map(|small| number(small, 7)), entry, "{cache:?} of {pat:#x}");
+        }
+    }
+}
+
+#[test]
+fn a_huge_entry_has_the_memory_type_elsewhere() {
+    for cache in [Cache::WriteBack, Cache::WriteThrough, Cache::WriteCombining, Cache::Uncached] {
+        let attributes = Attributes::of_device(cache, 0x0007_0106_0007_0406).expect("it has all");
+        let huge = Entry::huge(Frame::new(1024), attributes);
+        assert!(huge.is_huge() && huge.0 >> 13 & 0xff == 0);
+        assert_eq!(huge.0 >> 12 & 1, u64::from(cache == Cache::WriteCombining));
+        for page in [0, 7, 511] {
+            assert_eq!(huge.small_page(page), Entry::page(Frame::new(1024 + page as u64), attributes));
+        }
     }
 }

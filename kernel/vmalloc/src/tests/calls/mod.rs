@@ -5,6 +5,7 @@ mod beside;
 mod congruent;
 mod failures;
 mod guard_below;
+mod hidden;
 mod interrupts;
 mod ram;
 mod refusals;

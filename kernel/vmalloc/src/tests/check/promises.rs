@@ -4,7 +4,7 @@ extern crate std;
 
 use super::wrong::{Bug, Wrong};
 use crate::{
-    BLOCK_SIZE, Cache, Flusher, Frame, NewError, PAGE_SIZE, Platform, Protection, Vmalloc,
+    BLOCK_SIZE, Flusher, Frame, NewError, PAGE_SIZE, Platform, Protection, Vmalloc,
     check::{self, Broken, Cpu, Flush, Promise, Registers, Report, Seen, Untried},
     page_table::{Attributes, Entry, directories},
     tests::{
@@ -77,7 +77,7 @@ fn run_on(cpus: usize, cpu: usize, bug: Bug) -> Broken {
 /// Maps the host's memory of a machine in its page tables: each frame's page to what `shown` says, with these rights.
 fn map_direct(machine: &Machine, protection: Protection, shown: impl Fn(Frame) -> Option<Frame>) {
     let machine = &machine;
-    let attributes = Attributes::new(protection, Cache::WriteBack, Owner::Caller);
+    let attributes = Attributes::new(protection, Owner::Caller);
     let first = machine.root().number();
     for frame in (first..=first + FRAMES as u64).map(Frame::new) {
         let address = machine.direct_map(frame).as_ptr() as usize;

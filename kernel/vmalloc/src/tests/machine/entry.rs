@@ -4,14 +4,18 @@ use crate::{BLOCK_PAGES, PAGE_SHIFT};
 
 pub(super) const PRESENT: u64 = 1;
 pub(super) const WRITABLE: u64 = 1 << 1;
-/// Page-level write-through and cache disable: with the page attribute table as it is at reset, the memory type.
-const CACHE: u64 = 1 << 3 | 1 << 4;
 pub(super) const ACCESSED: u64 = 1 << 5;
 pub(super) const DIRTY: u64 = 1 << 6;
 pub(super) const HUGE: u64 = 1 << 7;
 const NO_EXECUTE: u64 = 1 << 63;
-/// In the entry of a 2 MiB page: a bit of the memory type, which is bit 7 in that of a small page, and reserved ones.
-const HUGE_ZERO: u64 = 0x1f_f000;
+/// Reserved bits in the entry of a 2 MiB page.
+const HUGE_ZERO: u64 = 0x1f_e000;
+
+/// The number of the page attribute table's entry that an entry names, whose bit `pat` is the highest of it (Intel SDM 3A,
+/// section 12.12.3).
+fn cache(entry: u64, pat: u32) -> u64 {
+    (entry >> pat & 1) << 2 | entry >> 3 & 3
+}
 
 /// A translation, as a CPU remembers it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +23,7 @@ pub(crate) struct Translation {
     pub frame: u64,
     pub writable: bool,
     pub executable: bool,
+    /// The number of the entry of the page attribute table that has its memory type.
     pub cache: u64,
     /// Whether it is of a 2 MiB page.
     pub huge: bool,
@@ -27,16 +32,17 @@ pub(crate) struct Translation {
 }
 
 impl Translation {
-    /// What a present leaf entry says of the page at an address.
-    pub fn read(entry: u64, address: usize) -> Self {
-        let huge = entry & HUGE != 0;
+    /// What a present entry says that maps the page at an address, in a leaf table or, `huge`, above.
+    pub fn read(entry: u64, address: usize, huge: bool) -> Self {
+        assert!(!huge || entry & HUGE != 0, "{entry:#x} maps no 2 MiB page");
         assert!(!huge || entry & HUGE_ZERO == 0, "{entry:#x} maps a 2 MiB page that is not aligned");
+        let first = frame(if huge { entry & !(1 << 12) } else { entry });
         let page = if huge { (address >> PAGE_SHIFT & (BLOCK_PAGES - 1)) as u64 } else { 0 };
         Self {
-            frame: frame(entry) + page,
+            frame: first + page,
             writable: entry & WRITABLE != 0,
             executable: entry & NO_EXECUTE == 0,
-            cache: entry & CACHE,
+            cache: cache(entry, if huge { 12 } else { 7 }),
             huge,
             dirty: entry & DIRTY != 0,
         }

@@ -49,8 +49,9 @@ impl Machine {
 
     /// What the page tables say of an address now.
     pub fn translation(&self, address: usize) -> Option<Translation> {
-        let entry = self.walk(address).1?.load(Ordering::Acquire);
-        (entry & PRESENT != 0).then(|| Translation::read(entry, address))
+        let (table, slot) = self.walk(address);
+        let entry = slot?.load(Ordering::Acquire);
+        (entry & PRESENT != 0).then(|| Translation::read(entry, address, table.is_none()))
     }
 
     /// Whether the page tables allow writes at an address; `None` if nothing is mapped there.
@@ -85,7 +86,7 @@ impl Machine {
         if entry & ACCESSED == 0 {
             slot.fetch_or(ACCESSED, Ordering::AcqRel);
         }
-        let found = Translation::read(entry, address);
+        let found = Translation::read(entry, address, table.is_none());
         tlb.remember(cpu, false, address >> PAGE_SHIFT, found);
         Ok(found)
     }

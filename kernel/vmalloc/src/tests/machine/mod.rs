@@ -25,7 +25,7 @@ use core::{
     ops::Range,
     panic::Location,
     ptr::NonNull,
-    sync::atomic::{AtomicBool, AtomicIsize, AtomicUsize, Ordering},
+    sync::atomic::{AtomicBool, AtomicIsize, AtomicU64, AtomicUsize, Ordering},
 };
 use entry::PRESENT;
 pub(crate) use moments::Moment;
@@ -71,6 +71,8 @@ pub(crate) struct Machine {
     moments: Moments,
     /// Frames that were taken, those that came back included.
     taken: AtomicUsize,
+    /// The page attribute table: at first as at reset, but for entry 5, which is write combining.
+    memory_types: AtomicU64,
 }
 
 // SAFETY: `memory` is only a base address; what lies there is shared under the platform's promises.
@@ -132,6 +134,7 @@ impl Machine {
             others: Others::default(),
             moments: Moments::new(),
             taken: AtomicUsize::new(0),
+            memory_types: AtomicU64::new(0x0007_0106_0007_0406),
         };
         for cpu in 0..cpus {
             machine.run_on(cpu);
@@ -204,6 +207,11 @@ impl Machine {
     /// The first `allocations` frame and table allocations that follow succeed, none after them.
     pub fn fail_after(&self, allocations: usize) {
         self.allowance.store(allocations as isize, Ordering::Relaxed);
+    }
+
+    /// Gives the CPUs another page attribute table. Nothing is mapped.
+    pub fn set_memory_types(&self, pat: u64) {
+        self.memory_types.store(pat, Ordering::Relaxed);
     }
 
     /// What was traced since the last call.

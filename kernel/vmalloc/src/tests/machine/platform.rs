@@ -94,6 +94,10 @@ unsafe impl<'m> Platform for &'m Machine {
         40
     }
 
+    fn page_attribute_table(&self) -> u64 {
+        self.memory_types.load(Ordering::Relaxed)
+    }
+
     fn frame_of(&self, direct: NonNull<u8>) -> Frame {
         let offset = direct.as_ptr() as usize - self.memory.as_ptr() as usize;
         Frame::new(FIRST_FRAME + (offset / PAGE_SIZE) as u64)

@@ -1,0 +1,81 @@
+//! A stack as a value.
+
+use super::Area;
+use crate::{AllocError, PAGE_SIZE, Platform, Request, Vmalloc};
+use core::{fmt, mem::MaybeUninit, ops::Range, ptr::NonNull};
+
+/// A stack, with guard pages below and above it, that is given back when it is dropped.
+///
+/// ```no_run
+/// # use vmalloc::{AllocError, PAGE_SIZE, Platform, Stack, Vmalloc};
+/// # fn example<P: Platform>(vmalloc: &Vmalloc<P>, switch_to: impl Fn(usize)) -> Result<(), AllocError> {
+/// let stack = Stack::new(vmalloc, 16 * PAGE_SIZE)?;
+/// switch_to(stack.top().as_ptr() as usize);
+/// # Ok(()) }
+/// ```
+///
+/// # An overflow
+/// faults at an address of [`guard`](Self::guard). A handler of page faults need not know the stacks:
+/// [`find_area`](Vmalloc::find_area) works there, and tells whose guard page an address lies in. The handler needs a stack
+/// of its own (an IST entry), since the CPU pushes its frame to where the stack has overflowed.
+///
+/// ```
+/// # use vmalloc::{Platform, Vmalloc};
+/// fn overflowed<P: Platform>(vmalloc: &Vmalloc<P>, fault: usize) -> bool {
+///     vmalloc.find_area(fault).is_some_and(|area| (area.guard_start()..area.start).contains(&fault))
+/// }
+/// ```
+///
+/// # When it is dropped
+/// it is freed as an [`Area`] is. Whoever has a CPU run on it, which takes `unsafe` code, sees to it that none does by then.
+pub struct Stack<'a, P: Platform> {
+    area: Area<'a, P, MaybeUninit<u8>>,
+}
+
+impl<'a, P: Platform> Stack<'a, P> {
+    /// Allocates a stack of `size` bytes, rounded up to whole pages, of undefined contents. Refused in an interrupt handler.
+    ///
+    /// # Errors
+    /// See [`AllocError`]; nothing has changed then.
+    #[track_caller]
+    pub fn new(vmalloc: &'a Vmalloc<P>, size: usize) -> Result<Self, AllocError> {
+        let size = size.checked_next_multiple_of(PAGE_SIZE).ok_or(AllocError::TooLarge { size })?;
+        Ok(Self { area: Area::new_uninit(vmalloc, Request::new(size).guard_below())? })
+    }
+
+    /// Returns the address that the stack grows down from: the first one behind it, which is a multiple of [`PAGE_SIZE`].
+    ///
+    /// The System V ABI wants the stack pointer to be a multiple of 16 where `call` stands, and so 8 less than one where a
+    /// function begins. A function that is entered by `call` on this stack finds it so if the stack pointer was `top()`
+    /// before. One that is entered otherwise, by `jmp`, `ret` or `iretq`, needs a stack pointer of `top() - 8`, where a zero
+    /// ends backtraces in the place of a return address.
+    pub fn top(&self) -> NonNull<u8> {
+        // SAFETY: the end of the area.
+        unsafe { self.area.as_ptr().add(self.area.len()) }
+    }
+
+    /// Returns the stack's lowest address.
+    pub fn bottom(&self) -> NonNull<u8> {
+        self.area.as_ptr()
+    }
+
+    /// Returns the stack's addresses, from [`bottom`](Self::bottom) to [`top`](Self::top).
+    pub fn range(&self) -> Range<usize> {
+        self.bottom().as_ptr() as usize..self.top().as_ptr() as usize
+    }
+
+    /// Returns the addresses of the guard pages below, in which a stack that overflows faults: at least one page.
+    pub fn guard(&self) -> Range<usize> {
+        let bottom = self.range().start;
+        match self.area.vmalloc().find_area(bottom) {
+            Some(area) => area.guard_start()..bottom,
+            None => unreachable!("the stack is allocated"),
+        }
+    }
+}
+
+impl<P: Platform> fmt::Debug for Stack<'_, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Stack({:#x?})", self.range())
+    }
+}
