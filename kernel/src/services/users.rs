@@ -44,12 +44,14 @@ impl Users {
 /// a thread, pinned or not.
 pub fn users() -> Users {
     let stats = vmalloc().stats();
+    // The instance's own bytes are the image's; its records for each CPU are frames.
+    let per_cpu = (stats.instance_bytes - size_of_val(vmalloc())) / PAGE_SIZE;
     let heap = (heap::usage().size / PAGE_SIZE) as u64;
     let owned = |area: &AreaInfo| matches!(area.kind, Kind::Vmalloc | Kind::Congruent);
     let mapped: usize = vmalloc().areas().filter(owned).map(|area| area.populated).sum();
     Users {
         page_tables: (count_tables() + stats.reserved_tables) as u64,
-        records: stats.metadata_frames as u64,
+        records: (stats.metadata_frames + per_cpu) as u64,
         quarantined: stats.quarantined as u64,
         parked: stats.parked_frames as u64,
         kept: stats.kept as u64,
