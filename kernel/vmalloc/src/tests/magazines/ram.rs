@@ -58,8 +58,8 @@ fn aliases_that_another_cpu_has_noted_are_flushed() {
     }
 }
 
-/// What was unmapped is counted wherever it is noted, and a purge on the same CPU frees it. Seen failing: with `lazy_pages`
-/// and `stats` not told of it; with purges that leave it where it is.
+/// What was unmapped is counted wherever it is noted, and a purge on the same CPU frees it. Seen failing: with purges that
+/// leave it where it is.
 #[test]
 fn what_is_noted_waits_and_is_purged() {
     let machine = Machine::new(3, 3000);
@@ -78,8 +78,7 @@ fn what_is_noted_waits_and_is_purged() {
     finish(&machine, vmalloc, frames);
 }
 
-/// All address space is had by one CPU, though another one has supplies and has noted what it unmapped. Seen failing: with
-/// the supply, or what was noted, not given back when the magazines are closed.
+/// All address space is had by one CPU, though another one has supplies and has noted what it unmapped.
 #[test]
 fn address_space_that_another_cpu_has_is_had() {
     let machine = Machine::new(3, 3000);
@@ -94,7 +93,7 @@ fn address_space_that_another_cpu_has_is_had() {
 }
 
 /// Mappings go in any order, on any CPU: what is not behind what was unmapped last is retired as ever, and no mapping is
-/// unmapped twice. Seen failing: with the pages behind a block's end taken for those behind the last unmapped ones.
+/// unmapped twice.
 #[test]
 fn mappings_go_in_any_order() {
     let machine = Machine::new(3, 3000);
