@@ -105,6 +105,9 @@ impl Shootdown {
             return;
         }
         let others = self.online().without(CpuSet::EMPTY.with_if(here, true));
+        if others.is_empty() {
+            return self.flush_pages_here(flusher, ranges);
+        }
         for first in (0..self.cpus()).step_by(AT_ONCE) {
             let group = others.iter().filter(|number| (first..first + AT_ONCE).contains(number));
             let mut posts = [0; AT_ONCE];
