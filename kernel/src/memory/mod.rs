@@ -26,7 +26,7 @@ mod stack;
 mod tables;
 
 pub use hoard::Hoard;
-pub use machine::{Machine, try_vmalloc, vmalloc};
+pub use machine::{Machine, policy, try_vmalloc, vmalloc};
 pub(crate) use machine::{describe_address, init_vmalloc};
 pub use purge_wish::PurgeWish;
 pub(crate) use stack::Stack;

@@ -121,7 +121,7 @@ pub use types::{
     error::{AllocError, CongruentError, FreeError, NewError, PopulateError, ProtectError, ReallocError},
     event::Event,
     frame::{BLOCK_PAGES, BLOCK_SHIFT, BLOCK_SIZE, Frame, PAGE_SHIFT, PAGE_SIZE},
-    policy::{GatherPolicy, GuardPolicy, OverflowPolicy, Policy, PurgePolicy, Reuse, SearchPolicy},
+    policy::{GatherPolicy, GuardPolicy, OverflowPolicy, Policy, PurgePolicy, Reuse, SearchPolicy, Zeroing},
     request::Request,
     stats::{Stats, Tally},
     tunables::Tunables,

@@ -48,6 +48,13 @@ impl<P: Platform> Areas<P> {
         pages.len()
     }
 
+    /// Returns the attributes that entries get of pages that were filled as `attributes` say. Where the dirty bit is not
+    /// trusted every entry is dirty from the beginning, so that no page is [known](Entry::is_known_zero) to be zero.
+    #[inline]
+    pub(super) fn mapped_as(&self, attributes: Attributes) -> Attributes {
+        if self.base().trusts_dirty() { attributes } else { attributes.dirty() }
+    }
+
     /// Takes up to `count` frames from the machine, full of zeros if the attributes say so, and writes to the
     /// pages what `how` makes of the entries that map them. Returns how many there were.
     fn take_frames<'s>(
@@ -57,6 +64,7 @@ impl<P: Platform> Areas<P> {
         attributes: Attributes,
         how: impl Fn(Entry) -> Entry,
     ) -> usize {
+        let mapped_as = self.mapped_as(attributes);
         let mut given = 0;
         let taken = self.platform().take_frames(count, |frame| {
             given += 1;
@@ -64,7 +72,7 @@ impl<P: Platform> Areas<P> {
                 self.base().zero(frame);
             }
             if let Some(slot) = pages.next() {
-                slot.set(how(Entry::page(frame, attributes)));
+                slot.set(how(Entry::page(frame, mapped_as)));
             }
         });
         debug_assert_eq!(taken, given, "take_frames counts otherwise than the frames that it gives");
@@ -112,7 +120,7 @@ impl<P: Platform> Areas<P> {
             if attributes.are_zeroed() && !(cached.is_some() && entry.is_known_zero()) {
                 self.base().zero(frame);
             }
-            pages[0].set(Entry::page(frame, attributes));
+            pages[0].set(Entry::page(frame, self.mapped_as(attributes)));
             return Some(1);
         }
         let missing = pages.iter().take_while(|slot| !has_frame(slot)).count();
@@ -129,6 +137,8 @@ impl<P: Platform> Areas<P> {
     pub(super) fn supply(&self, pages: &[Slot], attributes: Attributes) -> bool {
         let empty = || pages.iter().filter(|slot| !has_frame(slot));
         let missing = empty().count();
+        // Where zeros are not trusted, the pages are filled when they are mapped, and not here too.
+        let attributes = self.mapped_as(attributes);
         self.take_frames(empty(), missing, attributes, Entry::quarantined) == missing
     }
 

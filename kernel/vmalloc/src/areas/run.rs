@@ -82,7 +82,7 @@ impl<P: Platform> Areas<P> {
         if pages == BLOCK_PAGES && shape.backing.may_be_huge(from) {
             let slot = self.blocks().make(number)?;
             if let Some(frame) = self.huge_frame(from, shape) {
-                slot.set(Entry::huge(frame, shape.attributes).quarantined());
+                slot.set(Entry::huge(frame, self.mapped_as(shape.attributes)).quarantined());
                 return Ok(());
             }
         }

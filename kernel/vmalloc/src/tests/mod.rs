@@ -16,6 +16,8 @@ pub(crate) mod machine;
 #[cfg(not(loom))]
 mod magazines;
 #[cfg(not(loom))]
+mod promises;
+#[cfg(not(loom))]
 mod reclaim;
 #[cfg(not(loom))]
 pub(crate) mod support;

@@ -46,7 +46,7 @@ impl Request {
         self
     }
 
-    /// Fills the area with zeros. Pages that are known to be zero already are not cleared again.
+    /// Fills the area with zeros. [`Zeroing`](crate::Zeroing) tells which pages are not cleared again.
     #[doc(alias = "__GFP_ZERO")]
     #[inline]
     pub const fn zeroed(mut self) -> Self {

@@ -1,0 +1,3 @@
+//! What a machine promises, and what happens where a promise is not kept, or none can be made.
+
+mod zeroing;
