@@ -174,7 +174,6 @@ static VMALLOC: Once<Vmalloc<Machine>> = Once::new();
 
 /// The policy of this kernel's instances. Dirty bits are trusted: the kernel has no driver for a device that writes to
 /// memory by itself, and writes to the frames of areas through the areas' addresses only.
-#[must_use]
 pub fn policy() -> Policy {
     Policy::default().zeroing(Zeroing::TrustDirty)
 }

@@ -29,7 +29,6 @@ pub struct Experiment {
 }
 
 /// Returns the policy of instances in which every freed page waits for a flush, as experiments and tests of waiting want it.
-#[must_use]
 pub fn flushing() -> Policy {
     memory::policy().reuse(Reuse::AfterFlush)
 }

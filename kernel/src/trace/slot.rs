@@ -80,6 +80,7 @@ const FLUSH_ALL: u64 = 7;
 /// Which error, above what kind of event.
 const ERROR_SHIFT: u32 = 8;
 
+#[deny(non_exhaustive_omitted_patterns)]
 fn encode(event: Event) -> ([u64; WORDS], Caller) {
     match event {
         Event::Allocate { address, pages, kind, caller } => {
@@ -94,6 +95,8 @@ fn encode(event: Event) -> ([u64; WORDS], Caller) {
         Event::PurgeEnd { pages } => ([PURGE_END, pages as u64, 0, 0], None),
         Event::Flush { pages: Some(pages) } => ([FLUSH, pages as u64, 0, 0], None),
         Event::Flush { pages: None } => ([FLUSH_ALL, 0, 0, 0], None),
+        // Which `decode` does not know.
+        _ => ([0; WORDS], None),
     }
 }
 
@@ -119,6 +122,7 @@ fn decode(words: [u64; WORDS], caller: Caller) -> Option<Event> {
     })
 }
 
+#[deny(non_exhaustive_omitted_patterns)]
 fn encode_error(error: AllocError) -> (u64, u64, u64) {
     match error {
         AllocError::ZeroSize => (0, 0, 0),
@@ -132,6 +136,7 @@ fn encode_error(error: AllocError) -> (u64, u64, u64) {
         AllocError::BadFrame { frame } => (8, frame.number(), 0),
         AllocError::CachedElsewhere { frame } => (9, frame.number(), 0),
         AllocError::InInterrupt => (10, 0, 0),
+        _ => (u64::MAX >> ERROR_SHIFT, 0, 0),
     }
 }
 

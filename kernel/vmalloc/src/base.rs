@@ -23,7 +23,8 @@ impl<P: Platform> Base<P> {
     #[inline(always)]
     pub fn new(platform: P, span: Span, policy: Policy, records: Records) -> Self {
         let physical_end = 1 << platform.physical_bits().min(PHYSICAL_BITS);
-        Self { platform, span, tunables: Tunables::new(policy.reuse), policy, records, physical_end }
+        let tunables = Tunables::new(policy.reuse, platform.total_frames());
+        Self { platform, span, tunables, policy, records, physical_end }
     }
 
     /// Returns whether the CPUs can address all physical memory below `end`.

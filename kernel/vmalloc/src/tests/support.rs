@@ -7,7 +7,7 @@ use crate::{
     AllocError, BLOCK_PAGES, BLOCK_SIZE, CongruentSet, Frame, FreeError, PAGE_SIZE, Platform, Policy,
     PopulateError, ProtectError, Protection, ReallocError, Request, Reuse, Vmalloc, Zeroing,
 };
-use core::{ops::Range, ptr::NonNull};
+use core::{ops::Range, ptr::NonNull, sync::atomic::Ordering};
 use std::{boxed::Box, sync::Arc, vec::Vec};
 
 /// An instance on a machine that stays.
@@ -33,7 +33,15 @@ pub(crate) fn flushing(machine: &Machine, blocks: usize) -> Vmalloc<&Machine> {
     instance_by(machine, blocks, policy().reuse(Reuse::AfterFlush))
 }
 
+/// An instance whose freed pages wait as long as on a machine with much memory, until the test purges.
 pub(crate) fn instance_by(machine: &Machine, blocks: usize, policy: Policy) -> Vmalloc<&Machine> {
+    let vmalloc = plain_instance(machine, blocks, policy);
+    let by_cpus = 1 + Platform::shootdown(&machine).online_count().ilog2() as usize;
+    vmalloc.tunables().lazy_max_pages.store(by_cpus * 8192, Ordering::Relaxed);
+    vmalloc
+}
+
+pub(crate) fn plain_instance(machine: &Machine, blocks: usize, policy: Policy) -> Vmalloc<&Machine> {
     // SAFETY: the machine's address space has nothing else in it.
     unsafe { Vmalloc::with_policy(machine, START..START + blocks * BLOCK_SIZE, policy) }
         .expect("frames enough")

@@ -29,7 +29,12 @@ fn walked(machine: &Machine, address: usize) -> NonNull<u64> {
 
 /// Writes to each page of an area of zeros by its physical address, frees it, and returns what is not zero in the next
 /// area of zeros.
-fn left(machine: &Machine, vmalloc: &Vmalloc<&Machine>, request: Request, between: fn(&Vmalloc<&Machine>)) -> Vec<usize> {
+fn left(
+    machine: &Machine,
+    vmalloc: &Vmalloc<&Machine>,
+    request: Request,
+    between: fn(&Vmalloc<&Machine>),
+) -> Vec<usize> {
     let pages = request.size.div_ceil(PAGE_SIZE);
     let page = |area: NonNull<u8>, page: usize| address(area) + page * PAGE_SIZE;
     let area = vmalloc.allocate(request).expect("room");
