@@ -47,6 +47,13 @@ unsafe impl Platform for &Machine {
     fn root(&self) -> Frame {
         Frame::new(Cr3::read().0.start_address().as_u64() / PAGE_SIZE as u64)
     }
+    fn total_frames(&self) -> usize {
+        self.frames.all.clone().count()
+    }
+    fn in_interrupt(&self) -> bool {
+        // No handler calls the library: none is installed.
+        false
+    }
     fn take_frames(&self, count: usize, mut sink: impl FnMut(Frame)) -> usize {
         (0..count).map_while(|_| self.frames.take().map(&mut sink)).count()
     }

@@ -33,7 +33,7 @@ pub(super) fn run() -> Result<(), CommandError> {
     println!("{:>8} | {:>10} {:>13} | {:>10} {:>13} | places", "pile", "steps", "cycles", "steps", "cycles");
     let mut before = 0;
     for pile in PILES {
-        let from_start = Policy { search: SearchPolicy::FromStart, ..flushing() };
+        let from_start = flushing().search(SearchPolicy::FromStart);
         let old = measure(pile, from_start)?;
         let new = measure(pile, flushing())?;
         let equal = old.places == new.places;

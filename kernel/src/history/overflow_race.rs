@@ -39,7 +39,7 @@ pub(super) fn run() -> Result<(), CommandError> {
     let workers = cpu::online_count().max(2);
     println!("{workers} threads fill {BLOCKS} blocks all but {ROOM} pages, and free at random");
     println!("{:36} {:>12} {:>12} {:>24}", "", "allocations", "overflows", "failed though room was");
-    let one_purge = Policy { overflow: OverflowPolicy::OnePurge, ..flushing() };
+    let one_purge = flushing().overflow(OverflowPolicy::OnePurge);
     let [_, old] = race("one purge, waiting for nobody's", workers, one_purge)?;
     let [overflows, new] = race("a ticket", workers, flushing())?;
     if old == 0 || new != 0 || overflows < ENOUGH {

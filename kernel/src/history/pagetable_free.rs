@@ -26,7 +26,7 @@ pub(super) fn run() -> Result<(), CommandError> {
         GIB * BLOCKS_OF_EACH
     );
     println!("{:34} {:>8} {:>8} {:>28}", "", "tables", "flushes", "longest with preemption off");
-    let policy = |gather, purge| Policy { gather, purge, ..flushing() };
+    let policy = |gather, purge| flushing().gather(gather).purge(purge);
     let (piecewise, unbroken) = (PurgePolicy::Threshold, PurgePolicy::Unbroken);
     let all = free("all at once", policy(GatherPolicy::Page, unbroken), false)?;
     for (name, gather, exhausted) in [

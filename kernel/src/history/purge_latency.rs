@@ -46,7 +46,7 @@ pub(super) fn run() -> Result<(), CommandError> {
         ("always yields", PurgePolicy::Yielding),
         ("yields below twice lazy_max", PurgePolicy::Threshold),
     ] {
-        peaks.push(stress(name, Policy { purge: policy, ..flushing() })?);
+        peaks.push(stress(name, flushing().purge(policy))?);
     }
     match peaks[..] {
         [_, yielding, threshold] if threshold < LIMIT && yielding >= LIMIT => Ok(()),

@@ -28,7 +28,7 @@ pub(super) fn run() -> Result<(), CommandError> {
     let all = BLOCKS * BLOCK_PAGES;
     println!("single pages by vm_map_ram, until the range of {all} pages is full");
     println!("{:34} {:>12} {:>12} {:>12}", "", "mapped", "read right", "mapped again");
-    let behind_blocks = Policy { guards: GuardPolicy::BehindBlocks, ..flushing() };
+    let behind_blocks = flushing().guards(GuardPolicy::BehindBlocks);
     for (name, policy, longer, expected) in [
         ("a guard page behind each block", behind_blocks, 0, all / 2),
         ("packed", flushing(), 0, all),

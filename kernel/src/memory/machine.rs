@@ -15,7 +15,9 @@ use crate::{
     trace,
 };
 use core::{fmt, ptr::NonNull};
-use vmalloc::{CpuSet, Event, Flusher, Frame, NewError, Platform, Scope, Shootdown, Vmalloc};
+use vmalloc::{
+    CpuSet, Event, Flusher, Frame, NewError, Platform, Policy, Scope, Shootdown, Vmalloc, Zeroing,
+};
 
 /// This machine: its frames, its page tables, its CPUs.
 #[derive(Clone, Copy)]
@@ -174,6 +176,12 @@ const PAUSE: u64 = 200;
 
 static VMALLOC: Once<Vmalloc<Machine>> = Once::new();
 
+/// The policy of this kernel's instances. Dirty bits are trusted: the kernel has no driver for a device that writes to
+/// memory by itself, and writes to the frames of areas through the areas' addresses only.
+pub fn policy() -> Policy {
+    Policy::default().zeroing(Zeroing::TrustDirty)
+}
+
 /// Makes the kernel's instance, in page tables that may not be in use yet. For the boot sequence.
 ///
 /// # Errors
@@ -181,7 +189,7 @@ static VMALLOC: Once<Vmalloc<Machine>> = Once::new();
 pub(crate) fn init_vmalloc(root: Frame) -> Result<&'static Vmalloc<Machine>, NewError> {
     // SAFETY: the address map gives the range to this instance; called once, by the boot sequence.
     VMALLOC.try_call_once(|| unsafe {
-        Vmalloc::new(Machine::new(root, Some(&purge_wish::KERNEL)), layout::VMALLOC)
+        Vmalloc::with_policy(Machine::new(root, Some(&purge_wish::KERNEL)), layout::VMALLOC, policy())
     })
 }
 

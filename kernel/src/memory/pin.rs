@@ -43,5 +43,6 @@ fn library_lock(class: LockClass) -> &'static Class {
         LockClass::Reserve => lock_class!("vmalloc table reserve"),
         LockClass::Runs => lock_class!("vmalloc cached runs"),
         LockClass::Notifiers => lock_class!("vmalloc notifiers"),
+        _ => lock_class!("another lock of vmalloc"),
     }
 }

@@ -4,7 +4,7 @@
 use super::reclaim::KernelKeeps;
 use crate::{
     arch::layout,
-    memory::{Machine, PurgeWish, vmalloc},
+    memory::{self, Machine, PurgeWish, vmalloc},
 };
 use alloc::boxed::Box;
 use core::{
@@ -29,9 +29,8 @@ pub struct Experiment {
 }
 
 /// Returns the policy of instances in which every freed page waits for a flush, as experiments and tests of waiting want it.
-#[must_use]
 pub fn flushing() -> Policy {
-    Policy { reuse: Reuse::AfterFlush, ..Policy::default() }
+    memory::policy().reuse(Reuse::AfterFlush)
 }
 
 /// A part of the address space.

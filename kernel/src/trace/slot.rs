@@ -80,6 +80,7 @@ const FLUSH_ALL: u64 = 7;
 /// Which error, above what kind of event.
 const ERROR_SHIFT: u32 = 8;
 
+#[deny(non_exhaustive_omitted_patterns)]
 fn encode(event: Event) -> ([u64; WORDS], Caller) {
     match event {
         Event::Allocate { address, pages, kind, caller } => {
@@ -94,6 +95,8 @@ fn encode(event: Event) -> ([u64; WORDS], Caller) {
         Event::PurgeEnd { pages } => ([PURGE_END, pages as u64, 0, 0], None),
         Event::Flush { pages: Some(pages) } => ([FLUSH, pages as u64, 0, 0], None),
         Event::Flush { pages: None } => ([FLUSH_ALL, 0, 0, 0], None),
+        // Which `decode` does not know.
+        _ => ([0; WORDS], None),
     }
 }
 
@@ -122,6 +125,7 @@ fn decode(words: [u64; WORDS], caller: Caller) -> Option<Event> {
 /// In the order of their numbers.
 const CACHES: [Cache; 4] = [Cache::WriteBack, Cache::WriteThrough, Cache::WriteCombining, Cache::Uncached];
 
+#[deny(non_exhaustive_omitted_patterns)]
 fn encode_error(error: AllocError) -> (u64, u64, u64) {
     match error {
         AllocError::ZeroSize => (0, 0, 0),
@@ -137,6 +141,7 @@ fn encode_error(error: AllocError) -> (u64, u64, u64) {
         AllocError::InInterrupt => (10, 0, 0),
         AllocError::NoMemoryType { cache } => (11, cache as u64, 0),
         AllocError::NoAccess => (12, 0, 0),
+        _ => (u64::MAX >> ERROR_SHIFT, 0, 0),
     }
 }
 

@@ -38,6 +38,9 @@ unsafe impl Platform for Wrong {
     fn root(&self) -> Frame {
         self.0.root()
     }
+    fn total_frames(&self) -> usize {
+        self.0.total_frames()
+    }
     fn take_frames(&self, count: usize, sink: impl FnMut(Frame)) -> usize {
         self.0.take_frames(count, sink)
     }

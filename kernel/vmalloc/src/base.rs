@@ -3,7 +3,7 @@
 //! It is the lowest of the layers that make up an instance; see [`Vmalloc`](crate::Vmalloc). It takes no lock.
 
 use crate::{
-    CpuPin, Event, Frame, PAGE_SIZE, Platform, Policy, Tunables, percpu::Records, span::Span,
+    CpuPin, Event, Frame, PAGE_SIZE, Platform, Policy, Tunables, Zeroing, percpu::Records, span::Span,
     types::frame::PHYSICAL_BITS,
 };
 use core::sync::atomic::Ordering;
@@ -23,7 +23,8 @@ impl<P: Platform> Base<P> {
     #[inline(always)]
     pub fn new(platform: P, span: Span, policy: Policy, records: Records) -> Self {
         let physical_end = 1 << platform.physical_bits().min(PHYSICAL_BITS);
-        Self { platform, span, tunables: Tunables::new(policy.reuse), policy, records, physical_end }
+        let tunables = Tunables::new(policy.reuse, platform.total_frames());
+        Self { platform, span, tunables, policy, records, physical_end }
     }
 
     /// Returns whether the CPUs can address all physical memory below `end`.
@@ -90,6 +91,11 @@ impl<P: Platform> Base<P> {
         assert_eq!(cpu, here, "pin().cpu() and here() differ (promise 6 of Platform, 1 of Flusher)");
         let is_online = self.platform.shootdown().online().contains(cpu);
         assert!(is_online, "CPU {cpu} uses an instance before Shootdown::set_online (promise 5 of Platform)");
+    }
+
+    /// Returns whether a page that was mapped full of zeros, and that no CPU has marked dirty, is taken to be so still.
+    pub fn trusts_dirty(&self) -> bool {
+        self.policy.zeroing == Zeroing::TrustDirty
     }
 
     /// Refuses a call with this error in an interrupt handler.

@@ -27,6 +27,55 @@
 //! 192 bytes. The descriptor's bitmaps and the page table entries hold what Linux keeps in trees of objects, so a free
 //! allocates nothing. Freed pages keep their frames; one flush makes all of them free again, in batches called purges.
 //!
+//! # Before the first call
+//!
+//! What a kernel sees to before it makes an instance. Most of it fails far from its cause if it is forgotten.
+//!
+//! 1. **No execute.** Bit 11 of the EFER register (NXE) is set on each CPU. Every page but code has the bit 63 in its entry,
+//!    which is reserved otherwise: the first access is a page fault, by the entry of a page that is there.
+//! 2. **Four levels.** CR4.LA57 is clear: page tables have four levels. The direct map, and the root that
+//!    [`Platform::root`] returns, are those that all CPUs use.
+//! 3. **Stack.** [`Vmalloc::new`] returns the instance by value. Builds without optimisation copy it several times: use a
+//!    large stack, or make it early, where the stack is the boot loader's, in an optimised build.
+//! 4. **Frames and the limits.** [`Platform::total_frames`] is what the machine has for its users. Up to a 16th of it waits
+//!    for a flush, and twice that for a moment; an eighth each is cached in empty blocks and in freed runs, at most. Who
+//!    runs short elsewhere calls [`Vmalloc::shrink`], or sets [`Tunables::lazy_max_pages`].
+//! 5. **CPUs.** Each CPU calls [`Shootdown::set_online`] before it first uses an instance, or touches what another allocated,
+//!    the first CPU too. A CPU that is not online is not asked to flush.
+//! 6. **Interrupts.** [`Platform::in_interrupt`] says what is true in handlers, and the interrupt that
+//!    [`Flusher::interrupt`] sends is answered by [`Shootdown::answer`].
+//! 7. **Page faults.** The handler of page faults maps nothing in an instance's range: a fault there is a mistake of who
+//!    touched the address. It asks [`contains`](Vmalloc::contains) first, and has [`find_area`](Vmalloc::find_area) tell
+//!    whose the address is; see [below](#in-a-page-fault-handler). What is mapped there all the same is found, if late: see
+//!    [`find_foreign`](Vmalloc::find_foreign).
+//! 8. **Physical addresses.** [`frame_at`](Vmalloc::frame_at) tells the frame at an address, for a device (DMA), say. The
+//!    mappers of other crates do not: entries of the library's that are not present are not zero, and `translate` of the
+//!    crate `x86_64`, which takes everything but zero for mapped, returns a frame for freed pages and guard pages. Where
+//!    somebody writes to frames that `frame_at` did not tell, the policy is [`Zeroing::Always`], the default.
+//!
+//! # In a page fault handler
+//!
+//! [`contains`](Vmalloc::contains) and [`find_area`](Vmalloc::find_area) take no lock, so a handler may call them whatever it
+//! interrupted. A handler that maps pages on demand does so for what is not the instance's only:
+//!
+//! ```
+//! use vmalloc::{Platform, Vmalloc};
+//!
+//! /// Returns what to print before the kernel stops, if the fault at `address` is in the instance's range. `None` means
+//! /// that it is none of the instance's business: a page may be mapped there on demand.
+//! fn explain_fault<P: Platform>(vmalloc: &Vmalloc<P>, address: usize) -> Option<String> {
+//!     if !vmalloc.contains(address) {
+//!         return None;
+//!     }
+//!     Some(match vmalloc.find_area(address) {
+//!         Some(area) if address >= area.mapped_end() => format!("{address:#x}: behind the end of {area}"),
+//!         Some(area) if address < area.start => format!("{address:#x}: below the start of {area}"),
+//!         Some(area) => format!("{address:#x}: not allowed, or not populated, in {area}"),
+//!         None => format!("{address:#x}: nothing is allocated there; it may have been freed"),
+//!     })
+//! }
+//! ```
+//!
 //! # Where each call may be made
 //!
 //! | calls | threads that may wait | pinned, or locks held | interrupt handlers |
@@ -38,7 +87,7 @@
 //! | `purge`, `vm_unmap_aliases` | yes | yes, and they do not wait for another thread's purge | a panic |
 //! | `new`, `with_policy` | yes | yes | a panic |
 //! | `trim`, dropping an instance | yes | yes, and they may leave something | a panic |
-//! | `areas`, `next_area`, `lazy_ranges`, `stats`, `tally`, `register_notifier`, `unregister_notifier` | yes | yes | a panic |
+//! | `find_foreign`, `areas`, `next_area`, `lazy_ranges`, `stats`, `tally`, `register_notifier`, `unregister_notifier` | yes | yes | a panic |
 //!
 //! An interrupt handler may have interrupted whoever holds a lock of the library. The machine tells where a call is made
 //! by [`Platform::in_interrupt`] and [`Platform::pause`]. A call that is refused there returns its error `InInterrupt`
@@ -130,8 +179,9 @@ pub use types::{
     congruent::{CongruentArea, CongruentSet, MAX_CONGRUENT},
     error::{AllocError, CongruentError, FreeError, NewError, PopulateError, ProtectError, ReallocError},
     event::Event,
+    foreign::ForeignEntry,
     frame::{BLOCK_PAGES, BLOCK_SHIFT, BLOCK_SIZE, Frame, PAGE_SHIFT, PAGE_SIZE},
-    policy::{GatherPolicy, GuardPolicy, OverflowPolicy, Policy, PurgePolicy, Reuse, SearchPolicy},
+    policy::{GatherPolicy, GuardPolicy, OverflowPolicy, Policy, PurgePolicy, Reuse, SearchPolicy, Zeroing},
     request::Request,
     stats::{Stats, Tally},
     tunables::Tunables,

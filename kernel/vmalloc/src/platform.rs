@@ -26,8 +26,8 @@ pub trait CpuPin {
     /// Returns the CPU's number, below [`MAX_CPUS`](crate::MAX_CPUS). The numbers of a machine may have gaps.
     fn cpu(&self) -> usize;
 
-    /// Tells the machine that the library is about to take one of its locks, at `place`: for machines that check the order
-    /// of locks, as this and the next two calls are.
+    /// Tells the machine that the library is about to take one of its locks, at `place`. The default does nothing, which
+    /// is right for each machine that does not check the order in which locks are taken.
     #[doc(alias = "lock_acquire")]
     #[inline]
     fn acquiring(&self, class: LockClass, place: &'static Location<'static>) {
@@ -35,7 +35,8 @@ pub trait CpuPin {
     }
 
     /// Tells the machine that the lock that the library is about to take is held by another CPU. The machine calls
-    /// `wait`, which spins until the lock is the caller's: so a machine can tell how long that takes.
+    /// `wait`, which spins until the lock is the caller's: so a machine can tell how long that takes. The
+    /// default calls it, which is right for each machine that does not measure that.
     #[doc(alias = "lock_contended")]
     #[inline]
     fn waiting(&self, class: LockClass, wait: impl FnOnce()) {
@@ -43,7 +44,8 @@ pub trait CpuPin {
         wait();
     }
 
-    /// Tells the machine that the library released one of its locks.
+    /// Tells the machine that the library released one of its locks. The default does nothing, as that of
+    /// [`acquiring`](Self::acquiring) does.
     #[doc(alias = "lock_release")]
     #[inline]
     fn released(&self, class: LockClass) {
@@ -54,6 +56,7 @@ pub trait CpuPin {
 /// A class of the library's locks, for machines that check the order in which locks are taken. The classes stand in that
 /// order. No other lock is taken under a `Block` or a `Reserve`; the `Heap` and the `Notifiers` are locked alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum LockClass {
     /// The lock of the chunks of a `Heap`.
     Heap,
@@ -82,8 +85,11 @@ impl CpuPin for SingleCpu {
 }
 
 /// The machine under the library: its frames, page tables and CPUs. A kernel implements it once, and then makes
-/// instances over it by [`Vmalloc::new`](crate::Vmalloc::new). What has a default serves a kernel with one CPU and
-/// without threads.
+/// instances over it by [`Vmalloc::new`](crate::Vmalloc::new). [The list of what to do before the first
+/// call](crate#before-the-first-call) says what else a kernel sees to.
+///
+/// What has a default says in its first paragraph what that is, and for which machine it is right. No default is wrong
+/// for any: it does without something. What would be wrong for some machine has none.
 ///
 /// # Safety
 /// The library hands out pointers on the strength of these promises. `check::platform`, behind the feature `check`, tries
@@ -113,8 +119,8 @@ pub unsafe trait Platform: Flusher {
     fn pin(&self) -> Self::Pin;
 
     /// Turns preemption off as [`pin`](Self::pin) does, or returns `None` in an
-    /// [interrupt handler](Self::in_interrupt). Each allocation and each free calls it, so a machine that can find out
-    /// both at once overrides it.
+    /// [interrupt handler](Self::in_interrupt). The default calls these two, which is right for each machine; but each
+    /// allocation and each free calls it, so a machine that can find out both at once overrides it.
     #[inline]
     #[track_caller]
     fn pin_outside_interrupts(&self) -> Option<Self::Pin> {
@@ -125,16 +131,19 @@ pub unsafe trait Platform: Flusher {
     #[doc(alias = "swapper_pg_dir")]
     fn root(&self) -> Frame;
 
-    /// Returns how many frames the machine has in all, taken or not. A request for more is refused before tables and
-    /// records are made for it.
+    /// Returns how many frames the machine has in all for its users, taken or not. There is no default, because the limits
+    /// of what an instance has without having it allocated are parts of it: of what
+    /// [waits for a flush](crate::Vmalloc::lazy_max), of what is cached, and of what each CPU parks. A request for more
+    /// is refused before tables and records are made for it.
     #[doc(alias = "totalram_pages")]
-    fn total_frames(&self) -> usize {
-        usize::MAX
-    }
+    fn total_frames(&self) -> usize;
 
-    /// Returns how many frames [`take_frames`](Self::take_frames) could give now, or more: an allocation that needs more
-    /// than that is refused once all caches are empty, without taking the frames that there are from others. Frames that
-    /// other CPUs cache count if they can be had. It is called when many frames, or the last ones, are taken.
+    /// Returns how many frames [`take_frames`](Self::take_frames) could give now, or more. The default returns
+    /// [`total_frames`](Self::total_frames), which is right for each machine that does not count its free frames; an
+    /// allocation that is too large then takes what there is from others for a moment.
+    ///
+    /// An allocation that needs more frames than this is refused once all caches are empty. Frames that other CPUs cache
+    /// count if they can be had. It is called when many frames, or the last ones, are taken.
     #[doc(alias = "nr_free_pages")]
     fn free_frames(&self) -> usize {
         self.total_frames()
@@ -151,19 +160,22 @@ pub unsafe trait Platform: Flusher {
     fn give_frames(&self, frames: impl Iterator<Item = Frame>);
 
     /// Takes one 2 MiB frame, and returns the first of its 512 page frames. `None` means that there is none at once; the
-    /// library maps 4 KiB pages then.
+    /// library maps 4 KiB pages then. The default returns `None`, which is right for each machine whose frame allocator
+    /// hands out single frames.
     fn take_huge_frame(&self) -> Option<Frame> {
         None
     }
 
-    /// Takes back a 2 MiB frame that no CPU can reach any more, by the first of its page frames. One whose page was split
-    /// comes back by [`give_frames`](Self::give_frames) instead, page frame by page frame.
+    /// Takes back a 2 MiB frame that no CPU can reach any more, by the first of its page frames. The default calls
+    /// [`give_frames`](Self::give_frames) with all 512, which is right for each machine whose allocator merges frames, or
+    /// that has none of 2 MiB. A 2 MiB frame whose page was split comes back by `give_frames` in any case.
     fn give_huge_frame(&self, first: Frame) {
         self.give_frames((first.number()..).take(BLOCK_PAGES).map(Frame::new));
     }
 
     /// Takes a frame and fills it with zeros, for a page table or a record of the library. `None` means that memory has
-    /// run out.
+    /// run out. The default takes one by [`take_frames`](Self::take_frames) and clears it, which is right for each machine
+    /// that keeps no frames of zeros.
     #[doc(alias = "pte_alloc_one_kernel")]
     fn take_table(&self) -> Option<Frame> {
         let mut taken = None;
@@ -174,7 +186,8 @@ pub unsafe trait Platform: Flusher {
         Some(frame)
     }
 
-    /// Takes back a frame that [`take_table`](Self::take_table) gave, with any contents.
+    /// Takes back a frame that [`take_table`](Self::take_table) gave, with any contents. The default calls
+    /// [`give_frames`](Self::give_frames), which is right for each machine that has the default of `take_table`.
     #[doc(alias = "pte_free_kernel")]
     fn give_table(&self, frame: Frame) {
         self.give_frames(core::iter::once(frame));
@@ -217,45 +230,57 @@ pub unsafe trait Platform: Flusher {
     /// Returns the machine's one [`Shootdown`], which knows which CPUs may still use old translations.
     fn shootdown(&self) -> &Shootdown;
 
-    /// Wakes a thread that calls [`Vmalloc::purge`](crate::Vmalloc::purge), and returns whether there is one: if not, the
-    /// caller purges. It is called when more pages wait for a flush than [`lazy_max`](crate::Vmalloc::lazy_max).
+    /// Wakes a thread that calls [`Vmalloc::purge`](crate::Vmalloc::purge), and returns whether there is one. The default
+    /// returns false, so that whoever frees purges now and then; it is right for each machine without such a thread. It is
+    /// called when more pages wait for a flush than [`lazy_max`](crate::Vmalloc::lazy_max).
     #[doc(alias = "drain_vmap_work")]
     fn wake_purger(&self) -> bool {
         false
     }
 
     /// Waits a little for another thread's purge, and returns true; or returns false at once where the caller may not
-    /// wait: then the call that needs the purge is refused, or leaves something undone. It is called again and again
-    /// until the purge is over. The last attempt of an allocation that ran out of memory counts as a purge, with all the
-    /// zeroing it was asked for.
+    /// wait: then the call that needs the purge is refused, or leaves something undone. The default returns false, which is
+    /// right for a machine with one CPU and without threads, where nobody else ever purges. On others an allocation may be
+    /// refused with it that would have found memory after a wait.
     ///
     /// A kernel with threads sleeps or yields, and returns true, where the caller can be put off its CPU, so that the
     /// other thread runs whatever the priorities of both; with preemption or interrupts off it returns false. A kernel
-    /// with several CPUs and without preemption may spin and return true. With one CPU and without threads nobody else
-    /// ever purges: the default, which never waits, loses nothing there.
+    /// with several CPUs and without preemption may spin and return true. It is called again and again until the purge is
+    /// over. The last attempt of an allocation that ran out of memory counts as a purge, with all the zeroing it was asked
+    /// for.
     #[doc(alias = "cond_resched")]
     fn pause(&self) -> bool {
         false
     }
 
     /// Waits for a grace period, and returns true: until every CPU has had, since the call, a moment without a
-    /// [`Pin`](Self::Pin) and with interrupts on. Whoever found a record before it was unlinked is done with it then.
-    /// Returns false at once if the caller may not wait, or the machine cannot tell; then the frames of records stay
-    /// until the instance is dropped. It is called without a pin of the library, by one thread at a time.
+    /// [`Pin`](Self::Pin) and with interrupts on. The default returns false, which is right for each machine that cannot
+    /// tell; then the frames of records stay until the instance is dropped, and so does what other CPUs have parked.
+    ///
+    /// Whoever found a record before it was unlinked is done with it after a grace period. Where the caller may not wait,
+    /// it returns false at once. It is called without a pin of the library, by one thread at a time.
     #[doc(alias = "synchronize_rcu")]
     fn synchronize(&self) -> bool {
         false
     }
 
-    /// Returns whether the current CPU runs an interrupt handler, which may have interrupted the library. Calls that wait
-    /// for anything, or take a lock, are refused there.
+    /// Returns whether the current CPU runs an interrupt handler, which may have interrupted the library. There is no
+    /// default, because a wrong answer is a deadlock: a handler that frees what shares a block with what it interrupted
+    /// waits for a lock that only the interrupted code can release.
+    ///
+    /// Calls that wait for anything, or take a lock, are refused there; [`vfree`](crate::Vmalloc::vfree) notes the area. A
+    /// kernel usually counts, for each CPU, how many handlers are entered and not left. One in whose handlers nobody calls
+    /// the library, nor drops anything that was allocated by it, returns false. That the interrupt flag is off is no sign
+    /// of a handler: threads turn it off, too. An exception handler counts if the code that it interrupted may have held a
+    /// lock of the library, as in a handler of NMIs.
     #[doc(alias = "in_hardirq")]
-    fn in_interrupt(&self) -> bool {
-        false
-    }
+    fn in_interrupt(&self) -> bool;
 
-    /// Records an event. It is called while the instance is [traced](crate::Vmalloc::set_trace), in any context, pinned or
-    /// not, with locks of the library held or not: it waits for nothing, and uses no instance.
+    /// Records an event. The default does nothing, which is right for each machine whose instances are not
+    /// [traced](crate::Vmalloc::set_trace).
+    ///
+    /// It is called while an instance is traced, in any context, pinned or not, with locks of the library held or not: it
+    /// waits for nothing, and uses no instance.
     fn trace(&self, event: Event) {
         let _ = event;
     }

@@ -20,6 +20,9 @@ pub const MAX_RANGE: usize = arena::MAX_BLOCKS * BLOCK_SIZE;
 
 /// A vmalloc allocator over a range of kernel virtual address space.
 ///
+/// Nobody else maps anything in the range: see [what to do before the first call](crate#before-the-first-call). The frame
+/// at an address is told by [`frame_at`](Self::frame_at), and not by a page walk that takes what is not zero for mapped.
+///
 /// Its rooms stand on each other: each owns its state and the room below, so that none can call upward.
 // Reclaim > Areas > Pools > Pending > Blocks > Base.
 pub struct Vmalloc<P: Platform> {
@@ -42,13 +45,15 @@ impl<P: Platform> Vmalloc<P> {
     /// In an interrupt handler.
     ///
     /// # Safety
-    /// Until the instance is dropped, nobody else maps anything in the range.
+    /// Until the instance is dropped, nobody else maps anything in the range, a page fault handler included. A page that
+    /// somebody maps there all the same is named by a panic when its place is to be allocated, in nearly all cases: see
+    /// [`find_foreign`](Self::find_foreign).
     pub unsafe fn new(platform: P, range: Range<usize>) -> Result<Self, NewError> {
         // SAFETY: the caller's promise.
         unsafe { Self::with_policy(platform, range, Policy::default()) }
     }
 
-    /// Makes an instance with another policy than the default, for experiments: see [`new`](Self::new) for the rest.
+    /// Makes an instance with another [`Policy`] than the default: see [`new`](Self::new) for the rest.
     ///
     /// # Errors
     /// See [`NewError`].

@@ -7,14 +7,15 @@ use core::{
 };
 use kernel::{
     arch::{cpu, tlb},
+    memory,
     services::Experiment,
     threads::{Builder, JoinHandle},
 };
-use vmalloc::{PAGE_SIZE, Policy, Protection, Request, Reuse};
+use vmalloc::{PAGE_SIZE, Protection, Request, Reuse};
 
 /// An instance of so many blocks, that no other test uses.
 fn instance(blocks: usize) -> Arc<Experiment> {
-    Arc::new(Experiment::new(blocks, Policy::default()).expect("frames enough"))
+    Arc::new(Experiment::new(blocks, memory::policy()).expect("frames enough"))
 }
 
 fn on_cpu<T: Send + 'static>(cpu: usize, body: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {

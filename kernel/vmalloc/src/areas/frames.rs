@@ -31,7 +31,7 @@ impl<P: Platform> Areas<P> {
     /// Maps pages, none of which has a cached frame, by frames of `shape`'s backing, from page `from` of the area on,
     /// until frames run out: how many.
     pub(super) fn fill(&self, pages: &[Slot], from: usize, shape: &Shape<'_>) -> usize {
-        debug_assert!(pages.iter().all(|slot| slot.get().is_unused()));
+        debug_assert!(pages.iter().all(Slot::is_unused));
         let map = |slot: &Slot, frame| slot.set(Entry::page(frame, shape.attributes));
         match shape.backing {
             Backing::Owned { .. } => {
@@ -48,6 +48,13 @@ impl<P: Platform> Areas<P> {
         pages.len()
     }
 
+    /// Returns the attributes that entries get of pages that were filled as `attributes` say. Where the dirty bit is not
+    /// trusted every entry is dirty from the beginning, so that no page is [known](Entry::is_known_zero) to be zero.
+    #[inline]
+    pub(super) fn mapped_as(&self, attributes: Attributes) -> Attributes {
+        if attributes.are_zeroed() && !self.base().trusts_dirty() { attributes.dirty() } else { attributes }
+    }
+
     /// Takes up to `count` frames from the machine, full of zeros if the attributes say so, and writes to the
     /// pages what `how` makes of the entries that map them. Returns how many there were.
     fn take_frames<'s>(
@@ -57,6 +64,7 @@ impl<P: Platform> Areas<P> {
         attributes: Attributes,
         how: impl Fn(Entry) -> Entry,
     ) -> usize {
+        let mapped_as = self.mapped_as(attributes);
         let mut given = 0;
         let taken = self.platform().take_frames(count, |frame| {
             given += 1;
@@ -64,7 +72,7 @@ impl<P: Platform> Areas<P> {
                 self.base().zero(frame);
             }
             if let Some(slot) = pages.next() {
-                slot.set(how(Entry::page(frame, attributes)));
+                slot.set(how(Entry::page(frame, mapped_as)));
             }
         });
         debug_assert_eq!(taken, given, "take_frames counts otherwise than the frames that it gives");
@@ -106,16 +114,20 @@ impl<P: Platform> Areas<P> {
         attempt: Attempt,
         cpu: usize,
     ) -> Option<usize> {
-        let entry = pages.first()?.get();
+        let first = pages.first()?;
+        let entry = first.get();
         let cached = entry.quarantined_frame();
+        if cached.is_none() {
+            self.blocks().expect_unused(first);
+        }
         if let Some(frame) = cached.or_else(|| self.pools.take_spare(cpu)) {
             if attributes.are_zeroed() && !(cached.is_some() && entry.is_known_zero()) {
                 self.base().zero(frame);
             }
-            pages[0].set(Entry::page(frame, attributes));
+            first.set(Entry::page(frame, self.mapped_as(attributes)));
             return Some(1);
         }
-        let missing = pages.iter().take_while(|slot| !has_frame(slot)).count();
+        let missing = pages.iter().take_while(|slot| slot.is_unused()).count();
         let pages = &pages[..missing];
         if attempt == Attempt::Last {
             return self.supply(pages, attributes).then_some(0);
@@ -128,17 +140,23 @@ impl<P: Platform> Areas<P> {
     #[cold]
     pub(super) fn supply(&self, pages: &[Slot], attributes: Attributes) -> bool {
         let empty = || pages.iter().filter(|slot| !has_frame(slot));
+        empty().for_each(|slot| self.blocks().expect_unused(slot));
         let missing = empty().count();
+        // Where zeros are not trusted, the pages are filled when they are mapped, and not here too.
+        let attributes = self.mapped_as(attributes);
         self.take_frames(empty(), missing, attributes, Entry::quarantined) == missing
     }
 
     /// Gives back the frames that are cached in entries, and leaves those unused.
     pub(super) fn give_cached_frames(&self, pages: &[Slot]) {
-        if pages.iter().any(has_frame) {
+        if !pages.iter().all(Slot::is_unused) {
             self.platform().give_frames(pages.iter().filter_map(|slot| {
-                let frame = slot.cached_frame()?;
-                slot.set_unused();
-                Some(frame)
+                let frame = slot.cached_frame();
+                match frame {
+                    Some(_) => slot.set_unused(),
+                    None => self.blocks().expect_unused(slot),
+                }
+                frame
             }));
         }
     }
@@ -147,8 +165,9 @@ impl<P: Platform> Areas<P> {
     /// of `cpu`.
     #[inline(always)]
     pub(super) fn spare_frame(&self, slot: &Slot, cpu: usize) {
-        if let Some(frame) = slot.cached_frame() {
-            self.pools.put_spare(cpu, frame);
+        match slot.cached_frame() {
+            Some(frame) => self.pools.put_spare(cpu, frame),
+            None => self.blocks().expect_unused(slot),
         }
     }
 

@@ -42,6 +42,9 @@ impl<P: Platform> Areas<P> {
     fn map_ram_here(&self, frames: &[Frame], attributes: Attributes) -> Option<NonNull<u8>> {
         let pin = self.platform().pin_outside_interrupts()?;
         let (address, slots) = self.magazines.of(&pin)?.ram.take(frames.len())?;
+        if cfg!(debug_assertions) {
+            slots.iter().for_each(|slot| self.blocks().expect_unused(slot));
+        }
         map_ram(slots, frames, attributes);
         NonNull::new(address as *mut u8)
     }
@@ -86,6 +89,9 @@ impl<P: Platform> Areas<P> {
         let slots = &run.leaf[first..first + frames.len()];
         if run.has_frames {
             self.give_cached_frames(slots);
+        }
+        if cfg!(debug_assertions) {
+            slots.iter().for_each(|slot| self.blocks().expect_unused(slot));
         }
         map_ram(slots, frames, attributes);
         self.span().page_address(run.page)

@@ -57,7 +57,9 @@ impl<P: Platform> Areas<P> {
     /// Makes a run known whose pages are all mapped: guard, roles, and the first page last. Returns its address.
     pub(super) fn finish_run(&self, first: usize, pages: usize, guard: GuardInfo) -> usize {
         let (blocks, count) = (self.blocks(), run_blocks(pages));
-        blocks.run_slot(first, pages, &self.platform().pin()).set(Entry::guard(guard));
+        let end = self.blocks().run_slot(first, pages, &self.platform().pin());
+        blocks.expect_unused(end);
+        end.set(Entry::guard(guard));
         for index in 1..count {
             blocks.set_role(first + index, Role::Tail { behind: index as u32 });
         }
@@ -82,7 +84,7 @@ impl<P: Platform> Areas<P> {
         if pages == BLOCK_PAGES && shape.backing.may_be_huge(from) {
             let slot = self.blocks().make(number)?;
             if let Some(frame) = self.huge_frame(from, shape) {
-                slot.set(Entry::huge(frame, shape.attributes).quarantined());
+                slot.set(Entry::huge(frame, self.mapped_as(shape.attributes)).quarantined());
                 return Ok(());
             }
         }
@@ -134,6 +136,10 @@ impl<P: Platform> Areas<P> {
         };
         let used = leaf.iter().map(Slot::clear).take_while(is_used);
         self.platform().give_frames(used.filter_map(frame));
+        // The next block that has the table would have what is left in it.
+        if cfg!(debug_assertions) {
+            leaf.iter().for_each(|slot| self.blocks().expect_unused(slot));
+        }
         let table = self.blocks().with(number, |block| block.set_leaf(None));
         table.into_iter().for_each(|table| self.blocks().give_leaf(table));
     }

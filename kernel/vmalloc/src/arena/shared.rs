@@ -145,6 +145,12 @@ impl Arena {
         self.state.lock(pin).next_used(from)
     }
 
+    /// Returns what `look` finds while a block is free and cannot be taken; `None` if it is used.
+    pub fn while_free<T>(&self, pin: &impl CpuPin, number: usize, look: impl FnOnce() -> T) -> Option<T> {
+        let mut state = self.state.lock(pin);
+        state.is_free(number, 1).then(look)
+    }
+
     /// Gives the maps back all of whose blocks are free, one at a time, and returns how many there were.
     pub fn release_free_maps<P: Platform>(&self, platform: &P) -> usize {
         let count = self.state.lock(&platform.pin()).map_count();

@@ -1,8 +1,11 @@
 //! Finding the descriptors of blocks: by number, by address, all of them.
 
-use super::{Block, Blocks, Role, table::Reader};
-use crate::{BLOCK_PAGES, Platform, page_table::Slots};
-use core::{iter, ops::Range};
+use super::{Block, Blocks, Pages, Role, table::Reader};
+use crate::{
+    BLOCK_PAGES, ForeignEntry, PAGE_SIZE, Platform,
+    page_table::{Slot, Slots},
+};
+use core::{iter, ops::Range, ptr};
 
 /// A read-side section: interrupts are off while it lasts, so that no flush and no grace period that begins meanwhile
 /// is over before it ends.
@@ -81,6 +84,57 @@ impl<P: Platform> Blocks<P> {
         let mut found = None;
         self.platform().shootdown().look(self.platform(), || found = read(&ReadSide(())));
         found
+    }
+
+    /// Sees that a page is unused that the caller has and is about to map, or that becomes a guard page.
+    ///
+    /// # Panics
+    /// If something else mapped a page there.
+    #[inline(always)]
+    pub fn expect_unused(&self, slot: &Slot) {
+        if !slot.is_unused() {
+            self.report_foreign(slot);
+        }
+    }
+
+    /// Panics because something else has written the entry of a page that an area is to have. An error would be taken for
+    /// a shortage of memory; but two have the page now, and nobody knows what CPUs remember of it.
+    #[cold]
+    #[inline(never)]
+    pub fn report_foreign(&self, slot: &Slot) -> ! {
+        let entry = slot.get().0;
+        let page = ptr::from_ref(slot) as usize % PAGE_SIZE / size_of::<Slot>();
+        // All blocks are looked through, so that no hot path need tell where a slot is.
+        let table = ptr::from_ref(slot).map_addr(|address| address & !(PAGE_SIZE - 1)).cast();
+        let has_table = |&number: &usize| self.find_leaf(number).is_some_and(|leaf| ptr::eq(leaf, table));
+        match self.known().find(has_table) {
+            Some(number) => panic!("{}", ForeignEntry { address: self.span().address(number, page), entry }),
+            None => panic!(
+                "page {page} of a 2 MiB block has the page table entry {entry:#x}, which is not vmalloc's"
+            ),
+        }
+    }
+
+    /// Returns the first page that is mapped though it is free or waits for a flush, in a block whose pages the caller has
+    /// locked.
+    pub fn foreign_page(&self, block: &Block, pages: &Pages) -> Option<ForeignEntry> {
+        let leaf = block.leaf(self.platform()).filter(|_| block.role().has_pages())?;
+        let is_foreign = |&page: &usize| leaf[page].is_present() && !pages.are_live(page, 1);
+        let page = (0..BLOCK_PAGES).find(is_foreign)?;
+        Some(ForeignEntry { address: self.span().address(block.number(), page), entry: leaf[page].get().0 })
+    }
+
+    /// Returns what something else mapped or linked in a block that is free, or in its pages that are.
+    pub fn foreign_in(&self, number: usize) -> Option<ForeignEntry> {
+        let pin = self.platform().pin();
+        let page =
+            self.find(number, &pin).and_then(|block| self.foreign_page(block, &block.pages.lock(&pin)));
+        let linked = || {
+            // The directory stays: it goes only when all of its blocks were taken.
+            let slot = self.directory_slot(number).filter(|slot| !slot.is_unused())?;
+            Some(ForeignEntry { address: self.span().address(number, 0), entry: slot.get().0 })
+        };
+        page.or_else(|| self.arena.while_free(&pin, number, linked)?)
     }
 
     /// Returns the leaf table of a block that the caller has, if it has one.

@@ -3,7 +3,7 @@
 
 use super::{Block, Blocks};
 use crate::{
-    AllocError, Platform,
+    AllocError, ForeignEntry, Platform,
     page_table::{Slot, directories},
 };
 use core::ops::Range;
@@ -40,18 +40,24 @@ impl<P: Platform> Blocks<P> {
     }
 
     /// Makes the descriptor and the directories of an open block, and returns its directory entry.
+    ///
+    /// # Panics
+    /// If something else linked a table there, or mapped a page.
     pub fn make(&self, number: usize) -> Result<&Slot, AllocError> {
         self.make_descriptor(number)?;
-        let entry = directories::make_block_entry(self.platform(), self.span().address(number, 0));
-        entry.ok_or(AllocError::OutOfFrames)
+        let address = self.span().address(number, 0);
+        let slot = directories::make_block_entry(self.platform(), address).ok_or(AllocError::OutOfFrames)?;
+        if !slot.is_unused() {
+            report_foreign(ForeignEntry { address, entry: slot.get().0 });
+        }
+        Ok(slot)
     }
 
     /// Gives an open block a leaf table of zeros, which no CPU reaches before the block is [linked](Self::link).
     pub fn open_leaf(&self, number: usize) -> Result<(), AllocError> {
-        let slot = self.make(number)?;
+        self.make(number)?;
         let frame = self.take_leaf().ok_or(AllocError::OutOfFrames)?;
         self.with(number, |block| block.set_leaf(Some(frame)));
-        debug_assert!(slot.get().is_unused());
         Ok(())
     }
 
@@ -61,4 +67,12 @@ impl<P: Platform> Blocks<P> {
         let Some(slot) = self.directory_slot(number) else { unreachable!("block {number} was opened") };
         slot.publish(self.with(number, Block::link).unwrap_or_else(|| slot.get().mapped()));
     }
+}
+
+/// Panics because something else has linked a table in a block that the library opens: see
+/// [`Blocks::report_foreign`].
+#[cold]
+#[inline(never)]
+fn report_foreign(entry: ForeignEntry) -> ! {
+    panic!("{entry}")
 }

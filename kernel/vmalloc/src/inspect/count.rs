@@ -101,9 +101,9 @@ impl<P: Platform> Vmalloc<P> {
         self.pending().lazy_pages() + self.areas_room().magazines.unmapped(&self.platform().pin()) as i64
     }
 
-    /// Returns how many pages may wait for a flush before a purge is due, by
-    /// [`Tunables::lazy_max_pages`](crate::Tunables::lazy_max_pages) and the number of CPUs. It may be called in any
-    /// context.
+    /// Returns how many pages may wait for a flush before a purge is due: what
+    /// [`Tunables::lazy_max_pages`](crate::Tunables::lazy_max_pages) says; or, while that is 0, 32 MiB, and as much again
+    /// for each doubling of the number of CPUs, but a 16th of the memory at most. It may be called in any context.
     #[doc(alias = "lazy_max_pages")]
     pub fn lazy_max(&self) -> usize {
         self.pending().lazy_max()

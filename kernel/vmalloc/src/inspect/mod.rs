@@ -4,4 +4,5 @@
 
 mod count;
 mod find;
+mod foreign;
 mod read;

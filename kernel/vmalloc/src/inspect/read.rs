@@ -14,7 +14,9 @@ use crate::{
 use core::sync::atomic::{Ordering, fence};
 
 impl<P: Platform> Vmalloc<P> {
-    /// Returns whether an address lies in the instance's range, mapped or not. It may be called in any context.
+    /// Returns whether an address lies in the instance's range, mapped or not. It may be called in any context. A page
+    /// fault handler that maps pages on demand asks this first, and maps nothing where it is true: see
+    /// [the example](crate#in-a-page-fault-handler).
     #[doc(alias = "is_vmalloc_addr")]
     #[must_use]
     #[inline]
@@ -22,10 +24,12 @@ impl<P: Platform> Vmalloc<P> {
         self.base().span.range.contains(&address)
     }
 
-    /// Returns the frame that is mapped at an address, [accessible](crate::Protection::None) or not; `None` if none is, or the
-    /// address is not in the range. The page
-    /// counts as written from now on, because the caller may write the frame by another mapping. It may be called in any
-    /// context.
+    /// Returns the frame that is mapped at an address, [accessible](crate::Protection::None) or not; `None` if none is, or
+    /// the address is not in the range. The page counts as written from now on, because the caller may write the frame by
+    /// another mapping, or have a device do it. It may be called in any context.
+    ///
+    /// It is the call to use in the place of `translate` of the crate `x86_64`, which takes every entry but zero for one
+    /// that is mapped: pages that were freed, and guard pages, have entries that are not present and not zero.
     #[doc(alias = "vmalloc_to_pfn")]
     #[doc(alias = "vmalloc_to_page")]
     #[must_use]

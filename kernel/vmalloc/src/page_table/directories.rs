@@ -55,6 +55,12 @@ fn directory_slot<P: Platform>(platform: &P, address: usize) -> Option<&Slot> {
     Some(&upper[index(address, LOWER_SHIFT)])
 }
 
+/// Returns the first address behind the lower directory that is missing at `address`; `None` if there is one.
+pub(crate) fn behind_missing<P: Platform>(platform: &P, address: usize) -> Option<usize> {
+    let is_there = directory_slot(platform, address).is_some_and(|slot| slot.look().is_present());
+    (!is_there).then(|| (address | ((1 << LOWER_SHIFT) - 1)).saturating_add(1))
+}
+
 /// Returns the lower directories that map nothing outside of a range: the first address of each, and the entry that links
 /// it. There may be many places for one, so upper directories are looked up once.
 pub(crate) fn lower<'a, P: Platform>(

@@ -92,6 +92,11 @@ impl Slot {
         self.get().is_present()
     }
 
+    #[inline(always)]
+    pub fn is_unused(&self) -> bool {
+        self.get().is_unused()
+    }
+
     /// Marks the last page of an area that is published and may be in use.
     pub fn mark_last(&self) {
         self.0.fetch_or(Entry::LAST_MARK, Ordering::Release);

@@ -7,6 +7,13 @@ use core::sync::atomic::{Ordering, compiler_fence};
 /// Pages for each doubling of the number of CPUs: 32 MiB, as Linux.
 const LAZY_PAGES: usize = (32 << 20) / PAGE_SIZE;
 const _: () = assert!(LAZY_PAGES.is_multiple_of(BLOCK_PAGES));
+/// Pages that may wait are not more than this part of the machine's frames.
+///
+/// Who frees purges at twice the limit at the latest (`purge_priority`). So what waits has an eighth of the memory at
+/// most, as each of the two caches has ([`cache_limit`](Pending::cache_limit)): more than half of a small machine is left
+/// to others whatever an instance does. The limit is that of Linux on machines with 512 MiB or more for each step of
+/// 32 MiB.
+const LAZY_PART: usize = 16;
 
 /// Whether more pages wait for a flush than are to. Who retired pages is told, and hands it to
 /// `Reclaim::relieve` when it holds no lock and no pin.
@@ -77,8 +84,12 @@ impl<P: Platform> Pending<P> {
 
     /// Pages that may wait for a flush before a purge is due.
     pub fn lazy_max(&self) -> usize {
+        let platform = self.blocks.platform();
         match self.blocks.base.tunables.lazy_max_pages.load(Ordering::Relaxed) {
-            0 => (1 + self.blocks.platform().shootdown().online_count().ilog2() as usize) * LAZY_PAGES,
+            0 => {
+                let by_cpus = (1 + platform.shootdown().online_count().ilog2() as usize) * LAZY_PAGES;
+                by_cpus.min(platform.total_frames() / LAZY_PART)
+            }
             pages => pages,
         }
     }

@@ -7,7 +7,7 @@
 
 use super::Reclaim;
 use crate::{
-    BLOCK_PAGES, Frame, GatherPolicy, PAGE_SIZE, Platform,
+    BLOCK_PAGES, ForeignEntry, Frame, GatherPolicy, PAGE_SIZE, Platform,
     page_table::{directories, flush::Unflushed, slot::Slot},
 };
 
@@ -64,6 +64,13 @@ impl<P: Platform> Reclaim<P> {
     fn unlink_directory(&self, start: usize, slot: &Slot) -> Option<u64> {
         let first = self.base().span.block_at(start);
         self.blocks().arena.allocate_at(self.platform(), first, DIRECTORY_BLOCKS).ok()?;
+        // SAFETY: promise 4 of `Platform`: the slot links a directory, which goes back after this.
+        let entries = unsafe { directories::table(self.platform(), slot.get().frame()) };
+        let foreign = entries.iter().position(|slot| !slot.is_unused());
+        if let Some(index) = foreign {
+            let (address, entry) = (self.base().span.address(first + index, 0), entries[index].get().0);
+            panic!("{}", ForeignEntry { address, entry });
+        }
         Some(slot.take().frame().number() << BLOCK_BITS | first as u64)
     }
 }

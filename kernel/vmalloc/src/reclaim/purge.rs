@@ -85,6 +85,11 @@ impl<P: Platform> Reclaim<P> {
         if forbid == Forbid::Speculation {
             ranges.forbid = forbid;
         }
+        if cfg!(debug_assertions)
+            && let Some(foreign) = self.blocks().foreign_page(block, &pages)
+        {
+            panic!("{foreign}");
+        }
         // Taken under the lock: all that is dirty was unmapped before.
         let stamp = shootdown.stamp();
         pages.begin_flush(stamp);

@@ -18,6 +18,8 @@ mod magazines;
 #[cfg(not(loom))]
 mod owned;
 #[cfg(not(loom))]
+mod promises;
+#[cfg(not(loom))]
 mod reclaim;
 #[cfg(not(loom))]
 pub(crate) mod support;

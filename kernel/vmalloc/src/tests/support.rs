@@ -5,9 +5,9 @@ extern crate std;
 use super::machine::{Machine, PageFault, Random};
 use crate::{
     AllocError, BLOCK_PAGES, BLOCK_SIZE, CongruentSet, Frame, FreeError, PAGE_SIZE, Platform, Policy,
-    PopulateError, ProtectError, Protection, ReallocError, Request, Reuse, Vmalloc,
+    PopulateError, ProtectError, Protection, ReallocError, Request, Reuse, Vmalloc, Zeroing,
 };
-use core::{ops::Range, ptr::NonNull};
+use core::{ops::Range, ptr::NonNull, sync::atomic::Ordering};
 use std::{boxed::Box, sync::Arc, vec::Vec};
 
 /// An instance on a machine that stays.
@@ -16,18 +16,33 @@ pub(crate) type Instance = Vmalloc<&'static Machine>;
 /// An instance that what other CPUs do may use, too.
 pub(crate) type Shared = Arc<Instance>;
 
+/// The policy of this project's kernel. It trusts dirty bits, so that the tests see whether they are right.
+pub(crate) fn policy() -> Policy {
+    Policy::default().zeroing(Zeroing::TrustDirty)
+}
+
 /// In the upper half, and not at the start of a directory.
 pub(crate) const START: usize = 0xffff_c900_4000_0000 + 6 * BLOCK_SIZE;
 
 pub(crate) fn instance(machine: &Machine, blocks: usize) -> Vmalloc<&Machine> {
-    // SAFETY: the machine's address space has nothing else in it.
-    unsafe { Vmalloc::new(machine, START..START + blocks * BLOCK_SIZE) }.expect("frames enough")
+    instance_by(machine, blocks, policy())
 }
 
 /// An instance in which every freed page waits for a flush.
 pub(crate) fn flushing(machine: &Machine, blocks: usize) -> Vmalloc<&Machine> {
-    let policy = Policy { reuse: Reuse::AfterFlush, ..Policy::default() };
-    // SAFETY: as above.
+    instance_by(machine, blocks, policy().reuse(Reuse::AfterFlush))
+}
+
+/// An instance whose freed pages wait as long as on a machine with much memory, until the test purges.
+pub(crate) fn instance_by(machine: &Machine, blocks: usize, policy: Policy) -> Vmalloc<&Machine> {
+    let vmalloc = plain_instance(machine, blocks, policy);
+    let by_cpus = 1 + Platform::shootdown(&machine).online_count().ilog2() as usize;
+    vmalloc.tunables().lazy_max_pages.store(by_cpus * 8192, Ordering::Relaxed);
+    vmalloc
+}
+
+pub(crate) fn plain_instance(machine: &Machine, blocks: usize, policy: Policy) -> Vmalloc<&Machine> {
+    // SAFETY: the machine's address space has nothing else in it.
     unsafe { Vmalloc::with_policy(machine, START..START + blocks * BLOCK_SIZE, policy) }
         .expect("frames enough")
 }

@@ -7,7 +7,8 @@ use core::{fmt, panic::Location};
 /// [`areas`](crate::Vmalloc::areas) report it. Sizes are counted in pages of 4 KiB.
 #[doc(alias = "vm_struct")]
 #[doc(alias = "vmap_area")]
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
+#[non_exhaustive]
 pub struct AreaInfo {
     /// First address.
     pub start: usize,
@@ -71,9 +72,28 @@ impl fmt::Display for AreaInfo {
     }
 }
 
+/// Writes all that is known, the address in hexadecimal.
+impl fmt::Debug for AreaInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { start, pages, guard_pages, guard_below, populated, .. } = self;
+        f.debug_struct("AreaInfo")
+            .field("start", &format_args!("{start:#x}"))
+            .field("pages", pages)
+            .field("guard_pages", guard_pages)
+            .field("guard_below", guard_below)
+            .field("populated", populated)
+            .field("huge_pages", &self.huge_pages)
+            .field("requested", &self.requested)
+            .field("kind", &self.kind)
+            .field("caller", &self.caller)
+            .finish()
+    }
+}
+
 /// Which call made an area.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
+#[non_exhaustive]
 pub enum Kind {
     /// Memory that the area owns, from [`vmalloc`](crate::Vmalloc::vmalloc) and its relatives.
     #[doc(alias = "VM_ALLOC")]
@@ -99,6 +119,17 @@ impl Kind {
             .find(|&kind| kind as u64 == number)
     }
 
+    /// Returns the name of the call that frees such an area.
+    #[must_use]
+    pub fn freed_by(self) -> &'static str {
+        match self {
+            Self::Vmalloc => "vfree",
+            Self::Vmap | Self::Ioremap => "vunmap",
+            Self::VmMapRam => "vm_unmap_ram",
+            Self::Congruent => "free_congruent",
+        }
+    }
+
     /// Returns the word that Linux's `/proc/vmallocinfo` has for the kind, such as `vmalloc` or `ioremap`.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -112,9 +143,17 @@ impl Kind {
     }
 }
 
+/// Writes the kind's [name](Kind::name).
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 /// What may be done with a page. No page is writable and executable at once.
 #[doc(alias = "pgprot_t")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Protection {
     /// The page can be read and written.
     #[doc(alias = "PAGE_KERNEL")]
@@ -133,9 +172,22 @@ pub enum Protection {
     None,
 }
 
+/// Writes `read-write`, `read-only`, `read-execute` or `none`.
+impl fmt::Display for Protection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ReadWrite => "read-write",
+            Self::ReadOnly => "read-only",
+            Self::ReadExecute => "read-execute",
+            Self::None => "none",
+        })
+    }
+}
+
 /// How CPUs cache a page: its memory type (Intel SDM 3A, table 12-2). An entry of the
 /// [page attribute table](crate::Platform::page_attribute_table) has it; where none does, the page is not cached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Cache {
     /// Reads and writes are cached, as those of ordinary memory are.
     #[doc(alias = "ioremap_cache")]
@@ -151,6 +203,18 @@ pub enum Cache {
     /// Neither reads nor writes are cached: for registers of devices.
     #[doc(alias = "ioremap_uc")]
     Uncached,
+}
+
+/// Writes `write-back`, `write-through`, `write-combining` or `uncached`.
+impl fmt::Display for Cache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::WriteBack => "write-back",
+            Self::WriteThrough => "write-through",
+            Self::WriteCombining => "write-combining",
+            Self::Uncached => "uncached",
+        })
+    }
 }
 
 /// Whose the frames of an area are.

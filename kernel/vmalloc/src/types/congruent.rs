@@ -1,5 +1,7 @@
 //! Sets of congruent areas: what one is asked to be, and the name of one that was allocated.
 
+use core::fmt;
+
 /// The most areas that a set can have.
 pub const MAX_CONGRUENT: usize = 64;
 
@@ -14,7 +16,7 @@ pub struct CongruentArea {
 
 /// The name of congruent areas that were allocated together, as an address names an area: a copy of it names the same
 /// set, and is worth nothing once the set is freed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct CongruentSet {
     pub(crate) base: usize,
     /// The first block of the first area.
@@ -27,5 +29,11 @@ impl CongruentSet {
     #[inline]
     pub fn base(self) -> usize {
         self.base
+    }
+}
+
+impl fmt::Debug for CongruentSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CongruentSet({:#x})", self.base)
     }
 }

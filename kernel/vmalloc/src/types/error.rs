@@ -1,35 +1,47 @@
 //! Why a call was refused. A refused call has changed nothing.
+//!
+//! Each text is one line: what was asked for, what stood in the way, and what helps. `Debug` writes the same line, so that
+//! `unwrap` shows it; no address is ever written in decimal.
 
 use crate::{AreaInfo, Cache, Frame};
-use core::{ops::Range, panic::Location};
+use core::{fmt, ops::Range, panic::Location};
 use thiserror::Error;
 
 /// Why there is no new area.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum AllocError {
     /// An area of zero bytes was asked for.
-    #[error("zero size")]
+    #[error("an area of 0 bytes was asked for: ask for one byte at least")]
     ZeroSize,
     /// Size and guard page together, in bytes, do not fit the instance's range.
-    #[error("{size} bytes do not fit the address range")]
+    #[error(
+        "{size} bytes and the guard pages do not fit the address range: make the instance over a longer one"
+    )]
     TooLarge {
         /// Bytes asked for.
         size: usize,
     },
     /// The alignment is not a power of two.
-    #[error("alignment {align} is not a power of two")]
+    #[error("alignment {align} is not a power of two: `usize::next_power_of_two` gives one")]
     BadAlignment {
         /// Bytes asked for.
         align: usize,
     },
     /// No free run of address space is long enough at this alignment.
-    #[error("out of address space")]
+    #[error(
+        "out of address space: no free run is long enough; `stats` tells the longest, and a longer range gives more"
+    )]
     OutOfAddressSpace,
     /// Frames, for the area or for its page tables, ran out.
-    #[error("out of frames")]
+    #[error(
+        "out of frames for the area or its page tables: a purge notifier can make other users of memory give some back"
+    )]
     OutOfFrames,
-    /// The range asked for holds no whole block of the instance's range.
-    #[error("{start:#x}..{end:#x} holds no whole 2 MiB block of the vmalloc range")]
+    /// The range asked for holds no whole block of the instance's range, or none besides the guard page below.
+    #[error(
+        "{start:#x}..{end:#x} holds too few whole 2 MiB blocks of the vmalloc range: widen it; `range` tells the whole"
+    )]
     BadRange {
         /// First address asked for.
         start: usize,
@@ -37,19 +49,26 @@ pub enum AllocError {
         end: usize,
     },
     /// Nothing is allocated, mapped or resized in an interrupt handler: the code it interrupted may hold any lock.
-    #[error("nothing can be allocated in an interrupt handler")]
+    #[error(
+        "nothing can be allocated or mapped in an interrupt handler: do it in a thread, or beforehand; `vfree` is allowed"
+    )]
     InInterrupt,
     /// No frames were given to map.
-    #[error("no frames to map")]
+    #[error("no frames were given to map: give one for each page")]
     NoFrames,
     /// The CPUs have no such physical address: see [`Platform::physical_bits`](crate::Platform::physical_bits).
-    #[error("the CPUs have no physical address {:#x}", .frame.address())]
+    #[error(
+        "the CPUs have no physical address {frame}: `Platform::physical_bits` says how many bits they have"
+    )]
     BadFrame {
         /// The first such frame of those that were given to map.
         frame: Frame,
     },
     /// The physical range wraps, or ends behind the last physical address that the CPUs have.
-    #[error("{size} bytes at {start:#x} are no physical range of this machine")]
+    #[error(
+        "{size} bytes at {start:#x} are no physical range of this machine: it must not wrap, nor exceed \
+         `Platform::physical_bits`"
+    )]
     BadPhysicalRange {
         /// First physical address asked for.
         start: u64,
@@ -58,7 +77,9 @@ pub enum AllocError {
     },
     /// There is RAM in the physical range, which is cached as such elsewhere: one frame cached in two ways is
     /// undefined (Intel SDM 3A, section 12.12.4).
-    #[error("{:#x} is RAM, which is cached as RAM elsewhere", .frame.address())]
+    #[error(
+        "{frame} is RAM, which the direct map shows cached: map it with `Cache::WriteBack`, or by `vmap`"
+    )]
     CachedElsewhere {
         /// The first frame of RAM.
         frame: Frame,
@@ -68,7 +89,7 @@ pub enum AllocError {
     NoAccess,
     /// The page attribute table that the machine tells of has no entry that would do.
     #[error(
-        "no entry of the page attribute table is {cache:?} or uncached: see Platform::page_attribute_table"
+        "no entry of the page attribute table is {cache} or uncached: see Platform::page_attribute_table"
     )]
     NoMemoryType {
         /// What was asked for.
@@ -77,10 +98,14 @@ pub enum AllocError {
 }
 
 /// Why an address could not be freed or unmapped, and the source line that asked. The library knows no threads.
-#[derive(Clone, Copy, Debug, Error)]
+#[derive(Clone, Copy, Error)]
+#[non_exhaustive]
 pub enum FreeError {
     /// What is not noted in a list, as frees are, cannot be done in an interrupt handler.
-    #[error("{caller}: {address:#x} cannot be unmapped or resized in an interrupt handler")]
+    #[error(
+        "{caller}: {address:#x} cannot be unmapped or resized in an interrupt handler: do it in a thread; `vfree` is \
+         allowed"
+    )]
     InInterrupt {
         /// What was to be unmapped or resized.
         address: usize,
@@ -88,7 +113,9 @@ pub enum FreeError {
         caller: &'static Location<'static>,
     },
     /// The address is not in the instance's range.
-    #[error("{caller}: {address:#x} is outside the vmalloc range")]
+    #[error(
+        "{caller}: {address:#x} is outside the vmalloc range: `contains` tells which instance has an address"
+    )]
     OutsideRange {
         /// What was asked to be freed.
         address: usize,
@@ -96,7 +123,9 @@ pub enum FreeError {
         caller: &'static Location<'static>,
     },
     /// Nothing is allocated at the address: it never was, or it was freed before.
-    #[error("{caller}: nothing is allocated at {address:#x}")]
+    #[error(
+        "{caller}: nothing is allocated at {address:#x}: it never was, or was freed before; `set_trace` shows who frees"
+    )]
     NotAllocated {
         /// What was asked to be freed.
         address: usize,
@@ -104,7 +133,7 @@ pub enum FreeError {
         caller: &'static Location<'static>,
     },
     /// The address lies inside an area (or on its guard page), not at its start.
-    #[error("{caller}: {address:#x} is not the start of its area, {area}")]
+    #[error("{caller}: {address:#x} is not the start of its area, which is what to free: {area}")]
     InsideArea {
         /// What was asked to be freed.
         address: usize,
@@ -114,7 +143,7 @@ pub enum FreeError {
         caller: &'static Location<'static>,
     },
     /// The area was made by another call than the one that this call undoes.
-    #[error("{caller}: the area is of another kind: {area}")]
+    #[error("{caller}: the area is of another kind, which `{}` frees: {area}", .area.kind.freed_by())]
     WrongKind {
         /// The area that starts at the address.
         area: AreaInfo,
@@ -122,7 +151,7 @@ pub enum FreeError {
         caller: &'static Location<'static>,
     },
     /// The mapping has another number of pages than was asked to be unmapped.
-    #[error("{caller}: {pages} pages are to be unmapped of {area}")]
+    #[error("{caller}: {pages} pages are to be unmapped, and the whole mapping has {}: {area}", .area.pages)]
     WrongLength {
         /// Pages asked for.
         pages: usize,
@@ -134,7 +163,8 @@ pub enum FreeError {
 }
 
 /// Why an area could not be resized. The area is as it was.
-#[derive(Clone, Copy, Debug, Error)]
+#[derive(Clone, Copy, Error)]
+#[non_exhaustive]
 pub enum ReallocError {
     /// No area that owns its frames starts at the address.
     #[error(transparent)]
@@ -153,13 +183,14 @@ pub enum ReallocError {
 }
 
 /// Why a protection could not be changed.
-#[derive(Clone, Copy, Debug, Error)]
+#[derive(Clone, Copy, Error)]
+#[non_exhaustive]
 pub enum ProtectError {
     /// An interrupt handler cannot wait until other CPUs go by the new protection.
-    #[error("protections cannot be changed in an interrupt handler")]
+    #[error("protections cannot be changed in an interrupt handler: do it in a thread")]
     InInterrupt,
     /// The address is not page-aligned, or the range is empty.
-    #[error("{size} bytes at {start:#x} are no pages")]
+    #[error("{size} bytes at {start:#x} are no pages: begin at a multiple of 4096, with one byte at least")]
     BadRange {
         /// First address asked for.
         start: usize,
@@ -167,46 +198,51 @@ pub enum ProtectError {
         size: usize,
     },
     /// Nothing is allocated at the address.
-    #[error("nothing is allocated at {address:#x}")]
+    #[error("nothing is allocated at {address:#x}: `find_area` tells what is at an address")]
     NotAllocated {
         /// First address asked for.
         address: usize,
     },
     /// The range goes on behind the mapped pages of the area it starts in.
-    #[error("the range ends behind its area, {area}")]
+    #[error("the range ends behind its area, whose own pages end at {:#x}: {area}", .area.mapped_end())]
     BehindArea {
         /// The area.
         area: AreaInfo,
     },
     /// Pages of a congruent area come and go; they are always read and written. Only those of areas that own their frames
     /// can be such as [nobody may access](crate::Protection::None).
-    #[error("protections of this kind of area stay: {area}")]
+    #[error("congruent areas are always read and written; no protection of theirs changes: {area}")]
     WrongKind {
         /// The area.
         area: AreaInfo,
     },
     /// No frame for the table that splits a 2 MiB page, of which a part is to be protected, or all of it from every access.
-    #[error("out of frames")]
+    #[error(
+        "out of frames for the table that splits a 2 MiB page: allocate without `huge` what is to be protected"
+    )]
     OutOfFrames,
 }
 
 /// Why there are no congruent areas.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum CongruentError {
     /// No areas were asked for, or more than [`MAX_CONGRUENT`](crate::MAX_CONGRUENT).
-    #[error("{count} areas cannot be congruent")]
+    #[error("{count} areas cannot be congruent: ask for 1 to {}", crate::MAX_CONGRUENT)]
     BadCount {
         /// Areas asked for.
         count: usize,
     },
     /// An area does not begin a multiple of [`BLOCK_SIZE`](crate::BLOCK_SIZE) behind the base.
-    #[error("offset {offset:#x} is no multiple of 2 MiB")]
+    #[error("offset {offset:#x} is no multiple of 2 MiB (`BLOCK_SIZE`): round it up")]
     BadOffset {
         /// Bytes asked for.
         offset: usize,
     },
     /// An area begins before the one in front of it in the list ends, its guard page included: in blocks.
-    #[error("area {index} begins in a block of the one before")]
+    #[error(
+        "area {index} begins in a 2 MiB block of the one before, guard page included: sort them, or move it up"
+    )]
     Overlap {
         /// Which one, counted from 0.
         index: usize,
@@ -217,19 +253,24 @@ pub enum CongruentError {
 }
 
 /// Why pages of congruent areas were not populated or depopulated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Copy, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum PopulateError {
     /// Locks are taken for it, which the code that an interrupt handler interrupted may hold.
-    #[error("pages cannot be populated or depopulated in an interrupt handler")]
+    #[error(
+        "pages cannot be populated or depopulated in an interrupt handler: do it in a thread, or beforehand"
+    )]
     InInterrupt,
     /// The set was freed, or is another instance's.
-    #[error("no congruent areas are allocated at {base:#x}")]
+    #[error(
+        "no congruent areas are allocated at {base:#x}: they were freed before, or are another instance's"
+    )]
     NotAllocated {
         /// Base of the set.
         base: usize,
     },
     /// No area has any of the pages.
-    #[error("no area has any of the pages {start}..{end}")]
+    #[error("no area has any of the pages {start}..{end}: pages count from the beginning of each area")]
     BadRange {
         /// First page asked for.
         start: usize,
@@ -237,32 +278,36 @@ pub enum PopulateError {
         end: usize,
     },
     /// There is a frame there already.
-    #[error("{address:#x} has frames already")]
+    #[error("{address:#x} has frames already: populate each page once, until it is depopulated")]
     Populated {
         /// Where, or some pages before.
         address: usize,
     },
     /// There is no frame there.
-    #[error("{address:#x} lacks frames")]
+    #[error("{address:#x} lacks frames: depopulate only what was populated")]
     NotPopulated {
         /// Where, or some pages before.
         address: usize,
     },
     /// Frames ran out.
-    #[error("out of frames")]
+    #[error("out of frames for the pages: a purge notifier can make other users of memory give some back")]
     OutOfFrames,
 }
 
 /// Why an instance could not be made.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum NewError {
     /// The range is empty, longer than [`MAX_RANGE`](crate::MAX_RANGE), or its ends are not
     /// multiples of [`BLOCK_SIZE`](crate::BLOCK_SIZE).
-    #[error("{0:#x?} is no range of whole 2 MiB blocks")]
+    #[error("{0:#x?} is no range of whole 2 MiB blocks, 32 TiB at most: round its ends to `BLOCK_SIZE`")]
     BadRange(Range<usize>),
     /// The range is not in one half of the address space: bits 63 to 47 of its addresses are not all alike, and no
     /// CPU has those where they are not.
-    #[error("{0:#x?} is not all canonical addresses of one half")]
+    #[error(
+        "{0:#x?} is not in one half of the address space: bits 63 to 47 of all its addresses must be alike (page tables \
+         of four levels)"
+    )]
     NotCanonical(Range<usize>),
     /// A page of the range is mapped, or its page table entry holds something: the range is somebody's, an instance's that
     /// lives or lost areas perhaps, or the kernel's image or direct map. Choose another one.
@@ -276,6 +321,19 @@ pub enum NewError {
         entry: u64,
     },
     /// No frame was to be had for the page tables at the top of the range.
-    #[error("out of frames")]
+    #[error("out of frames for the page tables at the top of the range: `Platform::take_table` gave none")]
     OutOfFrames,
 }
+
+/// Has `Debug` write what `Display` does.
+macro_rules! debug_as_display {
+    ($($error:ty),*) => {$(
+        impl fmt::Debug for $error {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+    )*};
+}
+
+debug_as_display!(AllocError, FreeError, ReallocError, ProtectError, CongruentError, PopulateError, NewError);

@@ -15,7 +15,8 @@ use core::{fmt, panic::Location};
 
 /// Something that an instance did, as [`Platform::trace`](crate::Platform::trace) is told while
 /// [`set_trace`](crate::Vmalloc::set_trace) is on. Pages are of 4 KiB.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Event {
     /// An area was made or resized, and is complete.
     #[doc(alias = "alloc_vmap_area")]
@@ -82,5 +83,12 @@ impl fmt::Display for Event {
             Self::Flush { pages: Some(pages) } => write!(f, "flush pages={pages}"),
             Self::Flush { pages: None } => write!(f, "flush all"),
         }
+    }
+}
+
+/// Writes what [`Display`](fmt::Display) does.
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }

@@ -1,5 +1,7 @@
 //! Page frames, and the sizes of pages and blocks.
 
+use core::fmt;
+
 /// log2 of [`PAGE_SIZE`].
 pub const PAGE_SHIFT: u32 = 12;
 /// Bytes in a page and in a frame.
@@ -17,7 +19,7 @@ pub(crate) const PHYSICAL_BITS: u32 = 52;
 /// A page frame: [`PAGE_SIZE`] bytes of physical memory, aligned to their size.
 #[doc(alias = "pfn")]
 // Stored as the address, which is what page table entries have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
 pub struct Frame(u64);
 
@@ -71,5 +73,18 @@ impl Frame {
     #[inline]
     pub const fn address(self) -> u64 {
         self.0
+    }
+}
+
+/// Writes the physical address of the frame's first byte, such as `0x1a3000`.
+impl fmt::Display for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#x}", self.0)
+    }
+}
+
+impl fmt::Debug for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Frame({:#x})", self.0)
     }
 }

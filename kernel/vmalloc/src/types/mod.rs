@@ -4,6 +4,7 @@ pub(crate) mod area;
 pub(crate) mod congruent;
 pub(crate) mod error;
 pub(crate) mod event;
+pub(crate) mod foreign;
 pub(crate) mod frame;
 pub(crate) mod policy;
 pub(crate) mod request;

@@ -1,8 +1,16 @@
 //! Policies: what other kernels, or Linux before, did in the place of what the library does, to be measured beside it.
 
-/// What an instance does where there is a choice. The default is what is meant to be used; every other value is for
-/// experiments and tests. Only slow paths ask for it.
+/// What an instance does where there is a choice. The default is right for every kernel. [`zeroing`](Self::zeroing) makes
+/// a kernel faster that keeps a promise more; every other value than the default is for experiments and tests. Only slow
+/// paths ask for it.
+///
+/// ```
+/// # use vmalloc::{Policy, Zeroing};
+/// let policy = Policy::default().zeroing(Zeroing::TrustDirty);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+#[must_use]
 pub struct Policy {
     /// How free address space is searched.
     pub search: SearchPolicy,
@@ -16,10 +24,76 @@ pub struct Policy {
     pub gather: GatherPolicy,
     /// Whether a freed area may be used again before it was flushed.
     pub reuse: Reuse,
+    /// Whether a page that no CPU has written is taken to be full of zeros still.
+    pub zeroing: Zeroing,
+}
+
+impl Policy {
+    /// Says how free address space is searched.
+    pub const fn search(mut self, search: SearchPolicy) -> Self {
+        self.search = search;
+        self
+    }
+
+    /// Says whether a guard page lies behind each block that areas share.
+    pub const fn guards(mut self, guards: GuardPolicy) -> Self {
+        self.guards = guards;
+        self
+    }
+
+    /// Says what an allocation does that finds no address space.
+    pub const fn overflow(mut self, overflow: OverflowPolicy) -> Self {
+        self.overflow = overflow;
+        self
+    }
+
+    /// Says what yields to what when pages are freed faster than they are purged.
+    pub const fn purge(mut self, purge: PurgePolicy) -> Self {
+        self.purge = purge;
+        self
+    }
+
+    /// Says how many directories are flushed at once before they are given back.
+    pub const fn gather(mut self, gather: GatherPolicy) -> Self {
+        self.gather = gather;
+        self
+    }
+
+    /// Says whether a freed area may be used again before it was flushed.
+    pub const fn reuse(mut self, reuse: Reuse) -> Self {
+        self.reuse = reuse;
+        self
+    }
+
+    /// Says whether a page that no CPU has written is taken to be full of zeros still.
+    pub const fn zeroing(mut self, zeroing: Zeroing) -> Self {
+        self.zeroing = zeroing;
+        self
+    }
+}
+
+/// Whether [`vzalloc`](crate::Vmalloc::vzalloc), and requests for [zeros](crate::Request::zeroed), clear a page that was
+/// full of zeros when it was mapped last, and that no CPU has written since.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Zeroing {
+    /// Each page is cleared each time. It is right whoever writes to the frames.
+    #[default]
+    Always,
+    /// A page is not cleared if its frame was full of zeros when it was mapped, and its entry has no dirty bit. It saves a
+    /// page's worth of stores for each page that its owner before did not write.
+    ///
+    /// The condition is that nobody writes to the frame of an area but through the area's own addresses, or through the
+    /// direct map after a call of [`frame_at`](crate::Vmalloc::frame_at), which sets the dirty bit. The write of a device
+    /// (DMA) sets no dirty bit in a page table, and neither does a write through another mapping of the frame, which
+    /// somebody found by a page walk of their own. The next owner would find there, in the place of zeros, what was written
+    /// so.
+    TrustDirty,
 }
 
 /// Whether a freed area may be used again before it was flushed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Reuse {
     /// The next allocation of as many pages on the same CPU takes the area with the frames that it had. No flush is needed
     /// for that, because what any CPU remembers of the pages is right again.
@@ -32,6 +106,7 @@ pub enum Reuse {
 
 /// How the arena searches free address space. The choice decides how long a search takes, not what it finds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SearchPolicy {
     /// A search begins at the cached start, below which all is used, and descends trees of free runs.
     #[default]
@@ -43,6 +118,7 @@ pub enum SearchPolicy {
 /// Whether a guard page also lies behind each shared block. An area's own guard page cannot be left out: its entry is the
 /// record of the area.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum GuardPolicy {
     /// Guard pages lie behind areas.
     #[default]
@@ -54,6 +130,7 @@ pub enum GuardPolicy {
 
 /// What an allocation does that finds no address space.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum OverflowPolicy {
     /// It waits for a purge that began after its own failure, and again for as long as purges free address space.
     #[default]
@@ -64,6 +141,7 @@ pub enum OverflowPolicy {
 
 /// What yields to what when pages are freed faster than they are purged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum PurgePolicy {
     /// A purge yields to other threads between two blocks, up to
     /// [`purge_priority`](crate::Tunables::purge_priority) times [`lazy_max`](crate::Vmalloc::lazy_max). Above that,
@@ -78,6 +156,7 @@ pub enum PurgePolicy {
 
 /// How many directories are flushed at once before they are given back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum GatherPolicy {
     /// Up to 512 are, if there is a frame for their list; else up to 8.
     #[default]

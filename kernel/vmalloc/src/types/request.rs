@@ -1,6 +1,7 @@
 //! What an area is asked to be.
 
 use crate::{PAGE_SIZE, Protection};
+use core::fmt;
 
 /// What [`Vmalloc::allocate`](crate::Vmalloc::allocate) is asked for: a size, and what is to differ from an ordinary
 /// area, each by a method. Sizes and alignments are in bytes.
@@ -23,11 +24,20 @@ pub struct Request {
 }
 
 /// Where an area is to lie that may not lie anywhere, or has a guard page below.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(crate) struct Place {
     /// The addresses that it lies between. A `Range` would make the request move.
     pub within: Option<(usize, usize)>,
     pub guard_below: bool,
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some((start, end)) = self.within {
+            write!(f, "within {start:#x}..{end:#x} ")?;
+        }
+        write!(f, "guard_below: {}", self.guard_below)
+    }
 }
 
 impl Request {
@@ -46,7 +56,7 @@ impl Request {
         self
     }
 
-    /// Fills the area with zeros. Pages that are known to be zero already are not cleared again.
+    /// Fills the area with zeros. [`Zeroing`](crate::Zeroing) tells which pages are not cleared again.
     #[doc(alias = "__GFP_ZERO")]
     #[inline]
     pub const fn zeroed(mut self) -> Self {

@@ -6,6 +6,7 @@ use crate::PAGE_SIZE;
 /// frames are of 4 KiB; pages are pages of address space.
 #[doc(alias = "vmalloc_info")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Stats {
     /// Pages of the range.
     pub total: usize,
@@ -43,6 +44,7 @@ pub struct Stats {
 
 /// What an instance did since it was made, as [`tally`](crate::Vmalloc::tally) reports it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Tally {
     /// Words, tree nodes and maps that searches for free blocks examined.
     pub search_steps: u64,

@@ -123,7 +123,11 @@ impl<P: Platform> Areas<P> {
         }
         // What the page of the new guard cached serves that of the old one.
         let guard = slots[old].get();
-        slots[old].set(slots[new].get());
+        let cached = slots[new].get();
+        if cached.is_present() {
+            self.blocks().report_foreign(&slots[new]);
+        }
+        slots[old].set(cached);
         let attributes = Attributes::of_growth(slots[old - 1].look());
         let extended = self.refill(&slots[old..new], attributes, attempt, cpu);
         if !extended {

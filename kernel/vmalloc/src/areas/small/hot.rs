@@ -9,7 +9,7 @@ use crate::{
     BLOCK_SHIFT, MAX_CPUS, PAGE_SIZE, Platform,
     areas::{Areas, Shape},
     magazines::{CLASSES, Closed, Magazine, Parked},
-    page_table::{Attributes, Entry, Slots, publish_area, publish_parked, remap, toggle_rest},
+    page_table::{Attributes, Entry, Slot, Slots, publish_area, publish_parked, remap, toggle_rest},
     pending::Pressure,
     percpu::Record,
     span::page_in_block,
@@ -39,7 +39,7 @@ impl<P: Platform> Areas<P> {
             drop(pin);
             return self.allocate_fast(size, attributes, caller);
         };
-        let (slots, end) = slots_of(area.leaf, area.address / PAGE_SIZE, 1);
+        let (slots, end) = self.parked_slots(area, 1);
         if !publish_parked(slots, end, attributes, || Entry::guard(guard_of(1, size, caller))) {
             return self.map_parked(area, size, attributes, caller);
         }
@@ -58,7 +58,7 @@ impl<P: Platform> Areas<P> {
             drop(pin);
             return self.allocate_fast(size, attributes, caller);
         };
-        let (slots, end) = slots_of(area.leaf, area.address / PAGE_SIZE, pages);
+        let (slots, end) = self.parked_slots(area, pages);
         // Whether all are full of zeros is seen by all entries.
         if attributes.are_zeroed()
             || !publish_parked(slots, end, attributes, || Entry::guard(guard_of(pages, size, caller)))
@@ -88,6 +88,19 @@ impl<P: Platform> Areas<P> {
         if self.base().records.make_own::<P>(pin, self.platform()) {
             self.magazines.make::<P>(pin, self.platform());
         }
+    }
+
+    /// Returns the entries of an area of `pages` pages that was just taken, and that of the guard page behind. Builds with
+    /// debug assertions see that nobody has mapped anything there.
+    #[inline(always)]
+    fn parked_slots<'a>(&self, area: Parked<'a>, pages: usize) -> (&'a [Slot], &'a Slot) {
+        let (slots, end) = slots_of(area.leaf, area.address / PAGE_SIZE, pages);
+        if cfg!(debug_assertions)
+            && let Some(foreign) = slots.iter().chain([end]).find(|slot| slot.is_present())
+        {
+            self.blocks().report_foreign(foreign);
+        }
+        (slots, end)
     }
 
     /// Maps the pages of an area that was parked, for `size` bytes. `None`: the pages had other rights, and were retired.
@@ -291,6 +304,9 @@ impl<P: Platform> Areas<P> {
             return None;
         };
         let area = magazine.take_if(shape.pages, |area| area.address.is_multiple_of(align))?;
+        if cfg!(debug_assertions) {
+            self.parked_slots(area, shape.pages);
+        }
         let size = shape.pages * PAGE_SIZE - shape.guard.slack;
         let address = self.map_parked(area, size, shape.attributes, shape.guard.caller)?;
         Some(address.as_ptr() as usize)

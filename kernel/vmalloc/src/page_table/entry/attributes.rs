@@ -17,6 +17,12 @@ impl Attributes {
         Self(self.0 & !DIRTY)
     }
 
+    /// Returns the attributes of pages that are not known to be full of zeros.
+    #[inline]
+    pub fn dirty(self) -> Self {
+        Self(self.0 | DIRTY)
+    }
+
     #[inline]
     pub fn are_zeroed(self) -> bool {
         self.0 & DIRTY == 0

@@ -270,7 +270,7 @@ fn an_event_is_one_line() {
         ),
         (
             Event::AllocateFailed { error, size: 9, caller },
-            format!("allocate_failed size=9 {caller}: out of frames"),
+            format!("allocate_failed size=9 {caller}: {error}"),
         ),
         (Event::Free { address, pages: 3 }, format!("free {address:#x} pages=3")),
         (Event::PurgeBegin { pages: 12 }, "purge_begin waiting=12".into()),

@@ -346,6 +346,10 @@ unsafe impl Platform for Host {
         &self.0.shootdown
     }
 
+    fn in_interrupt(&self) -> bool {
+        false
+    }
+
     fn pause(&self) -> bool {
         thread::yield_now();
         true

@@ -12,6 +12,7 @@ extern crate std;
 
 mod entry;
 mod flusher;
+mod handler;
 mod mmu;
 mod moments;
 mod others;

@@ -4,16 +4,17 @@ extern crate std;
 
 use super::{FRAMES, allocate, allocate_zeroed, frames, write_all};
 use crate::{
-    PAGE_SIZE, Platform, Vmalloc,
+    PAGE_SIZE, Platform, Policy, Vmalloc, Zeroing,
     tests::{
         machine::Machine,
-        support::{address, free, instance},
+        support::{address, free, instance, instance_by},
     },
 };
 use core::ptr::NonNull;
 
 const CPUS: usize = 2;
 const SIZES: [usize; 5] = [1, 2, 3, 8, 16];
+const POLICIES: [Zeroing; 2] = [Zeroing::Always, Zeroing::TrustDirty];
 
 /// Each CPU finds zeros in all pages.
 fn assert_zeros(machine: &Machine, area: NonNull<u8>, pages: usize) {
@@ -68,9 +69,9 @@ fn who_writes_by_an_old_translation_leaves_nothing_to_the_next_owner() {
 /// (`allocate_pages` not asking whether zeros are asked for).
 #[test]
 fn zeros_are_zeros_whatever_was_written() {
-    for pages in SIZES {
+    for (pages, zeroing) in SIZES.into_iter().flat_map(|pages| POLICIES.map(|zeroing| (pages, zeroing))) {
         let machine = Machine::new(CPUS, FRAMES);
-        let vmalloc = instance(&machine, 8);
+        let vmalloc = instance_by(&machine, 8, Policy::default().zeroing(zeroing));
         for (writer, apart) in (0..CPUS).flat_map(|cpu| [1, 2, 3, usize::MAX].map(|apart| (cpu, apart))) {
             for (offset, zeroed) in [(0, true), (1, true), (0, false)] {
                 let area = if zeroed { allocate_zeroed } else { allocate }(&vmalloc, pages);

@@ -3,21 +3,14 @@
 extern crate std;
 
 use crate::{
-    BLOCK_PAGES, BLOCK_SIZE, GuardPolicy, PAGE_SIZE, Platform, Policy, PurgePolicy, Request, Reuse,
-    SearchPolicy, Vmalloc,
+    BLOCK_PAGES, GuardPolicy, PAGE_SIZE, Platform, PurgePolicy, Request, Reuse, SearchPolicy,
     tests::{
         machine::{Machine, Random},
-        support::{START, address, free, map_ram, take, unmap_ram},
+        support::{address, free, instance_by, map_ram, policy, take, unmap_ram},
     },
 };
 use core::ptr::NonNull;
 use std::{sync::atomic::Ordering, vec::Vec};
-
-fn with_policy(machine: &Machine, blocks: usize, policy: Policy) -> Vmalloc<&Machine> {
-    // SAFETY: the machine's address space has nothing else in it.
-    unsafe { Vmalloc::with_policy(machine, START..START + blocks * BLOCK_SIZE, policy) }
-        .expect("frames enough")
-}
 
 /// Half of the range is lost, and nothing else.
 #[test]
@@ -26,7 +19,7 @@ fn guard_pages_behind_blocks_cost_every_second_block() {
     let machine = Machine::new(1, 300);
     let frames = take(&machine, 1);
     for (guards, part) in [(GuardPolicy::BehindBlocks, 2), (GuardPolicy::BehindAreas, 1)] {
-        let vmalloc = with_policy(&machine, BLOCKS, Policy { guards, ..Policy::default() });
+        let vmalloc = instance_by(&machine, BLOCKS, policy().guards(guards));
         for _ in 0..2 {
             let starts: Vec<_> = core::iter::from_fn(|| map_ram(&vmalloc, &frames).ok()).collect();
             assert_eq!(starts.len(), BLOCKS * BLOCK_PAGES / part);
@@ -42,14 +35,14 @@ fn guard_pages_behind_blocks_cost_every_second_block() {
 #[test]
 fn searches_and_purges_of_any_policy_give_the_same_places() {
     let policies = [
-        Policy::default(),
-        Policy { search: SearchPolicy::FromStart, ..Policy::default() },
-        Policy { purge: PurgePolicy::Yielding, ..Policy::default() },
-        Policy { purge: PurgePolicy::Unbroken, ..Policy::default() },
+        policy(),
+        policy().search(SearchPolicy::FromStart),
+        policy().purge(PurgePolicy::Yielding),
+        policy().purge(PurgePolicy::Unbroken),
     ];
     let places = policies.map(|policy| {
         let machine = Machine::new(1, 6000);
-        let vmalloc = with_policy(&machine, 24, policy);
+        let vmalloc = instance_by(&machine, 24, policy);
         vmalloc.tunables().lazy_max_pages.store(700, Ordering::Relaxed);
         let mut random = Random::new(5);
         let mut live: Vec<NonNull<u8>> = Vec::new();
@@ -86,8 +79,8 @@ fn who_frees_far_too_much_purges() {
     let most = |purge, priority| {
         let machine = Machine::new(1, 20_000);
         machine.starve_purger();
-        let policy = Policy { purge, reuse: Reuse::AfterFlush, ..Policy::default() };
-        let vmalloc = with_policy(&machine, 64, policy);
+        let policy = policy().purge(purge).reuse(Reuse::AfterFlush);
+        let vmalloc = instance_by(&machine, 64, policy);
         vmalloc.tunables().lazy_max_pages.store(LAZY_MAX, Ordering::Relaxed);
         vmalloc.tunables().purge_priority.store(priority, Ordering::Relaxed);
         let mut most = 0;

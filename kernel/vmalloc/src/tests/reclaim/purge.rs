@@ -227,7 +227,7 @@ fn directories_of_nothing_are_given_back() {
     for gather in [GatherPolicy::Page, GatherPolicy::Stack, GatherPolicy::One] {
         for short in [false, true] {
             let machine = Machine::new(2, 300);
-            let policy = Policy { gather, ..Policy::default() };
+            let policy = Policy::default().gather(gather);
             let range = START..START + (DIRECTORIES + 2) * GIB;
             // SAFETY: the machine's address space has nothing else in it.
             let vmalloc = unsafe { Vmalloc::with_policy(&machine, range, policy) }.expect("frames enough");

@@ -1,0 +1,39 @@
+//! Looking for what something else mapped in the range.
+
+use crate::{BLOCK_SIZE, ForeignEntry, Platform, Vmalloc, page_table::directories};
+
+impl<P: Platform> Vmalloc<P> {
+    /// Compares the page tables of the whole range with what the instance left there, and returns the first page or table
+    /// that something else put into a free place. It is for those who hunt whoever did it, for instance at the end of each
+    /// test.
+    ///
+    /// Without this call a foreign entry is found when its place is about to be allocated, by a panic that names it: where
+    /// an area needs new frames, a guard page or a new block. The fast paths, which map an area again with the frames that
+    /// it had, and `vm_map_ram` look only in builds with debug assertions. So does each purge, at the blocks that it flushes.
+    ///
+    /// It costs a look at each entry of the tables that are linked. What other CPUs allocate and free meanwhile is not taken
+    /// for foreign. Not looked at are the pages behind the end of an area that has blocks of its own.
+    ///
+    /// # Panics
+    /// In an interrupt handler.
+    #[must_use]
+    pub fn find_foreign(&self) -> Option<ForeignEntry> {
+        self.base().assert_not_in_interrupt("find_foreign");
+        // Pages that CPUs have in their bump runs are not known to be free.
+        self.areas_room().pools.give_all_bumps();
+        let (blocks, range) = (self.blocks(), self.range());
+        let mut address = range.start;
+        while address < range.end {
+            if let Some(next) = directories::behind_missing(self.platform(), address) {
+                address = next;
+                continue;
+            }
+            let found = blocks.foreign_in(blocks.span().block_at(address));
+            if found.is_some() {
+                return found;
+            }
+            address += BLOCK_SIZE;
+        }
+        None
+    }
+}

@@ -1,0 +1,6 @@
+//! What a machine promises, and what happens where a promise is not kept, or none can be made.
+
+mod foreign;
+mod little_memory;
+mod texts;
+mod zeroing;
