@@ -291,7 +291,7 @@ fn a_cpu_that_does_not_answer_is_named() {
     assert!(said.downcast_ref::<std::string::String>().unwrap().starts_with("CPU 1 does not answer"));
 }
 
-#[cfg(feature = "x86_64")]
+#[cfg(all(feature = "x86_64", target_arch = "x86_64"))]
 #[test]
 fn frames_become_those_of_x86_64_and_come_back() {
     use ::x86_64::structures::paging::PhysFrame;
