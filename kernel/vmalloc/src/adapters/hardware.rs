@@ -36,7 +36,7 @@ pub enum UnfitCpu {
 pub(super) fn check() -> Result<(), UnfitCpu> {
     // Intel SDM 3A, sections 2.2.1 and 2.5.
     let bit = |register: u64, bit: u32| register >> bit & 1 != 0;
-    if !bit(cpu::efer(), 11) {
+    if !bit(cpu::msr(0xc000_0080), 11) {
         Err(UnfitCpu::NoExecuteOff)
     } else if !bit(cpu::cr0(), 16) {
         Err(UnfitCpu::WriteProtectOff)
@@ -69,6 +69,11 @@ pub(super) fn flush_all() {
 /// Returns how many bits of a physical address the CPU has.
 pub(super) fn physical_bits() -> u32 {
     cpu::cpuid(0x8000_0008) & 0xff
+}
+
+/// Returns the page attribute table.
+pub(super) fn page_attribute_table() -> u64 {
+    cpu::msr(0x277)
 }
 
 /// Returns the time stamp counter.
@@ -141,11 +146,11 @@ mod instructions {
         value
     }
 
-    pub fn efer() -> u64 {
+    pub fn msr(number: u32) -> u64 {
         let (low, high): (u32, u32);
-        // SAFETY: every CPU with 64 bits has this register.
+        // SAFETY: every CPU with 64 bits has the registers that are asked for here; to read them changes nothing.
         unsafe {
-            asm!("rdmsr", in("ecx") 0xc000_0080_u32, out("eax") low, out("edx") high, options(nomem, nostack, preserves_flags));
+            asm!("rdmsr", in("ecx") number, out("eax") low, out("edx") high, options(nomem, nostack, preserves_flags));
         }
         u64::from(high) << 32 | u64::from(low)
     }
@@ -208,6 +213,8 @@ pub(super) mod simulated {
     }
 
     pub const CR3: u64 = 0x1000;
+    /// With write combining, as some loaders leave it.
+    pub const PAT: u64 = 0x0007_0105_0007_0406;
     const INTERRUPTS: u64 = 1 << 9;
 
     std::thread_local! {
@@ -234,8 +241,12 @@ pub(super) mod simulated {
     pub fn cr4() -> u64 {
         CPU.with(|cpu| cpu.cr4.get())
     }
-    pub fn efer() -> u64 {
-        CPU.with(|cpu| cpu.efer.get())
+    pub fn msr(number: u32) -> u64 {
+        match number {
+            0xc000_0080 => CPU.with(|cpu| cpu.efer.get()),
+            0x277 => PAT,
+            _ => unreachable!("nobody asks for {number:#x}"),
+        }
     }
     pub fn rflags() -> u64 {
         CPU.with(|cpu| cpu.rflags.get())

@@ -189,6 +189,10 @@ unsafe impl<S: FrameSource, C: Cpus> Platform for Machine<S, C> {
         hardware::physical_bits()
     }
 
+    fn page_attribute_table(&self) -> u64 {
+        hardware::page_attribute_table()
+    }
+
     fn frame_of(&self, direct: NonNull<u8>) -> Frame {
         self.memory.frame(direct)
     }

@@ -53,7 +53,7 @@
 //!   `frame_at`, `contains` and `vread` only.
 //! * What is done with interrupts off at a time is the handling of one block, at most 512 pages, or one flush.
 
-#[cfg(feature = "x86_64")]
+#[cfg(all(feature = "x86_64", target_arch = "x86_64"))]
 mod allocators;
 mod cpus;
 mod grace;
@@ -63,7 +63,7 @@ mod memory;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
-#[cfg(feature = "x86_64")]
+#[cfg(all(feature = "x86_64", target_arch = "x86_64"))]
 pub use allocators::{Freeing, NeverFreeing};
 pub use cpus::{Cpus, OneCpu};
 pub use hardware::UnfitCpu;

@@ -5,7 +5,7 @@ extern crate std;
 use super::{
     hardware::{
         self,
-        simulated::{CPU, CR3},
+        simulated::{CPU, CR3, PAT},
     },
     *,
 };
@@ -190,6 +190,7 @@ fn a_cpu_that_is_set_up_otherwise_is_refused() {
 fn what_the_cpu_says_is_told() {
     let machine = one_cpu(Frames::new(true));
     assert_eq!((machine.root(), machine.physical_bits()), (Frame::new(1), 40));
+    assert_eq!(machine.page_attribute_table(), PAT);
     let flushes = || CPU.with(|cpu| cpu.full_flushes.get());
     let before = flushes();
     machine.flush_all();
@@ -291,7 +292,7 @@ fn a_cpu_that_does_not_answer_is_named() {
     assert!(said.downcast_ref::<std::string::String>().unwrap().starts_with("CPU 1 does not answer"));
 }
 
-#[cfg(feature = "x86_64")]
+#[cfg(all(feature = "x86_64", target_arch = "x86_64"))]
 #[test]
 fn frames_become_those_of_x86_64_and_come_back() {
     use ::x86_64::structures::paging::PhysFrame;
