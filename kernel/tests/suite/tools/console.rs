@@ -147,7 +147,11 @@ fn wrong_arguments_of_hold_are_named_and_hold_nothing() {
         (&[][..], "takes one argument, the number of areas"),
         (&["1", "2"], "takes one argument, the number of areas"),
         (&["-1"], "-1: not a number"),
-        (&["99999999999999999"], "99999999999999999: 0 are held, then: out of frames"),
+        (
+            &["99999999999999999"],
+            "99999999999999999: 0 are held, then: out of frames for the area or its page tables: a purge notifier can \
+             make other users of memory give some back",
+        ),
     ] {
         let areas = memory::vmalloc().areas().count();
         let error = console::hold(arguments).expect_err("wrong").to_string();

@@ -46,8 +46,10 @@ fn a_request_that_cannot_be_met_is_soon_refused() {
         cost(&machine, &vmalloc, refusal)
     };
     assert_eq!(refused(FRAMES + 1), (0, 0, 0), "there never were as many");
-    // But for tables there are as many. A frame is taken to write down directories that could go.
-    assert!(refused(FRAMES - 20) <= (0, 0, 1), "nothing waits, nothing is kept");
+    // But for tables there are as many. A frame is taken to write down directories that could go, and one for the CPU's
+    // record.
+    let spent = refused(FRAMES - 20);
+    assert!(spent <= (0, 0, 2), "nothing waits, nothing is kept: {spent:?}");
     for cpu in [1, 0] {
         machine.run_on(cpu);
         for pages in [1, 200, 600, 5000] {
