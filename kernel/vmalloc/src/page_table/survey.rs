@@ -6,14 +6,14 @@ use super::{
 };
 #[cfg(feature = "check")]
 use crate::Frame;
-use crate::{PAGE_SHIFT, Platform};
+use crate::{BLOCK_SHIFT, PAGE_SHIFT, Platform};
 use core::ops::Range;
 
 /// log2 of the entries of a table.
 pub(super) const LEVEL_BITS: u32 = 9;
 
 /// Finds the lowest address of a range whose entry maps a page, of any size, or is in use in a leaf table though it maps
-/// none. Tables that hold nothing do not count. Only tables that there are cost anything, 512 loads each at most.
+/// none, or links a leaf table that holds nothing. Empty tables above that do not count. Only tables that there are cost anything, 512 loads each at most.
 pub(crate) fn first_in_use<P: Platform>(platform: &P, range: &Range<usize>) -> Option<(usize, Entry)> {
     find_below(platform, directories::root(platform), ROOT_SHIFT, range.start, range.end - 1)
 }
@@ -37,7 +37,9 @@ fn find_below<P: Platform>(
             Some((start, entry))
         } else {
             let below = directories::below(platform, slot);
-            below.and_then(|below| find_below(platform, below, shift - LEVEL_BITS, start, end))
+            let found = below.and_then(|below| find_below(platform, below, shift - LEVEL_BITS, start, end));
+            // A leaf table is somebody's, whatever it holds.
+            found.or((shift == BLOCK_SHIFT && below.is_some()).then_some((start, entry)))
         };
         if found.is_some() || end == last {
             return found;

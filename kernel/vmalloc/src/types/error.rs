@@ -309,7 +309,7 @@ pub enum NewError {
          of four levels)"
     )]
     NotCanonical(Range<usize>),
-    /// A page of the range is mapped, or its page table entry holds something: the range is somebody's, an instance's that
+    /// A page of the range is mapped, or its page table entry holds something, or there is a leaf table for it: the range is somebody's, an instance's that
     /// lives or lost areas perhaps, or the kernel's image or direct map. Choose another one.
     #[error(
         "{address:#x} is in use: its page table entry is {entry:#x}; an instance needs a range that nobody uses"
@@ -317,7 +317,7 @@ pub enum NewError {
     InUse {
         /// The lowest such address.
         address: usize,
-        /// The entry, of a page of 4 KiB, 2 MiB or 1 GiB.
+        /// The entry, of a page of 4 KiB, 2 MiB or 1 GiB, or of the leaf table.
         entry: u64,
     },
     /// No frame was to be had for the page tables at the top of the range.
