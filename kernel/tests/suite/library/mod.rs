@@ -2,9 +2,7 @@
 
 mod areas;
 mod calls;
-mod check;
 mod devices;
-mod late_flushes;
 mod mappings;
 mod owned;
 mod ram;

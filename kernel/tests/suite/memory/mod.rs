@@ -1,5 +1,6 @@
 //! What the kernel makes of its memory.
 
+mod check;
 mod frames;
 mod heap;
 mod machine;

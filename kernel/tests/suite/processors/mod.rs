@@ -4,5 +4,6 @@ mod cpus;
 mod handlers;
 mod invlpgb;
 mod isolated;
+mod late_flushes;
 mod latency;
 mod threads;

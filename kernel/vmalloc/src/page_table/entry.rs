@@ -22,54 +22,15 @@
 //! through entries that are not present, finds no memory there.
 
 mod attributes;
+mod bits;
 mod hidden;
 mod memory_type;
 
 use crate::{Frame, Kind, PAGE_SIZE, Protection, types::Owner};
 pub(crate) use attributes::Attributes;
+use bits::*;
+pub(crate) use bits::{MANY, RAM_DIGIT};
 use core::panic::Location;
-use hidden::HIDDEN;
-
-const PRESENT: u64 = 1 << 0;
-const WRITABLE: u64 = 1 << 1;
-const WRITE_THROUGH: u64 = 1 << 3;
-const CACHE_DISABLE: u64 = 1 << 4;
-const ACCESSED: u64 = 1 << 5;
-const DIRTY: u64 = 1 << 6;
-/// In an entry above the leaf tables. In one of a leaf table the bit is [`SMALL_PAT`].
-const HUGE: u64 = 1 << 7;
-/// In an entry of a leaf table: the highest bit of the number of an entry of the page attribute table.
-const SMALL_PAT: u64 = 1 << 7;
-const FIRST: u64 = 1 << 9;
-const LAST: u64 = 1 << 10;
-const OWNED: u64 = 1 << 11;
-const NO_EXECUTE: u64 = 1 << 63;
-/// Marks the pages of a mapping without a guard page. Its first entry has its number of pages, or [`MANY`]; then the second
-/// one has the lowest digit of the number, the third one the rest.
-const RAM: u64 = 1 << 52;
-const LENGTH_SHIFT: u32 = 53;
-const LENGTH_MASK: u64 = (RAM_DIGIT as u64 - 1) << LENGTH_SHIFT;
-/// Lengths of mappings are below this in one entry, and are written to this base in two.
-pub(crate) const RAM_DIGIT: usize = 1 << 6;
-/// Pages of the shortest `vm_map_ram` mappings whose first entry does not tell how many they are.
-pub(crate) const MANY: usize = RAM_DIGIT - 1;
-/// Marks the first page of an area with a guard page below; a `vm_map_ram` mapping has a bit of its length there.
-const GUARDED_BELOW: u64 = 1 << 53;
-/// Marks the first page of an area that was resized or protected; a `vm_map_ram` mapping has a bit of its length there, and
-/// in those above.
-const CHANGED: u64 = 1 << 54;
-/// Where the first page of an area of up to [`Entry::MOST_COUNTED`] pages has how many more there are.
-const MORE_SHIFT: u32 = 55;
-const MORE_MASK: u64 = 0xf << MORE_SHIFT;
-const FRAME_MASK: u64 = 0x000f_ffff_ffff_f000;
-
-const GUARD: u64 = 1 << 62;
-const SLACK_SHIFT: u32 = 1;
-const SLACK_MASK: u64 = 2 * PAGE_SIZE as u64 - 1;
-const KIND_SHIFT: u32 = 14;
-const KIND_MASK: u64 = 7;
-const CALLER_SHIFT: u32 = 17;
-const CALLER_MASK: u64 = (1 << 45) - 1;
 
 /// The value of one page table entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,10 @@
 //! Attributes: the bits that all entries of an area have in common.
 
-use super::{ACCESSED, DIRTY, Entry, NO_EXECUTE, OWNED, PRESENT, RAM, WRITABLE, memory_type};
+use super::{
+    Entry,
+    bits::{ACCESSED, DIRTY, NO_EXECUTE, OWNED, PRESENT, RAM, WRITABLE},
+    memory_type,
+};
 use crate::{Cache, Protection, types::Owner};
 
 /// The bits of an entry that do not depend on the frame, nor on the place in the area.

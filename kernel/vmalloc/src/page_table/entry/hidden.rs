@@ -7,10 +7,10 @@
 //! The first entry of an area that may have such pages says so. That keeps the area off the fast paths of `vfree` and
 //! `vrealloc`, which take its pages to be present. The mark is the one of mappings of `vm_map_ram`, which own no frames.
 
-use super::{CHANGED, Entry, GUARD, OWNED, PRESENT, RAM};
-
-/// In an entry that is not present: the page is hidden. Where entries are present the bit means GLOBAL, which none is.
-pub(super) const HIDDEN: u64 = 1 << 8;
+use super::{
+    Entry,
+    bits::{CHANGED, GUARD, HIDDEN, OWNED, PRESENT, RAM},
+};
 
 impl Entry {
     /// The bits that mark the first page of an area that may have hidden pages.

@@ -4,7 +4,7 @@
 //! type (Intel SDM 3A, section 12.12.3). PAT is bit 7 of the entry of a small page, and bit 12 of that of a 2 MiB page,
 //! where bit 7 tells that it is one.
 
-use super::{CACHE_DISABLE, HUGE, SMALL_PAT, WRITE_THROUGH};
+use super::bits::{CACHE_DISABLE, HUGE, SMALL_PAT, WRITE_THROUGH};
 use crate::Cache;
 
 /// How far bit 12 is from bit 7.
