@@ -10,7 +10,8 @@
 //! It is written to be fast and right with these means. Each area has a guard page behind it. Frames are taken and given
 //! many at a time. No lock is held while other CPUs flush, and few pages are flushed one by one, many with everything else,
 //! as the library does it. What it has not is what the library is for: nothing is kept for the next area, and no flush
-//! serves more than one.
+//! serves more than one. An area of more than 128 pages is unmapped, flushed and given back 128 pages at a time, so that no
+//! list of its frames needs memory.
 //!
 //! The crate `offset-allocator` is not here: it needs `std`.
 //!

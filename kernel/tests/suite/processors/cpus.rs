@@ -318,8 +318,8 @@ fn wrong_lists_of_cpus_are_named() {
         ("1,-2", "\"-2\" is neither a CPU's number nor a range"),
         ("1,x", "\"x\" is neither a CPU's number nor a range"),
         ("5-2", "the range 5-2 ends before it starts"),
-        ("1,64", "64: CPUs are numbered up to 63"),
-        ("3-64", "3-64: CPUs are numbered up to 63"),
+        ("1,64", "64: the CPUs' numbers are below 64"),
+        ("3-64", "3-64: the CPUs' numbers are below 64"),
         ("99999999999999999999", "\"99999999999999999999\" is neither a CPU's number nor a range"),
     ] {
         assert_eq!(CpuSet::parse(list, cpu::MAX_CPUS).expect_err("wrong").to_string(), error);

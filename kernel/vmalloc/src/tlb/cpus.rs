@@ -96,7 +96,8 @@ impl CpuSet {
             if first > last {
                 return Err(ListError::Backwards { part });
             }
-            if last >= limit.min(MAX_CPUS) {
+            let limit = limit.min(MAX_CPUS);
+            if last >= limit {
                 return Err(ListError::TooLarge { part, limit });
             }
             set = (first..=last).fold(set, |set, cpu| set.with_if(cpu, true));
@@ -138,7 +139,7 @@ pub enum ListError<'a> {
         part: &'a str,
     },
     /// A number is not below the limit.
-    #[error("{part}: CPUs are numbered up to {}", limit - 1)]
+    #[error("{part}: the CPUs' numbers are below {limit}")]
     TooLarge {
         /// The number or range.
         part: &'a str,

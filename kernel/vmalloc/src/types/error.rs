@@ -211,7 +211,7 @@ pub enum ProtectError {
     },
     /// Pages of a congruent area come and go; they are always read and written. Only those of areas that own their frames
     /// can be such as [nobody may access](crate::Protection::None).
-    #[error("congruent areas are always read and written; no protection of theirs changes: {area}")]
+    #[error("congruent areas stay read-write, and only vmalloc's can have Protection::None: {area}")]
     WrongKind {
         /// The area.
         area: AreaInfo,
@@ -298,9 +298,11 @@ pub enum PopulateError {
 #[derive(Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum NewError {
-    /// The range is empty, longer than [`MAX_RANGE`](crate::MAX_RANGE), or its ends are not
+    /// The range is empty, starts at address 0, is longer than [`MAX_RANGE`](crate::MAX_RANGE), or its ends are not
     /// multiples of [`BLOCK_SIZE`](crate::BLOCK_SIZE).
-    #[error("{0:#x?} is no range of whole 2 MiB blocks, 32 TiB at most: round its ends to `BLOCK_SIZE`")]
+    #[error(
+        "{0:#x?} is no range of whole 2 MiB blocks above address 0, 32 TiB at most: round its ends to `BLOCK_SIZE`"
+    )]
     BadRange(Range<usize>),
     /// The range is not in one half of the address space: bits 63 to 47 of its addresses are not all alike, and no
     /// CPU has those where they are not.
