@@ -11,7 +11,7 @@ use crate::{CpuPin, MAX_CPUS, PAGE_SIZE, Platform, framed::Framed};
 use core::{
     marker::PhantomData,
     ops::Range,
-    ptr::{self, NonNull},
+    ptr::NonNull,
     sync::atomic::{AtomicPtr, AtomicUsize, Ordering},
 };
 
@@ -156,8 +156,9 @@ impl Records {
             unsafe { (shape.make)(record.add(shape.at), false) };
         }
         self.bound().fetch_max(cpu + 1, Ordering::SeqCst);
-        // Release: who finds the record finds its parts made, and the bound raised.
-        self.links[cpu].store(record.as_ptr(), Ordering::Release);
+        // Who finds the record finds its parts made, and the bound raised. In one order with what the CPU reads afterwards of
+        // who has closed the magazines: see `Magazines::close`.
+        self.links[cpu].store(record.as_ptr(), Ordering::SeqCst);
         true
     }
 
@@ -225,7 +226,9 @@ impl<T: Part> PerCpu<T> {
 
     /// Returns the part of a CPU that has a record of its own.
     pub fn own(&self, cpu: usize) -> Option<&T> {
-        Some(self.of(cpu)).filter(|part| !ptr::eq(*part, self.shared()))
+        // SAFETY: as in `record`. In one order with the making of records.
+        let link = unsafe { self.links.as_ref()[cpu % MAX_CPUS].load(Ordering::SeqCst) };
+        (link != self.shared.as_ptr()).then(|| self.of(cpu))
     }
 
     fn shared(&self) -> &T {

@@ -66,9 +66,11 @@ impl BlockTable {
         Some(table)
     }
 
-    /// Returns where directory `index` is linked. Nothing is linked to those of blocks that the instance does not have.
+    /// Returns where directory `index`, of a block below [`MAX_BLOCKS`], is linked. Nothing is linked to those of blocks
+    /// that the instance does not have.
     #[inline(always)]
     pub fn directory(&self, index: usize) -> &AtomicPtr<Directory> {
+        debug_assert!(index / ENTRIES < ROOTS, "no instance has directory {index}");
         &self.roots[index / ENTRIES % ROOTS][index % ENTRIES]
     }
 

@@ -35,7 +35,9 @@ impl<P: Platform> Vmalloc<P> {
 
     #[inline(never)]
     fn map_ram_slow(&self, frames: &[Frame], protection: Protection, caller: Caller) -> Made {
-        if let Some(start) = self.areas_room().map_ram_near(frames, Attributes::ram(protection)) {
+        if protection != Protection::None
+            && let Some(start) = self.areas_room().map_ram_near(frames, Attributes::ram(protection))
+        {
             return Ok(start);
         }
         let made = self.map_ram(frames, protection, caller);

@@ -12,14 +12,17 @@ impl<P: Platform> Vmalloc<P> {
     /// it had, and `vm_map_ram` look only in builds with debug assertions. So does each purge, at the blocks that it flushes.
     ///
     /// It costs a look at each entry of the tables that are linked. What other CPUs allocate and free meanwhile is not taken
-    /// for foreign. Not looked at are the pages behind the end of an area that has blocks of its own.
+    /// for foreign. Not looked at are the pages behind the end of an area that has blocks of its own, what waits for a
+    /// flush, cached runs, and, where the caller may not wait for a [grace period](crate::Platform::synchronize), what
+    /// other CPUs have in their magazines.
     ///
     /// # Panics
     /// In an interrupt handler.
     #[must_use]
     pub fn find_foreign(&self) -> Option<ForeignEntry> {
         self.base().assert_not_in_interrupt("find_foreign");
-        // Pages that CPUs have in their bump runs are not known to be free.
+        // Pages that CPUs have at hand are not known to be free.
+        drop(self.reclaim().close_magazines());
         self.areas_room().pools.give_all_bumps();
         let (blocks, range) = (self.blocks(), self.range());
         let mut address = range.start;

@@ -24,8 +24,9 @@
 //!
 //! # Who may touch a magazine
 //!
-//! Its own CPU, pinned and outside of interrupt handlers, and nobody else, so that it needs no atomic exchange. Who gives
-//! everything back unlinks the magazines and waits for a grace period: whoever was pinned has let go of them then. While
+//! Its own CPU, pinned and outside of interrupt handlers, so that it needs no atomic exchange. Others, pinned, only count
+//! what is in it. Who gives everything back unlinks the magazines and waits for a grace period: whoever was pinned has let
+//! go of them then. While
 //! they are [closed](Magazines::close), no CPU makes others.
 //!
 //! A CPU makes its magazines in an allocation that found none, never in a free. Where memory is so short that a magazine

@@ -32,7 +32,8 @@ impl Stretch {
     #[inline(always)]
     fn take_if(&self, address: usize, count: usize, is_fit: impl FnOnce(&[Slot]) -> bool) -> Option<&[Slot]> {
         let is_length = count.wrapping_sub(1) < BLOCK_PAGES;
-        if !is_length || address + count * PAGE_SIZE > self.end.load(Relaxed) {
+        // The end may be that of the address space.
+        if !is_length || count * PAGE_SIZE > self.end.load(Relaxed).wrapping_sub(address) {
             return None;
         }
         // SAFETY: `put` wrote where the entries of these pages are. The table is there: of the block's pages, some that are
@@ -56,7 +57,9 @@ impl Stretch {
     }
 
     fn count(&self) -> usize {
-        self.end.load(Relaxed).saturating_sub(self.address.load(Relaxed)) / PAGE_SIZE
+        // Others may read one of the two before it changes, and the other one behind.
+        let count = self.end.load(Relaxed).saturating_sub(self.address.load(Relaxed)) / PAGE_SIZE;
+        count.min(BLOCK_PAGES)
     }
 }
 

@@ -27,13 +27,28 @@ fn linked(link: *mut Magazine) -> Option<NonNull<Magazine>> {
 }
 
 /// Leads to the magazines of a CPU. Nobody links any to the one that CPUs share.
-struct Link(AtomicPtr<Magazine>);
+struct Link {
+    magazine: AtomicPtr<Magazine>,
+    /// Empty ones that the CPU does not use any more. Others may still count what is in them, because no grace period could
+    /// be waited for.
+    emptied: AtomicPtr<Magazine>,
+}
 
 impl Part for Link {
     const AT: usize = place::MAGAZINES;
 
     fn new(_: bool) -> Self {
-        Self(AtomicPtr::new(ptr::null_mut()))
+        Self { magazine: AtomicPtr::new(ptr::null_mut()), emptied: AtomicPtr::new(ptr::null_mut()) }
+    }
+}
+
+impl Link {
+    /// Keeps magazines that are empty for when the CPU makes some again. Returns `false` if some are kept already.
+    fn keep(&self, emptied: NonNull<Magazine>) -> bool {
+        let place = &self.emptied;
+        let put =
+            place.compare_exchange(ptr::null_mut(), emptied.as_ptr(), Ordering::AcqRel, Ordering::Relaxed);
+        put.is_ok()
     }
 }
 
@@ -104,22 +119,23 @@ impl Magazines {
     pub fn of_record<'a>(&'a self, _: &'a impl CpuPin, record: Record<'a>) -> Option<&'a Magazine> {
         // SAFETY: what is linked is initialised, and goes back when it was unlinked and a grace period has passed, which
         // the pin holds up. This CPU is not in `make`.
-        unsafe { self.links.part(record).0.load(Ordering::Relaxed).as_ref() }
+        unsafe { self.links.part(record).magazine.load(Ordering::Relaxed).as_ref() }
     }
 
     /// Makes magazines for this CPU, which had none, unless they are closed or memory is too short for them.
     #[cold]
     #[inline(never)]
     pub fn make<P: Platform>(&self, pin: &P::Pin, platform: &P) {
-        let Some(Link(link)) = self.links.own(pin.cpu()) else { return };
+        let Some(Link { magazine: link, emptied }) = self.links.own(pin.cpu()) else { return };
         let share = platform.total_frames() / (SHARE * platform.shootdown().online_count());
         if share < 2 || self.closers.load(Ordering::Acquire) > 0 {
             return;
         }
-        let Some(frame) = platform.take_table() else { return };
-        let magazine = platform.direct_map(frame).cast::<Magazine>();
+        let again = NonNull::new(emptied.swap(ptr::null_mut(), Ordering::AcqRel));
+        let new = || Some(platform.direct_map(platform.take_table()?).cast::<Magazine>());
+        let Some(magazine) = again.or_else(new) else { return };
         // SAFETY: promise 2 of `Platform`: the frame's bytes are there. They are as many as a magazine has, nobody else's, and
-        // zeros, which are valid.
+        // zeros, which are valid, or an empty magazine of this CPU's.
         unsafe { magazine.as_ref() }.set_limits(share);
         let replace = |old: *mut Magazine, new: *mut Magazine| {
             link.compare_exchange(old, new, Ordering::AcqRel, Ordering::Relaxed).is_ok()
@@ -129,7 +145,10 @@ impl Magazines {
         // Who closes them swaps the link: either that takes the mark away, or it came before, and is seen here.
         let new = if self.closers.load(Ordering::SeqCst) > 0 { ptr::null_mut() } else { magazine.as_ptr() };
         if !(is_begun && replace(BEING_MADE, new)) || new.is_null() {
-            platform.give_table(frame);
+            match again {
+                Some(again) => emptied.store(again.as_ptr(), Ordering::Release),
+                None => platform.give_table(platform.frame_of(magazine.cast())),
+            }
         }
     }
 
@@ -178,24 +197,34 @@ impl Magazines {
         let mut links = self.links.owned(cpus).peekable();
         while links.peek().is_some() {
             let mut unlinked = [None; AT_ONCE];
-            for (place, (cpu, Link(link))) in unlinked.iter_mut().zip(&mut links) {
-                *place = linked(link.swap(ptr::null_mut(), Ordering::AcqRel)).map(|found| (cpu, link, found));
+            for (place, (cpu, link)) in unlinked.iter_mut().zip(&mut links) {
+                let take = |from: &AtomicPtr<_>| linked(from.swap(ptr::null_mut(), Ordering::AcqRel));
+                let found = (take(&link.magazine), take(&link.emptied));
+                *place = (found != (None, None)).then_some((cpu, link, found));
             }
             if unlinked.iter().all(Option::is_none) {
                 continue;
             }
             let is_over = synchronize();
-            for (cpu, link, magazine) in unlinked.into_iter().flatten() {
+            for (cpu, link, (magazine, emptied)) in unlinked.into_iter().flatten() {
                 // One pin for each: preemption is off while the areas of one CPU are retired.
                 let pin = platform.pin();
                 // Who was pinned on this CPU when its own were unlinked is not any more.
-                if is_over || cpu == pin.cpu() % MAX_CPUS {
+                let is_free = is_over || cpu == pin.cpu() % MAX_CPUS;
+                if let Some(magazine) = magazine.filter(|_| is_free) {
                     // SAFETY: only its own CPU used it, pinned. That pin is gone: a grace period has passed since the
                     // magazine was unlinked, or the CPU is this one.
                     retire(&pin, unsafe { magazine.as_ref() });
-                    platform.give_table(platform.frame_of(magazine.cast()));
-                } else {
-                    link_again(link, magazine);
+                } else if let Some(magazine) = magazine {
+                    link_again(&link.magazine, magazine);
+                }
+                for empty in magazine.filter(|_| is_free).into_iter().chain(emptied) {
+                    // Others may count what is in it until a grace period has passed.
+                    if is_over {
+                        platform.give_table(platform.frame_of(empty.cast()));
+                    } else if !link.keep(empty) {
+                        link_again(&link.magazine, empty);
+                    }
                 }
             }
         }
@@ -203,7 +232,10 @@ impl Magazines {
 
     /// Returns what is in the magazines of all CPUs.
     pub fn count(&self, pin: &impl CpuPin) -> Noted {
-        self.linked(pin).fold(Noted::default(), |sum, magazine| {
+        let emptied =
+            self.links.iter().filter(|link| !link.emptied.load(Ordering::Relaxed).is_null()).count();
+        let none = Noted { magazines: emptied, ..Noted::default() };
+        self.linked(pin).fold(none, |sum, magazine| {
             let areas: usize = (1..=CLASSES).map(|pages| magazine.count(pages)).sum();
             let frames: usize = (1..=CLASSES).map(|pages| magazine.count(pages) * pages).sum();
             let (supply, unmapped) = magazine.ram.counts();
@@ -223,7 +255,7 @@ impl Magazines {
     }
 
     fn linked<'a>(&'a self, _: &'a impl CpuPin) -> impl Iterator<Item = &'a Magazine> {
-        let links = self.links.iter().filter_map(|link| linked(link.0.load(Ordering::Acquire)));
+        let links = self.links.iter().filter_map(|link| linked(link.magazine.load(Ordering::Acquire)));
         // SAFETY: as in `of`: the pin holds up the grace period.
         links.map(|link| unsafe { link.as_ref() })
     }

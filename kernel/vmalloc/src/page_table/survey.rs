@@ -38,8 +38,8 @@ fn find_below<P: Platform>(
         } else {
             let below = directories::below(platform, slot);
             let found = below.and_then(|below| find_below(platform, below, shift - LEVEL_BITS, start, end));
-            // A leaf table is somebody's, whatever it holds.
-            found.or((shift == BLOCK_SHIFT && below.is_some()).then_some((start, entry)))
+            // A leaf table is somebody's, whatever it holds, and so is whatever else stands in its place.
+            found.or((shift == BLOCK_SHIFT && !entry.is_unused()).then_some((start, entry)))
         };
         if found.is_some() || end == last {
             return found;

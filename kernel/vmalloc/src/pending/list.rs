@@ -1,5 +1,5 @@
-//! A list of blocks that is pushed to by its own CPU, and taken whole by a purge of any CPU; so neither
-//! needs a lock.
+//! A list of blocks that is pushed to by its own CPU, or by those that share a record, and taken whole by a purge of any
+//! CPU; so neither needs a lock.
 
 use crate::{
     atomic::{AtomicU32, Ordering},
@@ -17,8 +17,8 @@ impl List {
     /// Puts block `number`, which is in no list and whose link is `link`, first.
     pub fn push(&self, number: u32, link: &AtomicU32) {
         // Again only if others took or pushed meanwhile: a purge takes a list once. Release: who takes the list sees
-        // the link. A purge may take the list between the two accesses; what it took, it only ever pushes to its own
-        // CPU's list, so a block that is first again is followed by the same.
+        // the link. A purge may take the list between the two accesses, and the block that was first may be first again
+        // then: it is linked all the same, and what follows it is its own affair.
         _ = self.0.fetch_update(Ordering::Release, Ordering::Relaxed, |first| {
             link.store(first, Ordering::Relaxed);
             Some(number)

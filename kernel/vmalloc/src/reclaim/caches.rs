@@ -27,7 +27,7 @@ impl<P: Platform> Reclaim<P> {
     }
 
     /// Retires what is parked on all CPUs. That may wait for a grace period, so it is done before the turn is taken. While the result lives nothing is parked anew.
-    pub(super) fn close_magazines(&self) -> Closed<'_> {
+    pub fn close_magazines(&self) -> Closed<'_> {
         let closed = self.areas.magazines.close();
         self.areas.release_magazines(&closed, ALL);
         closed

@@ -130,7 +130,8 @@ impl Shootdown {
     /// interrupted. An `isolated` one is interrupted only for what cannot wait: see [`Reach`].
     ///
     /// # Safety
-    /// 1. The current CPU has used no translation of an instance's range yet.
+    /// 1. The current CPU has used no translation of an instance's range yet, or none since it went
+    ///    [offline](Self::set_offline).
     /// 2. From the moment that its CR3 has tables with such a range until this returns, no page table of an instance
     ///    is given back, because nobody makes the CPU forget its ways through them: so nothing is purged or trimmed
     ///    meanwhile, or the CPU starts on tables without the range.

@@ -7,7 +7,7 @@
 use crate::{
     BLOCK_PAGES, CongruentSet, CpuPin, Platform, PopulateError, Protection,
     areas::{Areas, Attempt},
-    blocks::Role,
+    blocks::{NO_BLOCK, Role},
     page_table::{Attributes, Slot},
     pending::Pressure,
     types::Owner,
@@ -108,9 +108,12 @@ impl<P: Platform> Areas<P> {
         let first_pages = self.set_pages(set).ok_or(PopulateError::NotAllocated { base: set.base() })?;
         let areas = iter::successors(Some((set.first, first_pages)), |&(number, _)| {
             let pin = self.platform().pin();
-            let next = self.blocks().block(number, &pin).next.load(Ordering::Relaxed) as usize;
-            match self.blocks().find(next, &pin)?.role() {
-                Role::Congruent { pages, .. } => Some((next, pages)),
+            let next = self.blocks().block(number, &pin).next.load(Ordering::Relaxed);
+            if next == NO_BLOCK {
+                return None;
+            }
+            match self.blocks().find(next as usize, &pin)?.role() {
+                Role::Congruent { pages, .. } => Some((next as usize, pages)),
                 _ => None,
             }
         });

@@ -149,7 +149,13 @@ fn what_owns_no_frames_is_not_hidden() {
     let machine = Machine::new(1, 1000);
     let vmalloc = instance(&machine, 8);
     let frames = take(&machine, 3);
-    for count in 1..=3 {
+    // With pages that the CPU has at hand, and without.
+    for count in [1, 2, 3, 0, 1, 2, 3] {
+        if count == 0 {
+            let ram = map_ram(&vmalloc, &frames).expect("room");
+            unmap_ram(&vmalloc, ram, 3).expect("mapped");
+            continue;
+        }
         assert_eq!(vmalloc.vmap(&frames[..count], Protection::None), Err(AllocError::NoAccess));
         assert_eq!(vmalloc.vm_map_ram(&frames[..count], Protection::None), Err(AllocError::NoAccess));
     }
