@@ -346,3 +346,24 @@ fn a_set_that_is_freed_while_a_purge_is_at_its_block_leaves_once() {
         }
     }
 }
+
+/// The last area lies where a look-up of "no block", whose number is taken modulo the size of a table, would lead. Seen not
+/// to end with that looked up.
+#[test]
+fn no_block_is_not_block_1048575() {
+    let machine = Machine::new(1, 200);
+    let range = START..START + (1 << 42);
+    // SAFETY: the machine's address space has nothing else in it.
+    let vmalloc = unsafe { Vmalloc::new(&machine, range) }.expect("frames enough");
+    let areas = [area(0, 1), area((1 << 20) - 1, 1)];
+    let set = vmalloc.allocate_congruent(&areas, BLOCK_SIZE).expect("room");
+    assert_eq!(set.base(), START);
+    populate(&vmalloc, set, 0..1).expect("frames enough");
+    let mapped: usize = vmalloc.areas().map(|area| area.populated).sum();
+    assert_eq!(mapped, 2);
+    depopulate(&vmalloc, set, 0..1).expect("populated");
+    // SAFETY: nobody uses it.
+    unsafe { vmalloc.free_congruent(set) }.expect("allocated");
+    drop(vmalloc);
+    machine.assert_all_frames_back();
+}

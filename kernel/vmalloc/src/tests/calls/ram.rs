@@ -286,3 +286,28 @@ fn a_block_is_not_given_back_under_a_cpu_that_maps_in_it() {
         machine.assert_all_frames_back();
     }
 }
+
+/// A range that ends where addresses do, but for 2 MiB. Seen failing (an overflow) with the end of what the CPU has at hand
+/// looked at by a sum.
+#[test]
+fn the_end_of_the_address_space_is_an_end() {
+    let machine = Machine::new(1, 3000);
+    let end = 0usize.wrapping_sub(BLOCK_SIZE);
+    // SAFETY: the machine's address space has nothing else in it.
+    let vmalloc = unsafe { Vmalloc::new(&machine, end - 2 * BLOCK_SIZE..end) }.expect("frames enough");
+    let frames = take(&machine, BLOCK_PAGES);
+    let first = map_ram(&vmalloc, &frames[..1]).expect("room");
+    let rest = map_ram(&vmalloc, &frames[1..]).expect("room");
+    let second = map_ram(&vmalloc, &frames).expect("room");
+    for length in [1, 2, BLOCK_PAGES] {
+        assert_eq!(map_ram(&vmalloc, &frames[..length]), Err(AllocError::OutOfAddressSpace));
+    }
+    assert!(unmap_ram(&vmalloc, at(end), BLOCK_PAGES).is_err());
+    for (mapping, length) in [(first, 1), (rest, BLOCK_PAGES - 1), (second, BLOCK_PAGES)] {
+        unmap_ram(&vmalloc, mapping, length).expect("mapped");
+    }
+    vmalloc.vm_unmap_aliases();
+    (&machine).give_frames(frames.into_iter());
+    drop(vmalloc);
+    machine.assert_all_frames_back();
+}
