@@ -347,8 +347,8 @@ fn a_set_that_is_freed_while_a_purge_is_at_its_block_leaves_once() {
     }
 }
 
-/// The last area lies where a look-up of "no block", whose number is taken modulo the size of a table, would lead. Seen not
-/// to end with that looked up.
+/// The last area lies where a look-up of "no block", whose number is taken modulo the size of a table, would lead. Seen
+/// failing (an overflow) with that looked up.
 #[test]
 fn no_block_is_not_block_1048575() {
     let machine = Machine::new(1, 200);
