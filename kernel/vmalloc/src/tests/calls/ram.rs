@@ -287,8 +287,7 @@ fn a_block_is_not_given_back_under_a_cpu_that_maps_in_it() {
     }
 }
 
-/// A range that ends where addresses do, but for 2 MiB. Seen failing (an overflow) with the end of what the CPU has at hand
-/// looked at by a sum.
+/// A range that ends where addresses do, but for 2 MiB.
 #[test]
 fn the_end_of_the_address_space_is_an_end() {
     let machine = Machine::new(1, 3000);
