@@ -3,4 +3,6 @@
 mod foreign;
 mod little_memory;
 mod texts;
+#[cfg(all(feature = "x86_64", target_arch = "x86_64"))]
+mod walks;
 mod zeroing;
