@@ -8,7 +8,7 @@ use super::{
 };
 use crate::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
-/// Above [`Stamp::NEVER`].
+/// Above [`Stamp::NEVER`](super::Stamp::NEVER).
 const FIRST_EPOCH: u64 = 1;
 pub(super) const IDLE: u32 = 1;
 pub(super) const ISOLATED: u32 = 2;
@@ -127,7 +127,7 @@ impl Shootdown {
     }
 
     /// Brings the current CPU online: from now on flushes reach it. The machine calls this on each CPU when it can be
-    /// interrupted. An `isolated` one is interrupted only for what cannot wait: see [`Reach`].
+    /// interrupted. An `isolated` one is interrupted only for what cannot wait: see [`Reach`](crate::Reach).
     ///
     /// # Safety
     /// 1. The current CPU has used no translation of an instance's range yet.
@@ -172,7 +172,7 @@ impl Shootdown {
     }
 
     /// Says that the current CPU has nothing to run: until it [wakes](Self::leave_idle) it is interrupted for
-    /// [`Forbid::Speculation`] only.
+    /// [`Forbid::Speculation`](crate::Forbid::Speculation) only.
     #[doc(alias = "enter_lazy_tlb")]
     ///
     /// # Safety
