@@ -7,6 +7,7 @@ use super::{
     mailbox::Mailbox,
 };
 use crate::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+use core::fmt;
 
 /// Above [`Stamp::NEVER`](super::Stamp::NEVER).
 const FIRST_EPOCH: u64 = 1;
@@ -56,6 +57,13 @@ pub struct Shootdown {
     count: AtomicU32,
     first: TlbState,
     others: &'static [TlbState],
+}
+
+/// Writes which CPUs are online.
+impl fmt::Debug for Shootdown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shootdown").field("online", &self.online.load()).finish_non_exhaustive()
+    }
 }
 
 #[cfg(not(loom))]
