@@ -1,42 +1,140 @@
 //! Linux's vmalloc subsystem for x86-64 kernels: it allocates memory that is contiguous in kernel virtual address space
-//! and made of single page frames.
+//! and made of single page frames. A kernel gets areas of any size, stacks with guard pages, a heap that grows and shrinks,
+//! and the registers of devices with the right caching.
 //!
-//! A kernel implements [`Platform`] and makes a [`Vmalloc`] over a range of its address space:
+//! # A whole example
 //!
-//! ```
-//! use vmalloc::{Platform, Request, Vmalloc};
+//! A kernel says where it sees physical memory, and how to take and give a frame. This is all that a kernel on one CPU
+//! writes to have an instance:
 //!
-//! fn use_it<P: Platform>(machine: P) -> Result<(), Box<dyn core::error::Error>> {
-//!     // SAFETY: nothing else maps anything in this range.
-//!     let vmalloc = unsafe { Vmalloc::new(machine, 0xffff_c900_0000_0000..0xffff_e900_0000_0000)? };
-//!     let area = vmalloc.vmalloc(10_000)?; // three pages and a guard page
-//!     let zeroed = vmalloc.allocate(Request::new(1 << 20).zeroed())?;
-//!     // SAFETY: nobody uses the areas any more.
-//!     unsafe {
-//!         vmalloc.vfree(area)?;
-//!         vmalloc.vfree(zeroed)?;
-//!     }
-//!     Ok(())
+//! ```no_run,ignore-aarch64
+//! use core::ops::Range;
+//! use spin::Once;
+//! use vmalloc::adapters::{Machine, Memory};
+//! use vmalloc::{Frame, Vmalloc};
+//! # mod frames {
+//! #     pub fn allocate() -> Option<u64> { None }
+//! #     pub fn free(_: u64) {}
+//! # }
+//!
+//! type Kernel = Machine<(fn() -> Option<Frame>, fn(Frame) -> bool)>;
+//!
+//! static VMALLOC: Once<Vmalloc<Kernel>> = Once::new();
+//!
+//! /// Takes a frame from the kernel's allocator, which tells frames by their physical addresses.
+//! fn take() -> Option<Frame> {
+//!     frames::allocate().map(|address| Frame::new(address / 4096))
 //! }
+//!
+//! /// Gives a frame back. Where the allocator cannot free, this returns false: the machine keeps the frame for later.
+//! fn give(frame: Frame) -> bool {
+//!     frames::free(frame.address());
+//!     true
+//! }
+//!
+//! /// Makes the instance. The loader shows physical address 0 at `offset`, and `usable` are the addresses of RAM.
+//! fn start(offset: u64, usable: impl Iterator<Item = Range<u64>>) -> &'static Vmalloc<Kernel> {
+//!     let memory = Memory::new(offset, usable);
+//!     // SAFETY: one CPU runs, and all else that the function lists holds, too.
+//!     let machine = unsafe { Machine::one_cpu(memory, (take as fn() -> _, give as fn(_) -> _)) };
+//!     let machine = machine.expect("a CPU that is set up");
+//!     // SAFETY: nothing else is mapped in this range, now or later.
+//!     let vmalloc = unsafe { Vmalloc::new(machine, 0xffff_c900_0000_0000..0xffff_c980_0000_0000) };
+//!     VMALLOC.call_once(|| vmalloc.expect("frames for page tables"))
+//! }
+//!
+//! # fn main() -> Result<(), Box<dyn core::error::Error>> {
+//! # let (offset, usable) = (0, core::iter::empty());
+//! let vmalloc = start(offset, usable);
+//! let area = vmalloc.vmalloc(10_000)?; // three pages, and a guard page behind them
+//! // SAFETY: the area is this long, and nobody else uses it, nor do we any more once it is freed.
+//! unsafe {
+//!     area.write_bytes(0xff, 10_000);
+//!     vmalloc.vfree(area)?;
+//! }
+//! # Ok(())
+//! # }
 //! ```
 //!
-//! Those who would rather own than call have [`Area`], [`Stack`], `Mmio`, `VBox` and `VVec`, each of which gives back what
-//! it has when it is dropped, and `Heap`, a global allocator.
+//! The crate `x86_64`'s frame allocators take the place of the two functions, and a kernel on several CPUs gives two
+//! functions more: see [`adapters`]. A kernel that would rather not have interrupts off for a moment implements
+//! [`Platform`] itself, and has [`check::platform`] try whether it kept its promises.
 //!
-//! One idea carries the library. A **vmap block** is 2 MiB of address space, one leaf page table and one descriptor of
-//! 192 bytes. The descriptor's bitmaps and the page table entries hold what Linux keeps in trees of objects, so a free
-//! allocates nothing. Freed pages keep their frames; one flush makes all of them free again, in batches called purges.
+//! # A tour
+//!
+//! **Allocate.** [`vmalloc`](Vmalloc::vmalloc) and [`vzalloc`](Vmalloc::vzalloc) are the common calls; a [`Request`] tells
+//! what is to differ. [`vfree`](Vmalloc::vfree) frees, and [`vrealloc`](Vmalloc::vrealloc) resizes by moving page table
+//! entries, not bytes. Every call that is refused says why by a typed error, and has changed nothing.
+//!
+//! ```
+//! # use vmalloc::{PAGE_SIZE, Platform, Request, Vmalloc};
+//! # fn tour<P: Platform>(vmalloc: &Vmalloc<P>) -> Result<(), Box<dyn core::error::Error>> {
+//! let table = vmalloc.allocate(Request::new(1 << 20).zeroed().align(16 * PAGE_SIZE))?;
+//! // SAFETY: nobody uses it.
+//! let table = unsafe { vmalloc.vrealloc(table, 2 << 20)? };
+//! # unsafe { vmalloc.vfree(table)? };
+//! # Ok(()) }
+//! ```
+//!
+//! **Own.** [`Area`] and [`Stack`] free what they have when they are dropped, as [`VBox`] and [`VVec`] do. They need no
+//! `unsafe`.
+//!
+//! ```
+//! # use vmalloc::{Area, PAGE_SIZE, Platform, Protection, Request, Stack, Vmalloc};
+//! # fn tour<P: Platform>(vmalloc: &Vmalloc<P>) -> Result<(), Box<dyn core::error::Error>> {
+//! let mut area = Area::new(vmalloc, Request::new(300_000))?; // zeros
+//! area.as_mut_slice()[299_999] = 1;
+//! area.protect(Protection::ReadOnly)?;
+//! let stack = Stack::new(vmalloc, 16 * PAGE_SIZE)?; // with guard pages at both ends
+//! let stack_pointer = stack.top();
+//! # Ok(()) }
+//! ```
+//!
+//! **A heap.** [`Heap`] is a global allocator. It can be one before there is an instance: until then it refuses.
+//!
+//! ```no_run,standalone_crate,ignore-aarch64
+//! # #[cfg(feature = "heap")]
+//! # mod kernel {
+//! # use spin::Once;
+//! # use vmalloc::{Frame, Heap, Vmalloc, adapters::Machine};
+//! # type Kernel = Machine<(fn() -> Option<Frame>, fn(Frame) -> bool)>;
+//! # static VMALLOC: Once<Vmalloc<Kernel>> = Once::new();
+//! #[global_allocator]
+//! static HEAP: Heap<Kernel> = Heap::new(|| VMALLOC.get());
+//! # }
+//! # fn main() {}
+//! ```
+//!
+//! **Map.** [`ioremap`](Vmalloc::ioremap) maps the registers of a device with the [`Cache`] that they need, and [`Mmio`]
+//! owns such a mapping. [`vmap`](Vmalloc::vmap) maps frames of the caller's, and [`vm_map_ram`](Vmalloc::vm_map_ram) does
+//! for a short time.
+//!
+//! ```
+//! # use vmalloc::{Cache, Platform, Vmalloc};
+//! # fn tour<P: Platform>(vmalloc: &Vmalloc<P>) -> Result<(), Box<dyn core::error::Error>> {
+//! let registers = vmalloc.ioremap(0xfee0_0000, 4096, Cache::Uncached)?.cast::<u32>();
+//! // SAFETY: the version of the local APIC may be read.
+//! let version = unsafe { registers.byte_add(0x30).read_volatile() };
+//! # unsafe { vmalloc.vunmap(registers.cast())? };
+//! # Ok(()) }
+//! ```
+//!
+//! **Look.** [`find_area`](Vmalloc::find_area) tells whose an address is, in any context: for
+//! [handlers of page faults](#in-a-page-fault-handler) above all. [`areas`](Vmalloc::areas) and [`stats`](Vmalloc::stats)
+//! list and count.
 //!
 //! # Before the first call
 //!
-//! What a kernel sees to before it makes an instance. Most of it fails far from its cause if it is forgotten.
+//! A kernel sees to these points before it makes an instance. Most of them fail far from their cause if they are forgotten.
+//! [`adapters::Machine`] sees to some of them: it refuses a CPU that is not set up as the first two say, and brings the first
+//! CPU online.
 //!
 //! 1. **No execute.** Bit 11 of the EFER register (NXE) is set on each CPU. Every page but code has the bit 63 in its entry,
 //!    which is reserved otherwise: the first access is a page fault, by the entry of a page that is there.
 //! 2. **Four levels.** CR4.LA57 is clear: page tables have four levels. The direct map, and the root that
 //!    [`Platform::root`] returns, are those that all CPUs use.
-//! 3. **Stack.** [`Vmalloc::new`] returns the instance by value. Builds without optimisation copy it several times: use a
-//!    large stack, or make it early, where the stack is the boot loader's, in an optimised build.
+//! 3. **Stack.** [`Vmalloc::new`] returns the instance by value, which is smaller than a page. A stack of 64 KiB is enough
+//!    to make it, in builds without optimisation, too.
 //! 4. **Frames and the limits.** [`Platform::total_frames`] is what the machine has for its users. Up to a 16th of it waits
 //!    for a flush, and twice that for a moment; an eighth each is cached in empty blocks and in freed runs, at most. Who
 //!    runs short elsewhere calls [`Vmalloc::shrink`], or sets [`Tunables::lazy_max_pages`].
@@ -94,9 +192,25 @@
 //! and has changed nothing. While a call waits for other CPUs, it leaves interrupts on or off as they
 //! were.
 //!
-//! # Rooms
+//! # Features
 //!
-//! The modules are rooms in a fixed order: each uses those below it and none above it. The file `ROOMS` has the order.
+//! None is on unless it is asked for. Without `collections` the library does not use `alloc`.
+//!
+//! | feature | has | builds on |
+//! |---|---|---|
+//! | `heap` | [`Heap`], a global allocator | `linked_list_allocator` |
+//! | `mmio` | [`Mmio`], a device's registers | `volatile` |
+//! | `collections` | [`VBox`] and [`VVec`], collections in areas of their own. It uses `alloc`, so there must be a global allocator, which a [`Heap`] can be | `allocator-api2` |
+//! | `x86_64` | [`adapters::Freeing`] and [`adapters::NeverFreeing`], frame allocators of the crate `x86_64`, and conversions between [`Frame`] and its `PhysFrame` | `x86_64` 0.15 |
+//! | `check` | [`check::platform`], which tries whether a machine keeps its promises | `raw-cpuid`, `x86_64` |
+//!
+//! # Inside
+//!
+//! One idea carries the library. A **vmap block** is 2 MiB of address space, one leaf page table and one descriptor of
+//! 192 bytes. The descriptor's bitmaps and the page table entries hold what Linux keeps in trees of objects, so a free
+//! allocates nothing. Freed pages keep their frames; one flush makes all of them free again, in batches called purges.
+//!
+//! The modules are rooms in a fixed order: each uses those below it and none above it. The table has the order.
 //! [`Vmalloc`] is built in the same way: its layers own each other, so that none can call upward.
 //!
 //! | room | has |
@@ -108,6 +222,7 @@
 //! | `vmalloc` | the instance: the rooms put together |
 //! | `reclaim` | purges; what an allocation does that ran out; giving back caches, directories and records |
 //! | `areas` | small areas, runs of blocks, cached runs, mappings of `vm_map_ram`, congruent areas |
+//! | `magazines` | each CPU's freed areas that the next allocations take as they are |
 //! | `pools` | each CPU's supply of pages: bump run, current block, bins |
 //! | `pending` | what was unmapped and waits for a flush |
 //! | `blocks` | descriptors, the states of pages, leaf tables, splitting of 2 MiB pages |
@@ -130,6 +245,20 @@
 //! None is held while memory is taken from the platform or given to it, or while CPUs are flushed. Most allocations take
 //! no lock, and most frees take the block's.
 #![no_std]
+// docs.rs says of each item which feature it needs.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+// What only a feature has cannot be linked to without it.
+#![cfg_attr(
+    not(all(
+        feature = "check",
+        feature = "collections",
+        feature = "heap",
+        feature = "mmio",
+        feature = "x86_64",
+        target_arch = "x86_64"
+    )),
+    allow(rustdoc::broken_intra_doc_links)
+)]
 
 // It has x86-64's instructions, but for tests.
 #[cfg(any(test, target_arch = "x86_64"))]

@@ -13,7 +13,7 @@ use crate::{
     reclaim::Reclaim,
     span::Span,
 };
-use core::ops::Range;
+use core::{fmt, ops::Range};
 
 /// Bytes of the longest range an instance can have: 32 TiB.
 pub const MAX_RANGE: usize = arena::MAX_BLOCKS * BLOCK_SIZE;
@@ -183,6 +183,13 @@ fn is_canonical(range: &Range<usize>) -> bool {
     const HALF: u32 = 47;
     let (first, last) = (range.start >> HALF, (range.end - 1) >> HALF);
     first == last && (first == 0 || first == usize::MAX >> HALF)
+}
+
+/// Writes the range.
+impl<P: Platform> fmt::Debug for Vmalloc<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Vmalloc({:#x?})", self.range())
+    }
 }
 
 impl<P: Platform> Drop for Vmalloc<P> {

@@ -10,7 +10,7 @@ use super::{
     memory::{FrameSource, Memory, Supply},
 };
 use crate::{CpuPin, CpuSet, Flusher, Frame, Platform, Shootdown, TlbState};
-use core::{hint::spin_loop, ptr::NonNull};
+use core::{fmt, hint::spin_loop, ptr::NonNull};
 use spin::mutex::SpinMutex;
 
 /// Ticks of the time stamp counter after which a CPU that does not answer is broken: over half a minute on any CPU of up
@@ -127,6 +127,14 @@ impl<S: FrameSource, C: Cpus> Machine<S, C> {
     fn locked<T>(&self, work: impl FnOnce(&mut Supply<S>) -> T) -> T {
         let _off = InterruptsOff::new();
         work(&mut self.supply.lock())
+    }
+}
+
+/// Writes the top level page table's frame, and which CPUs are online.
+impl<S, C> fmt::Debug for Machine<S, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = f.debug_struct("Machine");
+        text.field("root", &self.root).field("shootdown", &self.shootdown).finish_non_exhaustive()
     }
 }
 

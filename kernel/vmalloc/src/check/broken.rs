@@ -7,6 +7,7 @@ use thiserror::Error;
 /// A promise that a machine breaks.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("broken: {promise}; {seen}")]
+#[non_exhaustive]
 pub struct Broken {
     /// Which one.
     pub promise: Promise,

@@ -5,6 +5,7 @@ use core::fmt;
 
 /// What a machine that keeps its promises was seen to do, and what could not be tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Report {
     /// The CPU that the check ran on. Others are checked by calls on them.
     pub cpu: usize,

@@ -75,7 +75,8 @@ mod tests {
 
     use super::*;
     use crate::{Owner, Protection, page_table::Slots};
-    use std::{boxed::Box, vec::Vec};
+    use core::mem::MaybeUninit;
+    use std::vec::Vec;
 
     /// Seen failing: with the length of the second, or of the third entry not looked at.
     #[test]
@@ -83,7 +84,7 @@ mod tests {
         let attributes = Attributes::ram(Protection::ReadWrite);
         for length in 1..=512 {
             // SAFETY: a table of zeros is one of unused entries.
-            let slots = unsafe { Box::<Slots>::new_zeroed().assume_init() };
+            let slots = unsafe { MaybeUninit::<Slots>::zeroed().assume_init() };
             let frames: Vec<_> = (0..512).map(|number| Frame::new(7 + number)).collect();
             map_ram(&slots[..length], &frames[..length], attributes);
             // Behind it are others.

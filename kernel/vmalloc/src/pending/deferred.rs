@@ -41,9 +41,9 @@ impl<P: Platform> Pending<P> {
         // Before the area is in the list: who takes it counts it no more.
         self.deferred_pages.fetch_add(pages, Ordering::Relaxed);
         // Release: who takes the list sees the links, and what was counted.
-        cpu.deferred.update(Ordering::Release, Ordering::Relaxed, |first| {
+        _ = cpu.deferred.fetch_update(Ordering::Release, Ordering::Relaxed, |first| {
             link.next.store(first, Ordering::Relaxed);
-            address
+            Some(address)
         });
         cpu.share.hint();
         self.blocks.platform().wake_purger();

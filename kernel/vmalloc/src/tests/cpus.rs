@@ -10,10 +10,25 @@ use crate::{AllocError, MAX_CPUS, PAGE_SIZE, Platform, Protection, Vmalloc};
 use core::sync::atomic::Ordering;
 use std::{collections::BTreeSet, vec::Vec};
 
+/// Bytes of a small stack, those that the simulated machine uses among them.
+const STACK: usize = 64 << 10;
+
 /// Seen failing with arrays of 64 CPUs in the instance (76672 bytes).
 #[test]
 fn an_instance_fits_anywhere() {
     assert!(size_of::<Vmalloc<&Machine>>() <= 4096, "{} bytes", size_of::<Vmalloc<&Machine>>());
+}
+
+/// Builds without optimisation copy an instance while they make it. Seen failing with arrays of 64 CPUs in the instance.
+#[test]
+fn an_instance_is_made_on_a_small_stack() {
+    let make = || {
+        let machine = Machine::new(1, 2000);
+        let vmalloc = instance(&machine, 64);
+        let area = vmalloc.vmalloc(PAGE_SIZE).expect("room");
+        free(&vmalloc, area).expect("allocated");
+    };
+    std::thread::Builder::new().stack_size(STACK).spawn(make).expect("a thread").join().expect("room enough");
 }
 
 /// A CPU that frees and never allocated has no record, and takes no memory for one: it shares one with others. Seen failing

@@ -5,6 +5,7 @@ use core::sync::atomic::{AtomicU64 as Count, Ordering};
 /// Counts of what a CPU did to flush, and of what it was spared. They only grow; whoever wants to measure from now on
 /// stores 0.
 #[derive(Debug, Default)]
+#[non_exhaustive]
 pub struct Counters {
     /// Full flushes of this CPU's TLB.
     pub full: Count,

@@ -125,6 +125,7 @@ impl fmt::Display for CpuSet {
 
 /// Why a list names no set of CPUs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum ListError<'a> {
     /// A part of the list is neither a number nor a range.
     #[error("{part:?} is neither a CPU's number nor a range")]

@@ -7,8 +7,9 @@ use super::{
     mailbox::Mailbox,
 };
 use crate::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+use core::fmt;
 
-/// Above [`Stamp::NEVER`].
+/// Above [`Stamp::NEVER`](super::Stamp::NEVER).
 const FIRST_EPOCH: u64 = 1;
 pub(super) const IDLE: u32 = 1;
 pub(super) const ISOLATED: u32 = 2;
@@ -56,6 +57,13 @@ pub struct Shootdown {
     count: AtomicU32,
     first: TlbState,
     others: &'static [TlbState],
+}
+
+/// Writes which CPUs are online.
+impl fmt::Debug for Shootdown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shootdown").field("online", &self.online.load()).finish_non_exhaustive()
+    }
 }
 
 #[cfg(not(loom))]
@@ -127,7 +135,7 @@ impl Shootdown {
     }
 
     /// Brings the current CPU online: from now on flushes reach it. The machine calls this on each CPU when it can be
-    /// interrupted. An `isolated` one is interrupted only for what cannot wait: see [`Reach`].
+    /// interrupted. An `isolated` one is interrupted only for what cannot wait: see [`Reach`](crate::Reach).
     ///
     /// # Safety
     /// 1. The current CPU has used no translation of an instance's range yet, or none since it went
@@ -173,7 +181,7 @@ impl Shootdown {
     }
 
     /// Says that the current CPU has nothing to run: until it [wakes](Self::leave_idle) it is interrupted for
-    /// [`Forbid::Speculation`] only.
+    /// [`Forbid::Speculation`](crate::Forbid::Speculation) only.
     #[doc(alias = "enter_lazy_tlb")]
     ///
     /// # Safety

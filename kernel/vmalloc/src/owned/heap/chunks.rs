@@ -102,7 +102,7 @@ impl Chunks {
             return None;
         }
         let chunk = self.empty().max_by_key(|chunk| chunk.size)?;
-        let (spare, size, next) = (NonNull::from_mut(chunk), chunk.size, chunk.next);
+        let (spare, size, next) = (NonNull::from(&mut *chunk), chunk.size, chunk.next);
         let before = self.all().find(|chunk| chunk.next == Some(spare));
         match before {
             Some(before) => before.next = next,

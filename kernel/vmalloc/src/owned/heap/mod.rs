@@ -73,6 +73,7 @@ pub struct Heap<P: Platform + 'static> {
 
 /// What a [`Heap`] has and uses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Usage {
     /// Bytes of all chunks, and of the areas of large allocations.
     pub size: usize,

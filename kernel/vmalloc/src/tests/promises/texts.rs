@@ -146,4 +146,7 @@ fn words_for_what_users_print() {
         "congruent free_congruent",
     ];
     assert_eq!(words, expected);
+    let machine = Machine::new(1, 2000);
+    let instance = instance(&machine, 8);
+    assert_eq!(format!("{instance:?}"), "Vmalloc(0xffffc90040c00000..0xffffc90041c00000)");
 }
