@@ -9,7 +9,7 @@ use core::ops::Range;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use examples::smp;
 use spin::Once;
-use vmalloc::adapters::{Cpus, FrameSource, Machine, Memory, NeverFreeing};
+use vmalloc::adapters::{Cpus, Machine, Memory, NeverFreeing};
 use vmalloc::{BLOCK_PAGES, Cache, CpuSet, PAGE_SIZE, Platform, Protection, Request, TlbState, Vmalloc};
 use x86_64::PhysAddr;
 use x86_64::instructions::interrupts;
@@ -104,7 +104,7 @@ fn start(info: &'static mut BootInfo) -> ! {
 
     // Two frames in turn at one address, for areas that share no block are at the lowest: who keeps a translation finds
     // what was there before.
-    let frames = [0; 2].map(|_| vmalloc.platform().with_source(FrameSource::take).expect("memory enough"));
+    let frames = [0; 2].map(|_| vmalloc.platform().take_frame().expect("memory enough"));
     let (mut last, mut again) = (None, 0);
     for round in 1..=100 {
         let area =

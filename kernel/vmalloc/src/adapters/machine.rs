@@ -118,13 +118,22 @@ impl<S: FrameSource, C: Cpus> Machine<S, C> {
         self.grace.pass(pin.cpu());
     }
 
-    /// Calls `work` with the source, so that the kernel takes frames for its own needs. Interrupts are off meanwhile, and
-    /// `work` does not call the library.
-    pub fn with_source<T>(&self, work: impl FnOnce(&mut S) -> T) -> T {
-        self.locked(|supply| work(&mut supply.source))
+    /// Takes a frame for the kernel's own needs, with any contents: one that the source did not take back, or else one from
+    /// the source. `None` means that there is none now.
+    pub fn take_frame(&self) -> Option<Frame> {
+        self.locked(|supply| supply.take(&self.memory))
     }
 
-    fn locked<T>(&self, work: impl FnOnce(&mut Supply<S>) -> T) -> T {
+    /// Gives a frame back.
+    ///
+    /// # Safety
+    /// [`take_frame`](Self::take_frame) gave the frame, it was not given back since, and nobody uses it.
+    pub unsafe fn give_frame(&self, frame: Frame) {
+        // SAFETY: the caller's promise.
+        self.locked(|supply| unsafe { supply.give(&self.memory, frame) });
+    }
+
+    pub(super) fn locked<T>(&self, work: impl FnOnce(&mut Supply<S>) -> T) -> T {
         let _off = InterruptsOff::new();
         work(&mut self.supply.lock())
     }
@@ -168,12 +177,12 @@ unsafe impl<S: FrameSource, C: Cpus> Platform for Machine<S, C> {
 
     fn take_frames(&self, count: usize, mut sink: impl FnMut(Frame)) -> usize {
         // Interrupts are off for one frame at a time.
-        let frames = (0..count).map_while(|_| self.locked(|supply| supply.take(&self.memory)));
-        frames.map(&mut sink).count()
+        (0..count).map_while(|_| self.take_frame()).map(&mut sink).count()
     }
 
     fn give_frames(&self, frames: impl Iterator<Item = Frame>) {
-        frames.for_each(|frame| self.locked(|supply| supply.give(&self.memory, frame)));
+        // SAFETY: they were taken, and nobody uses them any more.
+        frames.for_each(|frame| unsafe { self.give_frame(frame) });
     }
 
     #[inline]

@@ -81,7 +81,10 @@ pub trait FrameSource {
 
     /// Takes back a frame that [`take`](Self::take) gave, and returns true. An allocator that cannot, never or just now,
     /// returns false and leaves the frame to the machine, which hands it out again before it takes another.
-    fn give(&mut self, frame: Frame) -> bool;
+    ///
+    /// # Safety
+    /// `take` gave the frame, it was not taken back since, and nobody uses it.
+    unsafe fn give(&mut self, frame: Frame) -> bool;
 }
 
 impl<T: FnMut() -> Option<Frame>, G: FnMut(Frame) -> bool> FrameSource for (T, G) {
@@ -89,7 +92,7 @@ impl<T: FnMut() -> Option<Frame>, G: FnMut(Frame) -> bool> FrameSource for (T, G
         self.0()
     }
 
-    fn give(&mut self, frame: Frame) -> bool {
+    unsafe fn give(&mut self, frame: Frame) -> bool {
         self.1(frame)
     }
 }
@@ -121,11 +124,14 @@ impl<S: FrameSource> Supply<S> {
         Some(frame)
     }
 
-    pub fn give(&mut self, memory: &Memory, frame: Frame) {
+    /// # Safety
+    /// `take` gave the frame, it was not given back since, and nobody uses it.
+    pub unsafe fn give(&mut self, memory: &Memory, frame: Frame) {
         self.taken -= 1;
-        if !self.source.give(frame) {
+        // SAFETY: the caller's promise; what is kept here the source has not taken back.
+        if !unsafe { self.source.give(frame) } {
             let next = self.first_kept.map_or(NONE, Frame::number);
-            // SAFETY: who gives a frame back does not use it any more, and its bytes are seen in memory.
+            // SAFETY: nobody uses the frame any more, and its bytes are seen in memory.
             unsafe { memory.pointer(frame).cast::<u64>().write(next) };
             self.first_kept = Some(frame);
         }
