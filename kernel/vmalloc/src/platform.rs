@@ -258,7 +258,7 @@ pub unsafe trait Platform: Flusher {
     /// tell; then the frames of records stay until the instance is dropped, and so does what other CPUs have parked.
     ///
     /// Whoever found a record before it was unlinked is done with it after a grace period. Where the caller may not wait,
-    /// it returns false at once. It is called without a pin of the library, by one thread at a time.
+    /// it returns false at once. It is called without a pin of the library, by several threads at once, too.
     #[doc(alias = "synchronize_rcu")]
     fn synchronize(&self) -> bool {
         false

@@ -57,8 +57,12 @@ impl<S: FrameSource, C: Cpus> Machine<S, C> {
     /// [`Shootdown::new`] says.
     ///
     /// No CPU may wait with interrupts off for what another one does while that calls the library: the other one may wait
-    /// for this one to flush. Who has to calls [`Shootdown::serve`] again and again. A CPU that does not answer within
+    /// for this one to flush. Who has to calls [`Shootdown::serve`] again and again. That answers flushes and ends no grace
+    /// period, which only [`answer`](Self::answer) does: allocations that run short of memory, [`trim`] and what else gives
+    /// caches back on the other CPU wait until this one takes the interrupt. A CPU that does not answer within
     /// 2³⁷ ticks of the time stamp counter is named by a panic.
+    ///
+    /// [`trim`]: crate::Vmalloc::trim
     ///
     /// # Errors
     /// If an instance cannot run on the current CPU as it is set up.
@@ -131,6 +135,22 @@ impl<S: FrameSource, C: Cpus> Machine<S, C> {
     pub unsafe fn give_frame(&self, frame: Frame) {
         // SAFETY: the caller's promise.
         self.locked(|supply| unsafe { supply.give(&self.memory, frame) });
+    }
+
+    /// Returns the CPUs that are online but the current one, on which the pin keeps the caller.
+    fn others(&self, pin: &Pin) -> CpuSet {
+        self.shootdown.online().without(CpuSet::EMPTY.with_if(pin.cpu(), true))
+    }
+
+    /// Begins a grace period and returns the CPUs to wait for; or returns `None` while somebody else waits for one.
+    fn begin_grace(&self) -> Option<CpuSet> {
+        let pin = self.pin();
+        let others = self.others(&pin);
+        let begins = self.grace.begin(others);
+        if begins && !others.is_empty() {
+            self.cpus.interrupt(others);
+        }
+        begins.then_some(others)
     }
 
     pub(super) fn locked<T>(&self, work: impl FnOnce(&mut Supply<S>) -> T) -> T {
@@ -227,19 +247,20 @@ unsafe impl<S: FrameSource, C: Cpus> Platform for Machine<S, C> {
         if !hardware::interrupts_are_on() {
             return false;
         }
-        let pin = self.pin();
-        let others = self.shootdown.online().without(CpuSet::EMPTY.with_if(pin.cpu(), true));
-        let begun = self.grace.begin(others);
-        if begun && !others.is_empty() {
-            self.cpus.interrupt(others);
+        loop {
+            if self.others(&self.pin()).is_empty() {
+                return true;
+            }
+            // Asked before anything has begun: who may not wait leaves nothing for others to wait for.
+            if !self.pause() {
+                return false;
+            }
+            if let Some(others) = self.begin_grace() {
+                let online = |cpu| self.shootdown.online().contains(cpu);
+                self.grace.end(others, online, |cpu, done| wait_patiently(cpu, done, || ()));
+                return true;
+            }
         }
-        drop(pin);
-        if begun {
-            let patience = Patience::new();
-            let online = |cpu| self.shootdown.online().contains(cpu);
-            self.grace.end(others, online, |cpu| patience.spin(cpu));
-        }
-        begun
     }
 }
 
@@ -266,12 +287,8 @@ unsafe impl<S: FrameSource, C: Cpus> Flusher for Machine<S, C> {
     }
 
     fn wait(&self, cpu: usize, done: impl Fn() -> bool) {
-        let patience = Patience::new();
-        while !done() {
-            // Interrupts are off, and the other one may wait for this CPU.
-            self.shootdown.serve(self);
-            patience.spin(cpu);
-        }
+        // Interrupts are off, and the other one may wait for this CPU.
+        wait_patiently(cpu, done, || self.shootdown.serve(self));
     }
 
     fn uninterrupted(&self, serve: impl FnOnce()) {
@@ -280,20 +297,17 @@ unsafe impl<S: FrameSource, C: Cpus> Flusher for Machine<S, C> {
     }
 }
 
-/// How long a CPU is waited for.
-struct Patience(u64);
-
-impl Patience {
-    fn new() -> Self {
-        Self(hardware::ticks())
-    }
-
-    /// Spins a little for a CPU, which is broken if that was for too long in all.
-    fn spin(&self, cpu: usize) {
+/// Returns when `done` returns true, and calls `meanwhile` again and again until then. A CPU for which that takes too long is
+/// broken.
+fn wait_patiently(cpu: usize, done: impl Fn() -> bool, meanwhile: impl Fn()) {
+    let start = hardware::ticks();
+    while !done() {
+        meanwhile();
         spin_loop();
-        let waited = hardware::ticks().saturating_sub(self.0);
+        let waited = hardware::ticks().saturating_sub(start);
+        // It may have answered while this thread was off its CPU, or this CPU stood still.
         assert!(
-            waited < PATIENCE,
+            waited < PATIENCE || done(),
             "CPU {cpu} does not answer: is its interrupt handler calling Machine::answer, and are its interrupts on?"
         );
     }

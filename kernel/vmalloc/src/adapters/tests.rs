@@ -297,6 +297,74 @@ fn a_cpu_that_does_not_answer_is_named() {
     assert!(said.downcast_ref::<std::string::String>().unwrap().starts_with("CPU 1 does not answer"));
 }
 
+#[test]
+fn a_cpu_that_answers_while_the_clock_leaps_is_not_blamed() {
+    let machine = one_cpu(Frames::new(true));
+    CPU.with(|cpu| cpu.pace.set(1 << 38));
+    let looks = Cell::new(0);
+    machine.wait(1, || looks.replace(looks.get() + 1) > 0);
+    assert!(looks.get() > 1);
+}
+
+/// CPUs whose threads may wait or not.
+struct Threads {
+    may_wait: AtomicBool,
+    pauses: AtomicUsize,
+    sent: AtomicUsize,
+}
+
+impl Cpus for &Threads {
+    fn here(&self) -> usize {
+        here()
+    }
+
+    fn interrupt(&self, cpus: CpuSet) {
+        assert!(cpus.iter().eq([1]));
+        self.sent.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn pause(&self) -> bool {
+        self.pauses.fetch_add(1, Ordering::SeqCst);
+        self.may_wait.load(Ordering::SeqCst)
+    }
+}
+
+#[test]
+fn several_threads_wait_for_grace_periods_where_they_may() {
+    let cpus =
+        Threads { may_wait: AtomicBool::new(true), pauses: AtomicUsize::new(0), sent: AtomicUsize::new(0) };
+    let frames = Frames::new(true);
+    let others = Box::leak(Box::new([TlbState::new()]));
+    // SAFETY: as in `one_cpu`.
+    let machine = unsafe { Machine::several_cpus(frames.memory(), frames, &cpus, others) }.unwrap();
+    assert!(machine.synchronize() && cpus.pauses.load(Ordering::SeqCst) == 0, "nobody is waited for");
+    std::thread::scope(|scope| {
+        let waits = || scope.spawn(|| assert!(machine.synchronize()));
+        // The other threads are CPU 0.
+        NUMBER.set(1);
+        // SAFETY: nothing is mapped yet.
+        unsafe { machine.set_online() }.unwrap();
+        let threads = [waits(), waits()];
+        while cpus.pauses.load(Ordering::SeqCst) < 10 {
+            if threads.iter().any(|thread| thread.is_finished()) {
+                break;
+            }
+            hint::spin_loop();
+        }
+        let (pauses, sent) = (cpus.pauses.load(Ordering::SeqCst), cpus.sent.load(Ordering::SeqCst));
+        while !threads.iter().all(|thread| thread.is_finished()) {
+            machine.answer();
+        }
+        // Asserted when nobody waits for an answer any more.
+        assert!(pauses >= 10 && sent == 1, "a grace period passed at once, or its caller was refused");
+        NUMBER.set(0);
+    });
+    assert_eq!(cpus.sent.load(Ordering::SeqCst), 2);
+    cpus.may_wait.store(false, Ordering::SeqCst);
+    assert!(!machine.synchronize());
+    assert_eq!(cpus.sent.load(Ordering::SeqCst), 2, "CPUs are interrupted for nothing");
+}
+
 #[cfg(all(feature = "x86_64", target_arch = "x86_64"))]
 #[test]
 fn frames_become_those_of_x86_64_and_come_back() {
