@@ -4,7 +4,7 @@ use crate::{Frame, PAGE_SIZE};
 use core::{ops::Range, ptr::NonNull};
 
 /// Ranges of RAM that are known apart.
-const RANGES: usize = 16;
+const RANGES: usize = 64;
 
 /// Physical memory as the kernel sees it: at which offset, and which addresses are RAM.
 #[derive(Clone, Debug)]
@@ -23,12 +23,14 @@ impl Memory {
     ///
     /// What RAM `usable` leaves out is taken for registers of a device: [`vread`](crate::Vmalloc::vread) does not read it where
     /// it was not allocated by the instance, and [`ioremap`](crate::Vmalloc::ioremap) does not refuse to map it with another
-    /// memory type. Of ranges that do not touch, the 16 longest are known.
+    /// memory type. Of ranges that do not touch, the 64 longest are known. At offset 0
+    /// frame 0 does not count: nothing can point there.
     #[must_use]
     pub fn new(offset: u64, usable: impl IntoIterator<Item = Range<u64>>) -> Self {
         let mut memory = Self { offset: offset as usize, ram: [(0, 0); RANGES], frames: 0 };
-        let page = PAGE_SIZE as u64;
-        let whole = usable.into_iter().map(|range| (range.start.div_ceil(page), range.end / page));
+        let (page, lowest) = (PAGE_SIZE as u64, u64::from(offset == 0));
+        let whole =
+            usable.into_iter().map(|range| (range.start.div_ceil(page).max(lowest), range.end / page));
         whole.filter(|(first, end)| first < end).for_each(|(first, end)| memory.add(first, end));
         memory
     }
