@@ -23,6 +23,8 @@ pub struct Machine<S, C = OneCpu> {
     memory: Memory,
     supply: SpinMutex<Supply<S>>,
     root: Frame,
+    /// That of the CPU that made the machine, and so of each that is online.
+    page_attribute_table: u64,
     cpus: C,
     shootdown: Shootdown,
     grace: Grace,
@@ -90,7 +92,8 @@ impl<S: FrameSource, C: Cpus> Machine<S, C> {
     ) -> Result<Self, UnfitCpu> {
         let supply = SpinMutex::new(Supply::new(source));
         let (shootdown, grace) = (Shootdown::new(others), Grace::new());
-        let machine = Self { memory, supply, root: hardware::root(), cpus, shootdown, grace };
+        let (root, page_attribute_table) = (hardware::root(), hardware::page_attribute_table());
+        let machine = Self { memory, supply, root, page_attribute_table, cpus, shootdown, grace };
         // SAFETY: there is no instance on this machine yet.
         unsafe { machine.set_online() }?;
         Ok(machine)
@@ -100,7 +103,8 @@ impl<S: FrameSource, C: Cpus> Machine<S, C> {
     /// takes interrupts from now on, or soon.
     ///
     /// # Errors
-    /// If an instance cannot run on the CPU as it is set up. It is not online then.
+    /// If an instance cannot run on the CPU as it is set up, or its page attribute table is not that of the CPU that made the
+    /// machine. It is not online then.
     ///
     /// # Safety
     /// 1. The CPU has used nothing that an instance maps.
@@ -108,6 +112,9 @@ impl<S: FrameSource, C: Cpus> Machine<S, C> {
     ///    trimmed: see [`Shootdown::set_online`].
     pub unsafe fn set_online(&self) -> Result<(), UnfitCpu> {
         hardware::check()?;
+        if hardware::page_attribute_table() != self.page_attribute_table {
+            return Err(UnfitCpu::MemoryTypes);
+        }
         let pin = self.pin();
         // SAFETY: the caller's promises.
         unsafe { self.shootdown.set_online(self, false) };
@@ -219,7 +226,7 @@ unsafe impl<S: FrameSource, C: Cpus> Platform for Machine<S, C> {
     }
 
     fn page_attribute_table(&self) -> u64 {
-        hardware::page_attribute_table()
+        self.page_attribute_table
     }
 
     fn frame_of(&self, direct: NonNull<u8>) -> Frame {

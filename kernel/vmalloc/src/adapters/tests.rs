@@ -192,6 +192,21 @@ fn a_cpu_that_is_set_up_otherwise_is_refused() {
 }
 
 #[test]
+fn a_cpu_with_other_memory_types_does_not_come_online() {
+    let machine = two_cpus(&|_| ());
+    NUMBER.set(1);
+    CPU.with(|cpu| cpu.pat.set(0x0007_0406_0007_0406));
+    // SAFETY: nothing is mapped yet.
+    assert_eq!(unsafe { machine.set_online() }, Err(UnfitCpu::MemoryTypes));
+    assert_eq!((machine.shootdown().online_count(), machine.page_attribute_table()), (1, PAT));
+    CPU.with(|cpu| cpu.pat.set(PAT));
+    // SAFETY: as above.
+    assert_eq!(unsafe { machine.set_online() }, Ok(()));
+    assert_eq!(machine.shootdown().online_count(), 2);
+    NUMBER.set(0);
+}
+
+#[test]
 fn what_the_cpu_says_is_told() {
     let machine = one_cpu(Frames::new(true));
     assert_eq!((machine.root(), machine.physical_bits()), (Frame::new(1), 40));
