@@ -19,6 +19,10 @@ const PATIENCE: u64 = 1 << 37;
 
 /// A [`Platform`] for kernels that see all physical memory at an offset; frames come from `S`. See the
 /// [module](super) for an example and for what interrupt handlers may do.
+///
+/// A machine serves one instance, which owns it. Its [`total_frames`](Platform::total_frames) counts all that
+/// [`Memory::new`] was told, which may be more than the source has. A kernel whose source has much less sets
+/// [`lazy_max_pages`](crate::Tunables::lazy_max_pages), so that what waits for a flush does not take most of it.
 pub struct Machine<S, C = OneCpu> {
     memory: Memory,
     supply: SpinMutex<Supply<S>>,
@@ -42,7 +46,8 @@ impl<S: FrameSource> Machine<S> {
     ///    the same entries for the ranges of all instances, which [`Vmalloc::new`](crate::Vmalloc::new) fills for ever;
     /// 2. each frame that the source gives, and each address that `memory` has for RAM, is seen at the offset, writable, and
     ///    cached as ordinary memory is; at offset 0 the source does not give frame 0;
-    /// 3. a frame that the source gave is used by nobody else until it is given back;
+    /// 3. a frame that the source gave is used by nobody else until it is given back, and the source takes locks only as
+    ///    [`FrameSource`] says;
     /// 4. no other CPU uses these page tables, and no other machine is made for them;
     /// 5. with interrupts off no other thread runs, unless the one that runs asks for that, which the source does not;
     /// 6. handlers of non-maskable interrupts and machine checks call no function of the library but `find_area`, `frame_at`,
@@ -76,7 +81,8 @@ impl<S: FrameSource, C: Cpus> Machine<S, C> {
     ///    for ever;
     /// 2. each frame that the source gives, and each address that `memory` has for RAM, is seen at the offset, writable, and
     ///    cached as ordinary memory is; at offset 0 the source does not give frame 0;
-    /// 3. a frame that the source gave is used by nobody else until it is given back;
+    /// 3. a frame that the source gave is used by nobody else until it is given back, and the source takes locks only as
+    ///    [`FrameSource`] says;
     /// 4. no other CPU uses these page tables, and no other machine is made for them;
     /// 5. with interrupts off no other thread runs on the CPU, unless the one that runs asks for that, which the source and
     ///    `cpus` do not;
@@ -180,7 +186,8 @@ impl CpuPin for Pin {
 }
 
 // SAFETY: who made the machine promised, by the numbers of `several_cpus`: 1. and 2. by 3 and 2. 3. by the default of
-// `take_table`. 4. by 1. 5. by 1, 4, 7 and 8, and `Flusher` below. 6. by 5. 7. see `synchronize`. 8. by 2.
+// `take_table`. 4. by 1. 5. by 1, 4, 7 and 8, and `Flusher` below. 6. by 5. 7. see `synchronize`. 8. by 2. 9. interrupts
+// are off while there is a pin.
 unsafe impl<S: FrameSource, C: Cpus> Platform for Machine<S, C> {
     type Pin = Pin;
 

@@ -77,6 +77,10 @@ impl Memory {
 /// Where a [`Machine`](super::Machine) takes frames from, and what it gives them back to. A pair of closures,
 /// `(take, give)`, does as well. Both are called with interrupts off and by one CPU at a time. They leave interrupts off, do
 /// not call the library, and wait for nothing that needs another CPU to take an interrupt.
+///
+/// Where handlers call the library or threads are preempted, a lock of the kernel's that they take is taken with interrupts
+/// off everywhere; or they only try it, and say that there is no frame, or that they did not take one back. Otherwise they
+/// spin for ever for whom they interrupted or preempted.
 pub trait FrameSource {
     /// Takes a frame that nobody uses, with any contents. `None` means that there is none now.
     fn take(&mut self) -> Option<Frame>;
