@@ -14,6 +14,9 @@ use x86_64::{
     structures::gdt::{DescriptorFlags, GlobalDescriptorTable},
 };
 
+/// The vector of interrupts that an APIC takes back.
+pub const SPURIOUS_VECTOR: u8 = 0xff;
+
 /// Physical address of each CPU's own registers.
 pub const APIC: u64 = 0xfee0_0000;
 
@@ -48,13 +51,17 @@ static ARRIVED: AtomicU64 = AtomicU64::new(0);
 /// Uses these registers, which are those at [`APIC`], from now on.
 pub fn init(registers: NonNull<u8>) {
     REGISTERS.store(registers.as_ptr(), Ordering::Release);
-    init_cpu(0);
+    init_cpu();
 }
 
-fn init_cpu(number: u32) {
+fn init_cpu() {
+    write(SPURIOUS, 0x100 | u32::from(SPURIOUS_VECTOR));
+}
+
+/// Gives the current CPU its number, which [`here`] returns from now on.
+pub fn number(number: u32) {
     // SAFETY: what `rdtscp` returns beside the counter.
     unsafe { Msr::new(0xc000_0103).write(number.into()) };
-    write(SPURIOUS, 0x1ff);
 }
 
 fn read(register: usize) -> u32 {
@@ -159,7 +166,8 @@ extern "C" fn settle() {
         ES::set_reg(data);
         SS::set_reg(data);
     }
-    init_cpu(read(ID) >> 24);
+    number(read(ID) >> 24);
+    init_cpu();
     ARRIVED.fetch_add(1, Ordering::Release);
 }
 

@@ -9,7 +9,7 @@ use core::ops::Range;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use examples::smp;
 use spin::Once;
-use vmalloc::adapters::{Cpus, FrameSource, Machine, Memory, NeverFreeing};
+use vmalloc::adapters::{Cpus, Machine, Memory, NeverFreeing};
 use vmalloc::{BLOCK_PAGES, Cache, CpuSet, PAGE_SIZE, Platform, Protection, Request, TlbState, Vmalloc};
 use x86_64::PhysAddr;
 use x86_64::instructions::interrupts;
@@ -60,6 +60,9 @@ extern "x86-interrupt" fn flush(_: InterruptStackFrame) {
 }
 // glue: end
 
+/// An interrupt that is none, and has no end either (Intel SDM 3A, section 12.9).
+extern "x86-interrupt" fn spurious(_: InterruptStackFrame) {}
+
 static INTERRUPTS: Once<InterruptDescriptorTable> = Once::new();
 
 /// What CPU 0 shows the others: an address, what they find there, and how many have.
@@ -74,6 +77,7 @@ fn start(info: &'static mut BootInfo) -> ! {
     let usable = usable.map(|region| region.start..region.end);
     let largest = usable.clone().max_by_key(|range| range.end - range.start).expect("memory");
     let frames = NeverFreeing(Frames(largest.start >> 12..largest.end >> 12));
+    smp::number(0);
     // glue: begin
     let memory = Memory::new(offset, usable);
     // SAFETY: there are no threads; the loader shows all memory at the offset, and its tables serve all CPUs; the handler of
@@ -88,6 +92,7 @@ fn start(info: &'static mut BootInfo) -> ! {
     let table = INTERRUPTS.call_once(|| {
         let mut table = InterruptDescriptorTable::new();
         table[FLUSH].set_handler_fn(flush);
+        table[smp::SPURIOUS_VECTOR].set_handler_fn(spurious);
         table
     });
     table.load();
@@ -104,7 +109,7 @@ fn start(info: &'static mut BootInfo) -> ! {
 
     // Two frames in turn at one address, for areas that share no block are at the lowest: who keeps a translation finds
     // what was there before.
-    let frames = [0; 2].map(|_| vmalloc.platform().with_source(FrameSource::take).expect("memory enough"));
+    let frames = [0; 2].map(|_| vmalloc.platform().take_frame().expect("memory enough"));
     let (mut last, mut again) = (None, 0);
     for round in 1..=100 {
         let area =
@@ -131,9 +136,14 @@ fn start(info: &'static mut BootInfo) -> ! {
 extern "C" fn on_other_cpu() -> ! {
     let vmalloc = VMALLOC.get().expect("made before");
     INTERRUPTS.get().expect("made before").load();
-    // SAFETY: the first CPU frees nothing before this one is online.
+    // SAFETY: no CPU frees anything before all are online, and this one has used nothing that is mapped but the registers
+    // and its stack, which stay.
     unsafe { vmalloc.platform().set_online() }.expect("a CPU as the first one");
     interrupts::enable();
+    // Nothing is freed before all are online: then the first round begins.
+    while ROUND.load(Ordering::Acquire) == 0 {
+        spin_loop();
+    }
     let mut seen = 0;
     loop {
         let area = vmalloc.vmalloc(3 * PAGE_SIZE).expect("memory enough");

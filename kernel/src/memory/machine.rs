@@ -38,7 +38,8 @@ impl Machine {
 // ever. 3. `take_zeroed` clears. 4. one page table root serves all CPUs, and outside of the image and
 // the direct map only the library changes it. 5. `Cpus` flushes by INVLPG and
 // CR3, and the boot sequence lets each CPU take part before it uses what may change. 6. threads are
-// switched only when no pin is left. 7. a grace period is that. 8. the direct map's own tables are asked.
+// switched only when no pin is left. 7. a grace period is that. 8. the direct map's own tables are asked. 9. each
+// entry of a handler is counted.
 unsafe impl Platform for Machine {
     type Pin = Pin;
 

@@ -105,10 +105,13 @@ impl CpuPin for SingleCpu {
 /// 5. [`Flusher`]'s flushes drop what they say, everything in the CPU's paging-structure caches
 ///    included, and every CPU that uses an instance is [online](Shootdown::set_online) in
 ///    [`shootdown`](Self::shootdown), which is one and the same for all instances under one root.
-/// 6. A [`Pin`](Self::Pin) that lives keeps every other thread off its CPU.
+/// 6. A [`Pin`](Self::Pin) that lives keeps every other thread off its CPU, and its [`cpu`](CpuPin::cpu) is that CPU's
+///    number, which no other CPU has.
 /// 7. [`synchronize`](Self::synchronize) returns true only when what it waits for has come to pass.
 /// 8. [`direct_map`](Self::direct_map) shows each frame that [`is_ram`](Self::is_ram) returns true for, as it
 ///    shows those that were taken.
+/// 9. In each interrupt handler that may call the library, [`in_interrupt`](Self::in_interrupt) returns true and
+///    [`pin_outside_interrupts`](Self::pin_outside_interrupts) `None`, unless interrupts are off while there is a pin.
 pub unsafe trait Platform: Flusher {
     /// What [`pin`](Self::pin) returns.
     type Pin: CpuPin;
@@ -150,12 +153,13 @@ pub unsafe trait Platform: Flusher {
     }
 
     /// Takes up to `count` frames, gives each to `sink`, and returns how many there were. Fewer than asked for means that
-    /// memory has run out. `sink` does not call the platform. Neither this nor what takes tables and 2 MiB frames frees
+    /// memory has run out. `sink` calls nothing of the platform but [`direct_map`](Self::direct_map). Neither this nor what takes tables and 2 MiB frames frees
     /// memory of an instance that asks: the one that does may hold the right to purge.
     #[doc(alias = "alloc_pages_bulk")]
     fn take_frames(&self, count: usize, sink: impl FnMut(Frame)) -> usize;
 
-    /// Takes back frames that no CPU can reach any more. The iterator does not call the platform.
+    /// Takes back frames that no CPU can reach any more. The iterator calls nothing of the
+    /// platform but [`pin`](Self::pin), [`root`](Self::root) and [`direct_map`](Self::direct_map).
     #[doc(alias = "__free_page")]
     fn give_frames(&self, frames: impl Iterator<Item = Frame>);
 
@@ -258,14 +262,14 @@ pub unsafe trait Platform: Flusher {
     /// tell; then the frames of records stay until the instance is dropped, and so does what other CPUs have parked.
     ///
     /// Whoever found a record before it was unlinked is done with it after a grace period. Where the caller may not wait,
-    /// it returns false at once. It is called without a pin of the library, by one thread at a time.
+    /// it returns false at once. It is called without a pin of the library, by several threads at once, too.
     #[doc(alias = "synchronize_rcu")]
     fn synchronize(&self) -> bool {
         false
     }
 
     /// Returns whether the current CPU runs an interrupt handler, which may have interrupted the library. There is no
-    /// default, because a wrong answer is a deadlock: a handler that frees what shares a block with what it interrupted
+    /// default, because a wrong answer is a deadlock, or an area that two owners have: a handler that frees what shares a block with what it interrupted
     /// waits for a lock that only the interrupted code can release.
     ///
     /// Calls that wait for anything, or take a lock, are refused there; [`vfree`](crate::Vmalloc::vfree) notes the area. A

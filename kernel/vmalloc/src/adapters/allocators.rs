@@ -16,8 +16,8 @@ impl<A: FrameAllocator<Size4KiB> + FrameDeallocator<Size4KiB>> FrameSource for F
         self.0.allocate_frame().map(Frame::from)
     }
 
-    fn give(&mut self, frame: Frame) -> bool {
-        // SAFETY: nobody uses a frame that comes back.
+    unsafe fn give(&mut self, frame: Frame) -> bool {
+        // SAFETY: the allocator gave the frame, and nobody uses it any more.
         unsafe { self.0.deallocate_frame(frame.into()) };
         true
     }
@@ -33,7 +33,7 @@ impl<A: FrameAllocator<Size4KiB>> FrameSource for NeverFreeing<A> {
         self.0.allocate_frame().map(Frame::from)
     }
 
-    fn give(&mut self, _: Frame) -> bool {
+    unsafe fn give(&mut self, _: Frame) -> bool {
         false
     }
 }

@@ -16,14 +16,17 @@ pub trait Cpus {
     fn interrupt(&self, cpus: CpuSet);
 
     /// Waits a little for another thread, with interrupts on, and returns true; or returns false if the caller may not wait:
-    /// see [`Platform::pause`](crate::Platform::pause). The default spins. A kernel whose threads have strict priorities
-    /// yields to all of them, or sleeps.
+    /// see [`Platform::pause`](crate::Platform::pause). It is asked before a grace period is waited for, too, and while
+    /// another thread waits for one. The default spins. A kernel whose threads have strict
+    /// priorities yields to all of them, or sleeps.
     fn pause(&self) -> bool {
         spin_loop();
         true
     }
 }
 
+/// For kernels that never call the library with preemption off and interrupts on: the default [`pause`](Cpus::pause) spins,
+/// and says that the caller may wait wherever interrupts are on.
 impl<H: Fn() -> usize, I: Fn(CpuSet)> Cpus for (H, I) {
     fn here(&self) -> usize {
         self.0()

@@ -31,12 +31,10 @@ impl Grace {
     }
 
     /// Returns when each of these CPUs has taken an interrupt since the wait [began](Self::begin), or is not `online` any
-    /// more. `wait` is called again and again with a CPU that is late.
-    pub fn end(&self, cpus: CpuSet, online: impl Fn(usize) -> bool, wait: impl Fn(usize)) {
+    /// more. `wait` waits for one of them: until what it is called with returns true.
+    pub fn end(&self, cpus: CpuSet, online: impl Fn(usize) -> bool, wait: impl Fn(usize, &dyn Fn() -> bool)) {
         for cpu in cpus.iter() {
-            while self.late.load().contains(cpu) && online(cpu) {
-                wait(cpu);
-            }
+            wait(cpu, &|| !self.late.load().contains(cpu) || !online(cpu));
         }
         self.busy.store(false, Ordering::SeqCst);
     }

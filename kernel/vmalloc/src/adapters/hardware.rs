@@ -30,6 +30,12 @@ pub enum UnfitCpu {
         "process-context identifiers are on, and a write of CR3 flushes one context only: clear CR4.PCIDE, bit 17"
     )]
     ProcessContexts,
+    /// The register IA32_PAT, 277H, differs from that of the CPU that made the machine: a page would have another memory
+    /// type on each.
+    #[error(
+        "the page attribute table differs from the first CPU's: write the same to IA32_PAT, MSR 0x277, on each CPU"
+    )]
+    MemoryTypes,
 }
 
 /// Returns whether an instance can run on the current CPU.
@@ -205,6 +211,7 @@ pub(super) mod simulated {
         pub cr0: Cell<u64>,
         pub cr4: Cell<u64>,
         pub efer: Cell<u64>,
+        pub pat: Cell<u64>,
         pub rflags: Cell<u64>,
         pub full_flushes: Cell<usize>,
         pub ticks: Cell<u64>,
@@ -223,6 +230,7 @@ pub(super) mod simulated {
                 cr0: Cell::new(1 << 16),
                 cr4: Cell::new(0),
                 efer: Cell::new(1 << 11),
+                pat: Cell::new(PAT),
                 rflags: Cell::new(INTERRUPTS),
                 full_flushes: Cell::new(0),
                 ticks: Cell::new(0),
@@ -244,7 +252,7 @@ pub(super) mod simulated {
     pub fn msr(number: u32) -> u64 {
         match number {
             0xc000_0080 => CPU.with(|cpu| cpu.efer.get()),
-            0x277 => PAT,
+            0x277 => CPU.with(|cpu| cpu.pat.get()),
             _ => unreachable!("nobody asks for {number:#x}"),
         }
     }

@@ -19,10 +19,16 @@ const PATIENCE: u64 = 1 << 37;
 
 /// A [`Platform`] for kernels that see all physical memory at an offset; frames come from `S`. See the
 /// [module](super) for an example and for what interrupt handlers may do.
+///
+/// A machine serves one instance, which owns it. Its [`total_frames`](Platform::total_frames) counts all that
+/// [`Memory::new`] was told, which may be more than the source has. A kernel whose source has much less sets
+/// [`lazy_max_pages`](crate::Tunables::lazy_max_pages), so that what waits for a flush does not take most of it.
 pub struct Machine<S, C = OneCpu> {
     memory: Memory,
     supply: SpinMutex<Supply<S>>,
     root: Frame,
+    /// That of the CPU that made the machine, and so of each that is online.
+    page_attribute_table: u64,
     cpus: C,
     shootdown: Shootdown,
     grace: Grace,
@@ -40,7 +46,8 @@ impl<S: FrameSource> Machine<S> {
     ///    the same entries for the ranges of all instances, which [`Vmalloc::new`](crate::Vmalloc::new) fills for ever;
     /// 2. each frame that the source gives, and each address that `memory` has for RAM, is seen at the offset, writable, and
     ///    cached as ordinary memory is; at offset 0 the source does not give frame 0;
-    /// 3. a frame that the source gave is used by nobody else until it is given back;
+    /// 3. a frame that the source gave is used by nobody else until it is given back, and the source takes locks only as
+    ///    [`FrameSource`] says;
     /// 4. no other CPU uses these page tables, and no other machine is made for them;
     /// 5. with interrupts off no other thread runs, unless the one that runs asks for that, which the source does not;
     /// 6. handlers of non-maskable interrupts and machine checks call no function of the library but `find_area`, `frame_at`,
@@ -57,8 +64,12 @@ impl<S: FrameSource, C: Cpus> Machine<S, C> {
     /// [`Shootdown::new`] says.
     ///
     /// No CPU may wait with interrupts off for what another one does while that calls the library: the other one may wait
-    /// for this one to flush. Who has to calls [`Shootdown::serve`] again and again. A CPU that does not answer within
+    /// for this one to flush. Who has to calls [`Shootdown::serve`] again and again. That answers flushes and ends no grace
+    /// period, which only [`answer`](Self::answer) does: allocations that run short of memory, [`trim`] and what else gives
+    /// caches back on the other CPU wait until this one takes the interrupt. A CPU that does not answer within
     /// 2³⁷ ticks of the time stamp counter is named by a panic.
+    ///
+    /// [`trim`]: crate::Vmalloc::trim
     ///
     /// # Errors
     /// If an instance cannot run on the current CPU as it is set up.
@@ -70,7 +81,8 @@ impl<S: FrameSource, C: Cpus> Machine<S, C> {
     ///    for ever;
     /// 2. each frame that the source gives, and each address that `memory` has for RAM, is seen at the offset, writable, and
     ///    cached as ordinary memory is; at offset 0 the source does not give frame 0;
-    /// 3. a frame that the source gave is used by nobody else until it is given back;
+    /// 3. a frame that the source gave is used by nobody else until it is given back, and the source takes locks only as
+    ///    [`FrameSource`] says;
     /// 4. no other CPU uses these page tables, and no other machine is made for them;
     /// 5. with interrupts off no other thread runs on the CPU, unless the one that runs asks for that, which the source and
     ///    `cpus` do not;
@@ -86,7 +98,8 @@ impl<S: FrameSource, C: Cpus> Machine<S, C> {
     ) -> Result<Self, UnfitCpu> {
         let supply = SpinMutex::new(Supply::new(source));
         let (shootdown, grace) = (Shootdown::new(others), Grace::new());
-        let machine = Self { memory, supply, root: hardware::root(), cpus, shootdown, grace };
+        let (root, page_attribute_table) = (hardware::root(), hardware::page_attribute_table());
+        let machine = Self { memory, supply, root, page_attribute_table, cpus, shootdown, grace };
         // SAFETY: there is no instance on this machine yet.
         unsafe { machine.set_online() }?;
         Ok(machine)
@@ -96,7 +109,8 @@ impl<S: FrameSource, C: Cpus> Machine<S, C> {
     /// takes interrupts from now on, or soon.
     ///
     /// # Errors
-    /// If an instance cannot run on the CPU as it is set up. It is not online then.
+    /// If an instance cannot run on the CPU as it is set up, or its page attribute table is not that of the CPU that made the
+    /// machine. It is not online then.
     ///
     /// # Safety
     /// 1. The CPU has used nothing that an instance maps.
@@ -104,6 +118,9 @@ impl<S: FrameSource, C: Cpus> Machine<S, C> {
     ///    trimmed: see [`Shootdown::set_online`].
     pub unsafe fn set_online(&self) -> Result<(), UnfitCpu> {
         hardware::check()?;
+        if hardware::page_attribute_table() != self.page_attribute_table {
+            return Err(UnfitCpu::MemoryTypes);
+        }
         let pin = self.pin();
         // SAFETY: the caller's promises.
         unsafe { self.shootdown.set_online(self, false) };
@@ -118,13 +135,38 @@ impl<S: FrameSource, C: Cpus> Machine<S, C> {
         self.grace.pass(pin.cpu());
     }
 
-    /// Calls `work` with the source, so that the kernel takes frames for its own needs. Interrupts are off meanwhile, and
-    /// `work` does not call the library.
-    pub fn with_source<T>(&self, work: impl FnOnce(&mut S) -> T) -> T {
-        self.locked(|supply| work(&mut supply.source))
+    /// Takes a frame for the kernel's own needs, with any contents: one that the source did not take back, or else one from
+    /// the source. `None` means that there is none now.
+    pub fn take_frame(&self) -> Option<Frame> {
+        self.locked(|supply| supply.take(&self.memory))
     }
 
-    fn locked<T>(&self, work: impl FnOnce(&mut Supply<S>) -> T) -> T {
+    /// Gives a frame back.
+    ///
+    /// # Safety
+    /// [`take_frame`](Self::take_frame) gave the frame, it was not given back since, and nobody uses it.
+    pub unsafe fn give_frame(&self, frame: Frame) {
+        // SAFETY: the caller's promise.
+        self.locked(|supply| unsafe { supply.give(&self.memory, frame) });
+    }
+
+    /// Returns the CPUs that are online but the current one, on which the pin keeps the caller.
+    fn others(&self, pin: &Pin) -> CpuSet {
+        self.shootdown.online().without(CpuSet::EMPTY.with_if(pin.cpu(), true))
+    }
+
+    /// Begins a grace period and returns the CPUs to wait for; or returns `None` while somebody else waits for one.
+    fn begin_grace(&self) -> Option<CpuSet> {
+        let pin = self.pin();
+        let others = self.others(&pin);
+        let begins = self.grace.begin(others);
+        if begins && !others.is_empty() {
+            self.cpus.interrupt(others);
+        }
+        begins.then_some(others)
+    }
+
+    pub(super) fn locked<T>(&self, work: impl FnOnce(&mut Supply<S>) -> T) -> T {
         let _off = InterruptsOff::new();
         work(&mut self.supply.lock())
     }
@@ -152,7 +194,8 @@ impl CpuPin for Pin {
 }
 
 // SAFETY: who made the machine promised, by the numbers of `several_cpus`: 1. and 2. by 3 and 2. 3. by the default of
-// `take_table`. 4. by 1. 5. by 1, 4, 7 and 8, and `Flusher` below. 6. by 5. 7. see `synchronize`. 8. by 2.
+// `take_table`. 4. by 1. 5. by 1, 4, 7 and 8, and `Flusher` below. 6. by 5. 7. see `synchronize`. 8. by 2. 9. interrupts
+// are off while there is a pin.
 unsafe impl<S: FrameSource, C: Cpus> Platform for Machine<S, C> {
     type Pin = Pin;
 
@@ -176,12 +219,12 @@ unsafe impl<S: FrameSource, C: Cpus> Platform for Machine<S, C> {
 
     fn take_frames(&self, count: usize, mut sink: impl FnMut(Frame)) -> usize {
         // Interrupts are off for one frame at a time.
-        let frames = (0..count).map_while(|_| self.locked(|supply| supply.take(&self.memory)));
-        frames.map(&mut sink).count()
+        (0..count).map_while(|_| self.take_frame()).map(&mut sink).count()
     }
 
     fn give_frames(&self, frames: impl Iterator<Item = Frame>) {
-        frames.for_each(|frame| self.locked(|supply| supply.give(&self.memory, frame)));
+        // SAFETY: they were taken, and nobody uses them any more.
+        frames.for_each(|frame| unsafe { self.give_frame(frame) });
     }
 
     #[inline]
@@ -198,7 +241,7 @@ unsafe impl<S: FrameSource, C: Cpus> Platform for Machine<S, C> {
     }
 
     fn page_attribute_table(&self) -> u64 {
-        hardware::page_attribute_table()
+        self.page_attribute_table
     }
 
     fn frame_of(&self, direct: NonNull<u8>) -> Frame {
@@ -226,19 +269,20 @@ unsafe impl<S: FrameSource, C: Cpus> Platform for Machine<S, C> {
         if !hardware::interrupts_are_on() {
             return false;
         }
-        let pin = self.pin();
-        let others = self.shootdown.online().without(CpuSet::EMPTY.with_if(pin.cpu(), true));
-        let begun = self.grace.begin(others);
-        if begun && !others.is_empty() {
-            self.cpus.interrupt(others);
+        loop {
+            if self.others(&self.pin()).is_empty() {
+                return true;
+            }
+            // Asked before anything has begun: who may not wait leaves nothing for others to wait for.
+            if !self.pause() {
+                return false;
+            }
+            if let Some(others) = self.begin_grace() {
+                let online = |cpu| self.shootdown.online().contains(cpu);
+                self.grace.end(others, online, |cpu, done| wait_patiently(cpu, done, || ()));
+                return true;
+            }
         }
-        drop(pin);
-        if begun {
-            let patience = Patience::new();
-            let online = |cpu| self.shootdown.online().contains(cpu);
-            self.grace.end(others, online, |cpu| patience.spin(cpu));
-        }
-        begun
     }
 }
 
@@ -265,12 +309,8 @@ unsafe impl<S: FrameSource, C: Cpus> Flusher for Machine<S, C> {
     }
 
     fn wait(&self, cpu: usize, done: impl Fn() -> bool) {
-        let patience = Patience::new();
-        while !done() {
-            // Interrupts are off, and the other one may wait for this CPU.
-            self.shootdown.serve(self);
-            patience.spin(cpu);
-        }
+        // Interrupts are off, and the other one may wait for this CPU.
+        wait_patiently(cpu, done, || self.shootdown.serve(self));
     }
 
     fn uninterrupted(&self, serve: impl FnOnce()) {
@@ -279,20 +319,17 @@ unsafe impl<S: FrameSource, C: Cpus> Flusher for Machine<S, C> {
     }
 }
 
-/// How long a CPU is waited for.
-struct Patience(u64);
-
-impl Patience {
-    fn new() -> Self {
-        Self(hardware::ticks())
-    }
-
-    /// Spins a little for a CPU, which is broken if that was for too long in all.
-    fn spin(&self, cpu: usize) {
+/// Returns when `done` returns true, and calls `meanwhile` again and again until then. A CPU for which that takes too long is
+/// broken.
+fn wait_patiently(cpu: usize, done: impl Fn() -> bool, meanwhile: impl Fn()) {
+    let start = hardware::ticks();
+    while !done() {
+        meanwhile();
         spin_loop();
-        let waited = hardware::ticks().saturating_sub(self.0);
+        let waited = hardware::ticks().saturating_sub(start);
+        // It may have answered while this thread was off its CPU, or this CPU stood still.
         assert!(
-            waited < PATIENCE,
+            waited < PATIENCE || done(),
             "CPU {cpu} does not answer: is its interrupt handler calling Machine::answer, and are its interrupts on?"
         );
     }

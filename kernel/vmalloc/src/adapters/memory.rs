@@ -4,7 +4,7 @@ use crate::{Frame, PAGE_SIZE};
 use core::{ops::Range, ptr::NonNull};
 
 /// Ranges of RAM that are known apart.
-const RANGES: usize = 16;
+const RANGES: usize = 64;
 
 /// Physical memory as the kernel sees it: at which offset, and which addresses are RAM.
 #[derive(Clone, Debug)]
@@ -23,12 +23,14 @@ impl Memory {
     ///
     /// What RAM `usable` leaves out is taken for registers of a device: [`vread`](crate::Vmalloc::vread) does not read it where
     /// it was not allocated by the instance, and [`ioremap`](crate::Vmalloc::ioremap) does not refuse to map it with another
-    /// memory type. Of ranges that do not touch, the 16 longest are known.
+    /// memory type. Of ranges that do not touch, the 64 longest are known. At offset 0
+    /// frame 0 does not count: nothing can point there.
     #[must_use]
     pub fn new(offset: u64, usable: impl IntoIterator<Item = Range<u64>>) -> Self {
         let mut memory = Self { offset: offset as usize, ram: [(0, 0); RANGES], frames: 0 };
-        let page = PAGE_SIZE as u64;
-        let whole = usable.into_iter().map(|range| (range.start.div_ceil(page), range.end / page));
+        let (page, lowest) = (PAGE_SIZE as u64, u64::from(offset == 0));
+        let whole =
+            usable.into_iter().map(|range| (range.start.div_ceil(page).max(lowest), range.end / page));
         whole.filter(|(first, end)| first < end).for_each(|(first, end)| memory.add(first, end));
         memory
     }
@@ -75,13 +77,20 @@ impl Memory {
 /// Where a [`Machine`](super::Machine) takes frames from, and what it gives them back to. A pair of closures,
 /// `(take, give)`, does as well. Both are called with interrupts off and by one CPU at a time. They leave interrupts off, do
 /// not call the library, and wait for nothing that needs another CPU to take an interrupt.
+///
+/// Where handlers call the library or threads are preempted, a lock of the kernel's that they take is taken with interrupts
+/// off everywhere; or they only try it, and say that there is no frame, or that they did not take one back. Otherwise they
+/// spin for ever for whom they interrupted or preempted.
 pub trait FrameSource {
     /// Takes a frame that nobody uses, with any contents. `None` means that there is none now.
     fn take(&mut self) -> Option<Frame>;
 
     /// Takes back a frame that [`take`](Self::take) gave, and returns true. An allocator that cannot, never or just now,
     /// returns false and leaves the frame to the machine, which hands it out again before it takes another.
-    fn give(&mut self, frame: Frame) -> bool;
+    ///
+    /// # Safety
+    /// `take` gave the frame, it was not taken back since, and nobody uses it.
+    unsafe fn give(&mut self, frame: Frame) -> bool;
 }
 
 impl<T: FnMut() -> Option<Frame>, G: FnMut(Frame) -> bool> FrameSource for (T, G) {
@@ -89,7 +98,7 @@ impl<T: FnMut() -> Option<Frame>, G: FnMut(Frame) -> bool> FrameSource for (T, G
         self.0()
     }
 
-    fn give(&mut self, frame: Frame) -> bool {
+    unsafe fn give(&mut self, frame: Frame) -> bool {
         self.1(frame)
     }
 }
@@ -121,11 +130,14 @@ impl<S: FrameSource> Supply<S> {
         Some(frame)
     }
 
-    pub fn give(&mut self, memory: &Memory, frame: Frame) {
+    /// # Safety
+    /// `take` gave the frame, it was not given back since, and nobody uses it.
+    pub unsafe fn give(&mut self, memory: &Memory, frame: Frame) {
         self.taken -= 1;
-        if !self.source.give(frame) {
+        // SAFETY: the caller's promise; what is kept here the source has not taken back.
+        if !unsafe { self.source.give(frame) } {
             let next = self.first_kept.map_or(NONE, Frame::number);
-            // SAFETY: who gives a frame back does not use it any more, and its bytes are seen in memory.
+            // SAFETY: nobody uses the frame any more, and its bytes are seen in memory.
             unsafe { memory.pointer(frame).cast::<u64>().write(next) };
             self.first_kept = Some(frame);
         }

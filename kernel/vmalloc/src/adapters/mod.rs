@@ -41,14 +41,14 @@
 //! # Interrupts and threads
 //!
 //! While the library is [pinned](crate::Platform::pin) it runs with interrupts off, and before it goes on they are what
-//! they were. So a preemptive kernel needs nothing more, and nothing of the library is ever interrupted in the middle:
+//! they were. So nothing of the library is ever interrupted in the middle:
 //!
 //! * Every call may be made in an interrupt handler, the ones that allocate too, and `vfree` frees at once. There as with
 //!   interrupts off no call waits for another thread; one that would have to is refused.
 //! * The frame source is called with interrupts off, and by one CPU at a time. If it takes a lock of the kernel's, and
-//!   handlers call the library, the kernel takes that lock with interrupts off everywhere, or the source only tries it and
+//!   handlers call the library or threads are preempted, the kernel takes that lock with interrupts off everywhere, or the source only tries it and
 //!   says that it has no frame, or did not take one back. Who has no lock of that kind gives the allocator to the adapter
-//!   and borrows it by [`Machine::with_source`].
+//!   and takes what else the kernel needs by [`Machine::take_frame`].
 //! * Handlers of non-maskable interrupts and machine checks come in the middle of anything. They call `find_area`,
 //!   `frame_at`, `contains` and `vread` only.
 //! * What is done with interrupts off at a time is the handling of one block, at most 512 pages, or one flush.

@@ -70,7 +70,7 @@ impl FrameSource for Frames {
         self.free.pop()
     }
 
-    fn give(&mut self, frame: Frame) -> bool {
+    unsafe fn give(&mut self, frame: Frame) -> bool {
         assert!(!hardware::interrupts_are_on(), "a frame is given with interrupts on");
         assert!(frame.number() >= FIRST && !self.free.contains(&frame));
         if self.takes_back {
@@ -86,7 +86,7 @@ fn one_cpu(frames: Frames) -> Machine<Frames> {
 }
 
 fn free(machine: &Machine<Frames>) -> usize {
-    machine.with_source(|frames| frames.free.len())
+    machine.locked(|supply| supply.source.free.len())
 }
 
 /// Seen failing with `locked` that left interrupts on, and with a pin that turned them on when an inner one went.
@@ -119,6 +119,11 @@ fn what_an_allocator_does_not_take_back_is_used_again() {
         machine.give_frames(taken.iter().copied());
         assert_eq!(machine.free_frames(), FRAMES);
         assert_eq!(free(&machine), if takes_back { FRAMES } else { 0 });
+        // The kernel has them, too, once the source is at its end.
+        let own = machine.take_frame().unwrap();
+        assert_eq!(machine.free_frames(), FRAMES - 1);
+        // SAFETY: taken above, and not used.
+        unsafe { machine.give_frame(own) };
         let mut again = Vec::new();
         assert_eq!(machine.take_frames(FRAMES + 1, |frame| again.push(frame)), FRAMES);
         taken.sort();
@@ -152,18 +157,18 @@ fn an_instance_works_on_a_source_that_takes_nothing_back() {
 fn ranges_of_memory_are_joined_and_the_longest_are_known() {
     let page = PAGE_SIZE as u64;
     let knows = |memory: &Memory, number| memory.is_ram(Frame::new(number));
-    // In part, empty, in any order, touching.
-    let memory = Memory::new(0, [page * 8..page * 9, 1..page * 2 + 1, 5..7, page * 2..page * 8]);
+    // Frame 0, which nothing can point to, in part, empty, in any order, touching.
+    let memory = Memory::new(0, [page * 8..page * 9, 0..page * 2 + 1, 5..7, page * 2..page * 8]);
     assert!((1..9).all(|number| knows(&memory, number)) && !knows(&memory, 0) && !knows(&memory, 9));
     assert_eq!(memory.ram.iter().filter(|known| **known != (0, 0)).count(), 1);
     assert_eq!(memory.frames(), 8);
     // Each longer than the one before, with holes.
     let start = |index: u64| 1000 * index;
-    let ranges = (1..=20).rev().map(|index| start(index) * page..(start(index) + index) * page);
+    let ranges = (1..=70).rev().map(|index| start(index) * page..(start(index) + index) * page);
     let memory = Memory::new(0, ranges);
-    let known: Vec<_> = (1..=20).filter(|&index| knows(&memory, start(index))).collect();
-    assert_eq!(known, (5..=20).collect::<Vec<_>>());
-    assert_eq!(memory.frames(), (1..=20).sum());
+    let known: Vec<_> = (1..=70).filter(|&index| knows(&memory, start(index))).collect();
+    assert_eq!(known, (7..=70).collect::<Vec<_>>());
+    assert_eq!(memory.frames(), (1..=70).sum());
 }
 
 /// Seen failing with a check that looked at bit 13 of CR4.
@@ -184,6 +189,21 @@ fn a_cpu_that_is_set_up_otherwise_is_refused() {
     with(|| CPU.with(|cpu| cpu.cr0.set(1)), UnfitCpu::WriteProtectOff);
     with(|| CPU.with(|cpu| cpu.cr4.set(1 << 12)), UnfitCpu::FiveLevels);
     with(|| CPU.with(|cpu| cpu.cr4.set(1 << 17)), UnfitCpu::ProcessContexts);
+}
+
+#[test]
+fn a_cpu_with_other_memory_types_does_not_come_online() {
+    let machine = two_cpus(&|_| ());
+    NUMBER.set(1);
+    CPU.with(|cpu| cpu.pat.set(0x0007_0406_0007_0406));
+    // SAFETY: nothing is mapped yet.
+    assert_eq!(unsafe { machine.set_online() }, Err(UnfitCpu::MemoryTypes));
+    assert_eq!((machine.shootdown().online_count(), machine.page_attribute_table()), (1, PAT));
+    CPU.with(|cpu| cpu.pat.set(PAT));
+    // SAFETY: as above.
+    assert_eq!(unsafe { machine.set_online() }, Ok(()));
+    assert_eq!(machine.shootdown().online_count(), 2);
+    NUMBER.set(0);
 }
 
 #[test]
@@ -290,6 +310,74 @@ fn a_cpu_that_does_not_answer_is_named() {
     CPU.with(|cpu| cpu.pace.set(1 << 30));
     let said = catch_unwind(AssertUnwindSafe(|| machine.synchronize())).unwrap_err();
     assert!(said.downcast_ref::<std::string::String>().unwrap().starts_with("CPU 1 does not answer"));
+}
+
+#[test]
+fn a_cpu_that_answers_while_the_clock_leaps_is_not_blamed() {
+    let machine = one_cpu(Frames::new(true));
+    CPU.with(|cpu| cpu.pace.set(1 << 38));
+    let looks = Cell::new(0);
+    machine.wait(1, || looks.replace(looks.get() + 1) > 0);
+    assert!(looks.get() > 1);
+}
+
+/// CPUs whose threads may wait or not.
+struct Threads {
+    may_wait: AtomicBool,
+    pauses: AtomicUsize,
+    sent: AtomicUsize,
+}
+
+impl Cpus for &Threads {
+    fn here(&self) -> usize {
+        here()
+    }
+
+    fn interrupt(&self, cpus: CpuSet) {
+        assert!(cpus.iter().eq([1]));
+        self.sent.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn pause(&self) -> bool {
+        self.pauses.fetch_add(1, Ordering::SeqCst);
+        self.may_wait.load(Ordering::SeqCst)
+    }
+}
+
+#[test]
+fn several_threads_wait_for_grace_periods_where_they_may() {
+    let cpus =
+        Threads { may_wait: AtomicBool::new(true), pauses: AtomicUsize::new(0), sent: AtomicUsize::new(0) };
+    let frames = Frames::new(true);
+    let others = Box::leak(Box::new([TlbState::new()]));
+    // SAFETY: as in `one_cpu`.
+    let machine = unsafe { Machine::several_cpus(frames.memory(), frames, &cpus, others) }.unwrap();
+    assert!(machine.synchronize() && cpus.pauses.load(Ordering::SeqCst) == 0, "nobody is waited for");
+    std::thread::scope(|scope| {
+        let waits = || scope.spawn(|| assert!(machine.synchronize()));
+        // The other threads are CPU 0.
+        NUMBER.set(1);
+        // SAFETY: nothing is mapped yet.
+        unsafe { machine.set_online() }.unwrap();
+        let threads = [waits(), waits()];
+        while cpus.pauses.load(Ordering::SeqCst) < 10 {
+            if threads.iter().any(|thread| thread.is_finished()) {
+                break;
+            }
+            hint::spin_loop();
+        }
+        let (pauses, sent) = (cpus.pauses.load(Ordering::SeqCst), cpus.sent.load(Ordering::SeqCst));
+        while !threads.iter().all(|thread| thread.is_finished()) {
+            machine.answer();
+        }
+        // Asserted when nobody waits for an answer any more.
+        assert!(pauses >= 10 && sent == 1, "a grace period passed at once, or its caller was refused");
+        NUMBER.set(0);
+    });
+    assert_eq!(cpus.sent.load(Ordering::SeqCst), 2);
+    cpus.may_wait.store(false, Ordering::SeqCst);
+    assert!(!machine.synchronize());
+    assert_eq!(cpus.sent.load(Ordering::SeqCst), 2, "CPUs are interrupted for nothing");
 }
 
 #[cfg(all(feature = "x86_64", target_arch = "x86_64"))]

@@ -32,7 +32,7 @@ pub enum Promise {
     Uninterrupted,
     /// What [`Flusher::interrupt`](crate::Flusher::interrupt) is documented to do.
     Interrupts,
-    /// What [`Platform::in_interrupt`](crate::Platform::in_interrupt) is documented to return.
+    /// Promise 9 of [`Platform`](crate::Platform), on interrupt handlers, and that it is false elsewhere.
     InInterrupt,
     /// What [`Platform::take_frames`](crate::Platform::take_frames) and its neighbours are documented to count.
     Counts,
@@ -55,7 +55,7 @@ impl fmt::Display for Promise {
             Self::Tables => "promise 3 of Platform, that a table that was taken is full of zeros",
             Self::Root => "promise 4 of Platform, that root is the top level page table of every CPU",
             Self::Online => "promise 5 of Platform, that every CPU that uses an instance is online in shootdown",
-            Self::Pins => "promise 6 of Platform, that a pin keeps the thread on its CPU",
+            Self::Pins => "promise 6 of Platform, that a pin keeps the thread on its CPU, and knows its number",
             Self::Grace => "promise 7 of Platform, that synchronize returns, and true only after a grace period",
             Self::Ram => "promise 8 of Platform, that is_ram knows what direct_map shows",
             Self::Here => "promise 1 of Flusher, that here returns the CPU that runs the call",
@@ -68,7 +68,7 @@ impl fmt::Display for Promise {
                  between, and that it may be nested"
             }
             Self::Interrupts => "what Flusher says of interrupt, that each CPU calls Shootdown::answer then",
-            Self::InInterrupt => "what Platform says of in_interrupt, that it is true in interrupt handlers alone",
+            Self::InInterrupt => "promise 9 of Platform, that in_interrupt is true in interrupt handlers, and there alone",
             Self::Counts => "what Platform says of the frames that take_frames, free_frames and total_frames count",
             Self::PhysicalBits => "what Platform says of physical_bits, that the CPUs have so many",
             Self::Paging => "what page tables need of the CPU: no-execute and write-protection on, four levels",

@@ -62,7 +62,7 @@ extern "C" fn kernel(info: *const BootInformationHeader) -> ! {
     let info = unsafe { BootInformation::load(info) }.expect("what GRUB tells");
     let areas = info.memory_map_tag().expect("a memory map").memory_areas().iter();
     let areas = areas.filter(|area| area.typ() == MemoryAreaType::Available);
-    // Behind the kernel, and as far as it sees.
+    // Behind the kernel, and as far as it sees. What GRUB tells lies there, too: it is not read once frames are given.
     let from = &raw const kernel_end as u64;
     let usable = areas.map(|area| area.start_address().max(from)..area.end_address().min(start::SEEN));
     let largest = usable.clone().max_by_key(|range| range.end.saturating_sub(range.start)).expect("memory");

@@ -281,7 +281,8 @@ unsafe impl Flusher for Host {
 }
 
 // SAFETY: 1. `free` has each frame once. 2. `memory` stays. 3. as the default. 4. nobody else writes the tables. 5. see
-// `Flusher`. 6. threads do not change their CPUs. 7. the default never says so. 8. `is_ram` says so of none.
+// `Flusher`. 6. threads do not change their CPUs. 7. the default never says so. 8. `is_ram` says so of none. 9. there
+// are no handlers.
 unsafe impl Platform for Host {
     type Pin = Pin;
 
