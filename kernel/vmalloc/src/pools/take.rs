@@ -116,11 +116,17 @@ impl<P: Platform> Pools<P> {
     /// Takes a run from a new block, or where there is none from other pools.
     #[cold]
     fn take_far(&self, owner: Owner, count: usize, align: usize) -> Result<PageRun<'_>, AllocError> {
+        // Only a CPU that has a record has pools. It is made before the block is opened: others, who may find no block, find
+        // the pages of this one when it is current.
+        let records = &self.pending.blocks.base.records;
+        if !records.make_own::<P>(&self.platform().pin(), self.platform()) {
+            return Err(AllocError::OutOfFrames);
+        }
         let opened = self.open_block();
         let pin = self.platform().pin();
         let opened = opened.map(|number| self.pending.blocks.block(number, &pin));
-        // Only a CPU that has a record has pools.
-        if !self.pending.blocks.base.records.make_own::<P>(&pin, self.platform()) {
+        // Another CPU by now, perhaps.
+        if !records.make_own::<P>(&pin, self.platform()) {
             if let Ok(block) = opened {
                 block.set_role(Role::Freed { blocks: self.arena_blocks(), scattered: true });
                 self.pending.close(&pin, block);

@@ -98,8 +98,7 @@ fn machines_of_many_cpus() {
     machine.assert_all_frames_back();
 }
 
-/// Seen failing with a block that was opened left as it is when there is no frame for the record (its address space is
-/// missing).
+/// Nothing is lost where there is no frame for the record.
 #[test]
 fn without_a_frame_for_a_record_nothing_is_lost() {
     let machine = Machine::new(2, 20_000);
