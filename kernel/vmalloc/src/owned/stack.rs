@@ -33,14 +33,15 @@ pub struct Stack<'a, P: Platform> {
 }
 
 impl<'a, P: Platform> Stack<'a, P> {
-    /// Allocates a stack of `size` bytes, rounded up to whole pages, of undefined contents. Refused in an interrupt handler.
+    /// Allocates a stack of `size` bytes, rounded up to whole pages and full of zeros, where backtraces end. Refused in an
+    /// interrupt handler.
     ///
     /// # Errors
     /// See [`AllocError`]; nothing has changed then.
     #[track_caller]
     pub fn new(vmalloc: &'a Vmalloc<P>, size: usize) -> Result<Self, AllocError> {
         let size = size.checked_next_multiple_of(PAGE_SIZE).ok_or(AllocError::TooLarge { size })?;
-        Ok(Self { area: Area::new_uninit(vmalloc, Request::new(size).guard_below())? })
+        Ok(Self { area: Area::new_uninit(vmalloc, Request::new(size).zeroed().guard_below())? })
     }
 
     /// Returns the address that the stack grows down from: the first one behind it, which is a multiple of [`PAGE_SIZE`].
