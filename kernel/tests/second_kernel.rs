@@ -16,8 +16,8 @@ use raw_cpuid::CpuId;
 use spin::mutex::SpinMutex;
 use uart_16550::{Config, Uart16550Tty};
 use vmalloc::{
-    AllocError, BLOCK_SIZE, Flusher, Frame, PAGE_SIZE, Platform, Request, Shootdown, SingleCpu, Vmalloc,
-    check,
+    AllocError, BLOCK_SIZE, Flusher, Frame, PAGE_SIZE, Platform, Request, Returned, Shootdown, SingleCpu,
+    Vmalloc, check,
 };
 use x86_64::{
     VirtAddr,
@@ -57,8 +57,8 @@ unsafe impl Platform for &Machine {
     fn take_frames(&self, count: usize, mut sink: impl FnMut(Frame)) -> usize {
         (0..count).map_while(|_| self.frames.take().map(&mut sink)).count()
     }
-    fn give_frames(&self, frames: impl Iterator<Item = Frame>) {
-        frames.for_each(|frame| self.frames.give(frame));
+    fn give_frames(&self, frames: Returned<impl Iterator<Item = Frame>>) {
+        frames.into_iter().for_each(|frame| self.frames.give(frame));
     }
     fn direct_map(&self, frame: Frame) -> NonNull<u8> {
         self.frames.bytes(frame)

@@ -16,7 +16,7 @@ use crate::{
 };
 use core::{fmt, ptr::NonNull};
 use vmalloc::{
-    CpuSet, Event, Flusher, Frame, NewError, Platform, Policy, Scope, Shootdown, Vmalloc, Zeroing,
+    CpuSet, Event, Flusher, Frame, NewError, Platform, Policy, Returned, Scope, Shootdown, Vmalloc, Zeroing,
 };
 
 /// This machine: its frames, its page tables, its CPUs.
@@ -74,18 +74,18 @@ unsafe impl Platform for Machine {
     }
 
     #[inline]
-    fn give_frames(&self, frames: impl Iterator<Item = Frame>) {
+    fn give_frames(&self, frames: Returned<impl Iterator<Item = Frame>>) {
         // SAFETY: the library gives back what it took, when no CPU can reach it any more.
-        unsafe { frames::give(frames) };
+        unsafe { frames::give(frames.into_inner()) };
     }
 
     fn take_huge_frame(&self) -> Option<Frame> {
         frames::take_huge_at_hand()
     }
 
-    fn give_huge_frame(&self, first: Frame) {
+    fn give_huge_frame(&self, first: Returned<Frame>) {
         // SAFETY: as above.
-        unsafe { frames::give_huge(first) };
+        unsafe { frames::give_huge(first.into_inner()) };
     }
 
     #[inline]

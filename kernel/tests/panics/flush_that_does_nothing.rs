@@ -8,7 +8,7 @@ use kernel::{
     arch::{cpu::Pin, layout},
     memory::{self, Machine},
 };
-use vmalloc::{CpuSet, Flusher, Frame, Platform, Shootdown, check};
+use vmalloc::{CpuSet, Flusher, Frame, Platform, Returned, Shootdown, check};
 
 protocol::test_kernel!("a_flush_that_does_nothing_is_named");
 kernel::entry!(main);
@@ -44,7 +44,7 @@ unsafe impl Platform for Wrong {
     fn take_frames(&self, count: usize, sink: impl FnMut(Frame)) -> usize {
         self.0.take_frames(count, sink)
     }
-    fn give_frames(&self, frames: impl Iterator<Item = Frame>) {
+    fn give_frames(&self, frames: Returned<impl Iterator<Item = Frame>>) {
         self.0.give_frames(frames);
     }
     fn direct_map(&self, frame: Frame) -> NonNull<u8> {

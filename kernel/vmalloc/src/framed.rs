@@ -1,7 +1,7 @@
 //! Values of the library that have a frame of the machine's to themselves, so that none needs room in the instance or on
 //! a stack.
 
-use crate::{PAGE_SIZE, Platform};
+use crate::{PAGE_SIZE, Platform, Returned};
 use core::{
     ops::{Deref, DerefMut},
     ptr::NonNull,
@@ -51,7 +51,7 @@ impl<T> Framed<T> {
     pub unsafe fn give_back<P: Platform>(&mut self, platform: &P) {
         // SAFETY: the caller's promise.
         unsafe { self.0.drop_in_place() };
-        platform.give_table(platform.frame_of(self.0.cast()));
+        platform.give_table(Returned::new(platform.frame_of(self.0.cast())));
     }
 
     /// Returns where the value is, until it is released.

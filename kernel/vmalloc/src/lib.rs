@@ -312,6 +312,7 @@ pub use types::{
     frame::{BLOCK_PAGES, BLOCK_SHIFT, BLOCK_SIZE, Frame, PAGE_SHIFT, PAGE_SIZE},
     policy::{GatherPolicy, GuardPolicy, OverflowPolicy, Policy, PurgePolicy, Reuse, SearchPolicy, Zeroing},
     request::Request,
+    returned::Returned,
     stats::{Stats, Tally},
     tunables::Tunables,
 };

@@ -7,7 +7,7 @@
 //! The constructors of the rooms lay the record out, part by part; from then on a room finds its parts by its
 //! [`PerCpu`]. No lock is taken.
 
-use crate::{CpuPin, MAX_CPUS, PAGE_SIZE, Platform, framed::Framed};
+use crate::{CpuPin, MAX_CPUS, PAGE_SIZE, Platform, Returned, framed::Framed};
 use core::{
     marker::PhantomData,
     ops::Range,
@@ -186,7 +186,7 @@ impl Records {
             // SAFETY: a record has all parts, and the caller of `release` promises that they are not used.
             unsafe { (shape.drop)(record.add(shape.at)) };
         }
-        platform.give_table(platform.frame_of(record));
+        platform.give_table(Returned::new(platform.frame_of(record)));
     }
 
     fn bound(&self) -> &AtomicUsize {

@@ -1,6 +1,6 @@
 //! What the library asks of its machine, and the types that both use.
 
-use crate::{BLOCK_PAGES, Event, Flusher, Frame, PAGE_SIZE, Shootdown};
+use crate::{BLOCK_PAGES, Event, Flusher, Frame, PAGE_SIZE, Returned, Shootdown};
 use core::{ops::Deref, panic::Location, ptr::NonNull, sync::atomic::AtomicU64};
 
 /// A page table of any level: 512 entries. They are atomic because CPUs walk the table, and set accessed and dirty bits
@@ -153,15 +153,15 @@ pub unsafe trait Platform: Flusher {
     }
 
     /// Takes up to `count` frames, gives each to `sink`, and returns how many there were. Fewer than asked for means that
-    /// memory has run out. `sink` calls nothing of the platform but [`direct_map`](Self::direct_map). Neither this nor what takes tables and 2 MiB frames frees
-    /// memory of an instance that asks: the one that does may hold the right to purge.
+    /// memory has run out. `sink` calls nothing of the platform but [`direct_map`](Self::direct_map). Neither this nor what
+    /// takes tables and 2 MiB frames frees memory of an instance that asks: the one that does may hold the right to purge.
     #[doc(alias = "alloc_pages_bulk")]
     fn take_frames(&self, count: usize, sink: impl FnMut(Frame)) -> usize;
 
-    /// Takes back frames that no CPU can reach any more. The iterator calls nothing of the
-    /// platform but [`pin`](Self::pin), [`root`](Self::root) and [`direct_map`](Self::direct_map).
+    /// Takes back frames, which no CPU can reach any more. The iterator calls nothing of the platform but
+    /// [`pin`](Self::pin), [`root`](Self::root) and [`direct_map`](Self::direct_map).
     #[doc(alias = "__free_page")]
-    fn give_frames(&self, frames: impl Iterator<Item = Frame>);
+    fn give_frames(&self, frames: Returned<impl Iterator<Item = Frame>>);
 
     /// Takes one 2 MiB frame, and returns the first of its 512 page frames. `None` means that there is none at once; the
     /// library maps 4 KiB pages then. The default returns `None`, which is right for each machine whose frame allocator
@@ -173,8 +173,8 @@ pub unsafe trait Platform: Flusher {
     /// Takes back a 2 MiB frame that no CPU can reach any more, by the first of its page frames. The default calls
     /// [`give_frames`](Self::give_frames) with all 512, which is right for each machine whose allocator merges frames, or
     /// that has none of 2 MiB. A 2 MiB frame whose page was split comes back by `give_frames` in any case.
-    fn give_huge_frame(&self, first: Frame) {
-        self.give_frames((first.number()..).take(BLOCK_PAGES).map(Frame::new));
+    fn give_huge_frame(&self, first: Returned<Frame>) {
+        self.give_frames(Returned::new((first.into_inner().number()..).take(BLOCK_PAGES).map(Frame::new)));
     }
 
     /// Takes a frame and fills it with zeros, for a page table or a record of the library. `None` means that memory has
@@ -193,8 +193,8 @@ pub unsafe trait Platform: Flusher {
     /// Takes back a frame that [`take_table`](Self::take_table) gave, with any contents. The default calls
     /// [`give_frames`](Self::give_frames), which is right for each machine that has the default of `take_table`.
     #[doc(alias = "pte_free_kernel")]
-    fn give_table(&self, frame: Frame) {
-        self.give_frames(core::iter::once(frame));
+    fn give_table(&self, frame: Returned<Frame>) {
+        self.give_frames(Returned::new(core::iter::once(frame.into_inner())));
     }
 
     /// Returns where the kernel sees the bytes of a frame that was taken, or that [is RAM](Self::is_ram).

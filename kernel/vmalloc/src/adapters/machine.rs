@@ -9,7 +9,7 @@ use super::{
     hardware::{self, InterruptsOff, UnfitCpu},
     memory::{FrameSource, Memory, Supply},
 };
-use crate::{CpuPin, CpuSet, Flusher, Frame, Platform, Shootdown, TlbState};
+use crate::{CpuPin, CpuSet, Flusher, Frame, Platform, Returned, Shootdown, TlbState};
 use core::{fmt, hint::spin_loop, ptr::NonNull};
 use spin::mutex::SpinMutex;
 
@@ -222,9 +222,9 @@ unsafe impl<S: FrameSource, C: Cpus> Platform for Machine<S, C> {
         (0..count).map_while(|_| self.take_frame()).map(&mut sink).count()
     }
 
-    fn give_frames(&self, frames: impl Iterator<Item = Frame>) {
+    fn give_frames(&self, frames: Returned<impl Iterator<Item = Frame>>) {
         // SAFETY: they were taken, and nobody uses them any more.
-        frames.for_each(|frame| unsafe { self.give_frame(frame) });
+        frames.into_iter().for_each(|frame| unsafe { self.give_frame(frame) });
     }
 
     #[inline]

@@ -9,7 +9,7 @@ use super::{
     },
     *,
 };
-use crate::{CpuSet, Flusher, Forbid, Frame, PAGE_SIZE, Platform, Request, TlbState, Vmalloc};
+use crate::{CpuSet, Flusher, Forbid, Frame, PAGE_SIZE, Platform, Request, Returned, TlbState, Vmalloc};
 use core::{
     cell::Cell,
     hint, iter,
@@ -105,7 +105,7 @@ fn interrupts_are_off_where_they_must_be_and_then_what_they_were() {
     let mut taken = None;
     // The source looks itself.
     assert_eq!(machine.take_frames(1, |frame| taken = Some(frame)), 1);
-    machine.give_frames(taken.into_iter());
+    machine.give_frames(Returned::new(taken.into_iter()));
 }
 
 /// Seen failing with a list that lost all but the frame given last.
@@ -116,7 +116,7 @@ fn what_an_allocator_does_not_take_back_is_used_again() {
         let mut taken = Vec::new();
         assert_eq!(machine.take_frames(FRAMES + 1, |frame| taken.push(frame)), FRAMES);
         assert_eq!((machine.free_frames(), machine.total_frames()), (0, FRAMES));
-        machine.give_frames(taken.iter().copied());
+        machine.give_frames(Returned::new(taken.iter().copied()));
         assert_eq!(machine.free_frames(), FRAMES);
         assert_eq!(free(&machine), if takes_back { FRAMES } else { 0 });
         // The kernel has them, too, once the source is at its end.

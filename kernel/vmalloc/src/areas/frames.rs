@@ -6,7 +6,7 @@
 
 use super::{Areas, Backing, Shape};
 use crate::{
-    BLOCK_PAGES, Frame, Platform,
+    BLOCK_PAGES, Frame, Platform, Returned,
     page_table::{Attributes, Entry, Slot, remap},
 };
 
@@ -150,14 +150,14 @@ impl<P: Platform> Areas<P> {
     /// Gives back the frames that are cached in entries, and leaves those unused.
     pub(super) fn give_cached_frames(&self, pages: &[Slot]) {
         if !pages.iter().all(Slot::is_unused) {
-            self.platform().give_frames(pages.iter().filter_map(|slot| {
+            self.platform().give_frames(Returned::new(pages.iter().filter_map(|slot| {
                 let frame = slot.cached_frame();
                 match frame {
                     Some(_) => slot.set_unused(),
                     None => self.blocks().expect_unused(slot),
                 }
                 frame
-            }));
+            })));
         }
     }
 
@@ -207,7 +207,7 @@ impl<P: Platform> Areas<P> {
             }
         }
         drop(pin);
-        self.platform().give_frames(frames[..count].iter().copied());
+        self.platform().give_frames(Returned::new(frames[..count].iter().copied()));
         count
     }
 }

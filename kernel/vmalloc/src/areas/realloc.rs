@@ -8,7 +8,7 @@ mod small;
 
 use super::{Areas, Attempt, Backing, Shape, shape::owned_pages};
 use crate::{
-    AllocError, AreaInfo, BLOCK_PAGES, CpuPin, Kind, PAGE_SIZE, Platform,
+    AllocError, AreaInfo, BLOCK_PAGES, CpuPin, Kind, PAGE_SIZE, Platform, Returned,
     blocks::Role,
     page_table::{Attributes, Entry, GuardInfo, Slot, Unflushed},
     pending::Pressure,
@@ -131,7 +131,7 @@ impl<P: Platform> Areas<P> {
         let start = self.address_of(place);
         let range = start + from * PAGE_SIZE..start + to * PAGE_SIZE;
         let slots = Unflushed::new(slots(), range).flush(self.base());
-        self.platform().give_frames(slots.filter_map(|slot| slot.clear().quarantined_frame()));
+        self.platform().give_frames(Returned::new(slots.filter_map(|slot| slot.clear().quarantined_frame())));
     }
 
     /// Grows a run where it is. [`AllocError::OutOfAddressSpace`] if what lies behind it is not free.

@@ -6,7 +6,7 @@
 
 use super::{Areas, Attempt, Backing, Shape};
 use crate::{
-    AllocError, BLOCK_PAGES, Event, Frame, Platform,
+    AllocError, BLOCK_PAGES, Event, Frame, Platform, Returned,
     blocks::{Block, Role},
     page_table::{Entry, GuardInfo, Slot, hide_none, publish_area},
     pending::Pressure,
@@ -132,10 +132,10 @@ impl<P: Platform> Areas<P> {
         let Some(leaf) = self.blocks().find_leaf(number) else {
             let slot = self.blocks().directory_slot(number);
             let huge = slot.and_then(|slot| slot.clear().quarantined_frame());
-            return huge.into_iter().for_each(|frame| self.platform().give_huge_frame(frame));
+            return huge.into_iter().for_each(|frame| self.platform().give_huge_frame(Returned::new(frame)));
         };
         let used = leaf.iter().map(Slot::clear).take_while(is_used);
-        self.platform().give_frames(used.filter_map(frame));
+        self.platform().give_frames(Returned::new(used.filter_map(frame)));
         // The next block that has the table would have what is left in it.
         if cfg!(debug_assertions) {
             leaf.iter().for_each(|slot| self.blocks().expect_unused(slot));

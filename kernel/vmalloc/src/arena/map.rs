@@ -7,7 +7,7 @@
 //!
 //! For the arena alone, under its lock. Nothing here takes a lock or allocates.
 
-use crate::{PAGE_SIZE, Platform, bitmap::starts_of_runs};
+use crate::{PAGE_SIZE, Platform, Returned, bitmap::starts_of_runs};
 use core::{mem, ptr::NonNull};
 
 /// Maps of the largest arena.
@@ -99,7 +99,7 @@ impl Map {
 
     /// Ends the map and gives its frame back.
     pub fn release<P: Platform>(&'static mut self, platform: &P) {
-        platform.give_table(platform.frame_of(NonNull::from(self).cast()));
+        platform.give_table(Returned::new(platform.frame_of(NonNull::from(self).cast())));
     }
 
     #[inline]

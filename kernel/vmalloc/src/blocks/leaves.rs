@@ -1,7 +1,7 @@
 //! Leaf tables: taken from the CPU's reserve or from the machine, and given back.
 
 use super::{Blocks, reserve::CAPACITY};
-use crate::{CpuPin, Frame, Platform, page_table::directories};
+use crate::{CpuPin, Frame, Platform, Returned, page_table::directories};
 use core::{iter, ops::Range, sync::atomic::Ordering};
 
 impl<P: Platform> Blocks<P> {
@@ -18,7 +18,7 @@ impl<P: Platform> Blocks<P> {
         let pin = self.platform().pin();
         let limit = self.base.tunables.table_reserve.load(Ordering::Relaxed);
         if let Err(leaf) = self.reserves.of(pin.cpu()).push(&pin, leaf, limit) {
-            self.platform().give_table(leaf);
+            self.platform().give_table(Returned::new(leaf));
         }
     }
 
@@ -38,7 +38,7 @@ impl<P: Platform> Blocks<P> {
         for reserve in self.reserves.parts(cpus) {
             // No more than it can hold: its CPU may add to it meanwhile.
             let leaves = iter::from_fn(|| reserve.pop(&self.platform().pin())).take(CAPACITY);
-            leaves.for_each(|leaf| self.platform().give_table(leaf));
+            leaves.for_each(|leaf| self.platform().give_table(Returned::new(leaf)));
         }
     }
 }

@@ -2,7 +2,7 @@
 
 pub(crate) use super::table::{Descriptors, Directory};
 use super::table::{ENTRIES, PER_FRAME};
-use crate::Platform;
+use crate::{Platform, Returned};
 use core::{
     ptr::{self, NonNull},
     sync::atomic::{AtomicPtr, Ordering},
@@ -67,7 +67,7 @@ impl<'a, T: Record> Unlinked<'a, T> {
     pub unsafe fn free<P: Platform>(self, platform: &P) -> usize {
         // SAFETY: published records are initialised; the caller promises that nobody holds this one or what it links.
         let below = unsafe { self.record.as_ref().free_below(platform) };
-        platform.give_table(platform.frame_of(self.record.cast()));
+        platform.give_table(Returned::new(platform.frame_of(self.record.cast())));
         below + 1
     }
 }

@@ -22,7 +22,7 @@
 
 use super::{Block, Blocks, Role, table::Reader};
 use crate::{
-    AllocError, BLOCK_PAGES, BLOCK_SIZE, Platform,
+    AllocError, BLOCK_PAGES, BLOCK_SIZE, Platform, Returned,
     page_table::{Entry, Slot, Slots, Unflushed, directories},
 };
 
@@ -115,7 +115,7 @@ impl<P: Platform> Blocks<P> {
             Some(Entry::table(frame))
         });
         if linked.is_err() {
-            self.platform().give_table(frame);
+            self.platform().give_table(Returned::new(frame));
         }
         Ok(())
     }

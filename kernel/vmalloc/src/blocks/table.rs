@@ -12,7 +12,7 @@ use super::{
     Block,
     records::{Record, Unlinked, is_linked},
 };
-use crate::{CpuPin, PAGE_SIZE, Platform, arena::MAX_BLOCKS, framed::Framed};
+use crate::{CpuPin, PAGE_SIZE, Platform, Returned, arena::MAX_BLOCKS, framed::Framed};
 use core::{
     ptr::{self, NonNull},
     sync::atomic::{AtomicPtr, Ordering},
@@ -191,6 +191,6 @@ fn link<T, P: Platform>(platform: &P, slot: Option<&AtomicPtr<T>>, new: NonNull<
         slot.compare_exchange(ptr::null_mut(), new.as_ptr(), Ordering::AcqRel, Ordering::Acquire).is_ok()
     };
     if !slot.is_some_and(put) {
-        platform.give_table(platform.frame_of(new.cast()));
+        platform.give_table(Returned::new(platform.frame_of(new.cast())));
     }
 }

@@ -4,7 +4,7 @@ use super::{
     Broken, Cpu, Promise, Seen, Untried,
     trial::{Trial, check},
 };
-use crate::{BLOCK_PAGES, Frame, PAGE_SIZE, Platform};
+use crate::{BLOCK_PAGES, Frame, PAGE_SIZE, Platform, Returned};
 use core::ptr::NonNull;
 
 /// Frames that are taken at once.
@@ -107,20 +107,20 @@ impl<P: Platform, C: Cpu> Trial<'_, P, C> {
             self.write(frame, 0, mark(frame));
         }
         frames.iter().try_for_each(|&frame| self.try_word(frame, 0, mark(frame)))?;
-        self.platform.give_huge_frame(first);
+        self.platform.give_huge_frame(Returned::new(first));
         self.held -= BLOCK_PAGES;
         Ok(())
     }
 
     /// Gives back all that is held.
     pub fn give(&mut self, frames: Frames, tables: Tables) {
-        self.platform.give_frames(frames.into_iter());
+        self.platform.give_frames(Returned::new(frames.into_iter()));
         self.held -= FRAMES;
         self.give_tables(tables);
     }
 
     fn give_tables(&mut self, tables: Tables) {
-        tables.into_iter().for_each(|table| self.platform.give_table(table));
+        tables.into_iter().for_each(|table| self.platform.give_table(Returned::new(table)));
         self.held -= TABLES;
     }
 

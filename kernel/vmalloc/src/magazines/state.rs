@@ -2,7 +2,7 @@
 
 use super::{CLASSES, Magazine};
 use crate::{
-    CpuPin, MAX_CPUS, Platform, Reuse,
+    CpuPin, MAX_CPUS, Platform, Returned, Reuse,
     atomic::{AtomicPtr, AtomicUsize, Ordering, spin_loop},
     percpu::{Part, PerCpu, Record, Records, place},
 };
@@ -147,7 +147,7 @@ impl Magazines {
         if !(is_begun && replace(BEING_MADE, new)) || new.is_null() {
             match again {
                 Some(again) => emptied.store(again.as_ptr(), Ordering::Release),
-                None => platform.give_table(platform.frame_of(magazine.cast())),
+                None => platform.give_table(Returned::new(platform.frame_of(magazine.cast()))),
             }
         }
     }
@@ -221,7 +221,7 @@ impl Magazines {
                 for empty in magazine.filter(|_| is_free).into_iter().chain(emptied) {
                     // Others may count what is in it until a grace period has passed.
                     if is_over {
-                        platform.give_table(platform.frame_of(empty.cast()));
+                        platform.give_table(Returned::new(platform.frame_of(empty.cast())));
                     } else if !link.keep(empty) {
                         link_again(&link.magazine, empty);
                     }

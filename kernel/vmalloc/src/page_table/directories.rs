@@ -6,7 +6,7 @@
 //! which maps 512 GiB, stays.
 
 use super::{Entry, Slot, Slots};
-use crate::{BLOCK_SHIFT, Frame, Platform};
+use crate::{BLOCK_SHIFT, Frame, Platform, Returned};
 use core::ops::Range;
 
 /// log2 of the bytes that an entry of the top level table maps.
@@ -127,7 +127,7 @@ fn make_directory<'a, P: Platform>(platform: &'a P, slot: &Slot) -> Option<&'a S
         // included, sees the zeros below.
         let linked = slot.try_update(|entry| (!entry.is_present()).then_some(Entry::table(frame)));
         if linked.is_err() {
-            platform.give_table(frame);
+            platform.give_table(Returned::new(frame));
         }
     }
     below(platform, slot)

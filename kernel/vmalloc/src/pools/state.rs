@@ -2,7 +2,7 @@
 
 use super::{bins::Bins, bump::Bump};
 use crate::{
-    BLOCK_PAGES, CpuPin, Frame, MAX_CPUS, Owner, PAGE_SHIFT, Platform,
+    BLOCK_PAGES, CpuPin, Frame, MAX_CPUS, Owner, PAGE_SHIFT, Platform, Returned,
     atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering},
     blocks::{Block, BlockSlot, Role},
     lock::Lock,
@@ -193,7 +193,7 @@ impl<P: Platform> Pools<P> {
     #[inline(never)]
     pub fn put_spare(&self, cpu: usize, frame: Frame) {
         let spare = &self.pools.of(cpu).0[0].spare;
-        self.platform().give_frames(spare.swap(Some(frame)).into_iter());
+        self.platform().give_frames(Returned::new(spare.swap(Some(frame)).into_iter()));
     }
 
     /// Takes the frame that [`put_spare`](Self::put_spare) cached.
@@ -223,7 +223,7 @@ impl<P: Platform> Pools<P> {
     pub fn release_spares(&self, cpus: Range<usize>) {
         // Whoever adds to what a pool caches decides here whether it is given back, and where.
         for Pool { spare, current: _, start: _, leaf: _, bump: _, bins: _ } in self.pools_of(cpus) {
-            self.platform().give_frames(spare.swap(None).into_iter());
+            self.platform().give_frames(Returned::new(spare.swap(None).into_iter()));
         }
     }
 }

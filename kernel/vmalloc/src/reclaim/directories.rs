@@ -7,7 +7,7 @@
 
 use super::Reclaim;
 use crate::{
-    BLOCK_PAGES, ForeignEntry, Frame, GatherPolicy, PAGE_SIZE, Platform,
+    BLOCK_PAGES, ForeignEntry, Frame, GatherPolicy, PAGE_SIZE, Platform, Returned,
     page_table::{directories, flush::Unflushed, slot::Slot},
 };
 
@@ -49,13 +49,13 @@ impl<P: Platform> Reclaim<P> {
             // More than are flushed one by one: the paging-structure caches are emptied with everything.
             let entries = Unflushed::for_speculation(&places[..gathered], range.clone());
             for entry in entries.flush(self.base()) {
-                platform.give_table(Frame::new(entry >> BLOCK_BITS));
+                platform.give_table(Returned::new(Frame::new(entry >> BLOCK_BITS)));
                 let first = (entry & ((1 << BLOCK_BITS) - 1)) as usize;
                 self.blocks().give_back(first, DIRECTORY_BLOCKS);
             }
             released += gathered;
         }
-        page.into_iter().for_each(|page| platform.give_table(page));
+        page.into_iter().for_each(|page| platform.give_table(Returned::new(page)));
         released
     }
 

@@ -6,7 +6,7 @@ use super::{
     machine::Machine,
     support::{address, free, instance, take},
 };
-use crate::{AllocError, MAX_CPUS, PAGE_SIZE, Platform, Protection, Vmalloc};
+use crate::{AllocError, MAX_CPUS, PAGE_SIZE, Platform, Protection, Returned, Vmalloc};
 use core::sync::atomic::Ordering;
 use std::{collections::BTreeSet, vec::Vec};
 
@@ -93,7 +93,7 @@ fn machines_of_many_cpus() {
     let full = machine.full_flushes();
     vmalloc.vm_unmap_aliases();
     assert_eq!(machine.full_flushes(), full);
-    (&machine).give_frames(frames.into_iter());
+    (&machine).give_frames(Returned::new(frames.into_iter()));
     drop(vmalloc);
     machine.assert_all_frames_back();
 }

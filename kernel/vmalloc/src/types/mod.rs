@@ -8,6 +8,7 @@ pub(crate) mod foreign;
 pub(crate) mod frame;
 pub(crate) mod policy;
 pub(crate) mod request;
+pub(crate) mod returned;
 pub(crate) mod stats;
 pub(crate) mod tunables;
 

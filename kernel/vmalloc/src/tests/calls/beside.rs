@@ -4,7 +4,7 @@ extern crate std;
 
 use crate::{
     AllocError, BLOCK_PAGES, BLOCK_SIZE, Cache, Frame, FreeError, Kind, MAX_NOTIFIERS, PAGE_SIZE, Platform,
-    ProtectError, Protection, PurgeNotifier, ReallocError, Request,
+    ProtectError, Protection, PurgeNotifier, ReallocError, Request, Returned,
     tests::{
         machine::{Machine, PageFault, Random},
         support::{START, address, assert_marks, at, free, instance, mark, protect, resize, take, unmap},
@@ -40,7 +40,7 @@ fn vmap_shows_the_callers_frames_in_their_order_and_leaves_them_alone() {
         assert!(machine.free_frames() - held <= 2, "the frames are still the caller's");
         assert_eq!(machine.read(1, address(area)), Err(PageFault));
         assert!(matches!(unmap(&vmalloc, area), Err(FreeError::NotAllocated { .. })), "never mapped");
-        (&machine).give_frames(frames.into_iter());
+        (&machine).give_frames(Returned::new(frames.into_iter()));
         drop(vmalloc);
         machine.assert_all_frames_back();
     }

@@ -5,7 +5,7 @@ extern crate std;
 
 use crate::{
     AllocError, AreaInfo, BLOCK_PAGES, BLOCK_SIZE, Cache, CongruentArea, CongruentError, NewError, PAGE_SIZE,
-    Platform, PopulateError, ProtectError, Protection, ReallocError, Request, Vmalloc,
+    Platform, PopulateError, ProtectError, Protection, ReallocError, Request, Returned, Vmalloc,
     tests::{
         machine::{Machine, PageFault},
         support::{
@@ -117,7 +117,7 @@ fn mappings_of_the_callers_frames() {
             |machine, vmalloc, frames, area| {
                 area.into_iter().for_each(|area| unmap(vmalloc, area).expect("mapped"));
                 vmalloc.vm_unmap_aliases();
-                Platform::give_frames(&machine, frames.into_iter());
+                Platform::give_frames(&machine, Returned::new(frames.into_iter()));
             },
         );
         until_it_succeeds(
@@ -127,7 +127,7 @@ fn mappings_of_the_callers_frames() {
             |machine, vmalloc, frames, area| {
                 area.into_iter().for_each(|area| unmap_ram(vmalloc, area, count).expect("mapped"));
                 vmalloc.vm_unmap_aliases();
-                Platform::give_frames(&machine, frames.into_iter());
+                Platform::give_frames(&machine, Returned::new(frames.into_iter()));
             },
         );
     }
@@ -181,7 +181,7 @@ fn protections_that_split_huge_pages() {
                 let freed = if mapped { unmap(vmalloc, area) } else { free(vmalloc, area) };
                 freed.expect("allocated");
                 vmalloc.vm_unmap_aliases();
-                Platform::give_frames(&machine, frames.into_iter());
+                Platform::give_frames(&machine, Returned::new(frames.into_iter()));
             },
         );
     }

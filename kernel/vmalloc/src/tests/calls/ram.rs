@@ -3,7 +3,8 @@
 extern crate std;
 
 use crate::{
-    AllocError, BLOCK_PAGES, BLOCK_SIZE, Frame, FreeError, Kind, PAGE_SIZE, Platform, Protection, Vmalloc,
+    AllocError, BLOCK_PAGES, BLOCK_SIZE, Frame, FreeError, Kind, PAGE_SIZE, Platform, Protection, Returned,
+    Vmalloc,
     tests::{
         machine::{Machine, PageFault, Random},
         support::{START, address, assert_marks, at, free, instance, map_ram, mark, take, unmap, unmap_ram},
@@ -15,7 +16,7 @@ use std::{sync::atomic::Ordering, vec::Vec};
 /// Nothing is lost: neither frames, once the caller's are back, nor address space.
 fn assert_balanced(machine: &Machine, vmalloc: Vmalloc<&Machine>, frames: Vec<Frame>) {
     vmalloc.vm_unmap_aliases();
-    Platform::give_frames(&machine, frames.into_iter());
+    Platform::give_frames(&machine, Returned::new(frames.into_iter()));
     vmalloc.trim();
     let stats = vmalloc.stats();
     assert_eq!((stats.free, stats.lazy, vmalloc.lazy_pages()), (stats.total, 0, 0));
@@ -243,7 +244,7 @@ fn a_block_that_is_dirty_all_over_is_flushed() {
     for page in pages {
         assert_eq!(machine.read(1, address(page)), Err(PageFault));
     }
-    (&machine).give_frames(frames.into_iter());
+    (&machine).give_frames(Returned::new(frames.into_iter()));
     machine.check();
     drop(vmalloc);
     machine.assert_all_frames_back();
@@ -281,7 +282,7 @@ fn a_block_is_not_given_back_under_a_cpu_that_maps_in_it() {
         }
         vmalloc.trim();
         assert_eq!(vmalloc.stats().leaf_tables, 0, "{trims}");
-        (&machine).give_frames(frames.into_iter());
+        (&machine).give_frames(Returned::new(frames.into_iter()));
         drop(vmalloc);
         machine.assert_all_frames_back();
     }
@@ -307,7 +308,7 @@ fn the_end_of_the_address_space_is_an_end() {
         unmap_ram(&vmalloc, mapping, length).expect("mapped");
     }
     vmalloc.vm_unmap_aliases();
-    (&machine).give_frames(frames.into_iter());
+    (&machine).give_frames(Returned::new(frames.into_iter()));
     drop(vmalloc);
     machine.assert_all_frames_back();
 }

@@ -3,7 +3,8 @@
 extern crate std;
 
 use crate::{
-    AllocError, BLOCK_SIZE, Cache, Frame, NewError, PAGE_SIZE, Platform, Protection, Request, Stats, Vmalloc,
+    AllocError, BLOCK_SIZE, Cache, Frame, NewError, PAGE_SIZE, Platform, Protection, Request, Returned,
+    Stats, Vmalloc,
     page_table::{directories, entry::Entry},
     tests::{
         machine::Machine,
@@ -105,7 +106,7 @@ fn ram_is_not_mapped_uncached() {
     }
     let mapped = vmalloc.ioremap(frame.address(), PAGE_SIZE, Cache::WriteBack).expect("cached as elsewhere");
     unmap(&vmalloc, mapped).expect("mapped");
-    (&machine).give_frames(core::iter::once(frame));
+    (&machine).give_frames(Returned::new(core::iter::once(frame)));
 }
 
 /// Seen failing, by a frame that the direct map does not show, with areas of `ioremap` alone left out; and with

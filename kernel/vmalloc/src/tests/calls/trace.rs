@@ -3,7 +3,7 @@
 extern crate std;
 
 use crate::{
-    AllocError, BLOCK_SIZE, Cache, Event, Kind, PAGE_SIZE, Platform, Protection, Request, Vmalloc,
+    AllocError, BLOCK_SIZE, Cache, Event, Kind, PAGE_SIZE, Platform, Protection, Request, Returned, Vmalloc,
     tests::{
         machine::{Machine, Random},
         support::{START, address, free, instance, protect, resize, take, unmap},
@@ -76,7 +76,7 @@ fn each_way_to_make_and_to_free_an_area_is_traced_once() {
         assert_eq!(machine.take_events(), [freed(area, pages)]);
         vmalloc.vm_unmap_aliases();
         machine.take_events();
-        (&machine).give_frames(frames.into_iter());
+        (&machine).give_frames(Returned::new(frames.into_iter()));
 
         let size = pages * PAGE_SIZE;
         let before = here();

@@ -3,7 +3,7 @@
 extern crate std;
 
 use crate::{
-    BLOCK_PAGES, CpuPin, CpuSet, Flusher, Frame, PAGE_SIZE, Platform, Scope, Shootdown, TlbState,
+    BLOCK_PAGES, CpuPin, CpuSet, Flusher, Frame, PAGE_SIZE, Platform, Returned, Scope, Shootdown, TlbState,
     tests::machine::Machine,
 };
 use core::{cell::Cell, ptr::NonNull};
@@ -154,7 +154,7 @@ unsafe impl<'m> Platform for Wrong<'m> {
         if self.is(Bug::CountTooHigh) { taken + 1 } else { taken }
     }
 
-    fn give_frames(&self, frames: impl Iterator<Item = Frame>) {
+    fn give_frames(&self, frames: Returned<impl Iterator<Item = Frame>>) {
         self.machine.give_frames(frames);
     }
 
@@ -167,7 +167,7 @@ unsafe impl<'m> Platform for Wrong<'m> {
         }))
     }
 
-    fn give_huge_frame(&self, first: Frame) {
+    fn give_huge_frame(&self, first: Returned<Frame>) {
         self.machine.give_huge_frame(first);
     }
 
@@ -180,7 +180,7 @@ unsafe impl<'m> Platform for Wrong<'m> {
         }
     }
 
-    fn give_table(&self, frame: Frame) {
+    fn give_table(&self, frame: Returned<Frame>) {
         self.tables_given.set(self.tables_given.get() + 1);
         self.machine.give_table(frame);
     }

@@ -3,7 +3,7 @@
 extern crate std;
 
 use crate::{
-    AllocError, BLOCK_PAGES, BLOCK_SIZE, Cache, Frame, PAGE_SIZE, Platform, Protection, Vmalloc,
+    AllocError, BLOCK_PAGES, BLOCK_SIZE, Cache, Frame, PAGE_SIZE, Platform, Protection, Returned, Vmalloc,
     tests::{
         machine::{Machine, PageFault, Random},
         support::{address, at, instance, map_ram, protect, take, take_huge, unmap, unmap_ram},
@@ -91,7 +91,7 @@ fn frames_that_are_contiguous_and_aligned_are_mapped_by_2_mib_pages() {
             machine.check();
         }
     }
-    (&machine).give_frames(all.into_iter());
+    (&machine).give_frames(Returned::new(all.into_iter()));
     drop(vmalloc);
     machine.assert_all_frames_back();
 }
@@ -112,8 +112,8 @@ fn a_2_mib_page_is_flushed_page_by_page_or_with_everything() {
         let before = machine.full_flushes();
         vmalloc.vm_unmap_aliases();
         assert_eq!(machine.full_flushes() - before, 2 * full, "of both CPUs");
-        (&machine).give_huge_frame(frames[0]);
-        (&machine).give_huge_frame(frames[BLOCK_PAGES]);
+        (&machine).give_huge_frame(Returned::new(frames[0]));
+        (&machine).give_huge_frame(Returned::new(frames[BLOCK_PAGES]));
         drop(vmalloc);
         machine.assert_all_frames_back();
     }
@@ -226,9 +226,9 @@ fn no_tables_are_asked_for_where_2_mib_pages_map() {
     assert_eq!(vmalloc.find_area(address(area)).expect("mapped").huge_pages, frames.len());
     unmap(&vmalloc, area).expect("mapped");
     assert_eq!(vmalloc.vmap(&frames[1..], Protection::ReadWrite), Err(AllocError::OutOfFrames));
-    (&machine).give_frames(held.into_iter());
+    (&machine).give_frames(Returned::new(held.into_iter()));
     vmalloc.vm_unmap_aliases();
-    (&machine).give_frames(frames.into_iter());
+    (&machine).give_frames(Returned::new(frames.into_iter()));
     drop(vmalloc);
     machine.assert_all_frames_back();
 }
@@ -335,7 +335,7 @@ fn random_mappings_show_their_frames_with_their_rights() {
                     let gone = live.swap_remove(number);
                     unmap(&vmalloc, at(gone.start)).expect("mapped");
                     vmalloc.vm_unmap_aliases();
-                    (&machine).give_frames(gone.frames.into_iter());
+                    (&machine).give_frames(Returned::new(gone.frames.into_iter()));
                 }
                 _ => live.iter().for_each(|mapped| mapped.check(&machine, &vmalloc, &mut random)),
             }
@@ -346,7 +346,7 @@ fn random_mappings_show_their_frames_with_their_rights() {
         for gone in live {
             unmap(&vmalloc, at(gone.start)).expect("mapped");
             vmalloc.vm_unmap_aliases();
-            (&machine).give_frames(gone.frames.into_iter());
+            (&machine).give_frames(Returned::new(gone.frames.into_iter()));
         }
         vmalloc.trim();
         assert_eq!((vmalloc.stats().free, vmalloc.stats().leaf_tables), (vmalloc.stats().total, 0));

@@ -8,8 +8,8 @@
 extern crate std;
 
 use crate::{
-    BLOCK_SIZE, CpuPin, CpuSet, Flusher, Frame, MAX_CPUS, PAGE_SIZE, Platform, Scope, Shootdown, TlbState,
-    Vmalloc, atomic,
+    BLOCK_SIZE, CpuPin, CpuSet, Flusher, Frame, MAX_CPUS, PAGE_SIZE, Platform, Returned, Scope, Shootdown,
+    TlbState, Vmalloc, atomic,
 };
 use core::{
     cell::{Cell, UnsafeCell},
@@ -310,7 +310,7 @@ unsafe impl Platform for Host {
         free.drain(taken..).map(|number| sink(Frame::new(number))).count()
     }
 
-    fn give_frames(&self, frames: impl Iterator<Item = Frame>) {
+    fn give_frames(&self, frames: Returned<impl Iterator<Item = Frame>>) {
         let mut free = self.0.free.lock().expect("no panic");
         for frame in frames {
             if self.0.pins.is_some() {

@@ -3,7 +3,7 @@
 extern crate std;
 
 use super::{FIRST_FRAME, Frame, Machine, Moment, Pin};
-use crate::{BLOCK_PAGES, Event, PAGE_SIZE, Platform, Shootdown};
+use crate::{BLOCK_PAGES, Event, PAGE_SIZE, Platform, Returned, Shootdown};
 use core::{ptr::NonNull, sync::atomic::Ordering};
 
 // SAFETY: 1. `free` holds each frame at most once, and gives it out once. 2. `memory` lives as long as
@@ -43,9 +43,9 @@ unsafe impl<'m> Platform for &'m Machine {
         count
     }
 
-    fn give_frames(&self, frames: impl Iterator<Item = Frame>) {
+    fn give_frames(&self, frames: Returned<impl Iterator<Item = Frame>>) {
         self.moment();
-        frames.for_each(|frame| self.give(frame.number()..frame.number() + 1));
+        frames.into_iter().for_each(|frame| self.give(frame.number()..frame.number() + 1));
     }
 
     fn take_huge_frame(&self) -> Option<Frame> {
@@ -62,8 +62,9 @@ unsafe impl<'m> Platform for &'m Machine {
         Some(Frame::new(first))
     }
 
-    fn give_huge_frame(&self, first: Frame) {
+    fn give_huge_frame(&self, first: Returned<Frame>) {
         self.moment();
+        let first = first.into_inner();
         self.give(first.number()..first.number() + BLOCK_PAGES as u64);
     }
 
@@ -76,8 +77,9 @@ unsafe impl<'m> Platform for &'m Machine {
         Some(frame)
     }
 
-    fn give_table(&self, frame: Frame) {
+    fn give_table(&self, frame: Returned<Frame>) {
         self.moment();
+        let frame = frame.into_inner();
         self.give(frame.number()..frame.number() + 1);
     }
 

@@ -4,7 +4,7 @@ extern crate std;
 
 use super::{FRAMES, allocate, parked};
 use crate::{
-    AllocError, BLOCK_SIZE, PAGE_SIZE, Platform, Request, Reuse, Vmalloc,
+    AllocError, BLOCK_SIZE, PAGE_SIZE, Platform, Request, Returned, Reuse, Vmalloc,
     tests::{
         machine::Machine,
         support::{START, free, instance, leaked, take},
@@ -37,7 +37,7 @@ impl Closer {
                 let others = take(machine, machine.free_frames());
                 let result = vmalloc.allocate(Request::new(600 * PAGE_SIZE));
                 assert_eq!(result, Err(AllocError::OutOfFrames));
-                machine.give_frames(others.into_iter());
+                machine.give_frames(Returned::new(others.into_iter()));
             }
             Self::OutOfAddressSpace => {
                 let more = START..START + vmalloc.range().len();

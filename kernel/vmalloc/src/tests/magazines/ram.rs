@@ -3,7 +3,7 @@
 extern crate std;
 
 use crate::{
-    BLOCK_PAGES, Frame, FreeError, PAGE_SIZE, Platform, Vmalloc,
+    BLOCK_PAGES, Frame, FreeError, PAGE_SIZE, Platform, Returned, Vmalloc,
     tests::{
         machine::{Machine, PageFault},
         support::{address, instance, map_ram, take, unmap_ram},
@@ -30,7 +30,7 @@ fn use_and_unmap(
 
 fn finish(machine: &Machine, vmalloc: Vmalloc<&Machine>, frames: Vec<Frame>) {
     vmalloc.vm_unmap_aliases();
-    (&machine).give_frames(frames.into_iter());
+    (&machine).give_frames(Returned::new(frames.into_iter()));
     machine.check();
     vmalloc.trim();
     let stats = vmalloc.stats();

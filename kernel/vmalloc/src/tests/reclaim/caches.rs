@@ -3,7 +3,7 @@
 extern crate std;
 
 use crate::{
-    AllocError, BLOCK_PAGES, BLOCK_SIZE, Frame, PAGE_SIZE, Platform, Protection, Request, Vmalloc,
+    AllocError, BLOCK_PAGES, BLOCK_SIZE, Frame, PAGE_SIZE, Platform, Protection, Request, Returned, Vmalloc,
     tests::{
         machine::{Machine, Random},
         support::{START, address, flushing, free, instance, map_ram, protect, resize, take, unmap_ram},
@@ -189,7 +189,7 @@ fn each_kind_that_another_cpu_keeps_is_had_by_who_needs_it() {
         for area in own.into_iter().chain([area]) {
             free(&vmalloc, area).expect("allocated");
         }
-        (&machine).give_frames(others.into_iter());
+        (&machine).give_frames(Returned::new(others.into_iter()));
     }
 }
 
@@ -262,7 +262,7 @@ fn what_a_trim_would_make_possible_needs_none() {
                     // It always waits.
                     _ => vmalloc.vm_map_ram(&frames[..1 + share], Protection::ReadWrite),
                 };
-                (&machine).give_frames(others.into_iter());
+                (&machine).give_frames(Returned::new(others.into_iter()));
                 made.map(address)
             })
         };
@@ -293,7 +293,7 @@ fn empty_current_blocks_of_all_cpus_serve_a_longer_area() {
     }
     let all = vmalloc.vmalloc(2 * CPUS * BLOCK_SIZE - PAGE_SIZE).expect("nothing else is allocated");
     free(&vmalloc, all).expect("allocated");
-    (&machine).give_frames(frames.into_iter());
+    (&machine).give_frames(Returned::new(frames.into_iter()));
     drop(vmalloc);
     machine.assert_all_frames_back();
 }
@@ -315,7 +315,7 @@ fn a_mapping_has_a_block_that_another_cpu_keeps() {
     let mapped = map_ram(&vmalloc, &frames).expect("nothing is allocated");
     unmap_ram(&vmalloc, mapped, BLOCK_PAGES).expect("mapped");
     vmalloc.vm_unmap_aliases();
-    (&machine).give_frames(frames.into_iter());
+    (&machine).give_frames(Returned::new(frames.into_iter()));
     drop(vmalloc);
     machine.assert_all_frames_back();
 }
@@ -342,6 +342,6 @@ fn a_split_has_what_another_cpu_keeps() {
             protect(&vmalloc, address(protected), 1, Protection::ReadOnly).expect("frames are kept");
         }
         machine.check();
-        (&machine).give_frames(others.into_iter());
+        (&machine).give_frames(Returned::new(others.into_iter()));
     }
 }

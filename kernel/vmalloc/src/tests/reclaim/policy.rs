@@ -3,7 +3,7 @@
 extern crate std;
 
 use crate::{
-    BLOCK_PAGES, GuardPolicy, PAGE_SIZE, Platform, PurgePolicy, Request, Reuse, SearchPolicy,
+    BLOCK_PAGES, GuardPolicy, PAGE_SIZE, Platform, PurgePolicy, Request, Returned, Reuse, SearchPolicy,
     tests::{
         machine::{Machine, Random},
         support::{address, free, instance_by, map_ram, policy, take, unmap_ram},
@@ -28,7 +28,7 @@ fn guard_pages_behind_blocks_cost_every_second_block() {
         vmalloc.trim();
         assert_eq!(vmalloc.stats().free, BLOCKS * BLOCK_PAGES);
     }
-    Platform::give_frames(&&machine, frames.into_iter());
+    Platform::give_frames(&&machine, Returned::new(frames.into_iter()));
     machine.assert_all_frames_back();
 }
 

@@ -4,7 +4,7 @@ extern crate std;
 
 use crate::{
     AllocError, BLOCK_PAGES, BLOCK_SIZE, Cache, FreeError, GatherPolicy, PAGE_SIZE, Platform, Policy,
-    Protection, Request, Vmalloc,
+    Protection, Request, Returned, Vmalloc,
     tests::{
         machine::{Machine, Moment, PageFault},
         support::{
@@ -212,7 +212,7 @@ fn pages_in_many_places_are_all_flushed() {
         }
         starts.iter().skip(1).step_by(2).for_each(|&start| unmap_ram(&vmalloc, start, 1).expect("mapped"));
         vmalloc.vm_unmap_aliases();
-        Platform::give_frames(&&machine, frames.into_iter());
+        Platform::give_frames(&&machine, Returned::new(frames.into_iter()));
         drop(vmalloc);
         machine.assert_all_frames_back();
     }
@@ -303,7 +303,7 @@ fn no_frame_of_a_scattered_area_is_lost() {
     let machine = Machine::new(1, 4000);
     let mut frames = take(&machine, 3600);
     let (even, odd): (Vec<_>, Vec<_>) = frames.drain(..).partition(|frame| frame.number() % 2 == 0);
-    (&machine).give_frames(even.into_iter());
+    (&machine).give_frames(Returned::new(even.into_iter()));
     let vmalloc = instance(&machine, 8);
     // Makes what stays: the directory, which reaches beyond the range, and the CPU's record.
     for pages in [1, 2 * BLOCK_PAGES] {
@@ -320,7 +320,7 @@ fn no_frame_of_a_scattered_area_is_lost() {
         assert_eq!(machine.free_frames(), before, "{pages} pages");
     }
     drop(vmalloc);
-    (&machine).give_frames(odd.into_iter());
+    (&machine).give_frames(Returned::new(odd.into_iter()));
     machine.assert_all_frames_back();
 }
 

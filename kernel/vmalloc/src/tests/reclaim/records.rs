@@ -3,7 +3,7 @@
 extern crate std;
 
 use crate::{
-    AllocError, BLOCK_PAGES, BLOCK_SIZE, FreeError, PAGE_SIZE, Platform, Request, Vmalloc,
+    AllocError, BLOCK_PAGES, BLOCK_SIZE, FreeError, PAGE_SIZE, Platform, Request, Returned, Vmalloc,
     blocks::records::{Descriptors, Directory, Record},
     tests::{
         machine::{Machine, Random},
@@ -146,7 +146,7 @@ fn an_allocation_that_finds_no_frame_gets_those_of_records() {
     assert_eq!((machine.free_frames(), vmalloc.stats().metadata_frames), (0, 100 + 2));
     let area = vmalloc.vmalloc(50 * PAGE_SIZE).expect("fewer pages than records");
     free(&vmalloc, area).expect("allocated");
-    (&machine).give_frames(others.into_iter());
+    (&machine).give_frames(Returned::new(others.into_iter()));
     drop(vmalloc);
     machine.assert_all_frames_back();
 }

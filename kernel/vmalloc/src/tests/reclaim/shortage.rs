@@ -5,7 +5,7 @@ extern crate std;
 
 use crate::{
     AllocError, BLOCK_PAGES, BLOCK_SIZE, Cache, CongruentArea, PAGE_SIZE, Platform, PopulateError,
-    ProtectError, Protection, PurgeNotifier, ReallocError, Request, Vmalloc,
+    ProtectError, Protection, PurgeNotifier, ReallocError, Request, Returned, Vmalloc,
     areas::Attempt,
     tests::{
         machine::{Machine, Moment},
@@ -93,7 +93,7 @@ fn without_a_count_of_frames_a_few_attempts_are_made() {
         });
         assert!(retries <= 2 && purges <= 1, "{pages} pages: {retries} attempts again, {purges} purges");
         assert_eq!(machine.full_flushes(), flushes, "no CPU reached anything");
-        (&machine).give_frames(others.into_iter());
+        (&machine).give_frames(Returned::new(others.into_iter()));
         machine.check();
     }
     let all = machine.free_frames();
@@ -164,12 +164,12 @@ fn every_call_that_runs_out_of_frames_is_soon_refused() {
             assert!(hidden || taken <= left + 50, "{name}: {taken} frames, and {left} there were");
             assert!(retries <= 2 && purges <= 2, "{name}: {retries} attempts again, {purges} purges");
             machine.check();
-            (&machine).give_frames(others.into_iter());
+            (&machine).give_frames(Returned::new(others.into_iter()));
         }
         // SAFETY: nobody else knows the set, none of whose pages is used.
         unsafe { vmalloc.free_congruent(set) }.expect("allocated");
         [area, run, stuck, huge].into_iter().for_each(|area| free(&vmalloc, area).expect("allocated"));
-        (&machine).give_frames(frames.into_iter());
+        (&machine).give_frames(Returned::new(frames.into_iter()));
         drop(vmalloc);
         machine.assert_all_frames_back();
     }
@@ -385,5 +385,5 @@ fn what_an_attempt_of_others_held_is_not_missed() {
     assert_eq!(stood.load(Ordering::Relaxed), 1, "the other attempt was not in the way");
     let first = made.expect("nothing is allocated");
     vmalloc.blocks().give_back(first, 2);
-    (&machine).give_frames(others.into_iter());
+    (&machine).give_frames(Returned::new(others.into_iter()));
 }
