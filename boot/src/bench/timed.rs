@@ -2,7 +2,7 @@
 
 use crate::status::Result;
 
-use super::cases::{FIX_SIZE, ROUNDS, Subject, TIMED, TIMED_CPUS};
+use super::cases::{FIX_SIZE, ROUNDS, Subject, TIMED, TIMED_CPUS, TIMED_MORE};
 use super::figure::{Figure, Outcome, Part, System};
 use super::linux::Linux;
 use super::ours::{self, MEMORY, Machines, Reply};
@@ -43,14 +43,15 @@ pub fn run(machines: &Machines, linux: Option<&Linux>) -> Result<Vec<Figure>> {
         }
         for (index, (case, loops)) in TIMED.into_iter().enumerate() {
             let subject = Subject::new(case);
-            let total = loops * u64::from(cpus);
+            let loops_of = |system| if system == System::Here { loops * TIMED_MORE } else { loops };
+            let total = |system| loops_of(system) * u64::from(cpus);
             let mut add = |system, unit: &str, outcome| {
                 figures.push(Figure {
                     part: Part::Timed,
                     system,
                     subject: subject.clone(),
                     conditions: ours::conditions(&options, cpus),
-                    loops: vec![loops],
+                    loops: vec![loops_of(system)],
                     rounds: ROUNDS,
                     unit: unit.to_owned(),
                     recorded: false,
@@ -58,14 +59,15 @@ pub fn run(machines: &Machines, linux: Option<&Linux>) -> Result<Vec<Figure>> {
                     range: None,
                 });
             };
-            let rate = |run: &Run| run.usec(subject.name).map(|usec| per_second(total, usec));
-            let per_million = |count: u64| Ok(count as f64 * 1e6 / total as f64);
-            add(System::Here, RATE, middle(&here[index], rate));
+            let rate =
+                |system| move |run: &Run| run.usec(subject.name).map(|usec| per_second(total(system), usec));
+            let per_million = |count: u64| Ok(count as f64 * 1e6 / total(System::Here) as f64);
+            add(System::Here, RATE, middle(&here[index], rate(System::Here)));
             add(System::Here, INTERRUPTS, middle(&here[index], |run| per_million(run.interrupts)));
             add(System::Here, FLUSHES, middle(&here[index], |run| per_million(run.flushes)));
             add(System::Here, WAITS, middle(&here[index], |run| per_million(run.lock_waits)));
             if linux.is_some() {
-                add(System::Linux, RATE, middle(&there[index], rate));
+                add(System::Linux, RATE, middle(&there[index], rate(System::Linux)));
             }
         }
     }
@@ -74,7 +76,7 @@ pub fn run(machines: &Machines, linux: Option<&Linux>) -> Result<Vec<Figure>> {
 
 /// A round of all cases on one machine.
 fn round_here(cpus: u16, run: impl Fn(String) -> Result<Reply>) -> Result<Rounds> {
-    let cases = TIMED.map(|(case, loops)| Subject::new(case).commands(loops, cpus));
+    let cases = TIMED.map(|(case, loops)| Subject::new(case).commands(loops * TIMED_MORE, cpus));
     let reply = run(cases.join("; "))?;
     Ok(split(reply, |text| Some(summary::runs(text)).filter(|runs| runs.len() == TIMED.len())))
 }
@@ -154,7 +156,8 @@ mod tests {
     fn each_case_is_run_once_on_one_machine() {
         let rounds = round_here(2, |commands| {
             assert_eq!(commands.matches("test_vmalloc").count(), TIMED.len());
-            let cases = TIMED.iter().map(|(case, loops)| driver(*loops, Subject::new(*case).name, *case));
+            let cases =
+                TIMED.iter().map(|(case, loops)| driver(loops * TIMED_MORE, Subject::new(*case).name, *case));
             Ok(Reply::Done(cases.collect()))
         })
         .unwrap();

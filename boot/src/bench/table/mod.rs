@@ -86,7 +86,11 @@ fn timed(figures: &Figures) -> String {
         thread::available_parallelism().map_or(0, usize::from)
     );
     if let Some(linux) = figures.of(Part::Timed, System::Linux).next() {
-        let _ = writeln!(text, "Linux: on the same machines{}.", recorded(linux));
+        let fewer = match first.loops == linux.loops {
+            true => "",
+            false => ", in fewer loops",
+        };
+        let _ = writeln!(text, "Linux: on the same machines{fewer}{}.", recorded(linux));
     }
     let beside = others(figures, Part::Timed);
     if !beside.is_empty() {
