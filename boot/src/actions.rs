@@ -20,7 +20,7 @@ use crate::session::{self, How};
 use crate::status::{Error, Result, Status};
 use crate::suites::kernel;
 use crate::suites::kernel::Tests;
-use crate::{bench, cargo, machine, places, rooms, suites};
+use crate::{bench, cargo, machine, places, replay, rooms, suites};
 
 /// Does what the words after the program's name say.
 #[must_use]
@@ -51,6 +51,10 @@ fn act(action: Action) -> Result<Status> {
             suites::run(&machine, filter.as_deref())
         }
         Action::Bench(options) => bench::run(&options),
+        Action::Replay(options) => {
+            emulator::check(&options.machine)?;
+            replay::run(&options)
+        }
         Action::Report => Err(Error::failed("report: not there yet")),
         Action::Rooms { crates } => rooms::run(&crates),
         Action::Setup => Err(Error::usage("setup: is done by ./run.sh")),
@@ -119,7 +123,7 @@ fn console(elf: &Path, options: &Options) -> Result<Status> {
 /// Runs console commands and prints exactly what they print.
 fn exec(elf: &Path, commands: String, options: &Options) -> Result<Status> {
     let image = image::of(elf, &places::target_folder("images")?)?;
-    let orders = Orders { parameters: options.append.clone(), commands: Some(commands), filter: None };
+    let orders = Orders { parameters: options.append.clone(), commands: Some(commands), ..Orders::default() };
     let machine = machine::prepare(options, image, &orders)?.announced(elf);
     let mut witness = Witness::new(Purpose::Commands)?;
     let mut place = Place::Log;

@@ -11,6 +11,7 @@
 //! | [`actions`] | `boot`, `exec` and cargo's runner |
 //! | [`cli`] | what the user types |
 //! | [`rooms`] | draws a crate's modules, and checks who uses whom |
+//! | [`replay`] | the calls of a trace from a Linux, made again |
 //! | [`mod@bench`] | the benchmark suite |
 //! | [`suites`] | `test`: all host tests, all test kernels |
 //! | [`machine`] | a machine of QEMU's, and what this computer has for it |
@@ -28,6 +29,7 @@ pub mod cargo;
 pub mod cli;
 pub mod machine;
 pub mod places;
+pub mod replay;
 pub mod rooms;
 pub mod scratch;
 pub mod session;

@@ -22,6 +22,7 @@ pub mod drivers;
 pub mod history;
 pub mod instead;
 pub mod memory;
+pub mod replay;
 pub mod services;
 pub mod sync;
 pub mod test_vmalloc;

@@ -11,6 +11,8 @@
 
 use core::fmt;
 
+pub mod replay;
+
 /// Starts a record; never part of text. ASCII "record separator".
 pub const RECORD_START: char = '\u{1e}';
 

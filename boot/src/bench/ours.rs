@@ -55,11 +55,16 @@ impl Machines {
     /// A machine on which time is measured. The first touch of its memory is no part of that.
     #[must_use]
     pub fn timed(&self, cpus: u16, memory: Memory) -> Options {
-        let accel = match self.accelerator {
+        Options { accel: self.accel(), prealloc: true, ..plain(cpus, memory) }
+    }
+
+    /// What runs machines that count no instructions.
+    #[must_use]
+    pub fn accel(&self) -> Accel {
+        match self.accelerator {
             Accelerator::Kvm => Accel::Kvm,
             Accelerator::Tcg => Accel::Tcg,
-        };
-        Options { accel, prealloc: true, ..plain(cpus, memory) }
+        }
     }
 
     /// Boots, runs the commands, powers off.
@@ -67,8 +72,15 @@ impl Machines {
     /// # Errors
     /// The machine could not be started, or a signal wants this program to end.
     pub fn run(&self, options: &Options, commands: String) -> Result<Reply> {
-        let orders = Orders { commands: Some(commands), ..Orders::default() };
-        let machine = machine::prepare(options, self.image.clone(), &orders)?;
+        self.carry_out(options, &Orders { commands: Some(commands), ..Orders::default() })
+    }
+
+    /// Boots, carries out the orders, which have commands, and powers off.
+    ///
+    /// # Errors
+    /// The machine could not be started, or a signal wants this program to end.
+    pub fn carry_out(&self, options: &Options, orders: &Orders) -> Result<Reply> {
+        let machine = machine::prepare(options, self.image.clone(), orders)?;
         let mut witness = Witness::new(Purpose::Commands)?;
         let mut text = Vec::new();
         let mut listening = false;

@@ -12,6 +12,7 @@ use clap::{Parser, Subcommand};
 
 use crate::bench;
 use crate::machine::options::Options;
+use crate::replay;
 use crate::rooms::Crate;
 use crate::status::{Error, Result};
 
@@ -54,6 +55,8 @@ pub enum Action {
     },
     /// Run the benchmark suite and print tables
     Bench(bench::Options),
+    /// Make the vmalloc calls of a trace from a Linux again, and print a table of both
+    Replay(replay::Options),
     /// Draw the figures
     Report,
     /// Draw the modules of crates as rooms, and fail where one uses a room above it
@@ -130,6 +133,7 @@ pub fn parse(mut words: Vec<OsString>) -> Result<Cli> {
         Action::Boot(machine) | Action::Exec { machine, .. } | Action::Test { machine, .. } => {
             machine.check()?
         }
+        Action::Replay(options) => options.machine.check()?,
         Action::Bench(_) | Action::Report | Action::Rooms { .. } | Action::Setup | Action::RunElf { .. } => {}
     }
     Ok(cli)

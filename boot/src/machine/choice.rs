@@ -141,6 +141,7 @@ impl Computer {
                 parameters: String::new(),
                 commands: Some("help".into()),
                 filter: Some("no test: a trial boot".into()),
+                ..Orders::default()
             };
             let options = Options { gdb: false, prealloc: false, ..options.clone() };
             let choice = Choice { accelerator: Accelerator::Kvm, reason: String::new() };

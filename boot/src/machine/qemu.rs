@@ -5,6 +5,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use protocol::replay::FW_CFG_PROGRAM;
 use protocol::{FW_CFG_COMMANDS, FW_CFG_FILTER, FW_CFG_PARAMETERS};
 
 use super::accelerator::{Accelerator, Choice};
@@ -33,6 +34,8 @@ pub struct Orders {
     pub commands: Option<String>,
     /// Run only tests whose name contains this.
     pub filter: Option<String>,
+    /// A file with a program of calls, for the command `replay`.
+    pub program: Option<PathBuf>,
 }
 
 /// Everything on this computer that a machine is made of.
@@ -72,6 +75,7 @@ impl Machine {
                 files.push((name, path));
             }
         }
+        files.extend(orders.program.iter().map(|path| (FW_CFG_PROGRAM, path.clone())));
         Ok(Self {
             options: options.clone(),
             accelerator: choice.accelerator,
@@ -278,6 +282,7 @@ mod tests {
             parameters: "a=1,2".into(),
             commands: Some("help; sysctl x=1,y".into()),
             filter: Some(String::new()),
+            program: None,
         };
         let words = ["--accel", "tcg"].iter().map(OsString::from).collect();
         let options = cli::parse_run_arguments(words).unwrap().machine;

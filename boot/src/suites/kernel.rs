@@ -64,7 +64,7 @@ pub fn image(elf: &Path) -> Result<PathBuf> {
 pub fn run(elf: &Path, options: &Options, filter: Option<&str>) -> Result<(Verdict, Duration)> {
     let image = image(elf)?;
     let orders =
-        Orders { parameters: options.append.clone(), commands: None, filter: filter.map(str::to_owned) };
+        Orders { parameters: options.append.clone(), filter: filter.map(str::to_owned), ..Orders::default() };
     let machine = machine::prepare(options, image, &orders)?.announced(elf);
     let mut witness = Witness::new(Purpose::Tests)?;
     let mut shown = Shown::default();

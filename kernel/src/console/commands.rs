@@ -5,7 +5,7 @@ use super::{
     info::{self, lockinfo, tlbinfo},
     latency, power, sysctl, trace,
 };
-use crate::{command::CommandError, history, print, println, test_vmalloc};
+use crate::{command::CommandError, history, print, println, replay, test_vmalloc};
 use alloc::vec::Vec;
 
 /// One command: its name, its arguments as `help` shows them, what it does.
@@ -63,6 +63,7 @@ const COMMANDS: &[Command] = &[
     Command { name: "tlbinfo", arguments: "[reset]", about: tlbinfo::ABOUT, run: tlbinfo::tlbinfo },
     Command { name: "lockinfo", arguments: "[reset]", about: lockinfo::ABOUT, run: lockinfo::lockinfo },
     Command { name: "history", arguments: "[NAME]", about: history::ABOUT, run: history::command },
+    Command { name: "replay", arguments: "[name=value ...]", about: replay::ABOUT, run: replay::command },
     Command { name: "latency", arguments: "[name=value ...]", about: latency::ABOUT, run: latency::latency },
     Command { name: "trace", arguments: "on|off|dump|clear", about: trace::ABOUT, run: trace::trace },
     Command { name: "hold", arguments: "COUNT", about: hold::ABOUT, run: hold::hold },

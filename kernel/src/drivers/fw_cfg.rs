@@ -4,13 +4,20 @@
 //! Ports that only QEMU has (fw_cfg, the exit device) are written only where a hypervisor is announced, because nobody
 //! knows what a real machine has there.
 
-use crate::arch::cpu;
+use crate::arch::{cpu, paging};
 use alloc::{string::String, vec, vec::Vec};
+use core::sync::atomic::{AtomicU32, Ordering};
+use vmalloc::PAGE_SIZE;
 use x86_64::instructions::port::{Port, PortReadOnly};
 
 const SELECTOR: u16 = 0x510;
 const DATA: u16 = 0x511;
+/// The upper half of the physical address of a [`Transfer`], and behind it the lower, which starts it: both big-endian.
+const TRANSFER: u16 = 0x514;
 const KEY_SIGNATURE: u16 = 0x00;
+const KEY_FEATURES: u16 = 0x01;
+/// In what `KEY_FEATURES` tells: the device takes transfers.
+const HAS_TRANSFERS: u32 = 1 << 1;
 const KEY_DIRECTORY: u16 = 0x19;
 const NAME_LENGTH: usize = 56;
 
@@ -20,6 +27,24 @@ const NAME_LENGTH: usize = 56;
 /// # Panics
 /// If the file is not UTF-8: the host runner writes no other.
 pub(crate) fn read(name: &str) -> Option<String> {
+    let mut file = open(name)?;
+    let mut bytes = vec![0; file.left()];
+    file.read(&mut bytes);
+    match String::from_utf8(bytes) {
+        Ok(text) => Some(text),
+        Err(_) => panic!("fw_cfg file {name} is not UTF-8"),
+    }
+}
+
+/// A file that is read from its beginning to its end, and no other meanwhile.
+pub(crate) struct File {
+    left: u32,
+    has_transfers: bool,
+}
+
+/// Opens the file called `name`; `None` if there is no such file. Called by one thread at a time, and not before the file
+/// that was opened last has been read.
+pub(crate) fn open(name: &str) -> Option<File> {
     if !cpu::is_virtual() {
         return None;
     }
@@ -27,17 +52,97 @@ pub(crate) fn read(name: &str) -> Option<String> {
     if take::<4>() != *b"QEMU" {
         return None;
     }
+    select(KEY_FEATURES);
+    let has_transfers = u32::from_le_bytes(take()) & HAS_TRANSFERS != 0;
     select(KEY_DIRECTORY);
     let count = u32::from_be_bytes(take());
     // The whole directory must be read before another key is selected.
     let entries: Vec<_> = (0..count).map(|_| DirectoryEntry::take()).collect();
     let entry = entries.iter().find(|entry| entry.is_called(name))?;
     select(entry.key);
-    let mut bytes = vec![0; entry.size as usize];
-    bytes.fill_with(take_byte);
-    match String::from_utf8(bytes) {
-        Ok(text) => Some(text),
-        Err(_) => panic!("fw_cfg file {name} is not UTF-8"),
+    Some(File { left: entry.size, has_transfers })
+}
+
+impl File {
+    /// Bytes that have not been read.
+    pub fn left(&self) -> usize {
+        self.left as usize
+    }
+
+    /// Reads the next bytes. `false`: there are not as many, and none was read.
+    pub fn read(&mut self, bytes: &mut [u8]) -> bool {
+        let enough = bytes.len() <= self.left();
+        if enough {
+            self.left -= bytes.len() as u32;
+            match self.has_transfers {
+                true => within_pages(bytes).for_each(Transfer::read),
+                false => bytes.fill_with(take_byte),
+            }
+        }
+        enough
+    }
+}
+
+/// Cuts bytes where pages end: the device knows physical addresses.
+fn within_pages(mut bytes: &mut [u8]) -> impl Iterator<Item = &mut [u8]> {
+    core::iter::from_fn(move || {
+        let rest = core::mem::take(&mut bytes);
+        let in_page = PAGE_SIZE - rest.as_ptr() as usize % PAGE_SIZE;
+        let (piece, rest) = rest.split_at_mut(in_page.min(rest.len()));
+        bytes = rest;
+        (!piece.is_empty()).then_some(piece)
+    })
+}
+
+/// What the device is asked to write to memory: a byte at a time through a port takes microseconds each. Big-endian.
+// Aligned, so that it lies in one page.
+#[repr(C, align(16))]
+struct Transfer {
+    control: AtomicU32,
+    length: u32,
+    address: [u8; 8],
+}
+
+impl Transfer {
+    /// In `control`: to memory. The device clears it when that is done.
+    const READ: u32 = 1 << 1;
+    /// In `control`: it could not be done.
+    const ERROR: u32 = 1;
+
+    /// Fills the bytes, which lie in one page.
+    fn read(bytes: &mut [u8]) {
+        let address = physical(bytes.as_ptr() as usize).to_be_bytes();
+        let transfer = Self {
+            control: AtomicU32::new(Self::READ.to_be()),
+            length: (bytes.len() as u32).to_be(),
+            address,
+        };
+        let at = physical((&raw const transfer) as usize);
+        // SAFETY: the device writes to `bytes` and `control`, which are this function's until it is done. The assembly of
+        // a port's `write` counts as reading and writing all memory, so the compiler keeps the order.
+        unsafe {
+            Port::new(TRANSFER).write(((at >> 32) as u32).to_be());
+            Port::new(TRANSFER + 4).write((at as u32).to_be());
+        }
+        loop {
+            match u32::from_be(transfer.control.load(Ordering::Acquire)) {
+                0 => return,
+                control if control & Self::ERROR != 0 => panic!("fw_cfg cannot write to memory"),
+                _ => core::hint::spin_loop(),
+            }
+        }
+    }
+}
+
+/// The physical address of what is mapped.
+fn physical(address: usize) -> u64 {
+    match paging::lookup(address as u64) {
+        Some(mapping) => {
+            // Larger pages begin at a multiple of their size.
+            let page = 1_u64 << (12 + 9 * (mapping.level - 1));
+            mapping.physical + address as u64 % page
+        }
+        None => unreachable!("what is used is mapped"),
     }
 }
 

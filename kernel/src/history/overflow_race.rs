@@ -2,12 +2,12 @@
 //! there, an allocation purges unless somebody else does, tries once more, and fails; but the other purge
 //! may have taken all that is to be purged and not yet freed it.
 
-use super::common::{Frames, failed};
+use super::common::failed;
 use crate::{
     arch::cpu,
     command::CommandError,
     println,
-    services::{Experiment, flushing},
+    services::{Experiment, Frames, flushing},
     threads::{Builder, JoinHandle},
 };
 use alloc::{format, sync::Arc, vec::Vec};
@@ -52,7 +52,7 @@ pub(super) fn run() -> Result<(), CommandError> {
 
 /// Overflows and failures of all workers.
 fn race(name: &str, workers: usize, policy: Policy) -> Result<[u64; 2], CommandError> {
-    let frames = Frames::take(1)?;
+    let frames = Frames::take(1).map_err(failed)?;
     let run = Arc::new(Run {
         vmalloc: Experiment::new(BLOCKS, policy).map_err(failed)?,
         share: (BLOCKS * BLOCK_PAGES - ROOM) / workers,
@@ -60,7 +60,7 @@ fn race(name: &str, workers: usize, policy: Policy) -> Result<[u64; 2], CommandE
         failures: AtomicUsize::new(0),
     });
     let spawn = |seed: usize| {
-        let (run, frame) = (Arc::clone(&run), frames.0[0]);
+        let (run, frame) = (Arc::clone(&run), frames[0]);
         Builder::new("overflow race").spawn(move || work(&run, frame, seed as u64))
     };
     let threads: Vec<_> = (0..workers).map(spawn).collect();

@@ -1,12 +1,12 @@
 //! Pages that a guard page behind each block costs: the thread of 2011, in which a file system could map
 //! no more buffers though half of the range was free.
 
-use super::common::{Frames, failed};
+use super::common::failed;
 use crate::{
     arch::paging::direct_map,
     command::CommandError,
     println,
-    services::{Experiment, flushing},
+    services::{Experiment, Frames, flushing},
 };
 use alloc::{format, vec::Vec};
 use core::ptr::NonNull;
@@ -20,8 +20,8 @@ const SHOWN: usize = 64;
 const LONGER: usize = 128;
 
 pub(super) fn run() -> Result<(), CommandError> {
-    let frames = Frames::take(SHOWN)?;
-    for (number, &frame) in frames.0.iter().enumerate() {
+    let frames = Frames::take(SHOWN).map_err(failed)?;
+    for (number, &frame) in frames.iter().enumerate() {
         // SAFETY: the frame is ours, and the direct map shows it.
         unsafe { direct_map::pointer(frame).cast::<u64>().write(number as u64) };
     }
@@ -51,7 +51,7 @@ fn fill(frames: &Frames, policy: Policy, longer: usize) -> Result<[usize; 3], Co
     vmalloc.tunables().lazy_max_pages.store(2 * BLOCKS * BLOCK_PAGES, core::sync::atomic::Ordering::Relaxed);
     let mut long_list = Vec::new();
     long_list.try_reserve_exact(longer).map_err(failed)?;
-    long_list.extend(frames.0.iter().copied().cycle().take(longer));
+    long_list.extend(frames.iter().copied().cycle().take(longer));
     let long = match longer {
         0 => None,
         _ => Some(vmalloc.vm_map_ram(&long_list, Protection::ReadOnly).map_err(failed)?),
@@ -62,7 +62,7 @@ fn fill(frames: &Frames, policy: Policy, longer: usize) -> Result<[usize; 3], Co
     for (turn, count) in [0, 2].into_iter().enumerate() {
         // One more is tried than there can be.
         for number in 0..=BLOCKS * BLOCK_PAGES {
-            let frame = frames.0[number % SHOWN];
+            let frame = frames[number % SHOWN];
             let Ok(start) = vmalloc.vm_map_ram(&[frame], Protection::ReadOnly) else { break };
             starts.push(start);
         }

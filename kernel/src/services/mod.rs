@@ -7,6 +7,7 @@
 //! | `purger` | purges, by a thread of each instance |
 //! | `reclaim` | frames for who may wait: everybody gives back what is cached for speed |
 //! | `experiment` | small instances of vmalloc beside the kernel's own |
+//! | `frames` | frames for experiments and benchmarks |
 //! | `users` | who has the frames |
 //!
 //! Each file says who may call it. Locks: wait queues', by the calls of [`threads`](crate::threads); none is taken under them
@@ -14,6 +15,7 @@
 
 pub mod deferred;
 mod experiment;
+mod frames;
 pub mod purger;
 pub mod rcu;
 pub mod reclaim;
@@ -22,6 +24,7 @@ mod users;
 use crate::threads::SpawnError;
 
 pub use experiment::{Experiment, flushing};
+pub use frames::{Frames, TooFewFrames};
 pub use users::{Users, users};
 
 /// Starts the threads of the services, and has the kernel's instance ask who can give

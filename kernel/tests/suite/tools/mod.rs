@@ -3,6 +3,7 @@
 mod console;
 mod costs;
 mod instead;
+mod replay;
 mod serial;
 mod soft_off;
 mod trace;

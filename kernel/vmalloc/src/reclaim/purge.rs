@@ -59,6 +59,7 @@ impl<P: Platform> Reclaim<P> {
             }
         }
         pending.uncount(pages);
+        self.turn.purged.fetch_add(pages as u64, Ordering::Relaxed);
         self.turn.finished.store(number, Ordering::SeqCst);
         // As many as a directory maps: one may be empty now. Which CPUs are isolated is not asked later.
         let freed = self.turn.blocks.load(Ordering::Relaxed);

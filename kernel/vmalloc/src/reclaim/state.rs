@@ -51,6 +51,7 @@ impl<P: Platform> Reclaim<P> {
             overflows: self.overflows.load(Ordering::Relaxed),
             retries: self.retries.load(Ordering::Relaxed),
             purges: self.turn.begun.load(Ordering::Relaxed),
+            purged: self.turn.purged.load(Ordering::Relaxed),
         }
     }
 }

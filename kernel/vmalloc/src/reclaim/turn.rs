@@ -23,6 +23,8 @@ pub(super) struct Turn {
     pub begun: AtomicU64,
     /// The number of the last purge that is over.
     pub finished: AtomicU64,
+    /// Pages of address space that purges made free so far.
+    pub purged: AtomicU64,
     /// Whether somebody found that too much waits, and left it to who has the turn.
     pub missed: AtomicBool,
     /// Attempts without the turn that failed for want of room, and what they had held is free.

@@ -54,6 +54,8 @@ pub struct Tally {
     pub retries: u64,
     /// Purges that began.
     pub purges: u64,
+    /// Pages of address space that purges made free.
+    pub purged: u64,
 }
 
 impl Stats {

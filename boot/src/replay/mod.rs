@@ -1,0 +1,125 @@
+//! `./run.sh replay`: makes the vmalloc calls of a trace that was recorded on a Linux again, and tells what came of them
+//! beside what Linux did.
+//!
+//! | module | for |
+//! |---|---|
+//! | `source` | the lines of a file, which may be compressed |
+//! | `line` | what a line says: when, where, which event |
+//! | `event` | what an event says |
+//! | `translate` | makes calls of events |
+//! | `linux` | counts what Linux did |
+//! | `program` | writes the calls as the kernel reads them |
+//! | `reply` | reads what the kernel answers |
+//! | `figures`, `table` | puts both beside each other |
+//!
+//! A trace is read line by line, and its calls go to a file: memory is taken by what is alive in it.
+
+mod event;
+mod figures;
+mod line;
+mod linux;
+mod program;
+mod reply;
+mod source;
+mod table;
+#[cfg(test)]
+mod tests;
+mod translate;
+
+use std::fs::File;
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::bench::ours::{self, Machines, Reply as Answer};
+use crate::machine::options::Options as Machine;
+use crate::machine::qemu::Orders;
+use crate::places;
+use crate::scratch::Scratch;
+use crate::status::{Doing, Error, Result, Status};
+use figures::{Figures, Run, Trace};
+use reply::Reply;
+use source::Source;
+
+/// CPUs that the kernel makes use of, at the most.
+const MOST_CPUS: u16 = 64;
+
+/// What the user says of a replay.
+#[derive(Args, Debug)]
+// The machine's are a group of that name already.
+#[group(id = "replay")]
+pub struct Options {
+    /// The text of tracefs' file trace, or of trace-cmd report: plain, or compressed by xz or gzip
+    pub trace: PathBuf,
+    /// Replay it so often, with all areas freed between
+    #[arg(long = "loop", value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub loops: u32,
+    /// Make the calls at the recorded times, not as fast as it goes
+    #[arg(long)]
+    pub timed: bool,
+    /// Write the figures as JSON too
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// The machine.
+    #[command(flatten)]
+    pub machine: Machine,
+}
+
+/// Replays a trace and prints the table.
+///
+/// # Errors
+/// The trace cannot be read or is none, something cannot be built, started or written.
+pub fn run(options: &Options) -> Result<Status> {
+    let mut json = match &options.json {
+        Some(path) => Some((File::create(path).doing(format_args!("write {}", path.display()))?, path)),
+        None => None,
+    };
+    let folder = Scratch::within(&places::target_folder("runs")?)?;
+    let program = folder.path().join("program");
+    let mut source = Source::open(&options.trace)?;
+    let translator = program::write(&mut source, &program)?;
+    let header = translator.header();
+    eprintln!("replay: {} calls of {} CPUs", header.calls, header.cpus);
+
+    let mut machine = options.machine.clone();
+    if machine.cpus.is_none() && machine.icount.is_none() {
+        machine.cpus = Some(header.cpus.clamp(1, MOST_CPUS));
+    }
+    let orders = Orders {
+        parameters: machine.append.clone(),
+        commands: Some(format!("replay loop={} timed={}", options.loops, u8::from(options.timed))),
+        program: Some(program),
+        ..Orders::default()
+    };
+    let machines = Machines::new(machine.accel)?;
+    if machine.icount.is_none() {
+        machine.accel = machines.accel();
+    }
+    let answer = match machines.carry_out(&machine, &orders)? {
+        Answer::Done(text) => text,
+        Answer::Failed(line) => return Err(Error::failed(line)),
+    };
+    let reply = Reply::parse(&answer);
+    let trace = Trace {
+        name: options.trace.display().to_string(),
+        linux: &translator.linux,
+        nanoseconds: translator.time(),
+        calls: header.calls,
+    };
+    let run = Run {
+        machine: ours::conditions(&machine, 1).to_string(),
+        instruction: machine.icount.map(|shift| 1 << shift),
+        loops: options.loops,
+    };
+    let skipped = translator.skipped.clone();
+    let figures = reply.and_then(|reply| Figures::new(&trace, run, &reply, skipped));
+    let figures = figures
+        .ok_or_else(|| Error::failed(format!("replay: the kernel's answer is of another form: {answer}")))?;
+    std::io::stdout().write_all(table::table(&figures).as_bytes()).doing("write to standard output")?;
+    if let Some((file, path)) = &mut json {
+        let text = serde_json::to_string_pretty(&figures).expect("numbers and text can be written");
+        writeln!(file, "{text}").doing(format_args!("write {}", path.display()))?;
+    }
+    Ok(Status::Ok)
+}
