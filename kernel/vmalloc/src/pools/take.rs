@@ -90,11 +90,12 @@ impl<P: Platform> Pools<P> {
             1 if !has_frames => pages.take_all_of_run(count)?,
             _ => (pages.take(count, align)?, 0),
         };
-        drop(pages);
         let (leaf, page) = (self.pending.blocks.leaf(block), block.number() * BLOCK_PAGES + first);
+        // Under the block's lock: who finds them no longer there finds them in the bump run.
         if behind > 0 {
             pool.bump.put(page + count, behind, leaf);
         }
+        drop(pages);
         Some(PageRun { page, leaf, has_frames })
     }
 

@@ -6,11 +6,12 @@
 //! others only to give them back. Called with no lock held.
 //!
 //! Why a refusal is right: the last attempt is made with the turn (`turn`), after a purge, and after everything was
-//! given back; magazines stay closed meanwhile. Nobody else purges then, nor holds free address space to give directories or
-//! records back. If the attempt
-//! fails, nothing waits and no other attempt has failed meanwhile (`Turn::note_failure`), then all else was allocated, or
-//! held by attempts under way: the refusal is right. Otherwise others may have taken what the purge freed, and the round
-//! is repeated, up to [`ROUNDS`] times, unless what waits would not do either.
+//! given back; magazines stay closed meanwhile. Nobody else purges then, nor holds free address space to give directories
+//! or records back. If the attempt fails, nothing waits and no other attempt has failed meanwhile (`Turn::note_failure`),
+//! then all else was allocated, or is in the hands of CPUs, on its way from one place to another. Who looks for address
+//! space and may wait looks once more after a grace period, in which they put it down. What is missed then too is held by
+//! attempts under way: the refusal is right. Where something waits, or another attempt has failed, others may have taken
+//! what the purge freed, and the round is repeated, up to [`ROUNDS`] times, unless what waits would not do either.
 //!
 //! With the turn, an attempt collects all frames first. So if it fails it has mapped nothing that would have to wait.
 //! Where it maps earlier, it flushes what it gives back.
@@ -121,7 +122,7 @@ impl<P: Platform> Reclaim<P> {
         let _closed = self.close_magazines();
         // Others may have unlinked some and wait for a grace period: what was parked there is had when they are done.
         while self.areas.magazines.are_being_released() && self.platform().pause() {}
-        let mut has_records = true;
+        let mut has_looked_again = false;
         for _ in 0..rounds {
             match self.in_turn(|| self.press_once(frames, again)) {
                 Some(Ok(made)) => return Ok(made),
@@ -129,12 +130,16 @@ impl<P: Platform> Reclaim<P> {
                 Some(Err(Some(refused))) => {
                     error = refused;
                     *refused_at = Some(self.ticket());
-                    // They take a grace period, and are few: the last to go, once.
-                    let frees = error == AllocError::OutOfFrames && has_records && self.release_records() > 0;
-                    if !frees {
+                    // Each takes a grace period. Records are few: the last to go. Address space may be on its way from one
+                    // place to another, in the hands of CPUs that are pinned: they have put it down afterwards.
+                    let waits = || match error {
+                        AllocError::OutOfFrames => self.release_records() > 0,
+                        _ => self.platform().synchronize(),
+                    };
+                    if has_looked_again || !waits() {
                         break;
                     }
-                    has_records = false;
+                    has_looked_again = true;
                 }
                 None => break,
             }

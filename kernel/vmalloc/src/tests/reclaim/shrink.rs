@@ -3,13 +3,13 @@
 extern crate std;
 
 use crate::{
-    BLOCK_SIZE, PAGE_SIZE, Platform, Request, Vmalloc,
+    BLOCK_SIZE, Owner, PAGE_SIZE, Platform, Request, Vmalloc,
     tests::{
         machine::Machine,
         support::{address, at, flushing, free, instance, leaked},
     },
 };
-use std::{thread, time::Duration, vec::Vec};
+use std::{boxed::Box, thread, time::Duration, vec::Vec};
 
 /// Allocates and frees areas of `pages` pages.
 fn come_and_go(vmalloc: &Vmalloc<&Machine>, pages: usize, count: usize) {
@@ -124,6 +124,33 @@ fn what_another_gives_back_is_waited_for() {
     trim.join().expect("done");
     let area = allocation.join().expect("done").expect("room");
     free(vmalloc, at(area)).expect("allocated");
+    vmalloc.trim();
+    assert_eq!(vmalloc.stats().free, vmalloc.stats().total);
+}
+
+/// Another CPU has all free pages in its hands, on their way from one place to another. Seen failing, with a refusal,
+/// without the second look.
+#[test]
+fn room_in_the_hands_of_another_cpu_is_waited_for() {
+    let machine = &*Box::leak(Box::new(Machine::new(2, 4000)));
+    // Without magazines, which would be waited for.
+    let vmalloc = &*Box::leak(Box::new(flushing(machine, 1)));
+    machine.run_on(1);
+    let area = vmalloc.vmalloc(PAGE_SIZE).expect("room");
+    let pools = &vmalloc.areas_room().pools;
+    let held = machine.hold_grace();
+    let pin = vmalloc.platform().pin();
+    let (page, slots) = pools.take_rest(&pin, Owner::Area).expect("the rest of the only block");
+    machine.run_on(0);
+    let allocation =
+        thread::spawn(move || vmalloc.vmalloc(100 * PAGE_SIZE).map(|area| area.as_ptr() as usize));
+    while !machine.is_waiting() && !allocation.is_finished() {
+        thread::yield_now();
+    }
+    pools.give_unused(&pin, page, slots.len());
+    drop((pin, held));
+    let other = allocation.join().expect("done").expect("room");
+    [area, at(other)].into_iter().for_each(|area| free(vmalloc, area).expect("allocated"));
     vmalloc.trim();
     assert_eq!(vmalloc.stats().free, vmalloc.stats().total);
 }
