@@ -30,6 +30,7 @@ pub(super) fn install() {
         pause: threads::try_sleep,
         synchronize: grace::try_synchronize,
         purge: purger::wake,
+        thread_tag: threads::current_tag,
     });
     threads_hooks::HOOKS.install(&ThreadsHooks { tick: rcu::on_tick });
 }

@@ -3,7 +3,7 @@
 use super::{
     failures, hold,
     info::{self, lockinfo, tlbinfo},
-    latency, power, sysctl, trace,
+    latency, power, sysctl, trace, whatis,
 };
 use crate::{command::CommandError, history, print, println, replay, test_vmalloc};
 use alloc::vec::Vec;
@@ -79,6 +79,7 @@ const COMMANDS: &[Command] = &[
         about: "lists the tunables, reads or sets some",
         run: sysctl::command,
     },
+    Command { name: "whatis", arguments: "ADDRESS", about: whatis::ABOUT, run: whatis::whatis },
     Command { name: "poweroff", arguments: "", about: "powers the machine off", run: power::poweroff },
     Command { name: "reboot", arguments: "", about: "resets the machine", run: power::reboot },
     Command { name: "panic", arguments: "", about: "makes the kernel panic", run: power::panic },

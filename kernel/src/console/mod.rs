@@ -13,6 +13,7 @@ mod latency;
 mod power;
 pub mod sysctl;
 mod trace;
+mod whatis;
 
 use crate::drivers::{fw_cfg, serial};
 use protocol::Record;

@@ -24,8 +24,8 @@ struct Tunable {
 /// Where a tunable is.
 enum Value {
     Cell(fn() -> &'static AtomicUsize),
-    /// How it is read, and set.
-    Calls(fn() -> usize, fn(usize)),
+    /// How it is read, and set: `false` if there is too little memory for that.
+    Calls(fn() -> usize, fn(usize) -> bool),
 }
 
 const TUNABLES: &[Tunable] = &[
@@ -48,6 +48,18 @@ const TUNABLES: &[Tunable] = &[
         value: Value::Cell(|| &memory::vmalloc().tunables().single_page_flush_ceiling),
     },
     Tunable {
+        name: "vmalloc.check_slack",
+        about: "1: writes behind the bytes that were asked for are looked for when an area is freed",
+        range: 0..=1,
+        value: Value::Calls(
+            || usize::from(memory::vmalloc().checks_slack()),
+            |on| {
+                memory::vmalloc().set_check_slack(on == 1);
+                true
+            },
+        ),
+    },
+    Tunable {
         name: "vmalloc.drain",
         about: "1: a thread purges; 0: whoever frees too much does",
         range: 0..=1,
@@ -66,12 +78,24 @@ const TUNABLES: &[Tunable] = &[
         value: Value::Cell(|| &memory::vmalloc().tunables().purge_priority),
     },
     Tunable {
+        name: "vmalloc.remember",
+        about: "frees that are remembered, in frames of 64, for whatis and for reports",
+        range: 0..=32768,
+        value: Value::Calls(
+            || memory::vmalloc().remembered(),
+            |count| memory::vmalloc().set_remembered(count),
+        ),
+    },
+    Tunable {
         name: "vmalloc.reuse",
         about: "1: a freed area is used again at once where it needs no flush; 0: after a flush",
         range: 0..=1,
         value: Value::Calls(
             || usize::from(memory::vmalloc().reuse() == Reuse::Hot),
-            |hot| memory::vmalloc().set_reuse(if hot == 1 { Reuse::Hot } else { Reuse::AfterFlush }),
+            |hot| {
+                memory::vmalloc().set_reuse(if hot == 1 { Reuse::Hot } else { Reuse::AfterFlush });
+                true
+            },
         ),
     },
     Tunable {
@@ -113,7 +137,10 @@ pub fn assign(assignment: &str) -> Result<(), CommandError> {
         Ok(number) if range.contains(&number) => {
             match tunable.value {
                 Value::Cell(cell) => cell().store(number, Ordering::Relaxed),
-                Value::Calls(_, set) => set(number),
+                Value::Calls(_, set) if set(number) => {}
+                Value::Calls(..) => {
+                    return Err(CommandError::new(format!("{assignment}: too little memory")));
+                }
             }
             Ok(())
         }

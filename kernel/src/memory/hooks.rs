@@ -11,8 +11,12 @@ pub struct MemoryHooks {
     pub synchronize: fn() -> bool,
     /// Wakes the threads that purge, in any context.
     pub purge: fn(),
+    /// The beginning of the running thread's name.
+    pub thread_tag: fn() -> [u8; 16],
 }
 
 /// Until others are installed nobody may wait, and no thread purges.
-pub static HOOKS: Hooks<MemoryHooks> =
-    Hooks::new("memory", &MemoryHooks { pause: |_| false, synchronize: || false, purge: || {} });
+pub static HOOKS: Hooks<MemoryHooks> = Hooks::new(
+    "memory",
+    &MemoryHooks { pause: |_| false, synchronize: || false, purge: || {}, thread_tag: || [0; 16] },
+);

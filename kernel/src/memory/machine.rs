@@ -10,6 +10,7 @@ use crate::{
         layout,
         paging::direct_map,
         tlb::{self, Cpus},
+        tsc,
     },
     sync::Once,
     trace,
@@ -133,6 +134,14 @@ unsafe impl Platform for Machine {
     fn trace(&self, event: Event) {
         trace::record(event);
     }
+
+    fn now(&self) -> u64 {
+        tsc::microseconds(tsc::now()).saturating_mul(1000)
+    }
+
+    fn thread_tag(&self) -> [u8; 16] {
+        (hooks::HOOKS.get().thread_tag)()
+    }
 }
 
 // SAFETY: as `Cpus`, which does it.
@@ -211,13 +220,11 @@ pub fn try_vmalloc() -> Option<&'static Vmalloc<Machine>> {
 /// A stack from the kernel's instance.
 pub type Stack = vmalloc::Stack<'static, Machine>;
 
-/// Writes which area an address lies in, or is the guard page of, as a continuation of a line; nothing if there is none.
-/// For reports of faults.
+/// Writes what is at an address, and what was there, as a continuation of a line; nothing if it is not in the range. For
+/// reports of faults.
 pub(crate) fn describe_address(address: usize, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    match try_vmalloc().and_then(|vmalloc| vmalloc.find_area(address)) {
-        Some(area) if address < area.start => write!(f, "; it is in the guard page below {area}"),
-        Some(area) if address >= area.mapped_end() => write!(f, "; it is in the guard page of {area}"),
-        Some(area) => write!(f, "; it is in {area}"),
+    match try_vmalloc().filter(|vmalloc| vmalloc.contains(address)) {
+        Some(vmalloc) => write!(f, "; it is {}", vmalloc.whatis(address)),
         None => Ok(()),
     }
 }

@@ -3,8 +3,11 @@
 //! It is the lowest of the layers that make up an instance; see [`Vmalloc`](crate::Vmalloc). It takes no lock.
 
 use crate::{
-    CpuPin, Event, Frame, PAGE_SIZE, Platform, Policy, Tunables, Zeroing, percpu::Records, span::Span,
-    types::frame::PHYSICAL_BITS,
+    CpuPin, Event, Frame, PAGE_SIZE, Platform, Policy, Tunables, Zeroing,
+    percpu::Records,
+    remembered::Remembered,
+    span::Span,
+    types::{frame::PHYSICAL_BITS, tunables::Mode},
 };
 use core::sync::atomic::Ordering;
 
@@ -15,6 +18,7 @@ pub(crate) struct Base<P> {
     pub policy: Policy,
     /// What there is for each CPU.
     pub records: Records,
+    pub remembered: Remembered,
     /// First physical address that the CPUs do not have.
     physical_end: u64,
 }
@@ -24,7 +28,8 @@ impl<P: Platform> Base<P> {
     pub fn new(platform: P, span: Span, policy: Policy, records: Records) -> Self {
         let physical_end = 1 << platform.physical_bits().min(PHYSICAL_BITS);
         let tunables = Tunables::new(policy.reuse, platform.total_frames());
-        Self { platform, span, tunables, policy, records, physical_end }
+        let remembered = Remembered::new();
+        Self { platform, span, tunables, policy, records, remembered, physical_end }
     }
 
     /// Returns whether the CPUs can address all physical memory below `end`.
@@ -41,7 +46,13 @@ impl<P: Platform> Base<P> {
     /// Returns whether events are told to the machine.
     #[inline]
     pub fn is_traced(&self) -> bool {
-        self.tunables.trace.load(Ordering::Relaxed)
+        self.tunables.modes.has(Mode::Trace)
+    }
+
+    /// Returns whether each call is looked at, to be traced, remembered or checked.
+    #[inline]
+    pub fn is_watched(&self) -> bool {
+        self.tunables.modes.are_watching()
     }
 
     /// Tells the machine the event that `event` makes, if the instance is traced. What is costly to look up is looked up

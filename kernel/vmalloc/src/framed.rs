@@ -38,6 +38,14 @@ impl<T: Zeroable> Framed<T> {
 }
 
 impl<T> Framed<T> {
+    /// Takes back what [`pointer`](Self::pointer) gave out.
+    ///
+    /// # Safety
+    /// The pointer is that of a value that was not released, and that nobody else has.
+    pub unsafe fn from_pointer(pointer: NonNull<T>) -> Self {
+        Self(pointer)
+    }
+
     /// Gives the frame back.
     pub fn release<P: Platform>(mut self, platform: &P) {
         // SAFETY: it is gone.

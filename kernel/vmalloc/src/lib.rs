@@ -229,6 +229,7 @@
 //! | `arena` | which blocks are free |
 //! | `page_table` | entries, and the tables that hold them |
 //! | `base` | the machine, the span, the tunables and the policy, for every room to ask |
+//! | `remembered` | the last frees, while they are wanted |
 //! | `percpu` | each CPU's record, in which each room has its part |
 //! | `framed` | values in frames of their own |
 //! | `lock` | spinlocks that can only be taken pinned |
@@ -283,6 +284,7 @@ mod percpu;
 mod platform;
 mod pools;
 mod reclaim;
+mod remembered;
 mod span;
 #[cfg(test)]
 mod tests;
@@ -315,6 +317,7 @@ pub use types::{
     returned::Returned,
     stats::{Stats, Tally},
     tunables::Tunables,
+    whatis::{Place, Whatis, freed::Freed, overrun::Overrun},
 };
 pub use vmalloc::{MAX_RANGE, Vmalloc};
 #[cfg(feature = "mmio")]

@@ -1,6 +1,6 @@
 //! What the library asks of its machine, and the types that both use.
 
-use crate::{BLOCK_PAGES, Event, Flusher, Frame, PAGE_SIZE, Returned, Shootdown};
+use crate::{BLOCK_PAGES, Event, Flusher, Frame, Overrun, PAGE_SIZE, Returned, Shootdown};
 use core::{ops::Deref, panic::Location, ptr::NonNull, sync::atomic::AtomicU64};
 
 /// A page table of any level: 512 entries. They are atomic because CPUs walk the table, and set accessed and dirty bits
@@ -287,5 +287,28 @@ pub unsafe trait Platform: Flusher {
     /// waits for nothing, and uses no instance.
     fn trace(&self, event: Event) {
         let _ = event;
+    }
+
+    /// Returns nanoseconds since some moment that stays, such as the start of the machine. The default returns 0, which is
+    /// right for each machine without a clock; then [`Freed::age`](crate::Freed::age) is 0. It is called in any context.
+    #[doc(alias = "ktime_get")]
+    fn now(&self) -> u64 {
+        0
+    }
+
+    /// Returns up to 16 bytes of text that tell people which thread runs, filled up with zeros. The default returns
+    /// zeros, which is right for each machine without threads. It is called in any context.
+    #[doc(alias = "TASK_COMM_LEN")]
+    fn thread_tag(&self) -> [u8; 16] {
+        [0; 16]
+    }
+
+    /// Is told that somebody wrote behind the bytes that were asked for. The area is freed when it returns. The default
+    /// panics with what the report says, which is right for each kernel that ends when memory is not what it should be.
+    ///
+    /// # Panics
+    /// The default does.
+    fn report_overrun(&self, overrun: &Overrun) {
+        panic!("{overrun}");
     }
 }

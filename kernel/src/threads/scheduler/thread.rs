@@ -243,3 +243,12 @@ pub fn current_name() -> impl fmt::Display {
     }
     Shown(try_current().map(|thread| thread.name))
 }
+
+/// The beginning of the name of the running thread, filled up with zeros; zeros before there are threads.
+pub fn current_tag() -> [u8; 16] {
+    let mut tag = [0; 16];
+    if let Some(thread) = try_current() {
+        tag.iter_mut().zip(thread.name.as_str().bytes()).for_each(|(to, byte)| *to = byte);
+    }
+    tag
+}

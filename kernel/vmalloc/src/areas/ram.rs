@@ -53,7 +53,7 @@ impl<P: Platform> Areas<P> {
     #[inline(never)]
     pub fn map_ram_near(&self, frames: &[Frame], attributes: Attributes) -> Option<NonNull<u8>> {
         let is_checked = cfg!(debug_assertions) || frames.len() == 1;
-        if self.base().is_traced()
+        if self.base().is_watched()
             || !(1..=BLOCK_PAGES).contains(&frames.len())
             || is_checked && !frames.iter().all(|&frame| self.is_addressable(frame))
         {
@@ -131,6 +131,15 @@ impl<P: Platform> Areas<P> {
     /// Unmaps a mapping that does not lie behind the one that this CPU unmapped last.
     #[inline(never)]
     fn unmap_ram_elsewhere(&self, address: usize, count: usize) -> Option<Pressure> {
+        // Who looks at each call needs more than the address.
+        if self.base().is_watched() {
+            return None;
+        }
+        self.unmap_ram_there(address, count)
+    }
+
+    /// Unmaps a mapping as [`unmap_ram`](Self::unmap_ram) does, whether or not the instance is watched.
+    pub fn unmap_ram_there(&self, address: usize, count: usize) -> Option<Pressure> {
         let pin = &self.platform().pin_outside_interrupts()?;
         let (first, leaf) = self.pools.small_page(pin, address)?;
         let (slots, behind) = leaf[first..].split_at_checked(count)?;

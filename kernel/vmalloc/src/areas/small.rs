@@ -7,7 +7,7 @@ mod hot;
 
 use super::{Areas, Attempt, Shape};
 use crate::{
-    AllocError, BLOCK_PAGES, CpuPin, Kind, PAGE_SIZE, Platform,
+    AllocError, BLOCK_PAGES, CpuPin, Event, Kind, PAGE_SIZE, Platform,
     blocks::Block,
     page_table::{Attributes, Entry, GuardInfo, Slot, Slots, publish_area, publish_parked, unmap_to_last},
     pending::Pressure,
@@ -57,7 +57,7 @@ impl<P: Platform> Areas<P> {
         attributes: Attributes,
         caller: Caller,
     ) -> Option<NonNull<u8>> {
-        if size.wrapping_sub(1) >= MOST_FAST || self.base().is_traced() {
+        if size.wrapping_sub(1) >= MOST_FAST || self.base().is_watched() {
             return None;
         }
         let pages = size.div_ceil(PAGE_SIZE);
@@ -151,10 +151,15 @@ impl<P: Platform> Areas<P> {
             // So that the page can be mapped again as it is.
             leaf[first].change(Entry::without_guard_below);
         }
+        self.base().trace(|| Event::Free {
+            address: self.span().address(claimed.block.number(), first),
+            pages: claimed.leaf[first..].iter().position(|slot| slot.get().is_guard()).unwrap_or(0),
+        });
         self.free_pages(pin, claimed, owner, below)
     }
 
-    /// Unmaps the rest of an area's pages, and retires them with its guard pages, of which `below` are below it.
+    /// Unmaps the rest of an area's pages, and retires them with its guard pages, of which `below` are below it. The instance
+    /// is not traced, or was told.
     #[inline(always)]
     fn free_pages(&self, pin: &P::Pin, claimed: Claimed<'_>, owner: Owner, below: usize) -> Pressure {
         let Claimed { block, first, leaf, entry } = claimed;
@@ -171,7 +176,6 @@ impl<P: Platform> Areas<P> {
             },
         };
         rest[more].set_unused();
-        self.base().trace_free(block.number(), first, more + 1);
         self.pending().retire(pin, block, first - below, below + more + 2, owner)
     }
 }

@@ -51,9 +51,9 @@ impl<P: Platform> Vmalloc<P> {
     #[inline(never)]
     fn allocate_slow(&self, request: Request, caller: Caller) -> Made {
         match Shape::of(self.base(), &request, caller) {
-            Ok(shape) => self.traced(request.size, caller, self.make(&shape)),
+            Ok(shape) => self.watched(request.size, caller, self.make(&shape)),
             Err(AllocError::NoAccess) => self.allocate_hidden(request, caller),
-            Err(error) => self.traced(request.size, caller, Err(error)),
+            Err(error) => self.watched(request.size, caller, Err(error)),
         }
     }
 

@@ -31,10 +31,9 @@ impl<P: Platform> Vmalloc<P> {
     #[inline(never)]
     fn free_slow(&self, freed: Option<Pressure>, address: usize, caller: Caller) -> Result<(), FreeError> {
         let freed = match freed {
-            None if self.platform().in_interrupt() => {
-                self.pending().defer_free(address).then_some(Pressure::Low)
-            }
-            None => self.areas_room().free(address, Owner::Area),
+            None if self.platform().in_interrupt() => self
+                .remembering(address, caller, || self.pending().defer_free(address).then_some(Pressure::Low)),
+            None => self.remembering(address, caller, || self.areas_room().free(address, Owner::Area)),
             freed => freed,
         };
         self.finish_free(freed, address, caller)
@@ -65,7 +64,7 @@ impl<P: Platform> Vmalloc<P> {
             Some(area) if area.kind == Kind::VmMapRam => return Err(self.why_not(address, caller)),
             _ => address,
         };
-        let freed = self.areas_room().free(start, Owner::Caller);
+        let freed = self.remembering(start, caller, || self.areas_room().free(start, Owner::Caller));
         self.finish_free(freed, address, caller)
     }
 
@@ -84,7 +83,10 @@ impl<P: Platform> Vmalloc<P> {
             _ if !self.contains(address) => FreeError::OutsideRange { address, caller },
             Some(area) if area.start == address => FreeError::WrongKind { area, caller },
             Some(area) => FreeError::InsideArea { address, area, caller },
-            None => FreeError::NotAllocated { address, caller },
+            None => match self.base().remembered.find(self.platform(), address) {
+                Some(freed) if freed.start == address => FreeError::FreedBefore { address, freed, caller },
+                _ => FreeError::NotAllocated { address, caller },
+            },
         }
     }
 }

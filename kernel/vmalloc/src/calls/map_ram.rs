@@ -41,7 +41,7 @@ impl<P: Platform> Vmalloc<P> {
             return Ok(start);
         }
         let made = self.map_ram(frames, protection, caller);
-        self.traced(frames.len().saturating_mul(PAGE_SIZE), caller, made)
+        self.watched(frames.len().saturating_mul(PAGE_SIZE), caller, made)
     }
 
     fn map_ram(&self, frames: &[Frame], protection: Protection, caller: Caller) -> Made {
@@ -95,7 +95,10 @@ impl<P: Platform> Vmalloc<P> {
                 if area.pages != count {
                     return Err(FreeError::WrongLength { pages: count, area, caller });
                 }
-                let freed = self.areas_room().free(address, Owner::Caller);
+                let areas = self.areas_room();
+                let freed = self.remembering(address, caller, || {
+                    areas.unmap_ram_there(address, count).or_else(|| areas.free(address, Owner::Caller))
+                });
                 // Of two calls for one mapping, one finds it gone.
                 freed.ok_or(FreeError::NotAllocated { address, caller })?
             }

@@ -11,6 +11,7 @@ mod purge;
 mod realloc;
 mod reuse;
 mod trace;
+mod watch;
 
 use crate::AllocError;
 use core::ptr::NonNull;

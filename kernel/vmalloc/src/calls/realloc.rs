@@ -19,7 +19,7 @@ impl<P: Platform> Vmalloc<P> {
     pub unsafe fn vrealloc(&self, address: NonNull<u8>, size: usize) -> Result<NonNull<u8>, ReallocError> {
         let (start, caller) = (address.as_ptr() as usize, Location::caller());
         match self.areas_room().resize_small::<false>(start, size, caller) {
-            Some(Pressure::Low) if !self.base().is_traced() => Ok(address),
+            Some(Pressure::Low) if !self.base().is_watched() => Ok(address),
             resized => self.finish_resize(resized, address, size, caller),
         }
     }
@@ -46,7 +46,7 @@ impl<P: Platform> Vmalloc<P> {
                 self.resize_slow(&area, size, caller)
             }
         };
-        Ok(self.traced(size, caller, now)?)
+        Ok(self.watched(size, caller, now)?)
     }
 
     fn resize_slow(&self, area: &AreaInfo, size: usize, caller: Caller) -> Made {

@@ -1,7 +1,6 @@
 //! Whether freed areas are used again before they were flushed.
 
-use crate::{Platform, Reuse, Vmalloc};
-use core::sync::atomic::Ordering;
+use crate::{Platform, Reuse, Vmalloc, types::tunables::Mode};
 
 impl<P: Platform> Vmalloc<P> {
     /// Changes whether freed areas may be used again before they were flushed. Where that ends and the caller may not wait
@@ -11,11 +10,11 @@ impl<P: Platform> Vmalloc<P> {
     /// In an interrupt handler.
     pub fn set_reuse(&self, reuse: Reuse) {
         self.base().assert_not_in_interrupt("set_reuse");
-        self.reclaim().bar_magazines(&self.base().tunables.after_flush, reuse == Reuse::AfterFlush);
+        self.reclaim().bar_magazines(Mode::AfterFlush, reuse == Reuse::AfterFlush);
     }
 
     /// Returns whether freed areas may be used again before they were flushed.
     pub fn reuse(&self) -> Reuse {
-        if self.base().tunables.after_flush.load(Ordering::Relaxed) { Reuse::AfterFlush } else { Reuse::Hot }
+        if self.base().tunables.modes.has(Mode::AfterFlush) { Reuse::AfterFlush } else { Reuse::Hot }
     }
 }

@@ -1,7 +1,10 @@
 //! Telling the machine what an instance does.
 
 use super::Made;
-use crate::{Event, Platform, Vmalloc, types::Caller};
+use crate::{
+    Event, Platform, Vmalloc,
+    types::{Caller, tunables::Mode},
+};
 
 impl<P: Platform> Vmalloc<P> {
     /// Begins to tell [`Platform::trace`] what is done, or ends it. What is traced takes the slow paths. Where the caller may
@@ -11,7 +14,7 @@ impl<P: Platform> Vmalloc<P> {
     /// In an interrupt handler.
     pub fn set_trace(&self, on: bool) {
         self.base().assert_not_in_interrupt("set_trace");
-        self.reclaim().bar_magazines(&self.base().tunables.trace, on);
+        self.reclaim().bar_magazines(Mode::Trace, on);
     }
 
     /// Returns whether [`set_trace`](Self::set_trace) has begun to tell what is done.
@@ -19,12 +22,23 @@ impl<P: Platform> Vmalloc<P> {
         self.base().is_traced()
     }
 
-    /// Passes on what became of a request for `size` bytes, and tells the machine if the instance is traced.
-    pub(super) fn traced(&self, size: usize, caller: Caller, made: Made) -> Made {
+    /// Passes on what became of a request for `size` bytes, and does what the modes of the instance ask for: tells the
+    /// machine, or fills the slack of the area.
+    pub(super) fn watched(&self, size: usize, caller: Caller, made: Made) -> Made {
+        if self.base().is_watched() {
+            self.watch_made(size, caller, made);
+        }
+        made
+    }
+
+    #[cold]
+    fn watch_made(&self, size: usize, caller: Caller, made: Made) {
+        if let Ok(area) = made {
+            self.fill_slack(area.as_ptr() as usize);
+        }
         if self.base().is_traced() {
             self.trace_made(size, caller, made);
         }
-        made
     }
 
     /// Tells the machine what became of a request for `size` bytes.

@@ -6,3 +6,4 @@ mod count;
 mod find;
 mod foreign;
 mod read;
+mod whatis;

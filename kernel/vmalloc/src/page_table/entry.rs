@@ -3,7 +3,7 @@
 //! ```text
 //!  63  62 61        17 16  14 13      1  0
 //! ┌──┬───┬────────────┬──────┬─────────┬───┐
-//! │  │ 1 │ caller / 8 │ kind │  slack  │ 0 │  guard: never present, tells whose area ends here
+//! │ S│ 1 │ caller / 8 │ kind │  slack  │ 0 │  guard: never present, tells whose area ends here; S slack filled
 //! └──┴───┴────────────┴──────┴─────────┴───┘
 //! ┌──┬─────┬──────────────────┬─┬─┬─┬────┬───┐
 //! │NX│  R  │ frame (51..12)   │O│L│F│    │ 1 │  mapped; F first, L last page of an area, O owned frame
@@ -84,6 +84,14 @@ impl Entry {
         match protection {
             Protection::None => self.hidden(),
             _ => Self(self.shown().0 & !Attributes::PROTECTION | attributes::protection_bits(protection)),
+        }
+    }
+
+    /// Returns the protection of an area's page; `None` if no page is mapped or hidden there.
+    pub fn protection(self) -> Option<Protection> {
+        match self.is_hidden() {
+            true => Some(Protection::None),
+            false => self.is_present().then(|| attributes::protection_of(self)),
         }
     }
 
@@ -344,6 +352,17 @@ impl Entry {
         debug_assert!(caller.is_multiple_of(8), "the entry does not store the lowest bits");
         let (slack, kind) = ((info.slack as u64) << SLACK_SHIFT, (info.kind as u64) << KIND_SHIFT);
         Self(GUARD | slack | kind | (caller >> 3 & CALLER_MASK) << CALLER_SHIFT)
+    }
+
+    /// Returns the entry of a guard page behind an area, marked as one whose slack was filled.
+    pub fn with_filled_slack(self) -> Self {
+        debug_assert!(self.is_guard());
+        Self(self.0 | SLACK_FILLED)
+    }
+
+    /// Returns whether the entry is that of a guard page behind an area whose slack was filled.
+    pub fn has_filled_slack(self) -> bool {
+        self.is_guard() && self.0 & SLACK_FILLED != 0
     }
 
     /// Returns what the entry of a guard page behind an area tells; `None` if it is none.

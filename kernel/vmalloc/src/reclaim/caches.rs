@@ -9,11 +9,8 @@
 //! one at a time.
 
 use super::Reclaim;
-use crate::{MAX_CPUS, Platform, base::Base, magazines::Closed};
-use core::{
-    ops::Range,
-    sync::atomic::{AtomicBool, Ordering},
-};
+use crate::{MAX_CPUS, Platform, base::Base, magazines::Closed, types::tunables::Mode};
+use core::ops::Range;
 
 /// The CPUs whose caches are emptied.
 const ALL: Range<usize> = 0..MAX_CPUS;
@@ -33,19 +30,20 @@ impl<P: Platform> Reclaim<P> {
         closed
     }
 
-    /// Retires what is parked on all CPUs, and lets nothing be parked any more; or lets it again. `flag` says which is so,
-    /// and is changed if it is to be the other way.
-    pub fn bar_magazines(&self, flag: &AtomicBool, bar: bool) {
+    /// Turns a mode on, in which nothing is parked, and retires what is parked on all CPUs; or turns it off, and lets things
+    /// be parked again if no other mode is on.
+    pub fn bar_magazines(&self, mode: Mode, bar: bool) {
+        let modes = &self.base().tunables.modes;
         if bar {
-            // Counted before the flag says so: whoever opens them again takes no more than that from the count.
+            // Counted before the mode is on: whoever opens them again takes no more than that from the count.
             let closed = self.areas.magazines.close();
-            if flag.swap(true, Ordering::AcqRel) {
+            if modes.set(mode, true) {
                 return;
             }
             closed.keep();
             // Closed once more: others may open them again before all are released.
             drop(self.close_magazines());
-        } else if flag.swap(false, Ordering::AcqRel) {
+        } else if modes.set(mode, false) {
             self.areas.magazines.reopen();
         } else {
             return;
@@ -93,7 +91,8 @@ impl<P: Platform> Reclaim<P> {
             // SAFETY: the caller's promise.
             unsafe { blocks.release() };
         }
-        let Base { records, platform, .. } = &mut blocks.base;
+        let Base { records, remembered, platform, .. } = &mut blocks.base;
+        remembered.release(platform);
         // SAFETY: as above.
         unsafe { records.release(platform) };
     }

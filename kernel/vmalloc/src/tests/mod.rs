@@ -23,3 +23,5 @@ mod promises;
 mod reclaim;
 #[cfg(not(loom))]
 pub(crate) mod support;
+#[cfg(not(loom))]
+mod watch;

@@ -3,7 +3,7 @@
 //! Each text is one line: what was asked for, what stood in the way, and what helps. `Debug` writes the same line, so that
 //! `unwrap` shows it; no address is ever written in decimal.
 
-use crate::{AreaInfo, Cache, Frame};
+use crate::{AreaInfo, Cache, Frame, Freed};
 use core::{fmt, ops::Range, panic::Location};
 use thiserror::Error;
 
@@ -124,11 +124,21 @@ pub enum FreeError {
     },
     /// Nothing is allocated at the address: it never was, or it was freed before.
     #[error(
-        "{caller}: nothing is allocated at {address:#x}: it never was, or was freed before; `set_trace` shows who frees"
+        "{caller}: nothing is allocated at {address:#x}: it never was, or was freed before; `set_remembered` tells who freed"
     )]
     NotAllocated {
         /// What was asked to be freed.
         address: usize,
+        /// Who asked.
+        caller: &'static Location<'static>,
+    },
+    /// The area that started at the address was freed before, as is remembered of it.
+    #[error("{caller}: {address:#x} was freed before: {freed}")]
+    FreedBefore {
+        /// What was asked to be freed.
+        address: usize,
+        /// What it was, and who freed it.
+        freed: Freed,
         /// Who asked.
         caller: &'static Location<'static>,
     },

@@ -11,6 +11,7 @@ pub(crate) mod request;
 pub(crate) mod returned;
 pub(crate) mod stats;
 pub(crate) mod tunables;
+pub(crate) mod whatis;
 
 pub(crate) use area::Owner;
 

@@ -1,7 +1,7 @@
 //! Tunables: limits of an instance that may be changed while it runs.
 
 use super::policy::Reuse;
-use core::sync::atomic::{AtomicBool, AtomicUsize};
+use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 /// Limits and switches of an instance that may be changed while it runs, by plain stores. Pages are of 4 KiB.
 #[derive(Debug)]
@@ -18,12 +18,51 @@ pub struct Tunables {
     /// Leaf tables that each CPU has in reserve, unused and full of zeros; at most 16. At first they are 8, or the 1024th
     /// part of the memory if that is less.
     pub table_reserve: AtomicUsize,
-    /// Whether [`Platform::trace`](crate::Platform::trace) is told what is done; see
-    /// [`Vmalloc::set_trace`](crate::Vmalloc::set_trace).
-    pub(crate) trace: AtomicBool,
-    /// Whether freed areas wait for a flush before they are used again; see
-    /// [`Vmalloc::set_reuse`](crate::Vmalloc::set_reuse).
-    pub(crate) after_flush: AtomicBool,
+    pub(crate) modes: Modes,
+}
+
+/// What has calls take their slow paths, in one byte, so that a fast path asks once.
+#[derive(Debug)]
+pub(crate) struct Modes(AtomicU8);
+
+/// A mode of an instance. Magazines are closed while it is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Mode {
+    /// [`Platform::trace`](crate::Platform::trace) is told what is done.
+    Trace = 1,
+    /// Frees are remembered.
+    Remember = 2,
+    /// What lies behind the bytes that were asked for is checked.
+    CheckSlack = 4,
+    /// Freed areas wait for a flush before they are used again.
+    AfterFlush = 8,
+}
+
+impl Modes {
+    /// The modes that look at each call.
+    const WATCHING: u8 = Mode::Trace as u8 | Mode::Remember as u8 | Mode::CheckSlack as u8;
+
+    /// Returns whether a mode is on.
+    #[inline(always)]
+    pub fn has(&self, mode: Mode) -> bool {
+        self.0.load(Ordering::Relaxed) & mode as u8 != 0
+    }
+
+    /// Returns whether a mode is on that looks at each call.
+    #[inline(always)]
+    pub fn are_watching(&self) -> bool {
+        self.0.load(Ordering::Relaxed) & Self::WATCHING != 0
+    }
+
+    /// Turns a mode on or off, and returns whether it was on.
+    pub fn set(&self, mode: Mode, on: bool) -> bool {
+        let before = match on {
+            true => self.0.fetch_or(mode as u8, Ordering::AcqRel),
+            false => self.0.fetch_and(!(mode as u8), Ordering::AcqRel),
+        };
+        before & mode as u8 != 0
+    }
 }
 
 impl Tunables {
@@ -35,8 +74,7 @@ impl Tunables {
             // Linux's factor since 2019.
             purge_priority: AtomicUsize::new(2),
             table_reserve: AtomicUsize::new((total_frames / 1024).min(8)),
-            trace: AtomicBool::new(false),
-            after_flush: AtomicBool::new(reuse == Reuse::AfterFlush),
+            modes: Modes(AtomicU8::new(if reuse == Reuse::AfterFlush { Mode::AfterFlush as u8 } else { 0 })),
         }
     }
 }

@@ -58,7 +58,7 @@ impl<P: Platform> Areas<P> {
         }
         let new = size.div_ceil(PAGE_SIZE);
         let guard = Entry::guard(GuardInfo { slack: new * PAGE_SIZE - size, kind: Kind::Vmalloc, caller });
-        if new != old || self.base().is_traced() {
+        if new != old || self.base().is_watched() {
             return self.resize_pages::<LAST>(leaf, page, old, new, guard);
         }
         slots[old].set(guard);

@@ -244,6 +244,10 @@ impl<P: Platform> Areas<P> {
             place.park(area);
             return Some(Pressure::Low);
         }
+        // Who looks at each call needs more than the address.
+        if self.base().is_watched() {
+            return None;
+        }
         let entry = leaf[page].claim(Owner::Area)?;
         let block = self.blocks().block(self.span().block_at(address), pin);
         Some(self.free_pages(pin, Claimed { block, first: page, leaf, entry }, Owner::Area, 0))

@@ -77,6 +77,15 @@ pub(super) fn protection_bits(protection: Protection) -> u64 {
     }
 }
 
+/// Returns the protection of a page, by its entry as it is shown.
+pub(super) fn protection_of(entry: Entry) -> Protection {
+    match entry.0 & Attributes::PROTECTION {
+        0 => Protection::ReadExecute,
+        NO_EXECUTE => Protection::ReadOnly,
+        _ => Protection::ReadWrite,
+    }
+}
+
 /// Returns the bit that tells whose the frame is.
 #[inline]
 pub(super) fn owner_bits(owner: Owner) -> u64 {

@@ -40,6 +40,8 @@ pub(crate) const SLACK_SHIFT: u32 = 1;
 pub(crate) const SLACK_MASK: u64 = 2 * PAGE_SIZE as u64 - 1;
 pub(crate) const KIND_SHIFT: u32 = 14;
 pub(crate) const KIND_MASK: u64 = 7;
+/// Marks the guard page behind an area whose slack was filled.
+pub(crate) const SLACK_FILLED: u64 = 1 << 63;
 pub(crate) const CALLER_SHIFT: u32 = 17;
 pub(crate) const CALLER_MASK: u64 = (1 << 45) - 1;
 

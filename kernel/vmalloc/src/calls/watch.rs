@@ -1,0 +1,132 @@
+//! What is remembered of frees, and what lies behind the bytes that were asked for.
+
+use crate::{
+    AreaInfo, Kind, Overrun, PAGE_SIZE, Platform, Vmalloc, Whatis,
+    page_table::Entry,
+    pending::Pressure,
+    types::{Caller, tunables::Mode},
+};
+use core::slice;
+
+/// What fills the bytes of an area's last page behind those that were asked for. No valid text, and no address.
+const SLACK: u8 = 0xa5;
+
+impl<P: Platform> Vmalloc<P> {
+    /// Remembers the last `count` frees from now on, rounded up to whole frames of 64, at most 32768; none if that is 0. What
+    /// was remembered before is forgotten. [`whatis`](Self::whatis) and refused frees then tell who freed what was at an
+    /// address. While any are remembered, frees take a slow path, and nothing is reused before a flush. A resized area is
+    /// not taken for freed.
+    ///
+    /// Returns `false` if there are not enough frames, or another thread changes this just now: then none are.
+    ///
+    /// # Panics
+    /// In an interrupt handler.
+    #[doc(alias = "page_owner")]
+    pub fn set_remembered(&self, count: usize) -> bool {
+        self.base().assert_not_in_interrupt("set_remembered");
+        let switch = |on| self.reclaim().bar_magazines(Mode::Remember, on);
+        self.base().remembered.set(self.platform(), count, switch)
+    }
+
+    /// Returns how many frees are remembered at most.
+    pub fn remembered(&self) -> usize {
+        self.base().remembered.capacity()
+    }
+
+    /// Begins to fill what lies behind the bytes that were asked for, in the last page of each area that owns its frames, and
+    /// to look for changes there when such an area is freed; or ends it. What was changed is told to
+    /// [`Platform::report_overrun`]. While it is on, allocations and frees take slow paths, and nothing is reused before a
+    /// flush. Areas that were made before, or resized while it was off, are not looked at.
+    ///
+    /// # Panics
+    /// In an interrupt handler.
+    #[doc(alias = "slub_debug")]
+    pub fn set_check_slack(&self, on: bool) {
+        self.base().assert_not_in_interrupt("set_check_slack");
+        self.reclaim().bar_magazines(Mode::CheckSlack, on);
+    }
+
+    /// Returns whether [`set_check_slack`](Self::set_check_slack) is on.
+    pub fn checks_slack(&self) -> bool {
+        self.base().tunables.modes.has(Mode::CheckSlack)
+    }
+
+    /// Frees the area that starts at `address` by `free`, and remembers it, and looks behind it, if that is wanted.
+    pub(super) fn remembering(
+        &self,
+        address: usize,
+        caller: Caller,
+        free: impl FnOnce() -> Option<Pressure>,
+    ) -> Option<Pressure> {
+        if !self.base().is_watched() {
+            return free();
+        }
+        let area = self.find_area(address).filter(|area| area.start == address);
+        if let Some(overrun) = area.and_then(|area| self.find_overrun(&area, caller)) {
+            self.platform().report_overrun(&overrun);
+        }
+        let freed = free()?;
+        if let Some(area) = area {
+            self.base().remembered.remember(self.platform(), &area, caller);
+        }
+        Some(freed)
+    }
+
+    /// Fills what lies behind the bytes that were asked for of an area that was just made, if that is wanted.
+    pub(super) fn fill_slack(&self, address: usize) {
+        if !self.checks_slack() {
+            return;
+        }
+        let Some(area) = self.find_area(address) else { return };
+        let filled = self.with_slack(&area, |slack| slack.fill(SLACK));
+        if filled.is_some() {
+            self.change_guard(&area, Entry::with_filled_slack);
+        }
+    }
+
+    /// Returns what was written behind the bytes that were asked for of an area, if anything was.
+    fn find_overrun(&self, area: &AreaInfo, freed_by: Caller) -> Option<Overrun> {
+        if !self.change_guard(area, |guard| guard)?.has_filled_slack() {
+            return None;
+        }
+        self.with_slack(area, |slack| {
+            let changed = |(_, byte): &(usize, &mut u8)| **byte != SLACK;
+            let (offset, found) =
+                slack.iter_mut().enumerate().find(changed).map(|(at, byte)| (area.requested + at, *byte))?;
+            let bytes = slack.iter().filter(|&&byte| byte != SLACK).count();
+            Some(Overrun { area: *area, offset, bytes, found, freed_by })
+        })?
+    }
+
+    /// Calls `look` with what lies behind the bytes that were asked for, in the last page of an area that owns its frames.
+    fn with_slack<T>(&self, area: &AreaInfo, look: impl FnOnce(&mut [u8]) -> T) -> Option<T> {
+        let slack = area.pages * PAGE_SIZE - area.requested;
+        if area.kind != Kind::Vmalloc || !(1..PAGE_SIZE).contains(&slack) {
+            return None;
+        }
+        let frame = self.frame_at(area.mapped_end() - 1)?;
+        let page = self.platform().direct_map(frame);
+        // SAFETY: promise 2 of `Platform`. The frame is the area's, whose owner has nothing behind what was asked for: who
+        // writes there all the same is who is looked for.
+        let slack = unsafe { slice::from_raw_parts_mut(page.byte_add(PAGE_SIZE - slack).as_ptr(), slack) };
+        Some(look(slack))
+    }
+
+    /// Changes the entry of the guard page behind an area, and returns what it is then.
+    fn change_guard(&self, area: &AreaInfo, how: impl FnOnce(Entry) -> Entry) -> Option<Entry> {
+        let blocks = self.blocks();
+        let pin = self.platform().pin();
+        let (block, page) = blocks.place(area.mapped_end(), &pin)?;
+        let guard = &block.leaf(self.platform())?[page];
+        let entry = Some(guard.get()).filter(|entry| entry.is_guard())?;
+        guard.set(how(entry));
+        Some(guard.get())
+    }
+
+    /// Tells what is at an address, and what was there if frees are [remembered](Self::set_remembered). It may be called in
+    /// any context: a page fault handler prints it. [The front page](crate#in-a-page-fault-handler) has an example.
+    pub fn whatis(&self, address: usize) -> Whatis {
+        let was = self.base().remembered.find(self.platform(), address);
+        Whatis { was, ..self.look_at(address) }
+    }
+}
