@@ -119,9 +119,13 @@
 //! # Ok(()) }
 //! ```
 //!
-//! **Look.** [`find_area`](Vmalloc::find_area) tells whose an address is, in any context: for
-//! [handlers of page faults](#in-a-page-fault-handler) above all. [`areas`](Vmalloc::areas) and [`stats`](Vmalloc::stats)
-//! list and count.
+//! **Look.** [`find_area`](Vmalloc::find_area) finds the area of an address, in any context.
+//! [`areas`](Vmalloc::areas) and [`stats`](Vmalloc::stats) list and count.
+//!
+//! **Find a mistake.** [`whatis`](Vmalloc::whatis) says what is at an address, for
+//! [handlers of page faults](#in-a-page-fault-handler) above all, and, after
+//! [`set_remembered`](Vmalloc::set_remembered), what was there, who allocated it and who freed it.
+//! [`set_check_slack`](Vmalloc::set_check_slack) finds writes behind the bytes that were asked for.
 //!
 //! # Before the first call
 //!
@@ -143,8 +147,8 @@
 //! 6. **Interrupts.** [`Platform::in_interrupt`] says what is true in handlers, and the interrupt that
 //!    [`Flusher::interrupt`] sends is answered by [`Shootdown::answer`].
 //! 7. **Page faults.** The handler of page faults maps nothing in an instance's range: a fault there is a mistake of who
-//!    touched the address. It asks [`contains`](Vmalloc::contains) first, and has [`find_area`](Vmalloc::find_area) tell
-//!    whose the address is; see [below](#in-a-page-fault-handler). What is mapped there all the same is found, if late: see
+//!    touched the address. It asks [`contains`](Vmalloc::contains) first, and has [`whatis`](Vmalloc::whatis) tell
+//!    what the address is; see [below](#in-a-page-fault-handler). What is mapped there all the same is found, if late: see
 //!    [`find_foreign`](Vmalloc::find_foreign).
 //! 8. **Physical addresses.** [`frame_at`](Vmalloc::frame_at) tells the frame at an address, for a device (DMA), say. The
 //!    mappers of other crates do not: entries of the library's that are not present are not zero, and `translate` of the
@@ -153,7 +157,7 @@
 //!
 //! # In a page fault handler
 //!
-//! [`contains`](Vmalloc::contains) and [`find_area`](Vmalloc::find_area) take no lock, so a handler may call them whatever it
+//! [`contains`](Vmalloc::contains) and [`whatis`](Vmalloc::whatis) take no lock, so a handler may call them whatever it
 //! interrupted. A handler that maps pages on demand does so for what is not the instance's only:
 //!
 //! ```
@@ -162,16 +166,17 @@
 //! /// Returns what to print before the kernel stops, if the fault at `address` is in the instance's range. `None` means
 //! /// that it is none of the instance's business: a page may be mapped there on demand.
 //! fn explain_fault<P: Platform>(vmalloc: &Vmalloc<P>, address: usize) -> Option<String> {
-//!     if !vmalloc.contains(address) {
-//!         return None;
-//!     }
-//!     Some(match vmalloc.find_area(address) {
-//!         Some(area) if address >= area.mapped_end() => format!("{address:#x}: behind the end of {area}"),
-//!         Some(area) if address < area.start => format!("{address:#x}: below the start of {area}"),
-//!         Some(area) => format!("{address:#x}: not allowed, or not populated, in {area}"),
-//!         None => format!("{address:#x}: nothing is allocated there; it may have been freed"),
-//!     })
+//!     vmalloc.contains(address).then(|| format!("{address:#x} is {}", vmalloc.whatis(address)))
 //! }
+//! ```
+//!
+//! With frees remembered that prints, for a use of memory after it was freed,
+//!
+//! ```text
+//! 0xffffc900000d1000 is in a page that no area has; what was there before is 5000 bytes of vmalloc at 0xffffc900000d1000,
+//! allocated by src/net.rs:17:30, freed by src/net.rs:40:36 on CPU 0 in the thread main, 3 ms ago
+//!   below  0xffffc900000c8000-0xffffc900000d1000    36864 src/rcu.rs:373:34 pages=8 vmalloc
+//!   above  0xffffc90000200000-0xffffc90000202000     8192 src/boot.rs:134:49 pages=1 ioremap
 //! ```
 //!
 //! # Where each call may be made
@@ -179,12 +184,12 @@
 //! | calls | threads that may wait | pinned, or locks held | interrupt handlers |
 //! |---|---|---|---|
 //! | `vfree` | yes | yes | the area is noted, and the next purge frees it |
-//! | `find_area`, `frame_at`, `area_frames`, `contains`, `vread`, `lazy_pages`, `lazy_max` | yes | yes | yes |
+//! | `whatis`, `find_area`, `frame_at`, `area_frames`, `contains`, `vread`, `lazy_pages`, `lazy_max` | yes | yes | yes |
 //! | `vmalloc`, `vzalloc`, `allocate`, `vmap`, `ioremap`, `vm_map_ram`, `vrealloc`, `allocate_congruent`, `populate` | yes | yes; they do not wait, and may be refused instead | refused |
 //! | `vunmap`, `vm_unmap_ram`, `free_congruent`, `depopulate`, `set_protection` | yes | yes | refused |
 //! | `purge`, `vm_unmap_aliases` | yes | yes, and they do not wait for another thread's purge | a panic |
 //! | `new`, `with_policy` | yes | yes | a panic |
-//! | `trim`, dropping an instance | yes | yes, and they may leave something | a panic |
+//! | `trim`, `set_trace`, `set_reuse`, `set_remembered`, `set_check_slack`, dropping an instance | yes | yes, and they may leave something | a panic |
 //! | `find_foreign`, `areas`, `next_area`, `lazy_ranges`, `stats`, `tally`, `register_notifier`, `unregister_notifier` | yes | yes | a panic |
 //!
 //! An interrupt handler may have interrupted whoever holds a lock of the library. The machine tells where a call is made
