@@ -1,7 +1,7 @@
 //! `boot`, `exec`, cargo's runner, and the choice between all actions.
 
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Instant;
@@ -120,9 +120,12 @@ fn console(elf: &Path, options: &Options) -> Result<Status> {
     }
 }
 
-/// Runs console commands and prints exactly what they print.
+/// Runs console commands and prints exactly what they print, on a terminal with a heading before each of several.
 fn exec(elf: &Path, commands: String, options: &Options) -> Result<Status> {
     let image = image::of(elf, &places::target_folder("images")?)?;
+    // For people: programs get what the commands print, and nothing else.
+    let has_headings = commands.contains(';') && io::stdout().is_terminal();
+    let mut is_first = true;
     let orders = Orders { parameters: options.append.clone(), commands: Some(commands), ..Orders::default() };
     let machine = machine::prepare(options, image, &orders)?.announced(elf);
     let mut witness = Witness::new(Purpose::Commands)?;
@@ -136,6 +139,10 @@ fn exec(elf: &Path, commands: String, options: &Options) -> Result<Status> {
                 if options.verbose {
                     eprintln!("boot: console ready after {:.2} s", start.elapsed().as_secs_f64());
                 }
+            }
+            Output::Record(Record::Command { text }) if place == Place::Output && has_headings => {
+                let before = if std::mem::replace(&mut is_first, false) { "" } else { "\n" };
+                return show(format!("{before}== {text}\n").as_bytes(), false);
             }
             Output::Record(Record::CommandsDone { .. }) => place = Place::Log,
             Output::Record(Record::Panic) => place = Place::Report,

@@ -142,6 +142,11 @@ pub enum Record<'a> {
     /// The console is ready, or the commands of [`FW_CFG_COMMANDS`] start now:
     /// the text that follows is their output.
     Console,
+    /// A command of the console starts: the text that follows is its output.
+    Command {
+        /// The command as it was given.
+        text: &'a str,
+    },
     /// All commands of [`FW_CFG_COMMANDS`] have run, `failed` of them failed.
     CommandsDone {
         /// Commands that failed.
@@ -186,6 +191,7 @@ impl fmt::Display for Record<'_> {
         f.write_fmt(format_args!("{RECORD_START}"))?;
         match self {
             Self::Console => write!(f, "console"),
+            Self::Command { text } => write!(f, "command {text}"),
             Self::CommandsDone { failed } => write!(f, "commands-done {failed}"),
             Self::Tests { count } => write!(f, "tests {count}"),
             Self::Test { name } => write!(f, "test {name}"),
@@ -207,6 +213,7 @@ impl<'a> Record<'a> {
         let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
         Some(match word {
             "console" => Self::Console,
+            "command" => Self::Command { text: rest },
             "commands-done" => Self::CommandsDone { failed: rest.parse().ok()? },
             "tests" => Self::Tests { count: rest.parse().ok()? },
             "test" => Self::Test { name: rest },
@@ -231,6 +238,7 @@ mod tests {
     fn every_record_is_read_back_as_it_was_written() {
         for record in [
             Record::Console,
+            Record::Command { text: "sysctl a.b=1 | grep x" },
             Record::CommandsDone { failed: 3 },
             Record::Tests { count: 41 },
             Record::Test { name: "frames::a b" },

@@ -106,6 +106,7 @@ fn is_last(record: Record<'_>) -> bool {
         | Record::Reboot
         | Record::PowerOff { .. } => true,
         Record::Console
+        | Record::Command { .. }
         | Record::Tests { .. }
         | Record::Test { .. }
         | Record::Passed

@@ -25,12 +25,15 @@ extern crate alloc;
 mod history;
 mod keys;
 mod line;
+mod nearest;
 
 use alloc::{string::String, vec::Vec};
 use core::fmt::{self, Write};
 use history::History;
 use keys::{Key, Keys};
 use line::Line;
+
+pub use nearest::nearest;
 
 /// Columns that the editor uses of the terminal, the prompt included.
 pub const COLUMNS: usize = 80;
@@ -198,7 +201,9 @@ impl Editor {
         let rest = common.strip_prefix(word).unwrap_or_default();
         match candidates.len() {
             1 => {
-                let space = if self.line.is_before_space() { "" } else { " " };
+                // A value follows at once.
+                let ends = self.line.is_before_space() || common.ends_with('=');
+                let space = if ends { "" } else { " " };
                 for text in [rest, space] {
                     if !text.is_empty() && !self.line.insert(text) {
                         out.write_char(BELL)?;

@@ -1,12 +1,19 @@
 //! The table of commands, and running lines of them.
 
 use super::{
-    failures, hold,
-    info::{self, lockinfo, tlbinfo},
-    latency, power, sysctl, trace, whatis,
+    failures,
+    info::{self, lockinfo, tlbinfo, top, whatis},
+    latency,
+    play::{areas, bytes, hold},
+    power, sysctl, trace,
 };
-use crate::{command::CommandError, history, print, println, replay, test_vmalloc};
+use crate::{
+    command::CommandError,
+    drivers::serial::{self, Filtered},
+    history, print, println, replay, test_vmalloc,
+};
 use alloc::vec::Vec;
+use protocol::Record;
 
 /// One command: its name, its arguments as `help` shows them, what it does.
 struct Command {
@@ -60,6 +67,7 @@ const COMMANDS: &[Command] = &[
         about: "purges, and gives back what is cached for speed: frames, blocks, page tables",
         run: info::trim,
     },
+    Command { name: "top", arguments: "[mark|clear]", about: top::ABOUT, run: top::top },
     Command { name: "tlbinfo", arguments: "[reset]", about: tlbinfo::ABOUT, run: tlbinfo::tlbinfo },
     Command { name: "lockinfo", arguments: "[reset]", about: lockinfo::ABOUT, run: lockinfo::lockinfo },
     Command { name: "history", arguments: "[NAME]", about: history::ABOUT, run: history::command },
@@ -67,6 +75,11 @@ const COMMANDS: &[Command] = &[
     Command { name: "latency", arguments: "[name=value ...]", about: latency::ABOUT, run: latency::latency },
     Command { name: "trace", arguments: "on|off|dump|clear", about: trace::ABOUT, run: trace::trace },
     Command { name: "hold", arguments: "COUNT", about: hold::ABOUT, run: hold::hold },
+    Command { name: "vmalloc", arguments: "SIZE", about: areas::VMALLOC, run: areas::vmalloc },
+    Command { name: "vmap", arguments: "PAGES", about: areas::VMAP, run: areas::vmap },
+    Command { name: "vfree", arguments: "ADDRESS", about: areas::VFREE, run: areas::vfree },
+    Command { name: "peek", arguments: "ADDRESS [N]", about: bytes::PEEK, run: bytes::peek },
+    Command { name: "poke", arguments: "ADDRESS BYTE", about: bytes::POKE, run: bytes::poke },
     Command {
         name: "cpus",
         arguments: "",
@@ -88,6 +101,7 @@ const COMMANDS: &[Command] = &[
 /// Runs commands separated by semicolons.
 pub(super) fn run_line(line: &str) {
     for command in line.split(';').map(str::trim).filter(|command| !command.is_empty()) {
+        serial::write_record(Record::Command { text: command });
         if !run_command(command) {
             failures::count();
         }
@@ -96,14 +110,21 @@ pub(super) fn run_line(line: &str) {
 
 /// Whether the command succeeded; if not, one line was printed that says why.
 fn run_command(command: &str) -> bool {
+    let (command, filter) = match command.split_once('|') {
+        Some((command, filter)) => (command, Some(filter)),
+        None => (command, None),
+    };
     let words: Vec<&str> = command.split_whitespace().collect();
     let Some((name, arguments)) = words.split_first() else { return true };
     let result = match find(name) {
-        Some(command) if command.arguments.is_empty() && !arguments.is_empty() => {
+        Ok(command) if command.arguments.is_empty() && !arguments.is_empty() => {
             Err(CommandError::new(alloc::format!("takes no arguments, not {}", arguments[0])))
         }
-        Some(command) => (command.run)(arguments),
-        None => Err(CommandError::new("no such command; try help")),
+        Ok(command) => filter.map(grep).transpose().and_then(|_filtered| (command.run)(arguments)),
+        Err(error) => {
+            println!("{error} (help lists them)");
+            return false;
+        }
     };
     if let Err(error) = &result {
         println!("{name}: {error}");
@@ -111,19 +132,40 @@ fn run_command(command: &str) -> bool {
     result.is_ok()
 }
 
-fn find(name: &str) -> Option<&'static Command> {
-    COMMANDS.iter().find(|command| command.name == name)
+/// Has only those lines be written that contain the text behind `grep`.
+fn grep(filter: &str) -> Result<Filtered, CommandError> {
+    let text = filter.trim().strip_prefix("grep ").map(|text| text.trim().trim_matches('"'));
+    let text = text.ok_or_else(|| CommandError::new("only grep TEXT can stand behind a |"))?;
+    serial::filter(text).ok_or_else(|| CommandError::new(alloc::format!("{text}: longer than 64 bytes")))
 }
 
-/// What a word of a line may become: the name of a command, as the first word of one, and behind `help`. `before` is the
-/// line before the word, `word` what there is of it.
+fn find(name: &str) -> Result<&'static Command, CommandError> {
+    let found = COMMANDS.iter().find(|command| command.name == name);
+    found.ok_or_else(|| CommandError::unknown("command", name, names()))
+}
+
+fn names() -> impl Iterator<Item = &'static str> + Clone {
+    COMMANDS.iter().map(|command| command.name)
+}
+
+/// What a word of a line may become: the name of a command, as the first word of one, and behind `help`; or what may stand
+/// behind a command. `before` is the line before the word, `word` what there is of it.
 #[must_use]
 pub fn complete(before: &str, word: &str) -> Vec<&'static str> {
     let command = before.rsplit(';').next().unwrap_or_default();
-    match command.split_whitespace().collect::<Vec<_>>()[..] {
-        [] | ["help"] => {
-            COMMANDS.iter().map(|command| command.name).filter(|name| name.starts_with(word)).collect()
-        }
+    let words: Vec<_> = command.split_whitespace().collect();
+    let those = |words: &[&'static str]| -> Vec<_> {
+        words.iter().copied().filter(|candidate| candidate.starts_with(word)).collect()
+    };
+    match words[..] {
+        [] | ["help"] => names().filter(|name| name.starts_with(word)).collect(),
+        ["sysctl", ..] => sysctl::names().filter(|name| name.starts_with(word)).collect(),
+        ["history"] => those(history::NAMES),
+        ["test_vmalloc", ..] => those(test_vmalloc::WORDS),
+        ["trace"] => those(&["on", "off", "dump", "clear"]),
+        ["top"] => those(&["mark", "clear"]),
+        ["vmallocinfo"] => those(&["totals"]),
+        ["tlbinfo" | "lockinfo"] => those(&["reset"]),
         _ => Vec::new(),
     }
 }
@@ -135,8 +177,7 @@ fn help(arguments: &[&str]) -> Result<(), CommandError> {
             println!("{}", command.about.lines().next().unwrap_or_default());
         }),
         [name] => {
-            let command =
-                find(name).ok_or_else(|| CommandError::new(alloc::format!("{name}: no such command")))?;
+            let command = find(name)?;
             println!("{} {}", command.name, command.arguments);
             println!("{}", command.about);
         }

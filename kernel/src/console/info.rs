@@ -2,6 +2,8 @@
 
 pub mod lockinfo;
 pub(super) mod tlbinfo;
+pub mod top;
+pub(super) mod whatis;
 
 use crate::{
     arch::{apic, cpu},

@@ -1,27 +1,31 @@
 //! The console on the serial line: commands typed by a person, or handed over by the host runner.
 //!
-//! `commands` has the table; each other file has a command or some, `editor` the interactive line. Called by `main` and by
+//! `commands` has the table; each other file has a command or some, `editor` the interactive line. `info` has those that
+//! look at what there is, `play` those that a person plays with. Called by `main` and by
 //! tests, in a thread that may wait; `hold` keeps its areas under a lock of its own, nothing else does.
 
 mod commands;
 mod editor;
 mod failures;
 mod freeing;
-mod hold;
 mod info;
 mod latency;
+mod play;
 mod power;
 pub mod sysctl;
 mod trace;
-mod whatis;
 
 use crate::drivers::{fw_cfg, serial};
 use protocol::Record;
 
 pub use commands::complete;
-pub use hold::hold;
-pub use info::lockinfo::lockinfo;
+pub use info::{lockinfo::lockinfo, top::top};
 pub use latency::latency;
+pub use play::{
+    areas::{vfree, vmalloc, vmap},
+    bytes::{peek, poke},
+    hold::hold,
+};
 pub use trace::trace;
 
 /// Runs the commands the host handed over, then powers off; without any, the interactive console.

@@ -153,7 +153,12 @@ pub fn assign(assignment: &str) -> Result<(), CommandError> {
 
 fn find(name: &str) -> Result<&'static Tunable, CommandError> {
     let found = TUNABLES.iter().find(|tunable| tunable.name == name);
-    found.ok_or_else(|| CommandError::new(format!("{name}: no such tunable")))
+    found.ok_or_else(|| CommandError::unknown("tunable", name, names()))
+}
+
+/// The names of all tunables.
+pub(super) fn names() -> impl Iterator<Item = &'static str> + Clone {
+    TUNABLES.iter().map(|tunable| tunable.name)
 }
 
 impl Tunable {

@@ -6,7 +6,7 @@
 //!
 //! The wire may wait for who reads it (a terminal that was stopped), and so may a writer, without bound.
 
-use super::screen;
+use super::{filter::Filter, screen};
 use crate::sync::{Class, IrqLock, order::Reporter};
 use bootloader_api::info::FrameBuffer;
 use core::{
@@ -46,6 +46,8 @@ struct Line<B: Backend> {
     sent: u64,
     /// Whether the last byte put into the queue ended a line.
     at_line_start: bool,
+    /// Text that is not a record's goes through it.
+    filter: Option<Filter>,
 }
 
 impl<B: Backend> Port<B> {
@@ -67,7 +69,8 @@ impl<B: Backend> Port<B> {
             return Err(InitError::DeviceNotPresent);
         }
         uart.init(Config { baud_rate: BaudRate::Baud115200, ..Config::DEFAULT })?;
-        *self.line.lock() = Some(Line { uart, queue: Deque::new(), sent: 0, at_line_start: true });
+        *self.line.lock() =
+            Some(Line { uart, queue: Deque::new(), sent: 0, at_line_start: true, filter: None });
         Ok(())
     }
 
@@ -79,9 +82,21 @@ impl<B: Backend> Port<B> {
     /// Writes a record, on a line of its own.
     pub fn write_record(&self, record: Record<'_>) {
         self.put(|line| {
+            let filter = line.filter.take();
             let before = if line.at_line_start { "" } else { "\n" };
-            writeln!(line, "{before}{record}")
+            let written = writeln!(line, "{before}{record}");
+            line.filter = filter;
+            written
         });
+    }
+
+    /// Lets only those lines of text through from now on that contain a text; all of them if that is `None`. `false`: the
+    /// text is too long.
+    fn set_filter(&self, text: Option<&str>) -> bool {
+        let filter = text.map(Filter::new);
+        let is_short = !matches!(filter, Some(None));
+        self.with(|line| line.filter = filter.flatten());
+        is_short
     }
 
     /// Puts something into the queue and waits until it is sent.
@@ -108,6 +123,13 @@ impl<B: Backend> Port<B> {
 }
 
 impl<B: Backend> Line<B> {
+    fn push(&mut self, byte: u8) {
+        while self.queue.push_back(byte).is_err() {
+            self.send();
+        }
+        self.at_line_start = byte == b'\n';
+    }
+
     /// Sends what the transmitter has room for: nothing, or up to its FIFO's size. Whether all is sent.
     fn send(&mut self) -> bool {
         let mut bytes = [0; FIFO_SIZE];
@@ -123,12 +145,14 @@ impl<B: Backend> Line<B> {
 
 impl<B: Backend> Write for Line<B> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
+        let mut filter = self.filter.take();
         for &byte in text.as_bytes() {
-            while self.queue.push_back(byte).is_err() {
-                self.send();
+            match &mut filter {
+                Some(filter) => filter.feed(byte, |byte| self.push(byte)),
+                None => self.push(byte),
             }
-            self.at_line_start = byte == b'\n';
         }
+        self.filter = filter;
         Ok(())
     }
 }
@@ -156,6 +180,22 @@ pub fn write_record(record: Record<'_>) {
     PORT.write_record(record);
 }
 
+/// While it lives, only lines that contain its text are written.
+#[must_use]
+pub(crate) struct Filtered(());
+
+/// Lets only those lines of text through that contain `text`, until the result is dropped. `None`: it is longer than 64
+/// bytes. Called by one thread at a time; what others write meanwhile goes the same way.
+pub(crate) fn filter(text: &str) -> Option<Filtered> {
+    PORT.set_filter(Some(text)).then_some(Filtered(()))
+}
+
+impl Drop for Filtered {
+    fn drop(&mut self) {
+        PORT.set_filter(None);
+    }
+}
+
 /// The next byte received, if there is one.
 pub fn try_read() -> Option<u8> {
     PORT.try_read()
@@ -164,13 +204,14 @@ pub fn try_read() -> Option<u8> {
 /// The line as a place for reports on locks.
 pub(crate) static REPORTER: Reporter = Reporter { lock: Some(&CLASS), write };
 
-/// For a panic: takes the port from whoever holds it.
+/// For a panic: takes the port from whoever holds it, and has all be written.
 ///
 /// # Safety
 /// Only the caller goes on; every other user of the port is stopped for good.
 pub unsafe fn force_unlock() {
     // SAFETY: promised by the caller.
     unsafe { PORT.line.force_unlock() };
+    PORT.set_filter(None);
 }
 
 /// Writes formatted text to the serial line.

@@ -28,12 +28,16 @@ struct Experiment {
 }
 
 const EXPERIMENTS: &[Experiment] = &[
-    Experiment { name: "area-cache", run: area_cache::run },
-    Experiment { name: "overflow-race", run: overflow_race::run },
-    Experiment { name: "vmap-exhaust", run: vmap_exhaust::run },
-    Experiment { name: "purge-latency", run: purge_latency::run },
-    Experiment { name: "pagetable-free", run: pagetable_free::run },
+    Experiment { name: NAMES[0], run: area_cache::run },
+    Experiment { name: NAMES[1], run: overflow_race::run },
+    Experiment { name: NAMES[2], run: vmap_exhaust::run },
+    Experiment { name: NAMES[3], run: purge_latency::run },
+    Experiment { name: NAMES[4], run: pagetable_free::run },
 ];
+
+/// The names of the experiments, in the order in which all of them run.
+pub const NAMES: &[&str] =
+    &["area-cache", "overflow-race", "vmap-exhaust", "purge-latency", "pagetable-free"];
 
 /// The console command.
 ///
@@ -44,7 +48,8 @@ pub fn command(arguments: &[&str]) -> Result<(), CommandError> {
         [] => EXPERIMENTS,
         [name] => {
             let index = EXPERIMENTS.iter().position(|experiment| experiment.name == *name);
-            let index = index.ok_or_else(|| CommandError::new(format!("{name}: no such experiment")))?;
+            let index =
+                index.ok_or_else(|| CommandError::unknown("experiment", name, NAMES.iter().copied()))?;
             &EXPERIMENTS[index..=index]
         }
         [_, extra, ..] => {

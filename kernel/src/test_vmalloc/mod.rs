@@ -24,6 +24,7 @@ use workers::Outcome;
 
 pub use costs::PerMillion;
 pub use load::Load;
+pub use parse::WORDS;
 
 /// What `help test_vmalloc` says.
 pub const ABOUT: &str = "runs the vmalloc benchmark cases\n\

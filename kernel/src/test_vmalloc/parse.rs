@@ -58,7 +58,7 @@ impl Parameters {
                 "run_test_mask" => parameters.run_test_mask = check_mask(name, number)?,
                 "nr_pcpu_objects" => parameters.nr_pcpu_objects = number,
                 "zero" => parameters.zero = flag(word, number)?,
-                _ => return Err(CommandError::new(format!("{name}: no such parameter"))),
+                _ => return Err(CommandError::unknown("parameter", name, names())),
             }
         }
         parameters.check_instead()?;
@@ -92,4 +92,23 @@ pub(super) fn check_mask(name: &str, mask: u64) -> Result<u64, CommandError> {
         return Err(CommandError::new(format!("{name}={mask}: not a sum of cases, 1 to {known}")));
     }
     Ok(mask)
+}
+
+/// What may be assigned, with the sign, as the console completes it.
+pub const WORDS: &[&str] = &[
+    "instead=",
+    "mode=",
+    "nr_pages=",
+    "nr_pcpu_objects=",
+    "nr_threads=",
+    "run_test_mask=",
+    "sequential_test_order=",
+    "test_loop_count=",
+    "test_repeat_count=",
+    "use_huge=",
+    "zero=",
+];
+
+fn names() -> impl Iterator<Item = &'static str> + Clone {
+    WORDS.iter().map(|word| word.trim_end_matches('='))
 }

@@ -105,6 +105,7 @@ impl Judge {
         }
         match record {
             Record::Console => self.console = true,
+            Record::Command { .. } => {}
             Record::CommandsDone { failed } => {
                 if self.commands_done.replace(failed).is_some() {
                     self.irregular("closed its commands twice");

@@ -1,7 +1,7 @@
 //! Exceptions of the kernel itself. Each means that an invariant is broken, a breakpoint that nobody waits at too:
 //! they panic with a report of the cause, the address, what the rooms above know of it, and the registers.
 
-use super::stop;
+use super::{attempt, stop};
 use crate::arch::{cpu, hooks};
 use core::fmt;
 use vmalloc::PAGE_SIZE;
@@ -51,11 +51,17 @@ impl fmt::Display for Registers {
 }
 
 const NMI: u64 = 2;
+/// Of an address that is none, too.
+const GENERAL_PROTECTION: u64 = 13;
 const PAGE_FAULT: u64 = 14;
 
 /// Called by the entry stubs.
 pub(in crate::arch) fn handle(registers: &mut Registers) {
-    match registers.vector {
+    let vector = registers.vector;
+    if matches!(vector, PAGE_FAULT | GENERAL_PROTECTION) && attempt::recover(registers) {
+        return;
+    }
+    match vector {
         NMI if stop::is_stopping() => stop::stop_this(),
         PAGE_FAULT => {
             panic!("{}\n{registers}", PageFault { address: Cr2::read_raw(), error: registers.error })

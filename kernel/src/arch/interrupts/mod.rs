@@ -13,6 +13,7 @@
 //! Handlers take none themselves; what they call by [`hooks`](super::hooks) takes only locks that are never held with
 //! interrupts on.
 
+pub mod attempt;
 mod calls;
 mod exceptions;
 mod handler;

@@ -189,7 +189,7 @@ fn held_areas_stay_until_the_next_hold() {
 fn names_of_commands_are_completed_where_commands_stand() {
     for before in ["", "  ", "cpus; ", "cpus;", "help ", "sysctl; help "] {
         assert_eq!(console::complete(before, "te"), ["test_vmalloc"], "{before:?}");
-        assert_eq!(console::complete(before, "po"), ["poweroff"], "{before:?}");
+        assert_eq!(console::complete(before, "pow"), ["poweroff"], "{before:?}");
         assert!(console::complete(before, "nosuch").is_empty() && console::complete(before, "").len() > 10);
     }
     for before in ["sysctl ", "help help ", "cpus; hold "] {

@@ -3,6 +3,7 @@
 mod console;
 mod costs;
 mod instead;
+mod play;
 mod replay;
 mod serial;
 mod soft_off;

@@ -71,7 +71,7 @@ impl<'a, P: Platform> View<'a, P> {
         self.blocks.find(number, self.side)
     }
 
-    fn leaf(&self, number: usize) -> Option<&'a Slots> {
+    pub fn leaf(&self, number: usize) -> Option<&'a Slots> {
         self.block(number)?.leaf(self.blocks.platform())
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Nothing here changes anything, except that a page whose frame was looked up is marked as written.
 
+mod census;
 mod count;
 mod find;
 mod foreign;

@@ -3,7 +3,7 @@
 extern crate std;
 
 use crate::{
-    Area, Frame, FreeError, Freed, Kind, PAGE_SIZE, Place, Platform, Protection, Request, Vmalloc,
+    Frame, FreeError, Freed, Kind, PAGE_SIZE, Place, Platform, Protection, Request, Vmalloc,
     tests::{
         machine::{Machine, Random},
         support::{START, address, at, free, instance, map_ram, protect, take, unmap, unmap_ram},
@@ -204,7 +204,8 @@ fn what_is_told_of_an_address_is_what_a_list_of_areas_says() {
     let vmalloc = remembering(&machine, KEPT);
     let frames = take(&machine, 40);
     let mut random = Random::new(5);
-    let (mut live, mut freed): (Vec<(usize, usize, Kind)>, Vec<(usize, usize)>) = (Vec::new(), Vec::new());
+    let mut live: Vec<(usize, usize, Kind)> = Vec::new();
+    let mut freed: Vec<(usize, usize)> = Vec::new();
     for round in 0..6000 {
         if live.len() < 40 && random.below(2) == 0 {
             let most = if random.below(8) == 0 { 700 } else { 40 };
@@ -342,4 +343,35 @@ fn resized_areas_are_looked_at_by_their_new_size() {
         write(&vmalloc, address(area) + to - 1, 1);
         free(&vmalloc, area).expect("nothing was written behind");
     }
+}
+
+/// Seen failing with an area that is parked told of.
+#[test]
+fn a_census_tells_of_each_area_once() {
+    let machine = Machine::new(2, 6000);
+    let vmalloc = instance(&machine, 16);
+    let frames = take(&machine, 5);
+    let mut live = Vec::new();
+    for pages in [1, 3, 16, 40, 300, 511, 600, 1] {
+        live.push(vmalloc.vmalloc(pages * PAGE_SIZE).expect("room"));
+        let parked = vmalloc.vmalloc(pages * PAGE_SIZE).expect("room");
+        free(&vmalloc, parked).expect("allocated");
+    }
+    live.push(vmalloc.allocate(Request::new(9 * PAGE_SIZE).guard_below()).expect("room"));
+    live.push(vmalloc.allocate(Request::new(2 * PAGE_SIZE).protection(Protection::None)).expect("room"));
+    let mapped = map_ram(&vmalloc, &frames).expect("room");
+    let mut told = Vec::new();
+    vmalloc.for_each_area(|caller, kind, pages| told.push((caller.map(place_of), kind as usize, pages)));
+    let mut listed: Vec<_> =
+        vmalloc.areas().map(|area| (area.caller.map(place_of), area.kind as usize, area.pages)).collect();
+    assert_eq!(listed.len(), live.len() + 1);
+    told.sort_unstable();
+    listed.sort_unstable();
+    assert_eq!(told, listed);
+    unmap_ram(&vmalloc, mapped, frames.len()).expect("mapped");
+    live.into_iter().for_each(|area| free(&vmalloc, area).expect("allocated"));
+    vmalloc.vm_unmap_aliases();
+    (&machine).give_frames(crate::Returned::new(frames.into_iter()));
+    drop(vmalloc);
+    machine.assert_all_frames_back();
 }

@@ -8,7 +8,7 @@ use vmalloc::PAGE_SIZE;
 /// Addresses of the areas held.
 static HELD: SpinLock<Vec<usize>> = SpinLock::new(lock_class!("held areas"), Vec::new());
 
-pub(super) const ABOUT: &str = "keeps COUNT one-page areas allocated until the next hold; 0 frees them all\n\
+pub(in crate::console) const ABOUT: &str = "keeps COUNT one-page areas allocated until the next hold; 0 frees them all\n\
     The addresses are kept in the heap, which grows by that.";
 
 /// The console command.

@@ -1,0 +1,120 @@
+//! `top`: who has how many areas and bytes, by the place in the code that asked for them.
+
+use crate::{command::CommandError, lock_class, memory, println, sync::SpinLock};
+use alloc::{format, vec::Vec};
+use core::{cmp::Reverse, fmt, panic::Location, ptr};
+use vmalloc::PAGE_SIZE;
+
+pub(in crate::console) const ABOUT: &str = "counts areas and bytes by who asked for them, the most bytes first\n\
+    mark   notes what there is; top then prints what has changed since\n\
+    clear  forgets the mark\n\
+    Guard pages are not counted. How old an area is nobody knows: it has no room for that.";
+
+/// Callers that are told apart; the rest are summed up.
+const CALLERS: usize = 1024;
+
+/// What a caller has.
+#[derive(Clone, Copy, Default)]
+struct Holder {
+    caller: Option<&'static Location<'static>>,
+    areas: i64,
+    pages: i64,
+}
+
+/// Sums by caller: a hash table with open addressing, made before the count begins, and full at worst.
+struct Table {
+    /// One more than [`CALLERS`]: mappings without a caller, and callers that found no place, are in the last.
+    holders: Vec<Holder>,
+}
+
+static MARK: SpinLock<Option<Table>> = SpinLock::new(lock_class!("mark of top"), None);
+
+impl Table {
+    /// A table of what there is now. Nothing is allocated while that is counted.
+    fn count() -> Result<Self, CommandError> {
+        let mut holders = Vec::new();
+        let failed = |error| CommandError::new(format!("no memory to count in: {error}"));
+        holders.try_reserve_exact(CALLERS + 1).map_err(failed)?;
+        holders.resize(CALLERS + 1, Holder::default());
+        let mut table = Self { holders };
+        memory::vmalloc().for_each_area(|caller, _, pages| {
+            let holder = table.of(caller);
+            holder.areas += 1;
+            holder.pages += pages as i64;
+        });
+        Ok(table)
+    }
+
+    fn of(&mut self, caller: Option<&'static Location<'static>>) -> &mut Holder {
+        let Some(caller) = caller else { return &mut self.holders[CALLERS] };
+        // Places in the code are some tens of bytes apart.
+        let hash = (ptr::from_ref(caller) as usize >> 3).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        let mut index = hash % CALLERS;
+        for _ in 0..CALLERS {
+            match self.holders[index].caller {
+                Some(found) if ptr::eq(found, caller) => return &mut self.holders[index],
+                Some(_) => index = (index + 1) % CALLERS,
+                None => {
+                    self.holders[index].caller = Some(caller);
+                    return &mut self.holders[index];
+                }
+            }
+        }
+        &mut self.holders[CALLERS]
+    }
+
+    /// Takes away what a caller had before.
+    fn subtract(&mut self, before: &Self) {
+        for Holder { caller, areas, pages } in before.holders.iter().filter(|holder| holder.areas > 0) {
+            let holder = self.of(*caller);
+            holder.areas -= areas;
+            holder.pages -= pages;
+        }
+    }
+
+    fn print(mut self, sign: bool) {
+        self.holders.retain(|holder| holder.areas != 0 || holder.pages != 0);
+        self.holders.sort_unstable_by_key(|holder| Reverse(holder.pages));
+        let total: i64 = self.holders.iter().map(|holder| holder.pages).sum();
+        println!("{:>10} {:>14} {:>7}  by", "areas", "bytes", "share");
+        for Holder { caller, areas, pages } in &self.holders {
+            let bytes = pages * PAGE_SIZE as i64;
+            let by: &dyn fmt::Display = caller.as_ref().map_or(&"vm_map_ram, and others", |caller| caller);
+            if sign {
+                println!("{areas:>+10} {bytes:>+14} {:>7}  {by}", "");
+            } else {
+                let share = pages * 1000 / total.max(1);
+                println!("{areas:>10} {bytes:>14} {:>3}.{} %  {by}", share / 10, share % 10);
+            }
+        }
+        let areas: i64 = self.holders.iter().map(|holder| holder.areas).sum();
+        println!("{areas:>10} {:>14}          in all", total * PAGE_SIZE as i64);
+    }
+}
+
+/// The console command.
+///
+/// # Errors
+/// The line names the argument that is wrong, or says that there is no memory.
+pub fn top(arguments: &[&str]) -> Result<(), CommandError> {
+    match arguments {
+        [] => {
+            let mut table = Table::count()?;
+            let mark = MARK.lock();
+            if let Some(mark) = &*mark {
+                table.subtract(mark);
+            }
+            let sign = mark.is_some();
+            drop(mark);
+            table.print(sign);
+        }
+        ["mark"] => {
+            let table = Table::count()?;
+            // The one before goes when the lock is open.
+            let _before = MARK.lock().replace(table);
+        }
+        ["clear"] => drop(MARK.lock().take()),
+        [other, ..] => return Err(CommandError::new(format!("{other}: neither nothing, mark nor clear"))),
+    }
+    Ok(())
+}
