@@ -167,7 +167,7 @@ fn start(info: &'static mut BootInfo) -> ! {
     }
     // More than there is, which the library is not told. Once it was not answered in 300 s, after over 1400 attempts.
     let before = vmalloc.tally();
-    assert_eq!(vmalloc.vmalloc(all), Err(AllocError::OutOfFrames));
+    assert!(matches!(vmalloc.vmalloc(all), Err(AllocError::OutOfFrames { .. })));
     let after = vmalloc.tally();
     assert!(after.retries - before.retries <= 3 && after.purges - before.purges <= 3, "{before:?} {after:?}");
     vmalloc.trim();
