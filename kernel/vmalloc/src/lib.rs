@@ -26,20 +26,23 @@
 //!     frames::allocate().map(|address| Frame::new(address / 4096))
 //! }
 //!
-//! /// Gives a frame back. Where the allocator cannot free, this returns false: the machine keeps the frame for later.
+//! /// Gives a frame back. An allocator that cannot free returns false here: the machine keeps
+//! /// the frame for later.
 //! fn give(frame: Frame) -> bool {
 //!     frames::free(frame.address());
 //!     true
 //! }
 //!
-//! /// Makes the instance. The loader shows physical address 0 at `offset`, and `usable` are the addresses of RAM.
+//! /// Makes the instance. The loader shows physical address 0 at `offset`, and `usable` are the
+//! /// addresses of RAM.
 //! fn start(offset: u64, usable: impl Iterator<Item = Range<u64>>) -> &'static Vmalloc<Kernel> {
 //!     let memory = Memory::new(offset, usable);
+//!     let frames = (take as fn() -> _, give as fn(_) -> _);
 //!     // SAFETY: one CPU runs, and all else that the function lists holds, too.
-//!     let machine = unsafe { Machine::one_cpu(memory, (take as fn() -> _, give as fn(_) -> _)) };
-//!     let machine = machine.expect("a CPU that is set up");
+//!     let machine = unsafe { Machine::one_cpu(memory, frames) }.expect("a CPU that is set up");
+//!     let range = 0xffff_c900_0000_0000..0xffff_c980_0000_0000;
 //!     // SAFETY: nothing else is mapped in this range, now or later.
-//!     let vmalloc = unsafe { Vmalloc::new(machine, 0xffff_c900_0000_0000..0xffff_c980_0000_0000) };
+//!     let vmalloc = unsafe { Vmalloc::new(machine, range) };
 //!     VMALLOC.call_once(|| vmalloc.expect("frames for page tables"))
 //! }
 //!
@@ -47,7 +50,7 @@
 //! # let (offset, usable) = (0, core::iter::empty());
 //! let vmalloc = start(offset, usable);
 //! let area = vmalloc.vmalloc(10_000)?; // three pages, and a guard page behind them
-//! // SAFETY: the area is this long, and nobody else uses it, nor do we any more once it is freed.
+//! // SAFETY: the area is this long, nobody else uses it, and nor do we once it is freed.
 //! unsafe {
 //!     area.write_bytes(0xff, 10_000);
 //!     vmalloc.vfree(area)?;
@@ -142,7 +145,8 @@
 //! # // SAFETY: nothing else is mapped there, and no pointer is followed.
 //! # let vmalloc = &unsafe { Vmalloc::new(&machine, 0xffff_c900_0000_0000..0xffff_c900_4000_0000)? };
 //! let registers = vmalloc.ioremap(0xfee0_0000, PAGE_SIZE, Cache::Uncached)?;
-//! assert_eq!(vmalloc.frame_at(registers.addr().get()).map(|frame| frame.address()), Some(0xfee0_0000));
+//! let frame = vmalloc.frame_at(registers.addr().get()).expect("mapped");
+//! assert_eq!(frame.address(), 0xfee0_0000);
 //! // SAFETY: nobody uses them any more.
 //! unsafe { vmalloc.vunmap(registers)? };
 //! // RAM is cached elsewhere already.
@@ -196,18 +200,20 @@
 //! ```
 //! use vmalloc::{Platform, Vmalloc};
 //!
-//! /// Returns what to print before the kernel stops, if the fault at `address` is in the instance's range. `None` means
-//! /// that it is none of the instance's business: a page may be mapped there on demand.
+//! /// Returns what to print before the kernel stops, if the fault at `address` is in the
+//! /// instance's range. `None` means that it is none of the instance's business: a page may be
+//! /// mapped there on demand.
 //! fn explain_fault<P: Platform>(vmalloc: &Vmalloc<P>, address: usize) -> Option<String> {
 //!     if !vmalloc.contains(address) {
 //!         return None;
 //!     }
-//!     Some(match vmalloc.find_area(address) {
-//!         Some(area) if address >= area.mapped_end() => format!("{address:#x}: behind the end of {area}"),
-//!         Some(area) if address < area.start => format!("{address:#x}: below the start of {area}"),
-//!         Some(area) => format!("{address:#x}: not allowed, or not populated, in {area}"),
-//!         None => format!("{address:#x}: nothing is allocated there; it may have been freed"),
-//!     })
+//!     let what = match vmalloc.find_area(address) {
+//!         Some(area) if address >= area.mapped_end() => format!("behind the end of {area}"),
+//!         Some(area) if address < area.start => format!("below the start of {area}"),
+//!         Some(area) => format!("not allowed, or not populated, in {area}"),
+//!         None => String::from("nothing is allocated there; it may have been freed"),
+//!     };
+//!     Some(format!("{address:#x}: {what}"))
 //! }
 //!
 //! # #[cfg(not(feature = "host"))]

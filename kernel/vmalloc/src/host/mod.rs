@@ -8,16 +8,19 @@
 //!
 //! # fn main() -> Result<(), Box<dyn core::error::Error>> {
 //! let machine = Machine::new(2, 500); // two CPUs, 500 frames
-//! // SAFETY: nothing else is mapped on this machine, and what is allocated is accessed by its CPUs alone.
-//! let vmalloc = unsafe { Vmalloc::new(&machine, 0xffff_c900_0000_0000..0xffff_c900_4000_0000)? };
+//! let range = 0xffff_c900_0000_0000..0xffff_c900_4000_0000;
+//! // SAFETY: nothing else is mapped there, and the simulated CPUs alone use what is allocated.
+//! let vmalloc = unsafe { Vmalloc::new(&machine, range)? };
 //!
 //! let area = vmalloc.vzalloc(PAGE_SIZE)?;
-//! machine.write_bytes(area.addr().get(), b"written by CPU 0")?;
+//! let start = area.addr().get();
+//! machine.write_bytes(start, b"written by CPU 0")?;
 //! machine.run_on(1);
 //! let mut bytes = [0; 16];
-//! machine.read_bytes(area.addr().get(), &mut bytes)?;
+//! machine.read_bytes(start, &mut bytes)?;
 //! assert_eq!(&bytes, b"written by CPU 0");
-//! assert_eq!(machine.read_bytes(area.addr().get() + PAGE_SIZE, &mut bytes), Err(PageFault)); // the guard page
+//! // Behind it is a guard page.
+//! assert_eq!(machine.read_bytes(start + PAGE_SIZE, &mut bytes), Err(PageFault));
 //!
 //! // SAFETY: nobody uses it any more.
 //! unsafe { vmalloc.vfree(area)? };
