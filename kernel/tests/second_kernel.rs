@@ -36,8 +36,8 @@ struct Machine {
 }
 
 // SAFETY: frames come from memory that the loader says nobody uses, each once until given back; the
-// loader maps all memory at `direct_map`; nobody else changes page tables; no other CPU runs, and
-// nothing preempts.
+// loader maps all memory at `direct_map`, and so what is RAM; nobody else changes page tables; no other CPU runs,
+// nothing preempts, and no interrupt handler calls the library.
 unsafe impl Platform for &Machine {
     type Pin = SingleCpu;
 

@@ -133,36 +133,25 @@ fn every_call_that_runs_out_of_frames_is_soon_refused() {
         let areas = [congruent(0, 3), congruent(2, 700)];
         let set = vmalloc.allocate_congruent(&areas, 1).expect("room");
         let frames = take(&machine, 600);
-        let short = AllocError::NO_FRAMES;
+        let refused = |made: Result<NonNull<u8>, AllocError>| {
+            assert!(matches!(made, Err(AllocError::OutOfFrames { .. })), "{made:?}");
+        };
         let stays = |area, pages| {
             let grown = resize(&vmalloc, area, pages);
             assert!(matches!(grown, Err(ReallocError::Size(AllocError::OutOfFrames { .. }))), "{grown:?}");
         };
         // With how many frames left.
         let calls: [(&str, usize, &dyn Fn()); 13] = [
-            ("small", 20, &|| {
-                assert_eq!(vmalloc.vmalloc(100 * PAGE_SIZE).map_err(AllocError::reason), Err(short))
-            }),
-            ("run", 20, &|| {
-                assert_eq!(vmalloc.vmalloc(300 * PAGE_SIZE).map_err(AllocError::reason), Err(short))
-            }),
+            ("small", 20, &|| refused(vmalloc.vmalloc(100 * PAGE_SIZE))),
+            ("run", 20, &|| refused(vmalloc.vmalloc(300 * PAGE_SIZE))),
             ("small growth", 20, &|| stays(area, 200)),
             ("small growth to a run", 20, &|| stays(area, 700)),
             ("growth", 20, &|| stays(run, 1200)),
             ("growth but for its table", 600, &|| stays(run, 1200)),
             ("growth elsewhere", 600, &|| stays(stuck, 1200)),
-            ("vmap", 1, &|| {
-                assert_eq!(
-                    vmalloc.vmap(&frames, Protection::ReadWrite).map_err(AllocError::reason),
-                    Err(short)
-                )
-            }),
-            ("vm_map_ram", 0, &|| {
-                assert_eq!(map_ram(&vmalloc, &frames[..3]).map_err(AllocError::reason), Err(short))
-            }),
-            ("long vm_map_ram", 1, &|| {
-                assert_eq!(map_ram(&vmalloc, &frames).map_err(AllocError::reason), Err(short))
-            }),
+            ("vmap", 1, &|| refused(vmalloc.vmap(&frames, Protection::ReadWrite))),
+            ("vm_map_ram", 0, &|| refused(map_ram(&vmalloc, &frames[..3]))),
+            ("long vm_map_ram", 1, &|| refused(map_ram(&vmalloc, &frames))),
             ("congruent", 2, &|| {
                 let made = vmalloc.allocate_congruent(&areas, 1);
                 assert!(
