@@ -36,8 +36,8 @@ struct Machine {
 }
 
 // SAFETY: frames come from memory that the loader says nobody uses, each once until given back; the
-// loader maps all memory at `direct_map`; nobody else changes page tables; no other CPU runs, and
-// nothing preempts.
+// loader maps all memory at `direct_map`, and so what is RAM; nobody else changes page tables; no other CPU runs,
+// nothing preempts, and no interrupt handler calls the library.
 unsafe impl Platform for &Machine {
     type Pin = SingleCpu;
 
@@ -167,7 +167,7 @@ fn start(info: &'static mut BootInfo) -> ! {
     }
     // More than there is, which the library is not told. Once it was not answered in 300 s, after over 1400 attempts.
     let before = vmalloc.tally();
-    assert_eq!(vmalloc.vmalloc(all), Err(AllocError::OutOfFrames));
+    assert!(matches!(vmalloc.vmalloc(all), Err(AllocError::OutOfFrames { .. })));
     let after = vmalloc.tally();
     assert!(after.retries - before.retries <= 3 && after.purges - before.purges <= 3, "{before:?} {after:?}");
     vmalloc.trim();

@@ -7,7 +7,7 @@ use crate::{
 };
 use alloc::{format, sync::Arc, vec::Vec};
 use core::sync::atomic::{AtomicBool, Ordering};
-use vmalloc::{AllocError, CongruentArea, PAGE_SIZE};
+use vmalloc::{AllocError, BLOCK_SIZE, CongruentArea, PAGE_SIZE};
 
 /// What is freed, then purged.
 #[derive(Clone, Copy, Debug)]
@@ -74,7 +74,9 @@ impl Freed {
 fn free_pages() -> Result<(), AllocError> {
     let vmalloc = memory::vmalloc();
     let mut areas = Vec::new();
-    areas.try_reserve_exact(LAZY_PAGES).map_err(|_| AllocError::OutOfFrames)?;
+    areas
+        .try_reserve_exact(LAZY_PAGES)
+        .map_err(|_| memory::frames::shortage(LAZY_PAGES * size_of::<usize>() / PAGE_SIZE))?;
     let result = (0..LAZY_PAGES).try_for_each(|_| vmalloc.vmalloc(PAGE_SIZE).map(|area| areas.push(area)));
     for area in areas {
         // SAFETY: the area is ours, and nobody else got its address.
@@ -87,14 +89,16 @@ fn free_pages() -> Result<(), AllocError> {
 fn free_sparse() -> Result<(), AllocError> {
     let vmalloc = memory::vmalloc();
     let area = CongruentArea { offset: 0, size: SPARSE };
-    let set = vmalloc.allocate_congruent(&[area], PAGE_SIZE).map_err(|_| AllocError::OutOfFrames)?;
+    let set = vmalloc
+        .allocate_congruent(&[area], PAGE_SIZE)
+        .map_err(|_| memory::frames::shortage(SPARSE / BLOCK_SIZE))?;
     let last = SPARSE / PAGE_SIZE - 1;
     // SAFETY: the set is ours, and freed below.
     let populated = [0, last].map(|page| unsafe { vmalloc.populate(set, page..page + 1) });
     // SAFETY: the set is ours, and nobody else got an address of it.
     let freed = unsafe { vmalloc.free_congruent(set) };
     freed.unwrap_or_else(|error| panic!("a set that was allocated cannot be freed: {error}"));
-    if populated.iter().all(Result::is_ok) { Ok(()) } else { Err(AllocError::OutOfFrames) }
+    if populated.iter().all(Result::is_ok) { Ok(()) } else { Err(memory::frames::shortage(2)) }
 }
 
 impl Freeing {

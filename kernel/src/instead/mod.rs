@@ -64,7 +64,7 @@ impl<A: Addresses> Instead<A> {
     /// There is one already, or no memory.
     pub fn new() -> Result<Self, CommandError> {
         let range = Range::take()?;
-        let no_memory = || CommandError::new(format!("{}", AllocError::OutOfFrames));
+        let no_memory = || CommandError::new(format!("{}", frames::shortage(1)));
         let mapper = Mapper::new(layout::INSTEAD).ok_or_else(no_memory)?;
         let addresses = A::new(layout::INSTEAD).ok_or_else(no_memory)?;
         Ok(Self { addresses, mapper, _range: range })
@@ -85,7 +85,7 @@ impl<A: Addresses> Instead<A> {
             // SAFETY: they were just taken and are not mapped.
             unsafe { frames::give(batch[mapped..].iter().copied()) };
             if mapped < wanted {
-                return Err(AllocError::OutOfFrames);
+                return Err(frames::shortage(pages - area.mapped));
             }
         }
         Ok(area)
@@ -98,7 +98,7 @@ impl<A: Addresses> Instead<A> {
     pub fn map(&self, frames: &[Frame]) -> Result<Area<'_, A>, AllocError> {
         let mut area = self.reserve(frames.len(), false)?;
         area.mapped = self.mapper.map(area.start, frames);
-        if area.mapped < frames.len() { Err(AllocError::OutOfFrames) } else { Ok(area) }
+        if area.mapped < frames.len() { Err(frames::shortage(1)) } else { Ok(area) }
     }
 
     /// Takes addresses for an area and its guard page.
@@ -109,7 +109,11 @@ impl<A: Addresses> Instead<A> {
         }
         let fits = pages < MOST / PAGE_SIZE;
         let start = if fits { self.addresses.take(pages + 1) } else { None };
-        let start = start.ok_or(AllocError::OutOfAddressSpace)?;
+        let start = start.ok_or(AllocError::OutOfAddressSpace {
+            size: pages.saturating_mul(PAGE_SIZE),
+            align: PAGE_SIZE,
+            longest: 0,
+        })?;
         Ok(Area { instead: self, start, pages, mapped: 0, owns_frames })
     }
 }

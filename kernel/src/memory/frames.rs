@@ -27,7 +27,7 @@ use core::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 use frames::{Buddy, Magazine};
-use vmalloc::{BLOCK_PAGES, Frame, PAGE_SHIFT, PAGE_SIZE};
+use vmalloc::{AllocError, BLOCK_PAGES, Frame, PAGE_SHIFT, PAGE_SIZE};
 
 /// Frames that a CPU keeps at most.
 const MAGAZINE: usize = 512;
@@ -282,6 +282,11 @@ pub fn drain_magazines() {
             before - magazine.len()
         });
     }
+}
+
+/// What to say where so many frames were not to be had.
+pub fn shortage(needed: usize) -> AllocError {
+    AllocError::OutOfFrames { needed, free: free() }
 }
 
 /// Frames that nobody has, those in magazines included: never fewer than there are all the time, but perhaps more

@@ -73,7 +73,7 @@ pub(super) struct KernelKeeps;
 
 impl PurgeNotifier for KernelKeeps {
     fn purge(&self, error: AllocError) -> bool {
-        error == AllocError::OutOfFrames && reclaim_some()
+        matches!(error, AllocError::OutOfFrames { .. }) && reclaim_some()
     }
 }
 

@@ -233,7 +233,7 @@ impl Frames {
         let taken = reclaim::take(count, |frame| list.push(frame));
         // What there is goes back if it is too little.
         let frames = Self(list);
-        if taken < count { Err(AllocError::OutOfFrames) } else { Ok(frames) }
+        if taken < count { Err(frames::shortage(count)) } else { Ok(frames) }
     }
 }
 
@@ -248,6 +248,7 @@ impl Drop for Frames {
 /// Room for a list in the heap.
 pub(super) fn reserve<T>(entries: usize) -> Result<Vec<T>, AllocError> {
     let mut list = Vec::new();
-    list.try_reserve_exact(entries).map_err(|_| AllocError::OutOfFrames)?;
+    let pages = entries.saturating_mul(size_of::<T>()).div_ceil(PAGE_SIZE);
+    list.try_reserve_exact(entries).map_err(|_| frames::shortage(pages))?;
     Ok(list)
 }

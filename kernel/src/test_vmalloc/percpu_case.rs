@@ -1,7 +1,7 @@
 //! The benchmark case of per-CPU memory.
 
 use super::{cases::reserve, makers::Library, parameters::Parameters};
-use crate::memory::percpu::PerCpuMemory;
+use crate::memory::{frames, percpu::PerCpuMemory};
 use core::alloc::Layout;
 use fastrand::Rng;
 use vmalloc::AllocError;
@@ -13,7 +13,7 @@ pub(super) fn pcpu_alloc(_: &Library, parameters: &Parameters, random: &mut Rng)
     for _ in 0..count {
         let (size, align) = (random.usize(1..=1024), 1 << random.u8(1..=11));
         let Ok(layout) = Layout::from_size_align(size, align) else { unreachable!("a power of two") };
-        objects.push(PerCpuMemory::zeroed(layout).map_err(|_| AllocError::OutOfFrames)?);
+        objects.push(PerCpuMemory::zeroed(layout).map_err(|_| frames::shortage(1))?);
     }
     Ok(())
 }

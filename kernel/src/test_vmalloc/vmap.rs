@@ -77,7 +77,7 @@ impl HugeFrames {
     fn take(count: usize) -> Result<Self, AllocError> {
         let mut taken = Self(reserve(count)?);
         for _ in 0..count {
-            taken.0.push(reclaim::take_huge().ok_or(AllocError::OutOfFrames)?);
+            taken.0.push(reclaim::take_huge().ok_or_else(|| frames::shortage(BLOCK_PAGES))?);
         }
         Ok(taken)
     }

@@ -19,7 +19,7 @@ use crate::{
 };
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use core::{fmt, sync::atomic::Ordering};
-use vmalloc::AllocError;
+use vmalloc::{AllocError, PAGE_SIZE};
 
 /// Bytes of a thread's stack unless it asks for others.
 pub const STACK: usize = 32 << 10;
@@ -108,7 +108,7 @@ impl<'a> Builder<'a> {
         // The heap's small pieces end the machine when they are not to be had: it grows first.
         let room = RECORDS + size_of_val(&body) + size_of::<T>();
         let probe = Vec::<u8>::new().try_reserve_exact(room);
-        probe.map_err(|_| SpawnError::OutOfMemory(AllocError::OutOfFrames))?;
+        probe.map_err(|_| SpawnError::OutOfMemory(memory::frames::shortage(room.div_ceil(PAGE_SIZE))))?;
 
         let result = Arc::new(SpinLock::new(lock_class!("thread result"), None));
         let thread = Arc::new(Thread::new(self.name, self.class, self.affinity));

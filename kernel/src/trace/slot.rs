@@ -79,6 +79,8 @@ const FLUSH: u64 = 6;
 const FLUSH_ALL: u64 = 7;
 /// Which error, above what kind of event.
 const ERROR_SHIFT: u32 = 8;
+/// log2 of an alignment, above a number of 32 bits.
+const ALIGN_SHIFT: u32 = 32;
 
 #[deny(non_exhaustive_omitted_patterns)]
 fn encode(event: Event) -> ([u64; WORDS], Caller) {
@@ -131,8 +133,10 @@ fn encode_error(error: AllocError) -> (u64, u64, u64) {
         AllocError::ZeroSize => (0, 0, 0),
         AllocError::TooLarge { size } => (1, size as u64, 0),
         AllocError::BadAlignment { align } => (2, align as u64, 0),
-        AllocError::OutOfAddressSpace => (3, 0, 0),
-        AllocError::OutOfFrames => (4, 0, 0),
+        AllocError::OutOfAddressSpace { size, align, longest } => {
+            (3, size as u64, u64::from(longest) | u64::from(align.trailing_zeros()) << ALIGN_SHIFT)
+        }
+        AllocError::OutOfFrames { needed, free } => (4, needed as u64, free as u64),
         AllocError::BadRange { start, end } => (5, start as u64, end as u64),
         AllocError::NoFrames => (6, 0, 0),
         AllocError::BadPhysicalRange { start, size } => (7, start, size as u64),
@@ -151,8 +155,11 @@ fn decode_error(which: u64, first: u64, second: u64) -> Option<AllocError> {
         0 => AllocError::ZeroSize,
         1 => AllocError::TooLarge { size: number },
         2 => AllocError::BadAlignment { align: number },
-        3 => AllocError::OutOfAddressSpace,
-        4 => AllocError::OutOfFrames,
+        3 => {
+            let align = 1_usize.checked_shl((second >> ALIGN_SHIFT) as u32)?;
+            AllocError::OutOfAddressSpace { size: number, align, longest: second as u32 }
+        }
+        4 => AllocError::OutOfFrames { needed: number, free: second as usize },
         5 => AllocError::BadRange { start: number, end: second as usize },
         6 => AllocError::NoFrames,
         7 => AllocError::BadPhysicalRange { start: first, size: second as usize },

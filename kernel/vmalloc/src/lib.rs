@@ -26,20 +26,23 @@
 //!     frames::allocate().map(|address| Frame::new(address / 4096))
 //! }
 //!
-//! /// Gives a frame back. Where the allocator cannot free, this returns false: the machine keeps the frame for later.
+//! /// Gives a frame back. An allocator that cannot free returns false here: the machine keeps
+//! /// the frame for later.
 //! fn give(frame: Frame) -> bool {
 //!     frames::free(frame.address());
 //!     true
 //! }
 //!
-//! /// Makes the instance. The loader shows physical address 0 at `offset`, and `usable` are the addresses of RAM.
+//! /// Makes the instance. The loader shows physical address 0 at `offset`, and `usable` are the
+//! /// addresses of RAM.
 //! fn start(offset: u64, usable: impl Iterator<Item = Range<u64>>) -> &'static Vmalloc<Kernel> {
 //!     let memory = Memory::new(offset, usable);
+//!     let frames = (take as fn() -> _, give as fn(_) -> _);
 //!     // SAFETY: one CPU runs, and all else that the function lists holds, too.
-//!     let machine = unsafe { Machine::one_cpu(memory, (take as fn() -> _, give as fn(_) -> _)) };
-//!     let machine = machine.expect("a CPU that is set up");
+//!     let machine = unsafe { Machine::one_cpu(memory, frames) }.expect("a CPU that is set up");
+//!     let range = 0xffff_c900_0000_0000..0xffff_c980_0000_0000;
 //!     // SAFETY: nothing else is mapped in this range, now or later.
-//!     let vmalloc = unsafe { Vmalloc::new(machine, 0xffff_c900_0000_0000..0xffff_c980_0000_0000) };
+//!     let vmalloc = unsafe { Vmalloc::new(machine, range) };
 //!     VMALLOC.call_once(|| vmalloc.expect("frames for page tables"))
 //! }
 //!
@@ -47,7 +50,7 @@
 //! # let (offset, usable) = (0, core::iter::empty());
 //! let vmalloc = start(offset, usable);
 //! let area = vmalloc.vmalloc(10_000)?; // three pages, and a guard page behind them
-//! // SAFETY: the area is this long, and nobody else uses it, nor do we any more once it is freed.
+//! // SAFETY: the area is this long, nobody else uses it, and nor do we once it is freed.
 //! unsafe {
 //!     area.write_bytes(0xff, 10_000);
 //!     vmalloc.vfree(area)?;
@@ -67,12 +70,23 @@
 //! entries, not bytes. Every call that is refused says why by a typed error, and has changed nothing.
 //!
 //! ```
-//! # use vmalloc::{PAGE_SIZE, Platform, Request, Vmalloc};
-//! # fn tour<P: Platform>(vmalloc: &Vmalloc<P>) -> Result<(), Box<dyn core::error::Error>> {
+//! # use vmalloc::{PAGE_SIZE, Request, Vmalloc};
+//! # #[cfg(not(feature = "host"))]
+//! # fn main() {}
+//! # #[cfg(feature = "host")]
+//! # fn main() -> Result<(), Box<dyn core::error::Error>> {
+//! # let machine = vmalloc::host::Machine::new(1, 2000);
+//! # // SAFETY: nothing else is mapped there, and no pointer is followed.
+//! # let vmalloc = &unsafe { Vmalloc::new(&machine, 0xffff_c900_0000_0000..0xffff_c900_4000_0000)? };
 //! let table = vmalloc.allocate(Request::new(1 << 20).zeroed().align(16 * PAGE_SIZE))?;
+//! assert_eq!(table.addr().get() % (16 * PAGE_SIZE), 0);
 //! // SAFETY: nobody uses it.
 //! let table = unsafe { vmalloc.vrealloc(table, 2 << 20)? };
-//! # unsafe { vmalloc.vfree(table)? };
+//! // SAFETY: nor any more.
+//! unsafe { vmalloc.vfree(table)? };
+//! // SAFETY: nobody uses it.
+//! let again = unsafe { vmalloc.vfree(table) };
+//! assert!(again.unwrap_err().to_string().contains("nothing is allocated"));
 //! # Ok(()) }
 //! ```
 //!
@@ -80,13 +94,25 @@
 //! `unsafe`.
 //!
 //! ```
-//! # use vmalloc::{Area, PAGE_SIZE, Platform, Protection, Request, Stack, Vmalloc};
-//! # fn tour<P: Platform>(vmalloc: &Vmalloc<P>) -> Result<(), Box<dyn core::error::Error>> {
+//! # use vmalloc::{Area, PAGE_SIZE, Protection, Request, Stack, Vmalloc};
+//! # #[cfg(not(feature = "host"))]
+//! # fn main() {}
+//! # #[cfg(feature = "host")]
+//! # fn main() -> Result<(), Box<dyn core::error::Error>> {
+//! # let machine = vmalloc::host::Machine::new(1, 2000);
+//! # // SAFETY: nothing grows, nor is anything used twice.
+//! # let range = unsafe { machine.pointers(2) };
+//! # // SAFETY: nothing else is mapped there.
+//! # let vmalloc = &unsafe { Vmalloc::new(&machine, range)? };
 //! let mut area = Area::new(vmalloc, Request::new(300_000))?; // zeros
 //! area.as_mut_slice()[299_999] = 1;
 //! area.protect(Protection::ReadOnly)?;
+//! assert_eq!(area.as_slice().iter().sum::<u8>(), 1);
 //! let stack = Stack::new(vmalloc, 16 * PAGE_SIZE)?; // with guard pages at both ends
 //! let stack_pointer = stack.top();
+//! assert_eq!(vmalloc.areas().count(), 2);
+//! drop((area, stack));
+//! assert_eq!(vmalloc.areas().count(), 0);
 //! # Ok(()) }
 //! ```
 //!
@@ -110,12 +136,22 @@
 //! for a short time.
 //!
 //! ```
-//! # use vmalloc::{Cache, Platform, Vmalloc};
-//! # fn tour<P: Platform>(vmalloc: &Vmalloc<P>) -> Result<(), Box<dyn core::error::Error>> {
-//! let registers = vmalloc.ioremap(0xfee0_0000, 4096, Cache::Uncached)?.cast::<u32>();
-//! // SAFETY: the version of the local APIC may be read.
-//! let version = unsafe { registers.byte_add(0x30).read_volatile() };
-//! # unsafe { vmalloc.vunmap(registers.cast())? };
+//! # use vmalloc::{AllocError, Cache, PAGE_SIZE, Vmalloc};
+//! # #[cfg(not(feature = "host"))]
+//! # fn main() {}
+//! # #[cfg(feature = "host")]
+//! # fn main() -> Result<(), Box<dyn core::error::Error>> {
+//! # let machine = vmalloc::host::Machine::new(1, 2000);
+//! # // SAFETY: nothing else is mapped there, and no pointer is followed.
+//! # let vmalloc = &unsafe { Vmalloc::new(&machine, 0xffff_c900_0000_0000..0xffff_c900_4000_0000)? };
+//! let registers = vmalloc.ioremap(0xfee0_0000, PAGE_SIZE, Cache::Uncached)?;
+//! let frame = vmalloc.frame_at(registers.addr().get()).expect("mapped");
+//! assert_eq!(frame.address(), 0xfee0_0000);
+//! // SAFETY: nobody uses them any more.
+//! unsafe { vmalloc.vunmap(registers)? };
+//! // RAM is cached elsewhere already.
+//! let refused = vmalloc.ioremap(machine.ram().start, PAGE_SIZE, Cache::Uncached);
+//! assert!(matches!(refused, Err(AllocError::CachedElsewhere { .. })));
 //! # Ok(()) }
 //! ```
 //!
@@ -155,6 +191,11 @@
 //!    crate `x86_64`, which takes everything but zero for mapped, returns a frame for freed pages and guard pages. Where
 //!    somebody writes to frames that `frame_at` did not tell, the policy is [`Zeroing::Always`], the default.
 //!
+//! # Trying it
+//!
+//! What uses an instance can be tested on the host, on a machine of one or several CPUs whose TLBs forget nothing by
+//! themselves: [`host::Machine`], with the feature `host`. The examples of this page run on it.
+//!
 //! # In a page fault handler
 //!
 //! [`contains`](Vmalloc::contains) and [`whatis`](Vmalloc::whatis) take no lock, so a handler may call them whatever it
@@ -163,11 +204,26 @@
 //! ```
 //! use vmalloc::{Platform, Vmalloc};
 //!
-//! /// Returns what to print before the kernel stops, if the fault at `address` is in the instance's range. `None` means
-//! /// that it is none of the instance's business: a page may be mapped there on demand.
+//! /// Returns what to print before the kernel stops, if the fault at `address` is in the
+//! /// instance's range. `None` means that it is none of the instance's business: a page may be
+//! /// mapped there on demand.
 //! fn explain_fault<P: Platform>(vmalloc: &Vmalloc<P>, address: usize) -> Option<String> {
-//!     vmalloc.contains(address).then(|| format!("{address:#x} is {}", vmalloc.whatis(address)))
+//!     let what = || format!("{address:#x} is {}", vmalloc.whatis(address));
+//!     vmalloc.contains(address).then(what)
 //! }
+//!
+//! # #[cfg(not(feature = "host"))]
+//! # fn main() {}
+//! # #[cfg(feature = "host")]
+//! # fn main() -> Result<(), Box<dyn core::error::Error>> {
+//! # let machine = vmalloc::host::Machine::new(1, 2000);
+//! # // SAFETY: nothing else is mapped there, and no pointer is followed.
+//! # let vmalloc = &unsafe { Vmalloc::new(&machine, 0xffff_c900_0000_0000..0xffff_c900_4000_0000)? };
+//! let area = vmalloc.vmalloc(10_000)?; // three pages
+//! let end = area.addr().get() + 3 * 4096;
+//! assert!(explain_fault(vmalloc, end).unwrap().contains("in the guard page of"));
+//! assert_eq!(explain_fault(vmalloc, 0x1000), None);
+//! # Ok(()) }
 //! ```
 //!
 //! With frees remembered that prints, for a use of memory after it was freed,
@@ -206,6 +262,7 @@
 //! | `heap` | [`Heap`], a global allocator | `linked_list_allocator` |
 //! | `mmio` | [`Mmio`], a device's registers | `volatile` |
 //! | `collections` | [`VBox`] and [`VVec`], collections in areas of their own. It uses `alloc`, so there must be a global allocator, which a [`Heap`] can be | `allocator-api2` |
+//! | `host` | [`host::Machine`], to try on the host what uses the library; it is left out for a target without `std` | `std` |
 //! | `x86_64` | [`adapters::Freeing`] and [`adapters::NeverFreeing`], frame allocators of the crate `x86_64`, and conversions between [`Frame`] and its `PhysFrame` | `x86_64` 0.15 |
 //! | `check` | [`check::platform`], which tries whether a machine keeps its promises | `raw-cpuid`, `x86_64` |
 //!
@@ -240,6 +297,7 @@
 //! | `lock` | spinlocks that can only be taken pinned |
 //! | `span` | the arithmetic of addresses, pages and blocks |
 //! | [`adapters`] | a machine that is ready, for one CPU or several |
+//! | [`host`] | a machine of the host's memory, for tests (feature `host`) |
 //! | `platform` | what the library asks of its machine |
 //! | `bitmap` | runs of set bits in the 512 bits of a block |
 //! | `types` | the words of the public interface |
@@ -259,8 +317,10 @@
         feature = "check",
         feature = "collections",
         feature = "heap",
+        feature = "host",
         feature = "mmio",
         feature = "x86_64",
+        not(target_os = "none"),
         target_arch = "x86_64"
     )),
     allow(rustdoc::broken_intra_doc_links)
@@ -279,6 +339,8 @@ mod calls;
 #[cfg(feature = "check")]
 pub mod check;
 mod framed;
+#[cfg(all(any(test, feature = "host"), not(any(loom, target_os = "none"))))]
+pub mod host;
 mod inspect;
 mod lock;
 mod magazines;

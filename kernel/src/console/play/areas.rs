@@ -3,7 +3,7 @@
 use super::parse_address;
 use crate::{command::CommandError, lock_class, memory, println, services::Frames, sync::SpinLock};
 use alloc::{format, vec::Vec};
-use core::ptr::NonNull;
+use core::{mem, ptr::NonNull};
 use vmalloc::Protection;
 
 pub(in crate::console) const VMALLOC: &str = "allocates an area and prints its address; SIZE is in bytes, or ends in K, M or G\n\
@@ -16,7 +16,7 @@ pub(in crate::console) const VFREE: &str = "frees an area that vmalloc or vmap m
 /// Pages of a mapping, at the most.
 const MOST_PAGES: usize = 1 << 18;
 
-/// What was made by hand: the address, and the frames of a mapping.
+/// What was made by hand: the address, and the frames of a mapping. One thread plays at a time.
 static MADE: SpinLock<Vec<(usize, Option<Frames>)>> =
     SpinLock::new(lock_class!("areas made by hand"), Vec::new());
 
@@ -60,11 +60,13 @@ pub fn vfree(arguments: &[&str]) -> Result<(), CommandError> {
     let [word] = arguments else { return Err(CommandError::new("takes one argument: an address")) };
     let address = parse_address(word)?;
     let vmalloc = memory::vmalloc();
-    let found = {
-        let mut made = MADE.lock();
-        let index = made.iter().position(|(start, _)| *start == address);
-        index.map(|index| made.swap_remove(index))
-    };
+    let mut made = mem::take(&mut *MADE.lock());
+    let found = made.iter().position(|(start, _)| *start == address).map(|index| made.swap_remove(index));
+    // The list's room goes with the last.
+    if made.is_empty() {
+        made.shrink_to_fit();
+    }
+    *MADE.lock() = made;
     let Some((start, frames)) = found else {
         let line =
             format!("{word}: nothing that vmalloc or vmap made here: it is {}", vmalloc.whatis(address));
@@ -87,7 +89,10 @@ pub fn vfree(arguments: &[&str]) -> Result<(), CommandError> {
 
 fn keep(area: NonNull<u8>, frames: Option<Frames>) {
     let start = area.as_ptr() as usize;
-    MADE.lock().push((start, frames));
+    // Nobody allocates under a lock.
+    let mut made = mem::take(&mut *MADE.lock());
+    made.push((start, frames));
+    *MADE.lock() = made;
     println!("{start:#x}");
 }
 

@@ -27,8 +27,10 @@ pub fn hold(arguments: &[&str]) -> Result<(), CommandError> {
     // The list's room goes too.
     areas.shrink_to(count);
     let missing = count - areas.len();
-    let result =
-        areas.try_reserve_exact(missing).map_err(|_| vmalloc::AllocError::OutOfFrames).and_then(|()| {
+    let result = areas
+        .try_reserve_exact(missing)
+        .map_err(|_| memory::frames::shortage((missing * size_of::<usize>()).div_ceil(PAGE_SIZE)))
+        .and_then(|()| {
             (0..missing).try_for_each(|_| {
                 let area = memory::vmalloc().vmalloc(PAGE_SIZE)?;
                 areas.push(area.as_ptr() as usize);

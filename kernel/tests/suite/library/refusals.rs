@@ -24,15 +24,21 @@ fn impossible_sizes_and_alignments_are_refused() {
     for align in [0, 3, 4097] {
         assert_eq!(vmalloc.allocate(Request::new(1).align(align)), Err(AllocError::BadAlignment { align }));
     }
-    assert_eq!(vmalloc.allocate(Request::new(1).align(1 << 50)), Err(AllocError::OutOfAddressSpace));
+    assert!(matches!(
+        vmalloc.allocate(Request::new(1).align(1 << 50)),
+        Err(AllocError::OutOfAddressSpace { .. })
+    ));
     assert_eq!((memory::frames::counts().free, vmalloc.stats()), (free, stats));
 }
 
 #[test_case]
 fn more_than_there_is_memory_is_refused_and_given_back() {
     let bytes = memory::frames::counts().total as usize * PAGE_SIZE;
-    assert_eq!(memory::vmalloc().vmalloc(bytes + 1), Err(AllocError::OutOfFrames));
-    assert_eq!(memory::vmalloc().allocate(Request::new(bytes + 1).huge()), Err(AllocError::OutOfFrames));
+    assert!(matches!(memory::vmalloc().vmalloc(bytes + 1), Err(AllocError::OutOfFrames { .. })));
+    assert!(matches!(
+        memory::vmalloc().allocate(Request::new(bytes + 1).huge()),
+        Err(AllocError::OutOfFrames { .. })
+    ));
 }
 
 #[test_case]

@@ -307,11 +307,11 @@ fn pinned_code_allocates_and_frees() {
     let instance = instance(2);
     let held: Vec<_> = core::iter::from_fn(|| instance.vmalloc(100 * PAGE_SIZE).ok()).collect();
     let pin = cpu::Pin::new();
-    assert_eq!(instance.vmalloc(100 * PAGE_SIZE), Err(AllocError::OutOfAddressSpace));
-    assert_eq!(
+    assert!(matches!(instance.vmalloc(100 * PAGE_SIZE), Err(AllocError::OutOfAddressSpace { .. })));
+    assert!(matches!(
         instance.allocate(Request::new(100 * PAGE_SIZE).no_wait()),
-        Err(AllocError::OutOfAddressSpace)
-    );
+        Err(AllocError::OutOfAddressSpace { .. })
+    ));
     held.into_iter().for_each(|area| free(&instance, area));
     let area = instance.vmalloc(100 * PAGE_SIZE).expect("a purge helps, and waits for no thread");
     free(&instance, area);

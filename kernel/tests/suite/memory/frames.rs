@@ -8,7 +8,7 @@ use kernel::{
     services::{self, reclaim},
     threads::Builder,
 };
-use vmalloc::{AllocError, BLOCK_PAGES, BLOCK_SIZE, Frame, PAGE_SIZE, Platform, Request};
+use vmalloc::{BLOCK_PAGES, BLOCK_SIZE, Frame, PAGE_SIZE, Platform, Request};
 
 #[test_case]
 fn taken_frames_are_counted_and_different() {
@@ -112,7 +112,7 @@ fn frames_in_the_magazines_of_other_cpus_can_be_had() {
     let Some((_, others)) = all_in_the_magazine_of_another_cpu() else { return };
     let before = frames::counts();
     let mut hoard = Hoard::take(0);
-    let mut area = Err(AllocError::OutOfFrames);
+    let mut area = Err(frames::shortage(0));
     if before.in_magazines > 400 {
         area = memory::vmalloc().vmalloc(100 * PAGE_SIZE);
         hoard = Hoard::take(usize::MAX);

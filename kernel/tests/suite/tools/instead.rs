@@ -146,12 +146,12 @@ fn without_frames_nothing_is_made_and_nothing_is_lost() {
     let start = instead.allocate(1).expect("memory").start();
     let hoard = Hoard::take(frames::free() - MANY);
     let free = frames::free();
-    assert_eq!(instead.allocate(1 << 20).map(|_| ()), Err(AllocError::OutOfFrames));
+    assert!(matches!(instead.allocate(1 << 20).map(|_| ()), Err(AllocError::OutOfFrames { .. })));
     assert!(frames::free() + TABLES >= free, "frames are lost");
     assert_eq!(instead.allocate(1).expect("a frame").start(), start, "the addresses are free again");
-    assert_eq!(instead.allocate(usize::MAX).map(|_| ()), Err(AllocError::OutOfAddressSpace));
+    assert!(matches!(instead.allocate(usize::MAX).map(|_| ()), Err(AllocError::OutOfAddressSpace { .. })));
     assert_eq!(instead.allocate(0).map(|_| ()), Err(AllocError::ZeroSize));
-    assert_eq!(instead.allocate(1 << 27).map(|_| ()), Err(AllocError::OutOfAddressSpace));
+    assert!(matches!(instead.allocate(1 << 27).map(|_| ()), Err(AllocError::OutOfAddressSpace { .. })));
     drop(hoard);
 }
 

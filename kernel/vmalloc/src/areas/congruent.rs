@@ -10,7 +10,7 @@
 
 mod populate;
 
-use super::{Areas, pages_for};
+use super::{Areas, Needs, pages_for};
 use crate::{
     AllocError, BLOCK_PAGES, BLOCK_SHIFT, BLOCK_SIZE, CongruentArea, CongruentError, CongruentSet, Kind,
     MAX_CONGRUENT, PAGE_SIZE, Platform, Stamp,
@@ -66,9 +66,10 @@ impl<'a> Parts<'a> {
         &self.parts[..self.wanted.len()]
     }
 
-    /// Frames that the set needs, at least, if nothing is cached.
-    pub fn frames_needed(&self) -> usize {
-        self.parts().iter().map(|part| part.count).sum()
+    /// All blocks and their tables.
+    pub fn needs(&self) -> Needs {
+        let blocks = self.parts().iter().map(|part| part.count).sum::<usize>();
+        Needs { align: self.align * BLOCK_SIZE, ..Needs::pages(blocks * BLOCK_PAGES, blocks) }
     }
 
     /// All blocks of the set.

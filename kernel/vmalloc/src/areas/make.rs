@@ -17,7 +17,9 @@ impl<P: Platform> Areas<P> {
             return self.make_small(shape, attempt);
         }
         match self.make_run(shape, attempt) {
-            Err(AllocError::OutOfAddressSpace) if shape.fits_block() => self.make_small(shape, attempt),
+            Err(AllocError::OutOfAddressSpace { .. }) if shape.fits_block() => {
+                self.make_small(shape, attempt)
+            }
             made => made,
         }
     }

@@ -26,5 +26,5 @@ mod state;
 
 pub(crate) use congruent::Parts;
 pub(crate) use frames::Attempt;
-pub(crate) use shape::{Backing, Shape, pages_for};
+pub(crate) use shape::{Backing, Needs, Shape, pages_for};
 pub(crate) use state::Areas;

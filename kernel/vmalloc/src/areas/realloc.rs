@@ -6,7 +6,7 @@
 
 mod small;
 
-use super::{Areas, Attempt, Backing, Shape, shape::owned_pages};
+use super::{Areas, Attempt, Backing, Needs, Shape, shape::owned_pages};
 use crate::{
     AllocError, AreaInfo, BLOCK_PAGES, CpuPin, Kind, PAGE_SIZE, Platform, Returned,
     blocks::Role,
@@ -18,7 +18,7 @@ use crate::{
 use core::slice;
 
 /// What stands behind an area, or all address space, is taken.
-const NO_SPACE: AllocError = AllocError::OutOfAddressSpace;
+const NO_SPACE: AllocError = AllocError::NO_SPACE;
 
 /// Where an area lies.
 #[derive(Clone, Copy)]
@@ -47,11 +47,10 @@ impl Resize {
         (self.new <= self.old).then(|| self.place.number + run_blocks(self.new) - 1)
     }
 
-    /// Frames that it takes, at least, if nothing is cached.
-    pub fn frames_needed(&self) -> usize {
+    pub fn needs(&self) -> Needs {
         let tables =
             if self.place.small { 0 } else { run_blocks(self.new).saturating_sub(run_blocks(self.old)) };
-        self.new.saturating_sub(self.old) + tables
+        Needs::pages(self.new, self.new.saturating_sub(self.old) + tables)
     }
 }
 
@@ -185,7 +184,7 @@ impl<P: Platform> Areas<P> {
             return Ok(());
         }
         self.drop_pages(place, resize.old, resize.new);
-        Err(AllocError::OutOfFrames)
+        Err(AllocError::NO_FRAMES)
     }
 
     /// Moves an area: takes address space, tables and the additional frames, then moves the entries.
@@ -194,11 +193,11 @@ impl<P: Platform> Areas<P> {
         let owned = Backing::Owned { huge: false };
         let shape = Shape { below: from.below, ..Shape::new(new, guard, self.growth(resize), owned) };
         let opened = match shape.is_small() {
-            true => Err(AllocError::OutOfAddressSpace),
+            true => Err(AllocError::NO_SPACE),
             false => self.open_for_move(resize, &shape),
         };
         let to = match opened {
-            Err(AllocError::OutOfAddressSpace) if shape.fits_block() => self.take_for_move(resize)?,
+            Err(AllocError::OutOfAddressSpace { .. }) if shape.fits_block() => self.take_for_move(resize)?,
             opened => opened?,
         };
         self.fill_pages(resize, to, attempt).inspect_err(|_| match to.small {

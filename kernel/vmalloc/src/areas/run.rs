@@ -20,13 +20,13 @@ impl<P: Platform> Areas<P> {
         if let Some((first, cpu)) = self.take_cached_for(shape) {
             let filled = self.refill_run(shape, attempt, first, cpu);
             let finish = || self.finish_run(first, shape.pages, shape.guard);
-            return filled.then(finish).ok_or(AllocError::OutOfFrames);
+            return filled.then(finish).ok_or(AllocError::NO_FRAMES);
         }
         let (count, below) = (run_blocks(shape.pages), shape.below);
         // Those of a request that cannot be met are not taken from others.
         let free = self.platform().free_frames().saturating_add(self.blocks().reserved_leaves_here());
         if shape.frames_needed() > free {
-            return Err(AllocError::OutOfFrames);
+            return Err(AllocError::NO_FRAMES);
         }
         let first = self.open_run(shape)?;
         for index in 0..count {
@@ -90,7 +90,7 @@ impl<P: Platform> Areas<P> {
         }
         self.blocks().open_leaf(number)?;
         let leaf = self.blocks().leaf_of(number);
-        if self.fill(&leaf[..pages], from, shape) < pages { Err(AllocError::OutOfFrames) } else { Ok(()) }
+        if self.fill(&leaf[..pages], from, shape) < pages { Err(AllocError::NO_FRAMES) } else { Ok(()) }
     }
 
     /// The first frame of the 2 MiB page that is to map an area from page `from` on; `None`: 4 KiB pages map it.

@@ -74,10 +74,30 @@ pub(crate) fn pages_for(span: &Span, size: usize) -> Result<(usize, usize), Allo
 #[inline]
 pub(super) fn owned_pages<P: Platform>(base: &Base<P>, size: usize) -> Result<(usize, usize), AllocError> {
     let (pages, slack) = pages_for(&base.span, size)?;
-    if pages > base.platform.total_frames() {
-        return Err(AllocError::OutOfFrames);
+    if pages > base.platform.total_frames() { Err(too_many(base, pages)) } else { Ok((pages, slack)) }
+}
+
+#[cold]
+fn too_many<P: Platform>(base: &Base<P>, pages: usize) -> AllocError {
+    AllocError::OutOfFrames { needed: pages, free: base.platform.free_frames() }
+}
+
+/// What an attempt needs, which its refusal tells.
+#[derive(Clone, Copy)]
+pub(crate) struct Needs {
+    /// Of address space, in pages.
+    pub pages: usize,
+    /// In bytes.
+    pub align: usize,
+    /// Frames, at least, if nothing is cached.
+    pub frames: usize,
+}
+
+impl Needs {
+    /// Pages anywhere, with so many frames.
+    pub fn pages(pages: usize, frames: usize) -> Self {
+        Self { pages, align: PAGE_SIZE, frames }
     }
-    Ok((pages, slack))
 }
 
 impl<'a> Shape<'a> {
@@ -149,6 +169,10 @@ impl<'a> Shape<'a> {
     pub fn is_small(&self) -> bool {
         let owned = self.backing.owner() == Owner::Area;
         self.fits_block() && (self.below > 0 || self.pages < BLOCK_PAGES / 2 || !owned)
+    }
+
+    pub fn needs(&self) -> Needs {
+        Needs { align: self.align * PAGE_SIZE, ..Needs::pages(self.pages, self.frames_needed()) }
     }
 
     /// Frames that the area needs, at least, if nothing is cached: its own, and leaf tables if it has blocks of its own.

@@ -103,7 +103,7 @@ impl<P: Platform> Areas<P> {
         };
         if !filled {
             self.undo_small(&run, slots, below);
-            return Err(AllocError::OutOfFrames);
+            return Err(AllocError::NO_FRAMES);
         }
         Ok(self.finish(&run, shape.pages, below, shape.guard, cpu))
     }

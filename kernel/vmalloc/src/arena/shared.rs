@@ -71,7 +71,7 @@ impl Arena {
                     from = base;
                     continue;
                 }
-                Search::Nothing => break Err(AllocError::OutOfAddressSpace),
+                Search::Nothing => break Err(AllocError::NO_SPACE),
             };
             let runs = wanted.parts.iter().map(|part| (base + part.offset, part.count));
             if let Some(missing) = runs.clone().find_map(|(first, count)| state.missing_map(first, count)) {
@@ -82,7 +82,7 @@ impl Arena {
                 drop(state);
                 spare = Map::take(platform);
                 if spare.is_none() {
-                    break Err(AllocError::OutOfFrames);
+                    break Err(AllocError::NO_FRAMES);
                 }
             } else if let [part] = wanted.parts
                 && (base + part.offset) % MAP_BLOCKS + part.count <= MAP_BLOCKS

@@ -56,17 +56,13 @@ fn runs_are_packed_from_the_lowest_block() {
 fn an_exact_fit_fits_and_one_more_does_not() {
     let machine = Machine::new(1, 12);
     let arena = new_arena(&machine, 70, SearchPolicy::Cached);
-    assert_eq!(arena.allocate(&&machine, 71, 1, 0, ALL), Err(AllocError::OutOfAddressSpace));
+    assert_eq!(arena.allocate(&&machine, 71, 1, 0, ALL), Err(AllocError::NO_SPACE));
     assert_eq!(arena.allocate(&&machine, 70, 1, 0, ALL), Ok(0));
-    assert_eq!(arena.allocate(&&machine, 1, 1, 0, ALL), Err(AllocError::OutOfAddressSpace));
+    assert_eq!(arena.allocate(&&machine, 1, 1, 0, ALL), Err(AllocError::NO_SPACE));
     arena.free(&SingleCpu, 69, 1);
     let stats = arena.stats(&SingleCpu);
     assert_eq!((stats.free, stats.longest_run, stats.maps), (1, 1, 1));
-    assert_eq!(
-        arena.allocate(&&machine, 1, 1, 0, 0..69),
-        Err(AllocError::OutOfAddressSpace),
-        "outside the limits"
-    );
+    assert_eq!(arena.allocate(&&machine, 1, 1, 0, 0..69), Err(AllocError::NO_SPACE), "outside the limits");
     assert_eq!(arena.allocate(&&machine, 1, 1, 0, ALL), Ok(69));
 }
 
@@ -80,15 +76,9 @@ fn exact_fits_at_the_ends_of_words_maps_ranges_and_the_arena() {
             let Some(first) = blocks.checked_sub(count) else { continue };
             arena.free(&SingleCpu, first, count);
             assert_eq!(arena.stats(&SingleCpu).longest_run, count);
-            assert_eq!(arena.allocate(&&machine, count + 1, 1, 0, ALL), Err(AllocError::OutOfAddressSpace));
-            assert_eq!(
-                arena.allocate(&&machine, count, 1, 0, 0..blocks - 1),
-                Err(AllocError::OutOfAddressSpace)
-            );
-            assert_eq!(
-                arena.allocate(&&machine, count, 1, 0, first + 1..blocks),
-                Err(AllocError::OutOfAddressSpace)
-            );
+            assert_eq!(arena.allocate(&&machine, count + 1, 1, 0, ALL), Err(AllocError::NO_SPACE));
+            assert_eq!(arena.allocate(&&machine, count, 1, 0, 0..blocks - 1), Err(AllocError::NO_SPACE));
+            assert_eq!(arena.allocate(&&machine, count, 1, 0, first + 1..blocks), Err(AllocError::NO_SPACE));
             assert_eq!(arena.allocate(&&machine, count, 1, 0, first..blocks), Ok(first));
         }
         arena.free(&SingleCpu, 0, blocks);
@@ -109,7 +99,7 @@ fn neighbours_freed_in_any_order_are_one_run() {
                 arena.free(&SingleCpu, middle - 3 + 2 * part, 2);
             }
             assert_eq!(arena.stats(&SingleCpu).longest_run, 6);
-            assert_eq!(arena.allocate(&&machine, 7, 1, 0, ALL), Err(AllocError::OutOfAddressSpace));
+            assert_eq!(arena.allocate(&&machine, 7, 1, 0, ALL), Err(AllocError::NO_SPACE));
             assert_eq!(arena.allocate(&&machine, 6, 1, 0, ALL), Ok(middle - 3));
             arena.free(&SingleCpu, 0, 2 * MAP_BLOCKS);
             release(arena, &machine);
@@ -123,7 +113,7 @@ fn a_run_may_cross_maps_and_want_of_a_frame_changes_nothing() {
     let arena = new_arena(&machine, 3 * MAP_BLOCKS, SearchPolicy::Cached);
     machine.fail_after(1);
     let result = arena.allocate(&&machine, MAP_BLOCKS + 1, 1, 0, ALL);
-    assert_eq!(result, Err(AllocError::OutOfFrames));
+    assert_eq!(result, Err(AllocError::NO_FRAMES));
     machine.never_fail();
     assert_eq!(arena.stats(&SingleCpu).free, 3 * MAP_BLOCKS);
     assert_eq!(arena.allocate(&&machine, MAP_BLOCKS + 1, 1, 0, ALL), Ok(0));
@@ -171,7 +161,7 @@ fn runs_longer_than_a_map_are_found_over_free_and_missing_maps() {
         assert_eq!(arena.allocate(&&machine, count, 1, 0, ALL), Ok(first), "{count} blocks");
         arena.free(&SingleCpu, first, count);
     }
-    assert_eq!(arena.allocate(&&machine, 2 * MAP_BLOCKS + 52, 1, 0, ALL), Err(AllocError::OutOfAddressSpace));
+    assert_eq!(arena.allocate(&&machine, 2 * MAP_BLOCKS + 52, 1, 0, ALL), Err(AllocError::NO_SPACE));
     let untouched = new_arena(&machine, MAX_BLOCKS, SearchPolicy::Cached);
     let range = 5..MAX_BLOCKS;
     assert_eq!(untouched.allocate(&&machine, 3 * MAP_BLOCKS, 1 << 15, 0, range), Ok(2 * MAP_BLOCKS));
@@ -185,10 +175,7 @@ fn a_partly_used_last_map_has_no_blocks_above_its_end() {
     let mut arena = new_arena(&machine, MAP_BLOCKS + 5, SearchPolicy::Cached);
     assert_eq!(arena.stats(&SingleCpu).longest_run, MAP_BLOCKS + 5);
     assert_eq!(arena.next_used(&SingleCpu, 0), None);
-    assert_eq!(
-        arena.allocate(&&machine, 6, 1, 0, MAP_BLOCKS..MAX_BLOCKS),
-        Err(AllocError::OutOfAddressSpace)
-    );
+    assert_eq!(arena.allocate(&&machine, 6, 1, 0, MAP_BLOCKS..MAX_BLOCKS), Err(AllocError::NO_SPACE));
     assert_eq!(arena.allocate(&&machine, 2, 1, 0, MAP_BLOCKS..MAX_BLOCKS), Ok(MAP_BLOCKS));
     assert_eq!(arena.next_used(&SingleCpu, 0), Some(MAP_BLOCKS));
     assert_eq!(arena.next_used(&SingleCpu, MAP_BLOCKS + 2), None, "the end is not a used block");

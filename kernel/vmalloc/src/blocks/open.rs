@@ -36,7 +36,7 @@ impl<P: Platform> Blocks<P> {
 
     /// Makes the descriptor of an open block.
     pub fn make_descriptor(&self, number: usize) -> Result<(), AllocError> {
-        self.table.make(self.platform(), number).ok_or(AllocError::OutOfFrames)
+        self.table.make(self.platform(), number).ok_or(AllocError::NO_FRAMES)
     }
 
     /// Makes the descriptor and the directories of an open block, and returns its directory entry.
@@ -46,7 +46,7 @@ impl<P: Platform> Blocks<P> {
     pub fn make(&self, number: usize) -> Result<&Slot, AllocError> {
         self.make_descriptor(number)?;
         let address = self.span().address(number, 0);
-        let slot = directories::make_block_entry(self.platform(), address).ok_or(AllocError::OutOfFrames)?;
+        let slot = directories::make_block_entry(self.platform(), address).ok_or(AllocError::NO_FRAMES)?;
         if !slot.is_unused() {
             report_foreign(ForeignEntry { address, entry: slot.get().0 });
         }
@@ -56,7 +56,7 @@ impl<P: Platform> Blocks<P> {
     /// Gives an open block a leaf table of zeros, which no CPU reaches before the block is [linked](Self::link).
     pub fn open_leaf(&self, number: usize) -> Result<(), AllocError> {
         self.make(number)?;
-        let frame = self.take_leaf().ok_or(AllocError::OutOfFrames)?;
+        let frame = self.take_leaf().ok_or(AllocError::NO_FRAMES)?;
         self.with(number, |block| block.set_leaf(Some(frame)));
         Ok(())
     }

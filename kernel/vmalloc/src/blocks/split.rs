@@ -103,7 +103,7 @@ impl<P: Platform> Blocks<P> {
 
     /// Puts a leaf table that maps the same frames in the place of a 2 MiB page, unless another CPU does.
     fn replace_huge(&self, slot: &Slot) -> Result<(), AllocError> {
-        let frame = self.take_leaf().ok_or(AllocError::OutOfFrames)?;
+        let frame = self.take_leaf().ok_or(AllocError::NO_FRAMES)?;
         // SAFETY: the frame is ours: nobody knows the table before it is linked.
         let table = unsafe { directories::table(self.platform(), frame) };
         // Ends: the entry changes when it is marked accessed or dirty, once each, when the whole page is

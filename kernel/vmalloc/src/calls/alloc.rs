@@ -83,10 +83,9 @@ impl<P: Platform> Vmalloc<P> {
     #[inline(never)]
     fn make_again(&self, error: AllocError, shape: &Shape<'_>, ticket: Ticket) -> Result<usize, AllocError> {
         if !shape.wait {
-            self.reclaim().give_up();
-            return Err(error);
+            return Err(self.reclaim().give_up(error, shape.needs()));
         }
         let attempt = |attempt| self.areas_room().make(shape, attempt);
-        self.reclaim().make_again(error, shape.frames_needed(), ticket, attempt)
+        self.reclaim().make_again(error, shape.needs(), ticket, attempt)
     }
 }

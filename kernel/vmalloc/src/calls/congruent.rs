@@ -3,7 +3,7 @@
 use super::pointer;
 use crate::{
     AllocError, CongruentArea, CongruentError, CongruentSet, FreeError, Platform, PopulateError, Vmalloc,
-    areas::Parts,
+    areas::{Needs, Parts},
 };
 use core::{ops::Range, panic::Location};
 
@@ -24,7 +24,7 @@ impl<P: Platform> Vmalloc<P> {
         self.base().refuse_in_interrupt(AllocError::InInterrupt)?;
         let parts = Parts::of(&self.base().span, areas, align)?;
         let attempt = |_| self.areas_room().make_congruent(&parts, caller);
-        let made = self.reclaim().make(|| parts.frames_needed(), attempt);
+        let made = self.reclaim().make(|| parts.needs(), attempt);
         if self.base().is_traced() {
             // A set is refused once.
             for area in areas.iter().take(if made.is_ok() { areas.len() } else { 1 }) {
@@ -66,9 +66,12 @@ impl<P: Platform> Vmalloc<P> {
     pub unsafe fn populate(&self, set: CongruentSet, pages: Range<usize>) -> Result<(), PopulateError> {
         self.base().refuse_in_interrupt(PopulateError::InInterrupt)?;
         // Once nothing is cached, the pages have no frames either.
-        let frames = || self.areas_room().count_pages(set, &pages).unwrap_or(0);
-        let populated = self.reclaim().make(frames, |_| match self.areas_room().populate(set, &pages) {
-            Err(PopulateError::OutOfFrames) => Err(AllocError::OutOfFrames),
+        let needs = || {
+            let frames = self.areas_room().count_pages(set, &pages).unwrap_or(0);
+            Needs::pages(frames, frames)
+        };
+        let populated = self.reclaim().make(needs, |_| match self.areas_room().populate(set, &pages) {
+            Err(PopulateError::OutOfFrames) => Err(AllocError::NO_FRAMES),
             result => Ok(result),
         });
         populated.unwrap_or(Err(PopulateError::OutOfFrames))

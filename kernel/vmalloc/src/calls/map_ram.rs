@@ -3,6 +3,7 @@
 use super::{Made, pointer};
 use crate::{
     AllocError, BLOCK_PAGES, Frame, FreeError, Kind, PAGE_SIZE, Platform, Protection, Vmalloc,
+    areas::Needs,
     page_table::{Attributes, GuardInfo},
     pending::Pressure,
     types::{Caller, Owner},
@@ -52,7 +53,9 @@ impl<P: Platform> Vmalloc<P> {
         }
         self.check_frames(frames, protection)?;
         let attributes = Attributes::ram(protection);
-        self.reclaim().make(|| 0, |_| self.areas_room().map_ram(frames, attributes)).map(pointer)
+        self.reclaim()
+            .make(|| Needs::pages(frames.len(), 0), |_| self.areas_room().map_ram(frames, attributes))
+            .map(pointer)
     }
 
     /// Unmaps the `count` pages of the mapping, made by [`vm_map_ram`](Self::vm_map_ram), that starts at

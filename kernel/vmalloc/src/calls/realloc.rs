@@ -57,7 +57,7 @@ impl<P: Platform> Vmalloc<P> {
                 self.reclaim().split_huge(block)?;
                 (area.start, areas.shrink_run(&resize))
             }
-            None => self.reclaim().make(|| resize.frames_needed(), |attempt| areas.grow(&resize, attempt))?,
+            None => self.reclaim().make(|| resize.needs(), |attempt| areas.grow(&resize, attempt))?,
         };
         self.reclaim().relieve(pressure);
         Ok(pointer(now))

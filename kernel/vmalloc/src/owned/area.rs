@@ -24,6 +24,18 @@ use core::{
 ///     squares.protect(Protection::ReadOnly)?;
 ///     Ok(squares)
 /// }
+/// # #[cfg(not(feature = "host"))]
+/// # fn main() {}
+/// # #[cfg(feature = "host")]
+/// # fn main() -> Result<(), Box<dyn core::error::Error>> {
+/// # let machine = vmalloc::host::Machine::new(1, 200);
+/// # // SAFETY: nothing grows, nor is anything used twice.
+/// # let range = unsafe { machine.pointers(1) };
+/// # // SAFETY: nothing else is mapped there.
+/// # let vmalloc = &unsafe { Vmalloc::new(&machine, range)? };
+/// let squares = table(vmalloc)?;
+/// assert_eq!(squares.as_slice()[12], 144);
+/// # Ok(()) }
 /// ```
 ///
 /// # When it is dropped

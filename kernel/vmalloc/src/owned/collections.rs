@@ -10,12 +10,29 @@ use core::ptr::NonNull;
 
 /// A value in an area of its own.
 ///
-/// `VBox::new_in(value, &vmalloc)`, or `try_new_in` to be told when there is no memory.
+/// `VBox::new_in(value, &vmalloc)` makes one, or `try_new_in` to be told when there is no memory.
 pub type VBox<'a, T, P> = allocator_api2::boxed::Box<T, &'a Vmalloc<P>>;
 
 /// A vector in an area of its own.
 ///
-/// `VVec::new_in(&vmalloc)`; `try_reserve` tells when there is no memory.
+/// `VVec::new_in(&vmalloc)` makes one; `try_reserve` tells when there is no memory.
+///
+/// ```
+/// # use vmalloc::{VVec, Vmalloc};
+/// # #[cfg(not(feature = "host"))]
+/// # fn main() {}
+/// # #[cfg(feature = "host")]
+/// # fn main() -> Result<(), Box<dyn core::error::Error>> {
+/// # let machine = vmalloc::host::Machine::new(1, 200);
+/// # // SAFETY: nothing grows, nor is anything used twice.
+/// # let range = unsafe { machine.pointers(1) };
+/// # // SAFETY: nothing else is mapped there.
+/// # let vmalloc = &unsafe { Vmalloc::new(&machine, range)? };
+/// let mut numbers = VVec::with_capacity_in(1000, vmalloc);
+/// numbers.extend(0..1000_u32);
+/// assert_eq!(numbers[999], 999);
+/// # Ok(()) }
+/// ```
 pub type VVec<'a, T, P> = allocator_api2::vec::Vec<T, &'a Vmalloc<P>>;
 
 impl<P: Platform> Vmalloc<P> {

@@ -6,11 +6,20 @@ use core::{fmt, mem::MaybeUninit, ops::Range, ptr::NonNull};
 
 /// A stack, with guard pages below and above it, that is given back when it is dropped.
 ///
-/// ```no_run
-/// # use vmalloc::{AllocError, PAGE_SIZE, Platform, Stack, Vmalloc};
-/// # fn example<P: Platform>(vmalloc: &Vmalloc<P>, switch_to: impl Fn(usize)) -> Result<(), AllocError> {
+/// ```
+/// # use vmalloc::{PAGE_SIZE, Stack, Vmalloc};
+/// # #[cfg(not(feature = "host"))]
+/// # fn main() {}
+/// # #[cfg(feature = "host")]
+/// # fn main() -> Result<(), Box<dyn core::error::Error>> {
+/// # let machine = vmalloc::host::Machine::new(1, 200);
+/// # // SAFETY: nothing grows, nor is anything used twice.
+/// # let range = unsafe { machine.pointers(1) };
+/// # // SAFETY: nothing else is mapped there.
+/// # let vmalloc = &unsafe { Vmalloc::new(&machine, range)? };
+/// # let switch_to = |top: usize| assert_eq!(top % 16, 0);
 /// let stack = Stack::new(vmalloc, 16 * PAGE_SIZE)?;
-/// switch_to(stack.top().as_ptr() as usize);
+/// switch_to(stack.top().addr().get());
 /// # Ok(()) }
 /// ```
 ///
@@ -20,10 +29,24 @@ use core::{fmt, mem::MaybeUninit, ops::Range, ptr::NonNull};
 /// of its own (an IST entry), since the CPU pushes its frame to where the stack has overflowed.
 ///
 /// ```
-/// # use vmalloc::{Platform, Vmalloc};
+/// # use vmalloc::{PAGE_SIZE, Platform, Stack, Vmalloc};
 /// fn overflowed<P: Platform>(vmalloc: &Vmalloc<P>, fault: usize) -> bool {
 ///     vmalloc.find_area(fault).is_some_and(|area| (area.guard_start()..area.start).contains(&fault))
 /// }
+/// # #[cfg(not(feature = "host"))]
+/// # fn main() {}
+/// # #[cfg(feature = "host")]
+/// # fn main() -> Result<(), Box<dyn core::error::Error>> {
+/// # let machine = vmalloc::host::Machine::new(1, 200);
+/// # // SAFETY: nothing grows, nor is anything used twice.
+/// # let range = unsafe { machine.pointers(1) };
+/// # // SAFETY: nothing else is mapped there.
+/// # let vmalloc = &unsafe { Vmalloc::new(&machine, range)? };
+/// let stack = Stack::new(vmalloc, 4 * PAGE_SIZE)?;
+/// let bottom = stack.top().addr().get() - 4 * PAGE_SIZE;
+/// assert!(overflowed(vmalloc, bottom - 8));
+/// assert!(!overflowed(vmalloc, bottom));
+/// # Ok(()) }
 /// ```
 ///
 /// # When it is dropped

@@ -121,7 +121,7 @@ impl<P: Platform> Pools<P> {
         // the pages of this one when it is current.
         let records = &self.pending.blocks.base.records;
         if !records.make_own::<P>(&self.platform().pin(), self.platform()) {
-            return Err(AllocError::OutOfFrames);
+            return Err(AllocError::NO_FRAMES);
         }
         let opened = self.open_block();
         let pin = self.platform().pin();
@@ -132,7 +132,7 @@ impl<P: Platform> Pools<P> {
                 block.set_role(Role::Freed { blocks: self.arena_blocks(), scattered: true });
                 self.pending.close(&pin, block);
             }
-            return Err(AllocError::OutOfFrames);
+            return Err(AllocError::NO_FRAMES);
         }
         let pool = pool_of(pin.cpu(), owner);
         let taken = match opened {
@@ -141,11 +141,11 @@ impl<P: Platform> Pools<P> {
                 self.make_current(&pin, pool, block);
                 self.take_current(&pin, owner, count, align)
             }
-            Err(AllocError::OutOfAddressSpace) => None,
+            Err(AllocError::OutOfAddressSpace { .. }) => None,
             Err(error) => return Err(error),
         };
         // Others allocate from the new block too when address space is short.
-        taken.or_else(|| self.take_from_others(&pin, pool, count, align)).ok_or(AllocError::OutOfAddressSpace)
+        taken.or_else(|| self.take_from_others(&pin, pool, count, align)).ok_or(AllocError::NO_SPACE)
     }
 
     /// Address space is short: takes a run from other pools' blocks, the current ones last.

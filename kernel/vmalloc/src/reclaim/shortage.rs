@@ -17,7 +17,10 @@
 //! Where it maps earlier, it flushes what it gives back.
 
 use super::{Reclaim, turn::Ticket};
-use crate::{AllocError, OverflowPolicy, Platform, areas::Attempt};
+use crate::{
+    AllocError, BLOCK_PAGES, OverflowPolicy, PAGE_SIZE, Platform,
+    areas::{Attempt, Needs},
+};
 use core::sync::atomic::Ordering;
 
 /// How often all that is cached is given back because others, who were faster, took it. A round is lost only by a thread
@@ -25,51 +28,68 @@ use core::sync::atomic::Ordering;
 const ROUNDS: usize = 16;
 
 impl<P: Platform> Reclaim<P> {
-    /// Makes what `attempt` makes, and, if it runs out of room, tries again after each of the remedies. `frames` it takes
-    /// at least, once nothing is cached.
+    /// Makes what `attempt` makes, and, if it runs out of room, tries again after each of the remedies.
     #[inline]
     pub fn make<T>(
         &self,
-        frames: impl FnOnce() -> usize,
+        needs: impl FnOnce() -> Needs,
         attempt: impl Fn(Attempt) -> Result<T, AllocError>,
     ) -> Result<T, AllocError> {
         let ticket = self.ticket();
-        attempt(Attempt::Usual).or_else(|error| self.make_again(error, frames(), ticket, attempt))
+        attempt(Attempt::Usual).or_else(|error| self.make_again(error, needs(), ticket, attempt))
     }
 
-    /// Notes that an attempt has failed that is not made again.
-    pub fn give_up(&self) {
+    /// Notes that an attempt has failed that is not made again, and returns what to say of it.
+    #[cold]
+    pub fn give_up(&self, error: AllocError, needs: Needs) -> AllocError {
         self.turn.note_failure();
         self.hint();
+        self.told(error, needs)
     }
 
-    /// Tries again what failed with `error` after `ticket` was taken, after each of the remedies. `frames` it takes at
-    /// least, once nothing is cached.
+    /// Says in an error what there was too little of, and how much there is now.
+    fn told(&self, error: AllocError, needs: Needs) -> AllocError {
+        match error {
+            AllocError::OutOfAddressSpace { .. } => AllocError::OutOfAddressSpace {
+                size: needs.pages * PAGE_SIZE,
+                align: needs.align,
+                longest: self.blocks().arena.stats(&self.platform().pin()).longest_run as u32,
+            },
+            // What lacks may be for a table, which nobody counts among the needs.
+            AllocError::OutOfFrames { .. } => {
+                AllocError::OutOfFrames { needed: needs.frames.max(1), free: self.platform().free_frames() }
+            }
+            error => error,
+        }
+    }
+
+    /// Tries again what failed with `error` after `ticket` was taken, after each of the remedies.
     #[cold]
     #[inline(never)]
     pub fn make_again<T>(
         &self,
         error: AllocError,
-        frames: usize,
+        needs: Needs,
         ticket: Ticket,
         attempt: impl Fn(Attempt) -> Result<T, AllocError>,
     ) -> Result<T, AllocError> {
         if !is_shortage(error) {
             return Err(error);
         }
-        let made = self.apply_remedies(error, frames, ticket, attempt);
+        let made = self.apply_remedies(error, needs, ticket, attempt);
         // What failed attempts had mapped waits for a flush.
         self.hint();
-        made
+        made.map_err(|error| self.told(error, needs))
     }
 
     fn apply_remedies<T>(
         &self,
         error: AllocError,
-        frames: usize,
+        needs: Needs,
         ticket: Ticket,
         attempt: impl Fn(Attempt) -> Result<T, AllocError>,
     ) -> Result<T, AllocError> {
+        let frames = needs.frames;
         self.overflows.fetch_add(1, Ordering::Relaxed);
         self.turn.note_failure();
         let again = |which| {
@@ -80,7 +100,7 @@ impl<P: Platform> Reclaim<P> {
             self.try_purge(|| true);
             return again(Attempt::Usual);
         }
-        let may_do = error == AllocError::OutOfAddressSpace || self.may_do(frames);
+        let may_do = matches!(error, AllocError::OutOfAddressSpace { .. }) || self.may_do(frames);
         if may_do && self.has_purged_or_may(ticket) {
             self.purge_since(ticket);
             let result = again(Attempt::Usual);
@@ -94,7 +114,7 @@ impl<P: Platform> Reclaim<P> {
             Err(error) if is_shortage(error) => error,
             result => return result,
         };
-        if self.notifiers.notify(self.platform().pin(), error) {
+        if self.notifiers.notify(self.platform().pin(), self.told(error, needs)) {
             return self.press(error, frames, ROUNDS, &again, &mut refused_at);
         }
         // Others may have freed what does since the refusal: while records, or a notifier, waited for a grace period.
@@ -106,7 +126,7 @@ impl<P: Platform> Reclaim<P> {
 
     /// [Splits](crate::blocks::Blocks::split_huge) a 2 MiB page, and makes room for the table if there is none.
     pub fn split_huge(&self, number: usize) -> Result<(), AllocError> {
-        self.make(|| 1, |_| self.blocks().split_huge(number).map(drop))
+        self.make(|| Needs::pages(BLOCK_PAGES, 1), |_| self.blocks().split_huge(number).map(drop))
     }
 
     /// Gives back all that is cached, and tries again; again if others took it, up to `rounds` times. Notes in
@@ -133,7 +153,7 @@ impl<P: Platform> Reclaim<P> {
                     // Each takes a grace period. Records are few: the last to go. Address space may be on its way from one
                     // place to another, in the hands of CPUs that are pinned: they have put it down afterwards.
                     let waits = || match error {
-                        AllocError::OutOfFrames => self.release_records() > 0,
+                        AllocError::OutOfFrames { .. } => self.release_records() > 0,
                         _ => self.platform().synchronize(),
                     };
                     if has_looked_again || !waits() {
@@ -157,11 +177,12 @@ impl<P: Platform> Reclaim<P> {
         let freed_meanwhile = self.release_caches();
         let failures = self.turn.failures();
         let has_frames = self.platform().free_frames() >= frames;
-        let result = if has_frames { again(Attempt::Last) } else { Err(AllocError::OutOfFrames) };
+        let result = if has_frames { again(Attempt::Last) } else { Err(AllocError::NO_FRAMES) };
         result.map_err(|error| {
             let is_final = !is_shortage(error)
                 || freed_meanwhile == 0 && self.pending().is_empty() && self.turn.failures() == failures
-                || error == AllocError::OutOfFrames && !self.may_do(frames.saturating_sub(freed_meanwhile));
+                || matches!(error, AllocError::OutOfFrames { .. })
+                    && !self.may_do(frames.saturating_sub(freed_meanwhile));
             is_final.then_some(error)
         })
     }
@@ -175,5 +196,5 @@ impl<P: Platform> Reclaim<P> {
 
 /// Whether more room would help.
 fn is_shortage(error: AllocError) -> bool {
-    matches!(error, AllocError::OutOfAddressSpace | AllocError::OutOfFrames)
+    matches!(error, AllocError::OutOfAddressSpace { .. } | AllocError::OutOfFrames { .. })
 }

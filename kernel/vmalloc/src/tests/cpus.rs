@@ -118,7 +118,7 @@ fn without_a_frame_for_a_record_nothing_is_lost() {
         results.insert(result.is_ok());
         match result {
             Ok(area) => free(&vmalloc, area).expect("allocated"),
-            Err(error) => assert_eq!(error, AllocError::OutOfFrames),
+            Err(error) => assert_eq!(error.reason(), AllocError::NO_FRAMES),
         }
         vmalloc.purge();
     }

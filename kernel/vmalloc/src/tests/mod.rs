@@ -12,13 +12,15 @@ mod huge;
 #[cfg(loom)]
 pub(crate) mod interleavings;
 #[cfg(not(loom))]
-pub(crate) mod machine;
+pub(crate) use crate::host as machine;
 #[cfg(not(loom))]
 mod magazines;
 #[cfg(not(loom))]
 mod owned;
 #[cfg(not(loom))]
 mod promises;
+#[cfg(not(loom))]
+pub(crate) mod random;
 #[cfg(not(loom))]
 mod reclaim;
 #[cfg(not(loom))]

@@ -192,11 +192,6 @@ impl Shootdown {
         self.cpu(flusher.here()).state.fetch_or(IDLE, Ordering::SeqCst);
     }
 
-    #[cfg(all(test, not(loom)))]
-    pub(crate) fn is_idle(&self, cpu: usize) -> bool {
-        self.cpu(cpu).state.load(Ordering::SeqCst) & IDLE != 0
-    }
-
     /// Says that the current CPU runs again: if it was idle it flushes what it was not interrupted for, with interrupts
     /// off. The machine may call it whether the CPU was idle or not, so in every interrupt handler.
     pub fn leave_idle(&self, flusher: &impl Flusher) {

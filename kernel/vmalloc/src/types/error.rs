@@ -28,16 +28,32 @@ pub enum AllocError {
         /// Bytes asked for.
         align: usize,
     },
-    /// No free run of address space is long enough at this alignment.
+    /// No free run of address space is long enough at this alignment, or inside the range that was asked for.
     #[error(
-        "out of address space: no free run is long enough; `stats` tells the longest, and a longer range gives more"
+        "out of address space for {size} bytes aligned to {align:#x}: the longest free run has {longest} blocks of 2 MiB; \
+         a smaller alignment, a wider `Request::within` or an instance over a longer range gives more"
     )]
-    OutOfAddressSpace,
+    OutOfAddressSpace {
+        /// Bytes asked for, in whole pages.
+        size: usize,
+        /// Bytes that the address is to be a multiple of.
+        align: usize,
+        /// Blocks of 2 MiB in the longest free run of the instance's whole range, when the last attempt had failed. Areas
+        /// of less than 2 MiB may lie in blocks that others use in part, too.
+        longest: u32,
+    },
     /// Frames, for the area or for its page tables, ran out.
     #[error(
-        "out of frames for the area or its page tables: a purge notifier can make other users of memory give some back"
+        "out of frames: {needed} or more are needed for the area and its page tables, {free} are free; free areas, or have a \
+         purge notifier make other users of memory give some back (`Vmalloc::register_notifier`)"
     )]
-    OutOfFrames,
+    OutOfFrames {
+        /// Frames that the area and its page tables take at least, were nothing cached.
+        needed: usize,
+        /// Frames that were free when the last attempt had failed, by [`Platform::free_frames`](crate::Platform::free_frames).
+        /// There may be as many as are needed, if others gave them back since, or the machine counts none.
+        free: usize,
+    },
     /// The range asked for holds no whole block of the instance's range, or none besides the guard page below.
     #[error(
         "{start:#x}..{end:#x} holds too few whole 2 MiB blocks of the vmalloc range: widen it; `range` tells the whole"
@@ -96,6 +112,26 @@ pub enum AllocError {
         cache: Cache,
     },
 }
+
+impl AllocError {
+    /// No room, said by who does not know what for. What is public says so in the end.
+    pub(crate) const NO_SPACE: Self = Self::OutOfAddressSpace { size: 0, align: 0, longest: 0 };
+    /// No frames, as above.
+    pub(crate) const NO_FRAMES: Self = Self::OutOfFrames { needed: 0, free: 0 };
+
+    /// The reason alone, without the numbers of a shortage.
+    #[cfg(test)]
+    pub(crate) fn reason(self) -> Self {
+        match self {
+            Self::OutOfAddressSpace { .. } => Self::NO_SPACE,
+            Self::OutOfFrames { .. } => Self::NO_FRAMES,
+            error => error,
+        }
+    }
+}
+
+// No result that holds an address got larger by what errors tell.
+const _: () = assert!(size_of::<AllocError>() == 24);
 
 /// Why an address could not be freed or unmapped, and the source line that asked. The library knows no threads.
 #[derive(Clone, Copy, Error)]

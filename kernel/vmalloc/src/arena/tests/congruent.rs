@@ -119,7 +119,7 @@ fn congruent_runs_in_maps_that_are_missing() {
         machine.fail_after(allowance);
         let got = congruent(&arena, &machine, &parts, 1, 0);
         machine.never_fail();
-        assert_eq!(got, if allowance == 3 { Ok(0) } else { Err(AllocError::OutOfFrames) });
+        assert_eq!(got, if allowance == 3 { Ok(0) } else { Err(AllocError::NO_FRAMES) });
         if got.is_ok() {
             assert_eq!(congruent(&arena, &machine, &parts, 1, 0), Ok(2));
             assert_eq!(congruent(&arena, &machine, &parts, 8, 1), Ok(7), "aligned with the offset");
@@ -137,12 +137,9 @@ fn congruent_runs_that_do_not_fit_are_refused() {
     let machine = Machine::new(1, 12);
     let arena = new_arena(&machine, 10, SearchPolicy::Cached);
     let parts = |offsets: [usize; 2], count| offsets.map(|offset| Part { offset, count });
-    assert_eq!(congruent(&arena, &machine, &parts([0, 9], 2), 1, 0), Err(AllocError::OutOfAddressSpace));
-    assert_eq!(
-        congruent(&arena, &machine, &parts([0, 8], 2), 1 << 60, 5),
-        Err(AllocError::OutOfAddressSpace)
-    );
+    assert_eq!(congruent(&arena, &machine, &parts([0, 9], 2), 1, 0), Err(AllocError::NO_SPACE));
+    assert_eq!(congruent(&arena, &machine, &parts([0, 8], 2), 1 << 60, 5), Err(AllocError::NO_SPACE));
     assert_eq!(congruent(&arena, &machine, &parts([0, 8], 2), 1, 0), Ok(0));
-    assert_eq!(congruent(&arena, &machine, &parts([0, 8], 1), 1, 0), Err(AllocError::OutOfAddressSpace));
+    assert_eq!(congruent(&arena, &machine, &parts([0, 8], 1), 1, 0), Err(AllocError::NO_SPACE));
     assert_eq!(congruent(&arena, &machine, &parts([0, 5], 1), 1, 0), Ok(2));
 }

@@ -29,9 +29,9 @@ fn what_is_too_short_or_not_aligned_is_found_by_the_next() {
     assert_eq!(arena.allocate(&&machine, 4, 1, 0, ALL), Ok(61));
     assert_eq!(arena.allocate(&&machine, 1, 8, 0, ALL), Ok(8));
     assert_eq!(arena.allocate(&&machine, 1, 8, 1, ALL), Ok(7));
-    assert_eq!(arena.allocate(&&machine, 1, 64, 0, ALL), Err(AllocError::OutOfAddressSpace));
+    assert_eq!(arena.allocate(&&machine, 1, 64, 0, ALL), Err(AllocError::NO_SPACE));
     assert_eq!(arena.allocate(&&machine, 1, 1, 0, ALL), Ok(5));
-    assert_eq!(arena.allocate(&&machine, 3, 1, 0, ALL), Err(AllocError::OutOfAddressSpace));
+    assert_eq!(arena.allocate(&&machine, 3, 1, 0, ALL), Err(AllocError::NO_SPACE));
     assert_eq!(arena.allocate(&&machine, 1, 1, 0, ALL), Ok(65));
     arena.state.get_mut().check();
     arena.free(&SingleCpu, 0, 1);
@@ -51,18 +51,12 @@ fn an_aligned_run_needs_its_padding_too() {
             arena.free(&SingleCpu, place - 1, align);
             let wanted = place + 2 * align;
             arena.free(&SingleCpu, wanted - (align - 1), 2 * align - 1);
-            assert_eq!(
-                arena.allocate(&&machine, align + 1, align, offset, ALL),
-                Err(AllocError::OutOfAddressSpace)
-            );
+            assert_eq!(arena.allocate(&&machine, align + 1, align, offset, ALL), Err(AllocError::NO_SPACE));
             assert_eq!(arena.allocate(&&machine, align, align, offset, ALL), Ok(wanted));
             assert_eq!(arena.allocate(&&machine, align - 1, align, offset, ALL), Ok(place));
             arena.free(&SingleCpu, wanted, align);
             let short = 0..wanted + align - 1;
-            assert_eq!(
-                arena.allocate(&&machine, align, align, offset, short),
-                Err(AllocError::OutOfAddressSpace)
-            );
+            assert_eq!(arena.allocate(&&machine, align, align, offset, short), Err(AllocError::NO_SPACE));
         }
     }
 }
@@ -97,14 +91,14 @@ fn impossible_requests_are_refused_and_change_nothing() {
             let result = arena.allocate(&&machine, count, align, offset, within.clone());
             assert_eq!(
                 result,
-                Err(AllocError::OutOfAddressSpace),
+                Err(AllocError::NO_SPACE),
                 "{count} blocks, align {align}+{offset}, {within:?}"
             );
         }
         for (first, count) in
             [(5, 0), (usize::MAX, 1), (1, usize::MAX), (usize::MAX, usize::MAX), (1000, 1), (999, 2)]
         {
-            assert_eq!(arena.allocate_at(&&machine, first, count), Err(AllocError::OutOfAddressSpace));
+            assert_eq!(arena.allocate_at(&&machine, first, count), Err(AllocError::NO_SPACE));
         }
         assert_eq!(arena.stats(&SingleCpu).free, before);
         arena.state.get_mut().check();
@@ -113,7 +107,7 @@ fn impossible_requests_are_refused_and_change_nothing() {
         assert_eq!(arena.allocate(&&machine, 1, 4, usize::MAX, 0..usize::MAX), Ok(5));
     }
     let none = new_arena(&machine, 0, SearchPolicy::Cached);
-    assert_eq!(none.allocate(&&machine, 1, 1, 0, ALL), Err(AllocError::OutOfAddressSpace));
+    assert_eq!(none.allocate(&&machine, 1, 1, 0, ALL), Err(AllocError::NO_SPACE));
     assert_eq!((none.stats(&SingleCpu).longest_run, none.next_used(&SingleCpu, 0)), (0, None));
 }
 
@@ -125,11 +119,11 @@ fn exactly_these_blocks_are_taken_or_none() {
     // Growth in place, block by block and over the end of a map.
     assert_eq!(arena.allocate(&&machine, 2, 1, 0, ALL), Ok(0));
     assert_eq!(arena.allocate_at(&&machine, 2, 1), Ok(()));
-    assert_eq!(arena.allocate_at(&&machine, 2, 1), Err(AllocError::OutOfAddressSpace));
+    assert_eq!(arena.allocate_at(&&machine, 2, 1), Err(AllocError::NO_SPACE));
     assert_eq!(arena.allocate_at(&&machine, 3, 200), Ok(()));
     assert_eq!(arena.state.get_mut().search_start, 203, "the cached start has followed");
     assert_eq!(arena.allocate(&&machine, 1, 1, 0, ALL), Ok(203));
-    assert_eq!(arena.allocate_at(&&machine, 150, 1000), Err(AllocError::OutOfAddressSpace));
+    assert_eq!(arena.allocate_at(&&machine, 150, 1000), Err(AllocError::NO_SPACE));
     assert_eq!(arena.allocate_at(&&machine, MAP_BLOCKS - 1, 2), Ok(()));
     for (first, count, fits) in [
         (204, MAP_BLOCKS - 204, false),
@@ -138,7 +132,7 @@ fn exactly_these_blocks_are_taken_or_none() {
         (MAP_BLOCKS, 1, false),
         (MAP_BLOCKS + 1, 2 * MAP_BLOCKS - 1, true),
     ] {
-        let expected = if fits { Ok(()) } else { Err(AllocError::OutOfAddressSpace) };
+        let expected = if fits { Ok(()) } else { Err(AllocError::NO_SPACE) };
         assert_eq!(arena.allocate_at(&&machine, first, count), expected, "{count} blocks at {first}");
         arena.state.get_mut().check();
     }
@@ -147,7 +141,7 @@ fn exactly_these_blocks_are_taken_or_none() {
     arena.release_free_maps(&&machine);
     // No frame: an error, and nothing has changed.
     machine.fail_after(0);
-    assert_eq!(arena.allocate_at(&&machine, 9, 1), Err(AllocError::OutOfFrames));
+    assert_eq!(arena.allocate_at(&&machine, 9, 1), Err(AllocError::NO_FRAMES));
     assert_eq!((arena.stats(&SingleCpu).free, machine.free_frames()), (3 * MAP_BLOCKS, frames));
 }
 

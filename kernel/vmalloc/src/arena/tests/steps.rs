@@ -22,7 +22,7 @@ fn all_of_a_range_can_be_used_block_by_block_and_is_one_run_again() {
         assert_eq!(got, Ok(block));
         assert!(steps <= FEW_STEPS);
     }
-    assert_eq!(arena.allocate(&&machine, 1, 1, 0, ALL), Err(AllocError::OutOfAddressSpace));
+    assert_eq!(arena.allocate(&&machine, 1, 1, 0, ALL), Err(AllocError::NO_SPACE));
     // Every other first, so that no two neighbours are free.
     (0..blocks).step_by(2).for_each(|block| arena.free(&SingleCpu, block, 1));
     assert_eq!(arena.stats(&SingleCpu).longest_run, 1);
@@ -58,7 +58,7 @@ fn steps_do_not_grow_with_the_runs_and_holes_below() {
         assert_eq!(got, Ok(place));
         assert!(taken <= FEW_STEPS, "{taken} steps over {holes} holes");
         let (got, taken) = steps(&arena, || arena.allocate(&&machine, 3, 1, 0, ALL));
-        assert_eq!(got, Err(AllocError::OutOfAddressSpace));
+        assert_eq!(got, Err(AllocError::NO_SPACE));
         assert!(taken <= FEW_STEPS, "{taken} steps to find nothing over {holes} holes");
         // From anywhere, of any size, and in place.
         let mut random = Random::new(1);

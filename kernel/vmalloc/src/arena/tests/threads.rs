@@ -77,7 +77,7 @@ fn of_two_maps_for_one_place_one_is_given_back() {
                 Ok(first) if others == 1 => assert_eq!((stats.free, first < 2), (98, true)),
                 Ok(first) => assert_eq!((stats.free, first), (99, 0)),
                 Err(error) => {
-                    assert_eq!((error, others, stats.free), (AllocError::OutOfAddressSpace, 100, 0));
+                    assert_eq!((error, others, stats.free), (AllocError::NO_SPACE, 100, 0));
                 }
             }
             assert_eq!((stats.maps, frames - machine.free_frames()), (1, 1), "at moment {moment}");

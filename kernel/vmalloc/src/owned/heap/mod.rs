@@ -34,15 +34,41 @@ const FIRST_CHUNK: usize = 32 * PAGE_SIZE;
 /// #[global_allocator]
 /// static HEAP: Heap<Machine> = Heap::new(|| VMALLOC.get());
 /// ```
-/// Without a machine that the documentation could name, what compiles here is the constant:
+/// On the host its machine is for tests, and it is not the program's global allocator:
 ///
 /// ```
+/// use core::alloc::{GlobalAlloc, Layout};
+/// use std::cell::Cell;
 /// use vmalloc::{Heap, Platform, Vmalloc};
 ///
-/// const fn heap<P: Platform>() -> Heap<P> {
-///     Heap::new(|| instance())
+/// # #[cfg(not(feature = "host"))]
+/// # fn main() {}
+/// # #[cfg(feature = "host")]
+/// # fn main() -> Result<(), Box<dyn core::error::Error>> {
+/// use vmalloc::host::Machine;
+///
+/// thread_local! {
+///     static VMALLOC: Cell<Option<&'static Vmalloc<&'static Machine>>> = const { Cell::new(None) };
 /// }
-/// # fn instance<P: Platform>() -> Option<&'static Vmalloc<P>> { None }
+/// let heap: Heap<&'static Machine> = Heap::new(|| VMALLOC.get());
+/// let layout = Layout::new::<[u64; 20]>();
+/// // SAFETY: the layout has a size.
+/// assert!(unsafe { heap.alloc(layout) }.is_null()); // there is no instance yet
+///
+/// let machine: &'static Machine = Box::leak(Box::new(Machine::new(1, 500)));
+/// // SAFETY: nothing grows, nor is anything used twice.
+/// let range = unsafe { machine.pointers(2) };
+/// // SAFETY: nothing else is mapped there.
+/// let vmalloc = unsafe { Vmalloc::new(machine, range)? };
+/// VMALLOC.set(Some(Box::leak(Box::new(vmalloc))));
+/// // SAFETY: as above; what was allocated is freed once.
+/// unsafe {
+///     let object = heap.alloc(layout);
+///     assert!(!object.is_null());
+///     heap.dealloc(object, layout);
+/// }
+/// assert_eq!(heap.usage().used, 0);
+/// # Ok(()) }
 /// ```
 ///
 /// Small objects lie in chunks, in each of which `linked_list_allocator` finds the first hole that fits. A new chunk is as

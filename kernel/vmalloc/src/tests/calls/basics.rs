@@ -101,7 +101,7 @@ fn wrong_requests_are_refused_and_change_nothing() {
     }
     for shift in [42, 46, 63] {
         let request = Request::new(1).align(1 << shift);
-        assert_eq!(vmalloc.allocate(request), Err(AllocError::OutOfAddressSpace));
+        assert_eq!(vmalloc.allocate(request).map_err(AllocError::reason), Err(AllocError::NO_SPACE));
     }
     assert_eq!((machine.free_frames(), vmalloc.stats()), before);
 }
@@ -226,7 +226,7 @@ fn the_range_can_be_filled_to_the_last_page() {
     loop {
         match vmalloc.vmalloc(PAGE_SIZE) {
             Ok(area) => areas.push(area),
-            Err(error) => break assert_eq!(error, AllocError::OutOfAddressSpace),
+            Err(error) => break assert_eq!(error.reason(), AllocError::NO_SPACE),
         }
     }
     assert_eq!(areas.len(), BLOCKS * BLOCK_PAGES / 2);
@@ -252,7 +252,7 @@ fn freed_pages_of_full_blocks_are_found_again() {
     let machine = Machine::new(1, 3000);
     let vmalloc = instance(&machine, 4);
     let mut areas: Vec<_> = (0..4 * 256).map(|_| vmalloc.vmalloc(PAGE_SIZE).expect("room")).collect();
-    assert_eq!(vmalloc.vmalloc(PAGE_SIZE), Err(AllocError::OutOfAddressSpace));
+    assert_eq!(vmalloc.vmalloc(PAGE_SIZE).map_err(AllocError::reason), Err(AllocError::NO_SPACE));
     // Two neighbours in each block: space for one area of three pages.
     let mut holes: Vec<_> = (0..4).flat_map(|block| [block * 256 + 7, block * 256 + 8]).collect();
     holes.reverse();
@@ -260,7 +260,7 @@ fn freed_pages_of_full_blocks_are_found_again() {
     for _ in 0..4 {
         areas.push(vmalloc.vmalloc(3 * PAGE_SIZE).expect("a hole of four pages"));
     }
-    assert_eq!(vmalloc.vmalloc(PAGE_SIZE), Err(AllocError::OutOfAddressSpace));
+    assert_eq!(vmalloc.vmalloc(PAGE_SIZE).map_err(AllocError::reason), Err(AllocError::NO_SPACE));
     areas.into_iter().for_each(|area| free(&vmalloc, area).expect("allocated"));
     drop(vmalloc);
     machine.assert_all_frames_back();

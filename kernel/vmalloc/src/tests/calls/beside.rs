@@ -86,7 +86,11 @@ fn areas_stay_inside_the_range_asked_for() {
     let request = Request::new(BLOCK_SIZE).within(range.start, range.end);
     let first = vmalloc.allocate(request).expect("room");
     assert_eq!(address(first), START + 5 * BLOCK_SIZE);
-    assert_eq!(vmalloc.allocate(request), Err(AllocError::OutOfAddressSpace), "one block is left");
+    assert_eq!(
+        vmalloc.allocate(request).map_err(AllocError::reason),
+        Err(AllocError::NO_SPACE),
+        "one block is left"
+    );
     let second = vmalloc.allocate(Request::new(1).within(range.start, range.end)).expect("room");
     assert_eq!(address(second), START + 7 * BLOCK_SIZE);
     for (start, end) in [(START, START), (START + 1, START + BLOCK_SIZE), (9, 8), (0, START), (usize::MAX, 1)]
@@ -180,7 +184,7 @@ fn realloc_refuses_what_it_cannot_do() {
     let far = at(START + 3 * BLOCK_SIZE);
     assert!(matches!(resize(&vmalloc, far, 1), Err(ReallocError::Address(FreeError::NotAllocated { .. }))));
     let result = resize(&vmalloc, area, 4 * BLOCK_PAGES - 1);
-    assert!(matches!(result, Err(ReallocError::Size(AllocError::OutOfAddressSpace))));
+    assert!(matches!(result, Err(ReallocError::Size(AllocError::OutOfAddressSpace { .. }))));
     let frames = take(&machine, 1);
     let mapped = vmalloc.vmap(&frames, Protection::ReadWrite).expect("room");
     assert!(matches!(resize(&vmalloc, mapped, 2), Err(ReallocError::Address(FreeError::WrongKind { .. }))));
@@ -267,7 +271,7 @@ struct Helper(AtomicUsize);
 
 impl PurgeNotifier for Helper {
     fn purge(&self, error: AllocError) -> bool {
-        assert!(matches!(error, AllocError::OutOfAddressSpace | AllocError::OutOfFrames));
+        assert!(matches!(error, AllocError::OutOfAddressSpace { .. } | AllocError::OutOfFrames { .. }));
         self.0.fetch_add(1, Ordering::Relaxed) == 0
     }
 }
@@ -286,7 +290,10 @@ fn notifiers_are_asked_before_an_allocation_fails() {
     }
     assert!(vmalloc.vmalloc(PAGE_SIZE).is_ok());
     assert_eq!(helper.0.load(Ordering::Relaxed), 0, "not asked while there is room");
-    assert_eq!(vmalloc.vmalloc(2 * BLOCK_SIZE - PAGE_SIZE), Err(AllocError::OutOfAddressSpace));
+    assert_eq!(
+        vmalloc.vmalloc(2 * BLOCK_SIZE - PAGE_SIZE).map_err(AllocError::reason),
+        Err(AllocError::NO_SPACE)
+    );
     assert_eq!(helper.0.load(Ordering::Relaxed), 1, "asked, and the allocation tried again, once");
     assert!(vmalloc.unregister_notifier(helper));
     assert!(!vmalloc.unregister_notifier(helper), "not there any more");

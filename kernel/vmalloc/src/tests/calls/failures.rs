@@ -90,7 +90,7 @@ fn allocations() {
     ];
     for request in requests {
         until_it_succeeds(
-            |error| *error == AllocError::OutOfFrames,
+            |error| matches!(error, AllocError::OutOfFrames { .. }),
             |_, _| (),
             |vmalloc, ()| vmalloc.allocate(request),
             |_, vmalloc, (), area| free_all(vmalloc, area),
@@ -111,7 +111,7 @@ fn mappings_of_the_callers_frames() {
             false => take(machine, count),
         };
         until_it_succeeds(
-            |error| *error == AllocError::OutOfFrames,
+            |error| matches!(error, AllocError::OutOfFrames { .. }),
             |machine, _| take(machine),
             |vmalloc, frames| vmalloc.vmap(frames, Protection::ReadOnly),
             |machine, vmalloc, frames, area| {
@@ -121,7 +121,7 @@ fn mappings_of_the_callers_frames() {
             },
         );
         until_it_succeeds(
-            |error| *error == AllocError::OutOfFrames,
+            |error| matches!(error, AllocError::OutOfFrames { .. }),
             |machine, _| take(machine),
             |vmalloc, frames| vmalloc.vm_map_ram(frames, Protection::ReadOnly),
             |machine, vmalloc, frames, area| {
@@ -137,7 +137,7 @@ fn mappings_of_the_callers_frames() {
 fn mappings_of_registers() {
     for size in [1, 3 * PAGE_SIZE, 600 * PAGE_SIZE] {
         until_it_succeeds(
-            |error| *error == AllocError::OutOfFrames,
+            |error| matches!(error, AllocError::OutOfFrames { .. }),
             |_, _| (),
             |vmalloc, ()| vmalloc.ioremap(0xfee0_0000, size, Cache::Uncached),
             |_, vmalloc, (), area| area.into_iter().for_each(|area| unmap(vmalloc, area).expect("mapped")),
@@ -197,7 +197,7 @@ fn congruent_areas() {
         unsafe { vmalloc.free_congruent(set) }.expect("allocated");
     };
     until_it_succeeds(
-        |error| *error == CongruentError::Refused(AllocError::OutOfFrames),
+        |error| matches!(error, CongruentError::Refused(AllocError::OutOfFrames { .. })),
         |_, _| (),
         |vmalloc, ()| vmalloc.allocate_congruent(&areas, 1),
         |_, vmalloc, (), set| set.into_iter().for_each(|set| free(vmalloc, set)),
@@ -218,7 +218,7 @@ fn congruent_areas() {
 #[test]
 fn shrinking_to_the_middle_of_a_huge_page() {
     until_it_succeeds(
-        |error| matches!(error, ReallocError::Size(AllocError::OutOfFrames)),
+        |error| matches!(error, ReallocError::Size(AllocError::OutOfFrames { .. })),
         |machine, vmalloc| {
             let area = vmalloc.allocate(Request::new(1024 * PAGE_SIZE).huge()).expect("room");
             mark(machine, address(area), 0..1024, 1);
@@ -279,7 +279,7 @@ fn every_growth_that_fails_halfway_leaves_the_area_as_it_was() {
             let area = match &result {
                 Ok(moved) => *moved,
                 Err(error) => {
-                    assert!(matches!(error, ReallocError::Size(AllocError::OutOfFrames)));
+                    assert!(matches!(error, ReallocError::Size(AllocError::OutOfFrames { .. })));
                     let info = vmalloc.find_area(address(area)).expect("still there");
                     assert_eq!((info.start, info.pages), (address(area), pages));
                     assert_eq!(machine.read(0, address(area) + pages * PAGE_SIZE), Err(PageFault), "guard");

@@ -115,7 +115,7 @@ fn a_resized_area_is_freed_as_it_was_and_allocated_as_it_is() {
     machine.take_events();
     assert!(resize(&vmalloc, area, 9000).is_err());
     match machine.take_events()[..] {
-        [Event::AllocateFailed { error: AllocError::OutOfFrames, size, .. }] => {
+        [Event::AllocateFailed { error: AllocError::OutOfFrames { .. }, size, .. }] => {
             assert_eq!(size, 9000 * PAGE_SIZE);
         }
         ref events => panic!("{events:?}"),
@@ -262,7 +262,7 @@ fn nothing_is_traced_unless_asked_for() {
 fn an_event_is_one_line() {
     let caller = here();
     let (address, kind) = (START + BLOCK_SIZE, Kind::Vmap);
-    let error = AllocError::OutOfFrames;
+    let error = AllocError::NO_FRAMES;
     for (event, line) in [
         (
             Event::Allocate { address, pages: 3, kind, caller },

@@ -225,7 +225,10 @@ fn no_tables_are_asked_for_where_2_mib_pages_map() {
     assert_eq!(machine.writable(address(area)), Some(true));
     assert_eq!(vmalloc.find_area(address(area)).expect("mapped").huge_pages, frames.len());
     unmap(&vmalloc, area).expect("mapped");
-    assert_eq!(vmalloc.vmap(&frames[1..], Protection::ReadWrite), Err(AllocError::OutOfFrames));
+    assert_eq!(
+        vmalloc.vmap(&frames[1..], Protection::ReadWrite).map_err(AllocError::reason),
+        Err(AllocError::NO_FRAMES)
+    );
     (&machine).give_frames(Returned::new(held.into_iter()));
     vmalloc.vm_unmap_aliases();
     (&machine).give_frames(Returned::new(frames.into_iter()));

@@ -36,13 +36,13 @@ impl Closer {
             Self::OutOfFrames => {
                 let others = take(machine, machine.free_frames());
                 let result = vmalloc.allocate(Request::new(600 * PAGE_SIZE));
-                assert_eq!(result, Err(AllocError::OutOfFrames));
+                assert_eq!(result.map_err(AllocError::reason), Err(AllocError::NO_FRAMES));
                 machine.give_frames(Returned::new(others.into_iter()));
             }
             Self::OutOfAddressSpace => {
                 let more = START..START + vmalloc.range().len();
                 let result = vmalloc.vmalloc(more.len() - PAGE_SIZE);
-                assert_eq!(result.map(drop), Err(AllocError::OutOfAddressSpace));
+                assert_eq!(result.map(drop).map_err(AllocError::reason), Err(AllocError::NO_SPACE));
             }
             Self::Reuse => vmalloc.set_reuse(Reuse::AfterFlush),
             Self::Trace => vmalloc.set_trace(true),

@@ -182,7 +182,7 @@ fn an_allocation_that_runs_out_gets_the_chunk_that_the_heap_keeps() {
             pages.push(page);
         }
         assert!(Object::small(&HEAP).is_none());
-        assert_eq!(vmalloc.vmalloc(PAGE_SIZE), Err(AllocError::OutOfFrames));
+        assert_eq!(vmalloc.vmalloc(PAGE_SIZE).map_err(AllocError::reason), Err(AllocError::NO_FRAMES));
         // SAFETY: the pages are allocated, and used no more.
         pages.into_iter().for_each(|page| unsafe { vmalloc.vfree(page) }.expect("allocated"));
     });

@@ -11,12 +11,9 @@ mod mmio;
 mod stack;
 
 use super::{machine::Machine, support::Instance};
-use crate::{BLOCK_SIZE, Vmalloc};
+use crate::Vmalloc;
 use core::cell::Cell;
-use std::{
-    alloc::{Layout, alloc_zeroed, dealloc},
-    boxed::Box,
-};
+use std::boxed::Box;
 
 std::thread_local! {
     /// The instance of the test that runs on this thread.
@@ -31,12 +28,10 @@ fn with_memory(
     test: impl FnOnce(&'static Machine, &'static Instance),
 ) {
     let machine: &_ = Box::leak(Box::new(Machine::new(cpus, frames)));
-    let layout = Layout::from_size_align(blocks * BLOCK_SIZE, BLOCK_SIZE).expect("a small layout");
-    // SAFETY: the size is not zero.
-    let memory = unsafe { alloc_zeroed(layout) };
-    let start = memory as usize;
+    // SAFETY: what tests keep over a move of entries has room where it is; what they find zero was never used.
+    let range = unsafe { machine.pointers(blocks) };
     // SAFETY: the machine's address space has nothing else in it.
-    let vmalloc = unsafe { Vmalloc::new(machine, start..start + layout.size()) }.expect("frames enough");
+    let vmalloc = unsafe { Vmalloc::new(machine, range) }.expect("frames enough");
     let vmalloc = Box::into_raw(Box::new(vmalloc));
     // SAFETY: it is freed below, when the test has ended.
     let instance = unsafe { &*vmalloc };
@@ -45,10 +40,7 @@ fn with_memory(
     INSTANCE.set(None);
     machine.check();
     assert_eq!(instance.areas().count(), 0, "areas stay");
-    // SAFETY: it was boxed above, and nobody uses it any more; the same holds for the memory.
-    unsafe {
-        drop(Box::from_raw(vmalloc));
-        dealloc(memory, layout);
-    }
+    // SAFETY: it was boxed above, and nobody uses it any more.
+    drop(unsafe { Box::from_raw(vmalloc) });
     machine.assert_all_frames_back();
 }

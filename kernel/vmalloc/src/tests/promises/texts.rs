@@ -3,11 +3,11 @@
 extern crate std;
 
 use crate::{
-    AllocError, Cache, CongruentError, Event, ForeignEntry, Frame, FreeError, Kind, NewError, PAGE_SIZE,
-    PopulateError, ProtectError, Protection, ReallocError, Request,
+    AllocError, BLOCK_SIZE, Cache, CongruentError, Event, ForeignEntry, Frame, FreeError, Kind, NewError,
+    PAGE_SIZE, Platform, PopulateError, ProtectError, Protection, ReallocError, Request, Returned,
     tests::{
         machine::Machine,
-        support::{START, at, free, instance, resize},
+        support::{START, at, free, instance, resize, take},
     },
 };
 use core::{error::Error, fmt, panic::Location};
@@ -36,8 +36,8 @@ fn no_address_is_decimal_and_no_text_has_two_lines() {
         AllocError::ZeroSize,
         AllocError::TooLarge { size: 5 },
         AllocError::BadAlignment { align: 3 },
-        AllocError::OutOfAddressSpace,
-        AllocError::OutOfFrames,
+        AllocError::OutOfAddressSpace { size: 5, align: 1 << 40, longest: 3 },
+        AllocError::OutOfFrames { needed: 5, free: 3 },
         AllocError::BadRange { start: START, end: address },
         AllocError::InInterrupt,
         AllocError::NoFrames,
@@ -65,7 +65,7 @@ fn no_address_is_decimal_and_no_text_has_two_lines() {
         CongruentError::BadCount { count: 0 },
         CongruentError::BadOffset { offset: address },
         CongruentError::Overlap { index: 3 },
-        CongruentError::Refused(AllocError::OutOfFrames),
+        CongruentError::Refused(AllocError::NO_FRAMES),
     ];
     let populate = [
         PopulateError::InInterrupt,
@@ -126,6 +126,39 @@ fn texts_name_what_was_asked_for_and_what_helps() {
     };
     let start = "nothing is allocated at 0xffffc90040c04000: it never was, or was freed before; ";
     assert!(text(wrong).starts_with(start), "{wrong}");
+}
+
+/// Seen failing with the numbers left as the rooms below say them.
+#[test]
+fn a_shortage_tells_what_was_asked_for_and_what_there_was() {
+    let machine = Machine::new(1, 6000);
+    let vmalloc = instance(&machine, 8);
+    let held = vmalloc.allocate(Request::new(PAGE_SIZE).within(START, START + BLOCK_SIZE)).expect("room");
+    let short = vmalloc.allocate(Request::new(7 * BLOCK_SIZE - PAGE_SIZE).align(4 * BLOCK_SIZE));
+    let Err(error @ AllocError::OutOfAddressSpace { size, align, longest: 7 }) = short else {
+        panic!("{short:?}")
+    };
+    assert_eq!((size, align), (7 * BLOCK_SIZE - PAGE_SIZE, 4 * BLOCK_SIZE));
+    let text = "out of address space for 14675968 bytes aligned to 0x800000: the longest free run has 7 blocks of 2 MiB; ";
+    assert!(format!("{error}").starts_with(text), "{error}");
+    // More than is free, tables included, also for who does not wait; and more than the machine has.
+    let taken = take(&machine, 4000);
+    for request in [Request::new(2500 * PAGE_SIZE), Request::new(2500 * PAGE_SIZE).no_wait()] {
+        let Err(error @ AllocError::OutOfFrames { needed: 2505, free }) = vmalloc.allocate(request) else {
+            panic!("{request:?}")
+        };
+        assert_eq!(free, machine.free_frames());
+        let text = format!(
+            "out of frames: 2505 or more are needed for the area and its page tables, {free} are free; "
+        );
+        assert!(format!("{error}").starts_with(&text), "{error}");
+    }
+    free(&vmalloc, held).expect("allocated");
+    (&machine).give_frames(Returned::new(taken.into_iter()));
+    let machine = Machine::new(1, 300);
+    let vmalloc = instance(&machine, 8);
+    let (needed, free) = (301, machine.free_frames());
+    assert_eq!(vmalloc.vmalloc(301 * PAGE_SIZE), Err(AllocError::OutOfFrames { needed, free }));
 }
 
 #[test]

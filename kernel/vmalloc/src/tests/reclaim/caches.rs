@@ -182,8 +182,9 @@ fn each_kind_that_another_cpu_keeps_is_had_by_who_needs_it() {
         let request = fill(cache, &machine, &vmalloc);
         machine.run_on(0);
         let others = if is_of_frames(cache) { take(&machine, machine.free_frames()) } else { Vec::new() };
-        let error = if is_of_frames(cache) { AllocError::OutOfFrames } else { AllocError::OutOfAddressSpace };
-        assert_eq!(vmalloc.allocate(request.no_wait()), Err(error), "{cache:?} is not in the way");
+        let error = if is_of_frames(cache) { AllocError::NO_FRAMES } else { AllocError::NO_SPACE };
+        let refused = vmalloc.allocate(request.no_wait()).map_err(AllocError::reason);
+        assert_eq!(refused, Err(error), "{cache:?} is not in the way");
         let area = vmalloc.allocate(request).unwrap_or_else(|error| panic!("{cache:?} stays: {error}"));
         machine.check();
         for area in own.into_iter().chain([area]) {

@@ -30,5 +30,5 @@ fn what_others_free_while_notifiers_are_asked_is_had() {
     let others = Box::leak(Box::new(Others(vmalloc, AtomicUsize::new(address(area)))));
     assert!(vmalloc.register_notifier(others));
     vmalloc.vmalloc(80 * PAGE_SIZE).expect("others have freed more");
-    assert_eq!(vmalloc.vmalloc(300 * PAGE_SIZE), Err(AllocError::OutOfFrames));
+    assert_eq!(vmalloc.vmalloc(300 * PAGE_SIZE).map_err(AllocError::reason), Err(AllocError::NO_FRAMES));
 }

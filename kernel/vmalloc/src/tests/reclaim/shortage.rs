@@ -4,9 +4,9 @@
 extern crate std;
 
 use crate::{
-    AllocError, BLOCK_PAGES, BLOCK_SIZE, Cache, CongruentArea, PAGE_SIZE, Platform, PopulateError,
-    ProtectError, Protection, PurgeNotifier, ReallocError, Request, Returned, Vmalloc,
-    areas::Attempt,
+    AllocError, BLOCK_PAGES, BLOCK_SIZE, Cache, CongruentArea, CongruentError, PAGE_SIZE, Platform,
+    PopulateError, ProtectError, Protection, PurgeNotifier, ReallocError, Request, Returned, Vmalloc,
+    areas::{Attempt, Needs},
     tests::{
         machine::{Machine, Moment},
         support::{
@@ -42,7 +42,12 @@ fn a_request_that_cannot_be_met_is_soon_refused() {
     let machine = Machine::new(2, FRAMES);
     let vmalloc = flushing(&machine, 64);
     let refused = |pages: usize| {
-        let refusal = || assert_eq!(vmalloc.vmalloc(pages * PAGE_SIZE), Err(AllocError::OutOfFrames));
+        let refusal = || {
+            assert_eq!(
+                vmalloc.vmalloc(pages * PAGE_SIZE).map_err(AllocError::reason),
+                Err(AllocError::NO_FRAMES)
+            )
+        };
         cost(&machine, &vmalloc, refusal)
     };
     assert_eq!(refused(FRAMES + 1), (0, 0, 0), "there never were as many");
@@ -66,7 +71,7 @@ fn a_request_that_cannot_be_met_is_soon_refused() {
     let map = |blocks: usize| vmalloc.ioremap(1 << 32, blocks * BLOCK_SIZE, Cache::Uncached);
     let mapped = map(40).expect("room");
     let (retries, purges, _) = cost(&machine, &vmalloc, || {
-        assert_eq!(map(30), Err(AllocError::OutOfAddressSpace));
+        assert_eq!(map(30).map_err(AllocError::reason), Err(AllocError::NO_SPACE));
     });
     assert!(retries <= 2 && purges <= 3, "{retries} attempts again, {purges} purges");
     unmap(&vmalloc, mapped).expect("mapped");
@@ -89,7 +94,7 @@ fn without_a_count_of_frames_a_few_attempts_are_made() {
         let others = take(&machine, 2000);
         let flushes = machine.full_flushes();
         let (retries, purges, _) = cost(&machine, &vmalloc, || {
-            assert_eq!(vmalloc.allocate(request), Err(AllocError::OutOfFrames));
+            assert_eq!(vmalloc.allocate(request).map_err(AllocError::reason), Err(AllocError::NO_FRAMES));
         });
         assert!(retries <= 2 && purges <= 1, "{pages} pages: {retries} attempts again, {purges} purges");
         assert_eq!(machine.full_flushes(), flushes, "no CPU reached anything");
@@ -128,26 +133,31 @@ fn every_call_that_runs_out_of_frames_is_soon_refused() {
         let areas = [congruent(0, 3), congruent(2, 700)];
         let set = vmalloc.allocate_congruent(&areas, 1).expect("room");
         let frames = take(&machine, 600);
-        let short = AllocError::OutOfFrames;
+        let refused = |made: Result<NonNull<u8>, AllocError>| {
+            assert!(matches!(made, Err(AllocError::OutOfFrames { .. })), "{made:?}");
+        };
         let stays = |area, pages| {
             let grown = resize(&vmalloc, area, pages);
-            assert!(matches!(grown, Err(ReallocError::Size(AllocError::OutOfFrames))), "{grown:?}");
+            assert!(matches!(grown, Err(ReallocError::Size(AllocError::OutOfFrames { .. }))), "{grown:?}");
         };
         // With how many frames left.
         let calls: [(&str, usize, &dyn Fn()); 13] = [
-            ("small", 20, &|| assert_eq!(vmalloc.vmalloc(100 * PAGE_SIZE), Err(short))),
-            ("run", 20, &|| assert_eq!(vmalloc.vmalloc(300 * PAGE_SIZE), Err(short))),
+            ("small", 20, &|| refused(vmalloc.vmalloc(100 * PAGE_SIZE))),
+            ("run", 20, &|| refused(vmalloc.vmalloc(300 * PAGE_SIZE))),
             ("small growth", 20, &|| stays(area, 200)),
             ("small growth to a run", 20, &|| stays(area, 700)),
             ("growth", 20, &|| stays(run, 1200)),
             ("growth but for its table", 600, &|| stays(run, 1200)),
             ("growth elsewhere", 600, &|| stays(stuck, 1200)),
-            ("vmap", 1, &|| assert_eq!(vmalloc.vmap(&frames, Protection::ReadWrite), Err(short))),
-            ("vm_map_ram", 0, &|| assert_eq!(map_ram(&vmalloc, &frames[..3]), Err(short))),
-            ("long vm_map_ram", 1, &|| assert_eq!(map_ram(&vmalloc, &frames), Err(short))),
+            ("vmap", 1, &|| refused(vmalloc.vmap(&frames, Protection::ReadWrite))),
+            ("vm_map_ram", 0, &|| refused(map_ram(&vmalloc, &frames[..3]))),
+            ("long vm_map_ram", 1, &|| refused(map_ram(&vmalloc, &frames))),
             ("congruent", 2, &|| {
                 let made = vmalloc.allocate_congruent(&areas, 1);
-                assert_eq!(made, Err(short.into()));
+                assert!(
+                    matches!(made, Err(CongruentError::Refused(AllocError::OutOfFrames { .. }))),
+                    "{made:?}"
+                );
             }),
             ("populate", 300, &|| {
                 assert_eq!(populate(&vmalloc, set, 0..600), Err(PopulateError::OutOfFrames));
@@ -196,7 +206,7 @@ fn a_request_that_cannot_be_met_takes_nothing_from_others() {
         }
         machine.run_on(0);
     });
-    assert_eq!(vmalloc.vmalloc(5990 * PAGE_SIZE), Err(AllocError::OutOfFrames));
+    assert_eq!(vmalloc.vmalloc(5990 * PAGE_SIZE).map_err(AllocError::reason), Err(AllocError::NO_FRAMES));
     assert!(had.load(Ordering::Relaxed) > 0, "nobody else came by");
     assert_eq!(refused.load(Ordering::Relaxed), 0);
 }
@@ -275,20 +285,19 @@ fn a_trim_ends_while_others_free() {
 /// whenever others have freed, though that many frames could not do.
 #[test]
 fn a_refusal_comes_while_others_free() {
-    for (size, error) in [
-        (2900 * PAGE_SIZE, AllocError::OutOfFrames),
-        (8 * BLOCK_SIZE - PAGE_SIZE, AllocError::OutOfAddressSpace),
-    ] {
-        let frames = if error == AllocError::OutOfFrames { 3000 } else { 9000 };
+    for (size, error) in
+        [(2900 * PAGE_SIZE, AllocError::NO_FRAMES), (8 * BLOCK_SIZE - PAGE_SIZE, AllocError::NO_SPACE)]
+    {
+        let frames = if error == AllocError::NO_FRAMES { 3000 } else { 9000 };
         let (machine, vmalloc) = leaked(2, frames, 8);
         let held = vmalloc.vmalloc(200 * PAGE_SIZE).expect("room");
         // Something waits, so that there is a first flush.
         free(vmalloc, vmalloc.vmalloc(PAGE_SIZE).expect("room")).expect("allocated");
         free_for_ever(machine, vmalloc, 400);
-        assert_eq!(vmalloc.vmalloc(size), Err(error));
+        assert_eq!(vmalloc.vmalloc(size).map_err(AllocError::reason), Err(error));
         let tally = vmalloc.tally();
         assert!(tally.retries <= 20 && tally.purges <= 40, "{tally:?}");
-        let is_counted = error == AllocError::OutOfFrames;
+        let is_counted = error == AllocError::NO_FRAMES;
         assert!(!is_counted || tally.retries <= 2 && tally.purges <= 4, "{tally:?}");
         free(vmalloc, held).expect("allocated");
     }
@@ -314,7 +323,7 @@ fn who_may_not_wait_does_not_spin_for_who_has_the_turn() {
     assert!(vmalloc.register_notifier(notifier));
     vmalloc.reclaim().in_turn(|| {
         machine.refuse_pause(true);
-        assert_eq!(vmalloc.vmalloc(PAGE_SIZE), Err(AllocError::OutOfAddressSpace));
+        assert_eq!(vmalloc.vmalloc(PAGE_SIZE).map_err(AllocError::reason), Err(AllocError::NO_SPACE));
         vmalloc.trim();
         vmalloc.vm_unmap_aliases();
         assert_eq!(vmalloc.purge(), 0);
@@ -361,16 +370,16 @@ fn what_an_attempt_of_others_held_is_not_missed() {
     let is_last = &*Box::leak(Box::new(AtomicBool::new(false)));
     machine.at_each(Moment::Table, move || {
         if stood.load(Ordering::Relaxed) == 0 && is_last.load(Ordering::Relaxed) {
-            assert_eq!(attempt(), Err(AllocError::OutOfAddressSpace));
+            assert_eq!(attempt().map_err(AllocError::reason), Err(AllocError::NO_SPACE));
             stood.fetch_add(1, Ordering::Relaxed);
         }
     });
     let rounds = AtomicUsize::new(0);
     let made = vmalloc.reclaim().make(
-        || 0,
+        || Needs::pages(1, 0),
         |which| {
             if which == Attempt::Usual {
-                return Err(AllocError::OutOfAddressSpace);
+                return Err(AllocError::NO_SPACE);
             }
             if rounds.fetch_add(1, Ordering::Relaxed) > 0 {
                 return attempt();
@@ -378,8 +387,8 @@ fn what_an_attempt_of_others_held_is_not_missed() {
             is_last.store(true, Ordering::Relaxed);
             // While it has three of the four blocks, two are looked for.
             let other = vmalloc.allocate(Request::new(1200 * PAGE_SIZE).no_wait());
-            assert_eq!(other, Err(AllocError::OutOfFrames));
-            Err(AllocError::OutOfAddressSpace)
+            assert_eq!(other.map_err(AllocError::reason), Err(AllocError::NO_FRAMES));
+            Err(AllocError::NO_SPACE)
         },
     );
     assert_eq!(stood.load(Ordering::Relaxed), 1, "the other attempt was not in the way");

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{BLOCK_SHIFT, Frame, PAGE_SHIFT, PAGE_SIZE};
 use core::{
+    ops::Range,
     ptr::NonNull,
     sync::atomic::{AtomicU64, Ordering},
 };
@@ -48,20 +49,20 @@ impl Machine {
     }
 
     /// What the page tables say of an address now.
-    pub fn translation(&self, address: usize) -> Option<Translation> {
+    pub(crate) fn translation(&self, address: usize) -> Option<Translation> {
         let (table, slot) = self.walk(address);
         let entry = slot?.load(Ordering::Acquire);
         (entry & PRESENT != 0).then(|| Translation::read(entry, address, table.is_none()))
     }
 
     /// Whether the page tables allow writes at an address; `None` if nothing is mapped there.
-    pub fn writable(&self, address: usize) -> Option<bool> {
+    pub(crate) fn writable(&self, address: usize) -> Option<bool> {
         self.translation(address).map(|found| found.writable)
     }
 
     /// The translation that `cpu` uses at an address: by its TLB, by a leaf table it remembers, by a walk.
     /// It remembers what it finds. A CPU may do so at any time for any address, without a program that uses it.
-    pub fn speculate(&self, cpu: usize, address: usize) -> Result<Translation, PageFault> {
+    pub(crate) fn speculate(&self, cpu: usize, address: usize) -> Result<Translation, PageFault> {
         let mut state = self.state();
         let state = &mut *state;
         assert!(!state.asleep[cpu], "CPU {cpu} runs nothing");
@@ -93,7 +94,7 @@ impl Machine {
 
     /// All CPUs walk to what they have translations of, and remember what they find there now: a TLB may have
     /// more than one translation of a page. Fails if it has two that it must not have at once.
-    pub fn observe(&self) {
+    pub(crate) fn observe(&self) {
         let mut state = self.state();
         let state = &mut *state;
         for (cpu, tlb) in state.tlbs.iter_mut().enumerate() {
@@ -106,21 +107,34 @@ impl Machine {
         }
     }
 
+    /// Where a translation leads.
+    pub(super) fn place(&self, found: Translation, address: usize) -> NonNull<u8> {
+        // SAFETY: the offset stays inside the frame.
+        unsafe { self.bytes(Frame::new(found.frame)).byte_add(address % PAGE_SIZE) }
+    }
+
     fn word(&self, found: Translation, address: usize) -> NonNull<u64> {
         assert!(address.is_multiple_of(8));
-        // SAFETY: the offset stays inside the frame.
-        unsafe { self.bytes(Frame::new(found.frame)).byte_add(address % PAGE_SIZE) }.cast()
+        self.place(found, address).cast()
     }
 
     /// What `cpu` reads at `address`.
-    pub fn read(&self, cpu: usize, address: usize) -> Result<u64, PageFault> {
+    pub(crate) fn read(&self, cpu: usize, address: usize) -> Result<u64, PageFault> {
         let found = self.speculate(cpu, address)?;
         // SAFETY: the word lies in simulated memory, which is initialised.
         Ok(unsafe { self.word(found, address).read() })
     }
 
     /// Makes `cpu` write `value` at `address`.
-    pub fn write(&self, cpu: usize, address: usize, value: u64) -> Result<(), PageFault> {
+    pub(crate) fn write(&self, cpu: usize, address: usize, value: u64) -> Result<(), PageFault> {
+        let found = self.speculate_to_write(cpu, address)?;
+        // SAFETY: the word lies in simulated memory.
+        unsafe { self.word(found, address).write(value) };
+        Ok(())
+    }
+
+    /// The translation by which `cpu` writes at `address`, which is marked dirty then.
+    pub(super) fn speculate_to_write(&self, cpu: usize, address: usize) -> Result<Translation, PageFault> {
         let found = self.speculate(cpu, address)?;
         if !found.writable {
             return Err(PageFault);
@@ -128,9 +142,43 @@ impl Machine {
         if !found.dirty {
             self.mark_dirty(cpu, address)?;
         }
-        // SAFETY: the word lies in simulated memory.
-        unsafe { self.word(found, address).write(value) };
-        Ok(())
+        Ok(found)
+    }
+
+    /// Has the CPU that [runs](Self::run_on) read the bytes at an address, by what it remembers of the page tables where it
+    /// does. A part may have been read when it faults.
+    ///
+    /// # Errors
+    /// [`PageFault`] where nothing is mapped.
+    pub fn read_bytes(&self, address: usize, bytes: &mut [u8]) -> Result<(), PageFault> {
+        let cpu = self.current();
+        in_pages(address, bytes.len(), |address, part| {
+            let found = self.speculate(cpu, address)?;
+            let bytes = &mut bytes[part];
+            // SAFETY: the part does not leave its page, and nor does what is read its frame, which is initialised.
+            unsafe {
+                self.place(found, address)
+                    .copy_to_nonoverlapping(NonNull::from(&mut *bytes).cast(), bytes.len())
+            };
+            Ok(())
+        })
+    }
+
+    /// Has the CPU that [runs](Self::run_on) write bytes at an address, as [`read_bytes`](Self::read_bytes) reads them.
+    ///
+    /// # Errors
+    /// [`PageFault`] where nothing is mapped, or what is mapped is read-only.
+    pub fn write_bytes(&self, address: usize, bytes: &[u8]) -> Result<(), PageFault> {
+        let cpu = self.current();
+        in_pages(address, bytes.len(), |address, part| {
+            let found = self.speculate_to_write(cpu, address)?;
+            let bytes = &bytes[part];
+            // SAFETY: as above.
+            unsafe {
+                self.place(found, address).copy_from_nonoverlapping(NonNull::from(bytes).cast(), bytes.len())
+            };
+            Ok(())
+        })
     }
 
     /// A CPU that is about to write by a translation that is not dirty walks again, and marks the entry that it
@@ -146,9 +194,12 @@ impl Machine {
         Ok(())
     }
 
-    /// Fails if any CPU remembers what it must not while no call of the library is under way: a translation that
+    /// Looks whether any CPU remembers what it must not while no call of the library is under way: a translation that
     /// is unlike what the page tables say now, or of a free frame; the way to a table that is free or another's.
     /// What an idle CPU has of pages does not count: it uses none before it has flushed.
+    ///
+    /// # Panics
+    /// if one does, and names it.
     pub fn check(&self) {
         let (state, online) = (self.state(), self.shootdown.online());
         for (cpu, tlb) in state.tlbs.iter().enumerate().filter(|&(cpu, _)| online.contains(cpu)) {
@@ -172,4 +223,21 @@ impl Machine {
             }
         }
     }
+}
+
+/// Calls `each` with the address of each part of a range of addresses that does not leave its page, and with where in
+/// the range the part is.
+fn in_pages(
+    start: usize,
+    length: usize,
+    mut each: impl FnMut(usize, Range<usize>) -> Result<(), PageFault>,
+) -> Result<(), PageFault> {
+    let mut done = 0;
+    while done < length {
+        let address = start.checked_add(done).ok_or(PageFault)?;
+        let part = (length - done).min(PAGE_SIZE - address % PAGE_SIZE);
+        each(address, done..done + part)?;
+        done += part;
+    }
+    Ok(())
 }

@@ -2,20 +2,50 @@
 
 extern crate std;
 
-use super::{FIRST_FRAME, Frame, Machine, Moment, Pin};
-use crate::{BLOCK_PAGES, Event, PAGE_SIZE, Platform, Returned, Shootdown};
-use core::{ptr::NonNull, sync::atomic::Ordering};
+use super::{FIRST_FRAME, Frame, Machine, Moment, others::Bar, readers::Reading};
+use crate::{BLOCK_PAGES, CpuPin, Event, LockClass, PAGE_SIZE, Platform, Returned, Shootdown};
+use core::{fmt, panic::Location, ptr::NonNull, sync::atomic::Ordering};
+
+/// What keeps code on a simulated CPU.
+pub struct Pin<'m> {
+    cpu: usize,
+    machine: &'m Machine,
+    _reading: Reading<'m>,
+}
+
+impl fmt::Debug for Pin<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pin").field("cpu", &self.cpu).finish_non_exhaustive()
+    }
+}
+
+impl CpuPin for Pin<'_> {
+    fn cpu(&self) -> usize {
+        self.cpu
+    }
+
+    fn acquiring(&self, _: LockClass, _: &'static Location<'static>) {
+        core::mem::forget(Bar::new());
+    }
+
+    /// Others may have waited for the lock, and act at once.
+    fn released(&self, _: LockClass) {
+        Bar::lift();
+        self.machine.moment();
+    }
+}
 
 // SAFETY: 1. `free` holds each frame at most once, and gives it out once. 2. `memory` lives as long as
 // the machine. 3. `take_table` clears. 4. nobody else writes the tables. 5. `flush` clears all CPUs'
-// memory under the lock that every access takes. 6. simulated CPUs only switch by `run_on`. 7. `Readers`
-// counts pins, and what runs without interrupts.
+// memory under the lock that every access takes. 6. simulated CPUs only switch by `run_on`, and outside of tests one thread
+// runs them all. 7. `Readers` counts pins, and what runs without interrupts. 8. `memory` has all that `is_ram`. 9. Handlers
+// say so by `set_interrupt`, and `pin_outside_interrupts` is the default.
 unsafe impl<'m> Platform for &'m Machine {
     type Pin = Pin<'m>;
 
     fn pin(&self) -> Pin<'m> {
         self.moment();
-        Pin { cpu: self.cpu.load(Ordering::Relaxed), machine: self, _reading: self.readers.read() }
+        Pin { cpu: self.current(), machine: self, _reading: self.readers.read() }
     }
 
     fn root(&self) -> Frame {

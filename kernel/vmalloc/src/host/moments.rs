@@ -60,7 +60,7 @@ impl Moments {
 
 impl Machine {
     /// Has `work` done, as by others, at each such moment that follows.
-    pub fn at_each(&self, moment: Moment, work: impl FnMut() + Send + 'static) {
+    pub(crate) fn at_each(&self, moment: Moment, work: impl FnMut() + Send + 'static) {
         *self.moments.work() = Some((moment, Box::new(work)));
     }
 
@@ -73,12 +73,12 @@ impl Machine {
     }
 
     /// From now on the library is told that all frames may be free, as machines do that do not count them.
-    pub fn hide_free_frames(&self) {
+    pub(crate) fn hide_free_frames(&self) {
         self.moments.hidden.store(true, Ordering::Relaxed);
     }
 
     /// Whether the library's calls that follow are made where nobody may wait for others.
-    pub fn refuse_pause(&self, refuses: bool) {
+    pub(crate) fn refuse_pause(&self, refuses: bool) {
         self.moments.refuses.store(refuses, Ordering::Relaxed);
     }
 }

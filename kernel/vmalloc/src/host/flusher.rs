@@ -2,16 +2,15 @@
 
 use super::{Machine, Moment, Tlb, others::Bar};
 use crate::{CpuSet, Flusher, PAGE_SIZE, Scope};
-use core::sync::atomic::Ordering;
 
 impl Machine {
-    /// Interrupts that CPUs took to flush.
+    /// Returns how many interrupts CPUs took to flush.
     pub fn interrupts(&self) -> usize {
         self.state().interrupts
     }
 
     /// Broadcasts of pages, and of everything.
-    pub fn broadcasts(&self) -> (usize, usize) {
+    pub(crate) fn broadcasts(&self) -> (usize, usize) {
         self.state().broadcasts
     }
 }
@@ -20,14 +19,14 @@ impl Machine {
 // 3. `wait` asserts it. 4. nobody acts under a `Bar`, of which there may be several.
 unsafe impl Flusher for &Machine {
     fn here(&self) -> usize {
-        self.cpu.load(Ordering::Relaxed)
+        self.current()
     }
 
     fn flush_page(&self, address: usize) {
         self.moment();
         let mut state = self.state();
         state.page_flushes += 1;
-        let tlb = &mut state.tlbs[self.here()];
+        let tlb = &mut state.tlbs[self.current()];
         tlb.forget(address);
         tlb.forget_tables();
     }
@@ -36,16 +35,16 @@ unsafe impl Flusher for &Machine {
         self.moment();
         let mut state = self.state();
         state.full_flushes += 1;
-        state.tlbs[self.here()] = Tlb::default();
+        state.tlbs[self.current()] = Tlb::default();
         drop(state);
         self.happened(Moment::Flush);
     }
 
     fn interrupt(&self, cpus: CpuSet) {
-        let before = self.here();
+        let before = self.current();
         self.state().interrupts += cpus.count();
         for cpu in cpus.iter() {
-            let was_asleep = self.shootdown.is_idle(cpu);
+            let was_asleep = self.is_asleep(cpu);
             self.wake(cpu);
             self.run_on(cpu);
             self.shootdown.answer(self);

@@ -10,7 +10,7 @@ use core::sync::atomic::Ordering;
 impl Machine {
     /// Maps a frame at an address, and makes the tables that are missing, as mappers do that know nothing of the library:
     /// only an entry of zero is free. Returns whether it was.
-    pub fn map_missing(&self, address: usize) -> bool {
+    pub(crate) fn map_missing(&self, address: usize) -> bool {
         let mut table = self.root;
         for shift in [39, 30, 21] {
             let slot = &self.table(table)[address >> shift & 511];

@@ -1,0 +1,58 @@
+//! What other CPUs do while the library is in the middle of a call, and what keeps them from it.
+
+extern crate std;
+
+use core::sync::atomic::AtomicBool;
+use std::{
+    boxed::Box,
+    cell::Cell,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+std::thread_local! {
+    /// What keeps others from acting: locks of the library that this thread holds, read-side sections, and
+    /// that they act already.
+    static BARS: Cell<usize> = const { Cell::new(0) };
+}
+
+pub(super) type Act = Box<dyn FnMut() + Send>;
+
+/// What others do.
+#[derive(Default)]
+pub(super) struct Others {
+    /// Whether they do anything: nearly always not.
+    pub acting: AtomicBool,
+    act: Mutex<Option<Act>>,
+}
+
+impl Others {
+    pub fn act(&self) -> MutexGuard<'_, Option<Act>> {
+        self.act.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Nobody acts on this thread while it lives.
+pub(super) struct Bar(());
+
+impl Bar {
+    pub fn new() -> Self {
+        BARS.set(BARS.get() + 1);
+        Self(())
+    }
+
+    /// Ends one that was forgotten.
+    pub fn lift() {
+        drop(Self(()));
+    }
+}
+
+/// Whether there is one on this thread.
+pub(super) fn is_barred() -> bool {
+    BARS.get() > 0
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        BARS.set(BARS.get() - 1);
+    }
+}
