@@ -108,7 +108,16 @@ fn the_parts_of_the_suite_are_run_once_and_in_order() {
         Action::Bench(bench) => bench,
         other => panic!("{other:?}"),
     };
-    let all = [Part::Cases, Part::Sizes, Part::Live, Part::Timed, Part::Shared, Part::Instead];
+    let all = [
+        Part::Cases,
+        Part::Sizes,
+        Part::Live,
+        Part::Timed,
+        Part::Shared,
+        Part::Instead,
+        Part::History,
+        Part::Latency,
+    ];
     assert_eq!(bench(&["bench"]).parts(), all);
     let words = ["bench", "timed", "cases", "timed", "--json", "x.json", "--linux"];
     assert_eq!(bench(&words).parts(), [Part::Cases, Part::Timed]);
