@@ -33,6 +33,9 @@ pub struct Options {
     /// Write the page to this file
     #[arg(long, value_name = "FILE.html", default_value = "report.html")]
     out: PathBuf,
+    /// Where it measures: write all figures to this file too
+    #[arg(long, value_name = "FILE.json", conflicts_with = "from")]
+    json: Option<PathBuf>,
     /// Show the page in the browser
     #[arg(long)]
     open: bool,
@@ -47,7 +50,8 @@ pub struct Options {
 /// A file cannot be read or written, or something could not be measured.
 pub fn run(options: &Options) -> Result<Status> {
     let mut data = Data::read(&options.from)?;
-    let kept = Kept::create(&options.out)?;
+    let page = Kept::create(&options.out)?;
+    let json = options.json.as_deref().map(Kept::create).transpose()?;
     let mut status = Status::Ok;
     if options.from.is_empty() {
         eprintln!(
@@ -55,12 +59,15 @@ pub fn run(options: &Options) -> Result<Status> {
         );
         eprintln!("report: --from FILE.json draws what bench --json FILE.json wrote");
         let (measured, _) = bench::measure(&bench::Options::all(options.linux))?;
+        if let Some(json) = json {
+            json.write(&measured.json())?;
+        }
         if measured.any_failed() {
             status = Status::Failed;
         }
         data.add("measured for this page".into(), measured);
     }
-    kept.write(&page::html(&data))?;
+    page.write(&page::html(&data))?;
     println!("report: {}", options.out.display());
     if options.open {
         open(options)?;
@@ -86,7 +93,7 @@ mod tests {
     use crate::bench::kept::Measured;
 
     fn options(from: &str, out: PathBuf) -> Options {
-        Options { from: vec![from.into()], out, open: false, linux: false }
+        Options { from: vec![from.into()], out, open: false, linux: false, json: None }
     }
 
     #[test]

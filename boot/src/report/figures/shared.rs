@@ -16,11 +16,12 @@ pub(super) fn locked(data: &Data) -> Option<Figure> {
     Some(Figure {
         id: "locked",
         title: match simplest {
-            [here, Some(linux)] => {
-                let here = number(here.unwrap_or_default().round());
-                format!("{here} locked instruction a loop, where Linux has {}", number(linux.round()))
-            }
-            _ => "Locked instructions a loop".into(),
+            (here, Some(linux)) => format!(
+                "In the simplest loop {} locked instruction, where Linux has {}",
+                number(here.round()),
+                number(linux.round())
+            ),
+            (here, None) => format!("In the simplest loop {} locked instruction", number(here.round())),
         },
         says: "Locked instructions of a loop, counted by a plugin of QEMU's on CPUs that run at once, with strokes from the \
             least to the greatest of the rounds."
@@ -34,9 +35,10 @@ pub(super) fn lines(data: &Data) -> Option<Figure> {
     Some(Figure {
         id: "lines",
         title: match simplest {
-            [Some(here), Some(linux)] if here < LEAST => {
+            (here, Some(linux)) if here < LEAST => {
                 format!("The simplest loop moves no cache line, where Linux moves {}", number(linux.round()))
             }
+            (here, None) if here < LEAST => "The simplest loop moves no cache line".into(),
             _ => "Cache lines that move between CPUs".into(),
         },
         says: "Cache lines that another CPU had, a loop. Below a tenth of a line it is the noise of two runs whose \
@@ -61,8 +63,11 @@ fn figure(rows: &[Row], table: Table, unit: &'static str) -> Figure {
     }
 }
 
-/// Rows, a table, and the first case's numbers here and on Linux.
-fn parts(data: &Data, unit: &str) -> Option<(Vec<Row>, Table, [Option<f64>; 2])> {
+/// The first case's numbers, here and on Linux.
+type Simplest = (f64, Option<f64>);
+
+/// Rows, and a table of them.
+fn parts(data: &Data, unit: &str) -> Option<(Vec<Row>, Table, Simplest)> {
     let heads = vec!["case", "CPUs", "this library", "least – greatest", "Linux", "least – greatest"];
     let (mut rows, mut table): (Vec<Row>, _) = (Vec::new(), Table { heads, rows: Vec::new() });
     let mut simplest = None;
@@ -72,7 +77,7 @@ fn parts(data: &Data, unit: &str) -> Option<(Vec<Row>, Table, [Option<f64>; 2])>
         let linux = data.figures.beside(figure, System::Linux);
         let beside = linux.and_then(|linux| linux.outcome.value());
         let linuxs_range = linux.and_then(|linux| linux.range);
-        simplest.get_or_insert([Some(value), beside]);
+        simplest.get_or_insert((value, beside));
         let linuxs = beside.map(|value| Dot { value, range: linuxs_range, colour: LINUX, full: cpus == 2 });
         let here = Dot { value, range: figure.range, colour: HERE, full: cpus == 2 };
         let dots = linuxs.into_iter().chain([here]);
