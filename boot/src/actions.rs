@@ -20,7 +20,7 @@ use crate::session::{self, How};
 use crate::status::{Error, Result, Status};
 use crate::suites::kernel;
 use crate::suites::kernel::Tests;
-use crate::{bench, cargo, machine, places, replay, rooms, suites};
+use crate::{bench, cargo, machine, places, replay, report, rooms, suites};
 
 /// Does what the words after the program's name say.
 #[must_use]
@@ -55,7 +55,7 @@ fn act(action: Action) -> Result<Status> {
             emulator::check(&options.machine)?;
             replay::run(&options)
         }
-        Action::Report => Err(Error::failed("report: not there yet")),
+        Action::Report(options) => report::run(&options),
         Action::Rooms { crates } => rooms::run(&crates),
         Action::Setup => Err(Error::usage("setup: is done by ./run.sh")),
         Action::RunElf { elf, arguments } => run_elf(&elf, arguments),

@@ -10,6 +10,7 @@
 //! |---|---|
 //! | [`actions`] | `boot`, `exec` and cargo's runner |
 //! | [`cli`] | what the user types |
+//! | [`report`] | the figures of the benchmark suite, drawn |
 //! | [`rooms`] | draws a crate's modules, and checks who uses whom |
 //! | [`replay`] | the calls of a trace from a Linux, made again |
 //! | [`mod@bench`] | the benchmark suite |
@@ -30,6 +31,7 @@ pub mod cli;
 pub mod machine;
 pub mod places;
 pub mod replay;
+pub mod report;
 pub mod rooms;
 pub mod scratch;
 pub mod session;

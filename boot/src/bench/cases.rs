@@ -1,6 +1,6 @@
 //! What is measured: the cases of the driver, sizes, numbers of live areas, loops.
 
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 use super::figure::System;
 
@@ -36,6 +36,8 @@ pub const VM_MAP_RAM: u64 = 1024;
 
 /// No case of the driver: the kernel's command `vmap`, which maps frames of which 2 MiB are contiguous.
 pub const VMAP: u64 = 0;
+/// Its name.
+const VMAP_NAME: &str = "vmap";
 /// Pages of it: 64 MiB.
 const VMAP_PAGES: u64 = 16_384;
 /// Loops of its two runs, each as long as many of the others.
@@ -73,6 +75,26 @@ pub struct Subject {
     pub zeroed: bool,
 }
 
+/// Refuses cases that are not known. Not derived, for the derived one would borrow the name for ever.
+impl<'de> Deserialize<'de> for Subject {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        /// A subject as a file has it.
+        #[derive(Deserialize)]
+        struct Written {
+            case: u64,
+            name: String,
+            nr_pages: u64,
+            live_areas: u64,
+            zeroed: bool,
+        }
+        let Written { case, name, nr_pages, live_areas, zeroed } = Written::deserialize(deserializer)?;
+        let mut known = CASES.iter().map(|&(bit, name, _)| (bit, name)).chain([(VMAP, VMAP_NAME)]);
+        let same = known.find(|known| *known == (case, name.as_str()));
+        let (case, name) = same.ok_or_else(|| de::Error::custom(format!("no case {case} is {name}")))?;
+        Ok(Self { case, name, nr_pages, live_areas, zeroed })
+    }
+}
+
 impl Subject {
     /// A case as it is by default.
     ///
@@ -103,7 +125,7 @@ impl Subject {
     #[must_use]
     pub fn sizes() -> Vec<Self> {
         let of = |case| SIZES.map(|nr_pages| Self { nr_pages, ..Self::new(case) });
-        let vmap = Self { case: VMAP, name: "vmap", nr_pages: VMAP_PAGES, live_areas: 0, zeroed: false };
+        let vmap = Self { case: VMAP, name: VMAP_NAME, nr_pages: VMAP_PAGES, live_areas: 0, zeroed: false };
         [&of(FIX_SIZE)[..], &of(VM_MAP_RAM), &[vmap]].concat()
     }
 

@@ -3,12 +3,12 @@
 use std::fmt;
 
 use clap::ValueEnum;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::cases::Subject;
 
 /// Parts of the suite.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Part {
     /// Instructions a loop of each case
@@ -23,10 +23,14 @@ pub enum Part {
     Shared,
     /// Instructions, interrupts and flushes, beside what a kernel would write without the library
     Instead,
+    /// What went wrong elsewhere once, beside what is done here: the console's `history`
+    History,
+    /// How late threads are woken: the console's `latency`
+    Latency,
 }
 
 /// What ran the loops.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum System {
     /// This kernel.
@@ -67,7 +71,7 @@ impl fmt::Display for System {
 }
 
 /// The machine, and what was built how.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Conditions {
     /// What ran the instructions, and how they were counted.
     pub accelerator: String,
@@ -78,7 +82,7 @@ pub struct Conditions {
     /// The machine's memory.
     pub memory: String,
     /// How the kernel was compiled.
-    pub profile: &'static str,
+    pub profile: String,
 }
 
 impl fmt::Display for Conditions {
@@ -89,7 +93,7 @@ impl fmt::Display for Conditions {
 }
 
 /// What came of a measurement.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Outcome {
     /// A number.
@@ -132,7 +136,7 @@ impl Outcome {
 }
 
 /// One number and all that it depends on.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Figure {
     /// Where it belongs.
     pub part: Part,
@@ -156,7 +160,7 @@ pub struct Figure {
     #[serde(flatten)]
     pub outcome: Outcome,
     /// The least and the greatest of the runs, where that is told.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub range: Option<[f64; 2]>,
 }
 
@@ -172,7 +176,8 @@ impl Figure {
 }
 
 /// All figures of a run, in the order they are shown in.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Figures(pub Vec<Figure>);
 
 impl Figures {
@@ -189,7 +194,6 @@ impl Figures {
                 == (&figure.subject, figure.conditions.cpus, &figure.unit)
         })
     }
-
     /// Whether one went wrong.
     #[must_use]
     pub fn any_failed(&self) -> bool {

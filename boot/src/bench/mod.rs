@@ -9,22 +9,24 @@
 //! | [`instead`] | both, beside what a kernel would write without the library |
 //! | [`ours`] | runs commands on a machine of this kernel's |
 //! | [`linux`] | runs Linux's test on the same machines |
+//! | [`experiments`] | the console's `history` and `latency` |
 //! | [`recorded`] | what Linux took, for where it cannot be built |
 //! | [`summary`] | reads what the driver prints, ours or Linux's |
 //! | [`figure`] | a number and all that it depends on |
 //! | [`options`] | what the user says of it |
 //! | [`table`] | tables of text |
-//! | [`report`] | all figures as JSON |
+//! | [`kept`] | all figures as JSON |
 
 pub mod cases;
 pub mod counted;
+pub mod experiments;
 pub mod figure;
 pub mod instead;
+pub mod kept;
 pub mod linux;
 mod options;
 pub mod ours;
 pub mod recorded;
-pub mod report;
 pub mod shared;
 pub mod summary;
 pub mod table;
@@ -34,22 +36,37 @@ use std::io::Write;
 
 use crate::status::{Doing, Result, Status};
 use cases::Subject;
+use experiments::{history, latency};
 use figure::{Figures, Part};
+use kept::{Kept, Measured};
 use linux::Linux;
 pub use options::Options;
 use ours::Machines;
 use recorded::Recorded;
-use report::Report;
 
 /// Measures, tells how it goes on standard error, and prints tables.
 ///
 /// # Errors
 /// Something could not be built, started or written.
 pub fn run(options: &Options) -> Result<Status> {
-    let report = options.json.as_deref().map(Report::create).transpose()?;
+    let kept = options.json.as_deref().map(Kept::create).transpose()?;
+    let (measured, text) = measure(options)?;
+    std::io::stdout().write_all(text.as_bytes()).doing("write to standard output")?;
+    if let Some(kept) = kept {
+        kept.write(&measured.json())?;
+    }
+    Ok(if measured.any_failed() { Status::Failed } else { Status::Ok })
+}
+
+/// Measures, and tells how it goes on standard error: all that there is to keep, and tables of it.
+///
+/// # Errors
+/// Something could not be built or started.
+pub fn measure(options: &Options) -> Result<(Measured, String)> {
     let (linux, recorded) = peer(options)?;
     let machines = Machines::new(options.accel)?;
     let mut figures = Figures::default();
+    let (mut history, mut latency, mut printed) = (None, None, String::new());
     for part in options.parts() {
         let measured = match part {
             Part::Cases => counted::run(&machines, linux.as_ref(), part, Subject::cases())?,
@@ -58,6 +75,14 @@ pub fn run(options: &Options) -> Result<Status> {
             Part::Timed => timed::run(&machines, linux.as_ref())?,
             Part::Shared => shared::run(&machines, linux.as_ref())?,
             Part::Instead => instead::run(&machines, linux.as_ref())?,
+            Part::History => {
+                history = Some(history::run(&machines, &mut printed)?);
+                continue;
+            }
+            Part::Latency => {
+                latency = Some(latency::run(&machines, &mut printed)?);
+                continue;
+            }
         };
         figures.0.extend(measured);
     }
@@ -66,15 +91,11 @@ pub fn run(options: &Options) -> Result<Status> {
         figures.0.extend(beside);
     }
     let version = linux.map(|linux| linux.version).or(recorded.map(|recorded| recorded.version));
-    let mut text = table::all(&figures);
+    let mut text = table::all(&figures) + &printed;
     if let Some(version) = &version {
         text += &format!("\nLinux: {version}\n");
     }
-    std::io::stdout().write_all(text.as_bytes()).doing("write to standard output")?;
-    if let Some(report) = report {
-        report.write(&figures, version)?;
-    }
-    Ok(if figures.any_failed() { Status::Failed } else { Status::Ok })
+    Ok((Measured { history, latency, ..Measured::now(figures, version) }, text))
 }
 
 /// What is to be compared with, if the user wants that.

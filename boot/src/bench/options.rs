@@ -28,6 +28,12 @@ pub struct Options {
 }
 
 impl Options {
+    /// All parts, beside Linux as it is measured now or was recorded.
+    #[must_use]
+    pub fn all(linux: bool) -> Self {
+        Self { parts: Vec::new(), json: None, linux, recorded: !linux, accel: Accel::Auto }
+    }
+
     /// The parts to run, each once, in their order.
     #[must_use]
     pub fn parts(&self) -> Vec<Part> {

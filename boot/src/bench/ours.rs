@@ -143,5 +143,5 @@ pub fn conditions(options: &Options, workers: u16) -> Conditions {
         (None, _) => "tcg, thread=multi".into(),
     };
     let memory = options.memory.to_string();
-    Conditions { accelerator, cpus: options.cpus(), workers, memory, profile: "release" }
+    Conditions { accelerator, cpus: options.cpus(), workers, memory, profile: "release".into() }
 }

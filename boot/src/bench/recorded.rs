@@ -61,7 +61,7 @@ impl Recorded {
 
     fn figure(&self, here: &Figure) -> Option<Figure> {
         let subject = &here.subject;
-        let linux = Figure { system: System::Linux, recorded: true, ..here.clone() };
+        let linux = Figure { system: System::Linux, recorded: true, range: None, ..here.clone() };
         if here.part == Part::Shared || (here.part == Part::Instead && here.unit != subject.unit()) {
             return None;
         }
@@ -86,9 +86,12 @@ impl Recorded {
         };
         let recorded = self.timed.iter().find(is_same)?;
         let total = recorded.loops * u64::from(recorded.workers);
-        let value = timed::per_second(total, timed::median(recorded.usec.clone()) as u64);
+        let rate = |usec: f64| timed::per_second(total, usec as u64);
+        let value = rate(timed::median(recorded.usec.clone()));
+        let rates: Vec<f64> = recorded.usec.iter().copied().map(rate).collect();
+        let range = timed::range(&rates).filter(|_| rates.len() > 1);
         let (loops, rounds) = (vec![recorded.loops], recorded.usec.len());
-        Some(Figure { loops, rounds, outcome: Outcome::Measured { value }, ..linux })
+        Some(Figure { loops, rounds, outcome: Outcome::Measured { value }, range, ..linux })
     }
 }
 
@@ -137,5 +140,6 @@ mod tests {
         assert!(beside.iter().all(|figure| figure.recorded && figure.system == System::Linux));
         assert_eq!(beside[0].conditions.accelerator, "tcg, icount shift 0");
         assert_eq!(beside[1].loops, [20_000]);
+        assert_eq!((beside[0].range, beside[1].range), (None, Some([4e5, 40_000.0 * 1e6 / 9.0])));
     }
 }

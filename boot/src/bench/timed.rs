@@ -45,7 +45,7 @@ pub fn run(machines: &Machines, linux: Option<&Linux>) -> Result<Vec<Figure>> {
             let subject = Subject::new(case);
             let loops_of = |system| if system == System::Here { loops * TIMED_MORE } else { loops };
             let total = |system| loops_of(system) * u64::from(cpus);
-            let mut add = |system, unit: &str, outcome| {
+            let mut add = |system, unit: &str, (outcome, range)| {
                 figures.push(Figure {
                     part: Part::Timed,
                     system,
@@ -56,7 +56,7 @@ pub fn run(machines: &Machines, linux: Option<&Linux>) -> Result<Vec<Figure>> {
                     unit: unit.to_owned(),
                     recorded: false,
                     outcome,
-                    range: None,
+                    range,
                 });
             };
             let rate =
@@ -116,16 +116,26 @@ fn split(reply: Reply, runs: impl Fn(&str) -> Option<Vec<Run>>) -> Rounds {
     vec![Err(none); TIMED.len()]
 }
 
-/// The median of what the runs give, or why one gives nothing.
-fn middle(rounds: &Rounds, of: impl Fn(&Run) -> std::result::Result<f64, String>) -> Outcome {
+/// The median of what the runs give, and the least and the greatest; or why one gives nothing.
+fn middle(
+    rounds: &Rounds,
+    of: impl Fn(&Run) -> std::result::Result<f64, String>,
+) -> (Outcome, Option<[f64; 2]>) {
     let values = rounds.iter().map(|run| match run {
         Ok(run) => of(run).map_err(|failed| Outcome::Failed { failed }),
         Err(outcome) => Err(outcome.clone()),
     });
     match values.collect::<std::result::Result<Vec<f64>, Outcome>>() {
-        Ok(values) => Outcome::Measured { value: median(values) },
-        Err(outcome) => outcome,
+        Ok(values) => (Outcome::Measured { value: median(values.clone()) }, range(&values)),
+        Err(outcome) => (outcome, None),
     }
+}
+
+/// The least and the greatest, if there is one.
+#[must_use]
+pub fn range(values: &[f64]) -> Option<[f64; 2]> {
+    let least = values.iter().copied().min_by(f64::total_cmp)?;
+    Some([least, values.iter().copied().max_by(f64::total_cmp)?])
 }
 
 /// Loops in a second, where so many took so long.
@@ -172,7 +182,7 @@ mod tests {
         for reply in [Reply::Failed("x".into()), Reply::Done(driver(1, "fix_size_alloc_test", 1))] {
             let rounds = round_here(1, |_| Ok(reply.clone())).unwrap();
             assert!(rounds.iter().all(|run| matches!(run, Err(Outcome::Failed { .. }))), "{reply:?}");
-            assert!(matches!(middle(&rounds, |_| Ok(1.0)), Outcome::Failed { .. }));
+            assert!(matches!(middle(&rounds, |_| Ok(1.0)), (Outcome::Failed { .. }, None)));
         }
     }
 
@@ -200,7 +210,11 @@ mod tests {
     }
 
     #[test]
-    fn medians_and_rates() {
+    fn medians_ranges_and_rates() {
+        let rounds = [5, 2, 4].map(|interrupts| Ok(Run { interrupts, ..Run::default() })).to_vec();
+        let middle = middle(&rounds, |run| Ok(run.interrupts as f64));
+        assert_eq!(middle, (Outcome::Measured { value: 4.0 }, Some([2.0, 5.0])));
+        assert_eq!(range(&[]), None);
         assert_eq!(median(vec![3.0, 1.0, 2.0]), 2.0);
         assert_eq!(per_second(200_000, 100_000), 2e6);
         assert_eq!(per_second(1, 0), 1e6);

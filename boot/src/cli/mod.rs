@@ -13,6 +13,7 @@ use clap::{Parser, Subcommand};
 use crate::bench;
 use crate::machine::options::Options;
 use crate::replay;
+use crate::report;
 use crate::rooms::Crate;
 use crate::status::{Error, Result};
 
@@ -57,8 +58,8 @@ pub enum Action {
     Bench(bench::Options),
     /// Make the vmalloc calls of a trace from a Linux again, and print a table of both
     Replay(replay::Options),
-    /// Draw the figures
-    Report,
+    /// Draw what the benchmark suite measures, in one HTML file
+    Report(report::Options),
     /// Draw the modules of crates as rooms, and fail where one uses a room above it
     Rooms {
         /// Only these crates [default: all]
@@ -134,7 +135,11 @@ pub fn parse(mut words: Vec<OsString>) -> Result<Cli> {
             machine.check()?
         }
         Action::Replay(options) => options.machine.check()?,
-        Action::Bench(_) | Action::Report | Action::Rooms { .. } | Action::Setup | Action::RunElf { .. } => {}
+        Action::Bench(_)
+        | Action::Report(_)
+        | Action::Rooms { .. }
+        | Action::Setup
+        | Action::RunElf { .. } => {}
     }
     Ok(cli)
 }

@@ -73,6 +73,9 @@ fn each_wrong_input_is_named_in_one_line() {
         (&["exec", " ; "], "no command"),
         (&["exec", "help", "more"], "more"),
         (&["boot", "more"], "more"),
+        (&["report", "more"], "more"),
+        (&["report", "--from"], "--from"),
+        (&["report", "--from", "x.json", "--linux"], "--linux"),
         (&["boot", "--nosuch"], "--nosuch"),
         (&["boot", "--cpus", "0"], "0"),
         (&["boot", "--cpus", "two"], "two"),
@@ -108,7 +111,16 @@ fn the_parts_of_the_suite_are_run_once_and_in_order() {
         Action::Bench(bench) => bench,
         other => panic!("{other:?}"),
     };
-    let all = [Part::Cases, Part::Sizes, Part::Live, Part::Timed, Part::Shared, Part::Instead];
+    let all = [
+        Part::Cases,
+        Part::Sizes,
+        Part::Live,
+        Part::Timed,
+        Part::Shared,
+        Part::Instead,
+        Part::History,
+        Part::Latency,
+    ];
     assert_eq!(bench(&["bench"]).parts(), all);
     let words = ["bench", "timed", "cases", "timed", "--json", "x.json", "--linux"];
     assert_eq!(bench(&words).parts(), [Part::Cases, Part::Timed]);

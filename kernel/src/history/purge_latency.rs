@@ -7,7 +7,7 @@ use crate::{
     arch::{cpu, tsc},
     command::CommandError,
     memory::PurgeWish,
-    println,
+    print, println,
     services::{Experiment, flushing, purger},
     threads::{Builder, JoinHandle},
 };
@@ -26,6 +26,8 @@ const LIMIT: i64 = 25;
 const RUN_AWAY: i64 = 60;
 /// Pages of an area, at most.
 const LARGEST: usize = 64;
+/// Microseconds from one sample to the next, at least.
+const SAMPLED_EACH: u64 = 100;
 
 static WISH: PurgeWish = PurgeWish::new();
 
@@ -36,7 +38,8 @@ struct Run {
     peak: AtomicI64,
 }
 
-pub(super) fn run() -> Result<(), CommandError> {
+/// With each policy; prints how many pages waited at the first `samples` times.
+pub(super) fn run(samples: usize) -> Result<(), CommandError> {
     let cpus = cpu::online_count();
     println!("{cpus} CPUs allocate and free up to {LARGEST} pages; lazy_max is {LAZY_MAX} pages");
     println!("{:28} {:>16} {:>8}   longest with preemption off", "the purge", "peak / lazy_max", "purges");
@@ -46,7 +49,7 @@ pub(super) fn run() -> Result<(), CommandError> {
         ("always yields", PurgePolicy::Yielding),
         ("yields below twice lazy_max", PurgePolicy::Threshold),
     ] {
-        peaks.push(stress(name, flushing().purge(policy))?);
+        peaks.push(stress(name, flushing().purge(policy), samples)?);
     }
     match peaks[..] {
         [_, yielding, threshold] if threshold < LIMIT && yielding >= LIMIT => Ok(()),
@@ -55,7 +58,7 @@ pub(super) fn run() -> Result<(), CommandError> {
 }
 
 /// The most pages that waited, in tenths of `LAZY_MAX`.
-fn stress(name: &str, policy: Policy) -> Result<i64, CommandError> {
+fn stress(name: &str, policy: Policy, samples: usize) -> Result<i64, CommandError> {
     let instance = Experiment::with_purger(BLOCKS, policy, Some(&WISH)).map_err(failed)?;
     instance.tunables().lazy_max_pages.store(LAZY_MAX, Ordering::Relaxed);
     let run = Arc::new(Run { instance, stop: AtomicBool::new(false), peak: AtomicI64::new(0) });
@@ -67,9 +70,11 @@ fn stress(name: &str, policy: Policy) -> Result<i64, CommandError> {
             });
         })
     };
+    let start = tsc::now();
     let spawn = |seed| {
         let run = Arc::clone(&run);
-        Builder::new("purge latency").spawn(move || work(&run, seed as u64))
+        let samples = Samples::new(start, if seed == 0 { samples } else { 0 });
+        Builder::new("purge latency").spawn(move || work(&run, seed as u64, samples?))
     };
     let (joined, longest) = metered(|| {
         let workers: Vec<_> = cpu::online().iter().map(spawn).collect();
@@ -77,7 +82,7 @@ fn stress(name: &str, policy: Policy) -> Result<i64, CommandError> {
     });
     purger::stop(&WISH);
     drain.map(JoinHandle::join).map_err(failed)?;
-    let worked: Result<(), CommandError> = joined.map_err(failed)?.into_iter().collect();
+    let worked: Result<Vec<Samples>, CommandError> = joined.map_err(failed)?.into_iter().collect();
     let tenths = run.peak.load(Ordering::Relaxed) * 10 / LAZY_MAX as i64;
     let ran_away = if tenths >= RUN_AWAY { ", stopped" } else { "" };
     println!(
@@ -89,11 +94,49 @@ fn stress(name: &str, policy: Policy) -> Result<i64, CommandError> {
             |section| format!("{} us, from {}", tsc::microseconds(section.cycles), section.began)
         )
     );
-    worked.map(|()| tenths)
+    worked?.iter().for_each(Samples::print);
+    Ok(tenths)
+}
+
+/// How many pages waited, as one worker saw it.
+struct Samples {
+    /// Time stamp counter when the run began.
+    start: u64,
+    /// Time stamp counter from which on the next sample is due.
+    due: u64,
+    /// Microseconds since the start, and pages. Its capacity is never exceeded.
+    taken: Vec<(u64, i64)>,
+}
+
+impl Samples {
+    fn new(start: u64, count: usize) -> Result<Self, CommandError> {
+        let mut taken = Vec::new();
+        taken.try_reserve_exact(count).map_err(failed)?;
+        Ok(Self { start, due: start, taken })
+    }
+
+    /// Takes a sample if one is due and there is room for it.
+    fn see(&mut self, waiting: i64) {
+        let now = tsc::now();
+        if now >= self.due && self.taken.len() < self.taken.capacity() {
+            self.taken.push((tsc::microseconds(now - self.start), waiting));
+            self.due = now + tsc::cycles(SAMPLED_EACH);
+        }
+    }
+
+    /// One line; nothing without samples.
+    fn print(&self) {
+        if self.taken.is_empty() {
+            return;
+        }
+        print!("us:pages");
+        self.taken.iter().for_each(|(at, waiting)| print!(" {at}:{waiting}"));
+        println!();
+    }
 }
 
 /// Allocates and frees until the time is over, or until far too much waits.
-fn work(run: &Run, seed: u64) -> Result<(), CommandError> {
+fn work(run: &Run, seed: u64, mut samples: Samples) -> Result<Samples, CommandError> {
     let mut random = Rng::with_seed(seed);
     let end = tsc::now() + tsc::cycles(MICROSECONDS);
     while tsc::now() < end && !run.stop.load(Ordering::Relaxed) {
@@ -105,9 +148,10 @@ fn work(run: &Run, seed: u64) -> Result<(), CommandError> {
         }
         let waiting = run.instance.lazy_pages();
         run.peak.fetch_max(waiting, Ordering::Relaxed);
+        samples.see(waiting);
         if waiting * 10 >= RUN_AWAY * LAZY_MAX as i64 {
             run.stop.store(true, Ordering::Relaxed);
         }
     }
-    Ok(())
+    Ok(samples)
 }

@@ -249,9 +249,8 @@ fn of_rounds(figure: &Figure, rounds: &[Counted]) -> Vec<Figure> {
                 let value =
                     |round: &PerLoop| round.get(index).copied().unwrap_or_else(|| model::cycles(round));
                 let values: Vec<f64> = rounds.iter().map(value).collect();
-                let least = values.iter().copied().fold(f64::INFINITY, f64::min);
-                let greatest = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-                (Outcome::Measured { value: timed::median(values) }, Some([least, greatest]))
+                let range = timed::range(&values);
+                (Outcome::Measured { value: timed::median(values) }, range)
             }
             Err(outcome) => (outcome.clone(), None),
         };

@@ -100,7 +100,7 @@ mod tests {
     fn figures(system: System, case: u64, cpus: u16, value: f64, cycles: f64) -> Vec<Figure> {
         let accelerator = "tcg, thread=multi, QEMU 7.2.22, counted by its plugin".to_owned();
         let conditions =
-            Conditions { accelerator, cpus, workers: cpus, memory: "2G".into(), profile: "release" };
+            Conditions { accelerator, cpus, workers: cpus, memory: "2G".into(), profile: "release".into() };
         let figure = |unit: &str, value: f64| Figure {
             part: Part::Shared,
             system,

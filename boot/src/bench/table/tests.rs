@@ -3,7 +3,7 @@
 use super::*;
 use crate::bench::cases::Subject;
 use crate::bench::figure::{Conditions, Outcome};
-use crate::bench::report;
+use crate::bench::kept::Measured;
 
 pub fn figure(part: Part, system: System, case: u64, cpus: u16, unit: &str, value: f64) -> Figure {
     Figure {
@@ -15,7 +15,7 @@ pub fn figure(part: Part, system: System, case: u64, cpus: u16, unit: &str, valu
             cpus,
             workers: cpus,
             memory: "2G".into(),
-            profile: "release",
+            profile: "release".into(),
         },
         loops: vec![10_000, 20_000],
         rounds: 1,
@@ -86,7 +86,7 @@ fn a_figure_in_json_has_all_that_it_depends_on() {
     failed.outcome = Outcome::Failed { failed: "x".into() };
     let figures = Figures(vec![count(System::Here, 1, 329.5), failed]);
     assert!(figures.any_failed());
-    let text = report::json(&figures, Some("Linux 1".into()));
+    let text = Measured::now(figures, Some("Linux 1".into())).json();
     let json: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!(json["format"], 1);
     assert_eq!(json["linux"], "Linux 1");

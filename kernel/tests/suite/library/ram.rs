@@ -148,4 +148,10 @@ fn what_guard_pages_between_blocks_cost_is_shown() {
     assert_eq!(alloc::format!("{error}"), "vmap: no such experiment");
     let error = history::command(&["vmap-exhaust", "area-cache"]).expect_err("one or all");
     assert_eq!(alloc::format!("{error}"), "runs one experiment or all, not area-cache too");
+    let error = history::command(&["vmap-exhaust", "samples=5"]).expect_err("has none");
+    assert_eq!(alloc::format!("{error}"), "vmap-exhaust: takes no samples");
+    for word in ["samples=0", "samples=x", "samples=10001"] {
+        let error = history::command(&["purge-latency", word]).expect_err("no number");
+        assert_eq!(alloc::format!("{error}"), alloc::format!("{word}: not a number from 1 to 10000"));
+    }
 }
