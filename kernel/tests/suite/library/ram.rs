@@ -145,7 +145,7 @@ fn no_cpu_fails_while_another_one_makes_room() {
 fn what_guard_pages_between_blocks_cost_is_shown() {
     history::command(&["vmap-exhaust"]).expect("as it has to be");
     let error = history::command(&["vmap"]).expect_err("there is none");
-    assert_eq!(alloc::format!("{error}"), "vmap: no such experiment");
+    assert_eq!(alloc::format!("{error}"), "vmap: no such experiment; did you mean vmap-exhaust?");
     let error = history::command(&["vmap-exhaust", "area-cache"]).expect_err("one or all");
     assert_eq!(alloc::format!("{error}"), "runs one experiment or all, not area-cache too");
     let error = history::command(&["vmap-exhaust", "samples=5"]).expect_err("has none");
