@@ -94,7 +94,7 @@ fn console(elf: &Path, options: &Options) -> Result<Status> {
         let raw = RawMode::enter()?;
         let mut ready = false;
         let mut plain = Plain::default();
-        let result = session::run(machine.command(), Some(&input), machine.users_limit(), &mut |output| {
+        let result = session::run(machine.program(), Some(&input), machine.users_limit(), &mut |output| {
             witness.see(output);
             match output {
                 // The firmware would clear the screen.
@@ -131,7 +131,7 @@ fn exec(elf: &Path, commands: String, options: &Options) -> Result<Status> {
     let mut witness = Witness::new(Purpose::Commands)?;
     let mut place = Place::Log;
     let start = Instant::now();
-    let end = session::run(machine.command(), None, machine.limit(), &mut |output| {
+    let end = session::run(machine.program(), None, machine.limit(), &mut |output| {
         let text = witness.see(output);
         match output {
             Output::Record(Record::Console) if place == Place::Log => {

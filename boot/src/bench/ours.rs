@@ -28,6 +28,7 @@ pub const MEMORY: Memory = Memory { mebibytes: 2048 };
 /// What the machines of the suite have in common.
 #[derive(Debug)]
 pub struct Machines {
+    elf: PathBuf,
     image: PathBuf,
     accelerator: Accelerator,
 }
@@ -47,9 +48,10 @@ impl Machines {
     /// # Errors
     /// It does not build, or the user's accelerator does not work here.
     pub fn new(accel: Accel) -> Result<Self> {
-        let image = image::of(&cargo::kernel()?, &places::target_folder("images")?)?;
+        let elf = cargo::kernel()?;
+        let image = image::of(&elf, &places::target_folder("images")?)?;
         let accelerator = choice::choose(&Options { accel, ..plain(1, MEMORY) }, &image)?.accelerator;
-        Ok(Self { image, accelerator })
+        Ok(Self { elf, image, accelerator })
     }
 
     /// A machine on which time is measured. The first touch of its memory is no part of that.
@@ -80,11 +82,11 @@ impl Machines {
     /// # Errors
     /// The machine could not be started, or a signal wants this program to end.
     pub fn carry_out(&self, options: &Options, orders: &Orders) -> Result<Reply> {
-        let machine = machine::prepare(options, self.image.clone(), orders)?;
+        let machine = machine::prepare(options, self.image.clone(), orders)?.of(&self.elf);
         let mut witness = Witness::new(Purpose::Commands)?;
         let mut text = Vec::new();
         let mut listening = false;
-        let end = session::run(machine.command(), None, machine.limit(), &mut |output| {
+        let end = session::run(machine.program(), None, machine.limit(), &mut |output| {
             let piece = witness.see(output);
             match output {
                 Output::Record(Record::Console) => listening = true,

@@ -8,9 +8,11 @@
 //! | [`image`] | makes the UEFI disk image of a kernel |
 //! | [`firmware`] | finds OVMF |
 //! | [`qemu`] | describes a machine as a QEMU command |
+//! | `autopsy` | tells where the CPUs of a machine are whose time is up |
 //! | [`accelerator`] | what may run the guest's instructions |
 
 pub mod accelerator;
+mod autopsy;
 pub mod choice;
 pub mod emulator;
 pub mod firmware;

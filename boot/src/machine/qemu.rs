@@ -9,10 +9,12 @@ use protocol::replay::FW_CFG_PROGRAM;
 use protocol::{FW_CFG_COMMANDS, FW_CFG_FILTER, FW_CFG_PARAMETERS};
 
 use super::accelerator::{Accelerator, Choice};
+use super::autopsy;
 use super::firmware::{self, Firmware};
 use super::options::Options;
 use crate::places;
 use crate::scratch::Scratch;
+use crate::session::Program;
 use crate::session::patience::Limit;
 use crate::status::{Doing, Result};
 
@@ -20,7 +22,7 @@ use crate::status::{Doing, Result};
 pub const EXIT_DEVICE: [&str; 2] = ["-device", "isa-debug-exit,iobase=0xf4,iosize=4"];
 
 /// Where the kernel has the loader put its ELF; `IMAGE_START` of the kernel's `layout.rs`.
-const IMAGE_START: u64 = 0xffff_ffff_8000_0000;
+pub(super) const IMAGE_START: u64 = 0xffff_ffff_8000_0000;
 
 /// What makes QEMU's standard streams the machine's serial line.
 pub const SERIAL: [&str; 2] = ["-serial", "stdio"];
@@ -52,8 +54,15 @@ pub struct Machine {
     image: PathBuf,
     /// Pairs of a fw_cfg name and the file that holds its content.
     orders: Vec<(&'static str, PathBuf)>,
+    /// Where QEMU's monitor listens, if the path is short enough for a socket.
+    monitor: Option<PathBuf>,
+    /// The kernel, if it is known.
+    elf: Option<PathBuf>,
     _folder: Scratch,
 }
+
+/// Bytes of the longest path of a socket, in Linux.
+const LONGEST_SOCKET: usize = 107;
 
 impl Machine {
     /// Finds the firmware and writes the orders.
@@ -83,13 +92,37 @@ impl Machine {
             firmware: firmware::find()?,
             image,
             orders: files,
+            monitor: Some(folder.path().join("monitor"))
+                .filter(|path| path.as_os_str().len() <= LONGEST_SOCKET),
+            elf: None,
             _folder: folder,
         })
+    }
+
+    /// Tells what the machine's kernel is, so that it can be said where its CPUs are when its time is up.
+    #[must_use]
+    pub fn of(self, elf: &Path) -> Self {
+        Self { elf: Some(elf.to_owned()), ..self }
+    }
+
+    /// The machine as a program, of which it is asked where its CPUs are when its time is up.
+    #[must_use]
+    pub fn program(&self) -> Program<'_> {
+        match &self.monitor {
+            Some(monitor) => Program::asking(self.command(), || autopsy::tell(monitor, self.elf.as_deref())),
+            None => self.command().into(),
+        }
     }
 
     /// Tells the user on standard error what machine it is. `elf` is its kernel.
     #[must_use]
     pub fn announced(self, elf: &Path) -> Self {
+        let this = self.of(elf);
+        this.announce(elf);
+        this
+    }
+
+    fn announce(&self, elf: &Path) {
         eprintln!("boot: {}", self.summary());
         if self.options.verbose {
             eprintln!("boot: {}", self.shown());
@@ -97,7 +130,6 @@ impl Machine {
         if self.options.gdb {
             eprintln!("boot: waiting for gdb: {}", gdb(elf));
         }
-        self
     }
 
     /// The command that starts the machine, without its standard streams.
@@ -140,6 +172,12 @@ impl Machine {
         add(&EXIT_DEVICE);
         if options.gdb {
             add(&["-s", "-S"]);
+        }
+        if let Some(monitor) = &self.monitor {
+            arguments.push("-qmp".into());
+            let socket =
+                format!("unix:{},server=on,wait=off", monitor.display().to_string().replace(',', ",,"));
+            arguments.push(socket.into());
         }
         match self.firmware.code_only {
             true => {

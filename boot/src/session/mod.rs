@@ -27,5 +27,5 @@ mod watch;
 pub mod witness;
 
 pub use self::end::{End, How};
-pub use self::run::run;
+pub use self::run::{Program, run};
 pub use self::signals::handle_signals;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 
-use super::end::End;
+use super::end::{End, How};
 use super::event::Event;
 use super::patience::{Limit, Patience};
 use super::serial::Output;
@@ -22,7 +22,27 @@ use crate::status::{Error, Result, Status};
 /// How long a machine may take to end after its kernel has said that it does: in its own time.
 const ENDING: Duration = Duration::from_secs(20);
 
-/// Runs `command` to its end. `sink` gets what it prints, and may ask for its
+/// A program to run, and what is asked when its time is up, before it is ended: the answer goes to what it printed on
+/// standard error.
+pub struct Program<'a> {
+    command: Command,
+    when_time_is_up: Option<Box<dyn FnOnce() -> String + 'a>>,
+}
+
+impl From<Command> for Program<'_> {
+    fn from(command: Command) -> Self {
+        Self { command, when_time_is_up: None }
+    }
+}
+
+impl<'a> Program<'a> {
+    /// A program of which that is asked.
+    pub fn asking(command: Command, when_time_is_up: impl FnOnce() -> String + 'a) -> Self {
+        Self { command, when_time_is_up: Some(Box::new(when_time_is_up)) }
+    }
+}
+
+/// Runs `program` to its end. `sink` gets what it prints, and may ask for its
 /// end. With `input` its standard input is the user's.
 ///
 /// # Errors
@@ -31,23 +51,24 @@ const ENDING: Duration = Duration::from_secs(20);
 ///
 /// # Panics
 /// Never: the streams it takes are those it asked for.
-pub fn run(
-    command: Command,
+pub fn run<'a>(
+    program: impl Into<Program<'a>>,
     input: Option<&Input>,
     limit: Limit,
     sink: &mut dyn FnMut(Output<'_>) -> ControlFlow<()>,
 ) -> Result<End> {
-    run_and_end(command, input, limit, ENDING, sink)
+    run_and_end(program.into(), input, limit, ENDING, sink)
 }
 
-/// Runs `command` to its end, which comes within `ending` after its kernel has said that it does.
+/// Runs `program` to its end, which comes within `ending` after its kernel has said that it does.
 fn run_and_end(
-    mut command: Command,
+    program: Program<'_>,
     input: Option<&Input>,
     limit: Limit,
     ending: Duration,
     sink: &mut dyn FnMut(Output<'_>) -> ControlFlow<()>,
 ) -> Result<End> {
+    let Program { mut command, when_time_is_up } = program;
     if input.is_some() {
         command.stdin(Stdio::piped());
     }
@@ -80,13 +101,15 @@ fn run_and_end(
     let mut watch = Watch { receiver, patience: Patience::new(limit, child.0.id()), ending };
     let how = watch.until_end(&mut child.0, sink);
     let took = start.elapsed();
+    let asked = when_time_is_up.filter(|_| matches!(how, Stopped::By(How::TimedOut)));
+    let answer = asked.map_or_else(String::new, |ask| ask());
     if let Some(input) = input {
         input.detach();
     }
     // Ends the program if it still runs, and so its standard error.
     drop(child);
     match how {
-        Stopped::By(how) => Ok(End { how, stderr: stderr.join().unwrap_or_default(), took }),
+        Stopped::By(how) => Ok(End { how, stderr: stderr.join().unwrap_or_default() + &answer, took }),
         Stopped::BySignal(signal) => {
             Err(Error { status: Status::Interrupted(signal), message: String::new() })
         }
@@ -136,7 +159,6 @@ fn forward(mut from: impl Read, to: &Sender<Event>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::end::How;
     use super::*;
 
     fn sh(script: &str, limit: Limit) -> (How, String, End) {
@@ -147,7 +169,7 @@ mod tests {
         let mut command = Command::new("sh");
         command.args(["-c", script]).stdin(Stdio::null());
         let mut text = String::new();
-        let end = run_and_end(command, None, limit, ending, &mut |output| {
+        let end = run_and_end(command.into(), None, limit, ending, &mut |output| {
             text += &match output {
                 Output::Text(text) => String::from_utf8_lossy(text).into_owned(),
                 other => format!("<{other:?}>"),
@@ -163,6 +185,25 @@ mod tests {
         let (how, text, end) = sh(r"printf 'a\n\036tests 2\nb'; echo bad >&2; exit 33", Limit::None);
         assert_eq!((how, text.as_str()), (How::Exited(33), "a\n<Record(Tests { count: 2 })>b"));
         assert_eq!(end.stderr, "bad\n");
+    }
+
+    /// Seen failing with the question put after the program was ended.
+    #[test]
+    fn a_program_whose_time_is_up_is_asked_while_it_runs() {
+        let folder = tempfile::tempdir().unwrap();
+        let mark = folder.path().join("mark");
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(format!("echo $$ > {}; exec sleep 600", mark.display())).stdin(Stdio::null());
+        let ask = || {
+            let process = std::fs::read_to_string(&mark).unwrap();
+            format!("it runs: {}", std::path::Path::new("/proc").join(process.trim()).exists())
+        };
+        let limit = Limit::All(Duration::from_millis(400));
+        let end =
+            run(Program::asking(command, ask), None, limit, &mut |_| ControlFlow::Continue(())).unwrap();
+        assert_eq!((end.how, end.stderr.as_str()), (How::TimedOut, "it runs: true"));
+        let quick = Program::asking(Command::new("true"), || unreachable!("it has ended"));
+        run(quick, None, Limit::None, &mut |_| ControlFlow::Continue(())).unwrap();
     }
 
     #[test]

@@ -68,7 +68,7 @@ pub fn run(elf: &Path, options: &Options, filter: Option<&str>) -> Result<(Verdi
     let machine = machine::prepare(options, image, &orders)?.announced(elf);
     let mut witness = Witness::new(Purpose::Tests)?;
     let mut shown = Shown::default();
-    let end = session::run(machine.command(), None, machine.limit(), &mut |output| {
+    let end = session::run(machine.program(), None, machine.limit(), &mut |output| {
         let text = witness.see(output);
         match output {
             Output::Record(Record::Tests { .. }) => shown.begun = true,
