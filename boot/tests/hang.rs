@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// Seen failing with a log that was written before QEMU was asked, and without the monitor.
+/// Seen failing without the monitor.
 #[test]
 fn a_command_that_does_not_end_is_found_by_file_and_line() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
