@@ -9,7 +9,7 @@ use super::{Areas, Attempt, Shape};
 use crate::{
     AllocError, BLOCK_PAGES, CpuPin, Event, Kind, PAGE_SIZE, Platform,
     blocks::Block,
-    page_table::{Attributes, Entry, GuardInfo, Slot, Slots, publish_area, publish_parked, unmap_to_last},
+    page_table::{Attributes, Entry, GuardInfo, Slot, Slots, publish_area, publish_page, unmap_to_last},
     pending::Pressure,
     pools::PageRun,
     types::{Caller, Owner},
@@ -41,10 +41,10 @@ fn slots_of(leaf: &Slots, page: usize, pages: usize) -> (&[Slot], &Slot) {
     }
 }
 
-/// Returns what the guard page behind an area of `pages` pages for `size` bytes tells.
+/// Returns what the guard page behind an area for `size` bytes tells.
 #[inline(always)]
-fn guard_of(pages: usize, size: usize, caller: Caller) -> GuardInfo {
-    GuardInfo { slack: pages * PAGE_SIZE - size, kind: Kind::Vmalloc, caller }
+fn guard_of(size: usize, caller: Caller) -> GuardInfo {
+    GuardInfo { slack: size.wrapping_neg() % PAGE_SIZE, kind: Kind::Vmalloc, caller }
 }
 
 impl<P: Platform> Areas<P> {
@@ -69,7 +69,7 @@ impl<P: Platform> Areas<P> {
         // As below, without loops.
         if pages == 1
             && end.get().is_unused()
-            && publish_parked(&slots[..1], end, attributes, || Entry::guard(guard_of(1, size, caller)))
+            && publish_page(&slots[0], end, attributes, || Entry::guard(guard_of(size, caller)))
         {
             return NonNull::new(self.span().page_address(run.page) as *mut u8);
         }
@@ -77,7 +77,7 @@ impl<P: Platform> Areas<P> {
             self.undo_small(&run, slots, 0);
             return None;
         }
-        NonNull::new(self.finish(&run, pages, 0, guard_of(pages, size, caller), cpu) as *mut u8)
+        NonNull::new(self.finish(&run, pages, 0, guard_of(size, caller), cpu) as *mut u8)
     }
 
     /// Makes an area that shares a block: its address.

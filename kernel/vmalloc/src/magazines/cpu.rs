@@ -3,10 +3,11 @@
 use super::Ram;
 use crate::{
     PAGE_SIZE,
-    page_table::{Entry, Slots},
+    page_table::{Entry, Slot},
 };
 use core::{
-    ptr::{self, NonNull},
+    ptr::NonNull,
+    slice,
     sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering::Relaxed},
 };
 
@@ -14,22 +15,21 @@ use core::{
 pub(crate) const CLASSES: usize = Entry::MOST_COUNTED;
 
 /// Areas that a frame has places for.
-const PLACES: usize = first_place(CLASSES + 1);
+const PLACES: usize = first_place(CLASSES);
 
 /// Areas of one page, of two to four, and of more, that are parked at most.
-const fn most(pages: usize) -> usize {
-    match pages {
-        1 => 138,
-        2..=4 => 12,
-        5..=CLASSES => 5,
-        _ => 0,
+const fn most(class: usize) -> usize {
+    match class {
+        0 => 138,
+        1..=3 => 12,
+        _ => 5,
     }
 }
 
-/// The first place of the areas of so many pages.
-const fn first_place(pages: usize) -> usize {
+/// The first place of the areas of a class.
+const fn first_place(class: usize) -> usize {
     let (mut place, mut smaller) = (0, 0);
-    while smaller < pages {
+    while smaller < class {
         place += most(smaller);
         smaller += 1;
     }
@@ -42,14 +42,14 @@ const _: () = assert!(size_of::<Magazine>() <= PAGE_SIZE);
 #[derive(Clone, Copy)]
 pub(crate) struct Parked<'a> {
     pub address: usize,
-    /// Its block's leaf table.
-    pub leaf: &'a Slots,
+    /// The entries of its pages, and the one of the guard page behind them.
+    pub slots: &'a [Slot],
 }
 
 /// Where an area is parked.
 struct Place {
     address: AtomicUsize,
-    leaf: AtomicPtr<Slots>,
+    slots: AtomicPtr<Slot>,
 }
 
 /// The places of areas of one size: those from `first` to `next` are taken.
@@ -62,89 +62,107 @@ struct Class {
 }
 
 /// The magazines of one CPU. Only that CPU changes them, pinned; or who has closed them.
+// In this order, which saves a fast path an addition.
+#[repr(C)]
 pub(crate) struct Magazine {
-    pub ram: Ram,
-    /// By the number of pages.
-    classes: [Class; CLASSES + 1],
+    /// By the number of pages, from one on.
+    classes: [Class; CLASSES],
     places: [Place; PLACES],
+    pub ram: Ram,
+}
+
+/// The area of a class that was parked last.
+pub(crate) struct LastParked<'a> {
+    class: &'a Class,
+    pub area: Parked<'a>,
+}
+
+impl<'a> LastParked<'a> {
+    /// Takes the area.
+    #[inline(always)]
+    pub fn take(self) -> Parked<'a> {
+        // Read again, which saves a register.
+        self.class.next.store(self.class.next.load(Relaxed) - 1, Relaxed);
+        self.area
+    }
 }
 
 /// A place for an area.
 pub(crate) struct FreePlace<'a> {
     class: &'a Class,
     place: &'a Place,
-    next: u32,
+    area: Parked<'a>,
 }
 
 impl FreePlace<'_> {
-    /// Parks an area of as many pages as the place is for.
+    /// Parks the area.
     #[inline(always)]
-    pub fn park(self, area: Parked<'_>) {
-        self.place.address.store(area.address, Relaxed);
-        self.place.leaf.store(ptr::from_ref(area.leaf).cast_mut(), Relaxed);
-        self.class.next.store(self.next + 1, Relaxed);
+    pub fn park(self) {
+        self.place.address.store(self.area.address, Relaxed);
+        self.place.slots.store(self.area.slots.as_ptr().cast_mut(), Relaxed);
+        self.class.next.store(self.class.next.load(Relaxed) + 1, Relaxed);
     }
 }
 
 impl Magazine {
     /// Says how many areas of each size may be parked: as many as there are places, and not more than have `share` pages.
     pub fn set_limits(&self, share: usize) {
-        for (pages, class) in self.classes.iter().enumerate() {
-            let first = first_place(pages);
-            let places = most(pages).min(share / (pages + 1));
+        for (number, class) in self.classes.iter().enumerate() {
+            let first = first_place(number);
+            let places = most(number).min(share / (number + 2));
             class.first.store(first as u32, Relaxed);
             class.next.store(first as u32, Relaxed);
             class.end.store((first + places) as u32, Relaxed);
         }
     }
 
-    /// Returns the class of areas of so many pages; one without places if they are none, or more than [`CLASSES`].
+    /// Returns the class of areas of so many pages, if they are some, and not more than [`CLASSES`].
     #[inline(always)]
-    fn class(&self, pages: usize) -> &Class {
-        self.classes.get(pages).unwrap_or(&self.classes[0])
+    fn class(&self, pages: usize) -> Option<&Class> {
+        self.classes.get(pages.wrapping_sub(1))
     }
 
     /// Takes the area of `pages` pages that was parked last.
-    #[inline(always)]
     pub fn take(&self, pages: usize) -> Option<Parked<'_>> {
-        self.take_if(pages, |_| true)
+        Some(self.last(pages)?.take())
     }
 
-    /// Takes the area of `pages` pages that was parked last, if `is_fit` says so.
+    /// Returns the area of `pages` pages that was parked last, to be taken or left.
     #[inline(always)]
-    pub fn take_if(&self, pages: usize, is_fit: impl FnOnce(&Parked<'_>) -> bool) -> Option<Parked<'_>> {
-        let class = self.class(pages);
+    pub fn last(&self, pages: usize) -> Option<LastParked<'_>> {
+        let class = self.class(pages)?;
         let next = class.next.load(Relaxed);
         if next == class.first.load(Relaxed) {
             return None;
         }
-        let area = self.parked((next - 1) as usize).filter(is_fit)?;
-        class.next.store(next - 1, Relaxed);
-        Some(area)
+        Some(LastParked { class, area: self.parked((next - 1) as usize, pages)? })
     }
 
     #[inline(always)]
-    fn parked(&self, place: usize) -> Option<Parked<'_>> {
+    fn parked(&self, place: usize, pages: usize) -> Option<Parked<'_>> {
         let place = self.places.get(place)?;
-        // SAFETY: `park` wrote it. The area is parked here, so that its block is in use and has its leaf table.
-        let leaf = unsafe { NonNull::new_unchecked(place.leaf.load(Relaxed)).as_ref() };
-        Some(Parked { address: place.address.load(Relaxed), leaf })
+        // SAFETY: `park` wrote it, in the class of areas of so many pages. The area is parked here, so that its block is in
+        // use and has its leaf table.
+        let slots = unsafe {
+            slice::from_raw_parts(NonNull::new_unchecked(place.slots.load(Relaxed)).as_ptr(), pages + 1)
+        };
+        Some(Parked { address: place.address.load(Relaxed), slots })
     }
 
-    /// Returns a place for an area of `pages` pages if there is one.
+    /// Returns a place for an area if there is one.
     #[inline(always)]
-    pub fn place(&self, pages: usize) -> Option<FreePlace<'_>> {
-        let class = self.class(pages);
+    pub fn place<'a>(&'a self, area: Parked<'a>) -> Option<FreePlace<'a>> {
+        let class = self.class(area.slots.len() - 1)?;
         let next = class.next.load(Relaxed);
         if next >= class.end.load(Relaxed) {
             return None;
         }
-        Some(FreePlace { class, place: self.places.get(next as usize)?, next })
+        Some(FreePlace { class, place: self.places.get(next as usize)?, area })
     }
 
     /// Returns how many areas of `pages` pages are parked.
     pub fn count(&self, pages: usize) -> usize {
-        let class = self.class(pages);
-        class.next.load(Relaxed).saturating_sub(class.first.load(Relaxed)) as usize
+        let parked = |class: &Class| class.next.load(Relaxed).saturating_sub(class.first.load(Relaxed));
+        self.class(pages).map_or(0, parked) as usize
     }
 }

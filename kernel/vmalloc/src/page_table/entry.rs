@@ -137,25 +137,16 @@ impl Entry {
         (more > 0 || self.0 & LAST != 0).then_some(more as usize + 1)
     }
 
-    /// Returns the entry of the first page of an area as it is while the area is parked, or the other way round.
+    /// Returns the entry, mapped, as it is while its area is parked, with the marks that it has, or the other way round.
     #[inline(always)]
-    pub fn toggled_first(self, pages: usize) -> Self {
-        debug_assert!((1..=Self::MOST_COUNTED).contains(&pages));
-        let last = if pages == 1 { LAST } else { 0 };
-        Self(self.toggled_inner().0 ^ (FIRST | last | (pages as u64 - 1) << MORE_SHIFT))
-    }
-
-    /// Returns the entry of a page that is neither the first nor the last one, as [`toggled_first`](Self::toggled_first)
-    /// does.
-    #[inline(always)]
-    pub fn toggled_inner(self) -> Self {
+    pub fn toggled(self) -> Self {
         Self(self.0 ^ (FRAME_MASK | PRESENT))
     }
 
-    /// Returns the entry of the last one of several pages as [`toggled_first`](Self::toggled_first) does.
+    /// Returns whether the entry, with the marks of an area's ends or without, maps a page with these attributes.
     #[inline(always)]
-    pub fn toggled_last(self) -> Self {
-        Self(self.toggled_inner().0 ^ LAST)
+    pub fn maps_as(self, attributes: Attributes) -> bool {
+        Self::are_mapped_as((self.0 ^ attributes.0) & !(FIRST | LAST | MORE_MASK))
     }
 
     /// Returns the entry marked as the last page of an area.
@@ -252,7 +243,8 @@ impl Entry {
 
     #[inline]
     pub fn is_last(self) -> bool {
-        self.0 & (PRESENT | LAST) == PRESENT | LAST
+        // Apart, so that who knows that the entry is present tests one bit.
+        self.is_present() && self.0 & LAST != 0
     }
 
     /// Returns the frame of a present entry, be it a table's or a small page's, or the first of a 2 MiB page that the area
@@ -280,26 +272,20 @@ impl Entry {
     #[inline]
     pub fn quarantined(self) -> Self {
         debug_assert!(self.is_present());
-        self.toggled_inner()
+        self.toggled()
     }
 
     /// Returns what a quarantined entry was before.
     #[inline]
     pub fn mapped(self) -> Self {
         debug_assert!(!self.is_present());
-        self.toggled_inner()
+        self.toggled()
     }
 
     /// Returns what a quarantined entry was before, if it mapped an area's own frame with these attributes and no marks.
     #[inline]
     pub fn mapped_as(self, attributes: Attributes) -> Option<Self> {
-        self.is_unmapped_as(attributes).then(|| self.mapped())
-    }
-
-    /// Returns whether [`mapped_as`](Self::mapped_as) would accept the entry.
-    #[inline]
-    pub fn is_unmapped_as(self, attributes: Attributes) -> bool {
-        Self::are_mapped_as(self.0 ^ attributes.unmapped())
+        Self::are_mapped_as(self.0 ^ attributes.unmapped()).then(|| self.mapped())
     }
 
     /// Returns what the entry of a page was while its area was parked, which may have been mapped again.

@@ -18,5 +18,6 @@ pub(crate) use entry::{Attributes, Entry, GuardInfo};
 pub(crate) use flush::Unflushed;
 pub(crate) use ram::{map_ram, unmap_ram};
 pub(crate) use slot::{
-    Slot, Slots, hide_none, publish_area, publish_parked, remap, toggle_rest, unmap_to_last,
+    Slot, Slots, hide_none, publish_area, publish_page, publish_parked, remap, toggle, unmap_to_last,
+    unmark_parked,
 };

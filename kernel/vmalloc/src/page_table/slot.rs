@@ -149,11 +149,11 @@ impl Slot {
         self.try_update(claimed).ok().map(Entry::shown)
     }
 
-    /// Claims the area of `pages` pages that starts here, whose first entry is `entry`, as [`claim`](Self::claim) does. It may
-    /// fail because the entry was marked meanwhile.
+    /// Claims the area that starts here, whose first entry is `entry`, as [`claim`](Self::claim) does, to park it: the entry
+    /// keeps its marks. It may fail because the entry was marked meanwhile.
     #[inline(always)]
-    pub fn claim_parkable(&self, entry: Entry, pages: usize) -> bool {
-        self.replace(entry, entry.toggled_first(pages)).is_ok()
+    pub fn claim_parkable(&self, entry: Entry) -> bool {
+        self.replace(entry, entry.toggled()).is_ok()
     }
 
     /// Unmaps a page of an area that was claimed. Nobody uses the area any more, so that no CPU marks the entry meanwhile.
@@ -186,6 +186,21 @@ pub(crate) fn hide_none<'a>(pages: impl Iterator<Item = &'a Slot>) {
     pages.take_while(|slot| !slot.get().is_guard()).for_each(|slot| slot.change(Entry::shown));
 }
 
+/// Maps a page again to the frame cached in its entry, and publishes it as an area with this guard behind, if it was mapped
+/// with these attributes. Returns whether it was.
+#[inline(always)]
+pub(crate) fn publish_page(
+    page: &Slot,
+    end: &Slot,
+    attributes: Attributes,
+    guard: impl FnOnce() -> Entry,
+) -> bool {
+    let Some(entry) = page.get().mapped_as(attributes) else { return false };
+    end.set(guard());
+    page.publish(entry.with_first(1).with_last());
+    true
+}
+
 /// Maps the pages of an area that was parked, and publishes it with this guard behind, if its first page has these
 /// attributes. Returns whether it has.
 #[inline(always)]
@@ -196,35 +211,47 @@ pub(crate) fn publish_parked(
     guard: impl FnOnce() -> Entry,
 ) -> bool {
     let [first, rest @ ..] = pages else { return false };
-    let entry = first.get();
-    let is_same = entry.is_unmapped_as(attributes);
+    let entry = first.get().toggled();
+    let is_same = entry.maps_as(attributes);
     if is_same {
-        let publish = || {
-            // The guard first: who finds the first page may ask the guard whose it is.
-            end.set(guard());
-            first.publish(entry.toggled_first(pages.len()));
-        };
-        if rest.is_empty() {
-            publish();
-        } else {
-            toggle_rest(rest);
-            publish();
-        }
+        toggle(rest);
+        // The guard first: who finds the first page may ask the guard whose it is.
+        end.set(guard());
+        first.publish(entry);
     }
     is_same
 }
 
 /// Unmaps the pages behind the first one of an area that is to be parked, or maps them again.
 #[inline(always)]
-pub(crate) fn toggle_rest(pages: &[Slot]) {
-    if let [inner @ .., last] = pages {
-        let toggle = |slot: &Slot| slot.change(Entry::toggled_inner);
-        let (whole, some) = inner.as_chunks::<TOGETHER>();
-        whole.iter().for_each(|slots| slots.iter().for_each(toggle));
-        // Not a loop over them, which would be unrolled as one of many is.
-        (0..TOGETHER - 1).map_while(|page| some.get(page)).for_each(toggle);
-        last.change(Entry::toggled_last);
+pub(crate) fn toggle(pages: &[Slot]) {
+    let toggle = |slot: &Slot| slot.change(Entry::toggled);
+    let mut pages = pages;
+    while let Some((slots, rest)) = pages.split_first_chunk::<8>() {
+        slots.iter().for_each(toggle);
+        pages = rest;
     }
+    if let Some((slots, rest)) = pages.split_first_chunk::<4>() {
+        slots.iter().for_each(toggle);
+        pages = rest;
+    }
+    if let Some((slots, rest)) = pages.split_first_chunk::<2>() {
+        slots.iter().for_each(toggle);
+        pages = rest;
+    }
+    if let Some(slot) = pages.first() {
+        toggle(slot);
+    }
+}
+
+/// Takes the marks away of an area that is parked, and its guard: its pages are as those of an area that was freed.
+#[inline(always)]
+pub(crate) fn unmark_parked(pages: &[Slot], end: &Slot) {
+    if let [first, rest @ ..] = pages {
+        first.change(Entry::unmarked);
+        rest.last().into_iter().for_each(|last| last.change(Entry::unmarked));
+    }
+    end.set_unused();
 }
 
 /// Maps pages again to the frames cached in their entries, up to one that has none or was mapped with other attributes.

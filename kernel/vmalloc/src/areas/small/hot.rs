@@ -4,12 +4,14 @@
 //! was parked last, and parks the area then: several pages under one hold of a block's lock. The module `magazines` tells
 //! why an area that is taken again needs no flush.
 
-use super::{Claimed, guard_of, slots_of};
+use super::{Claimed, guard_of};
 use crate::{
     BLOCK_SHIFT, MAX_CPUS, PAGE_SIZE, Platform,
     areas::{Areas, Shape},
     magazines::{CLASSES, Closed, Magazine, Parked},
-    page_table::{Attributes, Entry, Slot, Slots, publish_area, publish_parked, remap, toggle_rest},
+    page_table::{
+        Attributes, Entry, Slot, Slots, publish_area, publish_parked, remap, toggle, unmark_parked,
+    },
     pending::Pressure,
     percpu::Record,
     span::page_in_block,
@@ -20,52 +22,86 @@ use core::{iter, ops::Range, ptr::NonNull};
 /// Bytes of the largest areas that are parked.
 const MOST_PARKED: usize = CLASSES * PAGE_SIZE;
 
+/// Returns the entries of the pages of a parked area, and that of the guard page behind.
+#[inline(always)]
+fn split(area: Parked<'_>) -> (&[Slot], &Slot) {
+    match area.slots.split_last() {
+        Some((end, pages)) => (pages, end),
+        None => unreachable!("an area has a guard page"),
+    }
+}
+
+/// Returns the entries of an area of `pages` pages that starts at `address`, and that of the guard page behind.
+#[inline(always)]
+fn slots_at(leaf: &Slots, address: usize, pages: usize) -> Option<&[Slot]> {
+    let page = page_in_block(address);
+    leaf.get(page..page + pages + 1)
+}
+
 impl<P: Platform> Areas<P> {
     /// Allocates an area of its own frames, aligned to a page, from what this CPU has. `None`: it is not to be had so.
     // One page apart: it calls nothing, so that no register is saved.
     #[inline(never)]
     pub fn allocate_hot(&self, size: usize, attributes: Attributes, caller: Caller) -> Option<NonNull<u8>> {
         if size.wrapping_sub(1) >= PAGE_SIZE {
-            return match size.wrapping_sub(1) {
-                0..MOST_PARKED => self.allocate_pages(size, attributes, caller),
-                _ => self.allocate_fast(size, attributes, caller),
-            };
+            return self.allocate_pages(size, attributes, caller);
         }
         let pin = self.platform().pin_outside_interrupts()?;
         let Some(magazine) = self.magazines.of(&pin) else {
-            return self.allocate_first(pin, size, attributes, caller);
+            return self.allocate_first(size, attributes, caller, pin);
         };
-        let Some(area) = magazine.take(1) else {
+        let Some(last) = magazine.last(1) else {
             drop(pin);
             return self.allocate_fast(size, attributes, caller);
         };
-        let (slots, end) = self.parked_slots(area, 1);
-        if !publish_parked(slots, end, attributes, || Entry::guard(guard_of(1, size, caller))) {
-            return self.map_parked(area, size, attributes, caller);
+        let (slots, end) = self.parked_slots(last.area);
+        if !publish_parked(slots, end, attributes, || Entry::guard(guard_of(size, caller))) {
+            drop(pin);
+            return self.allocate_unlike(size, attributes, caller);
         }
-        NonNull::new(area.address as *mut u8)
+        NonNull::new(last.take().address as *mut u8)
     }
 
-    /// Allocates as [`allocate_hot`](Self::allocate_hot) does. The size is not zero.
+    /// Allocates more or less than a page as [`allocate_hot`](Self::allocate_hot) does.
     #[inline(never)]
     fn allocate_pages(&self, size: usize, attributes: Attributes, caller: Caller) -> Option<NonNull<u8>> {
-        let pages = size.wrapping_sub(1) / PAGE_SIZE + 1;
+        let last = size.wrapping_sub(1);
+        if last >= MOST_PARKED {
+            return self.allocate_fast(size, attributes, caller);
+        }
+        let pages = last / PAGE_SIZE + 1;
         let pin = self.platform().pin_outside_interrupts()?;
         let Some(magazine) = self.magazines.of(&pin) else {
-            return self.allocate_first(pin, size, attributes, caller);
+            return self.allocate_first(size, attributes, caller, pin);
         };
-        let Some(area) = magazine.take(pages) else {
+        let Some(last) = magazine.last(pages) else {
             drop(pin);
             return self.allocate_fast(size, attributes, caller);
         };
-        let (slots, end) = self.parked_slots(area, pages);
+        let (slots, end) = self.parked_slots(last.area);
         // Whether all are full of zeros is seen by all entries.
         if attributes.are_zeroed()
-            || !publish_parked(slots, end, attributes, || Entry::guard(guard_of(pages, size, caller)))
+            || !publish_parked(slots, end, attributes, || Entry::guard(guard_of(size, caller)))
         {
-            return self.map_parked(area, size, attributes, caller);
+            drop(pin);
+            return self.allocate_unlike(size, attributes, caller);
         }
-        NonNull::new(area.address as *mut u8)
+        NonNull::new(last.take().address as *mut u8)
+    }
+
+    /// Allocates as [`allocate_hot`](Self::allocate_hot) does, where what is parked is not as these attributes ask for.
+    #[cold]
+    #[inline(never)]
+    fn allocate_unlike(&self, size: usize, attributes: Attributes, caller: Caller) -> Option<NonNull<u8>> {
+        let pin = self.platform().pin_outside_interrupts()?;
+        let parked = self.magazines.of(&pin).and_then(|magazine| magazine.take(size.div_ceil(PAGE_SIZE)));
+        match parked {
+            Some(area) => self.map_parked(area, size, attributes, caller),
+            None => {
+                drop(pin);
+                self.allocate_fast(size, attributes, caller)
+            }
+        }
     }
 
     /// Allocates from what the CPU's pool has, after it has made magazines for the CPU, which has none, if it may.
@@ -73,10 +109,10 @@ impl<P: Platform> Areas<P> {
     #[inline(never)]
     fn allocate_first(
         &self,
-        pin: P::Pin,
         size: usize,
         attributes: Attributes,
         caller: Caller,
+        pin: P::Pin,
     ) -> Option<NonNull<u8>> {
         self.make_magazines(&pin);
         drop(pin);
@@ -90,17 +126,16 @@ impl<P: Platform> Areas<P> {
         }
     }
 
-    /// Returns the entries of an area of `pages` pages that was just taken, and that of the guard page behind. Builds with
-    /// debug assertions see that nobody has mapped anything there.
+    /// Returns the entries of an area that was just taken, and that of the guard page behind. Builds with debug assertions
+    /// see that nobody has mapped anything there.
     #[inline(always)]
-    fn parked_slots<'a>(&self, area: Parked<'a>, pages: usize) -> (&'a [Slot], &'a Slot) {
-        let (slots, end) = slots_of(area.leaf, area.address / PAGE_SIZE, pages);
+    fn parked_slots<'a>(&self, area: Parked<'a>) -> (&'a [Slot], &'a Slot) {
         if cfg!(debug_assertions)
-            && let Some(foreign) = slots.iter().chain([end]).find(|slot| slot.is_present())
+            && let Some(foreign) = area.slots.iter().find(|slot| slot.is_present())
         {
             self.blocks().report_foreign(foreign);
         }
-        (slots, end)
+        split(area)
     }
 
     /// Maps the pages of an area that was parked, for `size` bytes. `None`: the pages had other rights, and were retired.
@@ -112,14 +147,14 @@ impl<P: Platform> Areas<P> {
         attributes: Attributes,
         caller: Caller,
     ) -> Option<NonNull<u8>> {
-        let pages = size.div_ceil(PAGE_SIZE);
-        let (slots, end) = slots_of(area.leaf, area.address / PAGE_SIZE, pages);
-        if remap(slots, attributes) != pages && !self.refit(area, pages, attributes) {
+        let (pages, end) = split(area);
+        unmark_parked(pages, end);
+        if remap(pages, attributes) != pages.len() && !self.refit(area, attributes) {
             return None;
         }
         // The guard first: who finds the first page may ask the guard whose it is.
-        end.set(Entry::guard(guard_of(pages, size, caller)));
-        publish_area(&slots[0], &slots[pages - 1], pages);
+        end.set(Entry::guard(guard_of(size, caller)));
+        publish_area(&pages[0], &pages[pages.len() - 1], pages.len());
         NonNull::new(area.address as *mut u8)
     }
 
@@ -128,10 +163,10 @@ impl<P: Platform> Areas<P> {
     /// retired.
     #[cold]
     #[inline(never)]
-    fn refit(&self, area: Parked<'_>, pages: usize, attributes: Attributes) -> bool {
-        let (slots, _) = slots_of(area.leaf, area.address / PAGE_SIZE, pages);
-        let fits = slots.iter().all(|slot| slot.get().parked().fits(attributes));
-        for slot in slots {
+    fn refit(&self, area: Parked<'_>, attributes: Attributes) -> bool {
+        let (pages, _) = split(area);
+        let fits = pages.iter().all(|slot| slot.get().parked().fits(attributes));
+        for slot in pages {
             let entry = slot.get().parked();
             match entry.quarantined_frame() {
                 Some(frame) if fits && attributes.are_zeroed() && !entry.is_known_zero() => {
@@ -144,136 +179,122 @@ impl<P: Platform> Areas<P> {
         }
         if !fits {
             let pin = self.platform().pin();
-            self.retire_parked(&pin, pages, iter::once(area)).leave_to_caller();
+            self.retire_parked(&pin, iter::once(area)).leave_to_caller();
         }
         fits
     }
 
     /// Frees the area that starts at `address`, if it is small, owns its frames, and has no guard page below. `None`:
     /// nothing was done.
-    // One page of the current block apart, as above.
+    // One page of the current block apart, as above. The pin is handed on, so that each call is the last thing that its
+    // caller does.
     #[inline(never)]
     pub fn free_hot(&self, address: usize) -> Option<Pressure> {
         let pin = self.platform().pin_outside_interrupts()?;
         let record = self.pools.record(&pin);
         match self.pools.current_page(record, Owner::Area, address) {
-            Some((page, leaf)) => self.free_at(&pin, record, address, page, leaf),
-            None => self.free_elsewhere(&pin, address),
+            Some((page, leaf)) => self.free_at(address, pin, record, page, leaf),
+            None => self.free_elsewhere(address, pin),
         }
     }
 
     /// Frees an area that is not in the current block as [`free_hot`](Self::free_hot) does.
     #[inline(never)]
-    fn free_elsewhere(&self, pin: &P::Pin, address: usize) -> Option<Pressure> {
-        let (page, leaf) = self.pools.small_page(pin, address)?;
-        self.free_at(pin, self.pools.record(pin), address, page, leaf)
+    fn free_elsewhere(&self, address: usize, pin: P::Pin) -> Option<Pressure> {
+        let (page, leaf) = self.pools.small_page(&pin, address)?;
+        let record = self.pools.record(&pin);
+        self.free_at(address, pin, record, page, leaf)
     }
 
     /// Frees the area that starts at a page of a shared block as [`free_hot`](Self::free_hot) does.
     #[inline(always)]
     fn free_at(
         &self,
-        pin: &P::Pin,
-        record: Record<'_>,
         address: usize,
+        pin: P::Pin,
+        record: Record<'_>,
         page: usize,
         leaf: &Slots,
     ) -> Option<Pressure> {
         let entry = leaf[page].look();
-        if entry.is_parkable()
-            && entry.is_last()
-            && let Some(magazine) = self.magazines.of_record(pin, record)
-            && let Some(place) = magazine.place(1)
-            && leaf[page].claim_parkable(entry, 1)
-        {
-            place.park(Parked { address, leaf });
-            return Some(Pressure::Low);
+        if entry.is_parkable() {
+            if !entry.is_last() {
+                return self.free_pages_at(address, pin, leaf, entry);
+            }
+            if let Some(slots) = leaf.get(page..page + 2)
+                && let Some(magazine) = self.magazines.of_record(&pin, record)
+                && let Some(place) = magazine.place(Parked { address, slots })
+                && slots[0].claim_parkable(entry)
+            {
+                place.park();
+                return Some(Pressure::Low);
+            }
         }
-        match entry.pages() {
-            Some(2..) => self.free_pages_at(pin, address, page, leaf, entry),
-            _ => self.free_page(pin, address, page, leaf, entry),
-        }
+        self.free_page(address, pin, leaf, entry)
     }
 
-    /// Frees an area of more than one page as [`free_at`](Self::free_at) does.
+    /// Frees an area of more than one page, which can be parked, as [`free_at`](Self::free_at) does.
     #[inline(never)]
-    fn free_pages_at(
-        &self,
-        pin: &P::Pin,
-        address: usize,
-        page: usize,
-        leaf: &Slots,
-        entry: Entry,
-    ) -> Option<Pressure> {
-        if entry.is_parkable()
-            && let Some(pages @ 2..) = entry.pages()
-            && let Some(magazine) = self.magazines.of(pin)
-            && let Some(place) = magazine.place(pages)
-            && leaf[page].claim_parkable(entry, pages)
+    fn free_pages_at(&self, address: usize, pin: P::Pin, leaf: &Slots, entry: Entry) -> Option<Pressure> {
+        if let Some(pages @ 2..) = entry.pages()
+            && let Some(slots) = slots_at(leaf, address, pages)
+            && let Some(magazine) = self.magazines.of(&pin)
+            && let Some(place) = magazine.place(Parked { address, slots })
+            && slots[0].claim_parkable(entry)
         {
             // Before the rest is unmapped, which saves registers: nobody else looks there.
-            place.park(Parked { address, leaf });
-            let (slots, _) = slots_of(leaf, page, pages);
-            toggle_rest(&slots[1..]);
+            place.park();
+            toggle(&slots[1..slots.len() - 1]);
             return Some(Pressure::Low);
         }
-        self.free_page(pin, address, page, leaf, entry)
+        self.free_page(address, pin, leaf, entry)
     }
 
-    /// Frees the area that starts at a page of a shared block, which has this entry, as [`free_hot`](Self::free_hot) does.
+    /// Frees the area that starts at `address` in a shared block, and has this first entry, as [`free_hot`](Self::free_hot)
+    /// does.
     #[inline(never)]
-    fn free_page(
-        &self,
-        pin: &P::Pin,
-        address: usize,
-        page: usize,
-        leaf: &Slots,
-        entry: Entry,
-    ) -> Option<Pressure> {
+    fn free_page(&self, address: usize, pin: P::Pin, leaf: &Slots, entry: Entry) -> Option<Pressure> {
         if entry.is_parkable()
             && let Some(pages) = entry.pages()
-            && let Some(magazine) = self.magazines.of(pin)
-            && leaf[page].claim_parkable(entry, pages)
+            && let Some(slots) = slots_at(leaf, address, pages)
+            && let Some(magazine) = self.magazines.of(&pin)
+            && slots[0].claim_parkable(entry)
         {
-            let (slots, _) = slots_of(leaf, page, pages);
-            toggle_rest(&slots[1..]);
-            let area = Parked { address, leaf };
-            let Some(place) = magazine.place(pages) else {
-                return Some(self.overflow(pin, magazine, pages, area));
+            toggle(&slots[1..slots.len() - 1]);
+            let area = Parked { address, slots };
+            let Some(place) = magazine.place(area) else {
+                return Some(self.overflow(&pin, magazine, area));
             };
-            place.park(area);
+            place.park();
             return Some(Pressure::Low);
         }
         // Who looks at each call needs more than the address.
         if self.base().is_watched() {
             return None;
         }
-        let entry = leaf[page].claim(Owner::Area)?;
-        let block = self.blocks().block(self.span().block_at(address), pin);
-        Some(self.free_pages(pin, Claimed { block, first: page, leaf, entry }, Owner::Area, 0))
+        let first = page_in_block(address);
+        let entry = leaf[first].claim(Owner::Area)?;
+        let block = self.blocks().block(self.span().block_at(address), &pin);
+        Some(self.free_pages(&pin, Claimed { block, first, leaf, entry }, Owner::Area, 0))
     }
 
     /// Makes a place for an area by retiring half of those that are parked, and parks it.
     #[inline(never)]
-    fn overflow(&self, pin: &P::Pin, magazine: &Magazine, pages: usize, area: Parked<'_>) -> Pressure {
+    fn overflow(&self, pin: &P::Pin, magazine: &Magazine, area: Parked<'_>) -> Pressure {
+        let pages = area.slots.len() - 1;
         let half = magazine.count(pages).div_ceil(2);
-        let pressure = self.retire_parked(pin, pages, (0..half).map_while(|_| magazine.take(pages)));
-        match magazine.place(pages) {
+        let pressure = self.retire_parked(pin, (0..half).map_while(|_| magazine.take(pages)));
+        match magazine.place(area) {
             Some(place) => {
-                place.park(area);
+                place.park();
                 pressure
             }
-            None => pressure.or(self.retire_parked(pin, pages, iter::once(area))),
+            None => pressure.or(self.retire_parked(pin, iter::once(area))),
         }
     }
 
-    /// Retires areas of `pages` pages that were parked, or were to be.
-    fn retire_parked<'a>(
-        &self,
-        pin: &P::Pin,
-        pages: usize,
-        mut areas: impl Iterator<Item = Parked<'a>>,
-    ) -> Pressure {
+    /// Retires areas that were parked, or were to be.
+    fn retire_parked<'a>(&self, pin: &P::Pin, mut areas: impl Iterator<Item = Parked<'a>>) -> Pressure {
         let mut pressure = Pressure::Low;
         let mut next = areas.next();
         while let Some(first) = next {
@@ -284,10 +305,10 @@ impl<P: Platform> Areas<P> {
             while let Some(area) =
                 next.filter(|area| area.address >> BLOCK_SHIFT == first.address >> BLOCK_SHIFT)
             {
-                let page = page_in_block(area.address);
-                area.leaf[page + pages].set_unused();
-                state.make_dirty(page, pages + 1, Owner::Area);
-                count += pages + 1;
+                let (pages, end) = split(area);
+                unmark_parked(pages, end);
+                state.make_dirty(page_in_block(area.address), pages.len() + 1, Owner::Area);
+                count += pages.len() + 1;
                 next = areas.next();
             }
             let is_unlisted = state.enlist();
@@ -307,12 +328,12 @@ impl<P: Platform> Areas<P> {
             self.make_magazines(&pin);
             return None;
         };
-        let area = magazine.take_if(shape.pages, |area| area.address.is_multiple_of(align))?;
+        let last = magazine.last(shape.pages).filter(|last| last.area.address.is_multiple_of(align))?;
         if cfg!(debug_assertions) {
-            self.parked_slots(area, shape.pages);
+            self.parked_slots(last.area);
         }
         let size = shape.pages * PAGE_SIZE - shape.guard.slack;
-        let address = self.map_parked(area, size, shape.attributes, shape.guard.caller)?;
+        let address = self.map_parked(last.take(), size, shape.attributes, shape.guard.caller)?;
         Some(address.as_ptr() as usize)
     }
 
@@ -331,7 +352,7 @@ impl<P: Platform> Areas<P> {
         self.magazines.release(closed, cpus, self.platform(), synchronize, |pin, magazine| {
             self.give_ram(pin, &magazine.ram);
             for pages in 1..=CLASSES {
-                self.retire_parked(pin, pages, iter::from_fn(|| magazine.take(pages))).leave_to_caller();
+                self.retire_parked(pin, iter::from_fn(|| magazine.take(pages))).leave_to_caller();
             }
         });
     }

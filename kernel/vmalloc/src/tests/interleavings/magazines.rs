@@ -42,17 +42,20 @@ impl Shared {
         // Loom does not know of what lies in a magazine: others come in here, and below.
         self.machine.0.step();
         let area = magazine.take(1)?;
-        assert!(core::ptr::eq(area.leaf, &raw const *self.leaf), "another's leaf table");
+        assert!(core::ptr::eq(area.slots, &self.leaf[..2]), "another's leaf table");
         Some(area.address)
     }
 
     /// Does what a free does: parks an area, or retires it, which returns it.
     fn park(&self, address: usize) -> Option<usize> {
         let pin = self.machine.pin();
-        let place = self.magazines.of(&pin).and_then(|magazine| magazine.place(1));
+        let place = self
+            .magazines
+            .of(&pin)
+            .and_then(|magazine| magazine.place(Parked { address, slots: &self.leaf[..2] }));
         let Some(place) = place else { return Some(address) };
         self.machine.0.step();
-        place.park(Parked { address, leaf: &self.leaf });
+        place.park();
         None
     }
 

@@ -18,7 +18,7 @@ const SIZES: [usize; 4] = [1, 2, 4, 16];
 /// Nothing is flushed, no CPU interrupted, no frame taken, and nothing waits for a flush.
 ///
 /// Seen failing: with no area parked; with `Magazine::take` finding nothing; with all of an area but its first page left
-/// mapped (`toggle_rest` doing nothing).
+/// mapped (`toggle` doing nothing).
 #[test]
 fn the_next_area_of_the_size_has_the_same_address_and_frames() {
     for pages in SIZES {
