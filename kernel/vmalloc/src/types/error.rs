@@ -120,7 +120,7 @@ impl AllocError {
     pub(crate) const NO_FRAMES: Self = Self::OutOfFrames { needed: 0, free: 0 };
 
     /// The reason alone, without the numbers of a shortage.
-    #[cfg(test)]
+    #[cfg(all(test, not(loom)))]
     pub(crate) fn reason(self) -> Self {
         match self {
             Self::OutOfAddressSpace { .. } => Self::NO_SPACE,
