@@ -14,7 +14,7 @@ pub(super) struct Kind {
     pub cycles: u64,
 }
 
-/// Names of the kinds, in the order of [`index`].
+/// Names of the kinds, in the order of [`Kinds::of`].
 const NAMES: [&str; 7] =
     ["vmalloc", "vfree", "vmap", "vunmap", "vm_map_ram", "vm_unmap_ram", "vm_unmap_aliases"];
 
