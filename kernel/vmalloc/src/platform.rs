@@ -1,5 +1,7 @@
 //! What the library asks of its machine, and the types that both use.
 
+mod shared;
+
 use crate::{BLOCK_PAGES, Event, Flusher, Frame, Overrun, PAGE_SIZE, Returned, Shootdown};
 use core::{ops::Deref, panic::Location, ptr::NonNull, sync::atomic::AtomicU64};
 
@@ -85,7 +87,8 @@ impl CpuPin for SingleCpu {
 }
 
 /// The machine under the library: its frames, page tables and CPUs. A kernel implements it once, and then makes
-/// instances over it by [`Vmalloc::new`](crate::Vmalloc::new). [The list of what to do before the first
+/// instances over it by [`Vmalloc::new`](crate::Vmalloc::new). An instance owns its machine; several share one by references
+/// to it, which are machines, too. [The list of what to do before the first
 /// call](crate#before-the-first-call) says what else a kernel sees to.
 ///
 /// What has a default says in its first paragraph what that is, and for which machine it is right. No default is wrong

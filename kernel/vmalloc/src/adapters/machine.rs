@@ -20,8 +20,8 @@ const PATIENCE: u64 = 1 << 37;
 /// A [`Platform`] for kernels that see all physical memory at an offset; frames come from `S`. See the
 /// [module](super) for an example and for what interrupt handlers may do.
 ///
-/// A machine serves one instance, which owns it. Its [`total_frames`](Platform::total_frames) counts all that
-/// [`Memory::new`] was told, which may be more than the source has. A kernel whose source has much less sets
+/// An instance owns its machine. A kernel of several instances makes them over references to one machine. The machine's
+/// [`total_frames`](Platform::total_frames) counts all that [`Memory::new`] was told, which may be more than the source has. A kernel whose source has much less sets
 /// [`lazy_max_pages`](crate::Tunables::lazy_max_pages), so that what waits for a flush does not take most of it.
 pub struct Machine<S, C = OneCpu> {
     memory: Memory,

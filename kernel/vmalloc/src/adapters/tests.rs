@@ -2,6 +2,8 @@
 
 extern crate std;
 
+mod instances;
+
 use super::{
     hardware::{
         self,
@@ -9,7 +11,7 @@ use super::{
     },
     *,
 };
-use crate::{CpuSet, Flusher, Forbid, Frame, PAGE_SIZE, Platform, Request, Returned, TlbState, Vmalloc};
+use crate::{CpuSet, Flusher, Forbid, Frame, PAGE_SIZE, Platform, Returned, TlbState};
 use core::{
     cell::Cell,
     hint, iter,
@@ -130,26 +132,6 @@ fn what_an_allocator_does_not_take_back_is_used_again() {
         again.sort();
         assert_eq!(taken, again);
     }
-}
-
-#[test]
-fn an_instance_works_on_a_source_that_takes_nothing_back() {
-    let machine = one_cpu(Frames::new(false));
-    // SAFETY: nobody uses addresses of the range.
-    let vmalloc = unsafe { Vmalloc::new(machine, RANGE) }.unwrap();
-    let mut free = Vec::new();
-    for _ in 0..20 {
-        let areas: Vec<_> = (1..12).map(|pages| vmalloc.vmalloc(pages * PAGE_SIZE).unwrap()).collect();
-        let run = vmalloc.allocate(Request::new(100 * PAGE_SIZE).zeroed()).unwrap();
-        for area in areas.into_iter().chain([run]) {
-            // SAFETY: nobody uses the area.
-            unsafe { vmalloc.vfree(area) }.unwrap();
-        }
-        vmalloc.trim();
-        free.push(vmalloc.platform().free_frames());
-    }
-    // All but some tables and records, and not less from round to round.
-    assert!(free[0] >= FRAMES - 10 && free.iter().all(|&frames| frames == free[0]), "{free:?}");
 }
 
 /// Seen failing with ranges that were not joined, and with one that took the place of a longer one.

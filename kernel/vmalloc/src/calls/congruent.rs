@@ -71,10 +71,13 @@ impl<P: Platform> Vmalloc<P> {
             Needs::pages(frames, frames)
         };
         let populated = self.reclaim().make(needs, |_| match self.areas_room().populate(set, &pages) {
-            Err(PopulateError::OutOfFrames) => Err(AllocError::NO_FRAMES),
+            Err(PopulateError::OutOfFrames { .. }) => Err(AllocError::NO_FRAMES),
             result => Ok(result),
         });
-        populated.unwrap_or(Err(PopulateError::OutOfFrames))
+        populated.unwrap_or_else(|error| match error {
+            AllocError::OutOfFrames { needed, free } => Err(PopulateError::OutOfFrames { needed, free }),
+            other => unreachable!("frames were short: {other}"),
+        })
     }
 
     /// Takes the frames of the pages `pages` away again, in every area of a set that has some of them. They

@@ -4,9 +4,9 @@ use super::{Flush, Promise};
 use crate::{CpuSet, Frame, NewError};
 use thiserror::Error;
 
-/// A promise that a machine breaks.
+/// A promise that a machine breaks, or what kept the check from trying the rest.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("broken: {promise}; {seen}")]
+#[error("{}: {promise}; {seen}", if *.promise == Promise::Memory { "lacking" } else { "broken" })]
 #[non_exhaustive]
 pub struct Broken {
     /// Which one.

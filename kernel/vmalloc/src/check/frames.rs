@@ -22,6 +22,12 @@ pub(super) fn mark(frame: Frame) -> u64 {
     0x5eed << 48 | frame.number()
 }
 
+/// Says that fewer frames were to be had than were asked for, of which so many were said to be free.
+fn too_few(asked: usize, taken: usize, free: usize) -> Broken {
+    let promise = if free < asked { Promise::Memory } else { Promise::Counts };
+    Broken { promise, seen: Seen::TooFew { asked, taken } }
+}
+
 impl<P: Platform, C: Cpu> Trial<'_, P, C> {
     /// Takes frames, tries what is promised of them, and leaves its mark in each.
     pub fn take_frames(&mut self) -> Result<Frames, Broken> {
@@ -37,7 +43,10 @@ impl<P: Platform, C: Cpu> Trial<'_, P, C> {
         });
         let is_right = returned == given && given <= FRAMES;
         check(is_right, Promise::Counts, || Seen::Miscounted { asked: FRAMES, returned, given })?;
-        check(given == FRAMES, Promise::Counts, || Seen::TooFew { asked: FRAMES, taken: given })?;
+        if given < FRAMES {
+            self.platform.give_frames(Returned::new(frames.into_iter().take(given)));
+            return Err(too_few(FRAMES, given, free));
+        }
         check(given <= free, Promise::Counts, || Seen::FewerFree { free, taken: given })?;
         self.took(FRAMES);
         self.trying(Promise::Frames);
@@ -67,9 +76,11 @@ impl<P: Platform, C: Cpu> Trial<'_, P, C> {
     fn take_zeroed(&mut self, frames: &Frames) -> Result<Tables, Broken> {
         let mut tables = [Frame::new(0); TABLES];
         for index in 0..TABLES {
+            let free = self.platform.free_frames();
             let Some(table) = self.platform.take_table() else {
-                let seen = Seen::TooFew { asked: TABLES, taken: index };
-                return Err(Broken { promise: Promise::Counts, seen });
+                tables[..index].iter().for_each(|&table| self.platform.give_table(Returned::new(table)));
+                self.platform.give_frames(Returned::new(frames.iter().copied()));
+                return Err(too_few(TABLES, index, index + free));
             };
             self.took(1);
             self.try_taken(table, frames)?;

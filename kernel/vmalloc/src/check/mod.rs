@@ -55,7 +55,8 @@ use trial::Trial;
 ///
 /// # Errors
 /// [`Broken`] tells the first promise that was found broken. What was taken stays taken then, and the range is not to be
-/// used: where a frame has two owners, or a flush does not flush, nothing can be given back.
+/// used: where a frame has two owners, or a flush does not flush, nothing can be given back. With
+/// [`Promise::Memory`] it tells that fewer frames are free than the check takes; all were given back.
 ///
 /// # Safety
 /// 1. The caller is a kernel: the registers of the CPU can be read.

@@ -42,6 +42,8 @@ pub enum Promise {
     Paging,
     /// The condition on the range in [`Vmalloc::new`](crate::Vmalloc::new).
     Range,
+    /// What the check itself needs: free frames. A machine without them was not found wrong.
+    Memory,
 }
 
 impl fmt::Display for Promise {
@@ -73,6 +75,7 @@ impl fmt::Display for Promise {
             Self::PhysicalBits => "what Platform says of physical_bits, that the CPUs have so many",
             Self::Paging => "what page tables need of the CPU: no-execute and write-protection on, four levels",
             Self::Range => "what Vmalloc::new says of the range, that nobody else maps anything there",
+            Self::Memory => "what the check needs to try the rest",
         })
     }
 }

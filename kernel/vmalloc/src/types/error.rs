@@ -336,8 +336,21 @@ pub enum PopulateError {
         address: usize,
     },
     /// Frames ran out.
-    #[error("out of frames for the pages: a purge notifier can make other users of memory give some back")]
-    OutOfFrames,
+    #[error(
+        "out of frames: the pages need {needed}, {free} are free; free areas, or have a purge notifier make other users of \
+         memory give some back (`Vmalloc::register_notifier`)"
+    )]
+    OutOfFrames {
+        /// Frames that the pages need, were nothing cached.
+        needed: usize,
+        /// Frames that were free when the last attempt had failed.
+        free: usize,
+    },
+}
+
+impl PopulateError {
+    /// No frames, said by who does not know for how many pages.
+    pub(crate) const NO_FRAMES: Self = Self::OutOfFrames { needed: 0, free: 0 };
 }
 
 /// Why an instance could not be made.

@@ -35,9 +35,7 @@ impl<P: Platform> Areas<P> {
         let supplied = self.pieces(set, pages)?.try_for_each(|piece| {
             waited += self.revive_piece(&piece)?;
             revived += 1;
-            self.supply(self.piece_slots(&piece), attributes())
-                .then_some(())
-                .ok_or(PopulateError::OutOfFrames)
+            self.supply(self.piece_slots(&piece), attributes()).then_some(()).ok_or(PopulateError::NO_FRAMES)
         });
         if supplied.is_err() {
             self.pieces(set, pages)?.take(revived).for_each(|piece| self.leave_piece(&piece, waited > 0));

@@ -203,7 +203,7 @@ fn congruent_areas() {
         |_, vmalloc, (), set| set.into_iter().for_each(|set| free(vmalloc, set)),
     );
     until_it_succeeds(
-        |error| *error == PopulateError::OutOfFrames,
+        |error| matches!(error, PopulateError::OutOfFrames { .. }),
         |_, vmalloc| vmalloc.allocate_congruent(&areas, 1).expect("room"),
         |vmalloc, set| populate(vmalloc, *set, 1..515),
         |_, vmalloc, set, populated| {

@@ -309,6 +309,22 @@ fn a_range_in_use_is_named_and_nothing_is_taken() {
     assert_eq!((broken.promise, machine.free_frames()), (Promise::Range, free));
 }
 
+/// Seen failing where what lacks was named as a wrong count, where frames stayed taken, and where tables did.
+#[test]
+fn a_machine_with_too_little_memory_is_not_called_broken() {
+    for frames in [0, 20, 31, 32, 34] {
+        let machine = Machine::new(1, frames);
+        let broken = run(&machine, Bug::None, REGISTERS, false).expect_err("too few");
+        assert_eq!((broken.promise, machine.free_frames()), (Promise::Memory, frames), "{broken}");
+    }
+    let said = run(&Machine::new(1, 33), Bug::None, REGISTERS, false).expect_err("too few").to_string();
+    assert_eq!(
+        said,
+        "lacking: what the check needs to try the rest; 1 of 3 frames were to be had, and the check needs all"
+    );
+    run(&Machine::new(1, 35), Bug::None, REGISTERS, false).expect("enough");
+}
+
 /// What others have below the same directories stays, and so do directories that an instance left.
 #[test]
 fn tables_that_were_there_stay() {

@@ -73,7 +73,7 @@ fn no_address_is_decimal_and_no_text_has_two_lines() {
         PopulateError::BadRange { start: 4, end: 5 },
         PopulateError::Populated { address },
         PopulateError::NotPopulated { address },
-        PopulateError::OutOfFrames,
+        PopulateError::NO_FRAMES,
     ];
     let new =
         [NewError::BadRange(START..address), NewError::NotCanonical(START..address), NewError::OutOfFrames];
