@@ -32,8 +32,10 @@ fn instances_share_a_machine() {
     let machine = one_cpu(Frames::new(true));
     let (low, high) =
         (RANGE.start..RANGE.start + (RANGE.len() / 2), RANGE.start + RANGE.len() / 2..RANGE.end);
-    // SAFETY: nobody uses addresses of the ranges.
-    let instances = [low, high].map(|range| unsafe { Vmalloc::new(&machine, range) }.unwrap());
+    let instances = [low, high].map(|range| {
+        // SAFETY: nobody uses addresses of the range.
+        unsafe { Vmalloc::new(&machine, range) }.unwrap()
+    });
     let areas = instances.each_ref().map(|vmalloc| vmalloc.vzalloc(10 * PAGE_SIZE).unwrap());
     assert!(free(&machine) <= FRAMES - 20);
     // SAFETY: nobody uses the areas.

@@ -106,6 +106,24 @@ fn it_grows_by_less_where_there_is_less() {
     });
 }
 
+/// Seen failing with objects that have what was there before.
+#[test]
+fn small_memory_of_zeros_is_all_zeros() {
+    with_memory(1, 4 * BLOCK_PAGES, 8, |_, _| {
+        let heap = heap();
+        for size in [1, 100, 5000] {
+            Object::new(&heap, size, 8, 0xff).expect("memory enough").free(&heap);
+            let layout = Layout::from_size_align(size, 8).expect("a layout");
+            // SAFETY: the size is not 0.
+            let memory = unsafe { heap.alloc_zeroed(layout) };
+            let zeros = Object { memory, layout, byte: 0 };
+            zeros.free(&heap);
+        }
+        heap.trim();
+    });
+}
+
+/// Seen failing with areas that stay, and with areas that nobody counts down.
 #[test]
 fn what_is_large_is_an_area_of_its_own() {
     with_memory(1, 4 * BLOCK_PAGES, 8, |_, vmalloc| {
