@@ -4,11 +4,11 @@ use super::Platform;
 use crate::{CpuSet, Event, Flusher, Frame, Overrun, Returned, Scope, Shootdown};
 use core::ptr::NonNull;
 
-// SAFETY: the promises are those of the machine, which does all. 5. So there is one shootdown for all instances.
 #[deny(
     clippy::missing_trait_methods,
     reason = "a default in the place of the machine's own breaks its promises"
 )]
+// SAFETY: the promises are those of the machine, which does all. 5. So there is one shootdown for all instances.
 unsafe impl<P: Platform> Platform for &P {
     type Pin = P::Pin;
 
@@ -121,8 +121,8 @@ unsafe impl<P: Platform> Platform for &P {
     }
 }
 
-// SAFETY: as above.
 #[deny(clippy::missing_trait_methods, reason = "as above")]
+// SAFETY: as above.
 unsafe impl<F: Flusher> Flusher for &F {
     #[inline]
     fn here(&self) -> usize {
