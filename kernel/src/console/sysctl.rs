@@ -78,6 +78,18 @@ const TUNABLES: &[Tunable] = &[
         value: Value::Cell(|| &memory::vmalloc().tunables().purge_priority),
     },
     Tunable {
+        name: "vmalloc.quarantine_pages",
+        about: "pages that are freed before a freed one is used again, so that pointers to it fault",
+        range: 0..=1 << 33,
+        value: Value::Calls(
+            || memory::vmalloc().quarantine(),
+            |pages| {
+                memory::vmalloc().set_quarantine(pages);
+                true
+            },
+        ),
+    },
+    Tunable {
         name: "vmalloc.remember",
         about: "frees that are remembered, in frames of 64, for whatis and for reports",
         range: 0..=32768,

@@ -161,7 +161,8 @@
 //! **Find a mistake.** [`whatis`](Vmalloc::whatis) says what is at an address, for
 //! [handlers of page faults](#in-a-page-fault-handler) above all, and, after
 //! [`set_remembered`](Vmalloc::set_remembered), what was there, who allocated it and who freed it.
-//! [`set_check_slack`](Vmalloc::set_check_slack) finds writes behind the bytes that were asked for.
+//! [`set_check_slack`](Vmalloc::set_check_slack) finds writes behind the bytes that were asked for, and after
+//! [`set_quarantine`](Vmalloc::set_quarantine) pointers into freed memory fault for longer.
 //!
 //! # Before the first call
 //!
@@ -245,7 +246,7 @@
 //! | `vunmap`, `vm_unmap_ram`, `free_congruent`, `depopulate`, `set_protection` | yes | yes | refused |
 //! | `purge`, `vm_unmap_aliases` | yes | yes, and they do not wait for another thread's purge | a panic |
 //! | `new`, `with_policy` | yes | yes | a panic |
-//! | `trim`, `set_trace`, `set_reuse`, `set_remembered`, `set_check_slack`, dropping an instance | yes | yes, and they may leave something | a panic |
+//! | `trim`, `set_trace`, `set_reuse`, `set_remembered`, `set_check_slack`, `set_quarantine`, dropping an instance | yes | yes, and they may leave something | a panic |
 //! | `find_foreign`, `areas`, `next_area`, `lazy_ranges`, `stats`, `tally`, `register_notifier`, `unregister_notifier` | yes | yes | a panic |
 //!
 //! An interrupt handler may have interrupted whoever holds a lock of the library. The machine tells where a call is made

@@ -51,6 +51,28 @@ impl<P: Platform> Vmalloc<P> {
         self.base().tunables.modes.has(Mode::CheckSlack)
     }
 
+    /// Has freed pages wait, from now on, until at least `pages` other pages of address space were freed; 0 ends that. So a
+    /// pointer into freed memory faults for a while, or hits what nobody owns. [`vfree`](Self::vfree) makes the current CPU
+    /// forget the area at once, so that a use of the pointer there faults; others forget it with the next purge.
+    ///
+    /// While this is on, up to twice as many pages lie idle, with their frames, and what is freed from one purge to the next
+    /// beside them; each purge flushes everything, and frees take a slow path. Where an allocation would be refused else, and
+    /// in [`trim`](Self::trim) and [`shrink`](Self::shrink), all pages stop waiting.
+    ///
+    /// # Panics
+    /// In an interrupt handler.
+    #[doc(alias = "kasan")]
+    pub fn set_quarantine(&self, pages: usize) {
+        self.base().assert_not_in_interrupt("set_quarantine");
+        self.reclaim().set_quarantine(pages);
+    }
+
+    /// Returns how many other pages are freed before a page is used again, as [`set_quarantine`](Self::set_quarantine) was
+    /// told.
+    pub fn quarantine(&self) -> usize {
+        self.reclaim().quarantine()
+    }
+
     /// Frees the area that starts at `address` by `free`, and remembers it, and looks behind it, if that is wanted.
     pub(super) fn remembering(
         &self,
@@ -67,9 +89,24 @@ impl<P: Platform> Vmalloc<P> {
         }
         let freed = free()?;
         if let Some(area) = area {
+            self.forget_here(&area);
             self.base().remembered.remember(self.platform(), &area, caller);
         }
         Some(freed)
+    }
+
+    /// Makes this CPU forget an area that was just freed, if it is to be in quarantine.
+    fn forget_here(&self, area: &AreaInfo) {
+        if self.quarantine() == 0 {
+            return;
+        }
+        let (platform, ceiling) = (self.platform(), self.base().flush_ceiling());
+        let _pin = platform.pin();
+        if area.pages > ceiling {
+            platform.flush_all();
+        } else {
+            (0..area.pages).for_each(|page| platform.flush_page(area.start + page * PAGE_SIZE));
+        }
     }
 
     /// Fills what lies behind the bytes that were asked for of an area that was just made, if that is wanted.

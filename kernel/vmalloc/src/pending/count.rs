@@ -58,7 +58,13 @@ impl<P: Platform> Pending<P> {
     /// Whether more than `pages` pages wait for a flush, of those in the sum and those that interrupt handlers noted.
     pub fn exceeds(&self, pages: usize) -> bool {
         // So many that they cannot be reached are the most that can be.
-        self.counted() > i64::try_from(pages).unwrap_or(i64::MAX)
+        let held = self.held.load(Ordering::Relaxed);
+        self.counted() > i64::try_from(pages).unwrap_or(i64::MAX).saturating_add(held)
+    }
+
+    /// Has pages that wait not count as too many: they wait for others to be freed.
+    pub fn hold(&self, pages: i64) {
+        self.held.store(pages.max(0), Ordering::Relaxed);
     }
 
     fn counted(&self) -> i64 {

@@ -16,12 +16,15 @@ pub(crate) struct Pending<P> {
     pub(super) sum: AtomicI64,
     /// Pages of areas that interrupt handlers freed, until a purge comes to them.
     pub(super) deferred_pages: AtomicUsize,
+    /// Pages that the last purge had wait on, for others to be freed.
+    pub(super) held: AtomicI64,
 }
 
 impl<P: Platform> Pending<P> {
     #[inline(always)]
     pub fn new(mut blocks: Blocks<P>) -> Self {
         let cpus = blocks.base.records.lay_out();
-        Self { blocks, cpus, sum: AtomicI64::new(0), deferred_pages: AtomicUsize::new(0) }
+        let (sum, deferred_pages, held) = (AtomicI64::new(0), AtomicUsize::new(0), AtomicI64::new(0));
+        Self { blocks, cpus, sum, deferred_pages, held }
     }
 }

@@ -52,6 +52,21 @@ impl<P: Platform> Reclaim<P> {
         self.hint();
     }
 
+    /// Has freed pages wait until `pages` others were freed; see [`Vmalloc::set_quarantine`](crate::Vmalloc::set_quarantine).
+    pub fn set_quarantine(&self, pages: usize) {
+        self.quarantine.set_pages(pages);
+        self.bar_magazines(Mode::Quarantine, pages > 0);
+        if pages == 0 {
+            self.pending().hold(0);
+            self.hint();
+        }
+    }
+
+    /// Returns how many pages are freed before a page may be used again.
+    pub fn quarantine(&self) -> usize {
+        self.quarantine.pages()
+    }
+
     /// Gives back at least `frames` frames if as many are cached, and not many more: see
     /// [`Vmalloc::shrink`](crate::Vmalloc::shrink). Returns how many.
     pub fn shrink(&self, frames: usize) -> usize {

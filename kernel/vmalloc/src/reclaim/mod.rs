@@ -3,7 +3,8 @@
 //! What waits for a flush (`pending`) becomes free by a purge (`purge`). One purge runs at a time: whoever purges has the
 //! *turn* (`turn`), as has who gives back directories of page tables (`directories`) or records (`records`). An
 //! allocation that ran out of address space or frames applies the cheapest remedy first (`shortage`); the list of all
-//! that is cached, and can be given back, is in `caches`.
+//! that is cached, and can be given back, is in `caches`. Who hunts a pointer into freed memory has pages wait for others
+//! to be freed, too (`quarantine`).
 //!
 //! Called by `calls` with no lock held. Locks: the list of notifiers; those of the rooms below, one at a time.
 
@@ -11,6 +12,7 @@ mod caches;
 mod directories;
 mod notifiers;
 mod purge;
+mod quarantine;
 mod ranges;
 mod records;
 mod shortage;

@@ -14,10 +14,10 @@ use crate::{
 use core::sync::atomic::Ordering;
 
 impl<P: Platform> Reclaim<P> {
-    /// Flushes what waits, whatever CPU it disturbs: how many pages became free. What others free meanwhile goes on
-    /// waiting. The caller has the turn.
+    /// Flushes what waits, whatever CPU it disturbs and however short it waited: how many pages became free. What others
+    /// free meanwhile goes on waiting. The caller has the turn.
     pub(super) fn purge_waiting(&self) -> usize {
-        if self.pending().is_empty() { 0 } else { self.purge_now(Reach::Everyone) }
+        if self.pending().is_empty() { 0 } else { self.quarantine.lift(|| self.purge_now(Reach::Everyone)) }
     }
 
     /// Purges. The caller has the turn.
@@ -37,6 +37,7 @@ impl<P: Platform> Reclaim<P> {
         let number = self.turn.begun.fetch_add(1, Ordering::SeqCst) + 1;
         let _unbroken = (self.base().policy.purge == PurgePolicy::Unbroken).then(|| self.platform().pin());
         self.areas.retire_unmapped_here();
+        self.quarantine.begin_purge(self.retired());
         // What is freed is purged at once.
         pending.take_deferred(|address, entry| self.areas.free_claimed(address, entry).leave_to_caller());
         pending.take_lists();
@@ -60,6 +61,8 @@ impl<P: Platform> Reclaim<P> {
         }
         pending.uncount(pages);
         self.turn.purged.fetch_add(pages as u64, Ordering::Relaxed);
+        self.quarantine.end_purge(last, self.retired());
+        pending.hold(if self.quarantine.is_on() { pending.lazy_pages() } else { 0 });
         self.turn.finished.store(number, Ordering::SeqCst);
         // As many as a directory maps: one may be empty now. Which CPUs are isolated is not asked later.
         let freed = self.turn.blocks.load(Ordering::Relaxed);
@@ -68,6 +71,11 @@ impl<P: Platform> Reclaim<P> {
             self.release_directories();
         }
         pages
+    }
+
+    /// Pages that were retired since the instance was made.
+    fn retired(&self) -> u64 {
+        self.turn.purged.load(Ordering::Relaxed).saturating_add_signed(self.pending().lazy_pages())
     }
 
     /// What is dirty in a block is to be flushed: since when, and how many pages became free because
@@ -82,7 +90,13 @@ impl<P: Platform> Reclaim<P> {
         if !role.has_pages() && since != Stamp::NEVER && shootdown.is_flushed(since, forbid) {
             return (Stamp::NEVER, 0);
         }
-        let freed = pages.end_flush(|stamp| shootdown.is_flushed(stamp, forbid));
+        let freed =
+            pages.end_flush(|stamp| shootdown.is_flushed(stamp, forbid) && self.quarantine.has_passed(stamp));
+        // What is dirty is flushed now, and begins to wait when what waits is gone.
+        let since = pages.flushing_since();
+        if role.has_pages() && since != Stamp::NEVER && !self.quarantine.has_passed(since) {
+            return (shootdown.stamp(), freed);
+        }
         if forbid == Forbid::Speculation {
             ranges.forbid = forbid;
         }
@@ -118,7 +132,7 @@ impl<P: Platform> Reclaim<P> {
         let _pin = platform.pin();
         let shootdown = platform.shootdown();
         let spares = reach == Reach::Considerate && shootdown.has_isolated() && !platform.broadcasts();
-        let exact = ranges.exact().filter(|_| !spares);
+        let exact = ranges.exact().filter(|_| !spares && !self.quarantine.is_on());
         self.base().trace(|| Event::Flush { pages: exact.map(|_| ranges.pages) });
         match exact {
             Some(exact) => {
@@ -133,7 +147,8 @@ impl<P: Platform> Reclaim<P> {
     /// reclaimed, is returned by its first block, how many these are, and whether frames are scattered over them.
     fn end_flush(&self, pin: &P::Pin, block: &Block, all: bool) -> (usize, Option<(usize, usize, bool)>) {
         let role = block.role();
-        let flushed = |stamp| all || self.platform().shootdown().is_flushed(stamp, forbid_in(role));
+        let is_flushed = |stamp| all || self.platform().shootdown().is_flushed(stamp, forbid_in(role));
+        let flushed = |stamp| self.quarantine.has_passed(stamp) && is_flushed(stamp);
         let whole_is_flushed = || flushed(block.pages.lock(pin).flushing_since());
         let (freed, waits) = match role {
             Role::Freed { .. } | Role::Cached { .. } if !whole_is_flushed() => (0, true),

@@ -1,6 +1,6 @@
 //! What the room owns, and the way to the rooms below.
 
-use super::{notifiers::Notifiers, turn::Turn};
+use super::{notifiers::Notifiers, quarantine::Quarantine, turn::Turn};
 use crate::{
     Platform, Tally,
     areas::Areas,
@@ -14,6 +14,7 @@ use crate::{
 pub(crate) struct Reclaim<P> {
     pub areas: Areas<P>,
     pub(super) turn: Turn,
+    pub(super) quarantine: Quarantine,
     pub notifiers: Notifiers,
     /// Allocations that found no room at first.
     pub(super) overflows: AtomicU64,
@@ -25,7 +26,8 @@ impl<P: Platform> Reclaim<P> {
     #[inline(always)]
     pub fn new(areas: Areas<P>) -> Self {
         let (overflows, retries) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { areas, turn: Turn::default(), notifiers: Notifiers::new(), overflows, retries }
+        let (turn, quarantine) = (Turn::default(), Quarantine::new());
+        Self { areas, turn, quarantine, notifiers: Notifiers::new(), overflows, retries }
     }
 
     pub(super) fn pending(&self) -> &Pending<P> {

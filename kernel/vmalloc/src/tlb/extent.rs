@@ -1,5 +1,7 @@
 //! The extent of a flush: since which moment, on which CPUs, and what these must not do any more.
 
+use crate::atomic::{AtomicU64, Ordering::Relaxed};
+
 /// A moment: a [`Stamp`] is taken after pages are unmapped, and tells later whether every CPU has
 /// [flushed](super::Shootdown::is_flushed) since.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -8,6 +10,23 @@ pub struct Stamp(pub(super) u64);
 impl Stamp {
     /// The moment before all others: every CPU has flushed since.
     pub const NEVER: Self = Self(0);
+}
+
+/// A stamp that is changed by who has no exclusive access to it. It orders nothing else.
+pub(crate) struct AtomicStamp(AtomicU64);
+
+impl AtomicStamp {
+    pub fn new(stamp: Stamp) -> Self {
+        Self(AtomicU64::new(stamp.0))
+    }
+
+    pub fn load(&self) -> Stamp {
+        Stamp(self.0.load(Relaxed))
+    }
+
+    pub fn store(&self, stamp: Stamp) {
+        self.0.store(stamp.0, Relaxed);
+    }
 }
 
 /// Whether a [round](super::Shootdown::round) interrupts CPUs that are [isolated](super::Shootdown::set_online).

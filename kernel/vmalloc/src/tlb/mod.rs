@@ -14,6 +14,7 @@ mod state;
 pub use counters::Counters;
 pub(crate) use cpus::AtomicCpuSet;
 pub use cpus::{CpuSet, ListError, MAX_CPUS};
+pub(crate) use extent::AtomicStamp;
 pub use extent::{Forbid, Reach, Stamp};
 pub use flusher::{Flusher, Scope};
 pub use state::{Shootdown, TlbState};

@@ -37,11 +37,14 @@ pub(crate) enum Mode {
     CheckSlack = 4,
     /// Freed areas wait for a flush before they are used again.
     AfterFlush = 8,
+    /// Freed pages wait until others were freed.
+    Quarantine = 16,
 }
 
 impl Modes {
     /// The modes that look at each call.
-    const WATCHING: u8 = Mode::Trace as u8 | Mode::Remember as u8 | Mode::CheckSlack as u8;
+    const WATCHING: u8 =
+        Mode::Trace as u8 | Mode::Remember as u8 | Mode::CheckSlack as u8 | Mode::Quarantine as u8;
 
     /// Returns whether a mode is on.
     #[inline(always)]

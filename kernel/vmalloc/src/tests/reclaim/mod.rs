@@ -8,6 +8,7 @@ mod notifiers;
 mod others;
 mod policy;
 mod purge;
+mod quarantine;
 mod records;
 mod shortage;
 mod shrink;

@@ -1,0 +1,84 @@
+//! The quarantine: freed pages that nobody uses again before so many others were freed.
+//!
+//! It is for those who hunt a pointer into freed memory: while the page waits, a use of the pointer faults, or hits what
+//! nobody owns. Pages in it are *flushing* still, though every CPU has flushed them. A purge lets those go that an earlier
+//! one flushed, once enough were freed since the end of that one. So that stamps tell purges apart, each flushes
+//! everything, which begins a new epoch.
+//!
+//! An allocation that would be refused, [`trim`](crate::Vmalloc::trim) and [`shrink`](crate::Vmalloc::shrink) end the wait
+//! of all pages.
+
+use crate::{
+    Stamp,
+    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
+    tlb::AtomicStamp,
+};
+
+/// How long freed pages wait, and which of them do. Only who has the turn uses it, but for the length.
+pub(super) struct Quarantine {
+    /// Pages that are freed before a page may be used again.
+    pages: AtomicUsize,
+    /// What was unmapped before this stamp was taken has waited long enough.
+    passed: AtomicStamp,
+    /// The last stamp of some purge.
+    marker: AtomicStamp,
+    /// Pages that had been retired when that purge ended.
+    marked_at: AtomicU64,
+    /// Nothing waits any longer.
+    lifted: AtomicBool,
+}
+
+impl Quarantine {
+    pub fn new() -> Self {
+        Self {
+            pages: AtomicUsize::new(0),
+            passed: AtomicStamp::new(Stamp::NEVER),
+            marker: AtomicStamp::new(Stamp::NEVER),
+            marked_at: AtomicU64::new(0),
+            lifted: AtomicBool::new(false),
+        }
+    }
+
+    /// Returns how many pages are freed before a page may be used again; 0 if none need to be.
+    pub fn pages(&self) -> usize {
+        self.pages.load(Relaxed)
+    }
+
+    pub fn set_pages(&self, pages: usize) {
+        self.pages.store(pages, Relaxed);
+    }
+
+    /// Returns whether freed pages have to wait for others.
+    pub fn is_on(&self) -> bool {
+        self.pages() > 0 && !self.lifted.load(Relaxed)
+    }
+
+    /// Returns whether what was unmapped before the stamp was taken has waited long enough.
+    pub fn has_passed(&self, stamp: Stamp) -> bool {
+        !self.is_on() || stamp <= self.passed.load()
+    }
+
+    /// Calls `purge`, for which nothing waits any longer.
+    pub fn lift<T>(&self, purge: impl FnOnce() -> T) -> T {
+        self.lifted.store(true, Relaxed);
+        let purged = purge();
+        self.lifted.store(false, Relaxed);
+        purged
+    }
+
+    /// Lets go what was flushed by the purge that was marked, if as many pages as have to be were retired since. So
+    /// many were since the instance was made.
+    pub fn begin_purge(&self, retired: u64) {
+        if retired.saturating_sub(self.marked_at.load(Relaxed)) >= self.pages() as u64 {
+            self.passed.store(self.marker.load());
+        }
+    }
+
+    /// Marks the purge that ends, which flushed what was unmapped before `last`, if the one that was marked is passed.
+    pub fn end_purge(&self, last: Stamp, retired: u64) {
+        if last != Stamp::NEVER && self.passed.load() == self.marker.load() {
+            self.marker.store(last);
+            self.marked_at.store(retired, Relaxed);
+        }
+    }
+}
