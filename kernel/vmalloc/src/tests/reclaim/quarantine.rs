@@ -96,7 +96,11 @@ fn nothing_is_used_again_before_enough_was_freed() {
                 }
                 9 if random.below(5) == 0 => {
                     by_hand += 1;
-                    if random.below(2) == 0 { drop(vmalloc.purge()) } else { vmalloc.vm_unmap_aliases() }
+                    if random.below(2) == 0 {
+                        _ = vmalloc.purge();
+                    } else {
+                        vmalloc.vm_unmap_aliases()
+                    }
                 }
                 _ => {}
             }
