@@ -43,16 +43,21 @@ fn each_of_block(leaf: &Slots, sink: &mut impl FnMut(Option<&'static Location<'s
     let mut first = None;
     for (page, slot) in leaf.iter().enumerate() {
         let entry = slot.look();
-        let shown = entry.shown();
-        if shown.is_present() {
-            if shown.is_first() {
-                first = Some(page);
+        // Nearly all are as they look: only a page that nobody may access hides that it is one.
+        let shown = if entry.is_present() { entry } else { entry.shown() };
+        if !shown.is_present() {
+            if let Some(first) = first.take()
+                && let Some(info) = entry.guard_info()
+            {
+                sink(Some(info.caller), info.kind, page - first);
             }
-            if shown.is_last() && shown.is_ram() {
-                first.take().inspect(|first| sink(None, Kind::VmMapRam, page + 1 - first));
-            }
-        } else if let (Some(first), Some(info)) = (first.take(), entry.guard_info()) {
-            sink(Some(info.caller), info.kind, page - first);
+            continue;
+        }
+        if shown.is_first() {
+            first = Some(page);
+        }
+        if shown.is_last() && shown.is_ram() {
+            first.take().inspect(|first| sink(None, Kind::VmMapRam, page + 1 - first));
         }
     }
 }
