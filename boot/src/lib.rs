@@ -17,6 +17,7 @@
 //! | [`suites`] | `test`: all host tests, all test kernels |
 //! | [`machine`] | a machine of QEMU's, and what this computer has for it |
 //! | [`session`] | runs one program: serial line, time limit, judgement |
+//! | [`symbols`] | functions and lines of a kernel's addresses |
 //! | [`cargo`] | builds through cargo and learns what it made |
 //! | [`scratch`] | folders that do not outlive a run |
 //! | [`places`] | the folders that this program works in |
@@ -37,6 +38,7 @@ pub mod scratch;
 pub mod session;
 pub mod status;
 pub mod suites;
+pub mod symbols;
 
 #[cfg(test)]
 #[path = "../tests/scripts/mod.rs"]

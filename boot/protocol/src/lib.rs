@@ -16,6 +16,20 @@ pub mod replay;
 /// Starts a record; never part of text. ASCII "record separator".
 pub const RECORD_START: char = '\u{1e}';
 
+/// Starts an address of the kernel's code in text: 16 hexadecimal digits follow. The runner writes the function, file and
+/// line in its place; who has no runner sees the digits. ASCII "unit separator".
+pub const PLACE_START: char = '\u{1f}';
+
+/// An address of the kernel's code, written for the runner to say where that is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place(pub u64);
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{PLACE_START}{:016x}", self.0)
+    }
+}
+
 /// The port of QEMU's `isa-debug-exit` device, by which the kernel ends the machine.
 pub const EXIT_PORT: u16 = 0xf4;
 
@@ -174,6 +188,20 @@ pub enum Record<'a> {
         /// Part of one line of the panic's report.
         text: &'a str,
     },
+    /// A profile's samples at an address of the kernel's code.
+    Sample {
+        /// The address.
+        address: u64,
+        /// How many samples found a CPU there.
+        count: u64,
+    },
+    /// All samples of a profile have been told: here is the place for its table.
+    Profile {
+        /// Samples a second, of each CPU.
+        hertz: u64,
+        /// Samples for which there was no room.
+        lost: u64,
+    },
     /// A panic's report starts.
     Panic,
     /// The machine is reset because the user asked for it.
@@ -198,6 +226,8 @@ impl fmt::Display for Record<'_> {
             Self::Passed => write!(f, "passed"),
             Self::TestsDone { passed } => write!(f, "tests-done {passed}"),
             Self::ExpectPanic { text } => write!(f, "expect-panic {text}"),
+            Self::Sample { address, count } => write!(f, "sample {address:x} {count}"),
+            Self::Profile { hertz, lost } => write!(f, "profile {hertz} {lost}"),
             Self::Panic => write!(f, "panic"),
             Self::Reboot => write!(f, "reboot"),
             Self::PowerOff { status } => write!(f, "power-off {status}"),
@@ -220,6 +250,14 @@ impl<'a> Record<'a> {
             "passed" => Self::Passed,
             "tests-done" => Self::TestsDone { passed: rest.parse().ok()? },
             "expect-panic" => Self::ExpectPanic { text: rest },
+            "sample" => {
+                let (address, count) = rest.split_once(' ')?;
+                Self::Sample { address: u64::from_str_radix(address, 16).ok()?, count: count.parse().ok()? }
+            }
+            "profile" => {
+                let (hertz, lost) = rest.split_once(' ')?;
+                Self::Profile { hertz: hertz.parse().ok()?, lost: lost.parse().ok()? }
+            }
             "panic" => Self::Panic,
             "reboot" => Self::Reboot,
             "power-off" => Self::PowerOff { status: rest.parse().ok()? },
@@ -245,6 +283,8 @@ mod tests {
             Record::Passed,
             Record::TestsDone { passed: 7 },
             Record::ExpectPanic { text: "guard page of" },
+            Record::Sample { address: 0xffff_ffff_8000_1234, count: 17 },
+            Record::Profile { hertz: 1000, lost: 3 },
             Record::Panic,
             Record::Reboot,
             Record::PowerOff { status: Exit::Failure.qemu_status() },

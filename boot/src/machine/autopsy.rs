@@ -4,41 +4,28 @@
 //! is the address behind a call. Some of them may be left from earlier calls.
 
 use std::io::{BufRead, BufReader, Write};
-use std::ops::Range;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use addr2line::Context;
-use addr2line::gimli::{Dwarf, EndianSlice, Error, LittleEndian};
-use object::{Object, ObjectSection};
 use serde_json::{Value, json};
 
-use super::qemu::IMAGE_START;
+use crate::symbols::Symbols;
 
 /// How long QEMU may take for an answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Words of a stack that are looked at.
 const WORDS: usize = 384;
-/// Callers of a CPU that are told, at the most.
-const CALLERS: usize = 12;
 
-/// Tells where the CPUs of the machine are whose monitor this is, which runs the kernel `elf`: lines of text, or one that
-/// says why that cannot be told.
-pub fn tell(monitor: &Path, elf: Option<&Path>) -> String {
+/// Tells where the CPUs of the machine are whose monitor this is, which runs the kernel that has these symbols: lines of
+/// text, or one that says why that cannot be told.
+pub fn tell(monitor: &Path, symbols: &Symbols) -> String {
     let told = Monitor::connect(monitor).and_then(|mut monitor| {
-        let bytes = elf.and_then(|elf| std::fs::read(elf).ok()).unwrap_or_default();
-        let symbols = Symbols::read(&bytes);
         let registers = monitor.ask("info registers -a", 0)?;
         let mut text = String::from("boot: time is up; the CPUs are at\n");
         for (cpu, (rip, rsp)) in cpus(&registers).into_iter().enumerate() {
             let stack = monitor.ask(&format!("x /{WORDS}gx {rsp:#x}"), cpu)?;
-            text += &format!("  CPU {cpu}  {}\n", place(symbols.as_ref(), rip));
-            let calls =
-                words(&stack).filter(|word| symbols.as_ref().is_some_and(|all| all.is_behind_call(*word)));
-            for caller in calls.take(CALLERS) {
-                text += &format!("    by   {}\n", place(symbols.as_ref(), caller - 1));
-            }
+            text += &symbols.backtrace(cpu, rip, words(&stack));
         }
         Ok(text)
     });
@@ -101,62 +88,6 @@ fn words(stack: &str) -> impl Iterator<Item = u64> {
     words.filter_map(|word| u64::from_str_radix(word.strip_prefix("0x")?, 16).ok())
 }
 
-/// What a kernel's file tells of its addresses.
-struct Symbols<'a> {
-    lines: Context<EndianSlice<'a, LittleEndian>>,
-    /// The code, and where it is in memory.
-    code: &'a [u8],
-    range: Range<u64>,
-}
-
-impl<'a> Symbols<'a> {
-    /// `None`: the bytes are no kernel's file, or one without code.
-    fn read(bytes: &'a [u8]) -> Option<Self> {
-        let file = object::File::parse(bytes).ok()?;
-        let text = file.section_by_name(".text")?;
-        let start = IMAGE_START + text.address();
-        let code = text.data().ok()?;
-        let dwarf = Dwarf::load(|section| {
-            let data = file.section_by_name(section.name()).and_then(|section| section.data().ok());
-            Ok::<_, Error>(EndianSlice::new(data.unwrap_or_default(), LittleEndian))
-        });
-        let lines = Context::from_dwarf(dwarf.ok()?).ok()?;
-        Some(Self { lines, range: start..start + code.len() as u64, code })
-    }
-
-    /// Whether a call ends where an address begins: of an address in the instruction, or in a register or memory.
-    fn is_behind_call(&self, address: u64) -> bool {
-        if !self.range.contains(&address) {
-            return false;
-        }
-        let before = &self.code[..(address - self.range.start) as usize];
-        let is_at = |back: usize, first: u8, second: Option<u8>| {
-            let Some(start) = before.len().checked_sub(back) else { return false };
-            // ModRM with 2 in its middle is CALL.
-            before[start] == first && second.is_none_or(|kind| before[start + 1] >> 3 & 7 == kind)
-        };
-        is_at(5, 0xe8, None) || [2, 3, 4, 6, 7].into_iter().any(|back| is_at(back, 0xff, Some(2)))
-    }
-}
-
-/// A function with its file and line; the address alone if nothing is known of it.
-fn place(symbols: Option<&Symbols<'_>>, address: u64) -> String {
-    let named = || {
-        let symbols = symbols.filter(|symbols| symbols.range.contains(&address))?;
-        let mut frames = symbols.lines.find_frames(address - IMAGE_START).skip_all_loads().ok()?;
-        let frame = frames.next().ok()??;
-        let function = frame.function.and_then(|name| name.demangle().ok().map(|name| name.into_owned()));
-        let location = frame.location?;
-        // Inlined ones first: the line is what was asked for, and the function that it stands in.
-        let (file, line) = (location.file?.to_owned(), location.line.unwrap_or(0));
-        let root = crate::places::root();
-        let file =
-            Path::new(&file).strip_prefix(root).map_or(file.clone(), |file| file.display().to_string());
-        Some(format!("{} {file}:{line}", function.unwrap_or_else(|| "?".to_owned())))
-    };
-    named().unwrap_or_else(|| format!("{address:#x}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -173,7 +104,7 @@ mod tests {
 
     #[test]
     fn a_monitor_that_is_not_there_is_said() {
-        let told = tell(Path::new("/nosuch/monitor"), None);
+        let told = tell(Path::new("/nosuch/monitor"), &Symbols::of(None));
         assert!(told.starts_with("boot: time is up; where the CPUs are QEMU does not say: "), "{told}");
     }
 }

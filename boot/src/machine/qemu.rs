@@ -17,12 +17,10 @@ use crate::scratch::Scratch;
 use crate::session::Program;
 use crate::session::patience::Limit;
 use crate::status::{Doing, Result};
+use crate::symbols::{IMAGE_START, Symbols};
 
 /// The device by which the kernel ends the machine; its port is [`protocol::EXIT_PORT`].
 pub const EXIT_DEVICE: [&str; 2] = ["-device", "isa-debug-exit,iobase=0xf4,iosize=4"];
-
-/// Where the kernel has the loader put its ELF; `IMAGE_START` of the kernel's `layout.rs`.
-pub(super) const IMAGE_START: u64 = 0xffff_ffff_8000_0000;
 
 /// What makes QEMU's standard streams the machine's serial line.
 pub const SERIAL: [&str; 2] = ["-serial", "stdio"];
@@ -99,7 +97,7 @@ impl Machine {
         })
     }
 
-    /// Tells what the machine's kernel is, so that it can be said where its CPUs are when its time is up.
+    /// Tells what the machine's kernel is, so that addresses of its code become functions and lines.
     #[must_use]
     pub fn of(self, elf: &Path) -> Self {
         Self { elf: Some(elf.to_owned()), ..self }
@@ -108,9 +106,10 @@ impl Machine {
     /// The machine as a program, of which it is asked where its CPUs are when its time is up.
     #[must_use]
     pub fn program(&self) -> Program<'_> {
+        let program = Program::from(self.command()).of(Symbols::of(self.elf.clone()));
         match &self.monitor {
-            Some(monitor) => Program::asking(self.command(), || autopsy::tell(monitor, self.elf.as_deref())),
-            None => self.command().into(),
+            Some(monitor) => program.asking(|symbols| autopsy::tell(monitor, symbols)),
+            None => program,
         }
     }
 

@@ -11,6 +11,7 @@
 //! | [`signals`] | tells the sessions of signals to this process |
 //! | [`patience`] | tells whether a program hangs |
 //! | [`serial`] | tells text from records on the serial line |
+//! | `profile` | the table of a profile
 //! | [`terminal`] | this terminal as the machine's console |
 //! | [`judge`] | turns what happened into an exit status |
 //! | [`witness`] | sees one machine: keeps the log, tells the judge |
@@ -19,6 +20,7 @@ mod end;
 mod event;
 pub mod judge;
 pub mod patience;
+mod profile;
 mod run;
 pub mod serial;
 pub mod signals;

@@ -18,27 +18,38 @@ use super::signals;
 use super::terminal::Input;
 use super::watch::{Stopped, Watch};
 use crate::status::{Error, Result, Status};
+use crate::symbols::Symbols;
 
 /// How long a machine may take to end after its kernel has said that it does: in its own time.
 const ENDING: Duration = Duration::from_secs(20);
 
-/// A program to run, and what is asked when its time is up, before it is ended: the answer goes to what it printed on
-/// standard error.
+/// A program to run; the symbols of the kernel that runs in it; and what is asked when its time is up, before it is
+/// ended: the answer goes to what it printed on standard error.
 pub struct Program<'a> {
     command: Command,
-    when_time_is_up: Option<Box<dyn FnOnce() -> String + 'a>>,
+    symbols: Symbols,
+    when_time_is_up: Option<Question<'a>>,
 }
+
+type Question<'a> = Box<dyn FnOnce(&Symbols) -> String + 'a>;
 
 impl From<Command> for Program<'_> {
     fn from(command: Command) -> Self {
-        Self { command, when_time_is_up: None }
+        Self { command, symbols: Symbols::of(None), when_time_is_up: None }
     }
 }
 
 impl<'a> Program<'a> {
-    /// A program of which that is asked.
-    pub fn asking(command: Command, when_time_is_up: impl FnOnce() -> String + 'a) -> Self {
-        Self { command, when_time_is_up: Some(Box::new(when_time_is_up)) }
+    /// The program, in which a kernel with these symbols runs.
+    #[must_use]
+    pub fn of(self, symbols: Symbols) -> Self {
+        Self { symbols, ..self }
+    }
+
+    /// The program, of which that is asked when its time is up.
+    #[must_use]
+    pub fn asking(self, when_time_is_up: impl FnOnce(&Symbols) -> String + 'a) -> Self {
+        Self { when_time_is_up: Some(Box::new(when_time_is_up)), ..self }
     }
 }
 
@@ -68,7 +79,7 @@ fn run_and_end(
     ending: Duration,
     sink: &mut dyn FnMut(Output<'_>) -> ControlFlow<()>,
 ) -> Result<End> {
-    let Program { mut command, when_time_is_up } = program;
+    let Program { mut command, symbols, when_time_is_up } = program;
     if input.is_some() {
         command.stdin(Stdio::piped());
     }
@@ -99,10 +110,10 @@ fn run_and_end(
     thread::spawn(move || forward(stdout, &sender));
 
     let mut watch = Watch { receiver, patience: Patience::new(limit, child.0.id()), ending };
-    let how = watch.until_end(&mut child.0, sink);
+    let how = watch.until_end(&mut child.0, &symbols, sink);
     let took = start.elapsed();
     let asked = when_time_is_up.filter(|_| matches!(how, Stopped::By(How::TimedOut)));
-    let answer = asked.map_or_else(String::new, |ask| ask());
+    let answer = asked.map_or_else(String::new, |ask| ask(&symbols));
     if let Some(input) = input {
         input.detach();
     }
@@ -194,15 +205,15 @@ mod tests {
         let mark = folder.path().join("mark");
         let mut command = Command::new("sh");
         command.arg("-c").arg(format!("echo $$ > {}; exec sleep 600", mark.display())).stdin(Stdio::null());
-        let ask = || {
+        let ask = |_: &Symbols| {
             let process = std::fs::read_to_string(&mark).unwrap();
             format!("it runs: {}", std::path::Path::new("/proc").join(process.trim()).exists())
         };
         let limit = Limit::All(Duration::from_millis(400));
         let end =
-            run(Program::asking(command, ask), None, limit, &mut |_| ControlFlow::Continue(())).unwrap();
+            run(Program::from(command).asking(ask), None, limit, &mut |_| ControlFlow::Continue(())).unwrap();
         assert_eq!((end.how, end.stderr.as_str()), (How::TimedOut, "it runs: true"));
-        let quick = Program::asking(Command::new("true"), || unreachable!("it has ended"));
+        let quick = Program::from(Command::new("true")).asking(|_| unreachable!("it has ended"));
         run(quick, None, Limit::None, &mut |_| ControlFlow::Continue(())).unwrap();
     }
 

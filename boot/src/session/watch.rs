@@ -13,6 +13,7 @@ use super::end::How;
 use super::event::Event;
 use super::patience::{Left, Patience};
 use super::serial::{Output, Splitter};
+use crate::symbols::Symbols;
 
 /// How often a program that has closed its output is asked whether it has ended.
 const POLL: Duration = Duration::from_millis(2);
@@ -40,9 +41,10 @@ impl Watch {
     pub(super) fn until_end(
         &mut self,
         child: &mut Child,
+        symbols: &Symbols,
         sink: &mut dyn FnMut(Output<'_>) -> ControlFlow<()>,
     ) -> Stopped {
-        let mut splitter = Splitter::default();
+        let mut splitter = Splitter::new(symbols);
         let (unwanted, ends) = (Cell::new(false), Cell::new(false));
         let mut sink = |output: Output<'_>| {
             if let Output::Record(record) = output {
@@ -110,6 +112,8 @@ fn is_last(record: Record<'_>) -> bool {
         | Record::Tests { .. }
         | Record::Test { .. }
         | Record::Passed
+        | Record::Sample { .. }
+        | Record::Profile { .. }
         | Record::ExpectPanic { .. } => false,
     }
 }

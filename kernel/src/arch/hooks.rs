@@ -11,8 +11,8 @@ pub struct ArchHooks {
     /// with interrupts off, on the interrupted thread's stack, after its registers were saved there. In
     /// that place it returns, with interrupts off, when the interrupted thread goes on.
     pub preempt: fn(),
-    /// Is told of every interrupt of a CPU's timer, with interrupts off and pinned.
-    pub timer: fn(),
+    /// Is told of every interrupt of a CPU's timer, and which address it came before, with interrupts off and pinned.
+    pub timer: fn(u64),
     /// Writes the name of the running thread, for reports: today that of a stack overflow.
     pub thread_name: fn(&mut fmt::Formatter<'_>) -> fmt::Result,
     /// Writes what is known of an address that faulted, as a continuation of the report's line.
@@ -22,5 +22,5 @@ pub struct ArchHooks {
 /// Until others are installed nobody is switched to, the timer is not set again, and nothing is known.
 pub static HOOKS: Hooks<ArchHooks> = Hooks::new(
     "arch",
-    &ArchHooks { preempt: || {}, timer: || {}, thread_name: |_| Ok(()), address: |_, _| Ok(()) },
+    &ArchHooks { preempt: || {}, timer: |_| {}, thread_name: |_| Ok(()), address: |_, _| Ok(()) },
 );

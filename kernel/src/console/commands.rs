@@ -3,7 +3,7 @@
 use super::{
     failures,
     info::{self, lockinfo, tlbinfo, top, whatis},
-    latency,
+    latency, perf,
     play::{areas, bytes, hold},
     power, sysctl, trace,
 };
@@ -16,7 +16,7 @@ use alloc::vec::Vec;
 use protocol::Record;
 
 /// One command: its name, its arguments as `help` shows them, what it does.
-struct Command {
+pub(super) struct Command {
     name: &'static str,
     arguments: &'static str,
     about: &'static str,
@@ -74,6 +74,7 @@ const COMMANDS: &[Command] = &[
     Command { name: "replay", arguments: "[name=value ...]", about: replay::ABOUT, run: replay::command },
     Command { name: "latency", arguments: "[name=value ...]", about: latency::ABOUT, run: latency::latency },
     Command { name: "trace", arguments: "on|off|dump|clear", about: trace::ABOUT, run: trace::trace },
+    Command { name: "perf", arguments: "CMD", about: perf::ABOUT, run: perf::perf },
     Command { name: "hold", arguments: "COUNT", about: hold::ABOUT, run: hold::hold },
     Command { name: "vmalloc", arguments: "SIZE", about: areas::VMALLOC, run: areas::vmalloc },
     Command { name: "vmap", arguments: "PAGES", about: areas::VMAP, run: areas::vmap },
@@ -117,10 +118,7 @@ fn run_command(command: &str) -> bool {
     let words: Vec<&str> = command.split_whitespace().collect();
     let Some((name, arguments)) = words.split_first() else { return true };
     let result = match find(name) {
-        Ok(command) if command.arguments.is_empty() && !arguments.is_empty() => {
-            Err(CommandError::new(alloc::format!("takes no arguments, not {}", arguments[0])))
-        }
-        Ok(command) => filter.map(grep).transpose().and_then(|_filtered| (command.run)(arguments)),
+        Ok(command) => filter.map(grep).transpose().and_then(|_filtered| run(command, arguments)),
         Err(error) => {
             println!("{error} (help lists them)");
             return false;
@@ -132,6 +130,16 @@ fn run_command(command: &str) -> bool {
     result.is_ok()
 }
 
+/// Runs a command, which has as many arguments as it takes.
+pub(super) fn run(command: &Command, arguments: &[&str]) -> Result<(), CommandError> {
+    match arguments {
+        [extra, ..] if command.arguments.is_empty() => {
+            Err(CommandError::new(alloc::format!("takes no arguments, not {extra}")))
+        }
+        _ => (command.run)(arguments),
+    }
+}
+
 /// Has only those lines be written that contain the text behind `grep`.
 fn grep(filter: &str) -> Result<Filtered, CommandError> {
     let text = filter.trim().strip_prefix("grep ").map(|text| text.trim().trim_matches('"'));
@@ -139,7 +147,7 @@ fn grep(filter: &str) -> Result<Filtered, CommandError> {
     serial::filter(text).ok_or_else(|| CommandError::new(alloc::format!("{text}: longer than 64 bytes")))
 }
 
-fn find(name: &str) -> Result<&'static Command, CommandError> {
+pub(super) fn find(name: &str) -> Result<&'static Command, CommandError> {
     let found = COMMANDS.iter().find(|command| command.name == name);
     found.ok_or_else(|| CommandError::unknown("command", name, names()))
 }
@@ -158,7 +166,7 @@ pub fn complete(before: &str, word: &str) -> Vec<&'static str> {
         words.iter().copied().filter(|candidate| candidate.starts_with(word)).collect()
     };
     match words[..] {
-        [] | ["help"] => names().filter(|name| name.starts_with(word)).collect(),
+        [] | ["help" | "perf"] => names().filter(|name| name.starts_with(word)).collect(),
         ["sysctl", ..] => sysctl::names().filter(|name| name.starts_with(word)).collect(),
         ["history"] => those(history::NAMES),
         ["test_vmalloc", ..] => those(test_vmalloc::WORDS),

@@ -10,6 +10,7 @@ mod failures;
 mod freeing;
 mod info;
 mod latency;
+mod perf;
 mod play;
 mod power;
 pub mod sysctl;

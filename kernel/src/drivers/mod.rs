@@ -5,6 +5,7 @@
 //! have any: memory is above this room. Locks: the serial line's, the last of all; that of the IO-APICs, in no order with
 //! others.
 
+mod backtrace;
 mod filter;
 pub mod fw_cfg;
 pub mod ioapic;

@@ -1,8 +1,11 @@
 //! The end of a kernel whose invariants are broken: a report, and a failing exit.
 
-use super::{power, serial};
+use super::{backtrace, power, serial};
 use crate::{
-    arch::{cpu, interrupts::stop},
+    arch::{
+        cpu,
+        interrupts::stop::{self, Stopped},
+    },
     println,
 };
 use core::{
@@ -29,5 +32,8 @@ fn panic(info: &PanicInfo<'_>) -> ! {
         Some(location) => println!("panic on CPU {this} at {location}:\n{}", info.message()),
         None => println!("panic on CPU {this}:\n{}", info.message()),
     }
+    println!("the CPUs were at");
+    backtrace::print(this, Stopped::here());
+    stop::stopped().for_each(|(cpu, place)| backtrace::print(cpu, place));
     power::exit(Exit::Panic);
 }

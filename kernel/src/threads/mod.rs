@@ -49,6 +49,7 @@ pub use scheduler::{
 pub use spawn::{Builder, Handle, JoinHandle, STACK, SpawnError, current, park, spawn};
 pub use waiting::{
     context::{assert_may_block, may_block},
+    profile,
     sleep::{sleep, sleep_until},
     timer::HERTZ,
     wait::yield_now,

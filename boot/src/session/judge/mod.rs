@@ -142,6 +142,7 @@ impl Judge {
                 None => self.irregular("expects a panic outside a test"),
                 Some(_) => self.expected = Some(text.to_owned()),
             },
+            Record::Sample { .. } | Record::Profile { .. } => {}
             Record::Panic => self.panicked = true,
             Record::Reboot => self.reboot = true,
             Record::PowerOff { status } => self.power_off = Some(status),

@@ -1,7 +1,10 @@
 //! Exceptions of the kernel itself. Each means that an invariant is broken, a breakpoint that nobody waits at too:
 //! they panic with a report of the cause, the address, what the rooms above know of it, and the registers.
 
-use super::{attempt, stop};
+use super::{
+    attempt,
+    stop::{self, Stopped},
+};
 use crate::arch::{cpu, hooks};
 use core::fmt;
 use vmalloc::PAGE_SIZE;
@@ -62,7 +65,7 @@ pub(in crate::arch) fn handle(registers: &mut Registers) {
         return;
     }
     match vector {
-        NMI if stop::is_stopping() => stop::stop_this(),
+        NMI if stop::is_stopping() => stop::stop_this(Stopped { at: registers.rip, stack: registers.rsp }),
         PAGE_FAULT => {
             panic!("{}\n{registers}", PageFault { address: Cr2::read_raw(), error: registers.error })
         }

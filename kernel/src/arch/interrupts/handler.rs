@@ -41,7 +41,7 @@ pub(in crate::arch) fn handle(registers: &mut Registers) {
     cpu::set_in_interrupt(true);
     tlb::leave_idle();
     match vector {
-        Vector::Timer => (hooks::HOOKS.get().timer)(),
+        Vector::Timer => (hooks::HOOKS.get().timer)(registers.rip),
         Vector::Reschedule => cpu::want_switch(),
         Vector::Flush => tlb::on_interrupt(),
         Vector::Call => calls::answer(),

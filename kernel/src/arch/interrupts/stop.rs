@@ -2,7 +2,10 @@
 //! taken.
 
 use crate::arch::{apic, cpu, tsc};
-use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use core::{
+    arch::asm,
+    sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+};
 use vmalloc::CpuSet;
 
 /// No CPU's number.
@@ -11,16 +14,41 @@ const NOBODY: usize = usize::MAX;
 static ENDING: AtomicUsize = AtomicUsize::new(NOBODY);
 /// CPUs that stopped for it, a bit each: one may be told twice.
 static STOPPED: AtomicU64 = AtomicU64::new(0);
+/// Where each of them was, and its stack. Written before its bit is set.
+static PLACES: [[AtomicU64; 2]; cpu::MAX_CPUS] = [const { [const { AtomicU64::new(0) }; 2] }; cpu::MAX_CPUS];
 static STOPPING: AtomicBool = AtomicBool::new(false);
 /// Microseconds that the others are given to stop.
 const STOP_LIMIT: u64 = 100_000;
+
+/// Where a CPU has stopped.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stopped {
+    /// The address of its next instruction.
+    pub at: u64,
+    /// The end of its stack.
+    pub stack: u64,
+}
+
+impl Stopped {
+    /// Where this CPU is now.
+    #[inline(always)]
+    pub(crate) fn here() -> Self {
+        let (at, stack);
+        // SAFETY: reads two registers, and nothing else.
+        unsafe {
+            asm!("lea {}, [rip]", "mov {}, rsp", out(reg) at, out(reg) stack,
+                options(nomem, nostack, preserves_flags));
+        }
+        Self { at, stack }
+    }
+}
 
 /// Makes this CPU the one that ends the run, by a panic or otherwise. If another is that already, stops this one: of two,
 /// neither would come to its last word. Called with interrupts off.
 pub(crate) fn be_the_last() {
     let this = cpu::current();
     match ENDING.compare_exchange(NOBODY, this, Ordering::Relaxed, Ordering::Relaxed) {
-        Err(first) if first != this => stop_this(),
+        Err(first) if first != this => stop_this(Stopped::here()),
         _ => {}
     }
 }
@@ -34,13 +62,24 @@ pub(crate) fn stop_others() {
     tsc::spin_until(STOP_LIMIT, || others.bits() & !STOPPED.load(Ordering::Acquire) == 0);
 }
 
+/// Where the CPUs were that have stopped.
+pub(crate) fn stopped() -> impl Iterator<Item = (usize, Stopped)> {
+    CpuSet::from_bits(STOPPED.load(Ordering::Acquire)).iter().map(|cpu| {
+        let [at, stack] = PLACES[cpu].each_ref().map(|value| value.load(Ordering::Relaxed));
+        (cpu, Stopped { at, stack })
+    })
+}
+
 /// Whether a CPU stops all others.
 pub(crate) fn is_stopping() -> bool {
     STOPPING.load(Ordering::Acquire)
 }
 
-/// Stops this CPU for good, for one that calls [`stop_others`].
-pub(crate) fn stop_this() -> ! {
+/// Stops this CPU for good, for one that calls [`stop_others`]. It was where `place` says.
+pub(crate) fn stop_this(Stopped { at, stack }: Stopped) -> ! {
+    let place = &PLACES[cpu::current()];
+    place[0].store(at, Ordering::Relaxed);
+    place[1].store(stack, Ordering::Relaxed);
     STOPPED.fetch_or(1 << cpu::current(), Ordering::Release);
     cpu::halt();
 }

@@ -1,6 +1,6 @@
 //! What a CPU does at each interrupt of its timer.
 
-use super::{sleep, timer};
+use super::{profile, sleep, timer};
 use crate::{
     arch::{
         cpu::{self, sections},
@@ -16,10 +16,11 @@ use crate::{
 };
 use core::sync::atomic::Ordering;
 
-/// Called on every interrupt of a CPU's timer, with interrupts off and pinned.
-pub(crate) fn on_timer() {
+/// Called on every interrupt of a CPU's timer, which interrupted the code at `place`, with interrupts off and pinned.
+pub(crate) fn on_timer(place: u64) {
     let Some(this) = thread::try_current() else { return };
     let (cpu, now) = (cpu::current(), tsc::now());
+    profile::on_timer(cpu, now, place, this.class != Class::Idle);
     sleep::wake_until(cpu, now);
     if timer::take_tick(cpu, now) {
         on_tick(cpu, this);

@@ -1,6 +1,7 @@
-//! What each CPU's timer is set to: the next tick, or the first sleeper's time if that comes earlier.
+//! What each CPU's timer is set to: the next tick, or the first sleeper's time, or the next sample of a profile, if that
+//! comes earlier.
 
-use super::sleep;
+use super::{profile, sleep};
 use crate::arch::{apic, cpu, cpu::MAX_CPUS, tsc};
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -45,5 +46,6 @@ pub(in crate::threads) fn take_tick(cpu: usize, now: u64) -> bool {
 
 /// Sets the timer to what comes first. Called on the CPU with interrupts off.
 pub(in crate::threads) fn set(cpu: usize) {
-    apic::set_timer(sleep::first(cpu).min(NEXT[cpu].0.load(Ordering::Relaxed)));
+    let tick = NEXT[cpu].0.load(Ordering::Relaxed);
+    apic::set_timer(sleep::first(cpu).min(tick).min(profile::next(cpu)));
 }
