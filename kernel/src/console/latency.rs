@@ -17,6 +17,7 @@ use crate::{
 use alloc::{boxed::Box, format, string::String, vec::Vec};
 use core::sync::atomic::Ordering;
 use histogram::Histogram;
+use protocol::Place;
 
 pub(super) const ABOUT: &str = "measures how late real-time threads, one on each CPU, are woken each millisecond\n\
     seconds  how long (10)\n\
@@ -24,8 +25,8 @@ pub(super) const ABOUT: &str = "measures how late real-time threads, one on each
     free     what is freed meanwhile, and purged, over and over: lazy (64 MiB in pages), area (1 GiB),\n\
     \x20        sparse (1 TiB without frames but with page tables, which take 2 GiB)\n\
     Medians and the like are at most a sixteenth too long; the least and the longest are exact. Then each\n\
-    CPU's longest section with preemption off, and with interrupts off: where it began, and the address,\n\
-    for addr2line, where it ended. Under --icount=SHIFT an instruction takes 2^SHIFT ns and as many cycles.";
+    CPU's longest section with preemption off, and with interrupts off: where it began\n\
+    and where it ended. Under --icount=SHIFT an instruction takes 2^SHIFT ns and as many cycles.";
 
 /// Microseconds from one wake-up to the next.
 const INTERVAL: u64 = 1000;
@@ -163,9 +164,10 @@ fn longest_lines(kind: Kind) -> Vec<String> {
         let microseconds = shown(Some(section.cycles.saturating_mul(1000 * PART) / tsc::kilohertz().max(1)));
         let (cycles, began, ended) = (section.cycles, section.began, section.ended);
         Some(format!(
-            "CPU {cpu:<2} {microseconds:>9} us {cycles:>10} cycles, began {}:{}, ended {ended:#x}",
+            "CPU {cpu:<2} {microseconds:>9} us {cycles:>10} cycles, began {}:{}, ended in {}",
             began.file(),
-            began.line()
+            began.line(),
+            Place(ended as u64)
         ))
     };
     cpu::online().iter().filter_map(line).collect()

@@ -1,7 +1,11 @@
 //! `perf`: where a command spends its time.
 
 use super::commands;
-use crate::{command::CommandError, drivers::serial, threads::profile};
+use crate::{
+    command::CommandError,
+    drivers::serial,
+    threads::profile::{self, Profile},
+};
 use protocol::Record;
 
 pub(super) const ABOUT: &str = "runs a command, and says in which functions the CPUs were meanwhile\n\
@@ -20,10 +24,10 @@ pub fn perf(arguments: &[&str]) -> Result<(), CommandError> {
         return Err(CommandError::new("takes another command"));
     }
     let command = commands::find(name)?;
-    profile::start().map_err(|_| CommandError::new("no memory for the samples"))?;
+    let profile = Profile::start().map_err(|_| CommandError::new("no memory for the samples"))?;
     let result = commands::run(command, arguments);
-    profile::stop();
-    let lost = profile::each_sample(|address, count| serial::write_record(Record::Sample { address, count }));
-    serial::write_record(Record::Profile { hertz: profile::SAMPLES, lost });
+    let samples = profile.stop();
+    samples.iter().for_each(|(address, count)| serial::write_record(Record::Sample { address, count }));
+    serial::write_record(Record::Profile { hertz: profile::SAMPLES, lost: samples.lost() });
     result
 }

@@ -33,7 +33,7 @@ pub struct Section {
     pub cycles: u64,
     /// Where it began.
     pub began: &'static Location<'static>,
-    /// Where it ended: an address in the kernel's image, counted from its start, as `addr2line` takes it.
+    /// The address of the code where it ended.
     pub ended: usize,
 }
 
@@ -165,18 +165,9 @@ impl Meter {
             if version.is_multiple_of(2) && self.version.load(Ordering::Relaxed) == version {
                 // SAFETY: `begin` stored a reference to what lives for ever, or it is null.
                 let began = unsafe { began.as_ref() }?;
-                return Some(Section { cycles, began, ended: ended.wrapping_sub(image_start()) });
+                return Some(Section { cycles, began, ended });
             }
             core::hint::spin_loop();
         }
     }
-}
-
-/// Where the image was loaded to.
-fn image_start() -> usize {
-    unsafe extern "C" {
-        /// Defined by the linker: the image's first byte.
-        static __ehdr_start: u8;
-    }
-    &raw const __ehdr_start as usize
 }

@@ -6,4 +6,5 @@ mod invlpgb;
 mod isolated;
 mod late_flushes;
 mod latency;
+mod profile;
 mod threads;

@@ -1,0 +1,56 @@
+//! Addresses of the kernel's code become functions, files and lines: where CPUs were when it panicked, and in a profile.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// Runs commands on two CPUs. Returns the status, standard output and standard error.
+fn exec(commands: &str) -> (Option<i32>, String, String) {
+    let mut command = Command::new(root().join("run.sh"));
+    command.args(["exec", commands, "--cpus", "2"]).current_dir(root()).stdin(Stdio::null());
+    let output = command.output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+/// Seen failing with callers told by address alone, and with other CPUs left out.
+#[test]
+fn a_panic_says_where_every_cpu_was() {
+    let (status, _, said) = exec("panic");
+    assert_eq!(status, Some(3), "{said}");
+    let places = said.split_once("\nthe CPUs were at\n").unwrap_or_else(|| panic!("{said}")).1;
+    let (first, second) = places.split_once("\n  CPU 1  ").unwrap_or_else(|| panic!("{said}"));
+    assert!(first.starts_with("  CPU 0  "), "{said}");
+    assert!(
+        first.contains("\n    by   kernel::console::power::panic kernel/src/console/power.rs:"),
+        "{said}"
+    );
+    assert!(first.contains(" kernel/src/console/commands.rs:"), "{said}");
+    assert!(second.contains(" kernel/src/threads/idle.rs:"), "{said}");
+    let log = said.rsplit_once(" is in ").unwrap_or_else(|| panic!("{said}")).1.trim();
+    let kept = fs::read_to_string(root().join(log)).unwrap();
+    assert!(kept.contains("    by   kernel::console::power::panic kernel/src/console/power.rs:"), "{kept}");
+    fs::remove_file(root().join(log)).unwrap();
+}
+
+/// Seen failing with samples told by address alone.
+#[test]
+fn a_profile_names_the_functions_of_a_command() {
+    let (status, table, said) = exec("perf test_vmalloc run_test_mask=4 test_loop_count=100000 nr_threads=1");
+    assert_eq!(status, Some(0), "{said}");
+    let (_, table) =
+        table.split_once(" samples, 997 a second of each CPU\n").unwrap_or_else(|| panic!("{table}"));
+    let mut lines = table.lines().skip(1);
+    let shares = lines.clone().filter_map(|line| line.split_once(" %  "));
+    let of = |mark: &str| -> f64 {
+        let those = shares.clone().filter(|(_, name)| name.contains(mark));
+        those.map(|(share, _)| share.trim().parse::<f64>().unwrap()).sum()
+    };
+    assert!(of("vmalloc") > 50.0, "{table}");
+    assert!(of("kernel::test_vmalloc::cases::long_busy_list kernel/") > 0.0, "{table}");
+    assert!(lines.next().is_some_and(|line| line.contains(".rs:")), "{table}");
+}
