@@ -17,7 +17,8 @@ use crate::{
 };
 use core::{fmt, ptr::NonNull};
 use vmalloc::{
-    CpuSet, Event, Flusher, Frame, NewError, Platform, Policy, Returned, Scope, Shootdown, Vmalloc, Zeroing,
+    CpuSet, Event, Flusher, Frame, NewError, Platform, Policy, Returned, Scope, Shootdown, Slack, Vmalloc,
+    Zeroing,
 };
 
 /// This machine: its frames, its page tables, its CPUs.
@@ -189,7 +190,7 @@ static VMALLOC: Once<Vmalloc<Machine>> = Once::new();
 /// The policy of this kernel's instances. Dirty bits are trusted: the kernel has no driver for a device that writes to
 /// memory by itself, and writes to the frames of areas through the areas' addresses only.
 pub fn policy() -> Policy {
-    Policy::default().zeroing(Zeroing::TrustDirty)
+    Policy::default().zeroing(Zeroing::TrustDirty).slack(Slack::Ignored)
 }
 
 /// Makes the kernel's instance, in page tables that may not be in use yet. For the boot sequence.

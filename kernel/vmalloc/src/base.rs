@@ -27,7 +27,7 @@ impl<P: Platform> Base<P> {
     #[inline(always)]
     pub fn new(platform: P, span: Span, policy: Policy, records: Records) -> Self {
         let physical_end = 1 << platform.physical_bits().min(PHYSICAL_BITS);
-        let tunables = Tunables::new(policy.reuse, platform.total_frames());
+        let tunables = Tunables::new(policy, platform.total_frames());
         let remembered = Remembered::new();
         Self { platform, span, tunables, policy, records, remembered, physical_end }
     }

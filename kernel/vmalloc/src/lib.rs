@@ -380,7 +380,9 @@ pub use types::{
     event::Event,
     foreign::ForeignEntry,
     frame::{BLOCK_PAGES, BLOCK_SHIFT, BLOCK_SIZE, Frame, PAGE_SHIFT, PAGE_SIZE},
-    policy::{GatherPolicy, GuardPolicy, OverflowPolicy, Policy, PurgePolicy, Reuse, SearchPolicy, Zeroing},
+    policy::{
+        GatherPolicy, GuardPolicy, OverflowPolicy, Policy, PurgePolicy, Reuse, SearchPolicy, Slack, Zeroing,
+    },
     request::Request,
     returned::Returned,
     stats::{Stats, Tally},

@@ -20,7 +20,7 @@ impl<P: Platform> Areas<P> {
     pub fn new(mut pools: Pools<P>) -> Self {
         let base = &mut pools.pending.blocks.base;
         let cached = base.records.lay_out();
-        let magazines = Magazines::new(base.policy.reuse, &mut base.records);
+        let magazines = Magazines::new(base.tunables.modes.count(), &mut base.records);
         Self { pools, magazines, cached, cached_blocks: AtomicUsize::new(0) }
     }
 

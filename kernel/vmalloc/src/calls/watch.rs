@@ -36,7 +36,8 @@ impl<P: Platform> Vmalloc<P> {
     /// Begins to fill what lies behind the bytes that were asked for, in the last page of each area that owns its frames, and
     /// to look for changes there when such an area is freed; or ends it. What was changed is told to
     /// [`Platform::report_overrun`]. While it is on, allocations and frees take slow paths, and nothing is reused before a
-    /// flush. Areas that were made before, or resized while it was off, are not looked at.
+    /// flush. Areas that were made before, or resized while it was off, are not looked at. Builds with debug assertions begin with it
+    /// on, unless the policy says [otherwise](crate::Policy::slack).
     ///
     /// # Panics
     /// In an interrupt handler.

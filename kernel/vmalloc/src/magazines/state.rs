@@ -2,7 +2,7 @@
 
 use super::{CLASSES, Magazine};
 use crate::{
-    CpuPin, MAX_CPUS, Platform, Returned, Reuse,
+    CpuPin, MAX_CPUS, Platform, Returned,
     atomic::{AtomicPtr, AtomicUsize, Ordering, spin_loop},
     percpu::{Part, PerCpu, Record, Records, place},
 };
@@ -103,9 +103,10 @@ impl Drop for Closed<'_> {
 
 impl Magazines {
     #[inline(always)]
-    pub fn new(reuse: Reuse, records: &mut Records) -> Self {
-        let closers = AtomicUsize::new((reuse == Reuse::AfterFlush).into());
-        Self { links: records.lay_out(), closers, releasing: AtomicUsize::new(0) }
+    /// Makes those of an instance, which so many have closed.
+    pub fn new(closers: usize, records: &mut Records) -> Self {
+        let (closers, releasing) = (AtomicUsize::new(closers), AtomicUsize::new(0));
+        Self { links: records.lay_out(), closers, releasing }
     }
 
     /// Returns the magazines of this CPU. The caller is outside of interrupt handlers.

@@ -24,6 +24,7 @@ pub(crate) mod random;
 #[cfg(not(loom))]
 mod reclaim;
 #[cfg(not(loom))]
+mod slack;
 pub(crate) mod support;
 #[cfg(not(loom))]
 mod watch;

@@ -5,7 +5,7 @@ extern crate std;
 use super::machine::{Machine, PageFault, Random};
 use crate::{
     AllocError, BLOCK_PAGES, BLOCK_SIZE, CongruentSet, Frame, FreeError, PAGE_SIZE, Platform, Policy,
-    PopulateError, ProtectError, Protection, ReallocError, Request, Reuse, Vmalloc, Zeroing,
+    PopulateError, ProtectError, Protection, ReallocError, Request, Reuse, Slack, Vmalloc, Zeroing,
 };
 use core::{ops::Range, ptr::NonNull, sync::atomic::Ordering};
 use std::{boxed::Box, sync::Arc, vec::Vec};
@@ -16,9 +16,10 @@ pub(crate) type Instance = Vmalloc<&'static Machine>;
 /// An instance that what other CPUs do may use, too.
 pub(crate) type Shared = Arc<Instance>;
 
-/// The policy of this project's kernel. It trusts dirty bits, so that the tests see whether they are right.
+/// The policy of this project's kernel. It trusts dirty bits, so that the tests see whether they are right, and parks what
+/// is freed in debug builds, too.
 pub(crate) fn policy() -> Policy {
-    Policy::default().zeroing(Zeroing::TrustDirty)
+    Policy::default().zeroing(Zeroing::TrustDirty).slack(Slack::Ignored)
 }
 
 /// In the upper half, and not at the start of a directory.

@@ -26,6 +26,8 @@ pub struct Policy {
     pub reuse: Reuse,
     /// Whether a page that no CPU has written is taken to be full of zeros still.
     pub zeroing: Zeroing,
+    /// Whether an instance begins with a look at what lies behind the bytes that were asked for.
+    pub slack: Slack,
 }
 
 impl Policy {
@@ -69,6 +71,31 @@ impl Policy {
     pub const fn zeroing(mut self, zeroing: Zeroing) -> Self {
         self.zeroing = zeroing;
         self
+    }
+
+    /// Says whether an instance begins with a look at what lies behind the bytes that were asked for.
+    pub const fn slack(mut self, slack: Slack) -> Self {
+        self.slack = slack;
+        self
+    }
+}
+
+/// Whether an instance begins with a look at what lies behind the bytes that were asked for; it may be
+/// [changed](crate::Vmalloc::set_check_slack). The default follows the build: what is written there is found where debug
+/// assertions are on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Slack {
+    /// It is left alone.
+    Ignored,
+    /// It is filled when an area is allocated, and looked at when it is freed. Each call takes a slow path, and no area is
+    /// used again before it was flushed.
+    Checked,
+}
+
+impl Default for Slack {
+    fn default() -> Self {
+        if cfg!(debug_assertions) { Self::Checked } else { Self::Ignored }
     }
 }
 

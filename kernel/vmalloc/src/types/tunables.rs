@@ -1,6 +1,6 @@
 //! Tunables: limits of an instance that may be changed while it runs.
 
-use super::policy::Reuse;
+use super::policy::{Policy, Reuse, Slack};
 use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 /// Limits and switches of an instance that may be changed while it runs, by plain stores. Pages are of 4 KiB.
@@ -46,6 +46,18 @@ impl Modes {
     const WATCHING: u8 =
         Mode::Trace as u8 | Mode::Remember as u8 | Mode::CheckSlack as u8 | Mode::Quarantine as u8;
 
+    fn new(policy: Policy) -> Self {
+        let modes = Self(AtomicU8::new(0));
+        modes.set(Mode::AfterFlush, policy.reuse == Reuse::AfterFlush);
+        modes.set(Mode::CheckSlack, policy.slack == Slack::Checked);
+        modes
+    }
+
+    /// Returns how many modes are on.
+    pub fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed).count_ones() as usize
+    }
+
     /// Returns whether a mode is on.
     #[inline(always)]
     pub fn has(&self, mode: Mode) -> bool {
@@ -69,7 +81,7 @@ impl Modes {
 }
 
 impl Tunables {
-    pub(crate) fn new(reuse: Reuse, total_frames: usize) -> Self {
+    pub(crate) fn new(policy: Policy, total_frames: usize) -> Self {
         // 33 is Linux's default; see arch/x86/mm/tlb.c for how it was measured.
         Self {
             single_page_flush_ceiling: AtomicUsize::new(33),
@@ -77,7 +89,7 @@ impl Tunables {
             // Linux's factor since 2019.
             purge_priority: AtomicUsize::new(2),
             table_reserve: AtomicUsize::new((total_frames / 1024).min(8)),
-            modes: Modes(AtomicU8::new(if reuse == Reuse::AfterFlush { Mode::AfterFlush as u8 } else { 0 })),
+            modes: Modes::new(policy),
         }
     }
 }

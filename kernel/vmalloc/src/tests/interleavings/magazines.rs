@@ -90,7 +90,7 @@ fn with_magazines(
         // SAFETY: a table of zeros is one of unused entries.
         let leaf = unsafe { Box::<Slots>::new_zeroed().assume_init() };
         let mut records = Records::new(machine).expect("frames enough");
-        let magazines = Magazines::new(Reuse::Hot, &mut records);
+        let magazines = Magazines::new(0, &mut records);
         let shared = Arc::new(Shared { machine: machine.clone(), records, magazines, leaf });
         act_as(1, || {
             assert_eq!(shared.take(), None);

@@ -4,7 +4,7 @@ extern crate std;
 
 use super::{FRAMES, allocate, allocate_zeroed, frames, write_all};
 use crate::{
-    PAGE_SIZE, Platform, Policy, Vmalloc, Zeroing,
+    PAGE_SIZE, Platform, Policy, Slack, Vmalloc, Zeroing,
     tests::{
         machine::Machine,
         support::{address, free, instance, instance_by},
@@ -71,7 +71,7 @@ fn who_writes_by_an_old_translation_leaves_nothing_to_the_next_owner() {
 fn zeros_are_zeros_whatever_was_written() {
     for (pages, zeroing) in SIZES.into_iter().flat_map(|pages| POLICIES.map(|zeroing| (pages, zeroing))) {
         let machine = Machine::new(CPUS, FRAMES);
-        let vmalloc = instance_by(&machine, 8, Policy::default().zeroing(zeroing));
+        let vmalloc = instance_by(&machine, 8, Policy::default().slack(Slack::Ignored).zeroing(zeroing));
         for (writer, apart) in (0..CPUS).flat_map(|cpu| [1, 2, 3, usize::MAX].map(|apart| (cpu, apart))) {
             for (offset, zeroed) in [(0, true), (1, true), (0, false)] {
                 let area = if zeroed { allocate_zeroed } else { allocate }(&vmalloc, pages);

@@ -3,7 +3,7 @@
 extern crate std;
 
 use crate::{
-    PAGE_SIZE, Policy, Request, Reuse, Vmalloc,
+    PAGE_SIZE, Policy, Request, Reuse, Slack, Vmalloc,
     tests::{
         machine::{Machine, Random},
         support::{free, plain_instance},
@@ -44,7 +44,7 @@ const LOOPS: [Turn; 4] = [
 /// The most frames that a loop took at one time, of those that the machine has.
 fn most_taken(frames: usize, reuse: Reuse, turn: Turn) -> usize {
     let machine = Machine::new(1, frames);
-    let vmalloc = plain_instance(&machine, 4096, Policy::default().reuse(reuse));
+    let vmalloc = plain_instance(&machine, 4096, Policy::default().slack(Slack::Ignored).reuse(reuse));
     let (mut random, mut held, mut most) = (Random::new(3), None, 0);
     for _ in 0..3000 {
         turn(&vmalloc, &mut random, &mut held);
@@ -84,7 +84,7 @@ fn the_lazy_limit_follows_the_memory() {
         (4, 48 * LINUX, 3 * LINUX),
     ] {
         let machine = Machine::new(cpus, frames);
-        let vmalloc = plain_instance(&machine, 8, Policy::default());
+        let vmalloc = plain_instance(&machine, 8, Policy::default().slack(Slack::Ignored));
         assert_eq!(vmalloc.lazy_max(), limit, "{cpus} CPUs, {frames} frames");
         vmalloc.tunables().lazy_max_pages.store(5000, Ordering::Relaxed);
         assert_eq!(vmalloc.lazy_max(), 5000);
@@ -98,7 +98,7 @@ fn the_lazy_limit_follows_the_memory() {
 fn reserves_of_leaf_tables_follow_the_memory() {
     for (frames, most) in [(1100, 1), (2100, 2), (9000, 8)] {
         let machine = Machine::new(1, frames);
-        let vmalloc = plain_instance(&machine, 40, Policy::default());
+        let vmalloc = plain_instance(&machine, 40, Policy::default().slack(Slack::Ignored));
         let request = Request::new(PAGE_SIZE).align(2 << 20);
         let areas = [(); 12].map(|()| vmalloc.allocate(request).expect("memory enough"));
         areas.into_iter().for_each(|area| free(&vmalloc, area).expect("allocated"));

@@ -3,7 +3,7 @@
 extern crate std;
 
 use crate::{
-    BLOCK_PAGES, Frame, PAGE_SIZE, Platform, Policy, Request, Reuse, Vmalloc, Zeroing,
+    BLOCK_PAGES, Frame, PAGE_SIZE, Platform, Policy, Request, Reuse, Slack, Vmalloc, Zeroing,
     tests::{
         machine::Machine,
         support::{address, free, instance_by},
@@ -66,7 +66,7 @@ fn requests() -> impl Iterator<Item = Request> {
 fn who_writes_by_physical_address_leaves_nothing_to_the_next_owner() {
     for reuse in [Reuse::Hot, Reuse::AfterFlush] {
         let machine = Machine::new(1, 9000);
-        let vmalloc = instance_by(&machine, 16, Policy::default().reuse(reuse));
+        let vmalloc = instance_by(&machine, 16, Policy::default().slack(Slack::Ignored).reuse(reuse));
         for (request, between) in requests().flat_map(|request| BETWEEN.map(|between| (request, between))) {
             assert_eq!(left(&machine, &vmalloc, request, between), [], "{request:?}");
         }
@@ -81,7 +81,7 @@ fn who_writes_by_physical_address_leaves_nothing_to_the_next_owner() {
 #[test]
 fn the_last_attempt_fills_what_it_obtained() {
     let machine = Machine::new(1, 60);
-    let vmalloc = instance_by(&machine, 4, Policy::default());
+    let vmalloc = instance_by(&machine, 4, Policy::default().slack(Slack::Ignored));
     let request = Request::new(30 * PAGE_SIZE).zeroed();
     assert_eq!(left(&machine, &vmalloc, request, |_| {}), []);
     // The frames lie in pages of another size, so that they go back first.
@@ -94,7 +94,8 @@ fn the_last_attempt_fills_what_it_obtained() {
 #[test]
 fn trust_in_dirty_bits_has_a_condition() {
     let machine = Machine::new(1, 9000);
-    let vmalloc = instance_by(&machine, 16, Policy::default().zeroing(Zeroing::TrustDirty));
+    let vmalloc =
+        instance_by(&machine, 16, Policy::default().slack(Slack::Ignored).zeroing(Zeroing::TrustDirty));
     let request = Request::new(PAGE_SIZE).zeroed();
     assert_eq!(left(&machine, &vmalloc, request, |_| {}).len(), 1);
 }

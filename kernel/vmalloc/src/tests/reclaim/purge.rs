@@ -4,7 +4,7 @@ extern crate std;
 
 use crate::{
     AllocError, BLOCK_PAGES, BLOCK_SIZE, Cache, FreeError, GatherPolicy, PAGE_SIZE, Platform, Policy,
-    Protection, Request, Returned, Vmalloc,
+    Protection, Request, Returned, Slack, Vmalloc,
     tests::{
         machine::{Machine, Moment, PageFault},
         support::{
@@ -230,7 +230,7 @@ fn directories_of_nothing_are_given_back() {
     for gather in [GatherPolicy::Page, GatherPolicy::Stack, GatherPolicy::One] {
         for short in [false, true] {
             let machine = Machine::new(2, 300);
-            let policy = Policy::default().gather(gather);
+            let policy = Policy::default().slack(Slack::Ignored).gather(gather);
             let range = START..START + (DIRECTORIES + 2) * GIB;
             // SAFETY: the machine's address space has nothing else in it.
             let vmalloc = unsafe { Vmalloc::with_policy(&machine, range, policy) }.expect("frames enough");
