@@ -131,7 +131,7 @@ fn plain(cpus: u16, memory: Memory) -> Options {
         timeout: None,
         append: String::new(),
         qemu: Qemu::default(),
-        gdb: false,
+        gdb: None,
         verbose: false,
     }
 }

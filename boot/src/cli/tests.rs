@@ -44,7 +44,7 @@ fn defaults() {
     assert_eq!((machine.cpus(), machine.memory.mebibytes), (2, 1024));
     assert_eq!((machine.icount, machine.accel), (None, Accel::Auto));
     assert_eq!((machine.timeout, machine.limit()), (None, Limit::Silent(TIMEOUT)));
-    assert!(machine.append.is_empty() && !machine.gdb && !machine.verbose);
+    assert!(machine.append.is_empty() && machine.gdb.is_none() && !machine.verbose);
     assert_eq!(machine.qemu, Qemu::default());
 }
 
@@ -54,6 +54,12 @@ fn icount_has_a_default_shift_and_one_cpu() {
     assert_eq!(machine_of(&["boot", "--icount"]), (Some(6), 1));
     assert_eq!(machine_of(&["boot", "--icount=3"]), (Some(3), 1));
     assert_eq!(machine_of(&["boot", "--icount", "--cpus", "1"]), (Some(6), 1));
+}
+
+#[test]
+fn gdb_has_a_default_port() {
+    assert_eq!(machine(&["boot", "--gdb"]).gdb, Some(1234));
+    assert_eq!(machine(&["boot", "--gdb=7"]).gdb, Some(7));
 }
 
 #[test]

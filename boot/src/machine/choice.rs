@@ -143,7 +143,7 @@ impl Computer {
                 filter: Some("no test: a trial boot".into()),
                 ..Orders::default()
             };
-            let options = Options { gdb: false, prealloc: false, ..options.clone() };
+            let options = Options { gdb: None, prealloc: false, ..options.clone() };
             let choice = Choice { accelerator: Accelerator::Kvm, reason: String::new() };
             let machine = Machine::new(choice, &options, image.to_owned(), &orders)?;
             session::run(machine.command(), None, BOOT, &mut |_| ControlFlow::Continue(()))

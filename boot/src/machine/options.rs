@@ -54,9 +54,9 @@ pub struct Options {
     /// The emulator.
     #[command(flatten)]
     pub qemu: Qemu,
-    /// Let gdb attach on port 1234, and wait for it
-    #[arg(long)]
-    pub gdb: bool,
+    /// Let gdb attach on a port [default: 1234], wait for it, and print how to attach
+    #[arg(long, value_name = "PORT", num_args = 0..=1, require_equals = true, default_missing_value = "1234")]
+    pub gdb: Option<u16>,
     /// Print the QEMU command
     #[arg(long)]
     pub verbose: bool,
@@ -109,7 +109,7 @@ impl Options {
     #[must_use]
     pub fn limit(&self) -> Limit {
         match self.timeout {
-            None if self.gdb => Limit::Never,
+            None if self.gdb.is_some() => Limit::Never,
             _ => self.host_limit(),
         }
     }
@@ -119,7 +119,7 @@ impl Options {
     pub fn users_limit(&self) -> Limit {
         match self.timeout {
             Some(limit) => Limit::All(limit),
-            None if self.gdb => Limit::Never,
+            None if self.gdb.is_some() => Limit::Never,
             None => Limit::None,
         }
     }

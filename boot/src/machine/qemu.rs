@@ -126,8 +126,8 @@ impl Machine {
         if self.options.verbose {
             eprintln!("boot: {}", self.shown());
         }
-        if self.options.gdb {
-            eprintln!("boot: waiting for gdb: {}", gdb(elf));
+        if let Some(port) = self.options.gdb {
+            eprintln!("boot: waiting for gdb: {}", gdb(elf, port));
         }
     }
 
@@ -169,8 +169,8 @@ impl Machine {
         let mut add = |words: &[&str]| arguments.extend(words.iter().map(OsString::from));
         add(&SERIAL);
         add(&EXIT_DEVICE);
-        if options.gdb {
-            add(&["-s", "-S"]);
+        if let Some(port) = options.gdb {
+            add(&["-gdb", &format!("tcp::{port}"), "-S"]);
         }
         if let Some(monitor) = &self.monitor {
             arguments.push("-qmp".into());
@@ -208,11 +208,13 @@ impl Machine {
     }
 }
 
-/// What to type to a shell for gdb to find the kernel and its symbols. The ELF is position independent, and the
+/// What to type to a shell for gdb to find the kernel, its symbols, and the project's commands for gdb. The ELF is position independent, and the
 /// loader puts it where the kernel asks for, so gdb must be told. A hardware breakpoint, because nothing is there yet.
-fn gdb(elf: &Path) -> String {
+fn gdb(elf: &Path, port: u16) -> String {
     let symbols = format!("symbol-file {} -o {IMAGE_START:#x}", elf.display());
-    let commands = [symbols.as_str(), "target remote :1234", "hbreak _start", "continue"];
+    let script = format!("source {}", places::root().join("kernel/gdb/vmalloc.py").display());
+    let target = format!("target remote :{port}");
+    let commands = [&symbols, &script, &target, "hbreak _start", "continue"];
     let commands: Vec<_> = commands.iter().map(|command| format!(" -ex {}", quoted(command))).collect();
     format!("gdb{}", commands.concat())
 }
@@ -286,9 +288,13 @@ mod tests {
     #[test]
     fn options_become_arguments() {
         let shown = shown(&["--cpus", "4", "--memory", "8G", "--gdb"], &Orders::default());
-        for part in
-            ["-accel tcg,thread=multi -cpu max", "-smp 4 -m 8G", "-s -S", "file=/disk.img", "-no-reboot"]
-        {
+        for part in [
+            "-accel tcg,thread=multi -cpu max",
+            "-smp 4 -m 8G",
+            "-gdb tcp::1234 -S",
+            "file=/disk.img",
+            "-no-reboot",
+        ] {
             assert!(shown.contains(part), "{part}: {shown}");
         }
         assert!(!shown.contains("icount") && !shown.contains("fw_cfg"), "{shown}");
