@@ -47,6 +47,7 @@ case $action in
     setup)
         machine_packages
         grub_packages
+        tool_packages
         [[ $quiet ]] || say "building the host program and the boot loader, about a minute"
         cargo build $quiet "${boot[@]}"
         if [[ -e $debian ]]; then debian_register; else rustup_miri; fi
@@ -54,7 +55,7 @@ case $action in
         ;;
     *)
         machine_packages "$@"
-        [[ $action != test ]] || grub_packages
+        [[ $action != test ]] || { grub_packages; tool_packages; }
         [[ $quiet ]] || say "building the host program and the boot loader, about a minute"
         # From the checkout, whose .cargo/config.toml decides the build, not the one of another folder. The host
         # program goes back.

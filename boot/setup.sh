@@ -125,6 +125,14 @@ grub_packages() {
     ((${#need[@]} == 0)) || (packages "GRUB and what makes a disk image of it, by which an example is booted" "${need[@]}") || true
 }
 
+# Programs that two tests of the host program use. They are left out where these are missing.
+tool_packages() {
+    local need=()
+    command -v gdb >/dev/null || need+=(gdb)
+    command -v tmux >/dev/null || need+=(tmux)
+    ((${#need[@]} == 0)) || (packages "gdb and tmux, under which a kernel and its console are tried" "${need[@]}") || true
+}
+
 # --- the pinned toolchain, by rustup ------------------------------------------------------------
 
 rustup_ready() {

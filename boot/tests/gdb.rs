@@ -75,7 +75,8 @@ fn gdb_says_of_areas_what_the_kernel_says() {
         "\nread and write\n",
         "0xffffc90000041007: in the guard page, 0x7 bytes behind the area\n",
         "0xffffe8fffffff000: in the range of vmalloc, where nothing is\n",
-        "in the kernel's image\nexit in section .text",
+        ": in the kernel's image\nkernel",
+        "::drivers::power::exit in section .text\n",
         "type = f64\n",
     ] {
         assert!(told.contains(expected), "{expected}: {told}{complaints}");
