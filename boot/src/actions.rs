@@ -9,6 +9,7 @@ use std::time::Instant;
 use protocol::Record;
 
 use crate::cli::{self, Action};
+use crate::machine::events::Events;
 use crate::machine::options::Options;
 use crate::machine::qemu::Orders;
 use crate::machine::{emulator, image};
@@ -83,7 +84,12 @@ fn run_elf(elf: &Path, arguments: Vec<OsString>) -> Result<Status> {
 /// Boots to the console on this terminal.
 fn console(elf: &Path, options: &Options) -> Result<Status> {
     let image = image::of(elf, &places::target_folder("images")?)?;
-    let orders = Orders { parameters: options.append.clone(), ..Orders::default() };
+    let events = Events::new()?;
+    let orders = Orders {
+        parameters: options.append.clone(),
+        events: Some(events.path().to_owned()),
+        ..Orders::default()
+    };
     let machine = machine::prepare(options, image, &orders)?.announced(elf);
     if terminal::is_interactive() {
         eprintln!("boot: Ctrl-] ends the machine");
@@ -114,6 +120,7 @@ fn console(elf: &Path, options: &Options) -> Result<Status> {
             eprintln!();
         }
         let verdict = witness.close(&end);
+        events.tell();
         if !verdict.again {
             return Ok(verdict.status);
         }
@@ -126,7 +133,13 @@ fn exec(elf: &Path, commands: String, options: &Options) -> Result<Status> {
     // For people: programs get what the commands print, and nothing else.
     let has_headings = commands.contains(';') && io::stdout().is_terminal();
     let mut is_first = true;
-    let orders = Orders { parameters: options.append.clone(), commands: Some(commands), ..Orders::default() };
+    let events = Events::new()?;
+    let orders = Orders {
+        parameters: options.append.clone(),
+        commands: Some(commands),
+        events: Some(events.path().to_owned()),
+        ..Orders::default()
+    };
     let machine = machine::prepare(options, image, &orders)?.announced(elf);
     let mut witness = Witness::new(Purpose::Commands)?;
     let mut place = Place::Log;
@@ -158,6 +171,7 @@ fn exec(elf: &Path, commands: String, options: &Options) -> Result<Status> {
         }
     })?;
     let verdict = witness.close(&end);
+    events.tell();
     match end.how {
         How::EndedByUser => Err(Error::failed("standard output was closed before the commands were done")),
         _ => Ok(verdict.status),

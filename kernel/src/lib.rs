@@ -20,6 +20,7 @@ pub mod command;
 pub mod console;
 pub mod drivers;
 pub mod history;
+pub mod hostfile;
 pub mod instead;
 pub mod memory;
 pub mod replay;

@@ -15,6 +15,7 @@ pub mod accelerator;
 mod autopsy;
 pub mod choice;
 pub mod emulator;
+pub mod events;
 pub mod firmware;
 pub mod image;
 pub mod options;

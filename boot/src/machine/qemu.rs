@@ -36,6 +36,8 @@ pub struct Orders {
     pub filter: Option<String>,
     /// A file with a program of calls, for the command `replay`.
     pub program: Option<PathBuf>,
+    /// A file on the host that the kernel may write events to.
+    pub events: Option<PathBuf>,
 }
 
 /// Everything on this computer that a machine is made of.
@@ -52,6 +54,8 @@ pub struct Machine {
     image: PathBuf,
     /// Pairs of a fw_cfg name and the file that holds its content.
     orders: Vec<(&'static str, PathBuf)>,
+    /// The file that the kernel may write events to.
+    events: Option<PathBuf>,
     /// Where QEMU's monitor listens, if the path is short enough for a socket.
     monitor: Option<PathBuf>,
     /// The kernel, if it is known.
@@ -90,6 +94,7 @@ impl Machine {
             firmware: firmware::find()?,
             image,
             orders: files,
+            events: orders.events.clone(),
             monitor: Some(folder.path().join("monitor"))
                 .filter(|path| path.as_os_str().len() <= LONGEST_SOCKET),
             elf: None,
@@ -193,6 +198,13 @@ impl Machine {
             arguments.push("-fw_cfg".into());
             arguments.push(with_file(&format!("name={name}"), path));
         }
+        if let Some(events) = &self.events {
+            arguments.push("-chardev".into());
+            arguments.push(with_path("file,id=events", "path", events));
+            for device in ["virtio-serial-pci,max_ports=1", "virtconsole,chardev=events"] {
+                arguments.extend(["-device".into(), device.into()]);
+            }
+        }
         arguments.extend(users_words(options).map(OsString::from));
         arguments
     }
@@ -261,7 +273,12 @@ pub fn users_words(options: &Options) -> impl Iterator<Item = &String> {
 
 /// `OPTIONS,file=PATH`; QEMU reads a doubled comma as a comma of the path.
 fn with_file(options: &str, path: &Path) -> OsString {
-    let mut bytes = format!("{options},file=").into_bytes();
+    with_path(options, "file", path)
+}
+
+/// QEMU options that name a file by this word.
+fn with_path(options: &str, word: &str, path: &Path) -> OsString {
+    let mut bytes = format!("{options},{word}=").into_bytes();
     for &byte in OsStr::as_bytes(path.as_os_str()) {
         bytes.extend(if byte == b',' { &b",,"[..] } else { std::slice::from_ref(&byte) });
     }
@@ -325,7 +342,7 @@ mod tests {
             parameters: "a=1,2".into(),
             commands: Some("help; sysctl x=1,y".into()),
             filter: Some(String::new()),
-            program: None,
+            ..Orders::default()
         };
         let words = ["--accel", "tcg"].iter().map(OsString::from).collect();
         let options = cli::parse_run_arguments(words).unwrap().machine;

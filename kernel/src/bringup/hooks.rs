@@ -31,6 +31,7 @@ pub(super) fn install() {
         synchronize: grace::try_synchronize,
         purge: purger::wake,
         thread_tag: threads::current_tag,
+        thread_id: threads::current_id,
     });
     threads_hooks::HOOKS.install(&ThreadsHooks { tick: rcu::on_tick });
 }

@@ -136,12 +136,8 @@ impl Transfer {
 
 /// The physical address of what is mapped.
 fn physical(address: usize) -> u64 {
-    match paging::lookup(address as u64) {
-        Some(mapping) => {
-            // Larger pages begin at a multiple of their size.
-            let page = 1_u64 << (12 + 9 * (mapping.level - 1));
-            mapping.physical + address as u64 % page
-        }
+    match paging::physical(address as u64) {
+        Some(physical) => physical,
         None => unreachable!("what is used is mapped"),
     }
 }

@@ -7,6 +7,7 @@ use crate::{
         interrupts::stop::{self, Stopped},
     },
     println,
+    trace::stream,
 };
 use core::{
     panic::PanicInfo,
@@ -35,5 +36,7 @@ fn panic(info: &PanicInfo<'_>) -> ! {
     println!("the CPUs were at");
     backtrace::print(this, Stopped::here());
     stop::stopped().for_each(|(cpu, place)| backtrace::print(cpu, place));
+    // SAFETY: as above.
+    unsafe { stream::close_by_force() };
     power::exit(Exit::Panic);
 }

@@ -8,6 +8,7 @@ use crate::{
     arch::{cpu, interrupts::stop, tsc},
     println,
     sync::Once,
+    trace,
 };
 use protocol::{EXIT_PORT, Exit, Record};
 use x86_64::{
@@ -37,6 +38,10 @@ pub(crate) fn init(reset: Option<(u16, u8)>, off: Option<SoftOff>) {
 /// virtual, stops all CPUs, and switches the machine off if nothing is wrong with it. If it stays on, says so. Does not
 /// end the machine where another CPU does already.
 pub fn exit(why: Exit) -> ! {
+    // Nothing that is traced later has a reader. A panic has closed it.
+    if why != Exit::Panic {
+        trace::stream::close();
+    }
     interrupts::disable();
     stop::be_the_last();
     // Of a real machine's ports nobody knows which device may be there.
@@ -58,6 +63,7 @@ pub fn exit(why: Exit) -> ! {
 /// Resets the machine: as the firmware says, else by the keyboard controller, else by an exception that cannot
 /// be handled.
 pub fn reboot() -> ! {
+    trace::stream::close();
     serial::write_record(Record::Reboot);
     interrupts::disable();
     if let Some(&(port, value)) = RESET.get() {

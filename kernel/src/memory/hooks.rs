@@ -13,10 +13,18 @@ pub struct MemoryHooks {
     pub purge: fn(),
     /// The beginning of the running thread's name.
     pub thread_tag: fn() -> [u8; 16],
+    /// The running thread's number.
+    pub thread_id: fn() -> u32,
 }
 
 /// Until others are installed nobody may wait, and no thread purges.
 pub static HOOKS: Hooks<MemoryHooks> = Hooks::new(
     "memory",
-    &MemoryHooks { pause: |_| false, synchronize: || false, purge: || {}, thread_tag: || [0; 16] },
+    &MemoryHooks {
+        pause: |_| false,
+        synchronize: || false,
+        purge: || {},
+        thread_tag: || [0; 16],
+        thread_id: || 0,
+    },
 );

@@ -13,7 +13,7 @@ use crate::{
         tsc,
     },
     sync::Once,
-    trace,
+    trace::{self, Who},
 };
 use core::{fmt, ptr::NonNull};
 use vmalloc::{
@@ -133,7 +133,7 @@ unsafe impl Platform for Machine {
     }
 
     fn trace(&self, event: Event) {
-        trace::record(event);
+        trace::record(event, Who { tag: self.thread_tag(), id: (hooks::HOOKS.get().thread_id)() });
     }
 
     fn now(&self) -> u64 {

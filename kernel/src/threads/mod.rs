@@ -44,7 +44,7 @@ pub(crate) use scheduler::schedule::preempt;
 pub use scheduler::{
     ended::living,
     list::WaitQueue,
-    thread::{Affinity, Class, current_name, current_tag},
+    thread::{Affinity, Class, current_id, current_name, current_tag},
 };
 pub use spawn::{Builder, Handle, JoinHandle, STACK, SpawnError, current, park, spawn};
 pub use waiting::{

@@ -111,7 +111,7 @@ impl<'a> Builder<'a> {
         probe.map_err(|_| SpawnError::OutOfMemory(memory::frames::shortage(room.div_ceil(PAGE_SIZE))))?;
 
         let result = Arc::new(SpinLock::new(lock_class!("thread result"), None));
-        let thread = Arc::new(Thread::new(self.name, self.class, self.affinity));
+        let thread = Arc::new(Thread::new(self.name, self.class, self.affinity).numbered());
         let to = Arc::clone(&result);
         let begin: Start = Box::new(move || {
             let value = body();
@@ -225,7 +225,9 @@ impl<T> JoinHandle<T> {
 /// Makes the code that runs now, on the stack that the CPU knows of, the thread `main`. It stays here.
 pub(super) fn adopt_main() {
     let stack = cpu::stack();
-    let this = ThreadRef::keep(Arc::new(Thread::new("main", Class::Normal, Affinity::One(cpu::current()))));
+    let this = ThreadRef::keep(Arc::new(
+        Thread::new("main", Class::Normal, Affinity::One(cpu::current())).numbered(),
+    ));
     this.set_stack(&stack);
     this.slice.store(SLICE, Ordering::Relaxed);
     this.cpu.store(cpu::current(), Ordering::Relaxed);

@@ -34,6 +34,15 @@ impl<'a> Dump<'a> {
         Self { cursors, overwritten }
     }
 
+    /// Records that are left, if none of them is overwritten meanwhile.
+    #[must_use]
+    pub fn left(&self) -> u64 {
+        let of = |cursor: &Cursor<'_>| {
+            cursor.numbers.end - cursor.numbers.start + u64::from(cursor.next.is_some())
+        };
+        self.cursors.iter().map(of).sum()
+    }
+
     /// Records that were overwritten by newer ones before they were read: all of them once the iterator
     /// has ended.
     pub fn overwritten(&self) -> u64 {

@@ -1,13 +1,23 @@
-//! Trace points of vmalloc, kept in memory: the last events of each CPU.
+//! Trace points of vmalloc: kept in memory, the last events of each CPU, or written to a stream, all of them.
+//!
+//! | file | what |
+//! |---|---|
+//! | `ring`, `slot`, `dump` | the last events of each CPU, read without a lock |
+//! | `stream` | all events, as the text of `ftrace`, to whoever takes them |
+//! | `ftrace`, `perfetto` | events as other tools read them |
 //!
 //! Each CPU has a ring of its own, and writes it with interrupts off: nobody comes in between, and no
 //! lock is needed. The rings are made when tracing is turned on for the first time, and stay. Anybody may
-//! read them at any time: what is overwritten meanwhile is counted, not shown. Whether there are events is the tunable
-//! `trace` of the instance that has them.
+//! read them at any time: what is overwritten meanwhile is counted, not shown. The stream has a lock, under which no other is
+//! taken but that of the device that it goes to. Whether there are events is asked of the instance that has them.
 
 mod dump;
+pub mod ftrace;
+pub mod perfetto;
 mod ring;
 mod slot;
+pub mod stream;
+mod who;
 
 use crate::{
     arch::{cpu, tsc},
@@ -20,6 +30,7 @@ use x86_64::instructions::interrupts;
 
 pub use dump::Dump;
 pub use ring::{RECORDS, Record};
+pub use who::Who;
 
 /// By number of the CPU.
 static RINGS: Once<Vec<Ring>> = Once::new();
@@ -50,11 +61,15 @@ pub fn dump() -> Dump<'static> {
     Dump::new(rings())
 }
 
-/// Keeps an event in the ring of the CPU this runs on, in any context but that of an NMI.
-pub fn record(event: Event) {
+/// Keeps an event in the ring of the CPU this runs on, or writes it to the stream if there is one, in any context but that
+/// of an NMI.
+pub fn record(event: Event, who: Who) {
     interrupts::without_interrupts(|| {
+        if stream::write(event, who) {
+            return;
+        }
         if let Some(ring) = rings().get(cpu::current()) {
-            ring.push(tsc::now(), event);
+            ring.push(tsc::now(), who, event);
         }
     });
 }

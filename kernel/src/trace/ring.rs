@@ -1,6 +1,6 @@
 //! The last events of one CPU.
 
-use super::slot::Slot;
+use super::{Who, slot::Slot};
 use alloc::{collections::TryReserveError, vec::Vec};
 use core::{
     ops::Range,
@@ -18,6 +18,8 @@ pub struct Record {
     pub time: u64,
     /// Number of the CPU.
     pub cpu: usize,
+    /// The thread that ran.
+    pub who: Who,
     /// What happened.
     pub event: Event,
 }
@@ -43,9 +45,9 @@ impl Ring {
     }
 
     /// Called on the ring's CPU, with interrupts off.
-    pub fn push(&self, time: u64, event: Event) {
+    pub fn push(&self, time: u64, who: Who, event: Event) {
         let number = self.next.load(Ordering::Relaxed);
-        self.slot(number).write(number, time, event);
+        self.slot(number).write(number, time, who, event);
         // Release: who sees the number finds the record, or a later one.
         self.next.store(number + 1, Ordering::Release);
     }
@@ -59,8 +61,8 @@ impl Ring {
 
     /// `None`: the record was overwritten.
     pub fn read(&self, number: u64) -> Option<Record> {
-        let (time, event) = self.slot(number).read(number)?;
-        Some(Record { time, cpu: self.cpu, event })
+        let (time, who, event) = self.slot(number).read(number)?;
+        Some(Record { time, cpu: self.cpu, who, event })
     }
 
     /// Forgets all records.

@@ -5,6 +5,7 @@
 //!
 //! A new event needs a number in `encode` and in `decode`; the compiler checks only the first.
 
+use super::Who;
 use core::{
     panic::Location,
     ptr,
@@ -12,20 +13,22 @@ use core::{
 };
 use vmalloc::{AllocError, Cache, Event, Frame, Kind};
 
-/// A cache line.
-#[repr(align(64))]
+/// Two cache lines.
+#[repr(align(128))]
 pub(super) struct Slot {
     /// The record's number and one; 0 while there is none.
     sequence: AtomicU64,
     time: AtomicU64,
-    /// What kind of event, and three values of it: see [`encode`].
+    /// What kind of event, and four values of it: see [`encode`].
     words: [AtomicU64; WORDS],
+    /// The beginning of the thread's name, and its number.
+    who: [AtomicU64; 3],
     /// Null or a caller, nothing else ever.
     caller: AtomicPtr<Location<'static>>,
 }
 
-const WORDS: usize = 4;
-const _: () = assert!(size_of::<Slot>() == 64);
+const WORDS: usize = 5;
+const _: () = assert!(size_of::<Slot>() == 128);
 
 type Caller = Option<&'static Location<'static>>;
 
@@ -35,30 +38,33 @@ impl Slot {
             sequence: AtomicU64::new(0),
             time: AtomicU64::new(0),
             words: [const { AtomicU64::new(0) }; WORDS],
+            who: [const { AtomicU64::new(0) }; 3],
             caller: AtomicPtr::new(ptr::null_mut()),
         }
     }
 
     /// Called by one writer at a time.
-    pub fn write(&self, number: u64, time: u64, event: Event) {
+    pub fn write(&self, number: u64, time: u64, who: Who, event: Event) {
         let (words, caller) = encode(event);
         self.sequence.store(0, Ordering::Relaxed);
         // Who finds anything of what follows finds the sequence number changed: `read` has the other fence.
         fence(Ordering::Release);
         self.time.store(time, Ordering::Relaxed);
         self.words.iter().zip(words).for_each(|(to, word)| to.store(word, Ordering::Relaxed));
+        self.who.iter().zip(who.to_words()).for_each(|(to, word)| to.store(word, Ordering::Relaxed));
         let caller = caller.map_or(ptr::null(), ptr::from_ref);
         self.caller.store(caller.cast_mut(), Ordering::Relaxed);
         self.sequence.store(number + 1, Ordering::Release);
     }
 
-    /// Time and event of record `number`; `None` if it is not there, or is just going.
-    pub fn read(&self, number: u64) -> Option<(u64, Event)> {
+    /// Time, thread and event of record `number`; `None` if it is not there, or is just going.
+    pub fn read(&self, number: u64) -> Option<(u64, Who, Event)> {
         if self.sequence.load(Ordering::Acquire) != number + 1 {
             return None;
         }
         let time = self.time.load(Ordering::Relaxed);
         let words = self.words.each_ref().map(|word| word.load(Ordering::Relaxed));
+        let who = self.who.each_ref().map(|word| word.load(Ordering::Relaxed));
         let caller = self.caller.load(Ordering::Relaxed);
         fence(Ordering::Acquire);
         if self.sequence.load(Ordering::Relaxed) != number + 1 {
@@ -66,7 +72,7 @@ impl Slot {
         }
         // SAFETY: only `write` stores here, null or a `&'static Location`, each in one store.
         let caller = unsafe { caller.as_ref() };
-        decode(words, caller).map(|event| (time, event))
+        decode(words, caller).map(|event| (time, Who::from_words(who), event))
     }
 }
 
@@ -77,49 +83,66 @@ const PURGE_BEGIN: u64 = 4;
 const PURGE_END: u64 = 5;
 const FLUSH: u64 = 6;
 const FLUSH_ALL: u64 = 7;
-/// Which error, above what kind of event.
-const ERROR_SHIFT: u32 = 8;
+const UNMAP_ALIASES: u64 = 8;
+/// The kind of area, above what kind of event.
+const KIND_SHIFT: u32 = 8;
+/// Which error.
+const ERROR_SHIFT: u32 = 16;
 /// log2 of an alignment, above a number of 32 bits.
 const ALIGN_SHIFT: u32 = 32;
 
 #[deny(non_exhaustive_omitted_patterns)]
 fn encode(event: Event) -> ([u64; WORDS], Caller) {
     match event {
-        Event::Allocate { address, pages, kind, caller } => {
-            ([ALLOCATE, address as u64, pages as u64, kind as u64], Some(caller))
+        Event::Allocate { address, pages, size, align, kind, caller } => {
+            let tag = ALLOCATE | (kind as u64) << KIND_SHIFT;
+            ([tag, address as u64, pages as u64, size as u64, align as u64], Some(caller))
         }
-        Event::AllocateFailed { error, size, caller } => {
+        Event::AllocateFailed { error, size, align, kind, caller } => {
             let (which, first, second) = encode_error(error);
-            ([ALLOCATE_FAILED | which << ERROR_SHIFT, size as u64, first, second], Some(caller))
+            let tag = ALLOCATE_FAILED | (kind as u64) << KIND_SHIFT | which << ERROR_SHIFT;
+            ([tag, size as u64, first, second, align as u64], Some(caller))
         }
-        Event::Free { address, pages } => ([FREE, address as u64, pages as u64, 0], None),
-        Event::PurgeBegin { pages } => ([PURGE_BEGIN, pages.cast_unsigned(), 0, 0], None),
-        Event::PurgeEnd { pages } => ([PURGE_END, pages as u64, 0, 0], None),
-        Event::Flush { pages: Some(pages) } => ([FLUSH, pages as u64, 0, 0], None),
-        Event::Flush { pages: None } => ([FLUSH_ALL, 0, 0, 0], None),
+        Event::Free { address, pages, kind, waiting, caller } => {
+            let tag = FREE | (kind as u64) << KIND_SHIFT;
+            ([tag, address as u64, pages as u64, waiting.cast_unsigned(), 0], Some(caller))
+        }
+        Event::PurgeBegin { pages, caller } => ([PURGE_BEGIN, pages.cast_unsigned(), 0, 0, 0], Some(caller)),
+        Event::PurgeEnd { pages } => ([PURGE_END, pages as u64, 0, 0, 0], None),
+        Event::Flush { pages: Some(pages), caller } => ([FLUSH, pages as u64, 0, 0, 0], Some(caller)),
+        Event::Flush { pages: None, caller } => ([FLUSH_ALL, 0, 0, 0, 0], Some(caller)),
+        Event::UnmapAliases { caller } => ([UNMAP_ALIASES, 0, 0, 0, 0], Some(caller)),
         // Which `decode` does not know.
         _ => ([0; WORDS], None),
     }
 }
 
 fn decode(words: [u64; WORDS], caller: Caller) -> Option<Event> {
-    let [tag, first, second, third] = words;
-    let number = first as usize;
-    Some(match tag & ((1 << ERROR_SHIFT) - 1) {
+    const BYTE: u64 = 0xff;
+    let [tag, first, second, third, fourth] = words;
+    let (number, align) = (first as usize, fourth as usize);
+    let kind = || {
+        let kinds = [Kind::Vmalloc, Kind::Vmap, Kind::Ioremap, Kind::VmMapRam, Kind::Congruent];
+        kinds.into_iter().find(|&kind| kind as u64 == tag >> KIND_SHIFT & BYTE)
+    };
+    Some(match tag & BYTE {
         ALLOCATE => {
-            let kinds = [Kind::Vmalloc, Kind::Vmap, Kind::Ioremap, Kind::VmMapRam, Kind::Congruent];
-            let kind = kinds.into_iter().find(|&kind| kind as u64 == third)?;
-            Event::Allocate { address: number, pages: second as usize, kind, caller: caller? }
+            let (pages, size) = (second as usize, third as usize);
+            Event::Allocate { address: number, pages, size, align, kind: kind()?, caller: caller? }
         }
         ALLOCATE_FAILED => {
             let error = decode_error(tag >> ERROR_SHIFT, second, third)?;
-            Event::AllocateFailed { error, size: number, caller: caller? }
+            Event::AllocateFailed { error, size: number, align, kind: kind()?, caller: caller? }
         }
-        FREE => Event::Free { address: number, pages: second as usize },
-        PURGE_BEGIN => Event::PurgeBegin { pages: first.cast_signed() },
+        FREE => {
+            let (pages, waiting) = (second as usize, third.cast_signed());
+            Event::Free { address: number, pages, kind: kind()?, waiting, caller: caller? }
+        }
+        PURGE_BEGIN => Event::PurgeBegin { pages: first.cast_signed(), caller: caller? },
         PURGE_END => Event::PurgeEnd { pages: number },
-        FLUSH => Event::Flush { pages: Some(number) },
-        FLUSH_ALL => Event::Flush { pages: None },
+        FLUSH => Event::Flush { pages: Some(number), caller: caller? },
+        FLUSH_ALL => Event::Flush { pages: None, caller: caller? },
+        UNMAP_ALIASES => Event::UnmapAliases { caller: caller? },
         _ => return None,
     })
 }

@@ -64,17 +64,18 @@ impl<P: Platform> Base<P> {
         }
     }
 
+    /// Tells the machine of a purge or a flush as [`trace`](Self::trace) does, also if only those are traced.
+    #[inline(always)]
+    pub fn trace_purging(&self, event: impl FnOnce() -> Event) {
+        if self.tunables.modes.trace_purges() {
+            self.tell(event());
+        }
+    }
+
     #[cold]
     #[inline(never)]
     fn tell(&self, event: Event) {
         self.platform.trace(event);
-    }
-
-    /// Tells the machine that an area of `pages` pages from page `first` of a block is freed. Called before anybody else
-    /// can have the pages.
-    #[inline(always)]
-    pub fn trace_free(&self, block: usize, first: usize, pages: usize) {
-        self.trace(|| Event::Free { address: self.span.address(block, first), pages });
     }
 
     /// Fills a frame with zeros, which was taken and is not mapped yet.

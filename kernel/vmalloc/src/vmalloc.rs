@@ -13,7 +13,7 @@ use crate::{
     reclaim::Reclaim,
     span::Span,
 };
-use core::{fmt, ops::Range};
+use core::{fmt, ops::Range, panic::Location};
 
 /// Bytes of the longest range an instance can have: 32 TiB.
 pub const MAX_RANGE: usize = arena::MAX_BLOCKS * BLOCK_SIZE;
@@ -105,9 +105,10 @@ impl<P: Platform> Vmalloc<P> {
     ///
     /// # Panics
     /// In an interrupt handler.
+    #[track_caller]
     pub fn trim(&self) {
         self.base().assert_not_in_interrupt("trim");
-        self.reclaim.trim();
+        self.reclaim.trim(Location::caller());
     }
 
     /// Gives at least `frames` cached frames back to the machine if there are as many, those that cost least first: frames
@@ -118,9 +119,10 @@ impl<P: Platform> Vmalloc<P> {
     /// # Panics
     /// In an interrupt handler.
     #[doc(alias = "shrinker")]
+    #[track_caller]
     pub fn shrink(&self, frames: usize) -> usize {
         self.base().assert_not_in_interrupt("shrink");
-        self.reclaim.shrink(frames)
+        self.reclaim.shrink(frames, Location::caller())
     }
 
     /// Empties what CPU `cpu` has cached for itself: its magazines, pools, runs, and tables in reserve. For a CPU that goes

@@ -43,6 +43,14 @@ pub fn lookup(address: u64) -> Option<Mapping> {
     found
 }
 
+/// The physical address of what is mapped at an address, as [`lookup`].
+pub fn physical(address: u64) -> Option<u64> {
+    let Mapping { physical, level, .. } = lookup(address)?;
+    // Larger pages begin at a multiple of their size.
+    let page = 1_u64 << (PAGE_SHIFT + 9 * (level - 1));
+    Some(physical + address % page)
+}
+
 /// [`lookup`] without a look.
 ///
 /// # Safety

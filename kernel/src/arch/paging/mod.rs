@@ -7,5 +7,5 @@ pub mod direct_map;
 mod lookup;
 mod tables;
 
-pub use lookup::{Mapping, lookup};
+pub use lookup::{Mapping, lookup, physical};
 pub(crate) use tables::{BuildError, Tables};

@@ -87,6 +87,8 @@ pub(in crate::threads) const BLOCKED: u8 = 2;
 /// A thread.
 pub(in crate::threads) struct Thread {
     pub name: Name,
+    /// Its number, from 1 on in the order in which they are made; 0 of those that idle.
+    pub id: u32,
     pub class: Class,
     pub affinity: Affinity,
     /// [`RUNNABLE`], [`WOKEN`] or [`BLOCKED`].
@@ -118,6 +120,7 @@ impl Thread {
     pub const fn new(name: &str, class: Class, affinity: Affinity) -> Self {
         Self {
             name: Name::new(name),
+            id: 0,
             class,
             affinity,
             state: AtomicU8::new(RUNNABLE),
@@ -242,6 +245,19 @@ pub fn current_name() -> impl fmt::Display {
         }
     }
     Shown(try_current().map(|thread| thread.name))
+}
+
+impl Thread {
+    /// Gives the thread the next number.
+    pub fn numbered(self) -> Self {
+        static LAST: AtomicU32 = AtomicU32::new(0);
+        Self { id: LAST.fetch_add(1, Ordering::Relaxed) + 1, ..self }
+    }
+}
+
+/// The number of the running thread; 0 while a CPU idles, and before there are threads.
+pub fn current_id() -> u32 {
+    try_current().map_or(0, |thread| thread.id)
 }
 
 /// The beginning of the name of the running thread, filled up with zeros; zeros before there are threads.

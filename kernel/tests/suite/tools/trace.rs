@@ -15,9 +15,11 @@ use kernel::{
     arch::{cpu, interrupts},
     console, memory,
     threads::{Builder, JoinHandle},
-    trace::{self, RECORDS, Record},
+    trace::{self, RECORDS, Record, Who},
 };
 use vmalloc::{AllocError, Cache, Event, Frame, Kind, PAGE_SIZE};
+
+const NOBODY: Who = Who { tag: [0; 16], id: 0 };
 
 fn command(word: &str) {
     console::trace(&[word]).expect("memory enough");
@@ -59,7 +61,7 @@ fn what_is_done_is_in_the_dump_until_tracing_is_off() {
     let longer_start = longer.as_ptr() as usize;
     free(longer);
     memory::vmalloc().vmalloc(0).expect_err("nothing");
-    memory::vmalloc().purge();
+    let (_, purge) = (memory::vmalloc().purge(), line!());
     command("off");
     let untraced = memory::vmalloc().vmalloc(5 * PAGE_SIZE).expect("memory enough");
     free(untraced);
@@ -79,18 +81,26 @@ fn what_is_done_is_in_the_dump_until_tracing_is_off() {
     let events: Vec<Event> = dump.iter().map(|record| record.event).filter(ours).collect();
     match events[..] {
         [
-            Event::Allocate { address, pages: 3, kind: Kind::Vmalloc, caller },
-            Event::Free { address: moved, pages: 3 },
+            Event::Allocate { address, pages: 3, size: 12288, align: 4096, kind: Kind::Vmalloc, caller },
+            Event::Free { address: moved, pages: 3, kind: Kind::Vmalloc, .. },
             Event::Allocate { address: to, pages: 700, .. },
-            Event::Free { address: freed, pages: 700 },
+            Event::Free { address: freed, pages: 700, caller: freed_by, .. },
             Event::AllocateFailed { error: AllocError::ZeroSize, size: 0, .. },
         ] => {
             assert_eq!((address, moved), (start, start));
             assert_eq!((to, freed), (longer_start, longer_start));
-            assert_eq!(caller.line(), line);
+            assert_eq!((caller.line(), freed_by.file()), (line, file!()));
         }
         _ => panic!("{events:?}"),
     }
+    // The test's own thread: its purge, and what that flushes.
+    let this = dump.iter().find(|record| ours(&record.event)).expect("there is one").who;
+    assert!(this.id > 0 && !this.name().is_empty(), "{this:?}");
+    let callers = dump.iter().filter(|record| record.who == this).filter_map(|record| match record.event {
+        Event::PurgeBegin { caller, .. } => Some((caller.file(), caller.line())),
+        _ => None,
+    });
+    assert_eq!(callers.last(), Some((file!(), purge)));
     let index = |wanted: fn(&Event) -> bool| dump.iter().rposition(|record| wanted(&record.event));
     let flush = index(|event| matches!(event, Event::Flush { .. })).expect("flushed");
     let end = index(|event| matches!(event, Event::PurgeEnd { .. })).expect("purged");
@@ -119,19 +129,29 @@ fn every_event_comes_back_as_it_was() {
         AllocError::NoAccess,
         AllocError::InInterrupt,
     ]
-    .map(|error| Event::AllocateFailed { error, size: 9, caller })
+    .map(|error| Event::AllocateFailed { error, size: 9, align: 3, kind: Kind::Vmap, caller })
     .to_vec();
     let kinds = [Kind::Vmalloc, Kind::Vmap, Kind::Ioremap, Kind::VmMapRam, Kind::Congruent];
-    events.extend(kinds.map(|kind| Event::Allocate { address: usize::MAX, pages: 1 << 33, kind, caller }));
+    events.extend(kinds.map(|kind| Event::Allocate {
+        address: usize::MAX,
+        pages: 1 << 33,
+        size: usize::MAX,
+        align: 3,
+        kind,
+        caller,
+    }));
     events.extend([
-        Event::Free { address: 1, pages: 2 },
-        Event::PurgeBegin { pages: -5 },
+        Event::Free { address: 1, pages: 2, kind: Kind::Ioremap, waiting: -3, caller },
+        Event::PurgeBegin { pages: -5, caller },
         Event::PurgeEnd { pages: 6 },
-        Event::Flush { pages: Some(7) },
-        Event::Flush { pages: None },
+        Event::Flush { pages: Some(7), caller },
+        Event::Flush { pages: None, caller },
+        Event::UnmapAliases { caller },
     ]);
-    events.iter().for_each(|&event| trace::record(event));
-    assert_eq!(trace::dump().map(|record| record.event).collect::<Vec<_>>(), events);
+    let who = Who { tag: *b"a name of sixtee", id: u32::MAX };
+    events.iter().for_each(|&event| trace::record(event, who));
+    let dump: Vec<_> = trace::dump().map(|record| (record.who, record.event)).collect();
+    assert_eq!(dump, events.into_iter().map(|event| (who, event)).collect::<Vec<_>>());
     command("clear");
 }
 
@@ -139,7 +159,7 @@ fn every_event_comes_back_as_it_was() {
 fn the_oldest_events_are_overwritten_and_counted() {
     empty_rings();
     let extra = 100;
-    (0..RECORDS + extra).for_each(|number| trace::record(Event::PurgeEnd { pages: number }));
+    (0..RECORDS + extra).for_each(|number| trace::record(Event::PurgeEnd { pages: number }, NOBODY));
     let mut dump = trace::dump();
     let kept: Vec<Event> = dump.by_ref().map(|record| record.event).collect();
     assert!(kept.into_iter().eq((extra..RECORDS + extra).map(|pages| Event::PurgeEnd { pages })));
@@ -152,9 +172,9 @@ fn the_oldest_events_are_overwritten_and_counted() {
 /// Each event says its number twice.
 fn numbered(number: usize, caller: &'static Location<'static>) -> Event {
     if number.is_multiple_of(2) {
-        Event::Free { address: number, pages: number }
+        Event::Free { address: number, pages: number, kind: Kind::Vmap, waiting: 0, caller }
     } else {
-        Event::Allocate { address: number, pages: number, kind: Kind::Vmap, caller }
+        Event::Allocate { address: number, pages: number, size: number, align: 1, kind: Kind::Vmap, caller }
     }
 }
 
@@ -173,7 +193,10 @@ fn what_others_overwrite_meanwhile_is_never_shown_torn() {
             on_cpu(number, move || {
                 let mut number = 0;
                 while !stop.load(Ordering::Relaxed) {
-                    trace::record(numbered(number, caller));
+                    trace::record(
+                        numbered(number, caller),
+                        Who { tag: [number as u8; 16], id: number as u32 },
+                    );
                     number += 1;
                 }
             })
@@ -182,12 +205,14 @@ fn what_others_overwrite_meanwhile_is_never_shown_torn() {
     for _ in 0..DUMPS {
         let (mut time, mut seen) = (0, [None; kernel::arch::cpu::MAX_CPUS]);
         for record in trace::dump() {
-            let (Event::Free { address, pages } | Event::Allocate { address, pages, .. }) = record.event
+            let (Event::Free { address, pages, .. } | Event::Allocate { address, pages, .. }) = record.event
             else {
                 panic!("{record:?}");
             };
             assert_eq!(address, pages, "torn: {record:?}");
             assert_eq!(record.event, numbered(address, caller), "torn");
+            let who = Who { tag: [address as u8; 16], id: address as u32 };
+            assert_eq!(record.who, who, "torn");
             assert!(record.time >= time && seen[record.cpu] < Some(address), "in order: {record:?}");
             (time, seen[record.cpu]) = (record.time, Some(address));
         }
@@ -204,7 +229,7 @@ fn no_event_is_lost_to_an_interrupt_in_between() {
     const CALLS: usize = 2000;
     static HANDLED: AtomicUsize = AtomicUsize::new(0);
     fn handler() {
-        trace::record(Event::Flush { pages: None });
+        trace::record(Event::PurgeEnd { pages: 1 }, NOBODY);
         HANDLED.fetch_add(1, Ordering::Relaxed);
     }
     empty_rings();
@@ -214,7 +239,7 @@ fn no_event_is_lost_to_an_interrupt_in_between() {
     let caller = on_cpu(other, move || (0..CALLS).for_each(|_| interrupts::call_on(this, handler)));
     let mut recorded = 0;
     while HANDLED.load(Ordering::Relaxed) < CALLS {
-        trace::record(Event::PurgeEnd { pages: recorded });
+        trace::record(Event::PurgeEnd { pages: recorded }, NOBODY);
         recorded += 1;
         hint::spin_loop();
     }
@@ -228,8 +253,12 @@ fn no_event_is_lost_to_an_interrupt_in_between() {
 #[test_case]
 fn wrong_arguments_of_trace_are_named() {
     let refusal = |words: &[&str]| -> String { console::trace(words).expect_err("wrong").to_string() };
-    assert_eq!(refusal(&[]), "takes one argument: on, off, dump or clear");
-    assert_eq!(refusal(&["start"]), "start: neither on, off, dump nor clear");
+    assert_eq!(refusal(&[]), "takes one argument: on, purges, off, dump, clear or stream");
+    assert_eq!(refusal(&["start"]), "start: no such argument");
+    assert_eq!(refusal(&["steam"]), "steam: no such argument; did you mean stream?");
+    assert_eq!(refusal(&["dump", "format=json"]), "json: no such format");
+    assert_eq!(refusal(&["dump", "format=ftrac"]), "ftrac: no such format; did you mean ftrace?");
+    assert_eq!(refusal(&["dump", "ftrace"]), "dump ftrace: takes format=text, ftrace or perfetto");
     assert_eq!(refusal(&["on", "off"]), "takes one argument, not off too");
     assert!(!memory::vmalloc().is_traced());
 }

@@ -67,9 +67,9 @@ impl<'a> Parts<'a> {
     }
 
     /// All blocks and their tables.
-    pub fn needs(&self) -> Needs {
+    pub fn needs(&self, caller: Caller) -> Needs {
         let blocks = self.parts().iter().map(|part| part.count).sum::<usize>();
-        Needs { align: self.align * BLOCK_SIZE, ..Needs::pages(blocks * BLOCK_PAGES, blocks) }
+        Needs { align: self.align * BLOCK_SIZE, ..Needs::pages(blocks * BLOCK_PAGES, blocks, caller) }
     }
 
     /// All blocks of the set.
@@ -121,7 +121,7 @@ impl<P: Platform> Areas<P> {
     }
 
     /// Frees all areas of a set, with what frames they have; `None`: it is not allocated.
-    pub fn free_congruent(&self, set: CongruentSet) -> Option<Pressure> {
+    pub fn free_congruent(&self, set: CongruentSet, caller: Caller) -> Option<Pressure> {
         self.set_pages(set)?;
         let mut pressure = Pressure::Low;
         let mut next = set.first as u32;
@@ -133,7 +133,7 @@ impl<P: Platform> Areas<P> {
             let Role::Congruent { pages, .. } = role else {
                 unreachable!("block {first} is in a set of congruent areas")
             };
-            self.base().trace_free(first, 0, pages);
+            self.trace_free(self.span().address(first, 0), pages, Kind::Congruent, || caller);
             // The first block first: no look-up finds the area by its others then.
             for number in first..first + run_blocks(pages) {
                 pressure = pressure.or(self.retire_present(number, 0..BLOCK_PAGES, true));

@@ -146,7 +146,6 @@ impl<P: Platform> Areas<P> {
         if !unmap_ram(slots) {
             return None;
         }
-        self.base().trace_free(self.span().block_at(address), first, count);
         // Behind it another one as long is to have room.
         let Some(magazine) = self.magazines.of(pin).filter(|_| count <= behind.len()) else {
             return Some(self.retire_ram(pin, address, count));

@@ -50,7 +50,7 @@ impl Resize {
     pub fn needs(&self) -> Needs {
         let tables =
             if self.place.small { 0 } else { run_blocks(self.new).saturating_sub(run_blocks(self.old)) };
-        Needs::pages(self.new, self.new.saturating_sub(self.old) + tables)
+        Needs::pages(self.new, self.new.saturating_sub(self.old) + tables, self.guard.caller)
     }
 }
 
@@ -101,7 +101,7 @@ impl<P: Platform> Areas<P> {
     pub fn shrink_run(&self, resize: &Resize) -> Pressure {
         let &Resize { place, old, new, guard } = resize;
         debug_assert!(!place.small, "nothing stands in the way of cutting a small area");
-        self.base().trace_free(place.number, place.first, old);
+        self.trace_resized(self.address_of(place), old, || guard.caller);
         let mut pressure = Pressure::Low;
         if new < old {
             let (count, left) = (run_blocks(old), run_blocks(new));
@@ -114,7 +114,7 @@ impl<P: Platform> Areas<P> {
                 self.set_head(place.number, left);
                 pressure = self.free_blocks(end, count - left, place.number + count);
             }
-            self.drop_pages(place, new, old.min(left * BLOCK_PAGES));
+            self.drop_pages(place, new, old.min(left * BLOCK_PAGES), guard.caller);
             if left == count {
                 self.page_slot(place, old).set_unused();
             }
@@ -124,12 +124,12 @@ impl<P: Platform> Areas<P> {
     }
 
     /// Unmaps those of pages `from..to` of an area that are mapped, flushes them, and gives their frames back.
-    fn drop_pages(&self, place: Place, from: usize, to: usize) {
+    fn drop_pages(&self, place: Place, from: usize, to: usize, caller: Caller) {
         let slots = || (from..to).map(|page| self.page_slot(place, page));
         slots().filter(|slot| slot.is_present()).for_each(Slot::unmap);
         let start = self.address_of(place);
         let range = start + from * PAGE_SIZE..start + to * PAGE_SIZE;
-        let slots = Unflushed::new(slots(), range).flush(self.base());
+        let slots = Unflushed::new(slots(), range).flush(self.base(), caller);
         self.platform().give_frames(Returned::new(slots.filter_map(|slot| slot.clear().quarantined_frame())));
     }
 
@@ -155,7 +155,7 @@ impl<P: Platform> Areas<P> {
         }
         self.set_head(place.number, wanted);
         // From here on nothing fails, and the area is another one.
-        self.base().trace_free(place.number, place.first, old);
+        self.trace_resized(self.address_of(place), old, || guard.caller);
         self.page_slot(place, old - 1).unmark_last();
         self.set_end(place, new, guard);
         Ok(())
@@ -183,7 +183,7 @@ impl<P: Platform> Areas<P> {
         if filled {
             return Ok(());
         }
-        self.drop_pages(place, resize.old, resize.new);
+        self.drop_pages(place, resize.old, resize.new, resize.guard.caller);
         Err(AllocError::NO_FRAMES)
     }
 
@@ -213,7 +213,7 @@ impl<P: Platform> Areas<P> {
         if from.below > 0 {
             self.move_guard_below(from, to);
         }
-        let pressure = self.move_entries(from, old, to);
+        let pressure = self.move_entries(from, old, to, guard.caller);
         if !to.small {
             return Ok((self.finish_run(to.number, new, guard), pressure));
         }
@@ -271,8 +271,8 @@ impl<P: Platform> Areas<P> {
     }
 
     /// Moves the entries of `old` pages, and gives the old place back once no CPU can reach it.
-    fn move_entries(&self, from: Place, old: usize, to: Place) -> Pressure {
-        self.base().trace_free(from.number, from.first, old);
+    fn move_entries(&self, from: Place, old: usize, to: Place, caller: Caller) -> Pressure {
+        self.trace_resized(self.address_of(from), old, || caller);
         let mut page = 0;
         while page < old {
             // In one step: who knows the frame may have the entry marked dirty meanwhile.
@@ -288,7 +288,7 @@ impl<P: Platform> Areas<P> {
         // have flushed it since.
         let start = self.address_of(from);
         let end = start + (old + usize::from(from.small)) * PAGE_SIZE;
-        let from = Unflushed::new(from, start..end).flush(self.base());
+        let from = Unflushed::new(from, start..end).flush(self.base(), caller);
         self.release_place(from, old)
     }
 

@@ -6,7 +6,7 @@
 
 use super::{Areas, Attempt, Backing, Shape};
 use crate::{
-    AllocError, BLOCK_PAGES, Event, Frame, Platform, Returned,
+    AllocError, BLOCK_PAGES, Frame, Platform, Returned,
     blocks::{Block, Role},
     page_table::{Entry, GuardInfo, Slot, hide_none, publish_area},
     pending::Pressure,
@@ -158,7 +158,6 @@ impl<P: Platform> Areas<P> {
         let role = self.blocks().with(first, Block::role);
         let Role::Head { blocks, huge } = role else { unreachable!("a run says so") };
         let count = blocks as usize;
-        self.base().trace(|| self.free_event(first, count));
         let below = usize::from(entry.has_guard_below());
         if entry.hides() {
             self.hide_none(first, count, entry);
@@ -181,15 +180,6 @@ impl<P: Platform> Areas<P> {
         for leaf in (first..first + count).filter_map(|number| self.blocks().find_leaf(number)) {
             hide_none(leaf.iter());
         }
-    }
-
-    /// What a free of a run of `blocks` blocks tells, whose guard is still there.
-    #[cold]
-    fn free_event(&self, first: usize, blocks: usize) -> Event {
-        let last = self.blocks().find_leaf(first + blocks - 1);
-        let guard = last.and_then(|leaf| leaf.iter().position(|slot| slot.get().is_guard()));
-        let Some(in_last) = guard else { unreachable!("a run ends with a guard page") };
-        Event::Free { address: self.span().address(first, 0), pages: (blocks - 1) * BLOCK_PAGES + in_last }
     }
 
     /// Unmaps `mapped` blocks from `first`, some of them perhaps only in part. Their frames, leaf

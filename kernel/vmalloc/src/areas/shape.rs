@@ -91,12 +91,14 @@ pub(crate) struct Needs {
     pub align: usize,
     /// Frames, at least, if nothing is cached.
     pub frames: usize,
+    /// Who needs them.
+    pub caller: Caller,
 }
 
 impl Needs {
     /// Pages anywhere, with so many frames.
-    pub fn pages(pages: usize, frames: usize) -> Self {
-        Self { pages, align: PAGE_SIZE, frames }
+    pub fn pages(pages: usize, frames: usize, caller: Caller) -> Self {
+        Self { pages, align: PAGE_SIZE, frames, caller }
     }
 }
 
@@ -172,7 +174,8 @@ impl<'a> Shape<'a> {
     }
 
     pub fn needs(&self) -> Needs {
-        Needs { align: self.align * PAGE_SIZE, ..Needs::pages(self.pages, self.frames_needed()) }
+        let needs = Needs::pages(self.pages, self.frames_needed(), self.guard.caller);
+        Needs { align: self.align * PAGE_SIZE, ..needs }
     }
 
     /// Frames that the area needs, at least, if nothing is cached: its own, and leaf tables if it has blocks of its own.

@@ -7,7 +7,7 @@ mod hot;
 
 use super::{Areas, Attempt, Shape};
 use crate::{
-    AllocError, BLOCK_PAGES, CpuPin, Event, Kind, PAGE_SIZE, Platform,
+    AllocError, BLOCK_PAGES, CpuPin, Kind, PAGE_SIZE, Platform,
     blocks::Block,
     page_table::{Attributes, Entry, GuardInfo, Slot, Slots, publish_area, publish_page, unmap_to_last},
     pending::Pressure,
@@ -151,10 +151,6 @@ impl<P: Platform> Areas<P> {
             // So that the page can be mapped again as it is.
             leaf[first].change(Entry::without_guard_below);
         }
-        self.base().trace(|| Event::Free {
-            address: self.span().address(claimed.block.number(), first),
-            pages: claimed.leaf[first..].iter().position(|slot| slot.get().is_guard()).unwrap_or(0),
-        });
         self.free_pages(pin, claimed, owner, below)
     }
 

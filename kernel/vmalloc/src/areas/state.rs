@@ -2,8 +2,8 @@
 
 use super::cache::CachedRuns;
 use crate::{
-    Platform, atomic::AtomicUsize, base::Base, blocks::Blocks, magazines::Magazines, pending::Pending,
-    percpu::PerCpu, pools::Pools, span::Span,
+    Event, Kind, Platform, atomic::AtomicUsize, base::Base, blocks::Blocks, magazines::Magazines,
+    pending::Pending, percpu::PerCpu, pools::Pools, span::Span, types::Caller,
 };
 
 /// What makes the areas of an instance, and the runs of freed areas that it caches.
@@ -47,6 +47,22 @@ impl<P: Platform> Areas<P> {
     #[inline(always)]
     pub(super) fn span(&self) -> &Span {
         &self.base().span
+    }
+
+    /// Tells the machine that an area of `pages` pages is freed, if the instance is traced. Called before anybody else can
+    /// have the pages.
+    #[inline(always)]
+    pub fn trace_free(&self, address: usize, pages: usize, kind: Kind, caller: impl FnOnce() -> Caller) {
+        self.base().trace(|| {
+            let waiting = self.pending().lazy_pages();
+            Event::Free { address, pages, kind, waiting, caller: caller() }
+        });
+    }
+
+    /// Tells the machine that an area of its own frames, of `pages` pages until now, is resized, as above.
+    #[inline(always)]
+    pub(super) fn trace_resized(&self, address: usize, pages: usize, caller: impl FnOnce() -> Caller) {
+        self.trace_free(address, pages, Kind::Vmalloc, caller);
     }
 
     /// Blocks of runs that are cached, or will be when they are flushed.

@@ -24,6 +24,7 @@ use super::{Block, Blocks, Role, table::Reader};
 use crate::{
     AllocError, BLOCK_PAGES, BLOCK_SIZE, Platform, Returned,
     page_table::{Entry, Slot, Slots, Unflushed, directories},
+    types::Caller,
 };
 
 /// How a block of a run is mapped.
@@ -89,12 +90,12 @@ impl<P: Platform> Blocks<P> {
 
     /// Returns the leaf table of a block of a run. A 2 MiB page is split first; when this returns, every CPU has
     /// forgotten it.
-    pub fn split_huge(&self, number: usize) -> Result<&Slots, AllocError> {
+    pub fn split_huge(&self, number: usize, caller: Caller) -> Result<&Slots, AllocError> {
         // Ends: each turn is one step further in the module's drawing, by this CPU or by another one.
         loop {
             match self.mapping_of(number) {
                 Some(Mapping::Small(leaf)) => return Ok(leaf),
-                Some(Mapping::Unflushed(_, link)) => self.finish_split(number, link),
+                Some(Mapping::Unflushed(_, link)) => self.finish_split(number, link, caller),
                 Some(Mapping::Huge(slot, huge)) if huge.is_present() => self.replace_huge(slot)?,
                 _ => unreachable!("block {number} of the run is mapped"),
             }
@@ -122,10 +123,10 @@ impl<P: Platform> Blocks<P> {
 
     /// Makes every CPU forget the 2 MiB page whose place a leaf table has taken, then stores the table in the block's
     /// descriptor.
-    pub fn finish_split(&self, number: usize, link: Entry) {
+    pub fn finish_split(&self, number: usize, link: Entry, caller: Caller) {
         let start = self.span().address(number, 0);
         // Idle CPUs too: when they wake they may load translations of the small pages by speculation.
-        Unflushed::for_speculation((), start..start + BLOCK_SIZE).flush(&self.base);
+        Unflushed::for_speculation((), start..start + BLOCK_SIZE).flush(&self.base, caller);
         let pin = self.platform().pin();
         let block = self.block(number, &pin);
         // Of several who come here, one counts.

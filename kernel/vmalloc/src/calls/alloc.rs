@@ -1,8 +1,8 @@
 //! `vmalloc` and its relatives.
 
-use super::{Made, pointer};
+use super::{Made, pointer, trace::Asked};
 use crate::{
-    AllocError, Platform, Protection, Request, Vmalloc,
+    AllocError, Kind, Platform, Protection, Request, Vmalloc,
     areas::{Attempt, Shape},
     reclaim::Ticket,
     types::Caller,
@@ -50,10 +50,11 @@ impl<P: Platform> Vmalloc<P> {
 
     #[inline(never)]
     fn allocate_slow(&self, request: Request, caller: Caller) -> Made {
+        let asked = Asked { size: request.size, align: request.align, kind: Kind::Vmalloc, caller };
         match Shape::of(self.base(), &request, caller) {
-            Ok(shape) => self.watched(request.size, caller, self.make(&shape)),
+            Ok(shape) => self.watched(asked, self.make(&shape)),
             Err(AllocError::NoAccess) => self.allocate_hidden(request, caller),
-            Err(error) => self.watched(request.size, caller, Err(error)),
+            Err(error) => self.watched(asked, Err(error)),
         }
     }
 

@@ -1,8 +1,9 @@
 //! Congruent areas: making and freeing sets of them, populating and depopulating their pages.
 
-use super::pointer;
+use super::{pointer, trace::Asked};
 use crate::{
-    AllocError, CongruentArea, CongruentError, CongruentSet, FreeError, Platform, PopulateError, Vmalloc,
+    AllocError, CongruentArea, CongruentError, CongruentSet, FreeError, Kind, Platform, PopulateError,
+    Vmalloc,
     areas::{Needs, Parts},
 };
 use core::{ops::Range, panic::Location};
@@ -24,11 +25,12 @@ impl<P: Platform> Vmalloc<P> {
         self.base().refuse_in_interrupt(AllocError::InInterrupt)?;
         let parts = Parts::of(&self.base().span, areas, align)?;
         let attempt = |_| self.areas_room().make_congruent(&parts, caller);
-        let made = self.reclaim().make(|| parts.needs(), attempt);
+        let made = self.reclaim().make(|| parts.needs(caller), attempt);
         if self.base().is_traced() {
             // A set is refused once.
             for area in areas.iter().take(if made.is_ok() { areas.len() } else { 1 }) {
-                self.trace_made(area.size, caller, made.map(|set| pointer(set.base + area.offset)));
+                let asked = Asked { size: area.size, align, kind: Kind::Congruent, caller };
+                self.trace_made(asked, made.map(|set| pointer(set.base + area.offset)));
             }
         }
         Ok(made?)
@@ -47,8 +49,8 @@ impl<P: Platform> Vmalloc<P> {
     pub unsafe fn free_congruent(&self, set: CongruentSet) -> Result<(), FreeError> {
         let (address, caller) = (set.base, Location::caller());
         self.base().refuse_in_interrupt(FreeError::InInterrupt { address, caller })?;
-        let freed = self.areas_room().free_congruent(set);
-        self.reclaim().relieve(freed.ok_or(FreeError::NotAllocated { address, caller })?);
+        let freed = self.areas_room().free_congruent(set, caller);
+        self.reclaim().relieve(freed.ok_or(FreeError::NotAllocated { address, caller })?, caller);
         Ok(())
     }
 
@@ -63,12 +65,14 @@ impl<P: Platform> Vmalloc<P> {
     /// 1. This instance allocated the set, and it was not freed: the blocks of one that was may be another's by now,
     ///    or have lost their descriptors.
     /// 2. Nobody frees the set meanwhile.
+    #[track_caller]
     pub unsafe fn populate(&self, set: CongruentSet, pages: Range<usize>) -> Result<(), PopulateError> {
         self.base().refuse_in_interrupt(PopulateError::InInterrupt)?;
+        let caller = Location::caller();
         // Once nothing is cached, the pages have no frames either.
         let needs = || {
             let frames = self.areas_room().count_pages(set, &pages).unwrap_or(0);
-            Needs::pages(frames, frames)
+            Needs::pages(frames, frames, caller)
         };
         let populated = self.reclaim().make(needs, |_| match self.areas_room().populate(set, &pages) {
             Err(PopulateError::OutOfFrames { .. }) => Err(AllocError::NO_FRAMES),
@@ -90,9 +94,10 @@ impl<P: Platform> Vmalloc<P> {
     /// 1. This instance allocated the set, and it was not freed.
     /// 2. Nobody frees the set meanwhile.
     /// 3. Nobody uses the pages any more, nor populates or depopulates them meanwhile.
+    #[track_caller]
     pub unsafe fn depopulate(&self, set: CongruentSet, pages: Range<usize>) -> Result<(), PopulateError> {
         self.base().refuse_in_interrupt(PopulateError::InInterrupt)?;
-        self.reclaim().relieve(self.areas_room().depopulate(set, &pages)?);
+        self.reclaim().relieve(self.areas_room().depopulate(set, &pages)?, Location::caller());
         Ok(())
     }
 }

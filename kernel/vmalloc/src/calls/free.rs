@@ -31,9 +31,11 @@ impl<P: Platform> Vmalloc<P> {
     #[inline(never)]
     fn free_slow(&self, freed: Option<Pressure>, address: usize, caller: Caller) -> Result<(), FreeError> {
         let freed = match freed {
-            None if self.platform().in_interrupt() => self
-                .remembering(address, caller, || self.pending().defer_free(address).then_some(Pressure::Low)),
-            None => self.remembering(address, caller, || self.areas_room().free(address, Owner::Area)),
+            None if self.platform().in_interrupt() => self.remembering(address, Owner::Area, caller, || {
+                self.pending().defer_free(address).then_some(Pressure::Low)
+            }),
+            None => self
+                .remembering(address, Owner::Area, caller, || self.areas_room().free(address, Owner::Area)),
             freed => freed,
         };
         self.finish_free(freed, address, caller)
@@ -41,7 +43,7 @@ impl<P: Platform> Vmalloc<P> {
 
     /// Relieves the pressure that a free caused, or tells why there was nothing to be freed.
     fn finish_free(&self, freed: Option<Pressure>, address: usize, caller: Caller) -> Result<(), FreeError> {
-        self.reclaim().relieve(freed.ok_or_else(|| self.why_not(address, caller))?);
+        self.reclaim().relieve(freed.ok_or_else(|| self.why_not(address, caller))?, caller);
         Ok(())
     }
 
@@ -64,7 +66,8 @@ impl<P: Platform> Vmalloc<P> {
             Some(area) if area.kind == Kind::VmMapRam => return Err(self.why_not(address, caller)),
             _ => address,
         };
-        let freed = self.remembering(start, caller, || self.areas_room().free(start, Owner::Caller));
+        let freed =
+            self.remembering(start, Owner::Caller, caller, || self.areas_room().free(start, Owner::Caller));
         self.finish_free(freed, address, caller)
     }
 

@@ -1,8 +1,8 @@
 //! `vm_map_ram` and `vm_unmap_ram`.
 
-use super::{Made, pointer};
+use super::{Made, pointer, trace::Asked};
 use crate::{
-    AllocError, BLOCK_PAGES, Frame, FreeError, Kind, PAGE_SIZE, Platform, Protection, Vmalloc,
+    AllocError, BLOCK_PAGES, Frame, FreeError, Kind, Platform, Protection, Vmalloc,
     areas::Needs,
     page_table::{Attributes, GuardInfo},
     pending::Pressure,
@@ -42,7 +42,7 @@ impl<P: Platform> Vmalloc<P> {
             return Ok(start);
         }
         let made = self.map_ram(frames, protection, caller);
-        self.watched(frames.len().saturating_mul(PAGE_SIZE), caller, made)
+        self.watched(Asked::pages(frames.len(), Kind::VmMapRam, caller), made)
     }
 
     fn map_ram(&self, frames: &[Frame], protection: Protection, caller: Caller) -> Made {
@@ -54,7 +54,7 @@ impl<P: Platform> Vmalloc<P> {
         self.check_frames(frames, protection)?;
         let attributes = Attributes::ram(protection);
         self.reclaim()
-            .make(|| Needs::pages(frames.len(), 0), |_| self.areas_room().map_ram(frames, attributes))
+            .make(|| Needs::pages(frames.len(), 0, caller), |_| self.areas_room().map_ram(frames, attributes))
             .map(pointer)
     }
 
@@ -99,14 +99,14 @@ impl<P: Platform> Vmalloc<P> {
                     return Err(FreeError::WrongLength { pages: count, area, caller });
                 }
                 let areas = self.areas_room();
-                let freed = self.remembering(address, caller, || {
+                let freed = self.remembering(address, Owner::Caller, caller, || {
                     areas.unmap_ram_there(address, count).or_else(|| areas.free(address, Owner::Caller))
                 });
                 // Of two calls for one mapping, one finds it gone.
                 freed.ok_or(FreeError::NotAllocated { address, caller })?
             }
         };
-        self.reclaim().relieve(pressure);
+        self.reclaim().relieve(pressure, caller);
         Ok(())
     }
 }

@@ -9,8 +9,9 @@ use crate::{
     blocks::Mapping,
     page_table::{Slot, Unflushed},
     span::page_in_block,
+    types::Caller,
 };
-use core::{iter, ptr::NonNull};
+use core::{iter, panic::Location, ptr::NonNull};
 
 impl<P: Platform> Vmalloc<P> {
     /// Changes the protection of the pages of `size` bytes from `start`, which is page-aligned, all in
@@ -26,13 +27,14 @@ impl<P: Platform> Vmalloc<P> {
     /// of the parts overlap.
     #[doc(alias = "set_memory_ro")]
     #[doc(alias = "set_memory_x")]
+    #[track_caller]
     pub unsafe fn set_protection(
         &self,
         start: NonNull<u8>,
         size: usize,
         protection: Protection,
     ) -> Result<(), ProtectError> {
-        let start = start.as_ptr() as usize;
+        let (start, caller) = (start.as_ptr() as usize, Location::caller());
         self.base().refuse_in_interrupt(ProtectError::InInterrupt)?;
         if size == 0 || !start.is_multiple_of(PAGE_SIZE) {
             return Err(ProtectError::BadRange { start, size });
@@ -48,23 +50,23 @@ impl<P: Platform> Vmalloc<P> {
             return Err(ProtectError::BehindArea { area });
         }
         let end = start + pages * PAGE_SIZE;
-        self.split_ends(&area, start, end)?;
+        self.split_ends(&area, start, end, caller)?;
         if hides {
-            self.split_all(&area, start, end)?;
+            self.split_all(&area, start, end, caller)?;
         }
         if area.kind == Kind::Vmalloc {
             self.change_first(&area, if hides { Slot::mark_hiding } else { Slot::mark_changed });
         }
         let mut at = start;
         while at < end {
-            at = self.protect_block(at, end, protection);
+            at = self.protect_block(at, end, protection, caller);
         }
         if !hides && area.kind == Kind::Vmalloc && (start, end) == (area.start, area.mapped_end()) {
             self.change_first(&area, Slot::unmark_hiding);
         }
         // A 2 MiB page may be split next, and its small pages have the new rights from the beginning.
         let unflushed = if area.huge_pages > 0 { Unflushed::for_speculation } else { Unflushed::new };
-        unflushed((), start..end).flush(self.base());
+        unflushed((), start..end).flush(self.base(), caller);
         Ok(())
     }
 
@@ -87,22 +89,34 @@ impl<P: Platform> Vmalloc<P> {
 
     /// Splits the 2 MiB pages that the range covers, which are to be hidden, and the first one of the area, whose entry is to
     /// tell of that.
-    fn split_all(&self, area: &AreaInfo, start: usize, end: usize) -> Result<(), ProtectError> {
+    fn split_all(
+        &self,
+        area: &AreaInfo,
+        start: usize,
+        end: usize,
+        caller: Caller,
+    ) -> Result<(), ProtectError> {
         let span = &self.base().span;
         let covered = span.block_at(start)..=span.block_at(end - 1);
         for number in iter::once(span.block_at(area.start)).chain(covered).filter(|_| area.huge_pages > 0) {
-            self.reclaim().split_huge(number).map_err(|_| ProtectError::OutOfFrames)?;
+            self.reclaim().split_huge(number, caller).map_err(|_| ProtectError::OutOfFrames)?;
         }
         Ok(())
     }
 
     /// Splits the 2 MiB pages that the range covers only in part.
-    fn split_ends(&self, area: &AreaInfo, start: usize, end: usize) -> Result<(), ProtectError> {
+    fn split_ends(
+        &self,
+        area: &AreaInfo,
+        start: usize,
+        end: usize,
+        caller: Caller,
+    ) -> Result<(), ProtectError> {
         for edge in [start, end] {
             let inside_block = !((edge - area.start) / PAGE_SIZE).is_multiple_of(BLOCK_PAGES);
             if area.huge_pages > 0 && inside_block && edge < area.mapped_end() {
                 let number = self.base().span.block_at(edge);
-                self.reclaim().split_huge(number).map_err(|_| ProtectError::OutOfFrames)?;
+                self.reclaim().split_huge(number, caller).map_err(|_| ProtectError::OutOfFrames)?;
             }
         }
         Ok(())
@@ -111,7 +125,7 @@ impl<P: Platform> Vmalloc<P> {
     /// Changes the protection of the pages from `start` on that are in one block: the first address behind.
     ///
     /// Each entry is changed in one step: a CPU that writes, or `frame_at`, may mark it dirty meanwhile.
-    fn protect_block(&self, start: usize, end: usize, protection: Protection) -> usize {
+    fn protect_block(&self, start: usize, end: usize, protection: Protection, caller: Caller) -> usize {
         let (blocks, span) = (self.blocks(), &self.base().span);
         let number = span.block_at(start);
         let end = end.min(span.address(number + 1, 0));
@@ -124,7 +138,7 @@ impl<P: Platform> Vmalloc<P> {
                     return end;
                 }
                 // Rights differ from those of the 2 MiB page from here on.
-                Some(Mapping::Unflushed(_, link)) => blocks.finish_split(number, link),
+                Some(Mapping::Unflushed(_, link)) => blocks.finish_split(number, link, caller),
                 Some(Mapping::Huge(slot, entry)) if entry.is_present() => {
                     debug_assert_eq!(end - start, BLOCK_SIZE, "what is covered in part was split");
                     if slot.replace(entry, entry.protected(protection)).is_ok() {

@@ -1,6 +1,7 @@
 //! Purging by hand, and who is asked to give back before an allocation fails.
 
 use crate::{Platform, PurgeNotifier, Reach, Vmalloc};
+use core::panic::Location;
 
 impl<P: Platform> Vmalloc<P> {
     /// Flushes what was unmapped and makes it free. Returns the pages of address space that became
@@ -9,9 +10,10 @@ impl<P: Platform> Vmalloc<P> {
     ///
     /// # Panics
     /// In an interrupt handler.
+    #[track_caller]
     pub fn purge(&self) -> usize {
         self.base().assert_not_in_interrupt("purge");
-        self.reclaim().purge(Reach::Considerate).unwrap_or(0)
+        self.reclaim().purge(Reach::Considerate, Location::caller()).unwrap_or(0)
     }
 
     /// Makes every CPU forget what was unmapped before this call, isolated ones too. For who is about to
@@ -20,9 +22,10 @@ impl<P: Platform> Vmalloc<P> {
     ///
     /// # Panics
     /// In an interrupt handler.
+    #[track_caller]
     pub fn vm_unmap_aliases(&self) {
         self.base().assert_not_in_interrupt("vm_unmap_aliases");
-        self.reclaim().unmap_aliases();
+        self.reclaim().unmap_aliases(Location::caller());
     }
 
     /// Registers a notifier; `false` if there are [`MAX_NOTIFIERS`](crate::MAX_NOTIFIERS) already.

@@ -1,7 +1,7 @@
 //! `vrealloc`.
 
-use super::{Made, pointer};
-use crate::{AreaInfo, Kind, Platform, ReallocError, Vmalloc, pending::Pressure, types::Caller};
+use super::{Made, pointer, trace::Asked};
+use crate::{AreaInfo, Kind, PAGE_SIZE, Platform, ReallocError, Vmalloc, pending::Pressure, types::Caller};
 use core::{panic::Location, ptr::NonNull};
 
 impl<P: Platform> Vmalloc<P> {
@@ -35,7 +35,7 @@ impl<P: Platform> Vmalloc<P> {
     ) -> Result<NonNull<u8>, ReallocError> {
         let now = match resized {
             Some(pressure) => {
-                self.reclaim().relieve(pressure);
+                self.reclaim().relieve(pressure, caller);
                 Ok(address)
             }
             None => {
@@ -46,7 +46,7 @@ impl<P: Platform> Vmalloc<P> {
                 self.resize_slow(&area, size, caller)
             }
         };
-        Ok(self.watched(size, caller, now)?)
+        Ok(self.watched(Asked { size, align: PAGE_SIZE, kind: Kind::Vmalloc, caller }, now)?)
     }
 
     fn resize_slow(&self, area: &AreaInfo, size: usize, caller: Caller) -> Made {
@@ -54,12 +54,12 @@ impl<P: Platform> Vmalloc<P> {
         let resize = areas.plan_resize(area, size, caller)?;
         let (now, pressure) = match resize.block_to_split() {
             Some(block) => {
-                self.reclaim().split_huge(block)?;
+                self.reclaim().split_huge(block, caller)?;
                 (area.start, areas.shrink_run(&resize))
             }
             None => self.reclaim().make(|| resize.needs(), |attempt| areas.grow(&resize, attempt))?,
         };
-        self.reclaim().relieve(pressure);
+        self.reclaim().relieve(pressure, caller);
         Ok(pointer(now))
     }
 }

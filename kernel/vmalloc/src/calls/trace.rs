@@ -2,12 +2,30 @@
 
 use super::Made;
 use crate::{
-    Event, Platform, Vmalloc,
+    Event, Kind, PAGE_SIZE, Platform, Vmalloc,
     types::{Caller, tunables::Mode},
 };
 
+/// What a call asks for.
+#[derive(Clone, Copy)]
+pub(super) struct Asked {
+    /// In bytes.
+    pub size: usize,
+    /// In bytes.
+    pub align: usize,
+    pub kind: Kind,
+    pub caller: Caller,
+}
+
+impl Asked {
+    /// A mapping of so many pages.
+    pub fn pages(pages: usize, kind: Kind, caller: Caller) -> Self {
+        Self { size: pages.saturating_mul(PAGE_SIZE), align: PAGE_SIZE, kind, caller }
+    }
+}
+
 impl<P: Platform> Vmalloc<P> {
-    /// Begins to tell [`Platform::trace`] what is done, or ends it. What is traced takes the slow paths. Where the caller may
+    /// Begins to tell [`Platform::trace`] all that is done, or ends it. What is traced takes the slow paths. Where the caller may
     /// not wait for a [grace period](Platform::synchronize), areas that other CPUs reuse are not told of.
     ///
     /// # Panics
@@ -17,40 +35,52 @@ impl<P: Platform> Vmalloc<P> {
         self.reclaim().bar_magazines(Mode::Trace, on);
     }
 
+    /// Begins to tell [`Platform::trace`] of purges and flushes, and of who asked for them, and of nothing else; or ends it.
+    /// That slows no other call down, and changes nothing of what is done.
+    pub fn set_trace_purges(&self, on: bool) {
+        self.base().tunables.modes.set(Mode::TracePurges, on);
+    }
+
     /// Returns whether [`set_trace`](Self::set_trace) has begun to tell what is done.
     pub fn is_traced(&self) -> bool {
         self.base().is_traced()
     }
 
-    /// Passes on what became of a request for `size` bytes, and does what the modes of the instance ask for: tells the
+    /// Passes on what became of a request, and does what the modes of the instance ask for: tells the
     /// machine, or fills the slack of the area.
-    pub(super) fn watched(&self, size: usize, caller: Caller, made: Made) -> Made {
+    pub(super) fn watched(&self, asked: Asked, made: Made) -> Made {
         if self.base().is_watched() {
-            self.watch_made(size, caller, made);
+            self.watch_made(asked, made);
         }
         made
     }
 
     #[cold]
-    fn watch_made(&self, size: usize, caller: Caller, made: Made) {
+    fn watch_made(&self, asked: Asked, made: Made) {
         if let Ok(area) = made {
             self.fill_slack(area.as_ptr() as usize);
         }
         if self.base().is_traced() {
-            self.trace_made(size, caller, made);
+            self.trace_made(asked, made);
         }
     }
 
-    /// Tells the machine what became of a request for `size` bytes.
+    /// Tells the machine what became of a request.
     #[cold]
-    pub(super) fn trace_made(&self, size: usize, caller: Caller, made: Made) {
+    pub(super) fn trace_made(&self, asked: Asked, made: Made) {
+        let Asked { size, align, kind, caller } = asked;
         let event = match made.map(|area| self.find_area(area.as_ptr() as usize)) {
-            Ok(Some(area)) => {
-                Event::Allocate { address: area.start, pages: area.pages, kind: area.kind, caller }
-            }
+            Ok(Some(area)) => Event::Allocate {
+                address: area.start,
+                pages: area.pages,
+                size,
+                align,
+                kind: area.kind,
+                caller,
+            },
             // Somebody freed it who was not given it.
             Ok(None) => return,
-            Err(error) => Event::AllocateFailed { error, size, caller },
+            Err(error) => Event::AllocateFailed { error, size, align, kind, caller },
         };
         self.platform().trace(event);
     }

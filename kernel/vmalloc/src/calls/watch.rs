@@ -4,7 +4,7 @@ use crate::{
     AreaInfo, Kind, Overrun, PAGE_SIZE, Platform, Vmalloc, Whatis,
     page_table::Entry,
     pending::Pressure,
-    types::{Caller, tunables::Mode},
+    types::{Caller, Owner, tunables::Mode},
 };
 use core::slice;
 
@@ -74,17 +74,24 @@ impl<P: Platform> Vmalloc<P> {
         self.reclaim().quarantine()
     }
 
-    /// Frees the area that starts at `address` by `free`, and remembers it, and looks behind it, if that is wanted.
+    /// Frees the area of `owner`'s frames that starts at `address` by `free`; and tells the machine, remembers it, and looks
+    /// behind it, if that is wanted.
     pub(super) fn remembering(
         &self,
         address: usize,
+        owner: Owner,
         caller: Caller,
         free: impl FnOnce() -> Option<Pressure>,
     ) -> Option<Pressure> {
         if !self.base().is_watched() {
             return free();
         }
-        let area = self.find_area(address).filter(|area| area.start == address);
+        let is_meant = |area: &AreaInfo| area.start == address && area.kind.owner() == owner;
+        let area = self.find_area(address).filter(is_meant);
+        if let Some(AreaInfo { start, pages, kind, .. }) = area {
+            // Before anybody else can have the address.
+            self.areas_room().trace_free(start, pages, kind, || caller);
+        }
         if let Some(overrun) = area.and_then(|area| self.find_overrun(&area, caller)) {
             self.platform().report_overrun(&overrun);
         }

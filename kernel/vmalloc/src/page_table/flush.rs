@@ -4,7 +4,7 @@
 //! be dropped unopened. What is inside therefore never returns frames, tables or address space
 //! before every CPU has forgotten them.
 
-use crate::{Event, Forbid, PAGE_SHIFT, Platform, Reach, base::Base};
+use crate::{Event, Forbid, PAGE_SHIFT, Platform, Reach, base::Base, types::Caller};
 use core::ops::Range;
 
 /// Something that CPUs may still reach by old translations of `range`.
@@ -29,12 +29,13 @@ impl<T> Unflushed<T> {
     }
 
     /// Makes every CPU forget the range, and returns the content. The flush goes page by page up to the instance's
-    /// [ceiling](crate::Tunables::single_page_flush_ceiling); a longer range is flushed with everything else.
-    pub fn flush<P: Platform>(mut self, base: &Base<P>) -> T {
+    /// [ceiling](crate::Tunables::single_page_flush_ceiling); a longer range is flushed with everything else. `caller` is
+    /// who is told to have asked for it.
+    pub fn flush<P: Platform>(mut self, base: &Base<P>, caller: Caller) -> T {
         let platform = &base.platform;
         let pages = self.range.len() >> PAGE_SHIFT;
         let few = pages <= base.flush_ceiling();
-        base.trace(|| Event::Flush { pages: few.then_some(pages) });
+        base.trace_purging(|| Event::Flush { pages: few.then_some(pages), caller });
         let _pin = platform.pin();
         let shootdown = platform.shootdown();
         if few {
@@ -56,7 +57,7 @@ impl<T> Drop for Unflushed<T> {
 mod tests {
     use super::*;
     use crate::tests::{machine::Machine, support::instance};
-    use core::sync::atomic::Ordering;
+    use core::{panic::Location, sync::atomic::Ordering};
 
     #[test]
     #[should_panic(expected = "dropped before it was flushed")]
@@ -69,9 +70,9 @@ mod tests {
         let machine = Machine::new(1, 16);
         let vmalloc = instance(&machine, 1);
         vmalloc.tunables().single_page_flush_ceiling.store(2, Ordering::Relaxed);
-        Unflushed::new((), 0x1000..0x3000).flush(vmalloc.base());
+        Unflushed::new((), 0x1000..0x3000).flush(vmalloc.base(), Location::caller());
         assert_eq!((machine.page_flushes(), machine.full_flushes()), (2, 0));
-        Unflushed::new((), 0x1000..0x4000).flush(vmalloc.base());
+        Unflushed::new((), 0x1000..0x4000).flush(vmalloc.base(), Location::caller());
         assert_eq!((machine.page_flushes(), machine.full_flushes()), (2, 1));
     }
 }

@@ -9,18 +9,23 @@
 //! one at a time.
 
 use super::Reclaim;
-use crate::{MAX_CPUS, Platform, base::Base, magazines::Closed, types::tunables::Mode};
-use core::ops::Range;
+use crate::{
+    MAX_CPUS, Platform,
+    base::Base,
+    magazines::Closed,
+    types::{Caller, tunables::Mode},
+};
+use core::{ops::Range, panic::Location};
 
 /// The CPUs whose caches are emptied.
 const ALL: Range<usize> = 0..MAX_CPUS;
 
 impl<P: Platform> Reclaim<P> {
     /// Flushes what waits, and gives back what is cached; see [`Vmalloc::trim`](crate::Vmalloc::trim).
-    pub fn trim(&self) {
+    pub fn trim(&self, caller: Caller) {
         let _closed = self.close_magazines();
-        self.in_turn(|| self.release_caches());
-        self.release_records();
+        self.in_turn(caller, || self.release_caches(caller));
+        self.release_records(caller);
     }
 
     /// Retires what is parked on all CPUs. That may wait for a grace period, so it is done before the turn is taken. While the result lives nothing is parked anew.
@@ -69,16 +74,16 @@ impl<P: Platform> Reclaim<P> {
 
     /// Gives back at least `frames` frames if as many are cached, and not many more: see
     /// [`Vmalloc::shrink`](crate::Vmalloc::shrink). Returns how many.
-    pub fn shrink(&self, frames: usize) -> usize {
+    pub fn shrink(&self, frames: usize, caller: Caller) -> usize {
         let mut given = self.areas.release_frames(frames);
         if given < frames {
             let _closed = self.close_magazines();
-            self.in_turn(|| self.purge_waiting());
+            self.in_turn(caller, || self.purge_waiting(caller));
             given += self.areas.release_frames(frames - given);
         }
         if given < frames {
             let before = self.platform().free_frames();
-            self.in_turn(|| self.release_caches());
+            self.in_turn(caller, || self.release_caches(caller));
             given += self.platform().free_frames().saturating_sub(before);
         }
         given
@@ -100,7 +105,8 @@ impl<P: Platform> Reclaim<P> {
     /// # Safety
     /// The instance is not used again.
     pub unsafe fn release(&mut self) {
-        self.in_turn(|| self.release_caches());
+        let caller = Location::caller();
+        self.in_turn(caller, || self.release_caches(caller));
         let blocks = &mut self.areas.pools.pending.blocks;
         if blocks.arena.stats(&blocks.base.platform.pin()).free == blocks.base.span.blocks() {
             // SAFETY: the caller's promise.
@@ -114,19 +120,19 @@ impl<P: Platform> Reclaim<P> {
 
     /// Gives back all that is cached, but magazines and records, and flushes what waits. Returns how many pages others freed meanwhile
     /// that were flushed too: they may be cached now. The caller has the turn.
-    pub(super) fn release_caches(&self) -> usize {
+    pub(super) fn release_caches(&self, caller: Caller) -> usize {
         let (areas, pools) = (&self.areas, &self.areas.pools);
         // What a step gives back may be cached by a later one.
-        self.purge_waiting();
+        self.purge_waiting(caller);
         pools.retire_current_blocks(ALL);
         areas.release_frames(usize::MAX);
         pools.release_spares(ALL);
         pools.close_empty_blocks();
         areas.close_cached_runs(ALL);
         // Closed blocks: their tables, and what else was unmapped since. They were counted when their pages were flushed.
-        let freed_meanwhile = self.purge_waiting();
+        let freed_meanwhile = self.purge_waiting(caller);
         self.blocks().empty_reserves(ALL);
-        self.release_directories();
+        self.release_directories(caller);
         freed_meanwhile
     }
 }

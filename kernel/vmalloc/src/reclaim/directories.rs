@@ -9,6 +9,7 @@ use super::Reclaim;
 use crate::{
     BLOCK_PAGES, ForeignEntry, Frame, GatherPolicy, PAGE_SIZE, Platform, Returned,
     page_table::{directories, flush::Unflushed, slot::Slot},
+    types::Caller,
 };
 
 /// Blocks that a directory maps.
@@ -21,7 +22,7 @@ const _: () = assert!(crate::arena::MAX_BLOCKS <= 1 << BLOCK_BITS);
 
 impl<P: Platform> Reclaim<P> {
     /// Gives back the directories below which nothing is mapped: how many. The caller has the turn.
-    pub fn release_directories(&self) -> usize {
+    pub fn release_directories(&self, caller: Caller) -> usize {
         let (platform, gather) = (self.platform(), self.base().policy.gather);
         let page = if gather == GatherPolicy::Page { platform.take_table() } else { None };
         let mut on_stack = [0; ON_STACK];
@@ -48,7 +49,7 @@ impl<P: Platform> Reclaim<P> {
             }
             // More than are flushed one by one: the paging-structure caches are emptied with everything.
             let entries = Unflushed::for_speculation(&places[..gathered], range.clone());
-            for entry in entries.flush(self.base()) {
+            for entry in entries.flush(self.base(), caller) {
                 platform.give_table(Returned::new(Frame::new(entry >> BLOCK_BITS)));
                 let first = (entry & ((1 << BLOCK_BITS) - 1)) as usize;
                 self.blocks().give_back(first, DIRECTORY_BLOCKS);

@@ -10,29 +10,30 @@ use crate::{
     BLOCK_PAGES, Event, Forbid, Platform, PurgePolicy, Reach, Stamp,
     blocks::{Block, Role},
     page_table::flush::Unflushed,
+    types::Caller,
 };
 use core::sync::atomic::Ordering;
 
 impl<P: Platform> Reclaim<P> {
     /// Flushes what waits, whatever CPU it disturbs and however short it waited: how many pages became free. What others
     /// free meanwhile goes on waiting. The caller has the turn.
-    pub(super) fn purge_waiting(&self) -> usize {
-        if self.pending().is_empty() { 0 } else { self.quarantine.lift(|| self.purge_now(Reach::Everyone)) }
+    pub(super) fn purge_waiting(&self, caller: Caller) -> usize {
+        if self.pending().is_empty() { 0 } else { self.quarantine.lift(|| self.purge_now(Reach::Everyone, caller)) }
     }
 
     /// Purges. The caller has the turn.
-    pub(super) fn purge_now(&self, reach: Reach) -> usize {
-        if !self.base().is_traced() {
-            return self.purge_lists(reach);
+    pub(super) fn purge_now(&self, reach: Reach, caller: Caller) -> usize {
+        if !self.base().tunables.modes.trace_purges() {
+            return self.purge_lists(reach, caller);
         }
         // Both or none, though the instance may be traced from now on, or no more.
-        self.platform().trace(Event::PurgeBegin { pages: self.pending().lazy_pages() });
-        let pages = self.purge_lists(reach);
+        self.platform().trace(Event::PurgeBegin { pages: self.pending().lazy_pages(), caller });
+        let pages = self.purge_lists(reach, caller);
         self.platform().trace(Event::PurgeEnd { pages });
         pages
     }
 
-    fn purge_lists(&self, reach: Reach) -> usize {
+    fn purge_lists(&self, reach: Reach, caller: Caller) -> usize {
         let pending = self.pending();
         let number = self.turn.begun.fetch_add(1, Ordering::SeqCst) + 1;
         let _unbroken = (self.base().policy.purge == PurgePolicy::Unbroken).then(|| self.platform().pin());
@@ -48,7 +49,7 @@ impl<P: Platform> Reclaim<P> {
             last = last.max(stamp);
             pages += freed;
         }
-        let all = last != Stamp::NEVER && self.flush(&ranges, last, reach);
+        let all = last != Stamp::NEVER && self.flush(&ranges, last, reach, caller);
         for (freed, run) in pending.visit(|pin, block| self.end_flush(pin, block, all)) {
             pages += freed;
             if let Some((first, blocks, scattered)) = run {
@@ -68,7 +69,7 @@ impl<P: Platform> Reclaim<P> {
         let freed = self.turn.blocks.load(Ordering::Relaxed);
         if freed >= BLOCK_PAGES as u64 && !self.platform().shootdown().has_isolated() {
             self.turn.blocks.store(0, Ordering::Relaxed);
-            self.release_directories();
+            self.release_directories(caller);
         }
         pages
     }
@@ -127,13 +128,13 @@ impl<P: Platform> Reclaim<P> {
 
     /// Whether every CPU forgot the ranges, which are all that the purge has. If not, the stamps tell
     /// which blocks have to wait.
-    fn flush(&self, ranges: &Ranges, stamp: Stamp, reach: Reach) -> bool {
+    fn flush(&self, ranges: &Ranges, stamp: Stamp, reach: Reach, caller: Caller) -> bool {
         let platform = self.platform();
         let _pin = platform.pin();
         let shootdown = platform.shootdown();
         let spares = reach == Reach::Considerate && shootdown.has_isolated() && !platform.broadcasts();
         let exact = ranges.exact().filter(|_| !spares && !self.quarantine.is_on());
-        self.base().trace(|| Event::Flush { pages: exact.map(|_| ranges.pages) });
+        self.base().trace_purging(|| Event::Flush { pages: exact.map(|_| ranges.pages), caller });
         match exact {
             Some(exact) => {
                 shootdown.flush_pages(platform, exact, ranges.forbid);
@@ -170,13 +171,14 @@ impl<P: Platform> Reclaim<P> {
     }
 
     /// Makes every CPU forget what was unmapped before this call, isolated ones too.
-    pub fn unmap_aliases(&self) {
+    pub fn unmap_aliases(&self, caller: Caller) {
+        self.base().trace_purging(|| Event::UnmapAliases { caller });
         self.areas.retire_unmapped_here();
         // Before the lists are looked at, which what leaves a magazine enters first.
         let others_have_some = self.areas.may_be_unmapped_elsewhere();
         // Or another thread purges, and the caller must not wait for it.
-        if self.purge(Reach::Everyone).is_none() || others_have_some {
-            Unflushed::new((), self.base().span.range.clone()).flush(self.base());
+        if self.purge(Reach::Everyone, caller).is_none() || others_have_some {
+            Unflushed::new((), self.base().span.range.clone()).flush(self.base(), caller);
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::{
         Blocks,
         records::{Directory, Record, Unlinked, is_linked},
     },
+    types::Caller,
 };
 use core::{iter, sync::atomic::AtomicPtr};
 
@@ -24,12 +25,12 @@ const AT_ONCE: usize = 64;
 impl<P: Platform> Reclaim<P> {
     /// Gives back the records of free blocks: how many frames. Descriptors stay if the caller may not wait; then a map
     /// that was made to take their blocks comes and goes each time.
-    pub(super) fn release_records(&self) -> usize {
+    pub(super) fn release_records(&self, caller: Caller) -> usize {
         let mut released = 0;
         // Each directory once, whatever others allocate and free meanwhile.
         for index in 0..self.blocks().table.directories() {
             if is_linked(self.blocks().table.directory(index)) {
-                let done = self.in_turn(|| self.release_descriptors(index, &mut released));
+                let done = self.in_turn(caller, || self.release_descriptors(index, &mut released));
                 if done.flatten().is_none() {
                     break;
                 }

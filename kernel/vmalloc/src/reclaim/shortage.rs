@@ -20,6 +20,7 @@ use super::{Reclaim, turn::Ticket};
 use crate::{
     AllocError, BLOCK_PAGES, OverflowPolicy, PAGE_SIZE, Platform,
     areas::{Attempt, Needs},
+    types::Caller,
 };
 use core::sync::atomic::Ordering;
 
@@ -97,12 +98,12 @@ impl<P: Platform> Reclaim<P> {
             attempt(which)
         };
         if self.base().policy.overflow == OverflowPolicy::OnePurge {
-            self.try_purge(|| true);
+            self.try_purge(needs.caller, || true);
             return again(Attempt::Usual);
         }
         let may_do = matches!(error, AllocError::OutOfAddressSpace { .. }) || self.may_do(frames);
         if may_do && self.has_purged_or_may(ticket) {
-            self.purge_since(ticket);
+            self.purge_since(ticket, needs.caller);
             let result = again(Attempt::Usual);
             if !result.as_ref().is_err_and(|&error| is_shortage(error)) {
                 return result;
@@ -110,23 +111,24 @@ impl<P: Platform> Reclaim<P> {
             self.turn.note_failure();
         }
         let mut refused_at = None;
-        let error = match self.press(error, frames, ROUNDS, &again, &mut refused_at) {
+        let error = match self.press(error, &needs, ROUNDS, &again, &mut refused_at) {
             Err(error) if is_shortage(error) => error,
             result => return result,
         };
         if self.notifiers.notify(self.platform().pin(), self.told(error, needs)) {
-            return self.press(error, frames, ROUNDS, &again, &mut refused_at);
+            return self.press(error, &needs, ROUNDS, &again, &mut refused_at);
         }
         // Others may have freed what does since the refusal: while records, or a notifier, waited for a grace period.
         if refused_at.is_some_and(|ticket| self.has_purged_or_may(ticket) && self.may_do(frames)) {
-            return self.press(error, frames, 1, &again, &mut refused_at);
+            return self.press(error, &needs, 1, &again, &mut refused_at);
         }
         Err(error)
     }
 
     /// [Splits](crate::blocks::Blocks::split_huge) a 2 MiB page, and makes room for the table if there is none.
-    pub fn split_huge(&self, number: usize) -> Result<(), AllocError> {
-        self.make(|| Needs::pages(BLOCK_PAGES, 1), |_| self.blocks().split_huge(number).map(drop))
+    pub fn split_huge(&self, number: usize, caller: Caller) -> Result<(), AllocError> {
+        let needs = || Needs::pages(BLOCK_PAGES, 1, caller);
+        self.make(needs, |_| self.blocks().split_huge(number, caller).map(drop))
     }
 
     /// Gives back all that is cached, and tries again; again if others took it, up to `rounds` times. Notes in
@@ -134,7 +136,7 @@ impl<P: Platform> Reclaim<P> {
     fn press<T>(
         &self,
         mut error: AllocError,
-        frames: usize,
+        &Needs { frames, caller, .. }: &Needs,
         rounds: usize,
         again: &impl Fn(Attempt) -> Result<T, AllocError>,
         refused_at: &mut Option<Ticket>,
@@ -144,7 +146,7 @@ impl<P: Platform> Reclaim<P> {
         while self.areas.magazines.are_being_released() && self.platform().pause() {}
         let mut has_looked_again = false;
         for _ in 0..rounds {
-            match self.in_turn(|| self.press_once(frames, again)) {
+            match self.in_turn(caller, || self.press_once(frames, caller, again)) {
                 Some(Ok(made)) => return Ok(made),
                 Some(Err(None)) => {}
                 Some(Err(Some(refused))) => {
@@ -153,7 +155,7 @@ impl<P: Platform> Reclaim<P> {
                     // Each takes a grace period. Records are few: the last to go. Address space may be on its way from one
                     // place to another, in the hands of CPUs that are pinned: they have put it down afterwards.
                     let waits = || match error {
-                        AllocError::OutOfFrames { .. } => self.release_records() > 0,
+                        AllocError::OutOfFrames { .. } => self.release_records(caller) > 0,
                         _ => self.platform().synchronize(),
                     };
                     if has_looked_again || !waits() {
@@ -172,9 +174,10 @@ impl<P: Platform> Reclaim<P> {
     fn press_once<T>(
         &self,
         frames: usize,
+        caller: Caller,
         again: &impl Fn(Attempt) -> Result<T, AllocError>,
     ) -> Result<T, Option<AllocError>> {
-        let freed_meanwhile = self.release_caches();
+        let freed_meanwhile = self.release_caches(caller);
         let failures = self.turn.failures();
         let has_frames = self.platform().free_frames() >= frames;
         let result = if has_frames { again(Attempt::Last) } else { Err(AllocError::NO_FRAMES) };

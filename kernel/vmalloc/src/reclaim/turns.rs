@@ -5,19 +5,19 @@
 //! no lock held. Whoever gives the turn up purges for the frees that could not take it.
 
 use super::{Reclaim, turn::Ticket};
-use crate::{Platform, PurgePolicy, Reach, pending::Pressure};
+use crate::{Platform, PurgePolicy, Reach, pending::Pressure, types::Caller};
 use core::sync::atomic::Ordering;
 
 impl<P: Platform> Reclaim<P> {
     /// Flushes what was unmapped and makes it free: how many pages of address space became so. `None`: another thread
     /// has the turn, and the caller must not wait for it.
-    pub fn purge(&self, reach: Reach) -> Option<usize> {
-        self.in_turn(|| self.purge_now(reach))
+    pub fn purge(&self, reach: Reach, caller: Caller) -> Option<usize> {
+        self.in_turn(caller, || self.purge_now(reach, caller))
     }
 
     /// Calls `work`, which does not ask for the turn itself, when nobody else has it. `None`: somebody has, and the
     /// caller must not wait for it.
-    pub fn in_turn<T>(&self, work: impl FnOnce() -> T) -> Option<T> {
+    pub fn in_turn<T>(&self, caller: Caller, work: impl FnOnce() -> T) -> Option<T> {
         // Ends: no turn lasts for ever; see `turn`.
         while !self.turn.take() {
             if !self.platform().pause() {
@@ -25,24 +25,24 @@ impl<P: Platform> Reclaim<P> {
             }
         }
         let done = work();
-        self.give_turn();
+        self.give_turn(caller);
         Some(done)
     }
 
     /// Takes the turn unless somebody has it, and purges if that then `is_due`; whether it had the turn.
-    pub(super) fn try_purge(&self, is_due: impl FnOnce() -> bool) -> bool {
+    pub(super) fn try_purge(&self, caller: Caller, is_due: impl FnOnce() -> bool) -> bool {
         let turn = self.turn.take();
         if turn {
             if is_due() {
-                self.purge_now(Reach::Considerate);
+                self.purge_now(Reach::Considerate, caller);
             }
-            self.give_turn();
+            self.give_turn(caller);
         }
         turn
     }
 
     /// Gives the turn, and sees to what others left undone because it was taken.
-    fn give_turn(&self) {
+    fn give_turn(&self, caller: Caller) {
         self.turn.give();
         // Once: if too much waits after that, the next free that counts sees it.
         if self.turn.missed.swap(false, Ordering::SeqCst)
@@ -50,7 +50,7 @@ impl<P: Platform> Reclaim<P> {
             && !self.platform().wake_purger()
             && self.turn.take()
         {
-            self.purge_now(Reach::Considerate);
+            self.purge_now(Reach::Considerate, caller);
             self.turn.give();
         }
     }
@@ -62,11 +62,11 @@ impl<P: Platform> Reclaim<P> {
 
     /// Returns when a purge is over that began after the ticket was taken, or at once if that means to wait
     /// for another thread, and the caller may not.
-    pub(super) fn purge_since(&self, ticket: Ticket) {
+    pub(super) fn purge_since(&self, ticket: Ticket, caller: Caller) {
         // Asked again with the turn: the last holder may have begun after the ticket.
         let is_due = || !self.turn.has_finished_since(ticket);
         // Ends as `in_turn` does, and sooner if others purge.
-        while is_due() && !self.try_purge(is_due) && self.platform().pause() {}
+        while is_due() && !self.try_purge(caller, is_due) && self.platform().pause() {}
     }
 
     /// Whether a purge is over that began after the ticket was taken, or one would find anything to flush, or one is
@@ -79,10 +79,10 @@ impl<P: Platform> Reclaim<P> {
 
     /// Too many pages wait for a flush.
     #[cold]
-    fn relieve_high(&self) {
+    fn relieve_high(&self, caller: Caller) {
         if !self.platform().wake_purger() {
             // Once more if the turn was given just now.
-            _ = self.try_purge(|| true) || self.turn.leave_it() || self.try_purge(|| true);
+            _ = self.try_purge(caller, || true) || self.turn.leave_it() || self.try_purge(caller, || true);
             return;
         }
         if self.base().policy.purge != PurgePolicy::Threshold {
@@ -94,7 +94,7 @@ impl<P: Platform> Reclaim<P> {
         let ticket = self.ticket();
         // Not for longer than one purge that began after the free: others may go on freeing.
         let is_due = || self.pending().exceeds(far_too_many) && !self.turn.has_finished_since(ticket);
-        while is_due() && !self.try_purge(|| true) && self.platform().pause() {}
+        while is_due() && !self.try_purge(caller, || true) && self.platform().pause() {}
     }
 
     /// Sees to it that what waits for a flush does not become too much, for a caller who retired pages on the way and may
@@ -106,10 +106,11 @@ impl<P: Platform> Reclaim<P> {
     }
 
     /// Sees to it that what waits for a flush does not become too much, as who freed was told by `pressure`.
+    /// `caller` is who freed.
     #[inline]
-    pub fn relieve(&self, pressure: Pressure) {
+    pub fn relieve(&self, pressure: Pressure, caller: Caller) {
         if pressure == Pressure::High {
-            self.relieve_high();
+            self.relieve_high(caller);
         }
     }
 }

@@ -52,6 +52,7 @@ pub(crate) fn address(area: NonNull<u8>) -> usize {
     area.as_ptr() as usize
 }
 
+#[track_caller]
 pub(crate) fn free(vmalloc: &Vmalloc<&Machine>, area: NonNull<u8>) -> Result<(), FreeError> {
     // SAFETY: simulated memory; the test does not use the area afterwards but to see it fault.
     unsafe { vmalloc.vfree(area) }
@@ -77,11 +78,13 @@ pub(crate) fn take_huge(machine: &Machine, count: usize) -> Vec<Frame> {
     frames
 }
 
+#[track_caller]
 pub(crate) fn unmap(vmalloc: &Vmalloc<&Machine>, area: NonNull<u8>) -> Result<(), FreeError> {
     // SAFETY: simulated memory; the test does not use the area afterwards but to see it fault.
     unsafe { vmalloc.vunmap(area) }
 }
 
+#[track_caller]
 pub(crate) fn resize(
     vmalloc: &Vmalloc<&Machine>,
     area: NonNull<u8>,
@@ -91,6 +94,7 @@ pub(crate) fn resize(
     unsafe { vmalloc.vrealloc(area, pages * PAGE_SIZE) }
 }
 
+#[track_caller]
 pub(crate) fn protect(
     vmalloc: &Vmalloc<&Machine>,
     start: usize,

@@ -112,6 +112,14 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Returns whose the frames of such an area are.
+    pub(crate) const fn owner(self) -> Owner {
+        match self {
+            Self::Vmalloc | Self::Congruent => Owner::Area,
+            Self::Vmap | Self::Ioremap | Self::VmMapRam => Owner::Caller,
+        }
+    }
+
     /// Returns the kind whose `kind as u64` is this number.
     pub(crate) fn from_number(number: u64) -> Option<Self> {
         [Self::Vmalloc, Self::Vmap, Self::Ioremap, Self::VmMapRam, Self::Congruent]

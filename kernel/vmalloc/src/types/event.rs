@@ -25,6 +25,10 @@ pub enum Event {
         address: usize,
         /// Pages of the area, mapped or not.
         pages: usize,
+        /// Bytes asked for.
+        size: usize,
+        /// Alignment asked for, in bytes.
+        align: usize,
         /// Which call made the area.
         kind: Kind,
         /// Who called.
@@ -36,17 +40,28 @@ pub enum Event {
         error: AllocError,
         /// Bytes asked for.
         size: usize,
+        /// Alignment asked for, in bytes.
+        align: usize,
+        /// Which call it was.
+        kind: Kind,
         /// Who called.
         caller: &'static Location<'static>,
     },
-    /// An area is freed, unmapped, or resized, whether it moves or stays. A free in an interrupt handler is told when
-    /// the purge that carries it out comes to it.
+    /// An area is freed, unmapped, or resized, whether it moves or stays. A free in an interrupt handler is told there, though
+    /// the next purge carries it out.
     #[doc(alias = "free_vmap_area_noflush")]
     Free {
         /// First address.
         address: usize,
         /// Pages of the area that were mapped.
         pages: usize,
+        /// Which call made the area.
+        kind: Kind,
+        /// Pages of address space that wait for a flush, without those of the area. The count is approximate while other
+        /// CPUs free, and may be negative then.
+        waiting: i64,
+        /// Who freed or resized it.
+        caller: &'static Location<'static>,
     },
     /// A purge begins.
     #[doc(alias = "purge_vmap_area_lazy")]
@@ -54,6 +69,8 @@ pub enum Event {
         /// Pages of address space that wait for a flush. The count is approximate while other CPUs free, and may be
         /// negative then.
         pages: i64,
+        /// Whose call purges.
+        caller: &'static Location<'static>,
     },
     /// A purge is over.
     PurgeEnd {
@@ -64,24 +81,39 @@ pub enum Event {
     Flush {
         /// Pages flushed one by one; `None` if everything is flushed.
         pages: Option<usize>,
+        /// Whose call makes them.
+        caller: &'static Location<'static>,
+    },
+    /// Every CPU is made to forget what was unmapped before.
+    #[doc(alias = "vm_unmap_aliases")]
+    UnmapAliases {
+        /// Who called.
+        caller: &'static Location<'static>,
     },
 }
 
-/// Writes one line, such as `free 0xffffc90000000000 pages=4`.
+/// Writes one line, such as `purge_end freed=4`.
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Allocate { address, pages, kind, caller } => {
-                write!(f, "allocate {address:#x} pages={pages} {} {caller}", kind.name())
+            Self::Allocate { address, pages, size, align, kind, caller } => {
+                write!(
+                    f,
+                    "allocate {address:#x} pages={pages} size={size} align={align} {} {caller}",
+                    kind.name()
+                )
             }
-            Self::AllocateFailed { error, size, caller } => {
-                write!(f, "allocate_failed size={size} {caller}: {error}")
+            Self::AllocateFailed { error, size, align, kind, caller } => {
+                write!(f, "allocate_failed size={size} align={align} {} {caller}: {error}", kind.name())
             }
-            Self::Free { address, pages } => write!(f, "free {address:#x} pages={pages}"),
-            Self::PurgeBegin { pages } => write!(f, "purge_begin waiting={pages}"),
+            Self::Free { address, pages, kind, waiting, caller } => {
+                write!(f, "free {address:#x} pages={pages} waiting={waiting} {} {caller}", kind.name())
+            }
+            Self::PurgeBegin { pages, caller } => write!(f, "purge_begin waiting={pages} {caller}"),
             Self::PurgeEnd { pages } => write!(f, "purge_end freed={pages}"),
-            Self::Flush { pages: Some(pages) } => write!(f, "flush pages={pages}"),
-            Self::Flush { pages: None } => write!(f, "flush all"),
+            Self::Flush { pages: Some(pages), caller } => write!(f, "flush pages={pages} {caller}"),
+            Self::Flush { pages: None, caller } => write!(f, "flush all {caller}"),
+            Self::UnmapAliases { caller } => write!(f, "unmap_aliases {caller}"),
         }
     }
 }

@@ -25,7 +25,7 @@ pub struct Tunables {
 #[derive(Debug)]
 pub(crate) struct Modes(AtomicU8);
 
-/// A mode of an instance. Magazines are closed while it is on.
+/// A mode of an instance. Magazines are closed while it is on, unless it says otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Mode {
@@ -39,6 +39,8 @@ pub(crate) enum Mode {
     AfterFlush = 8,
     /// Freed pages wait until others were freed.
     Quarantine = 16,
+    /// [`Platform::trace`](crate::Platform::trace) is told of purges and flushes. Magazines stay open.
+    TracePurges = 32,
 }
 
 impl Modes {
@@ -62,6 +64,11 @@ impl Modes {
     #[inline(always)]
     pub fn has(&self, mode: Mode) -> bool {
         self.0.load(Ordering::Relaxed) & mode as u8 != 0
+    }
+
+    /// Returns whether purges and flushes are told.
+    pub fn trace_purges(&self) -> bool {
+        self.0.load(Ordering::Relaxed) & (Mode::Trace as u8 | Mode::TracePurges as u8) != 0
     }
 
     /// Returns whether a mode is on that looks at each call.

@@ -81,7 +81,10 @@ impl<P: Platform> Areas<P> {
         if new > old && !self.extend(page, slots, old, new, attempt) {
             return None;
         }
-        self.base().trace_free(page / BLOCK_PAGES, page % BLOCK_PAGES, old);
+        self.trace_resized(self.span().page_address(page), old, || match guard.guard_info() {
+            Some(info) => info.caller,
+            None => unreachable!("it is a guard page's entry"),
+        });
         slots[0].mark_changed();
         if new < old {
             slots[new - 1].mark_last();

@@ -85,8 +85,8 @@ fn no_address_is_decimal_and_no_text_has_two_lines() {
     let others = [
         texts(&frame),
         texts(&area),
-        texts(&Event::Free { address, pages: 3 }),
-        texts(&Event::Allocate { address, pages: 3, kind: Kind::Vmap, caller }),
+        texts(&Event::Free { address, pages: 3, kind: Kind::Vmap, waiting: 0, caller }),
+        texts(&Event::Allocate { address, pages: 3, size: 9, align: 4096, kind: Kind::Vmap, caller }),
         texts(&ForeignEntry { address, entry: 0x63 }),
         [format!("{set:?}"), format!("{:?}", Request::new(5).within(START, address).guard_below())],
     ];

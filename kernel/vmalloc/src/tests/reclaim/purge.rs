@@ -12,7 +12,7 @@ use crate::{
         },
     },
 };
-use core::ptr::NonNull;
+use core::{panic::Location, ptr::NonNull};
 use std::{
     boxed::Box,
     sync::atomic::{AtomicUsize, Ordering},
@@ -252,7 +252,7 @@ fn directories_of_nothing_are_given_back() {
             }
             vmalloc.purge();
             let flushes = machine.full_flushes();
-            assert_eq!(vmalloc.reclaim().release_directories(), DIRECTORIES - 1);
+            assert_eq!(vmalloc.reclaim().release_directories(Location::caller()), DIRECTORIES - 1);
             let at_once = match gather {
                 GatherPolicy::Page if !short => 512,
                 GatherPolicy::Page | GatherPolicy::Stack => 8,
@@ -263,7 +263,7 @@ fn directories_of_nothing_are_given_back() {
             machine.never_fail();
             machine.check();
             assert!(machine.read(1, address(*kept)).is_ok());
-            assert_eq!(vmalloc.reclaim().release_directories(), 0);
+            assert_eq!(vmalloc.reclaim().release_directories(Location::caller()), 0);
             free(&vmalloc, *kept).expect("allocated");
             vmalloc.trim();
             assert_eq!(vmalloc.stats().table_frames(), before);

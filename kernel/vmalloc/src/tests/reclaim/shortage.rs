@@ -15,7 +15,7 @@ use crate::{
         },
     },
 };
-use core::ptr::NonNull;
+use core::{panic::Location, ptr::NonNull};
 use std::{
     boxed::Box,
     sync::{
@@ -322,7 +322,7 @@ fn who_may_not_wait_does_not_spin_for_who_has_the_turn() {
     assert_eq!(areas.len(), BLOCK_PAGES / 2);
     let notifier = Box::leak(Box::new(Frees(Mutex::new(areas), vmalloc)));
     assert!(vmalloc.register_notifier(notifier));
-    vmalloc.reclaim().in_turn(|| {
+    vmalloc.reclaim().in_turn(Location::caller(), || {
         machine.refuse_pause(true);
         assert_eq!(vmalloc.vmalloc(PAGE_SIZE).map_err(AllocError::reason), Err(AllocError::NO_SPACE));
         vmalloc.trim();
@@ -377,7 +377,7 @@ fn what_an_attempt_of_others_held_is_not_missed() {
     });
     let rounds = AtomicUsize::new(0);
     let made = vmalloc.reclaim().make(
-        || Needs::pages(1, 0),
+        || Needs::pages(1, 0, Location::caller()),
         |which| {
             if which == Attempt::Usual {
                 return Err(AllocError::NO_SPACE);

@@ -1,0 +1,95 @@
+//! A file on the host that text is written to, by QEMU's virtio console. The serial line takes each byte by itself; this
+//! takes a page at once.
+//!
+//! `bus` finds devices by PCI's configuration ports, `dma` gives the driver memory. The driver is the crate
+//! `virtio-drivers`. It is opened by a thread that may wait, and written to in any context but that of an NMI. Locks: its
+//! own, under which none is taken.
+
+mod bus;
+mod dma;
+
+use crate::{
+    arch::cpu,
+    memory::frames,
+    sync::{Class, IrqLock},
+};
+use bus::Ports;
+use core::fmt;
+use dma::Dma;
+use virtio_drivers::{
+    device::console::VirtIOConsole,
+    transport::{
+        DeviceType,
+        pci::{
+            PciTransport, VirtioPciError,
+            bus::{Command, PciRoot},
+            virtio_device_type,
+        },
+    },
+};
+
+static CLASS: Class = Class::new("file on the host");
+static CONSOLE: IrqLock<Option<VirtIOConsole<Dma, PciTransport>>> = IrqLock::new(&CLASS, None);
+
+/// Frames that the driver needs, and as many again for page tables.
+const FRAMES: usize = 32;
+
+/// Why there is no file.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The machine has no virtio console.
+    NoDevice,
+    /// Too few frames are free.
+    OutOfFrames,
+    /// The device is of a kind that the driver does not know.
+    Transport(VirtioPciError),
+    /// The device does not do as it should.
+    Device(virtio_drivers::Error),
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoDevice => {
+                f.write_str("this machine has no device for it, which ./run.sh exec and boot give")
+            }
+            Self::OutOfFrames => f.write_str("too few frames are free"),
+            Self::Transport(error) => write!(f, "the virtio console cannot be used: {error}"),
+            Self::Device(error) => write!(f, "the virtio console does not answer: {error}"),
+        }
+    }
+}
+
+impl core::error::Error for OpenError {}
+
+/// Opens the file, if it is not open. It stays open.
+///
+/// # Errors
+/// See [`OpenError`].
+pub fn open() -> Result<(), OpenError> {
+    if CONSOLE.lock().is_some() {
+        return Ok(());
+    }
+    // Ports that only virtual machines have are let alone on others.
+    if !cpu::is_virtual() {
+        return Err(OpenError::NoDevice);
+    }
+    if frames::free() < FRAMES {
+        return Err(OpenError::OutOfFrames);
+    }
+    let mut root = PciRoot::new(Ports);
+    let is_console = |info: &_| virtio_device_type(info) == Some(DeviceType::Console);
+    let found = root.enumerate_bus(0).find(|(_, info)| is_console(info));
+    let (function, _) = found.ok_or(OpenError::NoDevice)?;
+    root.set_command(function, Command::MEMORY_SPACE | Command::BUS_MASTER);
+    let transport = PciTransport::new::<Dma, _>(&mut root, function).map_err(OpenError::Transport)?;
+    let console = VirtIOConsole::new(transport).map_err(OpenError::Device)?;
+    *CONSOLE.lock() = Some(console);
+    Ok(())
+}
+
+/// Writes bytes that lie in one page, and returns whether the host took them: not if the file is not open.
+pub fn write(bytes: &[u8]) -> bool {
+    bytes.is_empty() || CONSOLE.lock().as_mut().is_some_and(|console| console.send_bytes(bytes).is_ok())
+}
