@@ -133,7 +133,7 @@ impl<P: Platform> Areas<P> {
             let Role::Congruent { pages, .. } = role else {
                 unreachable!("block {first} is in a set of congruent areas")
             };
-            self.trace_free(self.span().address(first, 0), pages, Kind::Congruent, || caller);
+            self.trace_free(self.span().address(first, 0), pages, Kind::Congruent, caller);
             // The first block first: no look-up finds the area by its others then.
             for number in first..first + run_blocks(pages) {
                 pressure = pressure.or(self.retire_present(number, 0..BLOCK_PAGES, true));

@@ -101,7 +101,7 @@ impl<P: Platform> Areas<P> {
     pub fn shrink_run(&self, resize: &Resize) -> Pressure {
         let &Resize { place, old, new, guard } = resize;
         debug_assert!(!place.small, "nothing stands in the way of cutting a small area");
-        self.trace_resized(self.address_of(place), old, || guard.caller);
+        self.trace_resized(self.address_of(place), old, guard.caller);
         let mut pressure = Pressure::Low;
         if new < old {
             let (count, left) = (run_blocks(old), run_blocks(new));
@@ -155,7 +155,7 @@ impl<P: Platform> Areas<P> {
         }
         self.set_head(place.number, wanted);
         // From here on nothing fails, and the area is another one.
-        self.trace_resized(self.address_of(place), old, || guard.caller);
+        self.trace_resized(self.address_of(place), old, guard.caller);
         self.page_slot(place, old - 1).unmark_last();
         self.set_end(place, new, guard);
         Ok(())
@@ -272,7 +272,7 @@ impl<P: Platform> Areas<P> {
 
     /// Moves the entries of `old` pages, and gives the old place back once no CPU can reach it.
     fn move_entries(&self, from: Place, old: usize, to: Place, caller: Caller) -> Pressure {
-        self.trace_resized(self.address_of(from), old, || caller);
+        self.trace_resized(self.address_of(from), old, caller);
         let mut page = 0;
         while page < old {
             // In one step: who knows the frame may have the entry marked dirty meanwhile.

@@ -52,16 +52,22 @@ impl<P: Platform> Areas<P> {
     /// Tells the machine that an area of `pages` pages is freed, if the instance is traced. Called before anybody else can
     /// have the pages.
     #[inline(always)]
-    pub fn trace_free(&self, address: usize, pages: usize, kind: Kind, caller: impl FnOnce() -> Caller) {
-        self.base().trace(|| {
-            let waiting = self.pending().lazy_pages();
-            Event::Free { address, pages, kind, waiting, caller: caller() }
-        });
+    pub fn trace_free(&self, address: usize, pages: usize, kind: Kind, caller: Caller) {
+        if self.base().is_traced() {
+            self.tell_free(address, pages, kind, caller);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn tell_free(&self, address: usize, pages: usize, kind: Kind, caller: Caller) {
+        let waiting = self.pending().lazy_pages();
+        self.platform().trace(Event::Free { address, pages, kind, waiting, caller });
     }
 
     /// Tells the machine that an area of its own frames, of `pages` pages until now, is resized, as above.
     #[inline(always)]
-    pub(super) fn trace_resized(&self, address: usize, pages: usize, caller: impl FnOnce() -> Caller) {
+    pub(super) fn trace_resized(&self, address: usize, pages: usize, caller: Caller) {
         self.trace_free(address, pages, Kind::Vmalloc, caller);
     }
 

@@ -50,12 +50,13 @@ impl<P: Platform> Vmalloc<P> {
 
     #[inline(never)]
     fn allocate_slow(&self, request: Request, caller: Caller) -> Made {
-        let asked = Asked { size: request.size, align: request.align, kind: Kind::Vmalloc, caller };
-        match Shape::of(self.base(), &request, caller) {
-            Ok(shape) => self.watched(asked, self.make(&shape)),
-            Err(AllocError::NoAccess) => self.allocate_hidden(request, caller),
-            Err(error) => self.watched(asked, Err(error)),
-        }
+        let asked = || Asked { size: request.size, align: request.align, kind: Kind::Vmalloc, caller };
+        let made = match Shape::of(self.base(), &request, caller) {
+            Ok(shape) => self.make(&shape),
+            Err(AllocError::NoAccess) => return self.allocate_hidden(request, caller),
+            Err(error) => Err(error),
+        };
+        self.watched(asked, made)
     }
 
     /// Allocates an area that nobody may access: one that can be read, of which nobody knows, and which is then protected.

@@ -23,7 +23,7 @@ impl<P: Platform> Vmalloc<P> {
     pub fn vmap(&self, frames: &[Frame], protection: Protection) -> Result<NonNull<u8>, AllocError> {
         let caller = Location::caller();
         let made = self.map_frames(frames, protection, GuardInfo { slack: 0, kind: Kind::Vmap, caller });
-        self.watched(Asked::pages(frames.len(), Kind::Vmap, caller), made)
+        self.watched(|| Asked::pages(frames.len(), Kind::Vmap, caller), made)
     }
 
     /// Maps frames of the caller's as an area with this guard page.
@@ -66,7 +66,7 @@ impl<P: Platform> Vmalloc<P> {
     pub fn ioremap(&self, physical: u64, size: usize, cache: Cache) -> Result<NonNull<u8>, AllocError> {
         let caller = Location::caller();
         let made = self.map_physical(physical, size, cache, caller);
-        self.watched(Asked { size, align: PAGE_SIZE, kind: Kind::Ioremap, caller }, made)
+        self.watched(|| Asked { size, align: PAGE_SIZE, kind: Kind::Ioremap, caller }, made)
     }
 
     fn map_physical(&self, physical: u64, size: usize, cache: Cache, caller: Caller) -> Made {

@@ -42,7 +42,7 @@ impl<P: Platform> Vmalloc<P> {
             return Ok(start);
         }
         let made = self.map_ram(frames, protection, caller);
-        self.watched(Asked::pages(frames.len(), Kind::VmMapRam, caller), made)
+        self.watched(|| Asked::pages(frames.len(), Kind::VmMapRam, caller), made)
     }
 
     fn map_ram(&self, frames: &[Frame], protection: Protection, caller: Caller) -> Made {

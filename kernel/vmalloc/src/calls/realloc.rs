@@ -46,7 +46,7 @@ impl<P: Platform> Vmalloc<P> {
                 self.resize_slow(&area, size, caller)
             }
         };
-        Ok(self.watched(Asked { size, align: PAGE_SIZE, kind: Kind::Vmalloc, caller }, now)?)
+        Ok(self.watched(|| Asked { size, align: PAGE_SIZE, kind: Kind::Vmalloc, caller }, now)?)
     }
 
     fn resize_slow(&self, area: &AreaInfo, size: usize, caller: Caller) -> Made {

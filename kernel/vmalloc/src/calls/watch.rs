@@ -83,14 +83,23 @@ impl<P: Platform> Vmalloc<P> {
         caller: Caller,
         free: impl FnOnce() -> Option<Pressure>,
     ) -> Option<Pressure> {
-        if !self.base().is_watched() {
-            return free();
-        }
+        if self.base().is_watched() { self.free_watched(address, owner, caller, free) } else { free() }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn free_watched(
+        &self,
+        address: usize,
+        owner: Owner,
+        caller: Caller,
+        free: impl FnOnce() -> Option<Pressure>,
+    ) -> Option<Pressure> {
         let is_meant = |area: &AreaInfo| area.start == address && area.kind.owner() == owner;
         let area = self.find_area(address).filter(is_meant);
         if let Some(AreaInfo { start, pages, kind, .. }) = area {
             // Before anybody else can have the address.
-            self.areas_room().trace_free(start, pages, kind, || caller);
+            self.areas_room().trace_free(start, pages, kind, caller);
         }
         if let Some(overrun) = area.and_then(|area| self.find_overrun(&area, caller)) {
             self.platform().report_overrun(&overrun);

@@ -81,10 +81,9 @@ impl<P: Platform> Areas<P> {
         if new > old && !self.extend(page, slots, old, new, attempt) {
             return None;
         }
-        self.trace_resized(self.span().page_address(page), old, || match guard.guard_info() {
-            Some(info) => info.caller,
-            None => unreachable!("it is a guard page's entry"),
-        });
+        if self.base().is_traced() {
+            self.tell_resized(page, old, guard);
+        }
         slots[0].mark_changed();
         if new < old {
             slots[new - 1].mark_last();
@@ -97,6 +96,16 @@ impl<P: Platform> Areas<P> {
             slots[old - 1].unmark_last();
         }
         Some(Pressure::Low)
+    }
+
+    /// Tells the machine that an area of `old` pages is resized, which will have this guard.
+    #[cold]
+    #[inline(never)]
+    fn tell_resized(&self, page: usize, old: usize, guard: Entry) {
+        let Some(GuardInfo { caller, .. }) = guard.guard_info() else {
+            unreachable!("it is a guard page's entry")
+        };
+        self.trace_resized(self.span().page_address(page), old, caller);
     }
 
     /// The pages of an area from `new` on, up to its guard, which is the last of `slots`, go, and wait for a
