@@ -54,7 +54,7 @@ fn act(action: Action) -> Result<Status> {
         Action::Bench(options) => bench::run(&options),
         Action::Replay(options) => {
             emulator::check(&options.machine)?;
-            replay::run(&options)
+            report::of_replay(replay::run(&options)?, options.report.as_deref())
         }
         Action::Report(options) => report::run(&options),
         Action::Rooms { crates } => rooms::run(&crates),

@@ -27,6 +27,9 @@ pub enum Part {
     History,
     /// How late threads are woken: the console's `latency`
     Latency,
+    /// A trace that was replayed, which is no part of the suite.
+    #[value(skip)]
+    Replay,
 }
 
 /// What ran the loops.

@@ -14,6 +14,7 @@ use crate::status::{Doing, Error, Result};
 use super::experiments::Experiment;
 use super::experiments::history::History;
 use super::experiments::latency::Latency;
+use super::experiments::replayed::Replayed;
 use super::figure::Figures;
 
 /// The version of the format; another one where a reader of this one would go wrong.
@@ -45,6 +46,9 @@ pub struct Measured {
     /// What `latency` gave, if it ran.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latency: Option<Experiment<Latency>>,
+    /// What a replay of a trace gave, if one was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replayed: Option<Replayed>,
 }
 
 impl Measured {
@@ -62,6 +66,7 @@ impl Measured {
             figures,
             history: None,
             latency: None,
+            replayed: None,
         }
     }
 

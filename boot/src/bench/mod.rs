@@ -83,6 +83,7 @@ pub fn measure(options: &Options) -> Result<(Measured, String)> {
                 latency = Some(latency::run(&machines, &mut printed)?);
                 continue;
             }
+            Part::Replay => continue,
         };
         figures.0.extend(measured);
     }

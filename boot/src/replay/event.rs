@@ -117,7 +117,7 @@ pub fn parse(name: &str, fields: &str) -> Result<Event, String> {
 }
 
 /// Returns the number behind `key=` or `key: `, decimal or hexadecimal.
-fn number(fields: &str, key: &str) -> Option<u64> {
+pub(super) fn number(fields: &str, key: &str) -> Option<u64> {
     let mut words = fields.split_whitespace();
     while let Some(word) = words.next() {
         let value = match word.strip_prefix(key) {

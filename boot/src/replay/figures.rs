@@ -1,48 +1,8 @@
 //! The figures of a replay, for the table and for JSON.
 
-use serde::Serialize;
-
 use super::linux::Linux;
 use super::reply::Reply;
-use super::translate::Skipped;
-
-/// What a replay gave.
-#[derive(Debug, Serialize)]
-pub struct Figures {
-    /// The trace's file.
-    pub trace: String,
-    /// The machine, in words.
-    pub machine: String,
-    /// CPUs that the calls ran on.
-    pub cpus: u64,
-    /// Times that the trace was replayed.
-    pub loops: u32,
-    /// Calls that were made of the trace, once.
-    pub calls: u64,
-    /// Seconds that the trace took.
-    pub recorded_seconds: f64,
-    /// Seconds that all loops took, on the machine's clock.
-    pub seconds: f64,
-    /// What the costs are in.
-    pub unit: String,
-    /// The rows of the table.
-    pub rows: Vec<Row>,
-    /// What could not be made calls of.
-    pub skipped: Skipped,
-}
-
-/// A row: what was done here, and what Linux did.
-#[derive(Debug, Serialize)]
-pub struct Row {
-    /// What is counted.
-    pub name: &'static str,
-    /// How often here; nothing if it was not counted.
-    pub here: Option<u64>,
-    /// How often by Linux; nothing if the trace does not tell.
-    pub linux: Option<u64>,
-    /// What a call cost here.
-    pub cost: Option<f64>,
-}
+use crate::bench::experiments::replayed::{Recording, Replayed, Row, Skipped};
 
 /// What the kernel's answer is put beside.
 #[derive(Debug)]
@@ -68,21 +28,21 @@ pub struct Run {
     pub loops: u32,
 }
 
-impl Figures {
+impl Replayed {
     /// Puts the kernel's answer beside Linux's counts; `None` if the kernel did not tell all.
     pub fn new(trace: &Trace<'_>, run: Run, reply: &Reply, skipped: Skipped) -> Option<Self> {
         let linux = trace.linux;
         let kilohertz = reply.get("run", "kilohertz")?;
         // A cycle in nanoseconds or instructions.
         let cycle = 1e6 / kilohertz.max(1) as f64 / run.instruction.unwrap_or(1) as f64;
-        let call = |name: &'static str, linux: u64| {
+        let call = |name: &str, linux: u64| {
             let calls = reply.get(name, "calls")?;
             let cost =
                 (calls > 0).then(|| reply.get(name, "cycles").map(|all| all as f64 * cycle / calls as f64));
-            Some(Row { name, here: Some(calls), linux: Some(linux), cost: cost.flatten() })
+            Some(Row { name: name.to_owned(), here: Some(calls), linux: Some(linux), cost: cost.flatten() })
         };
-        let here = |name, line: &str, what: &str, linux| {
-            Some(Row { name, here: Some(reply.get(line, what)?), linux, cost: None })
+        let here = |name: &str, line: &str, what: &str, linux| {
+            Some(Row { name: name.to_owned(), here: Some(reply.get(line, what)?), linux, cost: None })
         };
         let failed = ["vmalloc", "vmap", "vm_map_ram"].map(|name| reply.get(name, "failed"));
         let failed = failed.into_iter().sum::<Option<u64>>()?;
@@ -98,10 +58,15 @@ impl Figures {
             here("pages of vmalloc", "vmalloc", "pages", Some(linux.pages.vmalloc))?,
             here("pages of vmap", "vmap", "pages", Some(linux.pages.vmap))?,
             here("pages of vm_map_ram", "vm_map_ram", "pages", Some(linux.pages.ram))?,
-            Row { name: "failures", here: Some(failed), linux: Some(linux.failed), cost: None },
+            Row { name: "failures".into(), here: Some(failed), linux: Some(linux.failed), cost: None },
             here("purges", "purges", "purges", space.map(|space| space.purges))?,
             here("purged pages", "purges", "pages", None)?,
-            Row { name: "purged areas", here: None, linux: space.map(|space| space.purged), cost: None },
+            Row {
+                name: "purged areas".into(),
+                here: None,
+                linux: space.map(|space| space.purged),
+                cost: None,
+            },
             here("most lazy pages", "purges", "most_waiting", space.map(|space| space.lazy_peak))?,
             here("most pages of address space", "space", "peak", space.map(|space| space.peak))?,
             here("largest free run at the end, pages", "space", "largest_free_run", None)?,
@@ -120,6 +85,7 @@ impl Figures {
             unit: if run.instruction.is_some() { "instructions a call" } else { "ns a call" }.to_owned(),
             rows,
             skipped,
+            recording: Recording::default(),
         })
     }
 
@@ -171,16 +137,16 @@ space: peak 4214 used 3522 largest_free_run 16765440 total 16777216
 run: microseconds 82967 cpus 2 kilohertz 2000000
 ";
 
-    fn figures(answer: &str, instruction: Option<u64>) -> Option<Figures> {
+    fn figures(answer: &str, instruction: Option<u64>) -> Option<Replayed> {
         let linux = Linux::default();
         let trace = Trace { name: "t".into(), linux: &linux, nanoseconds: 1_500_000_000, calls: 7 };
         let run = Run { machine: "m".into(), instruction, loops: 2 };
-        Figures::new(&trace, run, &Reply::parse(answer)?, Skipped { lost: 3, ..Skipped::default() })
+        Replayed::new(&trace, run, &Reply::parse(answer)?, Skipped { lost: 3, ..Skipped::default() })
     }
 
     #[test]
     fn costs_are_of_a_call_in_nanoseconds_or_instructions() {
-        let cost = |figures: Figures, row: usize| figures.rows[row].cost;
+        let cost = |figures: Replayed, row: usize| figures.rows[row].cost;
         assert_eq!(cost(figures(ANSWER, None).unwrap(), 0), Some(1000.0));
         assert_eq!(cost(figures(ANSWER, Some(64)).unwrap(), 0), Some(1000.0 / 64.0));
         assert_eq!(cost(figures(ANSWER, None).unwrap(), 5), None, "none was made");

@@ -10,6 +10,7 @@
 //! | `linux` | counts what Linux did |
 //! | `program` | writes the calls as the kernel reads them |
 //! | `reply` | reads what the kernel answers |
+//! | `recording` | reads what the kernel streamed meanwhile |
 //! | `figures`, `table` | puts both beside each other |
 //!
 //! A trace is read line by line, and its calls go to a file: memory is taken by what is alive in it.
@@ -19,6 +20,7 @@ mod figures;
 mod line;
 mod linux;
 mod program;
+mod recording;
 mod reply;
 mod source;
 mod table;
@@ -26,19 +28,21 @@ mod table;
 mod tests;
 mod translate;
 
-use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::bench::experiments::replayed::Replayed;
+use crate::bench::figure::Figures;
+use crate::bench::kept::{Kept, Measured};
 use crate::bench::ours::{self, Machines, Reply as Answer};
 use crate::machine::options::Options as Machine;
 use crate::machine::qemu::Orders;
 use crate::places;
 use crate::scratch::Scratch;
-use crate::status::{Doing, Error, Result, Status};
-use figures::{Figures, Run, Trace};
+use crate::status::{Doing, Error, Result};
+use figures::{Run, Trace};
 use reply::Reply;
 use source::Source;
 
@@ -58,23 +62,27 @@ pub struct Options {
     /// Make the calls at the recorded times, not as fast as it goes
     #[arg(long)]
     pub timed: bool,
-    /// Write the figures as JSON too
-    #[arg(long, value_name = "FILE")]
+    /// Write the figures as JSON too, which report --from draws
+    #[arg(long, value_name = "FILE.json")]
     pub json: Option<PathBuf>,
+    /// Draw a map of the address space and a timeline of the purges and flushes, to this file
+    #[arg(long, value_name = "FILE.html")]
+    pub report: Option<PathBuf>,
     /// The machine.
     #[command(flatten)]
     pub machine: Machine,
 }
 
-/// Replays a trace and prints the table.
+/// Samples of the address space that a map is drawn of.
+const SAMPLES: u32 = 128;
+
+/// Replays a trace and prints the table. Returns what was measured.
 ///
 /// # Errors
 /// The trace cannot be read or is none, something cannot be built, started or written.
-pub fn run(options: &Options) -> Result<Status> {
-    let mut json = match &options.json {
-        Some(path) => Some((File::create(path).doing(format_args!("write {}", path.display()))?, path)),
-        None => None,
-    };
+pub fn run(options: &Options) -> Result<Measured> {
+    let json = options.json.as_deref().map(Kept::create).transpose()?;
+    let records = json.is_some() || options.report.is_some();
     let folder = Scratch::within(&places::target_folder("runs")?)?;
     let program = folder.path().join("program");
     let mut source = Source::open(&options.trace)?;
@@ -86,10 +94,17 @@ pub fn run(options: &Options) -> Result<Status> {
     if machine.cpus.is_none() && machine.icount.is_none() {
         machine.cpus = Some(header.cpus.clamp(1, MOST_CPUS));
     }
+    let events = folder.path().join("events");
     let orders = Orders {
         parameters: machine.append.clone(),
-        commands: Some(format!("replay loop={} timed={}", options.loops, u8::from(options.timed))),
+        commands: Some(format!(
+            "replay loop={} timed={} map={}",
+            options.loops,
+            u8::from(options.timed),
+            if records { SAMPLES } else { 0 }
+        )),
         program: Some(program),
+        events: records.then(|| events.clone()),
         ..Orders::default()
     };
     let machines = Machines::new(machine.accel)?;
@@ -113,13 +128,16 @@ pub fn run(options: &Options) -> Result<Status> {
         loops: options.loops,
     };
     let skipped = translator.skipped.clone();
-    let figures = reply.and_then(|reply| Figures::new(&trace, run, &reply, skipped));
-    let figures = figures
+    let figures = reply.and_then(|reply| Replayed::new(&trace, run, &reply, skipped));
+    let mut figures = figures
         .ok_or_else(|| Error::failed(format!("replay: the kernel's answer is of another form: {answer}")))?;
     std::io::stdout().write_all(table::table(&figures).as_bytes()).doing("write to standard output")?;
-    if let Some((file, path)) = &mut json {
-        let text = serde_json::to_string_pretty(&figures).expect("numbers and text can be written");
-        writeln!(file, "{text}").doing(format_args!("write {}", path.display()))?;
+    if records {
+        figures.recording = recording::read(&events)?;
     }
-    Ok(Status::Ok)
+    let measured = Measured { replayed: Some(figures), ..Measured::now(Figures::default(), None) };
+    if let Some(json) = json {
+        json.write(&measured.json())?;
+    }
+    Ok(measured)
 }

@@ -2,17 +2,17 @@
 
 use std::fmt::Write;
 
-use super::figures::{Figures, Row};
+use crate::bench::experiments::replayed::{Replayed, Row};
 
 /// Writes the table and the lines below it.
-pub fn table(figures: &Figures) -> String {
+pub fn table(figures: &Replayed) -> String {
     let mut text = format!("{}\n\n", figures.head());
     let number = |value: Option<u64>| value.map_or("-".to_owned(), |value| value.to_string());
     let unit = figures.unit.as_str();
     let mut rows = vec![["".to_owned(), "here".to_owned(), "Linux".to_owned(), unit.to_owned()]];
     for Row { name, here, linux, cost } in &figures.rows {
         let cost = cost.map_or(String::new(), |cost| format!("{cost:.0}"));
-        rows.push([(*name).to_owned(), number(*here), number(*linux), cost]);
+        rows.push([name.clone(), number(*here), number(*linux), cost]);
     }
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths = [width(0), width(1), width(2), width(3)];

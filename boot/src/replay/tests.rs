@@ -8,7 +8,8 @@ use protocol::replay::{Action, Call, Header};
 
 use super::program;
 use super::source::Source;
-use super::translate::{Skipped, Translator};
+use super::translate::Translator;
+use crate::bench::experiments::replayed::Skipped;
 use crate::places;
 use crate::scratch::Scratch;
 use crate::status::Result;

@@ -7,11 +7,11 @@
 use std::collections::HashMap;
 
 use protocol::replay::{Action, Call, Header};
-use serde::Serialize;
 
 use super::event::{Event, Kind, Making};
 use super::line::Record;
 use super::linux::Linux;
+use crate::bench::experiments::replayed::Skipped;
 
 const PAGE: u64 = 4096;
 
@@ -30,21 +30,6 @@ pub struct Translator {
     pub linux: Linux,
     /// What could not be made calls of.
     pub skipped: Skipped,
-}
-
-/// Events that no call was made of, and calls that the trace does not show and that must have been.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Skipped {
-    /// Frees of areas from before the trace.
-    pub unknown: u64,
-    /// Calls or returns whose other half is missing.
-    pub unpaired: u64,
-    /// Areas whose free is not in the trace, but whose address was given out again.
-    pub unseen: u64,
-    /// Events that the trace says were lost.
-    pub lost: u64,
-    /// Events of other kinds.
-    pub other: u64,
 }
 
 /// An area that is alive.

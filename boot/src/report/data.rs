@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::bench::experiments::Experiment;
 use crate::bench::experiments::history::History;
 use crate::bench::experiments::latency::Latency;
+use crate::bench::experiments::replayed::Replayed;
 use crate::bench::figure::{Figure, Figures, Part, System};
 use crate::bench::kept::Measured;
 use crate::status::Result;
@@ -39,6 +40,8 @@ pub struct Data {
     pub history: Option<History>,
     /// What `latency` gave.
     pub latency: Option<Experiment<Latency>>,
+    /// What a replay of a trace gave.
+    pub replayed: Option<Replayed>,
     /// Where all that is from.
     pub sources: Vec<Source>,
 }
@@ -59,11 +62,26 @@ impl Data {
 
     /// Adds what was measured, in the place of the same parts from before.
     pub fn add(&mut self, name: String, measured: Measured) {
-        let Measured { commit, changed, date, qemu, computer_cpus, linux, figures, history, latency, .. } =
-            measured;
+        let Measured {
+            commit,
+            changed,
+            date,
+            qemu,
+            computer_cpus,
+            linux,
+            figures,
+            history,
+            latency,
+            replayed,
+            ..
+        } = measured;
         let mut parts: Vec<Part> = Vec::new();
         let of_figures = figures.0.iter().map(|figure| figure.part);
-        let others = [history.as_ref().map(|_| Part::History), latency.as_ref().map(|_| Part::Latency)];
+        let others = [
+            history.as_ref().map(|_| Part::History),
+            latency.as_ref().map(|_| Part::Latency),
+            replayed.as_ref().map(|_| Part::Replay),
+        ];
         for part in of_figures.chain(others.into_iter().flatten()) {
             if !parts.contains(&part) {
                 parts.push(part);
@@ -76,6 +94,7 @@ impl Data {
         self.figures.0.extend(figures.0);
         self.history = history.or(self.history.take());
         self.latency = latency.or(self.latency.take());
+        self.replayed = replayed.or(self.replayed.take());
         self.sources.retain(|source| !source.parts.is_empty());
         self.sources.push(Source { name, commit, changed, date, qemu, linux, computer_cpus, parts });
     }

@@ -14,13 +14,13 @@ pub mod figure;
 pub mod figures;
 pub mod page;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use clap::Args;
 
 use crate::bench;
-use crate::bench::kept::Kept;
+use crate::bench::kept::{Kept, Measured};
 use crate::status::{Doing, Error, Result, Status};
 use data::Data;
 
@@ -75,6 +75,20 @@ pub fn run(options: &Options) -> Result<Status> {
     Ok(status)
 }
 
+/// Draws what a replay gave, if the user wants that.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn of_replay(measured: Measured, out: Option<&Path>) -> Result<Status> {
+    if let Some(out) = out {
+        let mut data = Data::default();
+        data.add("replayed for this page".into(), measured);
+        Kept::create(out)?.write(&page::html(&data))?;
+        println!("report: {}", out.display());
+    }
+    Ok(Status::Ok)
+}
+
 /// Has the desktop show the page.
 fn open(options: &Options) -> Result<()> {
     let mut command = Command::new("xdg-open");
@@ -90,7 +104,6 @@ fn open(options: &Options) -> Result<()> {
 mod tests {
     use super::*;
     use crate::bench::figure::Figures;
-    use crate::bench::kept::Measured;
 
     fn options(from: &str, out: PathBuf) -> Options {
         Options { from: vec![from.into()], out, open: false, linux: false, json: None }

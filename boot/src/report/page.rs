@@ -109,7 +109,7 @@ fn qemu(version: &str) -> &str {
 
 /// A part as the user types it.
 fn name(part: Part) -> String {
-    clap::ValueEnum::to_possible_value(&part).map_or(String::new(), |value| value.get_name().to_owned())
+    clap::ValueEnum::to_possible_value(&part).map_or("replay".into(), |value| value.get_name().to_owned())
 }
 
 fn contents(chapters: &[Chapter]) -> Markup {

@@ -5,6 +5,7 @@ use super::{
     Parameters,
     calls::{Calls, cycles_of_nothing},
     counts::{Counts, Kinds, Moment},
+    map::Sampler,
     program::{Program, Source},
 };
 use crate::{
@@ -44,6 +45,7 @@ struct Shared {
     finished: WaitQueue,
     wrong: AtomicBool,
     workers: usize,
+    sampler: Option<Sampler>,
 }
 
 /// The calls that the workers go through.
@@ -52,6 +54,8 @@ struct Batch {
     /// Batches before this one.
     number: u64,
     calls: Arc<Vec<Call>>,
+    /// Calls before it, in all loops.
+    before: u64,
     /// When the first call of the program was made, in cycles; `None`: each is made as soon as it can.
     start: Option<u64>,
     /// There is none any more.
@@ -70,6 +74,8 @@ pub fn replay<S: Source>(
     let instance = Experiment::with_purger(BLOCKS, memory::policy(), Some(&WISH)).map_err(failed)?;
     let frames = Frames::take(header.frames as usize).map_err(failed)?;
     let workers = cpu::online_count().min(header.cpus.max(1).into());
+    let total = header.calls.saturating_mul(parameters.loops.into());
+    let sampler = Sampler::begin(&instance, total, parameters.samples)?;
     let shared = Arc::new(Shared {
         calls: Calls::new(instance, frames, header.slots as usize).map_err(failed)?,
         batch: SpinLock::new(lock_class!("replay batch"), Batch::default()),
@@ -79,6 +85,7 @@ pub fn replay<S: Source>(
         finished: WaitQueue::new(),
         wrong: AtomicBool::new(false),
         workers,
+        sampler,
     });
     let purging = {
         let shared = Arc::clone(&shared);
@@ -92,7 +99,9 @@ pub fn replay<S: Source>(
     let counts = with_workers(&shared, || run(&shared, &open, parameters));
     purger::stop(&WISH);
     purging.join();
-    counts
+    let sampled =
+        shared.sampler.as_ref().map_or(Ok(()), |sampler| sampler.end(&shared.calls.instance, total));
+    counts.and_then(|counts| sampled.map(|()| counts))
 }
 
 /// Runs `body` with workers, which end when it does; their counts are added to what it gives.
@@ -131,7 +140,7 @@ fn run<S: Source>(
 ) -> Result<Counts, CommandError> {
     let calls = &shared.calls;
     let before = Moment::now(&calls.instance);
-    let (mut cycles, mut stats) = (0_i64, calls.instance.stats());
+    let (mut cycles, mut made, mut stats) = (0_i64, 0, calls.instance.stats());
     for _ in 0..parameters.loops {
         let mut program = Program::open(open()?)?;
         let start = tsc::now();
@@ -145,7 +154,9 @@ fn run<S: Source>(
             if !parameters.timed {
                 cycles -= (tsc::now() - reading).cast_signed();
             }
-            shared.go_through(batch, parameters.timed.then_some(start));
+            let count = batch.len() as u64;
+            shared.go_through(batch, made, parameters.timed.then_some(start));
+            made += count;
             if shared.wrong.load(Ordering::Relaxed) {
                 // Who found it says what.
                 return Err(CommandError::new("the program is wrong"));
@@ -155,12 +166,13 @@ fn run<S: Source>(
         stats = calls.instance.stats();
         calls.free_all();
     }
+    let sampling = shared.sampler.as_ref().map_or(0, Sampler::took);
     Ok(Counts {
         kinds: Kinds::default(),
         before,
         after: Moment::now(&calls.instance),
         cycles_of_nothing: cycles_of_nothing(),
-        microseconds: tsc::microseconds(cycles.max(0).cast_unsigned()),
+        microseconds: tsc::microseconds(cycles.max(0).cast_unsigned().saturating_sub(sampling)),
         cpus: shared.workers,
         peak_pages: calls.peak_pages.load(Ordering::Relaxed),
         peak_lazy: calls.peak_lazy.load(Ordering::Relaxed),
@@ -173,13 +185,13 @@ fn run<S: Source>(
 
 impl Shared {
     /// Has the workers make the calls of a batch, and waits until they have.
-    fn go_through(&self, calls: Vec<Call>, start: Option<u64>) {
+    fn go_through(&self, calls: Vec<Call>, before: u64, start: Option<u64>) {
         self.turn.store(0, Ordering::Relaxed);
         self.through.store(0, Ordering::Relaxed);
         {
             let mut batch = self.batch.lock();
             let number = batch.number + 1;
-            *batch = Batch { number, calls: Arc::new(calls), start, over: false };
+            *batch = Batch { number, calls: Arc::new(calls), before, start, over: false };
         }
         self.changed.wake_all();
         self.finished.wait_until(|| self.through.load(Ordering::Acquire) == self.workers);
@@ -224,6 +236,9 @@ fn work(shared: &Shared, worker: usize) -> Result<Kinds, &'static str> {
             shared.wait_for_turn(index);
             if let Some(start) = batch.start {
                 threads::sleep_until(start + tsc::cycles(call.time / 1000));
+            }
+            if let Some(sampler) = &shared.sampler {
+                sampler.before_call(&shared.calls.instance, batch.before + index as u64);
             }
             if result.is_ok() {
                 result = shared.calls.make(call, &mut kinds);

@@ -162,7 +162,8 @@ struct Line<'a> {
 
 impl Line<'_> {
     fn write(&mut self, text: fmt::Arguments<'_>) -> fmt::Result {
-        writeln!(self.out, "{}{text}", Prefix(self.record))
+        let Record { time, cpu, who, .. } = *self.record;
+        writeln!(self.out, "{}{text}", Prefix { time, cpu, who })
     }
 
     /// Writes what a call asks for.
@@ -203,18 +204,23 @@ impl fmt::Display for AllocArea<'_> {
     }
 }
 
-/// Who, where and when.
-struct Prefix<'a>(&'a Record);
+/// What stands before an event: who, where and when.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Prefix {
+    pub time: u64,
+    pub cpu: usize,
+    pub who: Who,
+}
 
-impl fmt::Display for Prefix<'_> {
+impl fmt::Display for Prefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Record { time, cpu, who: Who { id, .. }, .. } = *self.0;
-        let name = match self.0.who.name() {
+        let Self { time, cpu, who } = self;
+        let (time, id) = (tsc::microseconds(*time), who.id);
+        let name = match who.name() {
             "" => "<...>",
             _ if id == 0 => "<idle>",
             name => name,
         };
-        let time = tsc::microseconds(time);
         let (seconds, micros) = (time / 1_000_000, time % 1_000_000);
         write!(f, "{name:>16}-{id:<7} [{cpu:03}] ..... {seconds:>5}.{micros:06}: ")
     }

@@ -6,7 +6,7 @@
 
 use super::{
     Record, Who,
-    ftrace::{self, Ftrace},
+    ftrace::{self, Ftrace, Prefix},
 };
 use crate::{
     arch::{cpu, tsc},
@@ -122,6 +122,16 @@ pub(super) fn write(event: Event, who: Who) -> bool {
         let _cannot_fail = format.write(&record, text);
     }
     true
+}
+
+/// Writes a line as an event of the thread `who`, if the stream is open. `text` is the event's name, a colon, and its fields.
+pub fn note(who: Who, text: fmt::Arguments<'_>) {
+    if is_open() {
+        let out = &mut STREAM.lock().text;
+        let prefix = Prefix { time: tsc::now(), cpu: cpu::current(), who };
+        out.in_page += 1;
+        let _cannot_fail = writeln!(out, "{prefix}{text}");
+    }
 }
 
 impl Text {

@@ -55,16 +55,8 @@ impl<P: Platform> Base<P> {
         self.tunables.modes.are_watching()
     }
 
-    /// Tells the machine the event that `event` makes, if the instance is traced. What is costly to look up is looked up
-    /// inside of `event`.
-    #[inline(always)]
-    pub fn trace(&self, event: impl FnOnce() -> Event) {
-        if self.is_traced() {
-            self.tell(event());
-        }
-    }
-
-    /// Tells the machine of a purge or a flush as [`trace`](Self::trace) does, also if only those are traced.
+    /// Tells the machine of a purge or a flush, which `event` makes, if the instance is traced, or those are. What is costly to
+    /// look up is looked up inside of `event`.
     #[inline(always)]
     pub fn trace_purging(&self, event: impl FnOnce() -> Event) {
         if self.tunables.modes.trace_purges() {

@@ -385,7 +385,7 @@ pub use types::{
     },
     request::Request,
     returned::Returned,
-    stats::{Stats, Tally},
+    stats::{BlockStats, Stats, Tally},
     tunables::Tunables,
     whatis::{Place, Whatis, freed::Freed, overrun::Overrun},
 };

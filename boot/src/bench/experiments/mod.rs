@@ -5,6 +5,7 @@
 
 pub mod history;
 pub mod latency;
+pub mod replayed;
 
 use serde::{Deserialize, Serialize};
 

@@ -11,7 +11,7 @@ use kernel::{
 };
 use protocol::replay::{Action, Call, Header};
 
-const ONCE: Parameters = Parameters { loops: 1, timed: false };
+const ONCE: Parameters = Parameters { loops: 1, timed: false, samples: 0 };
 
 /// A program of these calls, each with its slot; they are of both CPUs in turn.
 fn program(calls: &[(Action, u32)]) -> Vec<u8> {
@@ -45,7 +45,8 @@ fn calls_of_several_cpus_are_made_in_their_order() {
     }
     // What is alive at the end is freed between the loops.
     calls.push((Action::Vmalloc { size: 1, align: 0 }, 2));
-    let text = run(&program(&calls), Parameters { loops: 2, timed: false }).expect("the program is right");
+    let text = run(&program(&calls), Parameters { loops: 2, timed: false, samples: 0 })
+        .expect("the program is right");
     for line in [
         "vmalloc: calls 402 failed 0 pages 802 ",
         "vfree: calls 400 failed 0 pages 800 ",
@@ -69,7 +70,8 @@ fn what_is_refused_counts_as_that_and_its_free_is_no_call() {
 #[test_case]
 fn a_program_can_take_as_long_as_it_took() {
     let calls = [(Action::VmUnmapAliases, 0); 101];
-    let text = run(&program(&calls), Parameters { loops: 1, timed: true }).expect("the program is right");
+    let text = run(&program(&calls), Parameters { loops: 1, timed: true, samples: 0 })
+        .expect("the program is right");
     let microseconds = text.split("microseconds ").nth(1).and_then(|rest| rest.split(' ').next());
     let microseconds: u64 = microseconds.and_then(|number| number.parse().ok()).expect("it is told");
     assert!(microseconds >= 10_000, "100 calls, one each 100 microseconds: {text}");

@@ -331,6 +331,11 @@ impl Pages {
         (self.free_view().0)(page / 64) >> (page % 64) & 1 != 0
     }
 
+    /// Returns whether a page is flushing.
+    pub fn is_flushing(&self, page: usize) -> bool {
+        (self.open.word(page / 64) & self.unflushed.word(page / 64)) >> (page % 64) & 1 != 0
+    }
+
     /// Returns how many pages the longest free run has.
     pub fn longest_run(&self) -> usize {
         match self.free() {

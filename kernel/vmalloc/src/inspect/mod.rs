@@ -6,5 +6,6 @@ mod census;
 mod count;
 mod find;
 mod foreign;
+mod map;
 mod read;
 mod whatis;

@@ -16,6 +16,8 @@ pub(crate) use crate::host as machine;
 #[cfg(not(loom))]
 mod magazines;
 #[cfg(not(loom))]
+mod map;
+#[cfg(not(loom))]
 mod owned;
 #[cfg(not(loom))]
 mod promises;

@@ -86,3 +86,28 @@ impl Stats {
         (self.metadata_frames + self.instance_frames) * PAGE_SIZE + self.instance_bytes
     }
 }
+
+/// What the pages of one block of 2 MiB are, or those of a freed run of blocks: see
+/// [`Vmalloc::for_each_block`](crate::Vmalloc::for_each_block). Each page is counted once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BlockStats {
+    /// Number of the block, from the beginning of the range; of a freed run, of its first.
+    pub first: usize,
+    /// Blocks that are told of: 1, but of a freed run.
+    pub blocks: usize,
+    /// Pages that are mapped, or are of an area that nobody may access.
+    pub live: usize,
+    /// Pages with a frame that a CPU has for its next areas: of parked areas, and of what it hands out next.
+    pub parked: usize,
+    /// Pages that were freed and wait for a purge.
+    pub dirty: usize,
+    /// Pages that the purge under way flushes.
+    pub flushing: usize,
+    /// Free pages that keep a frame for the next area.
+    pub cached: usize,
+    /// Guard pages, and what the last block of a run has behind its guard page.
+    pub guard: usize,
+    /// Free pages without a frame.
+    pub free: usize,
+}
