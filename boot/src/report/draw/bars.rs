@@ -39,6 +39,7 @@ pub fn level(bars: &[Bar], unit: &str) -> Drawing {
                 }
                 let (end, _) = plot.at(bar.value, 0.0);
                 canvas.bar([(left, middle - 9), (end, middle + 9)], bar.colour);
+                canvas.title([(left, middle - 9), (end, middle + 9)], &format!("{}: {}", bar.name, bar.text));
                 canvas.text(&bar.text, (end + 8, middle), Beside::Right, INK);
             }
         },

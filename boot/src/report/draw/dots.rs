@@ -2,6 +2,8 @@
 
 use plotters::prelude::*;
 
+use crate::report::figure::number;
+
 use super::{Beside, Canvas, Drawing, GRID, INK, MUTED, Plot, Scale, Size};
 
 /// A dot.
@@ -86,6 +88,8 @@ fn draw_row(canvas: &Canvas<'_>, row: &Row, at: impl Fn(f64) -> (i32, i32)) {
         if let Some([least, greatest]) = dot.range {
             canvas.line(vec![at(least), at(greatest)], dot.colour, 2);
         }
-        canvas.dot(at(dot.value), dot.colour, dot.full);
+        let (x, y) = at(dot.value);
+        canvas.dot((x, y), dot.colour, dot.full);
+        canvas.title([(x - 6, y - 6), (x + 6, y + 6)], &format!("{}: {}", row.name, number(dot.value)));
     }
 }

@@ -2,6 +2,8 @@
 
 use plotters::prelude::*;
 
+use crate::report::figure::number;
+
 use super::{Beside, Canvas, Drawing, GRID, INK, MUTED, Plot, Scale, Size};
 
 /// A point: its place, and the least and the greatest where that is told.
@@ -100,6 +102,9 @@ fn draw_panel(canvas: &Canvas<'_>, plot: &Plot<'_>, panel: &Panel, layout: &Layo
                     canvas.line(ends.to_vec(), line.colour, 3);
                 }
                 canvas.dot(place, line.colour, true);
+                let (x, y) = place;
+                let text = format!("{}: {} at {}", line.name, number(point.y), number(point.x));
+                canvas.title([(x - 6, y - 6), (x + 6, y + 6)], text.trim_start_matches(": "));
             }
         }
         if let (false, Some(&(x, y))) = (line.name.is_empty(), places.last()) {

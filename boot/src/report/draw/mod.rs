@@ -5,6 +5,8 @@
 //! | [`dots`] | rows of dots on one scale |
 //! | [`bars`] | bars beside each other |
 //! | [`lines`] | panels of lines |
+//! | [`map`] | rows that are divided among states |
+//! | [`timeline`] | strips on which bars stand where something was |
 //!
 //! Each drawing is made twice, [`Size::Wide`] and [`Size::Narrow`], and the page shows one of them. Colours are names in
 //! disguise: the page's style sheet says by the attributes which colour each one is, in the light and in the dark.
@@ -12,9 +14,13 @@
 pub mod bars;
 pub mod dots;
 pub mod lines;
+pub mod map;
 mod scale;
+pub mod timeline;
 
 pub use scale::Scale;
+
+use std::cell::RefCell;
 
 use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
@@ -30,6 +36,10 @@ pub const FLOOR: RGBColor = RGBColor(128, 128, 128);
 pub const FREE_LIST: RGBColor = RGBColor(0, 158, 115);
 /// What is drawn of the crate `vmem`.
 pub const VMEM: RGBColor = RGBColor(204, 121, 167);
+/// What a CPU has parked.
+pub const PARKED: RGBColor = RGBColor(86, 180, 233);
+/// What is free, where that is drawn.
+pub const FREE: RGBColor = GRID;
 /// Text.
 const INK: RGBColor = RGBColor(17, 17, 17);
 /// Text that may be overlooked.
@@ -84,12 +94,13 @@ impl Drawing {
     fn of(height: impl Fn(Size) -> i32, draw: impl Fn(&Canvas<'_>, Size)) -> Self {
         let [wide, narrow] = [Size::Wide, Size::Narrow].map(|size| {
             let mut svg = String::new();
-            let canvas = Canvas(
-                SVGBackend::with_string(&mut svg, (size.width() as u32, height(size) as u32))
-                    .into_drawing_area(),
-            );
+            let titles = RefCell::default();
+            let sheet = SVGBackend::with_string(&mut svg, (size.width() as u32, height(size) as u32));
+            let canvas = Canvas { sheet: sheet.into_drawing_area(), titles: &titles };
             draw(&canvas, size);
             drop(canvas);
+            let end = svg.rfind("</svg>").unwrap_or(svg.len());
+            svg.insert_str(end, &titles.into_inner());
             svg
         });
         Self { wide, narrow }
@@ -105,7 +116,11 @@ enum Beside {
 }
 
 /// A sheet of pixels. What is drawn on it goes to memory, which cannot fail.
-struct Canvas<'a>(DrawingArea<SVGBackend<'a>, plotters::coord::Shift>);
+struct Canvas<'a> {
+    sheet: DrawingArea<SVGBackend<'a>, plotters::coord::Shift>,
+    /// What is shown where the pointer rests: unseen shapes above all others.
+    titles: &'a RefCell<String>,
+}
 
 impl Canvas<'_> {
     fn text(&self, text: &str, at: (i32, i32), beside: Beside, colour: RGBColor) {
@@ -116,7 +131,7 @@ impl Canvas<'_> {
         };
         let font = ("sans-serif", TEXT * HIGHER).into_font();
         let style = font.color(&colour).pos(Pos::new(anchor, VPos::Center));
-        self.0.draw(&Text::new(text.to_owned(), at, style)).expect("memory");
+        self.sheet.draw(&Text::new(text.to_owned(), at, style)).expect("memory");
     }
 
     /// In the middle of its place, if that is not too near the left edge.
@@ -126,21 +141,36 @@ impl Canvas<'_> {
     }
 
     fn line(&self, points: Vec<(i32, i32)>, colour: RGBColor, width: u32) {
-        self.0.draw(&PathElement::new(points, colour.stroke_width(width))).expect("memory");
+        self.sheet.draw(&PathElement::new(points, colour.stroke_width(width))).expect("memory");
     }
 
     /// A full dot, or a ring.
     fn dot(&self, at: (i32, i32), colour: RGBColor, full: bool) {
         if full {
-            self.0.draw(&Circle::new(at, 5, colour.filled())).expect("memory");
+            self.sheet.draw(&Circle::new(at, 5, colour.filled())).expect("memory");
         } else {
-            self.0.draw(&Circle::new(at, 5, PAPER.filled())).expect("memory");
-            self.0.draw(&Circle::new(at, 4, colour.stroke_width(2))).expect("memory");
+            self.sheet.draw(&Circle::new(at, 5, PAPER.filled())).expect("memory");
+            self.sheet.draw(&Circle::new(at, 4, colour.stroke_width(2))).expect("memory");
         }
     }
 
+    /// Has text be shown where the pointer rests between two corners.
+    fn title(&self, [(left, top), (right, bottom)]: [(i32, i32); 2], text: &str) {
+        let text = text.replace('&', "&amp;").replace('<', "&lt;");
+        let (width, height) = (right - left, bottom - top);
+        self.titles.borrow_mut().push_str(&format!(
+            "<rect x=\"{left}\" y=\"{top}\" width=\"{width}\" height=\"{height}\" fill=\"none\" pointer-events=\"all\">\
+             <title>{text}</title></rect>\n"
+        ));
+    }
+
+    /// A shape between these points.
+    fn shape(&self, points: Vec<(i32, i32)>, colour: RGBColor) {
+        self.sheet.draw(&Polygon::new(points, colour.filled())).expect("memory");
+    }
+
     fn bar(&self, corners: [(i32, i32); 2], colour: RGBColor) {
-        self.0.draw(&Rectangle::new(corners, colour.filled())).expect("memory");
+        self.sheet.draw(&Rectangle::new(corners, colour.filled())).expect("memory");
     }
 }
 

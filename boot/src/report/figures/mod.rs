@@ -1,13 +1,11 @@
 //! The figures, in the order that they stand in on the page. Each module makes those of a part of the benchmark suite,
 //! and none where there are no numbers.
-//!
-//! A replayed trace will have figures of its own, the map of the address space and the timeline of flushes: a module each,
-//! a line in [`all`], and a field in [`Data`] for what they draw.
 
 mod cases;
 mod history;
 mod instead;
 mod latency;
+mod replayed;
 mod shared;
 mod sizes;
 mod timed;
@@ -45,6 +43,7 @@ pub fn all(data: &Data) -> Vec<Chapter> {
         ("Many CPUs", vec![timed::figure(data), shared::locked(data), shared::lines(data)]),
         ("Beside what else there is", vec![instead::instructions(data), instead::interrupts(data)]),
         ("Delays", vec![latency::figure(data)]),
+        ("A trace replayed", vec![replayed::map(data), replayed::timeline(data)]),
         ("What went wrong elsewhere once", history::figures(data)),
     ];
     let chapters = chapters.into_iter().map(|(title, figures)| {
