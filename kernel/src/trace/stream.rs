@@ -64,7 +64,7 @@ struct Text {
     used: usize,
     send: Send,
     written: Written,
-    /// Events of which something is in the page.
+    /// Events of which something is in the page, and that are not lost yet.
     in_page: u64,
 }
 
@@ -129,6 +129,7 @@ pub fn note(who: Who, text: fmt::Arguments<'_>) {
     if is_open() {
         let out = &mut STREAM.lock().text;
         let prefix = Prefix { time: tsc::now(), cpu: cpu::current(), who };
+        out.written.events += 1;
         out.in_page += 1;
         let _cannot_fail = writeln!(out, "{prefix}{text}");
     }
@@ -138,12 +139,17 @@ impl Text {
     /// Sends what is in the page.
     fn send(&mut self) {
         SENDING.store(true, Ordering::Relaxed);
-        if !(self.send)(&self.page[..self.used]) {
-            self.written.lost += self.in_page;
-        }
+        let is_taken = (self.send)(&self.page[..self.used]);
         SENDING.store(false, Ordering::Relaxed);
-        // What is just being written goes on in the next page.
-        (self.used, self.in_page) = (0, self.in_page.min(1));
+        self.used = 0;
+        // What is just being written goes on in the next page, and is lost once.
+        self.in_page = match is_taken {
+            true => self.in_page.min(1),
+            false => {
+                self.written.lost += self.in_page;
+                0
+            }
+        };
     }
 }
 

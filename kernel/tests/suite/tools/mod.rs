@@ -7,4 +7,5 @@ mod play;
 mod replay;
 mod serial;
 mod soft_off;
+mod stream;
 mod trace;
