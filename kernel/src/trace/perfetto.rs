@@ -119,7 +119,7 @@ impl<'a> Perfetto<'a> {
         let (cpu, time, who) = (record.cpu, Time(record.time), Escaped(&record.who));
         let comma = if more.as_str() == Some("") { "" } else { "," };
         let thread = format_args!("{more}{comma}\"thread\":\"{who}\"");
-        match caller.map(|caller| Escaped(caller)) {
+        match caller.map(Escaped) {
             Some(caller) => self.entry(format_args!(
                 "\"name\":\"{name}\",\"ph\":\"i\",\"s\":\"t\",\"tid\":{cpu},\"ts\":{time},\
                  \"args\":{{{thread},\"caller\":\"{caller}\"}}"

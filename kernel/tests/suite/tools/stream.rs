@@ -69,7 +69,8 @@ fn write_all() {
 #[test_case]
 fn all_that_is_streamed_arrives_whole_and_in_order() {
     let writers = cpu::online_count().min(2) as u64;
-    (LINES.store(0, Ordering::Relaxed), IN_ORDER.store(true, Ordering::Relaxed));
+    LINES.store(0, Ordering::Relaxed);
+    IN_ORDER.store(true, Ordering::Relaxed);
     LINE.iter().for_each(|last| last.store(0, Ordering::Relaxed));
     stream::open(look, Ftrace::new(0x1000..0x2000, 7));
     write_all();

@@ -96,11 +96,12 @@ fn what_is_done_is_in_the_dump_until_tracing_is_off() {
     // The test's own thread: its purge, and what that flushes.
     let this = dump.iter().find(|record| ours(&record.event)).expect("there is one").who;
     assert!(this.id > 0 && !this.name().is_empty(), "{this:?}");
-    let callers = dump.iter().filter(|record| record.who == this).filter_map(|record| match record.event {
-        Event::PurgeBegin { caller, .. } => Some((caller.file(), caller.line())),
-        _ => None,
-    });
-    assert_eq!(callers.last(), Some((file!(), purge)));
+    let mut callers =
+        dump.iter().filter(|record| record.who == this).filter_map(|record| match record.event {
+            Event::PurgeBegin { caller, .. } => Some((caller.file(), caller.line())),
+            _ => None,
+        });
+    assert_eq!(callers.next_back(), Some((file!(), purge)));
     let index = |wanted: fn(&Event) -> bool| dump.iter().rposition(|record| wanted(&record.event));
     let flush = index(|event| matches!(event, Event::Flush { .. })).expect("flushed");
     let end = index(|event| matches!(event, Event::PurgeEnd { .. })).expect("purged");
