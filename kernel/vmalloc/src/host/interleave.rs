@@ -6,8 +6,37 @@ use super::{
     Machine,
     others::{Bar, is_barred},
 };
-use core::sync::atomic::Ordering;
-use std::boxed::Box;
+use core::{mem::transmute, sync::atomic::Ordering};
+use std::{
+    boxed::Box,
+    thread::{self, ThreadId},
+};
+
+/// What acts during one call, on the thread that makes it.
+struct Borrowed {
+    act: *mut dyn FnMut(),
+    thread: ThreadId,
+}
+
+// SAFETY: it is called on its own thread alone.
+unsafe impl Send for Borrowed {}
+
+impl Borrowed {
+    fn call(&self) {
+        assert_eq!(self.thread, thread::current().id(), "another thread's");
+        // SAFETY: `meanwhile` has it borrowed until nobody has this any more, and `moment` calls nobody who acts already.
+        unsafe { (*self.act)() };
+    }
+}
+
+/// Ends what `meanwhile` began, however the call ends.
+struct Ending<'m>(&'m Machine);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.0.end_interleaving();
+    }
+}
 
 impl Machine {
     /// Calls `act` from now on whenever the library calls the machine and another CPU could act: no lock is held,
@@ -16,6 +45,24 @@ impl Machine {
     pub(crate) fn interleave(&self, act: impl FnMut() + Send + 'static) {
         *self.others.act() = Some(Box::new(act));
         self.others.acting.store(true, Ordering::Relaxed);
+    }
+
+    /// Makes `call`, and has other CPUs act in the middle of it: `act` is called whenever the library calls the machine and
+    /// another CPU could do something, as no lock is held and interrupts are on. It says by [`run_on`](Self::run_on) which
+    /// CPU acts, and may call the library; the CPU that was interrupted goes on afterwards. At each such moment all
+    /// CPUs [walk](Self::observe) to what they know.
+    ///
+    /// # Panics
+    /// if others act already.
+    pub fn meanwhile<T>(&self, act: &mut dyn FnMut(), call: impl FnOnce() -> T) -> T {
+        assert!(!self.others.acting.load(Ordering::Relaxed), "others act already");
+        let act: *mut (dyn FnMut() + '_) = act;
+        // SAFETY: only the lifetime differs, and `_ending` takes the pointer away before that ends.
+        let act = unsafe { transmute::<*mut (dyn FnMut() + '_), *mut (dyn FnMut() + 'static)>(act) };
+        let borrowed = Borrowed { act, thread: thread::current().id() };
+        let _ending = Ending(self);
+        self.interleave(move || borrowed.call());
+        call()
     }
 
     /// Ends what [`interleave`](Self::interleave) began.

@@ -3,7 +3,7 @@
 extern crate std;
 
 use super::{
-    FIRST_FRAME, Machine,
+    Machine,
     entry::{self, PRESENT},
 };
 use crate::{BLOCK_SIZE, Frame, PAGE_SIZE, Table};
@@ -16,7 +16,7 @@ use std::{
 impl Machine {
     /// Returns the physical addresses of the machine's memory.
     pub fn ram(&self) -> Range<u64> {
-        Frame::new(FIRST_FRAME).address()..Frame::new(FIRST_FRAME + 1 + self.frames as u64).address()
+        Frame::new(self.first).address()..Frame::new(self.first + 1 + self.frames as u64).address()
     }
 
     /// Has the machine run out of memory soon: it gives this many frames, tables and 2 MiB frames more, and none after them.
@@ -70,7 +70,7 @@ impl Machine {
 
     /// The bytes of a frame, as the machine itself sees them.
     pub(super) fn bytes(&self, frame: Frame) -> NonNull<u8> {
-        let index = (frame.number() - FIRST_FRAME) as usize;
+        let index = (frame.number().wrapping_sub(self.first)) as usize;
         assert!(index <= self.frames, "no frame: {frame:?}");
         // SAFETY: inside the allocation.
         unsafe { self.memory.byte_add(index * PAGE_SIZE) }
@@ -92,7 +92,8 @@ impl Machine {
         // One that is offline uses and speculates on nothing.
         let online = self.shootdown.online();
         for frame in frames {
-            assert!(frame > FIRST_FRAME && frame <= FIRST_FRAME + self.frames as u64, "no frame: {frame:#x}");
+            let is_ours = (self.first..=self.first + self.frames as u64).contains(&frame);
+            assert!(is_ours && frame != self.root.number(), "no frame: {frame:#x}");
             for (cpu, tlb) in state.tlbs.iter().enumerate().filter(|&(cpu, _)| online.contains(cpu)) {
                 let (page, table) = tlb.reaches(frame);
                 // A CPU that sleeps uses no page before it has flushed. But it speculates, and walks.
@@ -104,6 +105,14 @@ impl Machine {
             unsafe { self.bytes(Frame::new(frame)).write_bytes(0xa5, PAGE_SIZE) };
             assert!(state.free.insert(frame), "frame {frame:#x} was given back twice");
         }
+    }
+
+    /// Takes back a frame that the program itself [took](crate::Platform::take_frames), and had mapped perhaps.
+    ///
+    /// # Panics
+    /// if a CPU can still reach the frame, or the machine has it already.
+    pub fn give_back(&self, frame: Frame) {
+        self.give(frame.number()..frame.number() + 1);
     }
 
     pub(super) fn layout(frames: usize) -> Layout {

@@ -55,8 +55,9 @@ impl Machine {
         (entry & PRESENT != 0).then(|| Translation::read(entry, address, table.is_none()))
     }
 
-    /// Whether the page tables allow writes at an address; `None` if nothing is mapped there.
-    pub(crate) fn writable(&self, address: usize) -> Option<bool> {
+    /// Returns whether the page tables allow writes at an address, whatever the CPUs remember; `None` if nothing is mapped
+    /// there.
+    pub fn writable(&self, address: usize) -> Option<bool> {
         self.translation(address).map(|found| found.writable)
     }
 
@@ -92,12 +93,16 @@ impl Machine {
         Ok(found)
     }
 
-    /// All CPUs walk to what they have translations of, and remember what they find there now: a TLB may have
-    /// more than one translation of a page. Fails if it has two that it must not have at once.
-    pub(crate) fn observe(&self) {
-        let mut state = self.state();
+    /// Has all CPUs that are online walk to what they have translations of, and remember what they find there now: a TLB may have
+    /// more than one translation of a page.
+    ///
+    /// # Panics
+    /// if a CPU gets two that it must not have at once.
+    pub fn observe(&self) {
+        let (mut state, online) = (self.state(), self.shootdown.online());
         let state = &mut *state;
-        for (cpu, tlb) in state.tlbs.iter_mut().enumerate() {
+        // One that is offline walks nowhere.
+        for (cpu, tlb) in state.tlbs.iter_mut().enumerate().filter(|&(cpu, _)| online.contains(cpu)) {
             let pages: std::vec::Vec<usize> = tlb.translations().map(|(page, _)| page).collect();
             for page in pages {
                 if let Some(found) = self.translation(page << PAGE_SHIFT) {
@@ -162,6 +167,15 @@ impl Machine {
             };
             Ok(())
         })
+    }
+
+    /// Has the CPU that [runs](Self::run_on) look for the translation of an address and keep it, as it may at any time
+    /// without a program that uses the address.
+    ///
+    /// # Errors
+    /// [`PageFault`] where nothing is mapped.
+    pub fn touch(&self, address: usize) -> Result<(), PageFault> {
+        self.speculate(self.current(), address).map(drop)
     }
 
     /// Has the CPU that [runs](Self::run_on) write bytes at an address, as [`read_bytes`](Self::read_bytes) reads them.

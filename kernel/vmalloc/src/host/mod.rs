@@ -87,7 +87,7 @@ use tlb::Tlb;
 #[cfg(test)]
 pub(crate) use crate::tests::random::Random;
 
-/// Frame numbers start here, so that 0 is never a frame.
+/// The number of the first frame, unless a machine has frames [from number 0](Machine::from_frame_zero) on.
 const FIRST_FRAME: u64 = 0x1000;
 
 struct State {
@@ -109,6 +109,8 @@ pub struct Machine {
     memory: NonNull<u8>,
     frames: usize,
     cpus: usize,
+    /// The number of the first frame in `memory`.
+    first: u64,
     root: Frame,
     state: Mutex<State>,
     cpu: AtomicUsize,
@@ -155,11 +157,25 @@ impl Machine {
     /// # Panics
     /// if there is no CPU, there are more than [`MAX_CPUS`](crate::MAX_CPUS), or the host has no memory for the frames.
     pub fn new(cpus: usize, frames: usize) -> Self {
+        Self::with_root(cpus, frames, FIRST_FRAME, FIRST_FRAME)
+    }
+
+    /// Makes a machine as [`new`](Self::new) does, whose memory begins at physical address 0: the first frame that it gives
+    /// is number 0.
+    ///
+    /// # Panics
+    /// as `new` does.
+    pub fn from_frame_zero(cpus: usize, frames: usize) -> Self {
+        Self::with_root(cpus, frames, 0, frames as u64)
+    }
+
+    /// Makes a machine of `frames` frames and one more, the `root`, which is numbered as the others are, from `first` on.
+    fn with_root(cpus: usize, frames: usize, first: u64, root: u64) -> Self {
         // SAFETY: the size is not zero.
         let memory = unsafe { std::alloc::alloc_zeroed(Self::layout(frames + 1)) };
         let memory = NonNull::new(memory).expect("host memory");
         let state = State {
-            free: (FIRST_FRAME + 1..=FIRST_FRAME + frames as u64).collect(),
+            free: (first..=first + frames as u64).filter(|&frame| frame != root).collect(),
             tlbs: (0..cpus).map(|_| Tlb::default()).collect(),
             asleep: std::vec![false; cpus],
             page_flushes: 0,
@@ -171,7 +187,8 @@ impl Machine {
             memory,
             frames,
             cpus,
-            root: Frame::new(FIRST_FRAME),
+            first,
+            root: Frame::new(root),
             state: Mutex::new(state),
             cpu: AtomicUsize::new(0),
             allowance: AtomicIsize::new(-1),
@@ -197,8 +214,9 @@ impl Machine {
         machine
     }
 
-    /// A machine that flushes all its CPUs by broadcast.
-    pub(crate) fn broadcasting(cpus: usize, frames: usize) -> Self {
+    /// Makes a machine as [`new`](Self::new) does that flushes all its CPUs by broadcast, as those with the instruction INVLPGB
+    /// can.
+    pub fn broadcasting(cpus: usize, frames: usize) -> Self {
         let mut machine = Self::new(cpus, frames);
         machine.broadcasts = true;
         machine
@@ -219,7 +237,7 @@ impl Machine {
     }
 
     /// Gives a CPU nothing to run, until it is [woken](Self::wake).
-    pub(crate) fn sleep(&self, cpu: usize) {
+    pub fn sleep(&self, cpu: usize) {
         let before = self.cpu.swap(cpu, Ordering::Relaxed);
         // SAFETY: it runs nothing, and touches nothing, until it is woken.
         unsafe { self.shootdown.enter_idle(&self) };
@@ -229,7 +247,7 @@ impl Machine {
 
     /// Wakes a CPU that sleeps. What it speculates before it catches up walks by the ways that it has, which are
     /// checked when tables are given back.
-    pub(crate) fn wake(&self, cpu: usize) {
+    pub fn wake(&self, cpu: usize) {
         if !self.is_asleep(cpu) {
             return;
         }
@@ -239,8 +257,8 @@ impl Machine {
         self.run_on(before);
     }
 
-    /// Whether a CPU sleeps.
-    pub(crate) fn is_asleep(&self, cpu: usize) -> bool {
+    /// Returns whether a CPU sleeps.
+    pub fn is_asleep(&self, cpu: usize) -> bool {
         self.state().asleep[cpu]
     }
 
@@ -254,8 +272,8 @@ impl Machine {
         self.in_interrupt.store(inside, Ordering::Relaxed);
     }
 
-    /// Has what waits be purged by a thread that never runs.
-    pub(crate) fn starve_purger(&self) {
+    /// Tells the library from now on that there is a thread that purges, which never runs.
+    pub fn starve_purger(&self) {
         self.starved_purger.store(true, Ordering::Relaxed);
     }
 

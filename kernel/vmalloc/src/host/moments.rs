@@ -72,13 +72,13 @@ impl Machine {
         }
     }
 
-    /// From now on the library is told that all frames may be free, as machines do that do not count them.
-    pub(crate) fn hide_free_frames(&self) {
+    /// Tells the library from now on that all frames may be free, as machines do that do not count them.
+    pub fn hide_free_frames(&self) {
         self.moments.hidden.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the library's calls that follow are made where nobody may wait for others.
-    pub(crate) fn refuse_pause(&self, refuses: bool) {
+    /// Has the calls that follow be made where nobody may wait for others, or where one may.
+    pub fn refuse_pause(&self, refuses: bool) {
         self.moments.refuses.store(refuses, Ordering::Relaxed);
     }
 }

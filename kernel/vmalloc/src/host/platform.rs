@@ -2,7 +2,7 @@
 
 extern crate std;
 
-use super::{FIRST_FRAME, Frame, Machine, Moment, others::Bar, readers::Reading};
+use super::{Frame, Machine, Moment, others::Bar, readers::Reading};
 use crate::{BLOCK_PAGES, CpuPin, Event, LockClass, PAGE_SIZE, Platform, Returned, Shootdown};
 use core::{fmt, panic::Location, ptr::NonNull, sync::atomic::Ordering};
 
@@ -119,7 +119,7 @@ unsafe impl<'m> Platform for &'m Machine {
     }
 
     fn is_ram(&self, frame: Frame) -> bool {
-        (FIRST_FRAME..=FIRST_FRAME + self.frames as u64).contains(&frame.number())
+        (self.first..=self.first + self.frames as u64).contains(&frame.number())
     }
 
     fn physical_bits(&self) -> u32 {
@@ -132,7 +132,7 @@ unsafe impl<'m> Platform for &'m Machine {
 
     fn frame_of(&self, direct: NonNull<u8>) -> Frame {
         let offset = direct.as_ptr() as usize - self.memory.as_ptr() as usize;
-        Frame::new(FIRST_FRAME + (offset / PAGE_SIZE) as u64)
+        Frame::new(self.first + (offset / PAGE_SIZE) as u64)
     }
 
     fn shootdown(&self) -> &Shootdown {

@@ -1,0 +1,179 @@
+//! One history: drawn, read, written, run.
+
+use crate::{random::Random, setting::Setting, step::Step, world::World};
+use std::{
+    fmt,
+    panic::{self, Location},
+    str::FromStr,
+    sync::{Mutex, Once, PoisonError},
+    thread::{self, ThreadId},
+};
+
+/// A machine, and what is done on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct History {
+    /// What it runs on.
+    pub setting: Setting,
+    /// What is done, in this order.
+    pub steps: Vec<Step>,
+}
+
+/// Why a history failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The words of the panic.
+    pub message: String,
+    /// The file and line that it came from.
+    pub place: String,
+}
+
+/// What threads that run histories panicked with, as the hook saw it.
+static PANICS: Mutex<Vec<(ThreadId, Failure)>> = Mutex::new(Vec::new());
+/// Threads whose panics are failures, and are not printed.
+static RUNNING: Mutex<Vec<ThreadId>> = Mutex::new(Vec::new());
+
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl History {
+    /// Draws history number `number` of a seed, of so many steps.
+    #[must_use]
+    pub fn draw(seed: u64, number: u64, steps: usize) -> Self {
+        let mut random = Random::new(seed, number);
+        let setting = Setting::draw(&mut random);
+        Self { setting, steps: (0..steps).map(|_| Step::draw(&mut random)).collect() }
+    }
+
+    /// Makes a history of any bytes, as a fuzzer has them.
+    #[must_use]
+    pub fn of_bytes(bytes: &[u8]) -> Self {
+        let mut words = bytes.chunks(4).map(|chunk| {
+            let mut word = [0; 4];
+            word[..chunk.len()].copy_from_slice(chunk);
+            u32::from_le_bytes(word)
+        });
+        let setting = Setting::draw(&mut Random::new(words.next().unwrap_or(0).into(), 0));
+        // Each word is the seed of a step, so that what the fuzzer joins, cuts and repeats means what it did.
+        let steps = words.take(3000).map(|word| Step::draw(&mut Random::new(word.into(), 1))).collect();
+        Self { setting, steps }
+    }
+
+    /// Runs it to its end.
+    ///
+    /// # Errors
+    /// If anything is not as it should be.
+    pub fn run(&self) -> Result<(), Failure> {
+        self.run_telling(false, &mut Vec::new())
+    }
+
+    /// Runs it, and puts what each step did into `told`: a list for each step that is done by itself, which tells of those
+    /// in the middle of it, too.
+    ///
+    /// # Errors
+    /// If anything is not as it should be.
+    pub fn run_and_tell(&self, told: &mut Vec<(usize, Vec<String>)>) -> Result<(), Failure> {
+        self.run_telling(true, told)
+    }
+
+    fn run_telling(&self, tells: bool, told: &mut Vec<(usize, Vec<String>)>) -> Result<(), Failure> {
+        hook();
+        // A thread of its own: what a failure leaves behind, such as pins, goes with it.
+        let result = thread::scope(|scope| {
+            let handle = scope.spawn(|| {
+                let me = thread::current().id();
+                locked(&RUNNING).push(me);
+                let machine = self.setting.machine();
+                match World::new(&machine, self.setting, tells) {
+                    Some(world) => {
+                        world.run(&self.steps, |index, words| told.push((index, words.to_vec())));
+                        world.end();
+                    }
+                    None => machine.assert_all_frames_back(),
+                }
+            });
+            let thread = handle.thread().id();
+            let result = handle.join();
+            locked(&RUNNING).retain(|&running| running != thread);
+            result.map_err(|_| thread)
+        });
+        result.map_err(|thread| {
+            let mut panics = locked(&PANICS);
+            // The first one: what follows comes of it.
+            let first = panics.iter().find(|(of, _)| *of == thread).map(|(_, failure)| failure.clone());
+            panics.retain(|(of, _)| *of != thread);
+            first.unwrap_or_else(|| Failure { message: "a thread ended".into(), place: String::new() })
+        })
+    }
+}
+
+/// Notes the panics of threads that run histories. Those of others are printed as before.
+fn hook() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            let me = thread::current().id();
+            if !locked(&RUNNING).contains(&me) {
+                return before(info);
+            }
+            let message = info.payload_as_str().unwrap_or("a panic without words").to_owned();
+            let place = info.location().map(Location::to_string).unwrap_or_default();
+            locked(&PANICS).push((me, Failure { message, place }));
+        }));
+    });
+}
+
+/// Writes where and why.
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.message)
+    }
+}
+
+/// Writes the machine, and a line for each step.
+impl fmt::Display for History {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.setting)?;
+        self.steps.iter().try_for_each(|step| writeln!(f, "{step}"))
+    }
+}
+
+impl FromStr for History {
+    type Err = String;
+
+    /// Reads what was written. What follows a `#` is not read, nor are empty lines.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
+        let mut lines = lines.filter(|line| !line.is_empty());
+        let setting = lines.next().ok_or("there is no line that tells of the machine")?.parse()?;
+        let steps = lines.map(str::parse).collect::<Result<_, _>>()?;
+        Ok(Self { setting, steps })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_history_is_drawn_alike_each_time_and_read_as_it_was_written() {
+        let history = History::draw(7, 3, 500);
+        assert_eq!(history, History::draw(7, 3, 500));
+        assert_ne!(history, History::draw(7, 4, 500));
+        assert_ne!(history, History::draw(8, 3, 500));
+        assert_eq!(history.to_string().parse(), Ok(history.clone()));
+        assert_eq!("# nothing\n\nmachine cpus=1 # one\n".parse::<History>().map(|read| read.steps.len()), Ok(0));
+        assert!("".parse::<History>().is_err() && "machine\nfree".parse::<History>().is_err());
+    }
+
+    #[test]
+    fn a_history_does_the_same_in_every_run() {
+        let history = History::draw(1, 0, 400);
+        let mut told = [Vec::new(), Vec::new()];
+        let results = told.each_mut().map(|told| history.run_and_tell(told));
+        assert_eq!(results[0], results[1]);
+        assert_eq!(told[0], told[1]);
+        assert!(told[0].len() > 200);
+    }
+}
