@@ -68,6 +68,8 @@ impl<P: Platform> Vmalloc<P> {
             Role::Cached { pages, flushed: true, .. } => (BLOCK_PAGES, run_blocks(pages) * BLOCK_PAGES, 0),
             Role::Cached { .. } => (0, 0, BLOCK_PAGES),
             Role::Freed { blocks, .. } => (0, 0, blocks as usize * BLOCK_PAGES),
+            // Until it is closed nobody has its pages, those that never had a frame included.
+            Role::Leaving => (0, 0, BLOCK_PAGES),
             role if role.has_pages() => (0, 0, pages.stale()),
             _ => (0, 0, 0),
         };
