@@ -75,6 +75,8 @@ pub struct Model {
     pub areas: BTreeMap<usize, Area>,
     /// Where areas were freed, the last ones.
     pub freed: Vec<usize>,
+    /// What interrupt handlers freed, which may stay mapped until a purge.
+    pub deferred: Vec<std::ops::Range<usize>>,
 }
 
 impl Model {

@@ -90,7 +90,7 @@ impl World<'_> {
                 self.use_at(instance, start, more as usize / 4 % frames.len());
             }
             Err(AllocError::NoFrames) => assert!(frames.is_empty()),
-            Err(error) => self.refused_mapping(instance, error, frames.len(), 0),
+            Err(error) => self.refused_mapping(instance, error, frames.len(), usize::from(frames.len() > BLOCK_PAGES)),
         }
     }
 

@@ -8,6 +8,9 @@ impl World<'_> {
     pub(super) fn purge(&self, instance: usize) {
         let purged = self.call(instance, |vmalloc| vmalloc.purge());
         self.note(|| format!("purge: {purged} pages"));
+        if self.moments.get() == 0 && !self.is_nested() && self.setting.isolated == 0 {
+            self.models[instance].borrow_mut().deferred.clear();
+        }
     }
 
     pub(super) fn trim(&self, instance: usize) {

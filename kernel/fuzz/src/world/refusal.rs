@@ -1,7 +1,7 @@
 //! Whether a refusal was right: whoever is refused is told so only if there is no room.
 
 use super::{World, bytes, owned::is_shortage};
-use vmalloc::{AllocError, BLOCK_PAGES, BLOCK_SIZE, PAGE_SIZE, Request};
+use vmalloc::{AllocError, BLOCK_PAGES, BLOCK_SIZE, GuardPolicy, PAGE_SIZE, Request};
 
 /// What was asked for.
 #[derive(Clone, Copy, Debug)]
@@ -62,8 +62,11 @@ impl World<'_> {
     fn has_space(&self, instance: usize, asked: Asked) -> bool {
         let range = self.setting.range(instance);
         let used = self.models[instance].borrow().used_blocks(&range);
-        // One more for the guard page behind a shared block, if the policy wants that.
-        let blocks = (asked.pages + asked.guards).div_ceil(BLOCK_PAGES) + 1;
+        if self.setting.policy().guards == GuardPolicy::BehindBlocks {
+            // Which blocks are guard pages of shared ones is not known here.
+            return false;
+        }
+        let blocks = (asked.pages + asked.guards).div_ceil(BLOCK_PAGES);
         let first_aligned = range.start.next_multiple_of(asked.align.max(BLOCK_SIZE));
         let step = asked.align.max(BLOCK_SIZE);
         (first_aligned..range.end).step_by(step).any(|start| {
@@ -85,12 +88,12 @@ impl World<'_> {
             let blocks = self.models[number].borrow().used_blocks(&range).iter().filter(|&&used| used).count();
             blocks + 2 * self.cpus() + 20
         };
-        let cached = other.kept + other.quarantined + other.parked_frames + other.reserved_tables + other.leaf_tables;
+        // What interrupt handlers freed in the other instance is not looked at before its next purge.
+        let deferred: usize = self.models[1 - instance].borrow().deferred.iter().map(|range| range.len() / PAGE_SIZE).sum();
+        let cached = other.kept + other.quarantined + other.parked_frames + other.table_frames() + deferred;
         let owned: usize = self.models.iter().map(|model| model.borrow().frames()).sum();
         let taken = owned + self.frames.borrow().count() + tables(0) + tables(1) + cached + remembered;
         let needed = asked.frames + bytes(asked.pages).div_ceil(BLOCK_SIZE) + 8;
         taken + needed <= self.setting.frames as usize
     }
 }
-
-const _: () = assert!(PAGE_SIZE < BLOCK_SIZE);

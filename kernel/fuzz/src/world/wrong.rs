@@ -123,7 +123,10 @@ impl World<'_> {
             let refused = unsafe { (vmalloc.vrealloc(at(start), PAGE_SIZE), vmalloc.vunmap(at(start))) };
             assert!(refused.0.is_err() && refused.1.is_err(), "{refused:?}");
             if how.is_multiple_of(2) {
-                self.models[instance].borrow_mut().remove(start);
+                let mut model = self.models[instance].borrow_mut();
+                let area = model.remove(start).expect("picked");
+                model.deferred.push(area.extent());
+                drop(model);
                 // SAFETY: nobody uses the area but simulated CPUs.
                 let freed = unsafe { vmalloc.vfree(at(start)) };
                 self.note(|| format!("vfree {start:#x} in an interrupt handler: {freed:?}"));

@@ -55,12 +55,12 @@ impl Translation {
     /// Whether a CPU may have both of one page without a flush between: of another size only with the same rights and
     /// memory type (Intel SDM 3A, 4.10.2.3 and 4.10.4.3), and to another frame only if it is `asleep`. It may have been
     /// asleep while the page was unmapped, flushed by the others, and mapped anew; it uses neither translation before it
-    /// has flushed, and speculation by the old one only reads.
+    /// has flushed, and speculation by the old one only reads. What the other frame is may be cached in another way: a device.
     pub fn may_stand_beside(self, other: Self, asleep: bool) -> bool {
         let alike =
             (self.writable, self.executable, self.cache) == (other.writable, other.executable, other.cache);
-        (self.frame == other.frame || asleep)
-            && self.cache == other.cache
+        (asleep || self.frame == other.frame)
+            && (self.cache == other.cache || self.frame != other.frame)
             && (self.huge == other.huge || alike)
     }
 
