@@ -3,7 +3,9 @@
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::ops::ControlFlow;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::process::Command;
 use std::time::Instant;
 
 use protocol::Record;
@@ -18,7 +20,7 @@ use crate::session::serial::{Output, Plain};
 use crate::session::terminal::{self, Input, RawMode};
 use crate::session::witness::Witness;
 use crate::session::{self, How};
-use crate::status::{Error, Result, Status};
+use crate::status::{Doing, Error, Result, Status};
 use crate::suites::kernel;
 use crate::suites::kernel::Tests;
 use crate::{bench, cargo, machine, places, replay, report, rooms, suites};
@@ -51,6 +53,7 @@ fn act(action: Action) -> Result<Status> {
             emulator::check(&machine)?;
             suites::run(&machine, filter.as_deref())
         }
+        Action::Fuzz { arguments } => fuzz(&arguments),
         Action::Bench(options) => bench::run(&options),
         Action::Replay(options) => {
             emulator::check(&options.machine)?;
@@ -61,6 +64,12 @@ fn act(action: Action) -> Result<Status> {
         Action::Setup => Err(Error::usage("setup: is done by ./run.sh")),
         Action::RunElf { elf, arguments } => run_elf(&elf, arguments),
     }
+}
+
+/// Becomes the program that runs random histories.
+fn fuzz(arguments: &[OsString]) -> Result<Status> {
+    let error = Command::new(cargo::fuzz()?).args(arguments).exec();
+    Err(error).doing("start the random histories")
 }
 
 /// Cargo's runner.

@@ -67,6 +67,19 @@ pub fn counter() -> Result<PathBuf> {
     }
 }
 
+/// Builds what runs random sequences of the library's calls on the host.
+///
+/// # Errors
+/// If it does not build; the compiler has said why.
+pub fn fuzz() -> Result<PathBuf> {
+    let arguments =
+        ["build", "--profile", "fuzz", "--package", "fuzz", "--bin", "fuzz", "--target", "host-tuple"];
+    match build("the random histories", &arguments)?.as_slice() {
+        [fuzz] => Ok(fuzz.path.clone()),
+        made => Err(Error::failed(format!("cargo made {} programs instead of one", made.len()))),
+    }
+}
+
 /// Builds the test kernels.
 ///
 /// # Errors

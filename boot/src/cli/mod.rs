@@ -54,6 +54,13 @@ pub enum Action {
         #[command(flatten)]
         machine: Options,
     },
+    /// Run random sequences of the library's calls on the host, beside a model, and shrink what fails
+    #[command(disable_help_flag = true)]
+    Fuzz {
+        /// What `./run.sh fuzz --help` tells of
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "OPTIONS")]
+        arguments: Vec<OsString>,
+    },
     /// Run the benchmark suite and print tables
     Bench(bench::Options),
     /// Make the vmalloc calls of a trace from a Linux again, and print a table of both
@@ -138,6 +145,7 @@ pub fn parse(mut words: Vec<OsString>) -> Result<Cli> {
         Action::Bench(_)
         | Action::Report(_)
         | Action::Rooms { .. }
+        | Action::Fuzz { .. }
         | Action::Setup
         | Action::RunElf { .. } => {}
     }

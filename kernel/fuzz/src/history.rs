@@ -163,7 +163,10 @@ mod tests {
         assert_ne!(history, History::draw(7, 4, 500));
         assert_ne!(history, History::draw(8, 3, 500));
         assert_eq!(history.to_string().parse(), Ok(history.clone()));
-        assert_eq!("# nothing\n\nmachine cpus=1 # one\n".parse::<History>().map(|read| read.steps.len()), Ok(0));
+        assert_eq!(
+            "# nothing\n\nmachine cpus=1 # one\n".parse::<History>().map(|read| read.steps.len()),
+            Ok(0)
+        );
         assert!("".parse::<History>().is_err() && "machine\nfree".parse::<History>().is_err());
     }
 

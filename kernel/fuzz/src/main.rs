@@ -18,8 +18,10 @@ use std::{
 /// Random sequences of the library's calls on a simulated machine, beside a naive model.
 #[derive(Debug, Parser)]
 #[command(name = "./run.sh fuzz", bin_name = "./run.sh fuzz")]
-#[command(after_help = "Exit status: 0 all is as it should be; 1 something failed, and is printed as the shortest list of \
-    steps that still fails; 2 usage; 124 a history did not end.")]
+#[command(
+    after_help = "Exit status: 0 all is as it should be; 1 something failed, and is printed as the shortest list of \
+    steps that still fails; 2 usage; 124 a history did not end."
+)]
 struct Options {
     /// Which histories: each seed has its own
     #[arg(long, value_name = "S", default_value_t = 1)]
@@ -33,9 +35,9 @@ struct Options {
     /// Operations of a history
     #[arg(long, value_name = "N", default_value_t = 2000)]
     length: usize,
-    /// Where lists of steps that fail are kept
-    #[arg(long, value_name = "FOLDER", default_value = "target/fuzz-failures")]
-    keep: PathBuf,
+    /// Where lists of steps that fail are kept [default: failures, beside this program in target/]
+    #[arg(long, value_name = "FOLDER")]
+    keep: Option<PathBuf>,
     /// Run the lists of steps in these files instead
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
@@ -82,7 +84,9 @@ fn main() -> ExitCode {
         }
     }
     let (seconds, count) = (BEGIN.elapsed().as_secs_f64(), histories.end - histories.start);
-    println!("seed {seed}: {operations} operations in {count} histories, {seconds:.1} s: all is as it should be");
+    println!(
+        "seed {seed}: {operations} operations in {count} histories, {seconds:.1} s: all is as it should be"
+    );
     ExitCode::SUCCESS
 }
 
@@ -111,9 +115,14 @@ fn tell(options: &Options, number: u64, history: History, failure: Failure) -> E
     let list = commented(&shrunk.history);
     println!("shrunk to {} steps in {} runs: {}", shrunk.history.steps.len(), shrunk.tries, shrunk.failure);
     print!("{list}");
-    let file = options.keep.join(format!("seed-{seed}-history-{number}.txt"));
-    let text = format!("# seed {seed}, history {number}\n# {}\n{list}", shrunk.failure.to_string().replace('\n', "\n# "));
-    match fs::create_dir_all(&options.keep).and_then(|()| fs::write(&file, text)) {
+    let beside = || std::env::current_exe().unwrap_or_default().with_file_name("failures");
+    let keep = options.keep.clone().unwrap_or_else(beside);
+    let file = keep.join(format!("seed-{seed}-history-{number}.txt"));
+    let text = format!(
+        "# seed {seed}, history {number}\n# {}\n{list}",
+        shrunk.failure.to_string().replace('\n', "\n# ")
+    );
+    match fs::create_dir_all(&keep).and_then(|()| fs::write(&file, text)) {
         Ok(()) => println!("run this list by: ./run.sh fuzz {}", file.display()),
         Err(error) => println!("{}: {error}", file.display()),
     }
@@ -141,7 +150,8 @@ fn commented(history: &History) -> String {
 
 fn run_files(files: &[PathBuf]) -> ExitCode {
     for file in files {
-        let read = |file: &Path| fs::read_to_string(file).map_err(|error| error.to_string())?.parse::<History>();
+        let read =
+            |file: &Path| fs::read_to_string(file).map_err(|error| error.to_string())?.parse::<History>();
         let history = match read(file) {
             Ok(history) => history,
             Err(error) => {

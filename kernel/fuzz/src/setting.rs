@@ -3,7 +3,8 @@
 use crate::random::Random;
 use std::{fmt, str::FromStr};
 use vmalloc::{
-    BLOCK_SIZE, GatherPolicy, GuardPolicy, OverflowPolicy, Policy, PurgePolicy, Reuse, SearchPolicy, Zeroing, host::Machine,
+    BLOCK_SIZE, GatherPolicy, GuardPolicy, OverflowPolicy, Policy, PurgePolicy, Reuse, SearchPolicy, Zeroing,
+    host::Machine,
 };
 
 /// The start of a directory that maps 1 GiB.
@@ -128,8 +129,17 @@ impl Setting {
             .zeroing(if choice(0) == 3 { Zeroing::Always } else { Zeroing::TrustDirty })
             .search([cached, cached, cached, from_start][choice(2)])
             .guards(if choice(4) == 3 { GuardPolicy::BehindBlocks } else { GuardPolicy::BehindAreas })
-            .purge([PurgePolicy::Threshold, PurgePolicy::Threshold, PurgePolicy::Yielding, PurgePolicy::Unbroken][choice(6)])
-            .gather([GatherPolicy::Page, GatherPolicy::Page, GatherPolicy::Stack, GatherPolicy::One][choice(8)])
+            .purge(
+                [
+                    PurgePolicy::Threshold,
+                    PurgePolicy::Threshold,
+                    PurgePolicy::Yielding,
+                    PurgePolicy::Unbroken,
+                ][choice(6)],
+            )
+            .gather(
+                [GatherPolicy::Page, GatherPolicy::Page, GatherPolicy::Stack, GatherPolicy::One][choice(8)],
+            )
             .reuse(if choice(10) == 3 { Reuse::AfterFlush } else { Reuse::Hot })
             .overflow(OverflowPolicy::Ticket)
     }

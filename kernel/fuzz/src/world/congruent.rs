@@ -3,7 +3,8 @@
 use super::{World, bytes, owned::must_free};
 use crate::model::{Area, Page};
 use vmalloc::{
-    AllocError, BLOCK_SIZE, CongruentArea, CongruentError, CongruentSet, Kind, PAGE_SIZE, PopulateError, Protection,
+    AllocError, BLOCK_SIZE, CongruentArea, CongruentError, CongruentSet, Kind, PAGE_SIZE, PopulateError,
+    Protection,
 };
 
 impl World<'_> {
@@ -24,7 +25,11 @@ impl World<'_> {
         self.note(|| format!("allocate_congruent {asked:x?}, aligned to {align:#x}: {made:x?}"));
         let set = match made {
             Ok(set) => set,
-            Err(CongruentError::Refused(AllocError::OutOfFrames { .. } | AllocError::OutOfAddressSpace { .. } | AllocError::TooLarge { .. })) => {
+            Err(CongruentError::Refused(
+                AllocError::OutOfFrames { .. }
+                | AllocError::OutOfAddressSpace { .. }
+                | AllocError::TooLarge { .. },
+            )) => {
                 return self.disarm();
             }
             Err(error) => panic!("{asked:x?} aligned to {align:#x}: {error}"),

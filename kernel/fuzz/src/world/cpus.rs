@@ -41,7 +41,11 @@ impl World<'_> {
         self.note(|| format!("CPU {cpu} goes {}line", if was_online { "off" } else { "on" }));
         // SAFETY: the CPU uses nothing while it is offline, and nobody purges just now.
         unsafe {
-            if was_online { shootdown.set_offline(&self.machine) } else { shootdown.set_online(&self.machine, isolated) }
+            if was_online {
+                shootdown.set_offline(&self.machine)
+            } else {
+                shootdown.set_online(&self.machine, isolated)
+            }
         }
         self.online.borrow_mut()[cpu] = !was_online;
         // The CPU that runs must be online.
@@ -58,7 +62,9 @@ impl World<'_> {
     pub(super) fn fail(&self, how: u32, count: u32) {
         let fails = how.is_multiple_of(2);
         self.armed.set(fails);
-        self.note(|| if fails { format!("frames run out after {}", count % 16) } else { "frames are given".into() });
+        self.note(|| {
+            if fails { format!("frames run out after {}", count % 16) } else { "frames are given".into() }
+        });
         if fails { self.machine.fail_after(count as usize % 16) } else { self.machine.never_fail() }
     }
 

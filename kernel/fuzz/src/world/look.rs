@@ -10,9 +10,18 @@ impl World<'_> {
         let found = vmalloc.find_area(address);
         let model = self.models[instance].borrow();
         let area = &model.areas[&start];
-        let found = found.unwrap_or_else(|| panic!("{address:#x} is in no area, and is in that at {start:#x}"));
-        assert_eq!((found.start, found.pages), (start, area.pages.len()), "the area at {address:#x}: {found:?}");
-        assert_eq!((found.kind, found.guard_pages, found.guard_below), (area.kind, area.behind, area.below), "{found:?}");
+        let found =
+            found.unwrap_or_else(|| panic!("{address:#x} is in no area, and is in that at {start:#x}"));
+        assert_eq!(
+            (found.start, found.pages),
+            (start, area.pages.len()),
+            "the area at {address:#x}: {found:?}"
+        );
+        assert_eq!(
+            (found.kind, found.guard_pages, found.guard_below),
+            (area.kind, area.behind, area.below),
+            "{found:?}"
+        );
         let requested = if area.kind == Kind::Congruent { bytes(area.pages.len()) } else { area.requested };
         assert_eq!(found.requested, requested, "{found:?}");
         if !self.is_nested() {
@@ -25,7 +34,9 @@ impl World<'_> {
         let picked = {
             let model = self.models[instance].borrow();
             let start = model.pick(which, |_| true);
-            start.map(|start| (start, page as usize % model.areas[&start].pages.len(), model.areas[&start].clone()))
+            start.map(|start| {
+                (start, page as usize % model.areas[&start].pages.len(), model.areas[&start].clone())
+            })
         };
         let Some((start, page, area)) = picked else { return };
         let address = start + bytes(page) + (which as usize * 8) % PAGE_SIZE;
@@ -50,7 +61,11 @@ impl World<'_> {
         match vmalloc.whatis(address).place {
             Place::Area { area: found, protection } => {
                 assert_eq!(found.start, start);
-                assert_eq!(protection, known.present.then_some(known.protection), "page {page} of {start:#x}");
+                assert_eq!(
+                    protection,
+                    known.present.then_some(known.protection),
+                    "page {page} of {start:#x}"
+                );
             }
             other => panic!("{address:#x} is in an area, and whatis says {other:?}"),
         }
@@ -65,7 +80,11 @@ impl World<'_> {
         if area.behind > 0 {
             let guard = area.end() + (which as usize * 8) % PAGE_SIZE;
             assert_eq!(self.machine.writable(guard), None, "the guard page of {start:#x} is mapped");
-            assert!(matches!(vmalloc.whatis(guard).place, Place::GuardBehind { .. }), "{:?}", vmalloc.whatis(guard));
+            assert!(
+                matches!(vmalloc.whatis(guard).place, Place::GuardBehind { .. }),
+                "{:?}",
+                vmalloc.whatis(guard)
+            );
             assert_eq!(vmalloc.vread(guard & !7, &mut word), 0);
         }
         if area.below > 0 {
@@ -81,13 +100,18 @@ impl World<'_> {
             return;
         }
         let range = self.setting.range(instance);
-        let address = range.start + (page as usize * 67 + more as usize) % (range.len() / PAGE_SIZE) * PAGE_SIZE;
+        let address =
+            range.start + (page as usize * 67 + more as usize) % (range.len() / PAGE_SIZE) * PAGE_SIZE;
         let vmalloc = self.instance(instance);
         let found = vmalloc.find_area(address);
         self.note(|| format!("find_area {address:#x}: {found:x?}"));
         let model = self.models[instance].borrow();
         let known = model.at(address);
-        assert_eq!(found.map(|area| area.start), known.map(|area| area.start), "find_area {address:#x}: {found:?}");
+        assert_eq!(
+            found.map(|area| area.start),
+            known.map(|area| area.start),
+            "find_area {address:#x}: {found:?}"
+        );
         let next = vmalloc.next_area(address).map(|area| area.start);
         let known_next = model.areas.range(address..).next().map(|(&start, _)| start);
         assert_eq!(next, known_next, "next_area {address:#x}");
@@ -105,7 +129,9 @@ impl World<'_> {
         let range = self.setting.range(instance);
         let address = match picked {
             Some(start) => start + bytes(more as usize / 4 % 4),
-            None => range.start + (page as usize * 61 + more as usize) % (range.len() / PAGE_SIZE) * PAGE_SIZE,
+            None => {
+                range.start + (page as usize * 61 + more as usize) % (range.len() / PAGE_SIZE) * PAGE_SIZE
+            }
         };
         // Behind the range there may be nothing at all.
         let _ = self.machine.touch(address.min(range.end - PAGE_SIZE));

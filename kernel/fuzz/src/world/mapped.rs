@@ -45,7 +45,14 @@ impl World<'_> {
         frames.iter().position(|frame| singles.binary_search(&frame).is_err()).unwrap_or(0)
     }
 
-    fn map_area(&self, start: usize, kind: Kind, frames: &[Frame], protection: Protection, behind: usize) -> Area {
+    fn map_area(
+        &self,
+        start: usize,
+        kind: Kind,
+        frames: &[Frame],
+        protection: Protection,
+        behind: usize,
+    ) -> Area {
         let page =
             |frame: &Frame| Page { frame: Some(frame.number()), word: None, protection, present: true };
         Area {
@@ -90,7 +97,9 @@ impl World<'_> {
                 self.use_at(instance, start, more as usize / 4 % frames.len());
             }
             Err(AllocError::NoFrames) => assert!(frames.is_empty()),
-            Err(error) => self.refused_mapping(instance, error, frames.len(), usize::from(frames.len() > BLOCK_PAGES)),
+            Err(error) => {
+                self.refused_mapping(instance, error, frames.len(), usize::from(frames.len() > BLOCK_PAGES))
+            }
         }
     }
 
@@ -128,7 +137,11 @@ impl World<'_> {
     /// A mapping is refused.
     fn refused_mapping(&self, instance: usize, error: AllocError, pages: usize, guards: usize) {
         assert!(is_shortage(&error), "{pages} pages: {error}");
-        self.judge_refusal(instance, error, crate::world::refusal::Asked { pages, frames: 0, guards, align: PAGE_SIZE });
+        self.judge_refusal(
+            instance,
+            error,
+            crate::world::refusal::Asked { pages, frames: 0, guards, align: PAGE_SIZE },
+        );
     }
 
     pub(super) fn unmap(&self, instance: usize, which: u32) {

@@ -265,7 +265,10 @@ impl<'m> World<'m> {
     fn add(&self, instance: usize, area: Area) {
         let range = self.setting.range(instance);
         let extent = area.extent();
-        assert!(range.start <= extent.start && extent.end <= range.end, "{extent:#x?} is outside of {range:#x?}");
+        assert!(
+            range.start <= extent.start && extent.end <= range.end,
+            "{extent:#x?} is outside of {range:#x?}"
+        );
         let start = area.start;
         self.models[instance].borrow_mut().insert(area);
         self.look_at(instance, start, start);

@@ -2,7 +2,10 @@
 
 use super::{World, at, bytes};
 use crate::model::{Area, Page};
-use vmalloc::{AllocError, FreeError, Kind, PAGE_SIZE, Platform, ProtectError, Protection, ReallocError, Request, host::PageFault};
+use vmalloc::{
+    AllocError, FreeError, Kind, PAGE_SIZE, Platform, ProtectError, Protection, ReallocError, Request,
+    host::PageFault,
+};
 
 /// What most pages may be, and what few may.
 const PROTECTIONS: [Protection; 8] = [
@@ -24,7 +27,8 @@ impl World<'_> {
         let slack = if pages > 0 && flag(0) && flag(1) { more as usize % (PAGE_SIZE - 8) } else { 0 };
         let requested = bytes(pages) - slack;
         let (zeroed, huge) = (flag(2), flag(3) && flag(4));
-        let protection = if flags >> 5 & 7 == 7 { PROTECTIONS[more as usize % 8] } else { Protection::ReadWrite };
+        let protection =
+            if flags >> 5 & 7 == 7 { PROTECTIONS[more as usize % 8] } else { Protection::ReadWrite };
         let align = if flags >> 8 & 7 == 7 { PAGE_SIZE << (more % 12) } else { PAGE_SIZE };
         let below = flags >> 11 & 7 == 7;
         let no_wait = flags >> 14 & 3 == 3;
@@ -151,7 +155,8 @@ impl World<'_> {
         let protection = PROTECTIONS[how as usize % 8];
         let (from, size) = (start + bytes(range.start), bytes(range.len()));
         // SAFETY: simulated CPUs count on nothing.
-        let done = self.call(instance, |vmalloc| unsafe { vmalloc.set_protection(at(from), size, protection) });
+        let done =
+            self.call(instance, |vmalloc| unsafe { vmalloc.set_protection(at(from), size, protection) });
         self.note(|| format!("set_protection {from:#x}, {} pages, {protection}: {done:?}", range.len()));
         let must_refuse = protection == Protection::None && area.kind != Kind::Vmalloc;
         match done {
@@ -191,14 +196,22 @@ impl World<'_> {
         let (kind, known) = (area.kind, area.pages[page]);
         drop(model);
         let address = start + bytes(page);
-        assert_eq!(self.machine.writable(address), known.writable(), "page {page} of {start:#x}, by the page tables");
+        assert_eq!(
+            self.machine.writable(address),
+            known.writable(),
+            "page {page} of {start:#x}, by the page tables"
+        );
         if kind == Kind::Ioremap {
             return self.machine.touch(address).expect("it is mapped");
         }
         let Some(writable) = known.writable() else {
             // Of a page that was depopulated a CPU may have a translation still.
             if known.present {
-                assert_eq!(self.machine.touch(address), Err(PageFault), "page {page} of {start:#x} can be accessed");
+                assert_eq!(
+                    self.machine.touch(address),
+                    Err(PageFault),
+                    "page {page} of {start:#x} can be accessed"
+                );
             }
             return;
         };
@@ -245,7 +258,10 @@ impl World<'_> {
 pub(super) fn is_shortage(error: &AllocError) -> bool {
     matches!(
         error,
-        AllocError::OutOfFrames { .. } | AllocError::OutOfAddressSpace { .. } | AllocError::TooLarge { .. } | AllocError::BadRange { .. }
+        AllocError::OutOfFrames { .. }
+            | AllocError::OutOfAddressSpace { .. }
+            | AllocError::TooLarge { .. }
+            | AllocError::BadRange { .. }
     )
 }
 

@@ -62,7 +62,9 @@ impl World<'_> {
             }
             _ => {
                 self.note(|| format!("set_reuse {}", if on { "after flush" } else { "hot" }));
-                self.call(instance, |vmalloc| vmalloc.set_reuse(if on { Reuse::AfterFlush } else { Reuse::Hot }));
+                self.call(instance, |vmalloc| {
+                    vmalloc.set_reuse(if on { Reuse::AfterFlush } else { Reuse::Hot })
+                });
             }
         }
     }
@@ -70,7 +72,12 @@ impl World<'_> {
     /// Frees all areas, each by its own call.
     pub(super) fn free_all(&self, instance: usize) {
         loop {
-            let first = self.models[instance].borrow().areas.values().next().map(|area| (area.start, area.kind, area.set));
+            let first = self.models[instance]
+                .borrow()
+                .areas
+                .values()
+                .next()
+                .map(|area| (area.start, area.kind, area.set));
             match first {
                 None => return,
                 Some((start, Kind::Vmalloc, _)) => self.free_at(instance, start),
@@ -117,7 +124,9 @@ impl World<'_> {
                     self.free_all(1 - instance);
                     self.instances[1 - instance].borrow().vm_unmap_aliases();
                     self.instances[1 - instance].borrow().trim();
-                    *place = ManuallyDrop::new(make(self.machine, &self.setting, instance).expect("as at the beginning"));
+                    *place = ManuallyDrop::new(
+                        make(self.machine, &self.setting, instance).expect("as at the beginning"),
+                    );
                     return;
                 };
                 *place = ManuallyDrop::new(made);

@@ -81,15 +81,18 @@ impl World<'_> {
     fn has_frames(&self, instance: usize, asked: Asked) -> bool {
         let other = self.instance(1 - instance).stats();
         let own = self.instance(instance);
-        let remembered = own.remembered().div_ceil(64) + self.instance(1 - instance).remembered().div_ceil(64);
+        let remembered =
+            own.remembered().div_ceil(64) + self.instance(1 - instance).remembered().div_ceil(64);
         let tables = |number: usize| {
             let range = self.setting.range(number);
             // A table for each block in use, directories, what there is for each CPU, and records.
-            let blocks = self.models[number].borrow().used_blocks(&range).iter().filter(|&&used| used).count();
+            let blocks =
+                self.models[number].borrow().used_blocks(&range).iter().filter(|&&used| used).count();
             blocks + 2 * self.cpus() + 20
         };
         // What interrupt handlers freed in the other instance is not looked at before its next purge.
-        let deferred: usize = self.models[1 - instance].borrow().deferred.iter().map(|range| range.len() / PAGE_SIZE).sum();
+        let deferred: usize =
+            self.models[1 - instance].borrow().deferred.iter().map(|range| range.len() / PAGE_SIZE).sum();
         let cached = other.kept + other.quarantined + other.parked_frames + other.table_frames() + deferred;
         let owned: usize = self.models.iter().map(|model| model.borrow().frames()).sum();
         let taken = owned + self.frames.borrow().count() + tables(0) + tables(1) + cached + remembered;

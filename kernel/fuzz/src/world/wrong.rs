@@ -1,7 +1,9 @@
 //! Calls that must be refused, and what an interrupt handler may do.
 
 use super::{World, at, bytes};
-use vmalloc::{AllocError, Cache, FreeError, Kind, PAGE_SIZE, ProtectError, Protection, ReallocError, Request};
+use vmalloc::{
+    AllocError, Cache, FreeError, Kind, PAGE_SIZE, ProtectError, Protection, ReallocError, Request,
+};
 
 impl World<'_> {
     /// Makes a call that is wrong: it must be refused, and change nothing.
@@ -45,7 +47,10 @@ impl World<'_> {
                 }
                 7 => {
                     let error = vmalloc.set_protection(at(start), bytes(pages) + 1, Protection::ReadOnly);
-                    let is_right = matches!(error, Err(ProtectError::BehindArea { .. } | ProtectError::WrongKind { .. }));
+                    let is_right = matches!(
+                        error,
+                        Err(ProtectError::BehindArea { .. } | ProtectError::WrongKind { .. })
+                    );
                     assert!(is_right, "{error:?}");
                 }
                 8 => {
@@ -97,10 +102,15 @@ impl World<'_> {
         let vmalloc = self.instance(instance);
         // SAFETY: the calls are refused, as nothing is allocated there.
         let refused = unsafe {
-            [vmalloc.vfree(at(address)), vmalloc.vunmap(at(address)), vmalloc.vm_unmap_ram(at(address), 1 + how as usize % 3)]
+            [
+                vmalloc.vfree(at(address)),
+                vmalloc.vunmap(at(address)),
+                vmalloc.vm_unmap_ram(at(address), 1 + how as usize % 3),
+            ]
         };
         for result in refused {
-            let is_right = matches!(result, Err(FreeError::NotAllocated { .. } | FreeError::FreedBefore { .. }));
+            let is_right =
+                matches!(result, Err(FreeError::NotAllocated { .. } | FreeError::FreedBefore { .. }));
             assert!(is_right, "{result:?}");
         }
         let outside = if how & 1 == 0 { range.start - PAGE_SIZE } else { range.end };
