@@ -53,6 +53,19 @@ pub fn kernel() -> Result<PathBuf> {
     }
 }
 
+/// Builds the kernel with debug assertions.
+///
+/// # Errors
+/// If it does not build; the compiler has said why.
+pub fn checked_kernel() -> Result<PathBuf> {
+    match build("the kernel with debug assertions", &["build", "--package", KERNEL, "--bin", KERNEL])?
+        .as_slice()
+    {
+        [kernel] => Ok(kernel.path.clone()),
+        made => Err(Error::failed(format!("cargo made {} kernels instead of one", made.len()))),
+    }
+}
+
 /// Builds QEMU's plugin that counts.
 ///
 /// # Errors

@@ -12,6 +12,7 @@
 //! | [`cli`] | what the user types |
 //! | [`report`] | the figures of the benchmark suite, drawn |
 //! | [`rooms`] | draws a crate's modules, and checks who uses whom |
+//! | [`soak`] | random loads on random machines |
 //! | [`replay`] | the calls of a trace from a Linux, made again |
 //! | [`mod@bench`] | the benchmark suite |
 //! | [`suites`] | `test`: all host tests, all test kernels |
@@ -36,6 +37,7 @@ pub mod report;
 pub mod rooms;
 pub mod scratch;
 pub mod session;
+pub mod soak;
 pub mod status;
 pub mod suites;
 pub mod symbols;

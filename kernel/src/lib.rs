@@ -15,6 +15,7 @@
 extern crate alloc;
 
 pub mod arch;
+pub mod balance;
 pub mod bringup;
 pub mod command;
 pub mod console;

@@ -4,12 +4,9 @@
 //! that nobody expects is a panic, and so a failure. Called by test kernels, in the thread `main`; no lock is taken here.
 
 use crate::{
-    arch::cpu,
+    balance::{self, Balance},
     drivers::{fw_cfg, power, serial},
-    memory::{self, frames, heap, percpu},
-    print, println, services,
-    sync::order,
-    threads, trace,
+    print, println,
 };
 use alloc::string::String;
 use core::any;
@@ -35,54 +32,15 @@ impl<F: Fn()> Test for F {
     }
 }
 
-/// What must be the same before and after a test.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Balance {
-    /// Frames that nobody accounts for: none, but those of instances that a test made.
-    lost_frames: u64,
-    /// Frames of areas, but for the heap's.
-    area_frames: u64,
-    /// Areas, but for the heap's.
-    areas: usize,
-    /// Bytes of the heap that are in use.
-    heap_bytes: usize,
-    pins: u32,
-    /// Threads that were spawned, and live.
-    threads: usize,
-    /// Pairs of locks that were reported.
-    lock_reports: usize,
-}
-
-impl Balance {
-    fn now() -> Self {
-        let vmalloc = memory::vmalloc();
-        services::deferred::barrier();
-        services::rcu::vfree_rcu_barrier();
-        threads::settle();
-        percpu::trim();
-        vmalloc.trim();
-        frames::drain_magazines();
-        let (counts, users, heap) = (frames::counts(), services::users(), heap::usage());
-        let accounted = users.all();
-        Self {
-            lost_frames: counts.total - counts.free - accounted,
-            area_frames: users.areas,
-            areas: vmalloc.areas().count() - heap.areas(),
-            heap_bytes: heap.used,
-            pins: cpu::pins(),
-            threads: threads::living(),
-            lock_reports: order::reports(),
-        }
-    }
-}
-
 /// Runs the tests that the host's filter lets through, and ends the machine. A test that fails
 /// panics, and so ends the machine too: the host runner counts it.
 pub fn run(tests: &[&dyn Test]) -> ! {
     let filter = filter();
     let chosen = || tests.iter().filter(|test| test.name().contains(&*filter));
     serial::write_record(Record::Tests { count: chosen().count() });
-    make_what_stays();
+    if let Err(error) = balance::make_what_stays() {
+        panic!("too little memory for what stays: {error}");
+    }
     let mut passed = 0;
     for test in chosen() {
         announce(test.name());
@@ -93,13 +51,6 @@ pub fn run(tests: &[&dyn Test]) -> ! {
     }
     serial::write_record(Record::TestsDone { passed });
     power::exit(Exit::Success);
-}
-
-/// Makes what is made when it is first used and stays: no test that happens to be first leaks it.
-fn make_what_stays() {
-    if let Err(error) = trace::make_rings() {
-        panic!("no memory for the rings of trace points: {error}");
-    }
 }
 
 /// Runs a test, announced or not.

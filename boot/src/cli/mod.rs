@@ -15,6 +15,7 @@ use crate::machine::options::Options;
 use crate::replay;
 use crate::report;
 use crate::rooms::Crate;
+use crate::soak;
 use crate::status::{Error, Result};
 
 /// Boots the vmalloc kernel in QEMU, and tests it.
@@ -61,6 +62,8 @@ pub enum Action {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "OPTIONS")]
         arguments: Vec<OsString>,
     },
+    /// Run random loads on random machines until the time is up, and say how to repeat what fails
+    Soak(soak::Options),
     /// Run the benchmark suite and print tables
     Bench(bench::Options),
     /// Make the vmalloc calls of a trace from a Linux again, and print a table of both
@@ -146,6 +149,7 @@ pub fn parse(mut words: Vec<OsString>) -> Result<Cli> {
         | Action::Report(_)
         | Action::Rooms { .. }
         | Action::Fuzz { .. }
+        | Action::Soak(_)
         | Action::Setup
         | Action::RunElf { .. } => {}
     }

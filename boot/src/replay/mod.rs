@@ -29,7 +29,7 @@ mod tests;
 mod translate;
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -75,6 +75,14 @@ pub struct Options {
 
 /// Samples of the address space that a map is drawn of.
 const SAMPLES: u32 = 128;
+
+/// Makes the program of a trace in the file `to`.
+///
+/// # Errors
+/// The trace cannot be read or is none; the file cannot be written.
+pub fn write_program(trace: &Path, to: &Path) -> Result<()> {
+    program::write(&mut Source::open(trace)?, to).map(drop)
+}
 
 /// Replays a trace and prints the table. Returns what was measured.
 ///

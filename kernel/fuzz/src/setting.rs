@@ -85,7 +85,7 @@ impl Setting {
             purger: flag(random, 5),
             uncounted: flag(random, 8),
             offset: random.pick(&[6, 6, 508, 511]),
-            blocks: random.pick(&[1, 2, 3, 5, 8, 12, 24]),
+            blocks: random.pick(&[1, 2, 3, 5, 8, 12, 24, 24, 1100]),
             behind: random.pick(&[1, 2, 4]),
             policy: if random.one_in(2) { 0 } else { random.below(1 << 12) },
             own_frames: if frames < 200 { 8 } else { 40 },
@@ -114,7 +114,7 @@ impl Setting {
     /// Returns the addresses of an instance.
     #[must_use]
     pub fn range(&self, instance: usize) -> std::ops::Range<usize> {
-        let (first, second) = (self.blocks.clamp(1, 400) as usize, self.behind.clamp(1, 400) as usize);
+        let (first, second) = (self.blocks.clamp(1, 5000) as usize, self.behind.clamp(1, 5000) as usize);
         let start = DIRECTORY + (self.offset as usize % 512) * BLOCK_SIZE;
         let middle = start + first * BLOCK_SIZE;
         if instance == 0 { start..middle } else { middle..middle + second * BLOCK_SIZE }

@@ -1,7 +1,7 @@
 //! The table of commands, and running lines of them.
 
 use super::{
-    failures,
+    balance, failures,
     info::{self, lockinfo, tlbinfo, top, whatis},
     latency, perf,
     play::{areas, bytes, hold},
@@ -10,9 +10,9 @@ use super::{
 use crate::{
     command::CommandError,
     drivers::serial::{self, Filtered},
-    history, print, println, replay, test_vmalloc,
+    history, print, println, replay, test_vmalloc, threads,
 };
-use alloc::vec::Vec;
+use alloc::{borrow::ToOwned, vec::Vec};
 use protocol::Record;
 
 /// One command: its name, its arguments as `help` shows them, what it does.
@@ -67,6 +67,7 @@ const COMMANDS: &[Command] = &[
         about: "purges, and gives back what is cached for speed: frames, blocks, page tables",
         run: info::trim,
     },
+    Command { name: "balance", arguments: "[mark]", about: balance::ABOUT, run: balance::command },
     Command { name: "top", arguments: "[mark|clear]", about: top::ABOUT, run: top::top },
     Command { name: "tlbinfo", arguments: "[reset]", about: tlbinfo::ABOUT, run: tlbinfo::tlbinfo },
     Command { name: "lockinfo", arguments: "[reset]", about: lockinfo::ABOUT, run: lockinfo::lockinfo },
@@ -104,14 +105,28 @@ const COMMANDS: &[Command] = &[
     Command { name: "panic", arguments: "", about: "makes the kernel panic", run: power::panic },
 ];
 
-/// Runs commands separated by semicolons.
+/// Runs commands separated by semicolons, one after the other; those with `&` between them at once.
 pub(super) fn run_line(line: &str) {
-    for command in line.split(';').map(str::trim).filter(|command| !command.is_empty()) {
-        serial::write_record(Record::Command { text: command });
-        if !run_command(command) {
-            failures::count();
-        }
+    for commands in line.split(';').map(str::trim).filter(|commands| !commands.is_empty()) {
+        serial::write_record(Record::Command { text: commands });
+        (0..run_beside(commands)).for_each(|_| failures::count());
     }
+}
+
+/// Runs commands that have `&` between them at once, each in a thread of its own if there are several, and waits for all.
+/// Returns how many failed.
+pub fn run_beside(commands: &str) -> usize {
+    if !commands.contains('&') {
+        return usize::from(!run_command(commands));
+    }
+    let begin = |command: &str| {
+        let owned = command.to_owned();
+        let begun = threads::spawn("command", move || run_command(&owned));
+        begun.map_err(|error| println!("{command}: {error}"))
+    };
+    // All are begun before one is waited for.
+    let begun: Vec<_> = commands.split('&').map(str::trim).map(begin).collect();
+    begun.into_iter().map(|thread| thread.is_ok_and(threads::JoinHandle::join)).filter(|ok| !ok).count()
 }
 
 /// Whether the command succeeded; if not, one line was printed that says why.
@@ -165,7 +180,7 @@ fn names() -> impl Iterator<Item = &'static str> + Clone {
 /// behind a command. `before` is the line before the word, `word` what there is of it.
 #[must_use]
 pub fn complete(before: &str, word: &str) -> Vec<&'static str> {
-    let command = before.rsplit(';').next().unwrap_or_default();
+    let command = before.rsplit([';', '&']).next().unwrap_or_default();
     let words: Vec<_> = command.split_whitespace().collect();
     let those = |words: &[&'static str]| -> Vec<_> {
         words.iter().copied().filter(|candidate| candidate.starts_with(word)).collect()
@@ -178,6 +193,7 @@ pub fn complete(before: &str, word: &str) -> Vec<&'static str> {
         ["trace"] => those(&["on", "purges", "off", "dump", "clear", "stream"]),
         ["trace", "dump"] => those(&["format=text", "format=ftrace", "format=perfetto"]),
         ["top"] => those(&["mark", "clear"]),
+        ["balance"] => those(&["mark"]),
         ["vmallocinfo"] => those(&["totals"]),
         ["tlbinfo" | "lockinfo"] => those(&["reset"]),
         _ => Vec::new(),

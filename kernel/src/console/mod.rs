@@ -4,6 +4,7 @@
 //! look at what there is, `play` those that a person plays with. Called by `main` and by
 //! tests, in a thread that may wait; `hold` keeps its areas under a lock of its own, nothing else does.
 
+mod balance;
 mod commands;
 mod editor;
 mod failures;
@@ -19,7 +20,8 @@ mod trace;
 use crate::drivers::{fw_cfg, serial};
 use protocol::Record;
 
-pub use commands::complete;
+pub use balance::command as balance;
+pub use commands::{complete, run_beside};
 pub use info::{lockinfo::lockinfo, top::top};
 pub use latency::latency;
 pub use play::{

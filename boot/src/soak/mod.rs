@@ -1,0 +1,201 @@
+//! `./run.sh soak`: random machines, kernels and loads, one after the other until the time is up.
+//!
+//! | module | for |
+//! |---|---|
+//! | `draw` | draws a run: a seed and a number decide all of it |
+//! | `judge` | tells what a run came to |
+//! | `random` | numbers that a seed decides |
+//!
+//! A run boots a kernel, has it carry out loads beside each other and commands after them, and ends with the command
+//! `balance`, which fails if anything was left behind. What fails is repeated by its seed and number.
+
+mod draw;
+mod judge;
+mod random;
+#[cfg(test)]
+mod tests;
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use clap::Args;
+use protocol::Record;
+
+use crate::machine::options::{Accel, Memory, Options as Machine, Qemu};
+use crate::machine::qemu::Orders;
+use crate::machine::{self, image};
+use crate::scratch::Scratch;
+use crate::session::judge::Purpose;
+use crate::session::serial::Output;
+use crate::session::witness::Witness;
+use crate::status::{Result, Status};
+use crate::{cargo, places, replay, session};
+use draw::{Choices, Plan};
+use judge::{Account, Outcome};
+
+/// The trace whose calls are replayed, in the checkout.
+const TRACE: &str = "bench/traces/linux-7.2.13-mixed.trace.xz";
+
+/// What the user says of a soak.
+#[derive(Args, Debug)]
+// The machine's are a group of that name already.
+#[group(id = "soak")]
+pub struct Options {
+    /// Begin no run after so many minutes
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+    pub minutes: u32,
+    /// What decides all runs [default: another one each time, which is printed]
+    #[arg(long, value_name = "S")]
+    pub seed: Option<u64>,
+    /// Only this run of the seed
+    #[arg(long, value_name = "N")]
+    pub run: Option<u64>,
+    /// Numbers of CPUs to draw from [default: 1 to 64]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..=255))]
+    pub cpus: Vec<u16>,
+    /// Sizes of memory to draw from, such as 96M,4G [default: 96M to 12G]
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub memory: Vec<Memory>,
+    /// Run these console commands in the place of those that are drawn
+    #[arg(long, value_name = "CMD; CMD; ...")]
+    pub commands: Option<String>,
+    /// What runs the guest's instructions
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t = Accel::Auto)]
+    pub accel: Accel,
+}
+
+/// Kernels and the trace, made when a run first wants them.
+struct Made {
+    kernels: [Option<(PathBuf, PathBuf)>; 2],
+    program: Option<PathBuf>,
+    folder: Scratch,
+}
+
+/// Runs until the time is up.
+///
+/// # Errors
+/// A kernel does not build, a machine cannot be started, or a signal wants this program to end.
+pub fn run(options: &Options) -> Result<Status> {
+    let choices = Choices::of(&options.cpus, &options.memory)?;
+    let seed = options.seed.unwrap_or_else(any_seed);
+    let mut made = Made {
+        kernels: [None, None],
+        program: None,
+        folder: Scratch::within(&places::target_folder("runs")?)?,
+    };
+    println!("seed {seed}");
+    let begin = Instant::now();
+    let time = Duration::from_secs(u64::from(options.minutes) * 60);
+    let (mut status, mut runs, mut failed) = (Status::Ok, 0, 0);
+    let mut number = options.run.unwrap_or(0);
+    loop {
+        let mut plan = Plan::draw(seed, number, &choices);
+        if let Some(commands) = &options.commands {
+            plan.commands.clone_from(commands);
+        }
+        let start = Instant::now();
+        let outcome = made.run(&plan, options.accel)?;
+        runs += 1;
+        println!("run {number}: {plan}: {outcome} ({:.0} s)", start.elapsed().as_secs_f64());
+        if let Outcome::Failed { status: how, .. } = &outcome {
+            failed += 1;
+            status = status.worse(*how);
+            println!("  repeat it by: {}", repeat(options, seed, number));
+            println!("  {}", plan.commands);
+        }
+        number += 1;
+        if options.run.is_some() || begin.elapsed() >= time {
+            break;
+        }
+    }
+    println!("{runs} runs, {failed} failed ({:.0} s)", begin.elapsed().as_secs_f64());
+    Ok(status)
+}
+
+/// A seed that is hardly ever the same.
+fn any_seed() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    // Short enough to be typed.
+    (now.as_nanos() % 1_000_000) as u64
+}
+
+/// The command that makes a run again.
+fn repeat(options: &Options, seed: u64, number: u64) -> String {
+    let mut command = format!("./run.sh soak --seed {seed} --run {number}");
+    let list = |name: &str, words: Vec<String>| match words.is_empty() {
+        true => String::new(),
+        false => format!(" --{name} {}", words.join(",")),
+    };
+    command += &list("cpus", options.cpus.iter().map(u16::to_string).collect());
+    command += &list("memory", options.memory.iter().map(Memory::to_string).collect());
+    if let Some(commands) = &options.commands {
+        command += &format!(" --commands {}", shlex::try_quote(commands).unwrap_or_default());
+    }
+    command
+}
+
+impl Made {
+    /// The kernel and its disk image.
+    fn kernel(&mut self, checked: bool) -> Result<(PathBuf, PathBuf)> {
+        let place = &mut self.kernels[usize::from(checked)];
+        if place.is_none() {
+            let elf = if checked { cargo::checked_kernel()? } else { cargo::kernel()? };
+            let image = image::of(&elf, &places::target_folder("images")?)?;
+            *place = Some((elf, image));
+        }
+        Ok(place.clone().expect("it was just made"))
+    }
+
+    /// The calls of the trace.
+    fn program(&mut self) -> Result<PathBuf> {
+        if self.program.is_none() {
+            let program = self.folder.path().join("program");
+            replay::write_program(&places::root().join(TRACE), &program)?;
+            self.program = Some(program);
+        }
+        Ok(self.program.clone().expect("it was just made"))
+    }
+
+    /// Makes one run.
+    fn run(&mut self, plan: &Plan, accel: Accel) -> Result<Outcome> {
+        let (elf, image) = self.kernel(plan.checked)?;
+        let program = if plan.replays { Some(self.program()?) } else { None };
+        let options = Machine {
+            cpus: Some(plan.cpus),
+            memory: plan.memory,
+            prealloc: false,
+            icount: None,
+            accel,
+            timeout: None,
+            append: plan.parameters.clone(),
+            qemu: Qemu::default(),
+            gdb: false,
+            verbose: false,
+        };
+        let orders = Orders {
+            parameters: plan.parameters.clone(),
+            commands: Some(plan.commands.clone()),
+            program,
+            ..Orders::default()
+        };
+        let machine = machine::prepare(&options, image, &orders)?.of(&elf);
+        let mut witness = Witness::new(Purpose::Commands)?;
+        let mut account = Account::default();
+        let end = session::run(machine.program(), None, machine.limit(), &mut |output| {
+            let text = witness.see(output);
+            match output {
+                Output::Record(Record::Command { text }) => account.command(text),
+                Output::Record(Record::CommandsDone { failed }) => account.failed = failed,
+                _ => account.text(&text),
+            }
+            ControlFlow::Continue(())
+        })?;
+        let verdict = witness.verdict(&end);
+        let outcome = account.outcome(&verdict, plan.is_small());
+        if matches!(outcome, Outcome::Failed { .. }) {
+            witness.complain(&verdict, &end);
+        }
+        Ok(outcome)
+    }
+}

@@ -1,0 +1,153 @@
+use super::draw::{Choices, Plan};
+use super::judge::{Account, Outcome};
+use super::{Options, repeat};
+use crate::cli;
+use crate::session::judge::Verdict;
+use crate::status::Status;
+
+fn all() -> Choices {
+    Choices::of(&[], &[]).unwrap()
+}
+
+fn plans(count: u64) -> Vec<Plan> {
+    (0..count).map(|run| Plan::draw(7, run, &all())).collect()
+}
+
+fn verdict(status: Status, complaints: &[&str]) -> Verdict {
+    let complaints = complaints.iter().map(|&text| text.to_owned()).collect();
+    Verdict { status, complaints, passed: 0, failed: 0, again: false }
+}
+
+#[test]
+fn a_seed_and_a_number_decide_a_run() {
+    assert_eq!(plans(50), plans(50));
+    assert_ne!(Plan::draw(7, 0, &all()), Plan::draw(7, 1, &all()));
+    assert_ne!(Plan::draw(7, 0, &all()), Plan::draw(8, 0, &all()));
+    // A run is the same whatever is run before it.
+    assert_eq!(plans(50)[49], Plan::draw(7, 49, &all()));
+}
+
+#[test]
+fn all_kinds_of_machines_kernels_and_loads_are_drawn() {
+    let plans = plans(400);
+    let any = |is_it: &dyn Fn(&Plan) -> bool| plans.iter().filter(|plan| is_it(plan)).count() > 5;
+    for cpus in [1, 2, 8, 64] {
+        assert!(any(&|plan| plan.cpus == cpus), "{cpus}");
+    }
+    for memory in ["96M", "1G", "12G"] {
+        assert!(any(&|plan| plan.memory.to_string() == memory), "{memory}");
+    }
+    assert!(any(&|plan| plan.checked) && any(&|plan| !plan.checked));
+    for word in ["isolated=", "vmalloc.reuse=0"] {
+        assert!(any(&|plan| plan.parameters.contains(word)), "{word}");
+    }
+    let words =
+        ["mode=stress", " & latency", " & replay", " & hold", "trace on", "history", "lazy_max_pages=1 "];
+    for word in words {
+        assert!(any(&|plan| plan.commands.contains(word)), "{word}");
+    }
+}
+
+#[test]
+fn each_run_ends_as_it_began_and_says_whether_anything_was_left_behind() {
+    for plan in plans(400) {
+        assert!(plan.commands.starts_with("balance mark; "), "{}", plan.commands);
+        assert!(plan.commands.ends_with("; trace clear; top clear; hold 0; balance"), "{}", plan.commands);
+        let isolated = plan.parameters.split_whitespace().find_map(|word| word.strip_prefix("isolated="));
+        for cpu in isolated.into_iter().flat_map(|list| list.split(',')) {
+            assert!((1..plan.cpus).contains(&cpu.parse().unwrap()), "{}", plan.parameters);
+        }
+        assert_eq!(plan.replays, plan.commands.contains("replay"));
+    }
+}
+
+#[test]
+fn the_users_lists_are_kept_to() {
+    let choices = Choices::of(&[3], &["256M".parse().unwrap()]).unwrap();
+    for run in 0..20 {
+        let plan = Plan::draw(1, run, &choices);
+        assert_eq!((plan.cpus, plan.memory.to_string()), (3, "256M".into()));
+    }
+    assert_eq!(Choices::of(&[], &["64M".parse().unwrap()]).unwrap_err().status, Status::Usage);
+}
+
+fn options(arguments: &[&str]) -> Options {
+    let words = ["soak"].iter().chain(arguments).map(|&word| word.into());
+    match cli::parse(words.collect()).map(|cli| cli.action) {
+        Ok(cli::Action::Soak(options)) => options,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_command_that_repeats_a_run_has_all_that_decides_it() {
+    assert_eq!(repeat(&options(&[]), 5, 3), "./run.sh soak --seed 5 --run 3");
+    let of_few = options(&["--cpus", "2,8", "--memory", "96M,1G", "--commands", "vmalloc 1; balance"]);
+    let command = repeat(&of_few, 5, 3);
+    assert_eq!(
+        command,
+        "./run.sh soak --seed 5 --run 3 --cpus 2,8 --memory 96M,1G --commands 'vmalloc 1; balance'"
+    );
+    let again = options(&shlex::split(&command).unwrap()[2..].iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!((again.seed, again.run, again.cpus), (Some(5), Some(3), vec![2, 8]));
+    for wrong in [&["--minutes", "0"][..], &["--cpus", "0"], &["--cpus", "x"], &["--memory", "1"]] {
+        let words = ["soak"].iter().chain(wrong).map(|&word| word.into());
+        assert_eq!(cli::parse(words.collect()).unwrap_err().status, Status::Usage, "{wrong:?}");
+    }
+}
+
+/// What these commands said, of which the kernel counts so many as failed.
+fn account(commands: &[(&str, &str)], failed: usize) -> Account {
+    let mut account = Account::default();
+    account.text(b"test_vmalloc: said before any command\n");
+    for (command, text) in commands {
+        account.command(command);
+        account.text(text.as_bytes());
+    }
+    account.failed = failed;
+    account
+}
+
+fn why(outcome: Outcome) -> String {
+    match outcome {
+        Outcome::Failed { why, .. } => why,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_shortage_is_right_only_where_memory_is_small_and_never_of_balance() {
+    let short =
+        [("test_vmalloc mode=stress & hold 3", "x\ntest_vmalloc: 3 runs of cases failed\n3 are held\n")];
+    let failed = verdict(Status::Failed, &[]);
+    assert_eq!(account(&short, 1).outcome(&failed, true), Outcome::Short(1));
+    assert_eq!(why(account(&short, 1).outcome(&failed, false)), "test_vmalloc: 3 runs of cases failed");
+    let left =
+        [("balance", "balance: something was left behind: frames of areas: 1, then 3; out of frames\n")];
+    assert!(why(account(&left, 1).outcome(&failed, true)).contains("left behind"));
+    let other = [("hold 3", "hold: 3: not a number\n")];
+    assert_eq!(why(account(&other, 1).outcome(&failed, true)), "hold: 3: not a number");
+}
+
+#[test]
+fn a_failure_that_no_line_tells_of_is_one() {
+    let short = [("test_vmalloc", "test_vmalloc: 3 runs of cases failed\n"), ("hold 3", "")];
+    let failed = verdict(Status::Failed, &[]);
+    let said = why(account(&short, 2).outcome(&failed, true));
+    assert_eq!(said, "2 commands failed, and 1 lines say why");
+    assert_eq!(why(account(&[], 1).outcome(&failed, true)), "1 commands failed, and 0 lines say why");
+}
+
+#[test]
+fn what_the_judge_of_the_machine_says_is_final() {
+    let hung = verdict(Status::TimedOut, &["timed out"]);
+    let Outcome::Failed { status, why } = account(&[], 0).outcome(&hung, true) else { panic!("hung") };
+    assert_eq!((status, why.as_str()), (Status::TimedOut, "timed out"));
+    let cut = verdict(Status::Failed, &["the kernel ended before its commands were done"]);
+    let short = [("test_vmalloc", "test_vmalloc: 3 runs of cases failed\n")];
+    assert!(matches!(account(&short, 1).outcome(&cut, true), Outcome::Failed { .. }));
+    let unfit = verdict(Status::Unfit, &["the machine is unfit: too little memory for the heap"]);
+    assert_eq!(account(&[], 0).outcome(&unfit, true), Outcome::Unfit);
+    assert!(matches!(account(&[], 0).outcome(&unfit, false), Outcome::Failed { .. }));
+    assert_eq!(account(&[], 0).outcome(&verdict(Status::Ok, &[]), false), Outcome::Well);
+}

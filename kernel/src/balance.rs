@@ -1,0 +1,84 @@
+//! What nothing may leave behind: frames, areas, bytes of the heap, threads, pins, locks in a wrong order.
+//!
+//! Counted by the test framework before and after each test, and by the console's command `balance`, in a thread that may
+//! wait; no lock is taken here.
+
+use crate::{
+    arch::cpu,
+    memory::{self, frames, heap, percpu},
+    services,
+    sync::order,
+    threads, trace,
+};
+use alloc::{collections::TryReserveError, format, string::String, vec::Vec};
+
+/// What must be the same before and after work that leaves nothing behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Balance {
+    /// Frames that nobody accounts for: none, but those of instances that a test made.
+    lost_frames: u64,
+    /// Frames of areas, but for the heap's.
+    area_frames: u64,
+    /// Areas, but for the heap's.
+    areas: usize,
+    /// Bytes of the heap that are in use.
+    heap_bytes: usize,
+    pins: u32,
+    /// Threads that were spawned, and live.
+    threads: usize,
+    /// Pairs of locks that were reported.
+    lock_reports: usize,
+}
+
+impl Balance {
+    /// Counts, once all that is deferred is done, and all that is cached given back.
+    ///
+    /// # Panics
+    /// In an interrupt handler, or where nobody may wait.
+    pub fn now() -> Self {
+        let vmalloc = memory::vmalloc();
+        services::deferred::barrier();
+        services::rcu::vfree_rcu_barrier();
+        threads::settle();
+        percpu::trim();
+        vmalloc.trim();
+        frames::drain_magazines();
+        let (counts, users, heap) = (frames::counts(), services::users(), heap::usage());
+        let accounted = users.all();
+        Self {
+            lost_frames: counts.total - counts.free - accounted,
+            area_frames: users.areas,
+            areas: vmalloc.areas().count() - heap.areas(),
+            heap_bytes: heap.used,
+            pins: cpu::pins(),
+            threads: threads::living(),
+            lock_reports: order::reports(),
+        }
+    }
+
+    /// Returns what changed since `before`, in words; nothing if it is the same.
+    pub fn since(&self, before: &Self) -> Vec<String> {
+        let each = |balance: &Self| {
+            [
+                ("frames that nobody accounts for", balance.lost_frames),
+                ("frames of areas", balance.area_frames),
+                ("areas", balance.areas as u64),
+                ("bytes of the heap", balance.heap_bytes as u64),
+                ("pins", balance.pins.into()),
+                ("threads", balance.threads as u64),
+                ("reports of locks taken in a wrong order", balance.lock_reports as u64),
+            ]
+        };
+        let both = each(before).into_iter().zip(each(self));
+        let changed = both.filter(|(before, now)| before.1 != now.1);
+        changed.map(|(before, now)| format!("{}: {}, then {}", before.0, before.1, now.1)).collect()
+    }
+}
+
+/// Makes what is made when it is first used and stays: no test and no command that happens to be first leaves it behind.
+///
+/// # Errors
+/// There is too little memory for it.
+pub fn make_what_stays() -> Result<(), TryReserveError> {
+    trace::make_rings()
+}
