@@ -125,7 +125,8 @@ pub fn run_beside(commands: &str) -> usize {
         begun.map_err(|error| println!("{command}: {error}"))
     };
     // All are begun before one is waited for.
-    let begun: Vec<_> = commands.split('&').map(str::trim).map(begin).collect();
+    let begun: Vec<_> =
+        commands.split('&').map(str::trim).filter(|command| !command.is_empty()).map(begin).collect();
     begun.into_iter().map(|thread| thread.is_ok_and(threads::JoinHandle::join)).filter(|ok| !ok).count()
 }
 

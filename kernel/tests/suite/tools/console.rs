@@ -184,6 +184,29 @@ fn held_areas_stay_until_the_next_hold() {
     }
 }
 
+/// Seen failing when only the first of the commands between `&` counts.
+#[test_case]
+fn commands_beside_each_other_are_all_waited_for_and_counted() {
+    assert_eq!(console::run_beside("hold 3 & cpus & hold 0"), 0);
+    console::hold(&["0"]).expect("memory enough");
+    assert_eq!(console::run_beside("hold x"), 1);
+    assert_eq!(console::run_beside("hold x & cpus & nosuch & hold 0 &"), 2);
+}
+
+#[test_case]
+fn what_is_left_behind_is_said() {
+    assert_eq!(console::balance(&["x"]).expect_err("wrong").to_string(), "x: only mark can stand here");
+    console::balance(&["mark"]).expect("memory enough");
+    console::balance(&[]).expect("nothing is left behind");
+    console::hold(&["7"]).expect("memory enough");
+    let said = console::balance(&[]).expect_err("seven areas are").to_string();
+    assert!(said.starts_with("something was left behind: frames of areas: "), "{said}");
+    assert!(said.contains("; areas: ") && said.contains("bytes of the heap: "), "{said}");
+    drop(said);
+    console::hold(&["0"]).expect("it frees");
+    console::balance(&[]).expect("nothing is left behind");
+}
+
 #[test_case]
 fn names_of_commands_are_completed_where_commands_stand() {
     for before in ["", "  ", "cpus; ", "cpus;", "help ", "sysctl; help "] {
