@@ -69,8 +69,13 @@ impl<'m> World<'m> {
             unsafe { Platform::shootdown(&machine).set_online(&machine, true) };
         }
         machine.run_on(0);
+        // The first frame is kept for areas: an instance's record would have it for ever.
+        let mut first_frame = None;
+        machine.take_frames(1, |frame| first_frame = Some(frame));
         let make = |instance| make(machine, &setting, instance);
-        let (first, second) = (make(0)?, make(1)?);
+        let made = make(0).and_then(|first| Some((first, make(1)?)));
+        first_frame.into_iter().for_each(|frame| machine.give_back(frame));
+        let (first, second) = made?;
         let world = Self {
             machine,
             setting,
