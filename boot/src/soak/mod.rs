@@ -170,7 +170,7 @@ impl Made {
             timeout: None,
             append: plan.parameters.clone(),
             qemu: Qemu::default(),
-            gdb: false,
+            gdb: None,
             verbose: false,
         };
         let orders = Orders {

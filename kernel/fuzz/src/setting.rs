@@ -3,8 +3,8 @@
 use crate::random::Random;
 use std::{fmt, str::FromStr};
 use vmalloc::{
-    BLOCK_SIZE, GatherPolicy, GuardPolicy, OverflowPolicy, Policy, PurgePolicy, Reuse, SearchPolicy, Zeroing,
-    host::Machine,
+    BLOCK_SIZE, GatherPolicy, GuardPolicy, OverflowPolicy, Policy, PurgePolicy, Reuse, SearchPolicy, Slack,
+    Zeroing, host::Machine,
 };
 
 /// The start of a directory that maps 1 GiB.
@@ -121,7 +121,6 @@ impl Setting {
     }
 
     /// Returns the policy of both instances. The simulated CPUs mark what they write, so dirty bits may be trusted.
-    #[must_use]
     pub fn policy(&self) -> Policy {
         let choice = |shift: u32| (self.policy >> shift & 3) as usize;
         let [cached, from_start] = [SearchPolicy::Cached, SearchPolicy::FromStart];
@@ -142,6 +141,7 @@ impl Setting {
             )
             .reuse(if choice(10) == 3 { Reuse::AfterFlush } else { Reuse::Hot })
             .overflow(OverflowPolicy::Ticket)
+            .slack(Slack::Ignored)
     }
 }
 

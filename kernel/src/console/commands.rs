@@ -12,7 +12,7 @@ use crate::{
     drivers::serial::{self, Filtered},
     history, print, println, replay, test_vmalloc, threads,
 };
-use alloc::{borrow::ToOwned, vec::Vec};
+use alloc::{string::String, vec::Vec};
 use protocol::Record;
 
 /// One command: its name, its arguments as `help` shows them, what it does.
@@ -120,7 +120,7 @@ pub fn run_beside(commands: &str) -> usize {
         return usize::from(!run_command(commands));
     }
     let begin = |command: &str| {
-        let owned = command.to_owned();
+        let owned = String::from(command);
         let begun = threads::spawn("command", move || run_command(&owned));
         begun.map_err(|error| println!("{command}: {error}"))
     };

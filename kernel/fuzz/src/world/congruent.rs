@@ -100,7 +100,7 @@ impl World<'_> {
             Ok(()) => assert!(all > 0 && populated == 0, "{populated} of {all} pages had frames"),
             Err(PopulateError::BadRange { .. }) => assert_eq!(all, 0),
             Err(PopulateError::Populated { .. }) => assert!(populated > 0),
-            Err(PopulateError::OutOfFrames) => return self.disarm(),
+            Err(PopulateError::OutOfFrames { .. }) => return self.disarm(),
             Err(error) => panic!("{set:?} is not populated: {error}"),
         }
         if done.is_ok() {

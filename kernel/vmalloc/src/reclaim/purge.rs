@@ -18,7 +18,11 @@ impl<P: Platform> Reclaim<P> {
     /// Flushes what waits, whatever CPU it disturbs and however short it waited: how many pages became free. What others
     /// free meanwhile goes on waiting. The caller has the turn.
     pub(super) fn purge_waiting(&self, caller: Caller) -> usize {
-        if self.pending().is_empty() { 0 } else { self.quarantine.lift(|| self.purge_now(Reach::Everyone, caller)) }
+        if self.pending().is_empty() {
+            0
+        } else {
+            self.quarantine.lift(|| self.purge_now(Reach::Everyone, caller))
+        }
     }
 
     /// Purges. The caller has the turn.
