@@ -1,4 +1,5 @@
-//! Addresses of the kernel's code become functions, files and lines: where CPUs were when it panicked, and in a profile.
+//! Addresses of the kernel's code become functions, files and lines: where CPUs were when it panicked, or when its time was
+//! up, and in a profile.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -53,4 +54,22 @@ fn a_profile_names_the_functions_of_a_command() {
     assert!(of("vmalloc") > 50.0, "{table}");
     assert!(of("kernel::test_vmalloc::cases::long_busy_list kernel/") > 0.0, "{table}");
     assert!(lines.next().is_some_and(|line| line.contains(".rs:")), "{table}");
+}
+
+/// Seen failing without the monitor.
+#[test]
+fn a_command_that_does_not_end_is_found_by_file_and_line() {
+    let mut command = Command::new(root().join("run.sh"));
+    let loops = "test_vmalloc run_test_mask=8 test_loop_count=99999999999 nr_threads=1";
+    command.args(["exec", loops, "--timeout", "10"]).current_dir(root()).stdin(Stdio::null());
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(124), "{said}");
+    let places = said.split_once("time is up; the CPUs are at\n").unwrap_or_else(|| panic!("{said}")).1;
+    assert!(places.starts_with("  CPU 0  ") && places.contains("\n  CPU 1  "), "{said}");
+    assert!(places.contains(" kernel/src/test_vmalloc/cases.rs:"), "{said}");
+    let log = said.rsplit_once(" is in ").unwrap_or_else(|| panic!("{said}")).1.trim();
+    let kept = fs::read_to_string(root().join(log)).unwrap();
+    assert!(kept.contains("  CPU 1  "), "{log}: {kept}");
+    fs::remove_file(root().join(log)).unwrap();
 }

@@ -22,6 +22,8 @@ mod owned;
 #[cfg(not(loom))]
 mod promises;
 #[cfg(not(loom))]
+mod quarantine;
+#[cfg(not(loom))]
 pub(crate) mod random;
 #[cfg(not(loom))]
 mod reclaim;

@@ -8,7 +8,6 @@ mod notifiers;
 mod others;
 mod policy;
 mod purge;
-mod quarantine;
 mod records;
 mod shortage;
 mod shrink;
