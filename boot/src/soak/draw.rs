@@ -139,8 +139,8 @@ impl Plan {
             commands.push("trace off".into());
         }
         if random.one_in(4) {
-            let names = ["overflow-race", "vmap-exhaust", "pagetable-free"];
-            commands.push(format!("history {}", random.pick(&names)));
+            // The others judge by times, which a busy computer spoils.
+            commands.push(format!("history {}", random.pick(&["overflow-race", "vmap-exhaust"])));
         }
         // As it was before: what is left then was left behind.
         let defaults = TUNABLES.iter().map(|(name, _, at_first)| format!(" {name}={at_first}"));

@@ -45,20 +45,6 @@ impl History {
         Self { setting, steps: (0..steps).map(|_| Step::draw(&mut random)).collect() }
     }
 
-    /// Makes a history of any bytes, as a fuzzer has them.
-    #[must_use]
-    pub fn of_bytes(bytes: &[u8]) -> Self {
-        let mut words = bytes.chunks(4).map(|chunk| {
-            let mut word = [0; 4];
-            word[..chunk.len()].copy_from_slice(chunk);
-            u32::from_le_bytes(word)
-        });
-        let setting = Setting::draw(&mut Random::new(words.next().unwrap_or(0).into(), 0));
-        // Each word is the seed of a step, so that what the fuzzer joins, cuts and repeats means what it did.
-        let steps = words.take(3000).map(|word| Step::draw(&mut Random::new(word.into(), 1))).collect();
-        Self { setting, steps }
-    }
-
     /// Runs it to its end.
     ///
     /// # Errors
