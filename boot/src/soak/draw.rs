@@ -16,10 +16,11 @@ const LEAST_MEMORY: Memory = Memory { mebibytes: 96 };
 const CASES: u64 = 13;
 
 /// Tunables, with their extremes, and the value that they have at first.
-const TUNABLES: [(&str, &[&str], &str); 8] = [
+const TUNABLES: [(&str, &[&str], &str); 9] = [
     ("tlb.single_page_flush_ceiling", &["0", "1", "512"], "33"),
     ("vmalloc.lazy_max_pages", &["1", "64", "8589934592"], "0"),
     ("vmalloc.purge_priority", &["1", "1000"], "2"),
+    ("vmalloc.quarantine_pages", &["1", "500", "8589934592"], "0"),
     ("vmalloc.table_reserve", &["0", "1", "16"], "8"),
     ("vmalloc.drain", &["0"], "1"),
     ("vmalloc.reuse", &["0"], "1"),

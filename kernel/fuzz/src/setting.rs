@@ -87,7 +87,7 @@ impl Setting {
             offset: random.pick(&[6, 6, 508, 511]),
             blocks: random.pick(&[1, 2, 3, 5, 8, 12, 24, 24, 1100]),
             behind: random.pick(&[1, 2, 4]),
-            policy: if random.one_in(2) { 0 } else { random.below(1 << 12) },
+            policy: if random.one_in(2) { 0 } else { random.below(1 << 14) },
             own_frames: if frames < 200 { 8 } else { 40 },
             own_huge: u32::from(frames > 2000 && random.one_in(2)),
         }
@@ -140,6 +140,7 @@ impl Setting {
                 [GatherPolicy::Page, GatherPolicy::Page, GatherPolicy::Stack, GatherPolicy::One][choice(8)],
             )
             .reuse(if choice(10) == 3 { Reuse::AfterFlush } else { Reuse::Hot })
+            .slack(if choice(12) == 3 { Slack::Checked } else { Slack::Ignored })
             .overflow(OverflowPolicy::Ticket)
             .slack(Slack::Ignored)
     }

@@ -60,6 +60,11 @@ impl World<'_> {
                 self.note(|| format!("set_check_slack {on}"));
                 self.call(instance, |vmalloc| vmalloc.set_check_slack(on));
             }
+            3 => {
+                let pages = if on { [1, 50, 1000, 100_000][how as usize / 3 % 4] } else { 0 };
+                self.note(|| format!("set_quarantine {pages}"));
+                self.call(instance, |vmalloc| vmalloc.set_quarantine(pages));
+            }
             _ => {
                 self.note(|| format!("set_reuse {}", if on { "after flush" } else { "hot" }));
                 self.call(instance, |vmalloc| {
@@ -93,6 +98,7 @@ impl World<'_> {
         vmalloc.set_trace(false);
         vmalloc.set_check_slack(false);
         vmalloc.set_remembered(0);
+        vmalloc.set_quarantine(0);
         vmalloc.trim();
         let stats = vmalloc.stats();
         assert_eq!((stats.free, stats.used()), (stats.total, 0), "all is freed: {stats:?}");
