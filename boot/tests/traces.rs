@@ -72,7 +72,7 @@ fn replay(trace: &Path, counts: &HashMap<String, u64>) {
 }
 
 /// All that is streamed and all that is dumped makes the same calls again, which are those of the workload. Seen failing with
-/// the return of a call left out, with every 50th event left out, and with pages of vm_map_ram that counted a guard page.
+/// the return of vmap left out.
 #[test]
 fn what_is_traced_here_can_be_replayed() {
     let folder = tempfile::tempdir().unwrap();

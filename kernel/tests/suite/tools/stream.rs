@@ -65,7 +65,7 @@ fn write_all() {
     writers.into_iter().for_each(|writer| writer.join());
 }
 
-/// Seen failing with the rest of the last page left unsent, and without the lock.
+/// Seen failing with the rest of the last page left unsent.
 #[test_case]
 fn all_that_is_streamed_arrives_whole_and_in_order() {
     let writers = cpu::online_count().min(2) as u64;
@@ -80,7 +80,7 @@ fn all_that_is_streamed_arrives_whole_and_in_order() {
     assert_eq!(stream::close(), None);
 }
 
-/// Seen failing with those in the last page uncounted.
+/// Seen failing with one of each page uncounted.
 #[test_case]
 fn what_is_not_taken_is_counted() {
     let writers = cpu::online_count().min(2) as u64;

@@ -27,8 +27,7 @@ fn sum(vmalloc: &Vmalloc<&Machine>, of: fn(&BlockStats) -> usize) -> usize {
     map(vmalloc).iter().map(of).sum()
 }
 
-/// Seen failing with guard pages taken for live ones, with parked pages taken for cached, and with the later blocks of a
-/// freed run told too.
+/// Seen failing with guard pages taken for live ones.
 #[test]
 fn a_page_goes_through_its_states() {
     let machine = Machine::new(1, 8000);
@@ -55,7 +54,7 @@ fn a_page_goes_through_its_states() {
     assert_eq!(map(&vmalloc), []);
 }
 
-/// What a CPU keeps for itself is told as that.
+/// What a CPU keeps for itself is told as that. Seen failing with parked pages taken for cached ones.
 #[test]
 fn parked_areas_are_told() {
     let machine = Machine::new(1, 8000);

@@ -48,7 +48,8 @@ fn here() -> &'static Location<'static> {
     Location::caller()
 }
 
-/// Seen failing without the call to `trace_free`, with it for areas of other kinds, and where a fast path is taken although the instance is traced.
+/// Seen failing without the call to `trace_free`, with it for areas of other kinds too, and where a fast path is taken
+/// although the instance is traced.
 #[test]
 fn each_way_to_make_and_to_free_an_area_is_traced_once() {
     let machine = Machine::new(2, 8000);
@@ -262,7 +263,7 @@ fn whoever_causes_a_purge_is_told() {
     purged_by("a free", line);
 }
 
-/// By the interrupt handler: who looks at the trace later finds who asked for it.
+/// By the interrupt handler: who looks at the trace later finds who asked for it. Seen failing without the call to `trace_free`.
 #[test]
 fn a_free_in_an_interrupt_is_traced_there() {
     let machine = Machine::new(1, 3000);
