@@ -184,7 +184,6 @@ fn held_areas_stay_until_the_next_hold() {
     }
 }
 
-/// Seen failing when only the first of the commands between `&` counts.
 #[test_case]
 fn commands_beside_each_other_are_all_waited_for_and_counted() {
     assert_eq!(console::run_beside("hold 3 & cpus & hold 0"), 0);

@@ -29,6 +29,7 @@ pub(crate) mod random;
 mod reclaim;
 #[cfg(not(loom))]
 mod slack;
+#[cfg(not(loom))]
 pub(crate) mod support;
 #[cfg(not(loom))]
 mod watch;

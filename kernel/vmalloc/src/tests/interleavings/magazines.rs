@@ -7,7 +7,7 @@ use super::{
     machine::explore,
 };
 use crate::{
-    MAX_CPUS, PAGE_SIZE, Platform, Reuse,
+    MAX_CPUS, PAGE_SIZE, Platform,
     magazines::{Closed, Magazines, Parked},
     page_table::slot::Slots,
     percpu::Records,
