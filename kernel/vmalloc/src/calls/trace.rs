@@ -48,6 +48,7 @@ impl<P: Platform> Vmalloc<P> {
 
     /// Passes on what became of a request, and does what the modes of the instance ask for: tells the
     /// machine, or fills the slack of the area.
+    #[inline(always)]
     pub(super) fn watched(&self, asked: impl FnOnce() -> Asked, made: Made) -> Made {
         if self.base().is_watched() {
             self.watch_made(asked(), made);
