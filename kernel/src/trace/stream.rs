@@ -74,6 +74,7 @@ pub fn open(send: Send, format: Ftrace) {
     let Stream { format: former, text } = &mut *stream;
     *former = format;
     (text.send, text.written) = (send, Written::default());
+    (text.used, text.in_page) = (0, 0);
     let _cannot_fail = ftrace::write_head(text, None, cpu::online_count());
     OPEN.store(true, Ordering::Relaxed);
 }
