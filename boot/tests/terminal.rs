@@ -92,7 +92,7 @@ impl Drop for Terminal {
     }
 }
 
-/// Seen failing: with Home that is not known as tmux sends it, and with lines that are not erased to their ends.
+/// Seen failing: with Home that is not known as tmux sends it.
 #[test]
 fn keys_do_on_the_screen_what_they_say() {
     if Command::new("tmux").arg("-V").stdout(Stdio::null()).status().is_err() {

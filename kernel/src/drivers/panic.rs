@@ -34,7 +34,7 @@ fn panic(info: &PanicInfo<'_>) -> ! {
         None => println!("panic on CPU {this}:\n{}", info.message()),
     }
     println!("the CPUs were at");
-    backtrace::print(this, Stopped::here());
+    backtrace::print(this, stop::noted().unwrap_or_else(Stopped::here));
     stop::stopped().for_each(|(cpu, place)| backtrace::print(cpu, place));
     // SAFETY: as above.
     unsafe { stream::close_by_force() };

@@ -64,8 +64,12 @@ pub(in crate::arch) fn handle(registers: &mut Registers) {
     if matches!(vector, PAGE_FAULT | GENERAL_PROTECTION) && attempt::recover(registers) {
         return;
     }
+    let interrupted = Stopped { at: registers.rip, stack: registers.rsp };
+    if vector == NMI && stop::is_stopping() {
+        stop::stop_this(interrupted);
+    }
+    stop::note(interrupted);
     match vector {
-        NMI if stop::is_stopping() => stop::stop_this(Stopped { at: registers.rip, stack: registers.rsp }),
         PAGE_FAULT => {
             panic!("{}\n{registers}", PageFault { address: Cr2::read_raw(), error: registers.error })
         }

@@ -14,7 +14,8 @@ const NOBODY: usize = usize::MAX;
 static ENDING: AtomicUsize = AtomicUsize::new(NOBODY);
 /// CPUs that stopped for it, a bit each: one may be told twice.
 static STOPPED: AtomicU64 = AtomicU64::new(0);
-/// Where each of them was, and its stack. Written before its bit is set.
+/// Where each of them was, and its stack, written before its bit is set; and where an exception interrupted the CPU that
+/// panics for it.
 static PLACES: [[AtomicU64; 2]; cpu::MAX_CPUS] = [const { [const { AtomicU64::new(0) }; 2] }; cpu::MAX_CPUS];
 static STOPPING: AtomicBool = AtomicBool::new(false);
 /// Microseconds that the others are given to stop.
@@ -75,11 +76,22 @@ pub(crate) fn is_stopping() -> bool {
     STOPPING.load(Ordering::Acquire)
 }
 
-/// Stops this CPU for good, for one that calls [`stop_others`]. It was where `place` says.
-pub(crate) fn stop_this(Stopped { at, stack }: Stopped) -> ! {
+/// Notes where an exception interrupted this CPU, which panics next.
+pub(super) fn note(Stopped { at, stack }: Stopped) {
     let place = &PLACES[cpu::current()];
     place[0].store(at, Ordering::Relaxed);
     place[1].store(stack, Ordering::Relaxed);
+}
+
+/// Where this CPU was when the exception came for which it panics, if one did.
+pub(crate) fn noted() -> Option<Stopped> {
+    let [at, stack] = PLACES[cpu::current()].each_ref().map(|value| value.load(Ordering::Relaxed));
+    (at != 0).then_some(Stopped { at, stack })
+}
+
+/// Stops this CPU for good, for one that calls [`stop_others`]. It was where `place` says.
+pub(crate) fn stop_this(place: Stopped) -> ! {
+    note(place);
     STOPPED.fetch_or(1 << cpu::current(), Ordering::Release);
     cpu::halt();
 }
