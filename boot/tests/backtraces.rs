@@ -38,6 +38,26 @@ fn a_panic_says_where_every_cpu_was() {
     fs::remove_file(root().join(log)).unwrap();
 }
 
+/// Seen failing with a backtrace that begins in the panic's own code.
+#[test]
+fn the_backtrace_of_a_fault_begins_where_it_was() {
+    let (status, _, said) = exec("panic fault");
+    assert_eq!(status, Some(3), "{said}");
+    assert!(said.contains("\npage fault: read of 0x10: nothing is mapped there"), "{said}");
+    let places = said.split_once("\nthe CPUs were at\n").unwrap_or_else(|| panic!("{said}")).1;
+    let lines: Vec<_> = places.lines().collect();
+    assert!(
+        lines[0].starts_with("  CPU 0  ") && lines[0].contains(" kernel/src/console/power.rs:"),
+        "{said}"
+    );
+    assert!(
+        lines[1].contains("    by   ") && lines[1].contains(" kernel/src/console/commands.rs:"),
+        "{said}"
+    );
+    let log = said.rsplit_once(" is in ").unwrap_or_else(|| panic!("{said}")).1.trim();
+    fs::remove_file(root().join(log)).unwrap();
+}
+
 /// Seen failing with samples told by address alone.
 #[test]
 fn a_profile_names_the_functions_of_a_command() {

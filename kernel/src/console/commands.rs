@@ -102,7 +102,7 @@ const COMMANDS: &[Command] = &[
     Command { name: "whatis", arguments: "ADDRESS", about: whatis::ABOUT, run: whatis::whatis },
     Command { name: "poweroff", arguments: "", about: "powers the machine off", run: power::poweroff },
     Command { name: "reboot", arguments: "", about: "resets the machine", run: power::reboot },
-    Command { name: "panic", arguments: "", about: "makes the kernel panic", run: power::panic },
+    Command { name: "panic", arguments: "[fault]", about: power::PANIC, run: power::panic },
 ];
 
 /// Runs commands separated by semicolons, one after the other; those with `&` between them at once.
@@ -193,6 +193,7 @@ pub fn complete(before: &str, word: &str) -> Vec<&'static str> {
         ["test_vmalloc", ..] => those(test_vmalloc::WORDS),
         ["trace"] => those(&["on", "purges", "off", "dump", "clear", "stream"]),
         ["trace", "dump"] => those(&["format=text", "format=ftrace", "format=perfetto"]),
+        ["panic"] => those(&["fault"]),
         ["top"] => those(&["mark", "clear"]),
         ["balance"] => those(&["mark"]),
         ["vmallocinfo"] => those(&["totals"]),
