@@ -123,7 +123,7 @@ fn small_memory_of_zeros_is_all_zeros() {
     });
 }
 
-/// Seen failing with areas that stay, and with areas that nobody counts down.
+/// Seen failing with areas that nobody counts down.
 #[test]
 fn what_is_large_is_an_area_of_its_own() {
     with_memory(1, 4 * BLOCK_PAGES, 8, |_, vmalloc| {
