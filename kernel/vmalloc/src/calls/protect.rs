@@ -50,9 +50,9 @@ impl<P: Platform> Vmalloc<P> {
             return Err(ProtectError::BehindArea { area });
         }
         let end = start + pages * PAGE_SIZE;
-        self.split_ends(&area, start, end, caller)?;
+        self.split(&area, self.cut_blocks(&area, start, end), caller)?;
         if hides {
-            self.split_all(&area, start, end, caller)?;
+            self.split(&area, self.hidden_blocks(&area, start, end), caller)?;
         }
         if area.kind == Kind::Vmalloc {
             self.change_first(&area, if hides { Slot::mark_hiding } else { Slot::mark_changed });
@@ -87,39 +87,32 @@ impl<P: Platform> Vmalloc<P> {
         Some(&leaf[page_in_block(area.start)])
     }
 
-    /// Splits the 2 MiB pages that the range covers, which are to be hidden, and the first one of the area, whose entry is to
-    /// tell of that.
-    fn split_all(
+    /// Splits the 2 MiB pages of an area in these blocks.
+    fn split(
         &self,
         area: &AreaInfo,
-        start: usize,
-        end: usize,
+        mut blocks: impl Iterator<Item = usize>,
         caller: Caller,
     ) -> Result<(), ProtectError> {
-        let span = &self.base().span;
-        let covered = span.block_at(start)..=span.block_at(end - 1);
-        for number in iter::once(span.block_at(area.start)).chain(covered).filter(|_| area.huge_pages > 0) {
-            self.reclaim().split_huge(number, caller).map_err(|_| ProtectError::OutOfFrames)?;
+        if area.huge_pages == 0 {
+            return Ok(());
         }
-        Ok(())
+        let split = blocks.try_for_each(|number| self.reclaim().split_huge(number, caller));
+        split.map_err(|_| ProtectError::OutOfFrames)
     }
 
-    /// Splits the 2 MiB pages that the range covers only in part.
-    fn split_ends(
-        &self,
-        area: &AreaInfo,
-        start: usize,
-        end: usize,
-        caller: Caller,
-    ) -> Result<(), ProtectError> {
-        for edge in [start, end] {
-            let inside_block = !((edge - area.start) / PAGE_SIZE).is_multiple_of(BLOCK_PAGES);
-            if area.huge_pages > 0 && inside_block && edge < area.mapped_end() {
-                let number = self.base().span.block_at(edge);
-                self.reclaim().split_huge(number, caller).map_err(|_| ProtectError::OutOfFrames)?;
-            }
-        }
-        Ok(())
+    /// Returns the blocks that the range covers, whose pages are to be hidden, and the first one of the area, whose entry is
+    /// to tell of that.
+    fn hidden_blocks(&self, area: &AreaInfo, start: usize, end: usize) -> impl Iterator<Item = usize> {
+        let span = &self.base().span;
+        iter::once(span.block_at(area.start)).chain(span.block_at(start)..=span.block_at(end - 1))
+    }
+
+    /// Returns the blocks that the range covers only in part.
+    fn cut_blocks(&self, area: &AreaInfo, start: usize, end: usize) -> impl Iterator<Item = usize> {
+        let is_inside = |edge: usize| !((edge - area.start) / PAGE_SIZE).is_multiple_of(BLOCK_PAGES);
+        let edges = [start, end].into_iter().filter(move |&edge| is_inside(edge) && edge < area.mapped_end());
+        edges.map(|edge| self.base().span.block_at(edge))
     }
 
     /// Changes the protection of the pages from `start` on that are in one block: the first address behind.
