@@ -8,7 +8,7 @@ use crate::{
 use core::{
     ptr::NonNull,
     slice,
-    sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering::Relaxed},
+    sync::atomic::{AtomicPtr, AtomicU32, Ordering::Relaxed},
 };
 
 /// Pages of the largest areas that are parked: those whose first entry tells how many they are.
@@ -20,9 +20,9 @@ const PLACES: usize = first_place(CLASSES);
 /// Areas of one page, of two to four, and of more, that are parked at most.
 const fn most(class: usize) -> usize {
     match class {
-        0 => 138,
-        1..=3 => 12,
-        _ => 5,
+        0 => 305,
+        1..=3 => 24,
+        _ => 8,
     }
 }
 
@@ -46,11 +46,9 @@ pub(crate) struct Parked<'a> {
     pub slots: &'a [Slot],
 }
 
-/// Where an area is parked.
-struct Place {
-    address: AtomicUsize,
-    slots: AtomicPtr<Slot>,
-}
+/// Where an area is parked: its first entry. The one behind its pages says where it starts, so that a place is small, and no
+/// line of memory is touched but those that the allocation needs anyway.
+type Place = AtomicPtr<Slot>;
 
 /// The places of areas of one size: those from `first` to `next` are taken.
 // Aligned, so that finding one takes a shift.
@@ -98,8 +96,9 @@ impl FreePlace<'_> {
     /// Parks the area.
     #[inline(always)]
     pub fn park(self) {
-        self.place.address.store(self.area.address, Relaxed);
-        self.place.slots.store(self.area.slots.as_ptr().cast_mut(), Relaxed);
+        let Parked { address, slots } = self.area;
+        slots[slots.len() - 1].set(Entry::behind_parked(address));
+        self.place.store(slots.as_ptr().cast_mut(), Relaxed);
         self.class.next.store(self.class.next.load(Relaxed) + 1, Relaxed);
     }
 }
@@ -144,9 +143,9 @@ impl Magazine {
         // SAFETY: `park` wrote it, in the class of areas of so many pages. The area is parked here, so that its block is in
         // use and has its leaf table.
         let slots = unsafe {
-            slice::from_raw_parts(NonNull::new_unchecked(place.slots.load(Relaxed)).as_ptr(), pages + 1)
+            slice::from_raw_parts(NonNull::new_unchecked(place.load(Relaxed)).as_ptr(), pages + 1)
         };
-        Some(Parked { address: place.address.load(Relaxed), slots })
+        Some(Parked { address: slots[pages].get().parked_address(), slots })
     }
 
     /// Returns a place for an area if there is one.

@@ -14,6 +14,9 @@
 //! ┌──┬─────┬──────────────────┬─┬─┬─┬─┬──┬───┐
 //! │NX│     │ frame, inverted  │O│L│F│1│  │ 0 │  hidden: an area's page that nobody may access
 //! └──┴─────┴──────────────────┴─┴─┴─┴─┴──┴───┘
+//! ┌───────────────────────────┬───────────────┐
+//! │ address, bits 63..12      │       0       │  the page behind a parked area, which starts at the address
+//! └───────────────────────────┴───────────────┘
 //! ```
 //! The entry of a guard page below an area is bit 63 alone; the area's first entry has bit 53 then, and not bit 52. Bits 58
 //! to 55 of an area's first entry tell how many more pages there are, if they are few; bit 54 that it was changed.
@@ -135,6 +138,21 @@ impl Entry {
     pub fn pages(self) -> Option<usize> {
         let more = (self.0 & MORE_MASK) >> MORE_SHIFT;
         (more > 0 || self.0 & LAST != 0).then_some(more as usize + 1)
+    }
+
+    /// Makes the entry of the page behind an area that is parked, which tells where the area starts. No memory is at what it
+    /// says, taken for a frame's address: that of an address in the upper half is past what any CPU has.
+    #[inline(always)]
+    pub fn behind_parked(address: usize) -> Self {
+        debug_assert!(address.is_multiple_of(PAGE_SIZE));
+        Self(address as u64)
+    }
+
+    /// Returns where the parked area starts behind whose pages this entry is.
+    #[inline(always)]
+    pub fn parked_address(self) -> usize {
+        debug_assert!(self.0 != 0 && self.0.is_multiple_of(PAGE_SIZE as u64));
+        self.0 as usize
     }
 
     /// Returns the entry, mapped, as it is while its area is parked, with the marks that it has, or the other way round.
