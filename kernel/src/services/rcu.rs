@@ -10,9 +10,9 @@
 //! CPU: who defers faster than it is freed pays for that alone. So a list is used on one CPU only, never while
 //! the thread is in between, and needs no lock; what interrupts push comes and goes whole.
 //!
-//! The thread takes a batch when it is full, or at a tick, and starts a grace period for it. When that is over,
-//! mostly when the next one is full, it frees the batch and takes the next; nobody is interrupted for it, unless
-//! somebody waits or much does.
+//! The thread takes a batch when it is full, or when some ticks have passed since the last one, and starts a grace
+//! period for it. When that is over, mostly when the next one is full, it frees the batch and takes the next; nobody is
+//! interrupted for it, unless somebody waits or much does.
 
 use crate::{
     arch::{
@@ -36,6 +36,8 @@ use vmalloc::{AllocError, Frame, PAGE_SIZE, PurgeNotifier};
 const BATCH: usize = 256;
 /// Areas that wait on a CPU before others are interrupted to end a grace period.
 const PATIENCE: usize = 16 * BATCH;
+/// Ticks after which a batch is taken that is not full: what `KFREE_DRAIN_JIFFIES` is in Linux.
+const DELAY: usize = 10;
 /// Areas freed before others of the thread's class get their turn.
 const PIECE: usize = 64;
 
@@ -83,6 +85,8 @@ struct Waiting {
     freed: AtomicUsize,
     /// Pages of pointers.
     frames: AtomicUsize,
+    /// Ticks of the CPU at which something waited, since it last took a batch.
+    ticks: AtomicUsize,
     wish: AtomicU8,
     work: WaitQueue,
 }
@@ -94,6 +98,7 @@ static WAITING: [Waiting; MAX_CPUS] = [const {
         deferred: AtomicUsize::new(0),
         freed: AtomicUsize::new(0),
         frames: AtomicUsize::new(0),
+        ticks: AtomicUsize::new(0),
         wish: AtomicU8::new(NOTHING),
         work: WaitQueue::new(),
     }
@@ -241,6 +246,7 @@ impl Waiting {
                 heads: self.heads.swap(null_mut(), Ordering::Relaxed),
                 pages: self.pages.swap(null_mut(), Ordering::Relaxed),
             };
+            self.ticks.store(0, Ordering::Relaxed);
             period.wait();
             period.start();
             older.free(self);
@@ -343,8 +349,9 @@ pub fn waiting() -> (usize, usize) {
 
 /// Called at each tick of a CPU: what waits there for long is seen to.
 pub(crate) fn on_tick(cpu: usize) {
-    if WAITING[cpu].now() > 0 {
-        WAITING[cpu].ask(NEXT);
+    let waiting = &WAITING[cpu];
+    if waiting.now() > 0 && (waiting.ticks.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(DELAY) {
+        waiting.ask(NEXT);
     }
 }
 
