@@ -278,8 +278,7 @@ impl<P: Platform> Areas<P> {
             // In one step: who knows the frame may have the entry marked dirty meanwhile.
             let entry = self.page_slot(from, page).take();
             let pages = if entry.is_huge() { BLOCK_PAGES } else { 1 };
-            let is_last = page + pages >= old;
-            self.page_slot(to, page).set(if is_last { entry.without_last() } else { entry });
+            self.page_slot(to, page).set(if page == 0 { entry.without_last() } else { entry.unmarked() });
             page += pages;
         }
         self.page_slot(from, old).set_unused();

@@ -9,7 +9,9 @@ use super::{Areas, Attempt, Shape};
 use crate::{
     AllocError, BLOCK_PAGES, CpuPin, Kind, PAGE_SIZE, Platform,
     blocks::Block,
-    page_table::{Attributes, Entry, GuardInfo, Slot, Slots, publish_area, publish_page, unmap_to_last},
+    page_table::{
+        Attributes, Entry, GuardInfo, Slot, Slots, mark_length, publish_area, publish_page, unmap_rest,
+    },
     pending::Pressure,
     pools::PageRun,
     types::{Caller, Owner},
@@ -122,6 +124,7 @@ impl<P: Platform> Areas<P> {
         self.spare_frame(end, cpu);
         // The guard first: who finds the first page may ask the guard whose it is.
         end.set(Entry::guard(guard));
+        mark_length(slots);
         publish_area(&slots[0], &slots[pages - 1], pages);
         self.span().page_address(run.page)
     }
@@ -161,8 +164,7 @@ impl<P: Platform> Areas<P> {
         let Claimed { block, first, leaf, entry } = claimed;
         let rest = &leaf[first + 1..];
         let more = match owner {
-            Owner::Area if entry.is_last() => 0,
-            Owner::Area => unmap_to_last(rest),
+            Owner::Area => unmap_rest(entry, rest),
             Owner::Caller => match leaf[first..].iter().position(|slot| slot.get().is_guard()) {
                 Some(pages) => {
                     leaf[first..first + pages].iter().for_each(Slot::set_unused);

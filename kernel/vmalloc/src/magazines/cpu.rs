@@ -142,9 +142,8 @@ impl Magazine {
         let place = self.places.get(place)?;
         // SAFETY: `park` wrote it, in the class of areas of so many pages. The area is parked here, so that its block is in
         // use and has its leaf table.
-        let slots = unsafe {
-            slice::from_raw_parts(NonNull::new_unchecked(place.load(Relaxed)).as_ptr(), pages + 1)
-        };
+        let slots =
+            unsafe { slice::from_raw_parts(NonNull::new_unchecked(place.load(Relaxed)).as_ptr(), pages + 1) };
         Some(Parked { address: slots[pages].get().parked_address(), slots })
     }
 

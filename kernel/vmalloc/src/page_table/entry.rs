@@ -155,6 +155,21 @@ impl Entry {
         self.0 as usize
     }
 
+    /// Returns the entry of an area's page with this digit of how many pages the area has.
+    pub fn with_digit(self, digit: usize) -> Self {
+        debug_assert!(digit < Self::MOST_COUNTED);
+        Self(self.0 | (digit as u64) << MORE_SHIFT)
+    }
+
+    pub fn digit(self) -> usize {
+        ((self.0 & MORE_MASK) >> MORE_SHIFT) as usize
+    }
+
+    /// Returns whether an area starts here that was resized or protected.
+    pub fn is_changed(self) -> bool {
+        self.0 & CHANGED != 0
+    }
+
     /// Returns the entry, mapped, as it is while its area is parked, with the marks that it has, or the other way round.
     #[inline(always)]
     pub fn toggled(self) -> Self {

@@ -2,12 +2,13 @@
 //!
 //! Every entry is read and written in this room, and nowhere else. What an entry can say is in `entry`, how one
 //! changes in `slot`. `directories` leads from an address to the entry above its leaf table, and `flush` holds what
-//! was unmapped until every CPU has forgotten it; `ram` has the mappings of `vm_map_ram`; `survey` looks at what others
+//! was unmapped until every CPU has forgotten it; `length` has how long small areas are, `ram` has the mappings of `vm_map_ram`; `survey` looks at what others
 //! may have put there. The room has no state and takes no lock.
 
 pub(crate) mod directories;
 pub(crate) mod entry;
 pub(crate) mod flush;
+mod length;
 mod ram;
 #[cfg(feature = "check")]
 pub(crate) mod scratch;
@@ -16,6 +17,7 @@ pub(crate) mod survey;
 
 pub(crate) use entry::{Attributes, Entry, GuardInfo};
 pub(crate) use flush::Unflushed;
+pub(crate) use length::{mark_length, unmap_rest};
 pub(crate) use ram::{map_ram, unmap_ram};
 pub(crate) use slot::{
     Slot, Slots, hide_none, publish_area, publish_page, publish_parked, remap, toggle, unmap_to_last,
