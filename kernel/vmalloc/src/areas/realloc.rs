@@ -41,10 +41,10 @@ pub(crate) struct Resize {
 }
 
 impl Resize {
-    /// The block that the last page is to be in, of an area that gets no longer: its guard goes where a page is, so a 2 MiB
+    /// The block that the last page is to be in, of a run that gets no longer: its guard goes where a page is, so a 2 MiB
     /// page there must be split before.
     pub fn block_to_split(&self) -> Option<usize> {
-        (self.new <= self.old).then(|| self.place.number + run_blocks(self.new) - 1)
+        (!self.place.small && self.new <= self.old).then(|| self.place.number + run_blocks(self.new) - 1)
     }
 
     pub fn needs(&self) -> Needs {
@@ -67,14 +67,13 @@ impl<P: Platform> Areas<P> {
         Ok(Resize { place: Place { number, first, small, below }, old: area.pages, new, guard })
     }
 
-    /// Grows an area where it is, or moves it: where it is now, and the pressure that its old place causes.
-    pub fn grow(&self, resize: &Resize, attempt: Attempt) -> Result<(usize, Pressure), AllocError> {
+    /// Resizes an area where it is, but does not shrink a run, or moves it: where it is now, and the pressure that its old place causes.
+    pub fn resize(&self, resize: &Resize, attempt: Attempt) -> Result<(usize, Pressure), AllocError> {
         let &Resize { place, new, guard, .. } = resize;
         let (start, size) = (self.address_of(place), new * PAGE_SIZE - guard.slack);
         let grown = match attempt {
             _ if !place.small => self.grow_run(resize, attempt).map(|()| Pressure::Low),
-            Attempt::Usual => self.resize_small::<false>(start, size, guard.caller).ok_or(NO_SPACE),
-            Attempt::Last => self.resize_small::<true>(start, size, guard.caller).ok_or(NO_SPACE),
+            attempt => self.resize_small(start, size, guard.caller, attempt).ok_or(NO_SPACE),
         };
         match grown {
             Err(NO_SPACE) => self.grow_elsewhere(resize, attempt),
@@ -100,7 +99,6 @@ impl<P: Platform> Areas<P> {
     /// Shrinks a run, whose [`block_to_split`](Resize::block_to_split) was split.
     pub fn shrink_run(&self, resize: &Resize) -> Pressure {
         let &Resize { place, old, new, guard } = resize;
-        debug_assert!(!place.small, "nothing stands in the way of cutting a small area");
         self.trace_resized(self.address_of(place), old, guard.caller);
         let mut pressure = Pressure::Low;
         if new < old {

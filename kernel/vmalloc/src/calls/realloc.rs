@@ -18,8 +18,8 @@ impl<P: Platform> Vmalloc<P> {
     #[track_caller]
     pub unsafe fn vrealloc(&self, address: NonNull<u8>, size: usize) -> Result<NonNull<u8>, ReallocError> {
         let (start, caller) = (address.as_ptr() as usize, Location::caller());
-        match self.areas_room().resize_small::<false>(start, size, caller) {
-            Some(Pressure::Low) if !self.base().is_watched() => Ok(address),
+        match self.areas_room().resize_fast(start, size, caller) {
+            Some(Pressure::Low) => Ok(address),
             resized => self.finish_resize(resized, address, size, caller),
         }
     }
@@ -57,7 +57,7 @@ impl<P: Platform> Vmalloc<P> {
                 self.reclaim().split_huge(block, caller)?;
                 (area.start, areas.shrink_run(&resize))
             }
-            None => self.reclaim().make(|| resize.needs(), |attempt| areas.grow(&resize, attempt))?,
+            None => self.reclaim().make(|| resize.needs(), |attempt| areas.resize(&resize, attempt))?,
         };
         self.reclaim().relieve(pressure, caller);
         Ok(pointer(now))

@@ -27,17 +27,41 @@ use crate::{
 /// Bytes of the longest area that, with its guard page, fits a block.
 const MOST: usize = (BLOCK_PAGES - 1) * PAGE_SIZE;
 
+/// How a small area is resized: by the fast path, of which nobody is told, or in an [`Attempt`] of the slow one. Numbers, so
+/// that each has code of its own.
+const FAST: u8 = 0;
+const USUAL: u8 = 1;
+const LAST: u8 = 2;
+
 impl<P: Platform> Areas<P> {
-    /// Makes the small area of its own frames that starts at `address` `size` bytes long, where it is.
-    /// `None`: nothing has changed; there is no such area, or no room behind it, or no frames, or this is an interrupt
-    /// handler. `LAST` says that this is the [last attempt](Attempt::Last).
+    /// Makes the small area of its own frames that starts at `address` `size` bytes long, where it is, if nobody watches the
+    /// instance. `None`: nothing has changed; there is no such area, or no room behind it, or no frames, or this is an
+    /// interrupt handler.
     #[inline(never)]
-    pub fn resize_small<const LAST: bool>(
+    pub fn resize_fast(&self, address: usize, size: usize, caller: Caller) -> Option<Pressure> {
+        if self.base().is_watched() {
+            return None;
+        }
+        self.resize_here::<FAST>(address, size, caller)
+    }
+
+    /// Makes a small area as long as [`resize_fast`](Self::resize_fast) does, in an attempt of this kind.
+    #[cold]
+    pub(super) fn resize_small(
         &self,
         address: usize,
         size: usize,
         caller: Caller,
+        attempt: Attempt,
     ) -> Option<Pressure> {
+        match attempt {
+            Attempt::Usual => self.resize_here::<USUAL>(address, size, caller),
+            Attempt::Last => self.resize_here::<LAST>(address, size, caller),
+        }
+    }
+
+    #[inline(always)]
+    fn resize_here<const HOW: u8>(&self, address: usize, size: usize, caller: Caller) -> Option<Pressure> {
         let page = self.span().page_starting_at(address)?;
         let pin = self.platform().pin_outside_interrupts()?;
         let (number, first) = (page / BLOCK_PAGES, page % BLOCK_PAGES);
@@ -58,8 +82,8 @@ impl<P: Platform> Areas<P> {
         }
         let new = size.div_ceil(PAGE_SIZE);
         let guard = Entry::guard(GuardInfo { slack: new * PAGE_SIZE - size, kind: Kind::Vmalloc, caller });
-        if new != old || self.base().is_watched() {
-            return self.resize_pages::<LAST>(leaf, page, old, new, guard);
+        if new != old || HOW != FAST {
+            return self.resize_pages::<HOW>(leaf, page, old, new, guard);
         }
         slots[old].set(guard);
         Some(Pressure::Low)
@@ -68,7 +92,7 @@ impl<P: Platform> Areas<P> {
     /// Makes an area of `old` pages from page `page` of the span on, in a block with this leaf table, one of `new`.
     // Apart, so that less need be saved where the number of pages stays.
     #[inline(never)]
-    fn resize_pages<const LAST: bool>(
+    fn resize_pages<const HOW: u8>(
         &self,
         leaf: &Slots,
         page: usize,
@@ -77,11 +101,11 @@ impl<P: Platform> Areas<P> {
         guard: Entry,
     ) -> Option<Pressure> {
         let slots = &leaf[page % BLOCK_PAGES..];
-        let attempt = if LAST { Attempt::Last } else { Attempt::Usual };
+        let attempt = if HOW == LAST { Attempt::Last } else { Attempt::Usual };
         if new > old && !self.extend(page, slots, old, new, attempt) {
             return None;
         }
-        if self.base().is_traced() {
+        if HOW != FAST && self.base().is_traced() {
             self.tell_resized(page, old, guard);
         }
         slots[0].mark_changed();
