@@ -61,14 +61,9 @@ impl Bins {
         (filled != 0).then(|| self.first[bin + filled.trailing_zeros() as usize])
     }
 
-    /// The first rows of the bins in `low..high`, the highest bin first.
-    pub fn between(&self, low: usize, high: usize) -> impl Iterator<Item = u32> + use<> {
-        let first = self.first;
-        let mut filled = self.filled & ((1 << high.min(BINS)) - 1) & (u32::MAX << low);
-        core::iter::from_fn(move || {
-            let bin = filled.checked_ilog2()? as usize;
-            filled &= !(1 << bin);
-            Some(first[bin])
-        })
+    /// The bins in `low..high` that have rows, a bit for each.
+    #[inline]
+    pub fn between(&self, low: usize, high: usize) -> u32 {
+        self.filled & ((1 << high.min(BINS)) - 1) & (u32::MAX << low)
     }
 }

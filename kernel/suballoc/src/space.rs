@@ -159,8 +159,17 @@ impl<C: Copy> Space<C> {
             }
             self.list(id);
         }
-        let mut others = self.bins.between(bin_of(count), sure).take(TRIES);
-        others.find_map(|id| Some((id, self.row(id).take(count, align)?)))
+        let mut others = self.bins.between(bin_of(count), sure);
+        for _ in 0..TRIES {
+            // The highest bin first.
+            let bin = others.checked_ilog2()?;
+            others &= !(1 << bin);
+            let id = self.bins.first[bin as usize];
+            if let Some(first) = self.row(id).take(count, align) {
+                return Some((id, first));
+            }
+        }
+        None
     }
 
     /// Pages in the lowest chunk that has them.

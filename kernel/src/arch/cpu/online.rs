@@ -23,7 +23,8 @@ pub fn online() -> CpuSet {
 /// How many CPUs run. They are numbered from 0.
 #[inline]
 pub fn online_count() -> usize {
-    ONLINE.load(Ordering::Acquire).count_ones() as usize
+    // They are numbered in the order in which they start, and none leaves.
+    ONLINE.load(Ordering::Acquire).checked_ilog2().map_or(0, |last| last as usize + 1)
 }
 
 /// Tells everybody that the CPU numbered `number` runs, under this APIC id. It never leaves again.

@@ -176,8 +176,16 @@ fn depopulate(set: CongruentSet, pages: core::ops::Range<usize>) {
     }
 }
 
-/// Does what the bookkeeping wants done.
-fn settle(mut given: Given<CongruentSet>) {
+/// Does what the bookkeeping wants done: mostly nothing.
+#[inline]
+fn settle(given: Given<CongruentSet>) {
+    if !matches!(given, Given::Kept) {
+        settle_some(given);
+    }
+}
+
+#[inline(never)]
+fn settle_some(mut given: Given<CongruentSet>) {
     while let Given::Reserved(pages) = given {
         depopulate(pages.name, pages.pages());
         given = SPACE.lock().depopulated(&pages);
