@@ -19,7 +19,7 @@ use crate::{
         cpu::{self, MAX_CPUS, Pin},
         paging::direct_map,
     },
-    memory::{frames, vmalloc},
+    memory::{Machine, frames, vmalloc},
     threads::{self, Builder, Class, SpawnError, WaitQueue, grace::GracePeriod},
 };
 use alloc::format;
@@ -30,7 +30,7 @@ use core::{
     ptr::{NonNull, null_mut},
     sync::atomic::{AtomicPtr, AtomicU8, AtomicUsize, Ordering},
 };
-use vmalloc::{AllocError, Frame, PAGE_SIZE, PurgeNotifier};
+use vmalloc::{AllocError, Frame, PAGE_SIZE, PurgeNotifier, Vmalloc};
 
 /// Heads that make a batch full.
 const BATCH: usize = 256;
@@ -189,7 +189,7 @@ fn note_in_new_page(entry: Entry) {
         return;
     }
     threads::grace::synchronize();
-    free(entry.area, entry.caller);
+    free(vmalloc(), entry.area, entry.caller);
 }
 
 /// Gives this CPU a page to note areas in.
@@ -270,9 +270,9 @@ impl Batch {
 
     /// Frees them, and the pages they are noted in.
     fn free(self, waiting: &Waiting) {
-        let mut count = 0;
+        let (vmalloc, mut count) = (vmalloc(), 0);
         let mut free = |area, caller| {
-            free(area, caller);
+            free(vmalloc, area, caller);
             count += 1;
             if count % PIECE == 0 {
                 threads::yield_now();
@@ -308,9 +308,9 @@ impl Batch {
 
 /// Frees an area after its grace period.
 #[inline]
-fn free(area: NonNull<u8>, caller: &'static Location<'static>) {
+fn free(vmalloc: &Vmalloc<Machine>, area: NonNull<u8>, caller: &'static Location<'static>) {
     // SAFETY: promised by who deferred it: only readers used it, and they are done.
-    if let Err(error) = unsafe { vmalloc().vfree(area) } {
+    if let Err(error) = unsafe { vmalloc.vfree(area) } {
         panic!("{caller} deferred the free of what is no area: {error}");
     }
 }

@@ -1,7 +1,7 @@
 //! The benchmark cases.
 
 use super::{
-    makers::{Area, Library, Maker, Makers, Touch},
+    makers::{Library, Maker, Makers, Touch},
     parameters::Parameters,
     percpu_case,
 };
@@ -126,18 +126,18 @@ fn random_size<M: Maker>(maker: &M, parameters: &Parameters, random: &mut Rng) -
     Ok(())
 }
 
-fn fix_align(_: &Library, parameters: &Parameters, _: &mut Rng) -> Result<(), AllocError> {
+fn fix_align(library: &Library, parameters: &Parameters, _: &mut Rng) -> Result<(), AllocError> {
     for _ in 0..parameters.test_loop_count {
-        Area::new(aligned(5, 32 << 10, parameters))?;
+        library.make(aligned(5, 32 << 10, parameters))?;
     }
     Ok(())
 }
 
-fn random_size_align(_: &Library, parameters: &Parameters, random: &mut Rng) -> Result<(), AllocError> {
+fn random_size_align(library: &Library, parameters: &Parameters, random: &mut Rng) -> Result<(), AllocError> {
     for _ in 0..parameters.test_loop_count {
         let byte = usize::from(random.u8(..));
         let pages = byte % 10 + 1;
-        Area::new(aligned(pages, 1 << (byte % 23), parameters))?;
+        library.make(aligned(pages, 1 << (byte % 23), parameters))?;
     }
     Ok(())
 }
@@ -147,33 +147,33 @@ fn aligned(pages: usize, align: usize, parameters: &Parameters) -> Request {
     if parameters.zero { request.zeroed() } else { request }
 }
 
-fn align_shift(_: &Library, _: &Parameters, _: &mut Rng) -> Result<(), AllocError> {
-    (0..usize::BITS).try_for_each(|shift| Area::new(Request::new(PAGE_SIZE).align(1 << shift)).map(drop))
+fn align_shift(library: &Library, _: &Parameters, _: &mut Rng) -> Result<(), AllocError> {
+    (0..usize::BITS).try_for_each(|shift| library.make(Request::new(PAGE_SIZE).align(1 << shift)).map(drop))
 }
 
 /// An area whose first byte was written, for the deferred free that the caller makes.
 #[track_caller]
 #[inline]
-fn written_page() -> Result<NonNull<u8>, AllocError> {
-    let area = Area::of_pages(1)?;
+fn written_page(library: &Library) -> Result<NonNull<u8>, AllocError> {
+    let area = library.of_pages(1)?;
     area.touch();
     Ok(ManuallyDrop::new(area).start())
 }
 
-fn kvfree_rcu_1_arg(_: &Library, parameters: &Parameters, _: &mut Rng) -> Result<(), AllocError> {
+fn kvfree_rcu_1_arg(library: &Library, parameters: &Parameters, _: &mut Rng) -> Result<(), AllocError> {
     after_a_grace_period(|| {
         for _ in 0..parameters.test_loop_count {
             // SAFETY: nobody else got the address.
-            unsafe { rcu::vfree_rcu_mightsleep(written_page()?) };
+            unsafe { rcu::vfree_rcu_mightsleep(written_page(library)?) };
         }
         Ok(())
     })
 }
 
-fn kvfree_rcu_2_arg(_: &Library, parameters: &Parameters, _: &mut Rng) -> Result<(), AllocError> {
+fn kvfree_rcu_2_arg(library: &Library, parameters: &Parameters, _: &mut Rng) -> Result<(), AllocError> {
     after_a_grace_period(|| {
         for _ in 0..parameters.test_loop_count {
-            let area = written_page()?;
+            let area = written_page(library)?;
             // SAFETY: nobody else got the address; the page has room for the head behind the byte.
             unsafe { rcu::vfree_rcu(area, area.cast::<rcu::Head>().add(1)) };
         }
@@ -197,21 +197,21 @@ fn vm_map_ram<M: Maker>(maker: &M, parameters: &Parameters, _: &mut Rng) -> Resu
 }
 
 /// Without waiting, because preemption is off, or because that is asked for too.
-fn no_block(_: &Library, parameters: &Parameters, random: &mut Rng) -> Result<(), AllocError> {
+fn no_block(library: &Library, parameters: &Parameters, random: &mut Rng) -> Result<(), AllocError> {
     for _ in 0..parameters.test_loop_count {
         let request = Request::new(PAGE_SIZE);
         let request = if random.bool() { request.no_wait() } else { request };
         let pin = Pin::new();
-        let area = Area::new(request);
+        let area = library.make(request);
         drop(pin);
         area?.touch();
     }
     Ok(())
 }
 
-fn vrealloc(_: &Library, parameters: &Parameters, _: &mut Rng) -> Result<(), AllocError> {
+fn vrealloc(library: &Library, parameters: &Parameters, _: &mut Rng) -> Result<(), AllocError> {
     for _ in 0..parameters.test_loop_count {
-        let mut area = Area::of_pages(1)?;
+        let mut area = library.of_pages(1)?;
         // SAFETY: the area is ours.
         unsafe { area.start().write_volatile(b'a') };
         for size in [4 * PAGE_SIZE, PAGE_SIZE, PAGE_SIZE / 2, PAGE_SIZE] {

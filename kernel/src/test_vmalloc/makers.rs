@@ -49,7 +49,10 @@ pub(super) trait Touch {
 pub(super) struct Library(&'static Vmalloc<Machine>);
 
 /// An area of the library's that is freed when dropped.
-pub(super) struct Area(NonNull<u8>);
+pub(super) struct Area<'a> {
+    library: &'a Library,
+    start: NonNull<u8>,
+}
 
 /// A mapping of the library's that is unmapped when dropped.
 pub(super) struct Mapping<'a> {
@@ -60,7 +63,7 @@ pub(super) struct Mapping<'a> {
 
 impl Maker for Library {
     type Request = Request;
-    type Area<'a> = Area;
+    type Area<'a> = Area<'a>;
     type Mapping<'a> = Mapping<'a>;
 
     #[inline]
@@ -71,8 +74,9 @@ impl Maker for Library {
 
     #[track_caller]
     #[inline]
-    fn make(&self, request: Request) -> Result<Area, AllocError> {
-        Area::new(request)
+    fn make(&self, request: Request) -> Result<Area<'_>, AllocError> {
+        let start = self.0.allocate(request)?;
+        Ok(Area { library: self, start })
     }
 
     #[track_caller]
@@ -83,29 +87,17 @@ impl Maker for Library {
     }
 }
 
-impl Area {
-    #[track_caller]
-    #[inline]
-    pub fn new(request: Request) -> Result<Self, AllocError> {
-        memory::vmalloc().allocate(request).map(Self)
-    }
-
-    #[track_caller]
-    #[inline]
-    pub fn of_pages(pages: usize) -> Result<Self, AllocError> {
-        Self::new(Request::new(pages.saturating_mul(PAGE_SIZE)))
-    }
-
+impl Area<'_> {
     /// Where its first byte is, which others may use while the area lives.
     #[inline]
     pub fn start(&self) -> NonNull<u8> {
-        self.0
+        self.start
     }
 
     pub fn resize(&mut self, size: usize) -> Result<(), AllocError> {
         // SAFETY: the area is ours, and nobody else got its address.
-        match unsafe { memory::vmalloc().vrealloc(self.0, size) } {
-            Ok(area) => self.0 = area,
+        match unsafe { self.library.0.vrealloc(self.start, size) } {
+            Ok(area) => self.start = area,
             Err(ReallocError::Size(error)) => return Err(error),
             Err(error) => panic!("an area that was allocated cannot be resized: {error}"),
         }
@@ -113,19 +105,19 @@ impl Area {
     }
 }
 
-impl Touch for Area {
+impl Touch for Area<'_> {
     #[inline]
     fn touch(&self) {
         // SAFETY: the area is ours and has at least a page.
-        unsafe { self.0.write_volatile(1) };
+        unsafe { self.start.write_volatile(1) };
     }
 }
 
-impl Drop for Area {
+impl Drop for Area<'_> {
     #[inline]
     fn drop(&mut self) {
         // SAFETY: the area is ours, and nobody else got its address.
-        if let Err(error) = unsafe { memory::vmalloc().vfree(self.0) } {
+        if let Err(error) = unsafe { self.library.0.vfree(self.start) } {
             panic!("an area that was allocated cannot be freed: {error}");
         }
     }

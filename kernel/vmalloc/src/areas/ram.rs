@@ -26,7 +26,7 @@ impl<P: Platform> Areas<P> {
         if cfg!(debug_assertions) && !frames.iter().all(|&frame| self.is_addressable(frame)) {
             return None;
         }
-        self.map_ram_here(frames, attributes)
+        self.map_ram_here::<false>(frames, attributes)
     }
 
     /// Maps one frame as [`map_ram_pages`](Self::map_ram_pages) does.
@@ -35,13 +35,13 @@ impl<P: Platform> Areas<P> {
         if !self.is_addressable(frame) {
             return None;
         }
-        self.map_ram_here(&[frame], attributes)
+        self.map_ram_here::<true>(&[frame], attributes)
     }
 
     #[inline(always)]
-    fn map_ram_here(&self, frames: &[Frame], attributes: Attributes) -> Option<NonNull<u8>> {
+    fn map_ram_here<const ONE: bool>(&self, frames: &[Frame], attributes: Attributes) -> Option<NonNull<u8>> {
         let pin = self.platform().pin_outside_interrupts()?;
-        let (address, slots) = self.magazines.of(&pin)?.ram.take(frames.len())?;
+        let (address, slots) = self.magazines.of(&pin)?.ram.take::<ONE>(frames.len())?;
         if cfg!(debug_assertions) {
             slots.iter().for_each(|slot| self.blocks().expect_unused(slot));
         }
@@ -107,20 +107,20 @@ impl<P: Platform> Areas<P> {
     /// because there is no such mapping, or in an interrupt handler.
     #[inline(never)]
     pub fn unmap_ram(&self, address: usize, count: usize) -> Option<Pressure> {
-        self.unmap_ram_here(address, count)
+        self.unmap_ram_here::<false>(address, count)
     }
 
     /// Unmaps a mapping of one page as [`unmap_ram`](Self::unmap_ram) does.
     #[inline(never)]
     pub fn unmap_ram_page(&self, address: usize) -> Option<Pressure> {
-        self.unmap_ram_here(address, 1)
+        self.unmap_ram_here::<true>(address, 1)
     }
 
     #[inline(always)]
-    fn unmap_ram_here(&self, address: usize, count: usize) -> Option<Pressure> {
+    fn unmap_ram_here<const ONE: bool>(&self, address: usize, count: usize) -> Option<Pressure> {
         let pin = self.platform().pin_outside_interrupts()?;
         if let Some(magazine) = self.magazines.of(&pin)
-            && magazine.ram.unmap(address, count, unmap_ram)
+            && magazine.ram.unmap::<ONE>(address, count, unmap_ram)
         {
             return Some(Pressure::Low);
         }

@@ -27,13 +27,20 @@ struct Stretch {
 }
 
 impl Stretch {
-    /// Takes the first `count` pages, which start at `address`, if there are as many and that is not zero, and `is_fit` says
-    /// of their entries that they are to be had. Returns the entries.
+    /// Takes the first `count` pages, which start at `address`, if there are as many, and `is_fit` says of their entries that
+    /// they are to be had. Returns the entries. `ONE` says that `count` is one.
     #[inline(always)]
-    fn take_if(&self, address: usize, count: usize, is_fit: impl FnOnce(&[Slot]) -> bool) -> Option<&[Slot]> {
-        let is_length = count.wrapping_sub(1) < BLOCK_PAGES;
+    fn take_if<const ONE: bool>(
+        &self,
+        address: usize,
+        count: usize,
+        is_fit: impl FnOnce(&[Slot]) -> bool,
+    ) -> Option<&[Slot]> {
         // The end may be that of the address space.
-        if !is_length || count * PAGE_SIZE > self.end.load(Relaxed).wrapping_sub(address) {
+        let bytes = self.end.load(Relaxed).wrapping_sub(address);
+        // What there is are whole pages.
+        let is_there = if ONE { bytes != 0 } else { count <= bytes / PAGE_SIZE };
+        if !is_there {
             return None;
         }
         // SAFETY: `put` wrote where the entries of these pages are. The table is there: of the block's pages, some that are
@@ -51,7 +58,7 @@ impl Stretch {
 
     /// The pages with these entries are here from now on, of which the first one starts at `address`.
     fn put(&self, address: usize, pages: &[Slot]) {
-        self.address.store(address, Relaxed);
+        self.address.store(address, Ordering::Release);
         self.end.store(address + pages.len() * PAGE_SIZE, Relaxed);
         self.first.store(pages.as_ptr().cast_mut(), Relaxed);
     }
@@ -69,21 +76,24 @@ pub(crate) struct Ram {
     supply: Stretch,
     /// The pages behind those that were unmapped last, up to the end of the block.
     behind: Stretch,
-    /// How many were, one behind the other.
+    /// Where those start, one behind the other up to the pages behind.
     unmapped: AtomicUsize,
 }
 
 impl Ram {
-    /// Takes `count` pages of the supply: their address and entries.
+    /// Takes `count` pages of the supply, one at least, or, as `ONE` says, one: their address and entries.
     #[inline(always)]
-    pub fn take(&self, count: usize) -> Option<(usize, &[Slot])> {
+    pub fn take<const ONE: bool>(&self, count: usize) -> Option<(usize, &[Slot])> {
+        if count == 0 {
+            return None;
+        }
         let address = self.supply.address.load(Relaxed);
-        Some((address, self.supply.take_if(address, count, |_| true)?))
+        Some((address, self.supply.take_if::<ONE>(address, count, |_| true)?))
     }
 
     /// Takes all pages of the supply: where they start, and how many they are.
     pub fn take_all(&self) -> Option<(usize, usize)> {
-        let (address, pages) = self.take(self.supply.count())?;
+        let (address, pages) = self.take::<false>(self.supply.count())?;
         Some((address, pages.len()))
     }
 
@@ -93,31 +103,30 @@ impl Ram {
     }
 
     /// Counts the `count` pages at `address` as unmapped, if they lie behind those that were unmapped last, and `unmap`,
-    /// which is given their entries, says that it unmapped them. Returns whether it did.
+    /// which is given their entries, says that it unmapped them. Returns whether it did. `ONE` says that `count` is one.
     #[inline(always)]
-    pub fn unmap(&self, address: usize, count: usize, unmap: impl FnOnce(&[Slot]) -> bool) -> bool {
-        if self.behind.address.load(Relaxed) != address
-            || self.behind.take_if(address, count, unmap).is_none()
-        {
-            return false;
-        }
-        let unmapped = self.unmapped.load(Relaxed) + count;
-        self.unmapped.store(unmapped, Relaxed);
-        true
+    pub fn unmap<const ONE: bool>(
+        &self,
+        address: usize,
+        count: usize,
+        unmap: impl FnOnce(&[Slot]) -> bool,
+    ) -> bool {
+        self.behind.address.load(Relaxed) == address
+            && self.behind.take_if::<ONE>(address, count, unmap).is_some()
     }
 
     /// Returns where the pages start that were unmapped last, and how many they are.
     pub fn unmapped(&self) -> Option<(usize, usize)> {
-        let count = self.unmapped.load(Relaxed);
-        (count > 0).then(|| (self.behind.address.load(Relaxed) - count * PAGE_SIZE, count))
+        let (start, end) = (self.unmapped.load(Relaxed), self.behind.address.load(Relaxed));
+        (start != end).then(|| (start, (end - start) / PAGE_SIZE))
     }
 
     /// Those that were unmapped last were retired: from now on they are the `count` before `address`, where pages with
     /// the entries `behind` follow in the block.
     pub fn unmapped_elsewhere(&self, address: usize, behind: &[Slot], count: usize) {
         self.behind.put(address, behind);
-        // Release: who does not find here what was noted before finds it retired.
-        self.unmapped.store(count, Ordering::Release);
+        // Release, as of the address: who does not find here what was noted before finds it retired.
+        self.unmapped.store(address - count * PAGE_SIZE, Ordering::Release);
     }
 
     /// Those that were unmapped last were retired.
@@ -127,6 +136,9 @@ impl Ram {
 
     /// Returns how many pages the supply has, and how many were unmapped, for others.
     pub fn counts(&self) -> (usize, usize) {
-        (self.supply.count(), self.unmapped.load(Ordering::Acquire))
+        // Whichever of the two is that of others, noted meanwhile: those that were there before were retired.
+        let end = self.behind.address.load(Ordering::Acquire);
+        let unmapped = end.abs_diff(self.unmapped.load(Ordering::Acquire)) / PAGE_SIZE;
+        (self.supply.count(), unmapped.min(BLOCK_PAGES))
     }
 }

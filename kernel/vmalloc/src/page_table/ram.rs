@@ -58,13 +58,18 @@ pub(crate) fn unmap_ram(pages: &[Slot]) -> bool {
     if !is_whole || first.replace(entry, Entry::UNUSED).is_err() {
         return false;
     }
-    match rest.last_chunk::<TOGETHER>() {
-        Some(slots) => {
-            rest.as_chunks::<TOGETHER>().0.iter().flatten().for_each(Slot::set_unused);
-            slots.iter().for_each(Slot::set_unused);
-        }
-        // Not a loop over them, which would be unrolled as one of many is.
-        None => (0..TOGETHER).map_while(|page| rest.get(page)).for_each(Slot::set_unused),
+    if let Some(slots) = rest.last_chunk::<TOGETHER>() {
+        rest.as_chunks::<TOGETHER>().0.iter().flatten().for_each(Slot::set_unused);
+        slots.iter().for_each(Slot::set_unused);
+    } else if let (Some(slots), Some(last)) = (rest.first_chunk::<4>(), rest.last_chunk::<4>()) {
+        // Some twice, which takes less than to find out how many there are.
+        slots.iter().for_each(Slot::set_unused);
+        last.iter().for_each(Slot::set_unused);
+    } else if let (Some(slots), Some(last)) = (rest.first_chunk::<2>(), rest.last_chunk::<2>()) {
+        slots.iter().for_each(Slot::set_unused);
+        last.iter().for_each(Slot::set_unused);
+    } else if let Some(slot) = rest.first() {
+        slot.set_unused();
     }
     true
 }
