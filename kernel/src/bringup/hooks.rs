@@ -33,7 +33,12 @@ pub(super) fn install() {
         thread_tag: threads::current_tag,
         thread_id: threads::current_id,
     });
-    threads_hooks::HOOKS.install(&ThreadsHooks { tick: rcu::on_tick });
+    threads_hooks::HOOKS.install(&ThreadsHooks { tick });
+}
+
+fn tick(cpu: usize) {
+    memory::set_clock(cpu);
+    rcu::on_tick(cpu);
 }
 
 fn thread_name(f: &mut fmt::Formatter<'_>) -> fmt::Result {

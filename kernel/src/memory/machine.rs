@@ -15,7 +15,11 @@ use crate::{
     sync::Once,
     trace::{self, Who},
 };
-use core::{fmt, ptr::NonNull};
+use core::{
+    fmt,
+    ptr::NonNull,
+    sync::atomic::{AtomicU64, Ordering},
+};
 use vmalloc::{
     CpuSet, Event, Flusher, Frame, NewError, Platform, Policy, Returned, Scope, Shootdown, Slack, Vmalloc,
     Zeroing,
@@ -41,7 +45,7 @@ impl Machine {
 // the direct map only the library changes it. 5. `Cpus` flushes by INVLPG and
 // CR3, and the boot sequence lets each CPU take part before it uses what may change. 6. threads are
 // switched only when no pin is left. 7. a grace period is that. 8. the direct map's own tables are asked. 9. each
-// entry of a handler is counted.
+// entry of a handler is counted. 10. the kernel is one image of less than 2 GiB.
 unsafe impl Platform for Machine {
     type Pin = Pin;
 
@@ -186,6 +190,8 @@ unsafe impl Flusher for Machine {
 const PAUSE: u64 = 200;
 
 static VMALLOC: Once<Vmalloc<Machine>> = Once::new();
+/// When the kernel's instance was made, by the TSC.
+static MADE: AtomicU64 = AtomicU64::new(0);
 
 /// The policy of this kernel's instances. Dirty bits are trusted: the kernel has no driver for a device that writes to
 /// memory by itself, and writes to the frames of areas through the areas' addresses only.
@@ -198,6 +204,7 @@ pub fn policy() -> Policy {
 /// # Errors
 /// [`NewError::OutOfFrames`].
 pub(crate) fn init_vmalloc(root: Frame) -> Result<&'static Vmalloc<Machine>, NewError> {
+    MADE.store(tsc::now(), Ordering::Relaxed);
     // SAFETY: the address map gives the range to this instance; called once, by the boot sequence.
     VMALLOC.try_call_once(|| unsafe {
         Vmalloc::with_policy(Machine::new(root, Some(&purge_wish::KERNEL)), layout::VMALLOC, policy())
@@ -216,6 +223,20 @@ pub fn vmalloc() -> &'static Vmalloc<Machine> {
 /// The kernel's instance, if the boot sequence has made it.
 pub fn try_vmalloc() -> Option<&'static Vmalloc<Machine>> {
     VMALLOC.get()
+}
+
+/// The kernel's instance's clock: milliseconds since it was made.
+pub fn milliseconds() -> u64 {
+    tsc::microseconds(tsc::now().saturating_sub(MADE.load(Ordering::Relaxed))) / 1000
+}
+
+/// Called at each tick of a CPU: sets the instance's clock at those of the first one.
+pub(crate) fn set_clock(cpu: usize) {
+    if cpu == 0
+        && let Some(vmalloc) = try_vmalloc()
+    {
+        vmalloc.set_clock(milliseconds());
+    }
 }
 
 /// A stack from the kernel's instance.

@@ -25,7 +25,7 @@ pub mod purge_wish;
 mod tables;
 
 pub use hoard::Hoard;
-pub use machine::{Machine, Stack, policy, try_vmalloc, vmalloc};
-pub(crate) use machine::{describe_address, init_vmalloc};
+pub use machine::{Machine, Stack, milliseconds, policy, try_vmalloc, vmalloc};
+pub(crate) use machine::{describe_address, init_vmalloc, set_clock};
 pub use purge_wish::PurgeWish;
 pub(crate) use tables::count as count_tables;

@@ -7,9 +7,9 @@ use crate::{
     percpu::Records,
     remembered::Remembered,
     span::Span,
-    types::{frame::PHYSICAL_BITS, tunables::Mode},
+    types::{birth::Birth, frame::PHYSICAL_BITS, tunables::Mode},
 };
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 pub(crate) struct Base<P> {
     pub platform: P,
@@ -19,6 +19,8 @@ pub(crate) struct Base<P> {
     /// What there is for each CPU.
     pub records: Records,
     pub remembered: Remembered,
+    /// The time, as a birth's bits.
+    clock: AtomicU64,
     /// First physical address that the CPUs do not have.
     physical_end: u64,
 }
@@ -29,7 +31,19 @@ impl<P: Platform> Base<P> {
         let physical_end = 1 << platform.physical_bits().min(PHYSICAL_BITS);
         let tunables = Tunables::new(policy, platform.total_frames());
         let remembered = Remembered::new();
-        Self { platform, span, tunables, policy, records, remembered, physical_end }
+        let clock = AtomicU64::new(0);
+        Self { platform, span, tunables, policy, records, remembered, clock, physical_end }
+    }
+
+    /// Returns when areas are made that are made now.
+    #[inline(always)]
+    pub fn now(&self) -> Birth {
+        Birth::in_entry(self.clock.load(Ordering::Relaxed))
+    }
+
+    /// Has areas that are made from now on be as old as that.
+    pub fn set_clock(&self, milliseconds: u64) {
+        self.clock.store(Birth::of(milliseconds).bits(), Ordering::Relaxed);
     }
 
     /// Returns whether the CPUs can address all physical memory below `end`.

@@ -374,7 +374,8 @@ pub use tlb::{
 };
 pub(crate) use types::Owner;
 pub use types::{
-    area::{AreaInfo, Cache, Kind, Protection},
+    area::{AreaInfo, AreaSummary, Cache, Kind, Protection},
+    birth::Birth,
     congruent::{CongruentArea, CongruentSet, MAX_CONGRUENT},
     error::{AllocError, CongruentError, FreeError, NewError, PopulateError, ProtectError, ReallocError},
     event::Event,

@@ -95,6 +95,13 @@ impl<P: Platform> Vmalloc<P> {
         &self.base().tunables
     }
 
+    /// Sets the clock to a time in milliseconds: areas that are made or resized from now on tell that it was then
+    /// ([`AreaInfo::made`](crate::AreaInfo::made)). The machine calls it now and then, such as at each tick of one CPU. Without
+    /// a call all areas were made at 0.
+    pub fn set_clock(&self, milliseconds: u64) {
+        self.base().set_clock(milliseconds);
+    }
+
     /// Gives all free memory back to the machine: flushes what waits, and empties the caches of frames of free pages,
     /// magazines, empty blocks, freed runs, leaf tables in reserve, and directories and records of free address space. An allocation that
     /// runs out of address space or frames does this itself: nobody needs to call it for that.

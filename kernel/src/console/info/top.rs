@@ -3,12 +3,12 @@
 use crate::{arch::tsc, command::CommandError, lock_class, memory, println, sync::SpinLock};
 use alloc::{format, vec::Vec};
 use core::{cmp::Reverse, fmt, mem, panic::Location, ptr};
-use vmalloc::PAGE_SIZE;
+use vmalloc::{AreaSummary, Birth, PAGE_SIZE};
 
 pub(in crate::console) const ABOUT: &str = "counts areas and bytes by who asked for them, the most bytes first\n\
     mark   notes what there is; top then prints what has changed since\n\
     clear  forgets the mark\n\
-    Guard pages are not counted. How old an area is nobody knows: it has no room for that.";
+    Guard pages are not counted. An area is as old as its last vrealloc.";
 
 /// Callers that are told apart; the rest are summed up.
 const CALLERS: usize = 1024;
@@ -19,6 +19,8 @@ struct Holder {
     caller: Option<&'static Location<'static>>,
     areas: i64,
     pages: i64,
+    /// When the oldest of the areas was made.
+    oldest: Option<Birth>,
 }
 
 /// Sums by caller: a hash table with open addressing, made before the count begins, and full at worst.
@@ -42,12 +44,13 @@ impl Table {
         let start = tsc::now();
         // Areas of one caller often lie side by side: the table is asked where the caller changes.
         let mut last = Holder::default();
-        memory::vmalloc().for_each_area(|caller, _, pages| {
+        memory::vmalloc().for_each_area(|AreaSummary { caller, areas, pages, oldest, .. }| {
             if caller.map(ptr::from_ref) != last.caller.map(ptr::from_ref) {
                 table.add(mem::replace(&mut last, Holder { caller, ..Holder::default() }));
             }
-            last.areas += 1;
+            last.areas += areas as i64;
             last.pages += pages as i64;
+            last.oldest = older(last.oldest, oldest);
         });
         table.add(last);
         table.microseconds = tsc::microseconds(tsc::now() - start);
@@ -76,12 +79,13 @@ impl Table {
         let holder = self.of(more.caller);
         holder.areas += more.areas;
         holder.pages += more.pages;
+        holder.oldest = older(holder.oldest, more.oldest);
     }
 
     /// Takes away what callers had before.
     fn subtract(&mut self, before: &Self) {
         for holder in before.holders.iter().filter(|holder| holder.areas > 0) {
-            self.add(Holder { areas: -holder.areas, pages: -holder.pages, ..*holder });
+            self.add(Holder { areas: -holder.areas, pages: -holder.pages, oldest: None, ..*holder });
         }
     }
 
@@ -89,20 +93,43 @@ impl Table {
         self.holders.retain(|holder| holder.areas != 0 || holder.pages != 0);
         self.holders.sort_unstable_by_key(|holder| Reverse(holder.pages));
         let total: i64 = self.holders.iter().map(|holder| holder.pages).sum();
-        println!("{:>10} {:>14} {:>7}  by", "areas", "bytes", "share");
-        for Holder { caller, areas, pages } in &self.holders {
+        let now = memory::milliseconds();
+        println!("{:>10} {:>14} {:>7} {:>10}  by", "areas", "bytes", "share", "oldest");
+        for Holder { caller, areas, pages, oldest } in &self.holders {
             let bytes = pages * PAGE_SIZE as i64;
+            let oldest = Age(oldest.map(|made| now.saturating_sub(made.milliseconds())));
             let by: &dyn fmt::Display = caller.as_ref().map_or(&"vm_map_ram, and others", |caller| caller);
             if sign {
-                println!("{areas:>+10} {bytes:>+14} {:>7}  {by}", "");
+                println!("{areas:>+10} {bytes:>+14} {:>7} {oldest:>10}  {by}", "");
             } else {
                 let share = pages * 1000 / total.max(1);
-                println!("{areas:>10} {bytes:>14} {:>3}.{} %  {by}", share / 10, share % 10);
+                println!("{areas:>10} {bytes:>14} {:>3}.{} % {oldest:>10}  {by}", share / 10, share % 10);
             }
         }
         let areas: i64 = self.holders.iter().map(|holder| holder.areas).sum();
         let bytes = total * PAGE_SIZE as i64;
-        println!("{areas:>10} {bytes:>14}          in all, counted in {} us", self.microseconds);
+        println!("{areas:>10} {bytes:>14} {:>18}  in all, counted in {} us", "", self.microseconds);
+    }
+}
+
+/// The earlier of two times, of which there may be one or none.
+#[inline]
+fn older(one: Option<Birth>, other: Option<Birth>) -> Option<Birth> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        _ => one.or(other),
+    }
+}
+
+/// How old something is, in milliseconds, if that is known.
+struct Age(Option<u64>);
+
+impl fmt::Display for Age {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(age) => f.pad(&format!("{}.{:03} s", age / 1000, age % 1000)),
+            None => f.pad("-"),
+        }
     }
 }
 

@@ -108,7 +108,8 @@ impl<P: Platform> Areas<P> {
             let first = base + part.offset;
             let pages = area.size.div_ceil(PAGE_SIZE);
             let slack = pages * PAGE_SIZE - area.size;
-            let guard = Entry::guard(GuardInfo { slack, kind: Kind::Congruent, caller });
+            let guard =
+                Entry::guard(GuardInfo { slack, kind: Kind::Congruent, caller, made: self.base().now() });
             self.blocks().run_slot(first, pages, &self.platform().pin()).set(guard);
             self.blocks().with(first, |block| {
                 block.previous.store(number(index.wrapping_sub(1)), Ordering::Relaxed);

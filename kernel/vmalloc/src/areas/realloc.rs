@@ -63,7 +63,7 @@ impl<P: Platform> Areas<P> {
         let number = block.number();
         let small = matches!(block.role(), Role::Small { .. });
         let below = self.blocks().run_slot(number, first, &pin).get().has_guard_below().into();
-        let guard = GuardInfo { slack, kind: Kind::Vmalloc, caller };
+        let guard = GuardInfo { slack, kind: Kind::Vmalloc, caller, made: self.base().now() };
         Ok(Resize { place: Place { number, first, small, below }, old: area.pages, new, guard })
     }
 

@@ -125,7 +125,7 @@ impl<'a> Shape<'a> {
             return Err(AllocError::BadAlignment { align: request.align });
         }
         let within = if request.place.is_none() { None } else { Self::place(&base.span, request, pages)? };
-        let guard = GuardInfo { slack, kind: Kind::Vmalloc, caller };
+        let guard = GuardInfo { slack, kind: Kind::Vmalloc, caller, made: base.now() };
         let backing = Backing::Owned { huge: request.huge && pages >= BLOCK_PAGES };
         Ok(Self {
             align: (request.align >> PAGE_SHIFT).max(1),

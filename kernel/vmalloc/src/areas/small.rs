@@ -43,13 +43,14 @@ fn slots_of(leaf: &Slots, page: usize, pages: usize) -> (&[Slot], &Slot) {
     }
 }
 
-/// Returns what the guard page behind an area for `size` bytes tells.
-#[inline(always)]
-fn guard_of(size: usize, caller: Caller) -> GuardInfo {
-    GuardInfo { slack: size.wrapping_neg() % PAGE_SIZE, kind: Kind::Vmalloc, caller }
-}
-
 impl<P: Platform> Areas<P> {
+    /// Returns what the guard page behind an area for `size` bytes tells.
+    #[inline(always)]
+    fn guard_of(&self, size: usize, caller: Caller) -> GuardInfo {
+        let (slack, made) = (size.wrapping_neg() % PAGE_SIZE, self.base().now());
+        GuardInfo { slack, kind: Kind::Vmalloc, caller, made }
+    }
+
     /// Allocates an area of its own frames, aligned to a page, from what the CPU's pool has. `None`: it is not to be had
     /// so.
     #[inline(never)]
@@ -71,7 +72,7 @@ impl<P: Platform> Areas<P> {
         // As below, without loops.
         if pages == 1
             && end.get().is_unused()
-            && publish_page(&slots[0], end, attributes, || Entry::guard(guard_of(size, caller)))
+            && publish_page(&slots[0], end, attributes, || Entry::guard(self.guard_of(size, caller)))
         {
             return NonNull::new(self.span().page_address(run.page) as *mut u8);
         }
@@ -79,7 +80,7 @@ impl<P: Platform> Areas<P> {
             self.undo_small(&run, slots, 0);
             return None;
         }
-        NonNull::new(self.finish(&run, pages, 0, guard_of(size, caller), cpu) as *mut u8)
+        NonNull::new(self.finish(&run, pages, 0, self.guard_of(size, caller), cpu) as *mut u8)
     }
 
     /// Makes an area that shares a block: its address.

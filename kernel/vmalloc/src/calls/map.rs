@@ -22,7 +22,8 @@ impl<P: Platform> Vmalloc<P> {
     #[track_caller]
     pub fn vmap(&self, frames: &[Frame], protection: Protection) -> Result<NonNull<u8>, AllocError> {
         let caller = Location::caller();
-        let made = self.map_frames(frames, protection, GuardInfo { slack: 0, kind: Kind::Vmap, caller });
+        let guard = GuardInfo { slack: 0, kind: Kind::Vmap, caller, made: self.base().now() };
+        let made = self.map_frames(frames, protection, guard);
         self.watched(|| Asked::pages(frames.len(), Kind::Vmap, caller), made)
     }
 
@@ -87,7 +88,8 @@ impl<P: Platform> Vmalloc<P> {
         let attributes = Attributes::of_device(cache, self.platform().page_attribute_table());
         let attributes = attributes.ok_or(AllocError::NoMemoryType { cache })?;
         // Of the first page and of the last.
-        let guard = GuardInfo { slack: offset + behind, kind: Kind::Ioremap, caller };
+        let guard =
+            GuardInfo { slack: offset + behind, kind: Kind::Ioremap, caller, made: self.base().now() };
         let area = self.make(&Shape::new(pages, guard, attributes, Backing::Physical(first)))?;
         // SAFETY: the offset lies in the area's first page.
         Ok(unsafe { area.byte_add(offset) })

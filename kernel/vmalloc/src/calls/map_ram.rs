@@ -48,7 +48,7 @@ impl<P: Platform> Vmalloc<P> {
     fn map_ram(&self, frames: &[Frame], protection: Protection, caller: Caller) -> Made {
         self.base().refuse_in_interrupt(AllocError::InInterrupt)?;
         if frames.len() > BLOCK_PAGES {
-            let guard = GuardInfo { slack: 0, kind: Kind::VmMapRam, caller };
+            let guard = GuardInfo { slack: 0, kind: Kind::VmMapRam, caller, made: self.base().now() };
             return self.map_frames(frames, protection, guard);
         }
         self.check_frames(frames, protection)?;

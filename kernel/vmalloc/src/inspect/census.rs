@@ -1,13 +1,16 @@
 //! A census: all areas, each told in few words and at little cost, for who sums them up.
 
 use super::find::View;
-use crate::{Kind, Platform, Vmalloc, blocks::Role, page_table::Slots};
-use core::panic::Location;
+use crate::{
+    AreaInfo, AreaSummary, Birth, Kind, Platform, Vmalloc,
+    blocks::Role,
+    page_table::{Entry, GuardInfo, Slot, Slots},
+};
 
 impl<P: Platform> Vmalloc<P> {
-    /// Tells `sink` of each area who made it (`None` for a mapping of `vm_map_ram` that shares a block), of what kind it
-    /// is, and how many pages of 4 KiB it has, guard pages not counted. It reads each page table entry once, so it is the
-    /// way to sum up a million areas; [`areas`](Self::areas) tells more of each.
+    /// Tells `sink` of all areas in few words, those together that lie side by side and were asked for alike. It is the way
+    /// to sum up a million areas: of most it reads the first entry and that of the guard page. [`areas`](Self::areas) tells
+    /// more of each.
     ///
     /// Each block of 2 MiB is looked at in a read-side section of its own, in which `sink` is called: it calls nothing of
     /// the library, and allocates nothing from it. Areas that are allocated or freed meanwhile are told or not.
@@ -15,7 +18,7 @@ impl<P: Platform> Vmalloc<P> {
     /// # Panics
     /// In an interrupt handler.
     #[doc(alias = "page_owner")]
-    pub fn for_each_area(&self, mut sink: impl FnMut(Option<&'static Location<'static>>, Kind, usize)) {
+    pub fn for_each_area(&self, mut sink: impl FnMut(AreaSummary)) {
         self.base().assert_not_in_interrupt("for_each_area");
         let blocks = self.blocks();
         let mut number = 0;
@@ -27,7 +30,8 @@ impl<P: Platform> Vmalloc<P> {
                     Role::Small { .. } => each_of_block(view.leaf(used)?, &mut sink),
                     Role::Head { .. } | Role::Congruent { behind: 0, .. } => {
                         let area = view.area_at(blocks.span().address(used, 0))?;
-                        sink(area.caller, area.kind, area.pages);
+                        let AreaInfo { caller, kind, pages, made: oldest, .. } = area;
+                        sink(AreaSummary { caller, kind, areas: 1, pages, oldest });
                     }
                     _ => {}
                 }
@@ -38,26 +42,85 @@ impl<P: Platform> Vmalloc<P> {
     }
 }
 
-/// Tells of the areas in a block that areas share.
-fn each_of_block(leaf: &Slots, sink: &mut impl FnMut(Option<&'static Location<'static>>, Kind, usize)) {
-    let mut first = None;
-    for (page, slot) in leaf.iter().enumerate() {
-        let entry = slot.look();
-        // Nearly all are as they look: only a page that nobody may access hides that it is one.
-        let shown = if entry.is_present() { entry } else { entry.shown() };
-        if !shown.is_present() {
-            if let Some(first) = first.take()
-                && let Some(info) = entry.guard_info()
-            {
-                sink(Some(info.caller), info.kind, page - first);
-            }
-            continue;
+/// Areas side by side that were asked for alike.
+#[derive(Clone, Copy)]
+struct Alike {
+    /// The entry of the guard page behind the first one.
+    guard: Entry,
+    areas: usize,
+    pages: usize,
+    oldest: Birth,
+    /// The page of the block behind the last one and its guard page.
+    end: usize,
+}
+
+impl Alike {
+    /// Returns an area of `pages` pages with this guard page, which is that of the block before `end`.
+    fn one(guard: Entry, pages: usize, end: usize) -> Option<Self> {
+        guard.is_guard().then(|| Self { guard, areas: 1, pages, oldest: guard.birth(), end })
+    }
+
+    /// Returns the areas from page `page` of a block on whose first entries tell how long they are; `None` if there is no such
+    /// area.
+    // Apart, so that its loop has the registers to itself.
+    #[inline(never)]
+    fn at(leaf: &Slots, page: usize) -> Option<Self> {
+        let next = |page: usize| {
+            let entry = leaf.get(page)?.look();
+            let pages = entry.pages().filter(|_| entry.is_parkable())?;
+            Some((leaf.get(page + pages)?.look(), pages))
+        };
+        let (guard, pages) = next(page)?;
+        let mut alike = Self::one(guard, pages, page + pages + 1)?;
+        while let Some((guard, pages)) = next(alike.end)
+            && guard.is_asked_like(alike.guard)
+        {
+            alike.areas += 1;
+            alike.pages += pages;
+            alike.oldest = alike.oldest.min(guard.birth());
+            alike.end += pages + 1;
         }
-        if shown.is_first() {
-            first = Some(page);
-        }
-        if shown.is_last() && shown.is_ram() {
-            first.take().inspect(|first| sink(None, Kind::VmMapRam, page + 1 - first));
+        Some(alike)
+    }
+
+    fn tell(self, sink: &mut impl FnMut(AreaSummary)) {
+        let Self { guard, areas, pages, oldest, .. } = self;
+        if let Some(GuardInfo { caller, kind, .. }) = guard.guard_info() {
+            sink(AreaSummary { caller: Some(caller), kind, areas, pages, oldest: Some(oldest) });
         }
     }
+}
+
+/// Tells of the areas in a block that areas share.
+fn each_of_block(leaf: &Slots, sink: &mut impl FnMut(AreaSummary)) {
+    let mut page = 0;
+    while let Some(slot) = leaf.get(page) {
+        if let Some(alike) = Alike::at(leaf, page) {
+            alike.tell(sink);
+            page = alike.end;
+            continue;
+        }
+        let entry = slot.look();
+        if !entry.is_present() && !entry.is_hidden() {
+            page += 1;
+            continue;
+        }
+        let pages = length(&leaf[page..]);
+        page += pages;
+        if entry.is_ram() {
+            sink(AreaSummary { caller: None, kind: Kind::VmMapRam, areas: 1, pages, oldest: None });
+        } else if let Some(area) = leaf.get(page).and_then(|guard| Alike::one(guard.look(), pages, page + 1))
+        {
+            area.tell(sink);
+        }
+    }
+}
+
+/// Returns how many pages the area has whose first page is the first of `slots`.
+#[inline(never)]
+fn length(slots: &[Slot]) -> usize {
+    let shown = |slot: &Slot| slot.look().shown();
+    let is_last_of_ram = |entry: Entry| entry.is_ram() && entry.is_last();
+    let end = slots.iter().map(shown).position(|entry| !entry.is_present() || is_last_of_ram(entry));
+    end.map_or(slots.len(), |end| end + usize::from(shown(&slots[end]).is_present()))
 }

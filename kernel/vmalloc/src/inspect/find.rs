@@ -185,6 +185,7 @@ fn unguarded(start: usize, pages: usize) -> AreaInfo {
         requested: pages * PAGE_SIZE,
         kind: Kind::VmMapRam,
         caller: None,
+        made: None,
     }
 }
 
@@ -192,6 +193,6 @@ fn unguarded(start: usize, pages: usize) -> AreaInfo {
 fn describe(start: usize, pages: usize, guard: Entry) -> Option<AreaInfo> {
     let info = guard.guard_info()?;
     let requested = pages * PAGE_SIZE - info.slack;
-    let (kind, caller) = (info.kind, Some(info.caller));
-    Some(AreaInfo { guard_pages: 1, requested, kind, caller, ..unguarded(start, pages) })
+    let (kind, caller, made) = (info.kind, Some(info.caller), Some(info.made));
+    Some(AreaInfo { guard_pages: 1, requested, kind, caller, made, ..unguarded(start, pages) })
 }

@@ -1,10 +1,10 @@
 //! Page table entries of the instance's range, and what they carry besides translations.
 //!
 //! ```text
-//!  63  62 61        17 16  14 13      1  0
-//! ┌──┬───┬────────────┬──────┬─────────┬───┐
-//! │ S│ 1 │ caller / 8 │ kind │  slack  │ 0 │  guard: never present, tells whose area ends here; S slack filled
-//! └──┴───┴────────────┴──────┴─────────┴───┘
+//!  63  62 61  46 45        17 16  14 13    1  0
+//! ┌──┬───┬──────┬────────────┬──────┬───────┬───┐
+//! │ S│ 1 │ time │ caller / 8 │ kind │ slack │ 0 │  guard: never present, tells whose area ends here; S slack filled
+//! └──┴───┴──────┴────────────┴──────┴───────┴───┘
 //! ┌──┬─────┬──────────────────┬─┬─┬─┬────┬───┐
 //! │NX│  R  │ frame (51..12)   │O│L│F│    │ 1 │  mapped; F first, L last page of an area, O owned frame
 //! └──┴─────┴──────────────────┴─┴─┴─┴────┴───┘  R: by vm_map_ram, bit 52, and how many pages, bits 58..53
@@ -27,28 +27,20 @@
 
 mod attributes;
 mod bits;
+mod guard;
 mod hidden;
 mod memory_type;
 
-use crate::{Frame, Kind, PAGE_SIZE, Protection, types::Owner};
+use crate::{Frame, PAGE_SIZE, Protection, types::Owner};
 pub(crate) use attributes::Attributes;
 use bits::*;
 pub(crate) use bits::{MANY, RAM_DIGIT};
-use core::panic::Location;
+pub(crate) use guard::GuardInfo;
 
 /// The value of one page table entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(transparent)]
 pub(crate) struct Entry(pub u64);
-
-/// What the entry of the guard page behind an area tells of the area.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct GuardInfo {
-    /// Bytes of the last page that were not asked for, and of the first one of an `ioremap`.
-    pub slack: usize,
-    pub kind: Kind,
-    pub caller: &'static Location<'static>,
-}
 
 impl Entry {
     pub const UNUSED: Self = Self(0);
@@ -362,47 +354,7 @@ impl Entry {
     pub fn with_dirty(self) -> Self {
         Self(self.0 | DIRTY)
     }
-
-    /// Makes the entry of a guard page behind an area.
-    #[inline]
-    pub fn guard(info: GuardInfo) -> Self {
-        debug_assert!(info.slack as u64 <= SLACK_MASK);
-        let caller = core::ptr::from_ref(info.caller) as u64;
-        debug_assert!(caller.is_multiple_of(8), "the entry does not store the lowest bits");
-        let (slack, kind) = ((info.slack as u64) << SLACK_SHIFT, (info.kind as u64) << KIND_SHIFT);
-        Self(GUARD | slack | kind | (caller >> 3 & CALLER_MASK) << CALLER_SHIFT)
-    }
-
-    /// Returns the entry of a guard page behind an area, marked as one whose slack was filled.
-    pub fn with_filled_slack(self) -> Self {
-        debug_assert!(self.is_guard());
-        Self(self.0 | SLACK_FILLED)
-    }
-
-    /// Returns whether the entry is that of a guard page behind an area whose slack was filled.
-    pub fn has_filled_slack(self) -> bool {
-        self.is_guard() && self.0 & SLACK_FILLED != 0
-    }
-
-    /// Returns what the entry of a guard page behind an area tells; `None` if it is none.
-    pub fn guard_info(self) -> Option<GuardInfo> {
-        if !self.is_guard() {
-            return None;
-        }
-        // The address is canonical: bit 47 fills the bits above it.
-        let caller = ((self.0 >> CALLER_SHIFT & CALLER_MASK) << 19).cast_signed() >> 16;
-        let caller = caller as usize as *const Location<'static>;
-        Some(GuardInfo {
-            slack: (self.0 >> SLACK_SHIFT & SLACK_MASK) as usize,
-            kind: Kind::from_number(self.0 >> KIND_SHIFT & KIND_MASK)?,
-            // SAFETY: only `guard` makes entries with the GUARD bit, always from a
-            // `&'static Location`, and all 48 bits of its address are in the entry.
-            caller: unsafe { &*caller },
-        })
-    }
 }
-
-const _: () = assert!(align_of::<Location<'_>>() >= 8, "guard entries drop three bits of the caller");
 
 #[cfg(all(test, not(loom)))]
 mod tests;

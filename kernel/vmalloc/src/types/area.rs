@@ -1,5 +1,6 @@
 //! What an area is: how it is mapped, and what is known of it.
 
+use super::birth::Birth;
 use crate::{BLOCK_PAGES, PAGE_SIZE};
 use core::{fmt, panic::Location};
 
@@ -28,6 +29,24 @@ pub struct AreaInfo {
     pub kind: Kind,
     /// Who made that call; `None` for an area without a guard page, whose entry would have it.
     pub caller: Option<&'static Location<'static>>,
+    /// When that was, or when the area was last resized. `None` as above.
+    pub made: Option<Birth>,
+}
+
+/// What [`for_each_area`](crate::Vmalloc::for_each_area) tells of an area, or of several that lie side by side.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct AreaSummary {
+    /// Who asked for them, as [`AreaInfo::caller`] has it.
+    pub caller: Option<&'static Location<'static>>,
+    /// Which call made them.
+    pub kind: Kind,
+    /// How many they are.
+    pub areas: usize,
+    /// Pages of 4 KiB of all of them, without guard pages.
+    pub pages: usize,
+    /// When the oldest was made, as [`AreaInfo::made`] has it.
+    pub oldest: Option<Birth>,
 }
 
 impl AreaInfo {
@@ -86,6 +105,7 @@ impl fmt::Debug for AreaInfo {
             .field("requested", &self.requested)
             .field("kind", &self.kind)
             .field("caller", &self.caller)
+            .field("made", &self.made)
             .finish()
     }
 }
@@ -122,9 +142,14 @@ impl Kind {
 
     /// Returns the kind whose `kind as u64` is this number.
     pub(crate) fn from_number(number: u64) -> Option<Self> {
-        [Self::Vmalloc, Self::Vmap, Self::Ioremap, Self::VmMapRam, Self::Congruent]
-            .into_iter()
-            .find(|&kind| kind as u64 == number)
+        Some(match number {
+            1 => Self::Vmalloc,
+            2 => Self::Vmap,
+            3 => Self::Ioremap,
+            4 => Self::VmMapRam,
+            5 => Self::Congruent,
+            _ => return None,
+        })
     }
 
     /// Returns the name of the call that frees such an area.

@@ -81,7 +81,8 @@ impl<P: Platform> Areas<P> {
             old += slots[1..].iter().position(|slot| slot.look().is_last())? + 1;
         }
         let new = size.div_ceil(PAGE_SIZE);
-        let guard = Entry::guard(GuardInfo { slack: new * PAGE_SIZE - size, kind: Kind::Vmalloc, caller });
+        let (slack, made) = (new * PAGE_SIZE - size, self.base().now());
+        let guard = Entry::guard(GuardInfo { slack, kind: Kind::Vmalloc, caller, made });
         if new != old || HOW != FAST {
             return self.resize_pages::<HOW>(leaf, page, old, new, guard);
         }

@@ -4,7 +4,7 @@
 //! was parked last, and parks the area then: several pages under one hold of a block's lock. The module `magazines` tells
 //! why an area that is taken again needs no flush.
 
-use super::{Claimed, guard_of};
+use super::Claimed;
 use crate::{
     BLOCK_SHIFT, MAX_CPUS, PAGE_SIZE, Platform,
     areas::{Areas, Shape},
@@ -55,7 +55,7 @@ impl<P: Platform> Areas<P> {
             return self.allocate_fast(size, attributes, caller);
         };
         let (slots, end) = self.parked_slots(last.area);
-        if !publish_parked(slots, end, attributes, || Entry::guard(guard_of(size, caller))) {
+        if !publish_parked(slots, end, attributes, || Entry::guard(self.guard_of(size, caller))) {
             drop(pin);
             return self.allocate_unlike(size, attributes, caller);
         }
@@ -81,7 +81,7 @@ impl<P: Platform> Areas<P> {
         let (slots, end) = self.parked_slots(last.area);
         // Whether all are full of zeros is seen by all entries.
         if attributes.are_zeroed()
-            || !publish_parked(slots, end, attributes, || Entry::guard(guard_of(size, caller)))
+            || !publish_parked(slots, end, attributes, || Entry::guard(self.guard_of(size, caller)))
         {
             drop(pin);
             return self.allocate_unlike(size, attributes, caller);
@@ -153,7 +153,7 @@ impl<P: Platform> Areas<P> {
             return None;
         }
         // The guard first: who finds the first page may ask the guard whose it is.
-        end.set(Entry::guard(guard_of(size, caller)));
+        end.set(Entry::guard(self.guard_of(size, caller)));
         publish_area(&pages[0], &pages[pages.len() - 1], pages.len());
         NonNull::new(area.address as *mut u8)
     }

@@ -43,7 +43,8 @@ pub(crate) const KIND_MASK: u64 = 7;
 /// Marks the guard page behind an area whose slack was filled.
 pub(crate) const SLACK_FILLED: u64 = 1 << 63;
 pub(crate) const CALLER_SHIFT: u32 = 17;
-pub(crate) const CALLER_MASK: u64 = (1 << 45) - 1;
+/// Bits 31 to 3 of the caller's address. Above them is a [`Birth`](crate::types::birth::Birth).
+pub(crate) const CALLER_MASK: u64 = (1 << 29) - 1;
 
 /// In an entry that is not present: the page is hidden. Where entries are present the bit means GLOBAL, which none is.
 pub(crate) const HIDDEN: u64 = 1 << 8;

@@ -1,7 +1,8 @@
 //! What entries carry comes back out of them.
 
 use super::*;
-use crate::Cache;
+use crate::{Cache, Kind, types::birth::Birth};
+use core::panic::Location;
 
 fn owned(number: u64) -> Entry {
     Entry::page(Frame::new(number), Attributes::new(Protection::ReadWrite, Owner::Area))
@@ -17,10 +18,11 @@ fn a_guard_tells_what_it_was_told() {
         (2 * 4095, Kind::Ioremap),
         (7, Kind::Congruent),
     ] {
-        let entry = Entry::guard(GuardInfo { slack, kind, caller });
+        let made = Birth::of(slack as u64 * 1_000_003);
+        let entry = Entry::guard(GuardInfo { slack, kind, caller, made }).with_filled_slack();
         assert!(!entry.is_present() && entry.is_guard() && entry.quarantined_frame().is_none());
         let info = entry.guard_info().expect("is a guard");
-        assert_eq!((info.slack, info.kind), (slack, kind));
+        assert_eq!((info.slack, info.kind, info.made), (slack, kind, made));
         assert!(core::ptr::eq(info.caller, caller));
     }
 }
@@ -58,7 +60,8 @@ fn a_hidden_page_is_nothing_but_hidden() {
     }
     let caller = Location::caller();
     for slack in 0..4096 {
-        let guard = Entry::guard(GuardInfo { slack, kind: Kind::Vmalloc, caller });
+        let guard =
+            Entry::guard(GuardInfo { slack, kind: Kind::Vmalloc, caller, made: Birth::of(slack as u64) });
         assert!(!guard.is_hidden() && guard.shown() == guard);
     }
     let others = [Entry::UNUSED, Entry::GUARD_BELOW, owned(5), owned(5).quarantined()];

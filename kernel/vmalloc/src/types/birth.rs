@@ -1,0 +1,81 @@
+//! When an area was made, in 16 bits, which the entry of its guard page has room for.
+
+use core::fmt;
+
+/// A time by the clock that [`set_clock`](crate::Vmalloc::set_clock) sets: exact below 2048 ms, from there on to a part in
+/// 2048, and for more than a hundred years. Earlier ones are less.
+// A floating-point number: 5 bits of exponent above 11 bits of fraction. Its bits lie where a guard page's entry has them, so
+// that an allocation takes them as they are.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Birth(u64);
+
+const FRACTION_BITS: u32 = 11;
+const FRACTIONS: u64 = 1 << FRACTION_BITS;
+const LARGEST: u64 = 0xffff;
+
+impl Birth {
+    /// The lowest of its bits in an entry.
+    const SHIFT: u32 = 46;
+
+    /// Makes that of a time; of one that is too late, the latest.
+    pub(crate) fn of(milliseconds: u64) -> Self {
+        let exponent = (milliseconds / FRACTIONS).checked_ilog2().map_or(0, |log| u64::from(log) + 1);
+        let fraction = milliseconds >> exponent.saturating_sub(1) & (FRACTIONS - 1);
+        Self((exponent << FRACTION_BITS | fraction).min(LARGEST) << Self::SHIFT)
+    }
+
+    /// Returns the time in milliseconds, rounded down.
+    #[must_use]
+    pub fn milliseconds(self) -> u64 {
+        let number = self.0 >> Self::SHIFT;
+        let (exponent, fraction) = (number >> FRACTION_BITS, number % FRACTIONS);
+        if exponent == 0 { fraction } else { (FRACTIONS | fraction) << (exponent - 1) }
+    }
+
+    /// Returns the one that an entry has.
+    #[inline(always)]
+    pub(crate) fn in_entry(entry: u64) -> Self {
+        Self(entry & LARGEST << Self::SHIFT)
+    }
+
+    /// Returns its bits in an entry.
+    #[inline(always)]
+    pub(crate) fn bits(self) -> u64 {
+        self.0
+    }
+}
+
+/// Writes the time, such as `1500 ms`.
+impl fmt::Debug for Birth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ms", self.milliseconds())
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    extern crate std;
+
+    use super::*;
+    use std::vec::Vec;
+
+    #[test]
+    fn a_time_is_kept_to_a_part_in_2048_and_in_order() {
+        let times =
+            (0..5000).chain((5..63).flat_map(|log| {
+                [(1 << log) - 1, 1 << log, (1 << log) + (1 << (log - 3)) + 5, 3 << (log - 1)]
+            }));
+        let mut times: Vec<u64> = times.filter(|&time| time < 4096 << 30).collect();
+        times.sort_unstable();
+        let mut before = 0;
+        for time in times {
+            let kept = Birth::of(time).milliseconds();
+            assert!(kept <= time && time - kept <= time / FRACTIONS, "{time} became {kept}");
+            assert!(
+                kept >= before && Birth::in_entry(!0 >> 2 & Birth::of(time).bits() | 5) == Birth::of(time)
+            );
+            before = kept;
+        }
+        assert_eq!(Birth::of(u64::MAX).milliseconds(), 4095 << 30);
+    }
+}
