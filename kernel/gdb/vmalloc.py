@@ -61,11 +61,11 @@ def is_live(entry):
 
 
 class Caller:
-    """The place in the source that allocated: a core::panic::Location, of which the guard's entry has the address."""
+    """The place in the source that allocated: a core::panic::Location, of which the guard's entry has the lowest 32 bits of the
+    address: it is in the kernel's image."""
 
     def __init__(self, guard):
-        address = (guard >> 17 & (1 << 45) - 1) << 3
-        address |= 0xFFFF << 48 if address >> 47 else 0
+        address = IMAGE.start & ~0xFFFF_FFFF | (guard >> 17 & (1 << 29) - 1) << 3
         name, length, line, column = struct.unpack("<QQII", read(address, 24))
         file = read(name, length).rstrip(b"\0").decode(errors="replace") if length < PAGE else "?"
         self.text = f"{file}:{line}:{column}"
@@ -132,7 +132,7 @@ def describe(address):
     if area and is_guard(entry) and area.end == page:
         return f"in the guard page, {address - area.end:#x} bytes behind the area\n{area}"
     if is_guard(entry):
-        return f"in the guard page of an area that was freed; it was allocated at {Caller(entry)}"
+        return f"in the guard page of an area that is being freed; it was allocated at {Caller(entry)}"
     if is_live(entry):
         return "in the address space that a mapping of vm_map_ram has, or an area that is being made"
     return "in the address space of an area that was freed: unmapped, and kept until it is used again"

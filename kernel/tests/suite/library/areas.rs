@@ -6,8 +6,9 @@ use kernel::{
     arch::{layout, paging},
     memory,
     services::{Experiment, flushing},
+    threads,
 };
-use vmalloc::{AllocError, BLOCK_PAGES, BLOCK_SIZE, PAGE_SIZE, Request};
+use vmalloc::{AllocError, BLOCK_PAGES, BLOCK_SIZE, Birth, PAGE_SIZE, Request};
 use x86_64::structures::paging::PageTableFlags as Flags;
 
 fn allocate(request: Request) -> NonNull<u8> {
@@ -254,4 +255,17 @@ fn a_small_instance_can_be_filled_to_its_last_page() {
     let area = instance.vmalloc(all - PAGE_SIZE).expect("all but the current block");
     // SAFETY: allocated above, and used no more.
     unsafe { instance.vfree(area) }.expect("allocated");
+}
+
+/// Seen failing with a clock that nobody sets.
+#[test_case]
+fn areas_know_when_they_were_made() {
+    let before = memory::milliseconds();
+    // Some ticks, which set the clock.
+    threads::sleep(20_000);
+    let area = allocate(Request::new(PAGE_SIZE));
+    let made = memory::vmalloc().find_area(address(area)).and_then(|area| area.made).map(Birth::milliseconds);
+    let made = made.expect("it has a guard page");
+    assert!(made + made / 1024 >= before && made <= memory::milliseconds(), "{made} after {before}");
+    free(area);
 }
