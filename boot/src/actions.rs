@@ -143,6 +143,7 @@ fn exec(elf: &Path, commands: String, options: &Options) -> Result<Status> {
     // For people: programs get what the commands print, and nothing else.
     let has_headings = commands.contains(';') && io::stdout().is_terminal();
     let mut is_first = true;
+    let purpose = Purpose::commands(&commands);
     let events = Events::new()?;
     let orders = Orders {
         parameters: options.append.clone(),
@@ -151,7 +152,7 @@ fn exec(elf: &Path, commands: String, options: &Options) -> Result<Status> {
         ..Orders::default()
     };
     let machine = machine::prepare(options, image, &orders)?.announced(elf);
-    let mut witness = Witness::new(Purpose::Commands)?;
+    let mut witness = Witness::new(purpose)?;
     let mut place = Place::Log;
     let start = Instant::now();
     let end = session::run(machine.program(), None, machine.limit(), &mut |output| {
@@ -180,12 +181,14 @@ fn exec(elf: &Path, commands: String, options: &Options) -> Result<Status> {
             }
         }
     })?;
+    if end.how == How::EndedByUser {
+        let _ = witness.verdict(&end);
+        events.tell();
+        return Err(Error::failed("standard output was closed before the commands were done"));
+    }
     let verdict = witness.close(&end);
     events.tell();
-    match end.how {
-        How::EndedByUser => Err(Error::failed("standard output was closed before the commands were done")),
-        _ => Ok(verdict.status),
-    }
+    Ok(verdict.status)
 }
 
 /// Where text from the machine goes, besides the log.

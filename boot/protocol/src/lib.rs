@@ -42,6 +42,12 @@ pub const FW_CFG_COMMANDS: &str = "opt/vmalloc/commands";
 /// fw_cfg file that holds a test filter: only tests whose name contains it are run.
 pub const FW_CFG_FILTER: &str = "opt/vmalloc/filter";
 
+/// The lines of commands in [`FW_CFG_COMMANDS`], which the kernel runs one after the other and tells of, each by a
+/// [`Record::Command`].
+pub fn commands(line: &str) -> impl Iterator<Item = &str> {
+    line.split(';').map(str::trim).filter(|commands| !commands.is_empty())
+}
+
 /// Marks a moment for who watches instructions: `nop dword ptr [rax + MARK]` does nothing on any CPU, and stands nowhere
 /// else. The plugin in `bench/counter` keeps the counts of that moment.
 pub const MARK: i32 = 0x6d61_726b;
@@ -242,6 +248,8 @@ impl<'a> Record<'a> {
         let line = line.strip_prefix(RECORD_START)?;
         let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
         Some(match word {
+            // What follows a word that has nothing to follow it is the rest of something else.
+            "console" | "passed" | "panic" | "reboot" if !rest.is_empty() => return None,
             "console" => Self::Console,
             "command" => Self::Command { text: rest },
             "commands-done" => Self::CommandsDone { failed: rest.parse().ok()? },
@@ -318,6 +326,13 @@ mod tests {
         assert_eq!(Record::parse(""), None);
         assert_eq!(Record::parse("\u{1e}nosuch"), None);
         assert_eq!(Record::parse("\u{1e}tests many"), None);
+        assert_eq!(Record::parse("\u{1e}passed through"), None);
+    }
+
+    #[test]
+    fn commands_are_split_at_semicolons_and_blank_ones_are_none() {
+        assert_eq!(commands(" a b;; c & d ; ").collect::<std::vec::Vec<_>>(), ["a b", "c & d"]);
+        assert_eq!(commands(" ;").count(), 0);
     }
 
     #[test]

@@ -83,7 +83,7 @@ impl Machines {
     /// The machine could not be started, or a signal wants this program to end.
     pub fn carry_out(&self, options: &Options, orders: &Orders) -> Result<Reply> {
         let machine = machine::prepare(options, self.image.clone(), orders)?.of(&self.elf);
-        let mut witness = Witness::new(Purpose::Commands)?;
+        let mut witness = Witness::new(Purpose::commands(orders.commands.as_deref().unwrap_or_default()))?;
         let mut text = Vec::new();
         let mut listening = false;
         let end = session::run(machine.program(), None, machine.limit(), &mut |output| {

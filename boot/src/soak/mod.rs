@@ -180,7 +180,7 @@ impl Made {
             ..Orders::default()
         };
         let machine = machine::prepare(&options, image, &orders)?.of(&elf);
-        let mut witness = Witness::new(Purpose::Commands)?;
+        let mut witness = Witness::new(Purpose::commands(&plan.commands))?;
         let mut account = Account::default();
         let end = session::run(machine.program(), None, machine.limit(), &mut |output| {
             let text = witness.see(output);

@@ -60,29 +60,32 @@ pub fn run(
     Ok((report, end.took))
 }
 
-/// Judges by libtest's closing line and the exit status, which must agree.
+/// Judges by what libtest announces, its closing line and the exit status, which must agree.
 fn judge(text: &str, how: How) -> Report {
-    let closing = text.lines().rev().find_map(closing);
-    let (passed, failed) = closing.unwrap_or_default();
-    let bad = |status, complaint: &str| Report {
-        status,
-        passed,
-        failed: failed.max(1),
-        complaint: complaint.into(),
-    };
-    match (how, closing) {
-        (How::Exited(0), Some((_, 0))) => {
-            Report { status: Status::Ok, passed, failed: 0, complaint: String::new() }
+    let closings: Vec<Closing> = text.lines().filter_map(closing).collect();
+    let Closing { passed, failed, ignored } = closings.last().copied().unwrap_or_default();
+    let announced: usize = text.lines().filter_map(announced).sum();
+    let (status, complaint) = match how {
+        How::TimedOut => (Status::TimedOut, "timed out".into()),
+        How::NotEnded => (Status::Failed, "did not end".into()),
+        How::Signalled(signal) => (Status::Failed, format!("was killed by signal {signal}")),
+        How::EndedByUser => (Status::Failed, "was ended".into()),
+        How::Exited(0) if closings.is_empty() => (Status::Failed, "exits without a closing line".into()),
+        How::Exited(0) if closings.len() > 1 => (Status::Failed, "has several closing lines".into()),
+        How::Exited(0) if failed > 0 => {
+            (Status::Failed, "reports failures, yet exits as succeeded".into())
         }
-        (How::Exited(0), Some(_)) => bad(Status::Failed, "reports failures, yet exits as succeeded"),
-        (How::Exited(0), None) => bad(Status::Failed, "exits without a closing line"),
-        (How::Exited(_), Some((_, 1..))) => bad(Status::Failed, ""),
-        (How::Exited(number), _) => bad(Status::Failed, &format!("exits with status {number}")),
-        (How::TimedOut, _) => bad(Status::TimedOut, "timed out"),
-        (How::NotEnded, _) => bad(Status::Failed, "did not end"),
-        (How::Signalled(signal), _) => bad(Status::Failed, &format!("was killed by signal {signal}")),
-        (How::EndedByUser, _) => bad(Status::Failed, "was ended"),
-    }
+        How::Exited(0) if announced != passed + failed + ignored => {
+            (Status::Failed, format!("announces {announced} tests, of which {passed} passed"))
+        }
+        How::Exited(0) if ignored > 0 => (Status::Ok, format!("leaves out {ignored} of its tests")),
+        How::Exited(0) => (Status::Ok, String::new()),
+        // What failed is in the output.
+        How::Exited(_) if failed > 0 => (Status::Failed, String::new()),
+        How::Exited(number) => (Status::Failed, format!("exits with status {number}")),
+    };
+    let failed = if status == Status::Ok { 0 } else { failed.max(1) };
+    Report { status, passed, failed, complaint }
 }
 
 /// Reads `test NAME ... ok`: without the first word.
@@ -90,22 +93,36 @@ fn result(line: &str) -> Option<&str> {
     line.strip_prefix("test ").filter(|rest| rest.ends_with(" ... ok") || rest.ends_with(" ... FAILED"))
 }
 
-/// Reads `test result: ok. 3 passed; 0 failed; ...`.
-fn closing(line: &str) -> Option<(usize, usize)> {
+/// Reads `running 3 tests`.
+fn announced(line: &str) -> Option<usize> {
+    let count = line.strip_prefix("running ")?;
+    count.strip_suffix(" tests").or(count.strip_suffix(" test"))?.parse().ok()
+}
+
+/// The counts of libtest's closing line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Closing {
+    passed: usize,
+    failed: usize,
+    ignored: usize,
+}
+
+/// Reads `test result: ok. 3 passed; 0 failed; 0 ignored; ...`.
+fn closing(line: &str) -> Option<Closing> {
     let (_, counts) = line.strip_prefix("test result: ")?.split_once(". ")?;
     let count = |name: &str| {
         counts.split(';').find_map(|part| part.trim().strip_suffix(name)?.trim_end().parse::<usize>().ok())
     };
-    Some((count("passed")?, count("failed")?))
+    Some(Closing { passed: count("passed")?, failed: count("failed")?, ignored: count("ignored")? })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const GOOD: &str = "running 2 tests\ntest a ... ok\n\ntest result: ok. 2 passed; 0 failed; 1 ignored; \
+    const GOOD: &str = "running 2 tests\ntest a ... ok\n\ntest result: ok. 2 passed; 0 failed; 0 ignored; \
         0 measured; 3 filtered out; finished in 0.00s\n\n";
-    const BAD: &str = "test result: FAILED. 4 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out\n";
+    const BAD: &str = "running 6 tests\ntest result: FAILED. 4 passed; 2 failed; 0 ignored; 0 measured\n";
 
     fn counts(text: &str, how: How) -> (Status, usize, usize) {
         let report = judge(text, how);
@@ -117,7 +134,28 @@ mod tests {
         assert_eq!(counts(GOOD, How::Exited(0)), (Status::Ok, 2, 0));
         assert_eq!(counts(BAD, How::Exited(101)), (Status::Failed, 4, 2));
         assert_eq!(closing("test result: ok"), None);
-        assert_eq!(closing("test result: ok. many passed; 0 failed"), None);
+        assert_eq!(closing("test result: ok. many passed; 0 failed; 0 ignored"), None);
+    }
+
+    /// Seen failing, each with its look taken out.
+    #[test]
+    fn counts_that_do_not_add_up_are_a_failure() {
+        for text in [
+            GOOD.replace("running 2", "running 3"),
+            GOOD.replace("2 passed", "1 passed"),
+            GOOD.replace("running 2 tests\n", ""),
+            GOOD.replace("test a ... ok", "test result: ok. 9 passed; 0 failed; 0 ignored;"),
+        ] {
+            assert_eq!(counts(&text, How::Exited(0)).0, Status::Failed, "{text}");
+        }
+    }
+
+    /// Seen failing with such a test not spoken of.
+    #[test]
+    fn tests_that_are_left_out_are_told_of() {
+        let text = GOOD.replace("2 passed", "1 passed").replace("0 ignored", "1 ignored");
+        let report = judge(&text, How::Exited(0));
+        assert_eq!((report.status, report.complaint.as_str()), (Status::Ok, "leaves out 1 of its tests"));
     }
 
     #[test]

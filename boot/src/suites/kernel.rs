@@ -66,7 +66,7 @@ pub fn run(elf: &Path, options: &Options, filter: Option<&str>) -> Result<(Verdi
     let orders =
         Orders { parameters: options.append.clone(), filter: filter.map(str::to_owned), ..Orders::default() };
     let machine = machine::prepare(options, image, &orders)?.announced(elf);
-    let mut witness = Witness::new(Purpose::Tests)?;
+    let mut witness = Witness::new(Purpose::Tests { filtered: filter.is_some() })?;
     let mut shown = Shown::default();
     let end = session::run(machine.program(), None, machine.limit(), &mut |output| {
         let text = witness.see(output);

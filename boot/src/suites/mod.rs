@@ -29,6 +29,14 @@ impl Total {
         self.failed += failed;
     }
 
+    /// Without a filter each place has tests, or something has lost them: cargo's messages may have changed.
+    fn expect_some_since(&mut self, before: Self, place: &str, filter: Option<&str>) {
+        if filter.is_none() && self.passed + self.failed == before.passed + before.failed {
+            eprintln!("boot: {place} there are no tests");
+            self.add(Status::Failed, 0, 1);
+        }
+    }
+
     /// The status of all; a success of no test at all is none.
     fn status(&self) -> Status {
         match self {
@@ -51,6 +59,7 @@ pub fn run(options: &Options, filter: Option<&str>) -> Result<Status> {
     let places = [("host", cargo::host_tests()?), ("by loom", cargo::models()?)];
     for (place, mut programs) in places {
         programs.sort_by(by_label);
+        let before = total;
         for program in programs {
             // A model may take a minute: each is announced.
             let announce = |test: &str| {
@@ -65,7 +74,9 @@ pub fn run(options: &Options, filter: Option<&str>) -> Result<Status> {
             line(place, &program.label, report.passed, report.failed, took);
             total.add(report.status, report.passed, report.failed);
         }
+        total.expect_some_since(before, place, filter);
     }
+    let before = total;
     let mut kernels = cargo::test_kernels()?;
     kernels.sort_by(by_label);
     for kernel in kernels {
@@ -105,11 +116,11 @@ pub fn run(options: &Options, filter: Option<&str>) -> Result<Status> {
             total.add(verdict.status, verdict.passed, verdict.failed);
         }
     }
-    if total.passed + total.failed == 0 {
-        match filter {
-            Some(filter) => eprintln!("boot: no test has {filter:?} in its name"),
-            None => eprintln!("boot: there are no tests"),
-        }
+    total.expect_some_since(before, "in QEMU", filter);
+    if let Some(filter) = filter
+        && total.passed + total.failed == 0
+    {
+        eprintln!("boot: no test has {filter:?} in its name");
     }
     println!("{} passed, {} failed", total.passed, total.failed);
     Ok(total.status())
@@ -247,6 +258,19 @@ mod tests {
     fn nothing_run_is_a_failure() {
         assert_eq!(total(&[]), Status::Failed);
         assert_eq!(total(&[(Status::Ok, 0, 0), (Status::Ok, 0, 0)]), Status::Failed);
+    }
+
+    /// Seen failing without that look.
+    #[test]
+    fn a_place_that_has_lost_all_its_tests_is_a_failure_without_a_filter() {
+        let before = Total { passed: 5, ..Total::EMPTY };
+        let status = |mut total: Total, filter| {
+            total.expect_some_since(before, "in QEMU", filter);
+            total.status()
+        };
+        assert_eq!(status(before, None), Status::Failed);
+        assert_eq!(status(before, Some("x")), Status::Ok);
+        assert_eq!(status(Total { passed: 6, ..before }, None), Status::Ok);
     }
 
     #[test]

@@ -107,7 +107,7 @@ const COMMANDS: &[Command] = &[
 
 /// Runs commands separated by semicolons, one after the other; those with `&` between them at once.
 pub(super) fn run_line(line: &str) {
-    for commands in line.split(';').map(str::trim).filter(|commands| !commands.is_empty()) {
+    for commands in protocol::commands(line) {
         serial::write_record(Record::Command { text: commands });
         (0..run_beside(commands)).for_each(|_| failures::count());
     }

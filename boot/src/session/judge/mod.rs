@@ -3,7 +3,10 @@
 //! Pure: takes the records and lines of the serial line one by one, then how
 //! QEMU ended, and gives a [`Verdict`]. A run is good only when its records
 //! are complete, their counts add up, and QEMU's exit status agrees. Silence,
-//! a reset and a closing line that is missing are failures.
+//! a reset and a closing line that is missing are failures. `TESTING.md` has a
+//! table of the ways in which a run may lie.
+
+use std::collections::HashSet;
 
 use protocol::{Exit, Record};
 
@@ -19,9 +22,23 @@ pub enum Purpose {
     /// An interactive console: it must have become ready.
     Console,
     /// Console commands: all must have run.
-    Commands,
+    Commands {
+        /// Lines of commands, as [`protocol::commands`] counts them.
+        count: usize,
+    },
     /// Tests: all that were announced must have passed.
-    Tests,
+    Tests {
+        /// The user chose them by a filter, so there may be none.
+        filtered: bool,
+    },
+}
+
+impl Purpose {
+    /// The purpose of a machine that is handed these commands.
+    #[must_use]
+    pub fn commands(line: &str) -> Self {
+        Self::Commands { count: protocol::commands(line).count() }
+    }
 }
 
 /// The judgement on one machine.
@@ -44,9 +61,14 @@ pub struct Verdict {
 pub struct Judge {
     purpose: Purpose,
     console: bool,
+    /// Lines of commands that have begun.
+    commands: usize,
+    /// The user's commands switch the machine off, perhaps before the last of them.
+    may_end_early: bool,
     commands_done: Option<usize>,
     announced: Option<usize>,
-    started: usize,
+    /// Tests that have begun.
+    started: HashSet<String>,
     passed: usize,
     /// The test that has begun and not yet passed.
     current: Option<String>,
@@ -70,9 +92,11 @@ impl Judge {
         Self {
             purpose,
             console: false,
+            commands: 0,
+            may_end_early: false,
             commands_done: None,
             announced: None,
-            started: 0,
+            started: HashSet::new(),
             passed: 0,
             current: None,
             tests_done: None,
@@ -100,27 +124,22 @@ impl Judge {
 
     /// Takes the next record.
     pub fn record(&mut self, record: Record<'_>) {
-        if self.power_off.is_some() {
-            self.irregular("went on after it had switched the machine off");
-        }
+        self.check_order(record);
         match record {
             Record::Console => self.console = true,
-            Record::Command { .. } => {}
-            Record::CommandsDone { failed } => {
-                if self.commands_done.replace(failed).is_some() {
-                    self.irregular("closed its commands twice");
-                }
+            Record::Command { text } => {
+                self.commands += 1;
+                self.may_end_early |= text.split('&').any(|command| command.trim() == "poweroff");
             }
-            Record::Tests { count } => {
-                if self.announced.replace(count).is_some() {
-                    self.irregular("announced its tests twice");
-                }
-            }
+            Record::CommandsDone { failed } => self.commands_done = Some(failed),
+            Record::Tests { count } => self.announced = Some(count),
             Record::Test { name } => {
                 if let Some(before) = self.current.replace(name.to_owned()) {
                     self.irregular(format!("started test {name} before {before} had ended"));
                 }
-                self.started += 1;
+                if !self.started.insert(name.to_owned()) {
+                    self.irregular(format!("started test {name} twice"));
+                }
                 self.expected = None;
             }
             Record::Passed => {
@@ -133,11 +152,7 @@ impl Judge {
                 }
                 self.expected = None;
             }
-            Record::TestsDone { passed } => {
-                if self.tests_done.replace(passed).is_some() {
-                    self.irregular("closed its tests twice");
-                }
-            }
+            Record::TestsDone { passed } => self.tests_done = Some(passed),
             Record::ExpectPanic { text } => match self.current {
                 None => self.irregular("expects a panic outside a test"),
                 Some(_) => self.expected = Some(text.to_owned()),
@@ -146,6 +161,36 @@ impl Judge {
             Record::Panic => self.panicked = true,
             Record::Reboot => self.reboot = true,
             Record::PowerOff { status } => self.power_off = Some(status),
+        }
+    }
+
+    /// Each record has its time, and its kind of machine.
+    fn check_order(&mut self, record: Record<'_>) {
+        let is_end = matches!(record, Record::Panic | Record::Reboot | Record::PowerOff { .. });
+        if self.power_off.is_some() {
+            self.irregular("went on after it had switched the machine off");
+        } else if self.is_closed() && !is_end {
+            self.irregular("went on after it had closed its account");
+        }
+        let tests = matches!(self.purpose, Purpose::Tests { .. });
+        match record {
+            Record::Console | Record::CommandsDone { .. } if tests => {
+                self.irregular("has a console, where there were to be tests");
+            }
+            Record::Tests { .. } | Record::TestsDone { .. } | Record::ExpectPanic { .. } if !tests => {
+                self.irregular("has tests, where there were to be none");
+            }
+            // A machine that was reset begins anew.
+            Record::Console if self.console => self.irregular("began its console twice"),
+            Record::Tests { .. } if self.announced.is_some() => self.irregular("announced its tests twice"),
+            Record::Test { name } if self.announced.is_none() => {
+                self.irregular(format!("started test {name} before it had announced any"));
+            }
+            Record::ExpectPanic { .. } if self.expected.is_some() => {
+                self.irregular("expects two panics in one test");
+            }
+            Record::Panic if self.panicked => self.irregular("panicked twice"),
+            _ => {}
         }
     }
 
@@ -185,13 +230,13 @@ impl Judge {
             self.check_closing(&mut complaints);
         }
         let passed = self.passed + usize::from(expected_panic);
-        let mut failed = self.announced.unwrap_or(0).max(self.started).saturating_sub(passed);
+        let mut failed = self.announced.unwrap_or(0).max(self.started.len()).saturating_sub(passed);
         if expected_panic && failed > 0 {
             complaints.push(format!("{failed} announced tests did not run because of the expected panic"));
         }
         let account = if complaints.is_empty() { Status::Ok } else { Status::Failed };
         let status = ending.worse(account);
-        if status != Status::Ok && self.purpose == Purpose::Tests {
+        if status != Status::Ok && matches!(self.purpose, Purpose::Tests { .. }) {
             failed = failed.max(1);
         }
         Verdict { status, complaints, passed, failed, again }
@@ -204,7 +249,8 @@ impl Judge {
             None => String::new(),
         };
         let (status, complaint) = match how {
-            How::EndedByUser => return Status::Ok,
+            How::EndedByUser if self.purpose == Purpose::Console => return Status::Ok,
+            How::EndedByUser => (Status::Failed, format!("the machine was ended{during}")),
             How::TimedOut => (Status::TimedOut, format!("timed out{during}")),
             How::NotEnded if self.panicked => {
                 (Status::Crashed, format!("the kernel panicked{during}, and the machine did not end"))
@@ -270,7 +316,7 @@ impl Judge {
     /// The kernel says that something failed: its records must say what.
     fn about_failure(&self, complaints: &mut Vec<String>) -> Status {
         match self.purpose {
-            Purpose::Commands => match self.commands_done {
+            Purpose::Commands { .. } => match self.commands_done {
                 Some(0) => complaints.push("the kernel ended as failed, but counts no failed command".into()),
                 Some(_) => {}
                 None if self.console => {
@@ -280,7 +326,7 @@ impl Judge {
                 None => complaints
                     .push(format!("the kernel ended before its console was ready: {}", self.last_line)),
             },
-            Purpose::Tests => {
+            Purpose::Tests { .. } => {
                 let announced = self.announced.unwrap_or(0);
                 match announced.saturating_sub(self.passed) {
                     0 => complaints.push("the kernel ended as failed, but its tests passed".into()),
@@ -295,17 +341,20 @@ impl Judge {
     /// The kernel says that all succeeded: its records must agree.
     fn check_closing(&self, complaints: &mut Vec<String>) {
         let mut add = |complaint: String| complaints.push(complaint);
-        if self.purpose != Purpose::Tests && !self.console {
+        if !matches!(self.purpose, Purpose::Tests { .. }) && !self.console {
             add("the kernel ended before its console was ready".into());
         }
         match self.purpose {
             Purpose::Console => {}
-            Purpose::Commands => match self.commands_done {
+            Purpose::Commands { count } => match self.commands_done {
                 None => add("the kernel ended before its commands were done".into()),
+                Some(0) if self.commands < count && !self.may_end_early => {
+                    add(format!("the kernel ran {} of {count} commands", self.commands));
+                }
                 Some(0) => {}
                 Some(failed) => add(format!("the kernel ended as succeeded, but {failed} commands failed")),
             },
-            Purpose::Tests => {
+            Purpose::Tests { filtered } => {
                 let Some(announced) = self.announced else {
                     return add("the kernel ended without announcing its tests".into());
                 };
@@ -321,6 +370,9 @@ impl Judge {
                         ));
                     }
                     Some(_) => {}
+                }
+                if announced == 0 && !filtered {
+                    add("the kernel has no tests".into());
                 }
                 if self.passed != announced {
                     add(format!("{announced} tests were announced, {} passed", self.passed));

@@ -7,6 +7,9 @@ const FAILURE: How = How::Exited(Exit::Failure.qemu_status());
 const PANIC: How = How::Exited(Exit::Panic.qemu_status());
 const UNFIT: How = How::Exited(Exit::Unfit.qemu_status());
 const RESET: How = How::Exited(0);
+/// Commands, however many were run.
+const COMMANDS: Purpose = Purpose::Commands { count: 0 };
+const TESTS: Purpose = Purpose::Tests { filtered: true };
 
 /// Judges lines as they come over the serial line; those that start with `!` are records.
 fn judge(purpose: Purpose, lines: &[&str], how: How) -> Verdict {
@@ -25,13 +28,13 @@ fn judge(purpose: Purpose, lines: &[&str], how: How) -> Verdict {
 
 /// The status, and the complaints on one line.
 fn commands(lines: &[&str], how: How) -> (Status, String) {
-    let verdict = judge(Purpose::Commands, lines, how);
+    let verdict = judge(COMMANDS, lines, how);
     (verdict.status, verdict.complaints.join("; "))
 }
 
 /// The status, and the counts.
 fn tests(lines: &[&str], how: How) -> (Status, usize, usize) {
-    let verdict = judge(Purpose::Tests, lines, how);
+    let verdict = judge(TESTS, lines, how);
     assert_eq!(verdict.status == Status::Ok, verdict.complaints.is_empty(), "{verdict:?}");
     (verdict.status, verdict.passed, verdict.failed)
 }
@@ -129,7 +132,7 @@ fn a_hang_is_a_time_out_whatever_was_said_before() {
     for lines in [&[][..], &["!console"], &["!console", "!commands-done 0"], &["!console", "!panic"]] {
         assert_eq!(commands(lines, How::TimedOut).0, Status::TimedOut, "{lines:?}");
     }
-    let verdict = judge(Purpose::Tests, &["!tests 3", "!test a", "!passed", "!test b"], How::TimedOut);
+    let verdict = judge(TESTS, &["!tests 3", "!test a", "!passed", "!test b"], How::TimedOut);
     assert_eq!((verdict.status, verdict.passed, verdict.failed), (Status::TimedOut, 1, 2));
     assert!(verdict.complaints[0].contains("test b"));
 }
@@ -164,9 +167,88 @@ fn tests_that_pass() {
     assert_eq!(tests(&lines, SUCCESS), (Status::Ok, 2, 0));
 }
 
+/// Seen failing, for the kernel without a filter, without that look.
 #[test]
-fn a_test_kernel_whose_filter_lets_nothing_through_is_well() {
-    assert_eq!(tests(&["!tests 0", "!tests-done 0"], SUCCESS), (Status::Ok, 0, 0));
+fn a_kernel_may_have_no_tests_if_a_filter_keeps_them_out_and_only_then() {
+    let lines = ["!tests 0", "!tests-done 0"];
+    assert_eq!(tests(&lines, SUCCESS), (Status::Ok, 0, 0));
+    let verdict = judge(Purpose::Tests { filtered: false }, &lines, SUCCESS);
+    assert_eq!((verdict.status, verdict.failed), (Status::Failed, 1));
+    assert_eq!(verdict.complaints, ["the kernel has no tests"]);
+}
+
+/// Seen failing, each with its look taken out.
+#[test]
+fn what_is_said_twice_is_no_success() {
+    for lines in [
+        &["!tests 1", "!tests 1", "!test a", "!passed", "!tests-done 1"][..],
+        &["!tests 1", "!test a", "!passed", "!tests-done 1", "!tests-done 1"],
+        // One is run in the place of another.
+        &["!tests 2", "!test a", "!passed", "!test a", "!passed", "!tests-done 2"],
+    ] {
+        assert_eq!(tests(lines, SUCCESS).0, Status::Failed, "{lines:?}");
+    }
+    for lines in [
+        &["!console", "!commands-done 0", "!commands-done 0"][..],
+        // The machine was reset, and QEMU let it begin again.
+        &["!console", "!command a", "!console", "!command a", "!commands-done 0"],
+    ] {
+        assert_eq!(commands(lines, SUCCESS).0, Status::Failed, "{lines:?}");
+    }
+    let guard = ["!tests 1", "!test guard", "!expect-panic x"];
+    assert_eq!(tests(&[&guard[..], &["!panic", "x"]].concat(), PANIC).0, Status::Ok);
+    for more in [&["!expect-panic y", "!panic", "y"][..], &["!panic", "x", "!panic", "another"]] {
+        assert_eq!(tests(&[&guard[..], more].concat(), PANIC).0, Status::Failed, "{more:?}");
+    }
+}
+
+/// Seen failing, each with its look taken out.
+#[test]
+fn what_comes_too_early_or_too_late_is_no_success() {
+    for lines in [
+        // A closing record that somebody forged, and after it what it had promised.
+        &["!tests 2", "!test a", "!passed", "!tests-done 2", "!test b", "!passed"][..],
+        &["!test a", "!passed", "!tests 1", "!tests-done 1"],
+        &["!tests-done 1", "!tests 1", "!test a", "!passed"],
+    ] {
+        assert_eq!(tests(lines, SUCCESS).0, Status::Failed, "{lines:?}");
+    }
+    assert_eq!(commands(&["!console", "!commands-done 0", "!command a"], SUCCESS).0, Status::Failed);
+    assert_eq!(commands(&["!commands-done 0", "!console"], SUCCESS).0, Status::Failed);
+    for how in [SUCCESS, PANIC] {
+        let lines = ["!tests 1", "!test a", "!passed", "!tests-done 1", "!panic"];
+        assert_eq!(tests(&lines, how).0, Status::Crashed, "{how:?}");
+    }
+}
+
+/// Seen failing without that look.
+#[test]
+fn a_kernel_of_another_kind_is_no_success() {
+    for other in ["!console", "!commands-done 3"] {
+        let lines = [other, "!tests 0", "!tests-done 0"];
+        assert_eq!(tests(&lines, SUCCESS).0, Status::Failed, "{other}");
+    }
+    for other in ["!tests 1", "!tests-done 0"] {
+        let lines = ["!console", other, "!commands-done 0"];
+        assert_eq!(commands(&lines, SUCCESS).0, Status::Failed, "{other}");
+    }
+}
+
+/// Seen failing without the count.
+#[test]
+fn all_commands_must_have_run_unless_one_switches_the_machine_off() {
+    let of = |lines: &[&str]| judge(Purpose::commands("a; b & c; ;"), lines, SUCCESS).status;
+    assert_eq!(of(&["!console", "!command a", "!command b & c", "!commands-done 0"]), Status::Ok);
+    assert_eq!(of(&["!console", "!command a", "!commands-done 0"]), Status::Failed);
+    assert_eq!(of(&["!console", "!command a & poweroff", "!commands-done 0"]), Status::Ok);
+}
+
+/// Seen failing with the end of any machine by the receiver of its output a success.
+#[test]
+fn a_machine_that_was_ended_has_not_done_what_it_was_for() {
+    assert_eq!(commands(&["!console", "!commands-done 0"], How::EndedByUser).0, Status::Failed);
+    let lines = ["!tests 1", "!test a", "!passed", "!tests-done 1"];
+    assert_eq!(tests(&lines, How::EndedByUser), (Status::Failed, 1, 1));
 }
 
 #[test]
@@ -182,9 +264,10 @@ fn counts_that_do_not_add_up_are_no_success() {
         (&["!tests 1", "!test a", "!tests-done 0"], 0, 1),
         (&["!tests 1", "!test a", "!passed"], 1, 1),
         (&["!test a", "!passed", "!tests-done 1"], 1, 1),
-        (&["!tests 1", "!tests 1", "!test a", "!passed", "!tests-done 1"], 1, 1),
-        (&["!tests 1", "!test a", "!passed", "!tests-done 1", "!tests-done 1"], 1, 1),
         (&["!tests one", "!test a", "!passed", "!tests-done 1"], 1, 1),
+        (&["!tests 1", "!test a", "!passed", "!test b", "!tests-done 1"], 1, 1),
+        (&["!tests 1", "!test a", "!test b", "!passed", "!tests-done 1"], 1, 1),
+        (&["!tests 1", "!test a", "!nosuch", "!passed", "!tests-done 1"], 1, 1),
         (&["!tests-done 0"], 0, 1),
         (&[], 0, 1),
     ] {
@@ -245,7 +328,7 @@ fn tests_after_an_expected_panic_did_not_run() {
 fn a_reboot_starts_a_console_again_and_nothing_else() {
     let verdict = judge(Purpose::Console, &["!console", "!reboot"], RESET);
     assert!(verdict.again && verdict.status == Status::Ok, "{verdict:?}");
-    let verdict = judge(Purpose::Commands, &["!console", "!reboot"], RESET);
+    let verdict = judge(COMMANDS, &["!console", "!reboot"], RESET);
     assert!(!verdict.again && verdict.status == Status::Failed, "{verdict:?}");
     let verdict = judge(Purpose::Console, &["!console", "!reboot", "!panic"], RESET);
     assert!(!verdict.again && verdict.status == Status::Crashed, "{verdict:?}");
