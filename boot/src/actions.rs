@@ -97,7 +97,7 @@ fn console(elf: &Path, options: &Options) -> Result<Status> {
     let events = Events::new()?;
     let orders = Orders {
         parameters: options.append.clone(),
-        events: Some(events.path().to_owned()),
+        events: Some(events.path()),
         ..Orders::default()
     };
     let machine = machine::prepare(options, image, &orders)?.announced(elf);
@@ -148,7 +148,7 @@ fn exec(elf: &Path, commands: String, options: &Options) -> Result<Status> {
     let orders = Orders {
         parameters: options.append.clone(),
         commands: Some(commands),
-        events: Some(events.path().to_owned()),
+        events: Some(events.path()),
         ..Orders::default()
     };
     let machine = machine::prepare(options, image, &orders)?.announced(elf);

@@ -8,7 +8,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
@@ -20,8 +20,8 @@ const PREFIX: &str = ".run-";
 /// The file in each folder that its process holds a lock on.
 const LOCK: &str = "lock";
 
-/// How the names of the files end that are kept of the dead.
-pub const LOG: &str = "log";
+/// The kinds of files that may be kept beside the folders, of the dead too, and how many of each: the newest.
+const KINDS: [(&str, usize); 2] = [("log", 100), ("trace", 10)];
 
 /// The file beside the folders that is locked by who makes or removes one, so that nobody takes a folder whose
 /// lock is about to be taken for one of the dead.
@@ -60,6 +60,42 @@ impl Scratch {
     pub fn path(&self) -> &Path {
         self.folder.path()
     }
+
+    /// Moves a file of the folder out of it, so that it outlives the run, and returns where it is then. Of files that are
+    /// kept so only the newest stay: 100 logs, 10 traces.
+    ///
+    /// # Errors
+    /// If it cannot be moved.
+    pub fn keep(&self, name: &str) -> io::Result<PathBuf> {
+        let kept = keep(self.path(), Path::new(name))?;
+        prune(kept.parent().unwrap_or(Path::new(".")));
+        Ok(kept)
+    }
+}
+
+/// Moves a file out of a run's folder, to a name with that of the run in it, which no other run has.
+fn keep(folder: &Path, name: &Path) -> io::Result<PathBuf> {
+    let run = folder.file_name().unwrap_or_default().to_string_lossy().replace(PREFIX, "");
+    let stem = name.file_stem().unwrap_or_default().to_string_lossy();
+    let kind = name.extension().unwrap_or_default().to_string_lossy();
+    let kept = folder.with_file_name(format!("{stem}-{run}.{kind}"));
+    fs::rename(folder.join(name), &kept)?;
+    Ok(kept)
+}
+
+/// Removes what is kept in `parent`, but for the newest files of each kind.
+fn prune(parent: &Path) {
+    for (kind, count) in KINDS {
+        let files = fs::read_dir(parent).into_iter().flatten().flatten().map(|entry| entry.path());
+        let is_kind = |file: &PathBuf| file.extension().is_some_and(|extension| extension == kind);
+        let dated = |file: PathBuf| Some((fs::metadata(&file).ok()?.modified().ok()?, file));
+        let mut kept: Vec<_> = files.filter(is_kind).filter_map(dated).collect();
+        kept.sort();
+        for (_, file) in kept.iter().rev().skip(count) {
+            // Another run may have been faster.
+            let _ = fs::remove_file(file);
+        }
+    }
 }
 
 /// Opens a file, makes it if need be, and waits for its lock. On a file system without locks nobody has one, and
@@ -72,21 +108,22 @@ fn locked(path: &Path) -> io::Result<File> {
     }
 }
 
-/// Removes the folders of processes that are dead, but keeps their logs if anything is in them, beside the folders: who is killed cannot say
-/// what it saw. Who calls has the turn.
+/// Removes the folders of processes that are dead, but keeps their logs and traces if anything is in them, beside the
+/// folders: who is killed cannot say what it saw. Who calls has the turn.
 fn remove_dead(parent: &Path) {
     let entries = fs::read_dir(parent).into_iter().flatten().filter_map(std::result::Result::ok);
     let ours = entries.filter(|entry| entry.file_name().as_encoded_bytes().starts_with(PREFIX.as_bytes()));
     for folder in ours.map(|entry| entry.path()).filter(|folder| is_dead(folder)) {
-        let files = fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path());
-        let logs = files.filter(|file| file.extension().is_some_and(|kind| kind == LOG));
-        for log in logs.filter(|log| fs::metadata(log).is_ok_and(|about| about.len() > 0)) {
-            if let Some(name) = log.file_name() {
-                let _ = fs::rename(&log, parent.join(name));
+        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let file = entry.path();
+            let is_kept = file.extension().is_some_and(|kind| KINDS.iter().any(|(kept, _)| kind == *kept));
+            if is_kept && entry.metadata().is_ok_and(|about| about.len() > 0) {
+                let _ = keep(&folder, Path::new(&entry.file_name()));
             }
         }
         // What cannot be removed now is left to the next.
         let _ = fs::remove_dir_all(folder);
+        prune(parent);
     }
 }
 
@@ -102,7 +139,7 @@ fn is_dead(folder: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::PathBuf;
+    use std::time::{Duration, SystemTime};
 
     fn folders(parent: &Path) -> usize {
         let entries = fs::read_dir(parent).unwrap().map(|entry| entry.unwrap());
@@ -114,7 +151,8 @@ mod tests {
         let folder = parent.join(name);
         fs::create_dir(&folder).unwrap();
         fs::write(folder.join("orders"), "x").unwrap();
-        fs::write(folder.join(format!("{name}.log")), name).unwrap();
+        fs::write(folder.join("machine.log"), name).unwrap();
+        fs::write(folder.join("events.trace"), name).unwrap();
         fs::write(folder.join("empty.log"), "").unwrap();
         if with_lock {
             fs::write(folder.join(LOCK), "").unwrap();
@@ -144,9 +182,36 @@ mod tests {
         assert!(dead.iter().all(|folder| !folder.exists()));
         assert!(alive.path().is_dir() && next.path().is_dir() && foreign.is_dir());
         assert_eq!(folders(parent), 3);
-        assert!(!parent.join("empty.log").exists());
-        for name in [".run-dead", ".run-begun"] {
-            assert_eq!(fs::read_to_string(parent.join(format!("{name}.log"))).unwrap(), name);
+        assert!(!parent.join("empty-dead.log").exists());
+        for name in ["dead", "begun"] {
+            for kept in [format!("machine-{name}.log"), format!("events-{name}.trace")] {
+                assert_eq!(fs::read_to_string(parent.join(kept)).unwrap(), format!(".run-{name}"));
+            }
+        }
+    }
+
+    /// Seen failing with nothing removed, and with the oldest kept.
+    #[test]
+    fn the_newest_of_what_is_kept_stays() {
+        let parent = tempfile::tempdir().unwrap();
+        let keep = |number: usize| {
+            let scratch = Scratch::within(parent.path()).unwrap();
+            for (kind, _) in KINDS {
+                let path = scratch.path().join("x").with_extension(kind);
+                fs::write(&path, number.to_string()).unwrap();
+                let time = SystemTime::UNIX_EPOCH + Duration::from_secs(number as u64);
+                File::options().append(true).open(&path).unwrap().set_modified(time).unwrap();
+                scratch.keep(&format!("x.{kind}")).unwrap();
+            }
+        };
+        (0..105).for_each(keep);
+        for (kind, count) in KINDS {
+            let files = fs::read_dir(parent.path()).unwrap().map(|entry| entry.unwrap().path());
+            let files = files.filter(|file| file.extension().is_some_and(|extension| extension == kind));
+            let numbers: Vec<usize> =
+                files.map(|file| fs::read_to_string(file).unwrap().parse().unwrap()).collect();
+            assert_eq!(numbers.len(), count);
+            assert!(numbers.iter().all(|number| *number >= 105 - count), "{kind}: {numbers:?}");
         }
     }
 

@@ -7,7 +7,7 @@ use protocol::Record;
 
 use crate::machine::accelerator::Accelerator;
 use crate::machine::choice;
-use crate::machine::image;
+use crate::machine::image::{self, Image};
 use crate::machine::options::{Accel, Memory, Options, Qemu};
 use crate::machine::qemu::Orders;
 use crate::session;
@@ -29,7 +29,7 @@ pub const MEMORY: Memory = Memory { mebibytes: 2048 };
 #[derive(Debug)]
 pub struct Machines {
     elf: PathBuf,
-    image: PathBuf,
+    image: Image,
     accelerator: Accelerator,
 }
 

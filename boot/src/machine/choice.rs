@@ -9,7 +9,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -17,6 +17,7 @@ use std::time::Duration;
 use protocol::Exit;
 
 use super::accelerator::{Accelerator, Choice};
+use super::image::Image;
 use super::options::{Accel, Options};
 use super::qemu;
 use super::qemu::{Machine, Orders};
@@ -40,7 +41,7 @@ const TRIAL_VALUE: u8 = 0x2a;
 /// # Errors
 /// Of status [`Status::Unfit`] if the user asks
 /// for KVM and it does not work here.
-pub fn choose(options: &Options, image: &Path) -> Result<Choice> {
+pub fn choose(options: &Options, image: &Image) -> Result<Choice> {
     Computer::this()?.choose(options, image)
 }
 
@@ -81,7 +82,7 @@ impl Computer {
         Ok(Self { cpuinfo: "/proc/cpuinfo".into(), device: "/dev/kvm".into(), booted: &BOOTED, record })
     }
 
-    fn choose(&self, options: &Options, image: &Path) -> Result<Choice> {
+    fn choose(&self, options: &Options, image: &Image) -> Result<Choice> {
         let chosen = |accelerator, reason| Ok(Choice { accelerator, reason });
         match options.accel {
             Accel::Tcg => chosen(Accelerator::Tcg, String::new()),
@@ -135,7 +136,7 @@ impl Computer {
 
     /// Whether the kernel boots and ends on KVM here. It is asked for nothing: for a command that is there
     /// on each console, or for tests of a name that none has.
-    fn kernel_boots(&self, options: &Options, image: &Path) -> Result<Works> {
+    fn kernel_boots(&self, options: &Options, image: &Image) -> Result<Works> {
         let boot = || {
             let orders = Orders {
                 parameters: String::new(),
@@ -145,7 +146,7 @@ impl Computer {
             };
             let options = Options { gdb: None, prealloc: false, ..options.clone() };
             let choice = Choice { accelerator: Accelerator::Kvm, reason: String::new() };
-            let machine = Machine::new(choice, &options, image.to_owned(), &orders)?;
+            let machine = Machine::new(choice, &options, image.clone(), &orders)?;
             session::run(machine.command(), None, BOOT, &mut |_| ControlFlow::Continue(()))
         };
         self.remembered(options, || match boot().map(|end| end.how) {
@@ -224,6 +225,7 @@ fn trial_rom() -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
     use crate::cli;
     use crate::scripts::write_script;
     use std::ffi::OsString;
@@ -249,7 +251,7 @@ mod tests {
     #[test]
     fn the_users_word_and_icount_mean_tcg() {
         for words in [&["--accel", "tcg"][..], &["--icount"]] {
-            let choice = choose(&options(words), Path::new("/disk.img")).unwrap();
+            let choice = choose(&options(words), &Image::at("/disk.img")).unwrap();
             assert_eq!(choice.accelerator, Accelerator::Tcg, "{words:?}");
         }
     }
@@ -264,11 +266,11 @@ mod tests {
         write_script(&qemu, &script);
         let computer = process(folder.path());
         let words = [words, &["--emulator", qemu.to_str().unwrap()]].concat();
-        let choice = computer.choose(&options(&words), Path::new("/disk.img")).unwrap();
+        let choice = computer.choose(&options(&words), &Image::at("/disk.img")).unwrap();
         // Another process, for which no boot ends well.
         let later = process(folder.path());
         write_script(&qemu, &script.replace(boot, "exit 1"));
-        let again = later.choose(&options(&words), Path::new("/disk.img")).unwrap();
+        let again = later.choose(&options(&words), &Image::at("/disk.img")).unwrap();
         assert_eq!(again.accelerator, choice.accelerator, "a boot that ended well is remembered, no other");
         choice
     }

@@ -21,8 +21,7 @@ pub mod image;
 pub mod options;
 pub mod qemu;
 
-use std::path::PathBuf;
-
+use self::image::Image;
 use self::options::Options;
 use self::qemu::{Machine, Orders};
 use crate::status::Result;
@@ -31,7 +30,7 @@ use crate::status::Result;
 ///
 /// # Errors
 /// If the computer lacks something, or the temporary folder cannot be written.
-pub fn prepare(options: &Options, image: PathBuf, orders: &Orders) -> Result<Machine> {
+pub fn prepare(options: &Options, image: Image, orders: &Orders) -> Result<Machine> {
     let choice = choice::choose(options, &image)?;
     Machine::new(choice, options, image, orders)
 }

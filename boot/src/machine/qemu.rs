@@ -11,6 +11,7 @@ use protocol::{FW_CFG_COMMANDS, FW_CFG_FILTER, FW_CFG_PARAMETERS};
 use super::accelerator::{Accelerator, Choice};
 use super::autopsy;
 use super::firmware::{self, Firmware};
+use super::image::Image;
 use super::options::Options;
 use crate::places;
 use crate::scratch::Scratch;
@@ -51,7 +52,7 @@ pub struct Machine {
     /// Why not the other one; empty if the user said so.
     reason: String,
     firmware: Firmware,
-    image: PathBuf,
+    image: Image,
     /// Pairs of a fw_cfg name and the file that holds its content.
     orders: Vec<(&'static str, PathBuf)>,
     /// The file that the kernel may write events to.
@@ -71,7 +72,7 @@ impl Machine {
     ///
     /// # Errors
     /// If the computer lacks something, or the temporary folder cannot be written.
-    pub fn new(choice: Choice, options: &Options, image: PathBuf, orders: &Orders) -> Result<Self> {
+    pub fn new(choice: Choice, options: &Options, image: Image, orders: &Orders) -> Result<Self> {
         let folder = Scratch::within(&places::target_folder("runs")?)?;
         let parameters = Some(&orders.parameters).filter(|parameters| !parameters.is_empty());
         let mut files = Vec::new();
@@ -192,7 +193,7 @@ impl Machine {
         }
         // Of the disks that OVMF knows none loads faster (measured).
         arguments.push("-drive".into());
-        arguments.push(with_file("if=none,id=disk,format=raw,readonly=on", &self.image));
+        arguments.push(with_file("if=none,id=disk,format=raw,readonly=on", self.image.path()));
         arguments.extend(["-device".into(), "virtio-blk-pci,drive=disk,bootindex=0".into()]);
         for (name, path) in &self.orders {
             arguments.push("-fw_cfg".into());
@@ -293,7 +294,7 @@ mod tests {
 
     fn machine(options: &Options, orders: &Orders) -> Machine {
         let choice = Choice { accelerator: Accelerator::Tcg, reason: String::new() };
-        Machine::new(choice, options, "/disk.img".into(), orders).unwrap()
+        Machine::new(choice, options, Image::at("/disk.img"), orders).unwrap()
     }
 
     fn shown(words: &[&str], orders: &Orders) -> String {

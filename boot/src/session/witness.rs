@@ -1,14 +1,12 @@
 //! Sees one machine from start to end: keeps its log and tells the judge.
 
 use std::env;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Write;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::end::End;
 use crate::places;
-use crate::scratch::{self, Scratch};
+use crate::scratch::Scratch;
 use crate::session::judge::{Judge, Purpose, Verdict};
 use crate::session::serial::{Lines, Output, Plain};
 use crate::status::{Doing, Result, Status};
@@ -22,13 +20,13 @@ pub struct Witness {
     plain: Plain,
     log: File,
     /// Where the log is until something is wrong.
-    begun: PathBuf,
-    /// Where it is kept then.
-    kept: PathBuf,
+    folder: Scratch,
     /// Something has been seen that nobody has judged.
     unjudged: bool,
-    _folder: Scratch,
 }
+
+/// The name of the log in its folder.
+const LOG: &str = "machine.log";
 
 impl Witness {
     /// Opens the log, a file that goes to `target/logs` if something is wrong.
@@ -36,15 +34,11 @@ impl Witness {
     /// # Errors
     /// If the file cannot be made.
     pub fn new(purpose: Purpose) -> Result<Self> {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let logs = places::target_folder("logs")?;
-        let folder = Scratch::within(&logs)?;
-        let name = format!("machine-{}-{number}.{}", std::process::id(), scratch::LOG);
-        let (begun, kept) = (folder.path().join(&name), logs.join(name));
+        let folder = Scratch::within(&places::target_folder("logs")?)?;
+        let begun = folder.path().join(LOG);
         let log = File::create(&begun).doing(format_args!("make the log {}", begun.display()))?;
         let (judge, lines, plain) = (Judge::new(purpose), Lines::default(), Plain::default());
-        Ok(Self { judge, lines, plain, log, begun, kept, unjudged: false, _folder: folder })
+        Ok(Self { judge, lines, plain, log, folder, unjudged: false })
     }
 
     /// Sees the next piece. Gives its text, without what only a terminal needs; empty for a record.
@@ -102,13 +96,13 @@ impl Witness {
     }
 
     fn keep(&self) {
-        match fs::rename(&self.begun, &self.kept) {
-            Ok(()) => {
-                let path = env::current_dir().ok().and_then(|here| self.kept.strip_prefix(here).ok());
-                let path = path.unwrap_or(&self.kept).display();
+        match self.folder.keep(LOG) {
+            Ok(kept) => {
+                let path = env::current_dir().ok().and_then(|here| kept.strip_prefix(here).ok());
+                let path = path.unwrap_or(&kept).display();
                 eprintln!("boot: all that the machine said is in {path}");
             }
-            Err(error) => eprintln!("boot: cannot keep the log {}: {error}", self.kept.display()),
+            Err(error) => eprintln!("boot: cannot keep the log of the machine: {error}"),
         }
     }
 

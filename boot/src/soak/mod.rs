@@ -24,7 +24,8 @@ use protocol::Record;
 
 use crate::machine::options::{Accel, Memory, Options as Machine, Qemu};
 use crate::machine::qemu::Orders;
-use crate::machine::{self, image};
+use crate::machine::image::{self, Image};
+use crate::machine;
 use crate::scratch::Scratch;
 use crate::session::judge::Purpose;
 use crate::session::serial::Output;
@@ -67,7 +68,7 @@ pub struct Options {
 
 /// Kernels and the trace, made when a run first wants them.
 struct Made {
-    kernels: [Option<(PathBuf, PathBuf)>; 2],
+    kernels: [Option<(PathBuf, Image)>; 2],
     program: Option<PathBuf>,
     folder: Scratch,
 }
@@ -137,7 +138,7 @@ fn repeat(options: &Options, seed: u64, number: u64) -> String {
 
 impl Made {
     /// The kernel and its disk image.
-    fn kernel(&mut self, checked: bool) -> Result<(PathBuf, PathBuf)> {
+    fn kernel(&mut self, checked: bool) -> Result<(PathBuf, Image)> {
         let place = &mut self.kernels[usize::from(checked)];
         if place.is_none() {
             let elf = if checked { cargo::checked_kernel()? } else { cargo::kernel()? };

@@ -3,13 +3,13 @@
 use std::fs;
 use std::io::{self, Write};
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use object::{Object, ObjectSection};
 use protocol::Record;
 
-use crate::machine::image;
+use crate::machine::image::{self, Image};
 use crate::machine::options::Options;
 use crate::machine::qemu::Orders;
 use crate::session;
@@ -52,7 +52,7 @@ impl Tests {
 ///
 /// # Errors
 /// If it cannot be made; of status [`Status::Unfit`] if the computer lacks the programs.
-pub fn image(elf: &Path) -> Result<PathBuf> {
+pub fn image(elf: &Path) -> Result<Image> {
     image::of(elf, &places::target_folder("images")?)
 }
 
