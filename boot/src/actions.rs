@@ -1,9 +1,11 @@
 //! `boot`, `exec`, cargo's runner, and the choice between all actions.
 
+use std::any::Any;
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::ops::ControlFlow;
 use std::os::unix::process::CommandExt;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
@@ -28,14 +30,38 @@ use crate::{bench, cargo, machine, places, replay, report, rooms, soak, suites};
 /// Does what the words after the program's name say.
 #[must_use]
 pub fn main(words: Vec<OsString>) -> Status {
-    let result = places::go_to_the_user()
-        .and_then(|()| session::handle_signals())
-        .and_then(|()| act(cli::parse(words)?.action));
+    let result = ended_by_closed_output(|| {
+        places::go_to_the_user()?;
+        session::handle_signals()?;
+        act(cli::parse(words)?.action)
+    });
     result.unwrap_or_else(|error| {
         if !error.message.is_empty() {
-            eprintln!("boot: {error}");
+            // Standard error may be what is closed.
+            let _ = writeln!(io::stderr(), "boot: {error}");
         }
         error.status
+    })
+}
+
+/// What the panics begin with by which the standard library's macros tell that nothing can be printed.
+const CANNOT_PRINT: &str = "failed printing to ";
+
+/// Does something that ends, as if it had failed, when it prints to a pipe that nobody reads any more, or to a full disk.
+fn ended_by_closed_output(doing: impl FnOnce() -> Result<Status>) -> Result<Status> {
+    let cannot_print = |payload: &(dyn Any + Send)| {
+        payload.downcast_ref::<String>().filter(|why| why.starts_with(CANNOT_PRINT)).cloned()
+    };
+    let usual = panic::take_hook();
+    panic::set_hook(Box::new(move |about| {
+        if cannot_print(about.payload()).is_none() {
+            usual(about);
+        }
+    }));
+    let result = panic::catch_unwind(AssertUnwindSafe(doing));
+    result.unwrap_or_else(|payload| match cannot_print(&*payload) {
+        Some(why) => Err(Error::failed(why)),
+        None => panic::resume_unwind(payload),
     })
 }
 
@@ -95,16 +121,14 @@ fn run_elf(elf: &Path, arguments: Vec<OsString>) -> Result<Status> {
 fn console(elf: &Path, options: &Options) -> Result<Status> {
     let image = image::of(elf, &places::target_folder("images")?)?;
     let events = Events::new()?;
-    let orders = Orders {
-        parameters: options.append.clone(),
-        events: Some(events.path()),
-        ..Orders::default()
-    };
+    let orders =
+        Orders { parameters: options.append.clone(), events: Some(events.path()), ..Orders::default() };
     let machine = machine::prepare(options, image, &orders)?.announced(elf);
     if terminal::is_interactive() {
         eprintln!("boot: Ctrl-] ends the machine");
     }
-    let input = Input::start();
+    let mut closed = None;
+    let input = Input::start(options.gdb.is_some());
     loop {
         let mut witness = Witness::new(Purpose::Console)?;
         let raw = RawMode::enter()?;
@@ -114,8 +138,8 @@ fn console(elf: &Path, options: &Options) -> Result<Status> {
             witness.see(output);
             match output {
                 // The firmware would clear the screen.
-                Output::Text(text) if !ready => show(&plain.push(text), raw.is_some()),
-                Output::Text(text) => show(text, raw.is_some()),
+                Output::Text(text) if !ready => show(&plain.push(text), raw.is_some(), &mut closed),
+                Output::Text(text) => show(text, raw.is_some(), &mut closed),
                 Output::Record(Record::Console) => {
                     ready = true;
                     input.ready();
@@ -131,8 +155,11 @@ fn console(elf: &Path, options: &Options) -> Result<Status> {
         }
         let verdict = witness.close(&end);
         events.tell();
-        if !verdict.again {
-            return Ok(verdict.status);
+        match closed.take() {
+            // Who reads no more has seen enough.
+            Some(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error).doing(WRITE),
+            _ if verdict.again => {}
+            _ => return Ok(verdict.status),
         }
     }
 }
@@ -153,7 +180,7 @@ fn exec(elf: &Path, commands: String, options: &Options) -> Result<Status> {
     };
     let machine = machine::prepare(options, image, &orders)?.announced(elf);
     let mut witness = Witness::new(purpose)?;
-    let mut place = Place::Log;
+    let (mut place, mut closed) = (Place::Log, None);
     let start = Instant::now();
     let end = session::run(machine.program(), None, machine.limit(), &mut |output| {
         let text = witness.see(output);
@@ -166,7 +193,7 @@ fn exec(elf: &Path, commands: String, options: &Options) -> Result<Status> {
             }
             Output::Record(Record::Command { text }) if place == Place::Output && has_headings => {
                 let before = if std::mem::replace(&mut is_first, false) { "" } else { "\n" };
-                return show(format!("{before}== {text}\n").as_bytes(), false);
+                return show(format!("{before}== {text}\n").as_bytes(), false, &mut closed);
             }
             Output::Record(Record::CommandsDone { .. }) => place = Place::Log,
             Output::Record(Record::Panic) => place = Place::Report,
@@ -174,17 +201,22 @@ fn exec(elf: &Path, commands: String, options: &Options) -> Result<Status> {
         }
         match place {
             Place::Log => ControlFlow::Continue(()),
-            Place::Output => show(&text, false),
+            Place::Output => show(&text, false, &mut closed),
             Place::Report => {
                 let _ = io::stderr().write_all(&text);
                 ControlFlow::Continue(())
             }
         }
     })?;
-    if end.how == How::EndedByUser {
+    if let Some(error) = closed {
         let _ = witness.verdict(&end);
         events.tell();
-        return Err(Error::failed("standard output was closed before the commands were done"));
+        return match error.kind() {
+            io::ErrorKind::BrokenPipe => {
+                Err(Error::failed("standard output was closed before the commands were done"))
+            }
+            _ => Err(error).doing(WRITE),
+        };
     }
     let verdict = witness.close(&end);
     events.tell();
@@ -202,12 +234,18 @@ enum Place {
     Report,
 }
 
-/// Shows text at once; asks for the machine's end if nobody sees it.
-fn show(text: &[u8], raw: bool) -> ControlFlow<()> {
+/// What cannot be done where a disk is full.
+const WRITE: &str = "write to standard output";
+
+/// Shows text at once; asks for the machine's end, and says why in `closed`, if it cannot.
+fn show(text: &[u8], raw: bool, closed: &mut Option<io::Error>) -> ControlFlow<()> {
     let mut stdout = io::stdout().lock();
     let result = if raw { stdout.write_all(&terminal::for_raw_mode(text)) } else { stdout.write_all(text) };
     match result.and_then(|()| stdout.flush()) {
         Ok(()) => ControlFlow::Continue(()),
-        Err(_) => ControlFlow::Break(()),
+        Err(error) => {
+            *closed = Some(error);
+            ControlFlow::Break(())
+        }
     }
 }

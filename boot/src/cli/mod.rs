@@ -188,11 +188,15 @@ fn read<T: Parser>(program: &str, mut words: Vec<OsString>) -> Result<T> {
     })
 }
 
-/// The first paragraph of clap's message, on one line.
+/// The first paragraph of clap's message, and what it says of a similar word, on one line.
 fn one_line(message: &str) -> String {
-    let paragraph = message.split("\n\n").next().unwrap_or_default();
-    let words: Vec<&str> = paragraph.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    words.join(" ").trim_start_matches("error: ").to_owned()
+    let mut paragraphs = message.split("\n\n").map(|paragraph| {
+        let words: Vec<&str> = paragraph.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        words.join(" ")
+    });
+    let what = paragraphs.next().unwrap_or_default();
+    let tip = paragraphs.find_map(|paragraph| paragraph.strip_prefix("tip: ").map(|tip| format!("; {tip}")));
+    what.trim_start_matches("error: ").to_owned() + &tip.unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -225,10 +225,10 @@ fn trial_rom() -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
     use crate::cli;
     use crate::scripts::write_script;
     use std::ffi::OsString;
+    use std::path::Path;
 
     fn options(words: &[&str]) -> Options {
         cli::parse_run_arguments(words.iter().map(OsString::from).collect()).unwrap().machine

@@ -101,7 +101,8 @@ fn kept(source: &Path, folder: &Path, mut make: impl FnMut(&Path) -> Result<()>)
     let source = source.canonicalize().doing(format_args!("find {}", source.display()))?;
     let program = env::current_exe().and_then(fs::metadata).doing("find this program")?;
     let scratch = Scratch::within(folder)?;
-    let (name, begun) = (source.file_name().unwrap_or_default().to_string_lossy(), scratch.path().join("begun"));
+    let (name, begun) =
+        (source.file_name().unwrap_or_default().to_string_lossy(), scratch.path().join("begun"));
     let family = format!("{name}-{:016x}-", hash(&source));
     loop {
         let version = || {

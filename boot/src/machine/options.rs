@@ -29,7 +29,7 @@ const SMALLEST_MEMORY: Memory = Memory { mebibytes: 96 };
 #[derive(Args, Clone, Debug)]
 pub struct Options {
     /// CPUs [default: 2; 1 with --icount]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=255))]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u16).range(1..=255))]
     pub cpus: Option<u16>,
     /// Memory, with suffix M or G
     #[arg(long, value_name = "SIZE", default_value_t = Memory { mebibytes: 1024 })]
@@ -46,7 +46,7 @@ pub struct Options {
     pub accel: Accel,
     /// Let the machine run no longer; a busy computer's seconds count as far as it gets them,
     /// but 20 times as long on the wall's clock ends it [default: no limit for boot, otherwise 600 without a word from it]
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = seconds)]
     pub timeout: Option<Duration>,
     /// Kernel parameters
     #[arg(long, value_name = "key=value ...", default_value = "", hide_default_value = true)]
@@ -55,7 +55,8 @@ pub struct Options {
     #[command(flatten)]
     pub qemu: Qemu,
     /// Let gdb attach on a port [default: 1234], wait for it, and print how to attach
-    #[arg(long, value_name = "PORT", num_args = 0..=1, require_equals = true, default_missing_value = "1234")]
+    #[arg(long, value_name = "PORT", num_args = 0..=1, require_equals = true, default_missing_value = "1234",
+        value_parser = clap::value_parser!(u16).range(1..))]
     pub gdb: Option<u16>,
     /// Print the QEMU command
     #[arg(long)]
@@ -199,11 +200,14 @@ impl fmt::Display for Memory {
     }
 }
 
+/// The longest time limit, in seconds; some multiples of it can still be reckoned with.
+const LONGEST: f64 = 1e9;
+
 /// Reads a time limit in seconds, fractions allowed.
 fn seconds(text: &str) -> std::result::Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "not a number of seconds")?;
     match Duration::try_from_secs_f64(seconds) {
-        Ok(limit) if !limit.is_zero() => Ok(limit),
-        _ => Err("must be more than 0".into()),
+        Ok(limit) if !limit.is_zero() && seconds <= LONGEST => Ok(limit),
+        _ => Err(format!("must be more than 0 and at most {LONGEST}")),
     }
 }

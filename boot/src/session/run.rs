@@ -119,7 +119,10 @@ fn run_and_end(
     }
     // Ends the program if it still runs, and so its standard error.
     drop(child);
-    match how {
+    // From here on a signal ends this process at once: nobody listens any more. One that came since the last look is
+    // still to be obeyed.
+    drop(watch);
+    match signals::received().map_or(how, Stopped::BySignal) {
         Stopped::By(how) => Ok(End { how, stderr: stderr.join().unwrap_or_default() + &answer, took }),
         Stopped::BySignal(signal) => {
             Err(Error { status: Status::Interrupted(signal), message: String::new() })

@@ -1,5 +1,6 @@
 //! Tells the sessions that run of signals to this process.
 
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -12,6 +13,9 @@ use crate::status::{Doing, Result};
 /// The sessions that run now, to be told of signals.
 static RUNNING: Mutex<Vec<Sender<Event>>> = Mutex::new(Vec::new());
 
+/// The last signal, 0 for none: a session may be told of it when it listens no more.
+static RECEIVED: AtomicI32 = AtomicI32::new(0);
+
 /// From now on a signal that ends this process first ends its programs and
 /// gives the terminal back. Call once, from `main`.
 ///
@@ -22,6 +26,7 @@ pub fn handle_signals() -> Result<()> {
         signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM]).doing("handle signals")?;
     thread::spawn(move || {
         for signal in signals.forever() {
+            RECEIVED.store(signal, Ordering::SeqCst);
             let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
             running.retain(|session| session.send(Event::Signal(signal)).is_ok());
             if running.is_empty() {
@@ -30,6 +35,11 @@ pub fn handle_signals() -> Result<()> {
         }
     });
     Ok(())
+}
+
+/// The signal that this process got, if any.
+pub(super) fn received() -> Option<i32> {
+    Some(RECEIVED.load(Ordering::SeqCst)).filter(|signal| *signal != 0)
 }
 
 /// A session that begins; it is told of signals for as long as it listens.

@@ -19,6 +19,9 @@ use crate::status::{Doing, Result};
 /// Ctrl-], which ends the machine.
 const END: u8 = 0x1d;
 
+/// What is typed after the end of a file. Its last line may have no end.
+const POWER_OFF: &[u8] = b"\npoweroff\n";
+
 /// Whether a person types on standard input.
 #[must_use]
 pub fn is_interactive() -> bool {
@@ -75,13 +78,19 @@ struct State {
 }
 
 impl Input {
-    /// Starts to read standard input.
+    /// Starts to read standard input. Where that is no terminal, the machine is switched off after the last of it unless
+    /// `debugged`: nobody could do so otherwise.
     #[must_use]
-    pub fn start() -> Self {
+    pub fn start(debugged: bool) -> Self {
         let interactive = is_interactive();
         let input = Self(Arc::default());
         let reader = input.clone();
-        thread::spawn(move || reader.read(io::stdin().lock(), interactive));
+        thread::spawn(move || {
+            reader.read(io::stdin().lock(), interactive);
+            if !interactive && !debugged {
+                reader.read(POWER_OFF, false);
+            }
+        });
         input
     }
 

@@ -22,10 +22,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use clap::Args;
 use protocol::Record;
 
+use crate::machine;
+use crate::machine::image::{self, Image};
 use crate::machine::options::{Accel, Memory, Options as Machine, Qemu};
 use crate::machine::qemu::Orders;
-use crate::machine::image::{self, Image};
-use crate::machine;
 use crate::scratch::Scratch;
 use crate::session::judge::Purpose;
 use crate::session::serial::Output;

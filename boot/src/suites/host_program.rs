@@ -72,9 +72,7 @@ fn judge(text: &str, how: How) -> Report {
         How::EndedByUser => (Status::Failed, "was ended".into()),
         How::Exited(0) if closings.is_empty() => (Status::Failed, "exits without a closing line".into()),
         How::Exited(0) if closings.len() > 1 => (Status::Failed, "has several closing lines".into()),
-        How::Exited(0) if failed > 0 => {
-            (Status::Failed, "reports failures, yet exits as succeeded".into())
-        }
+        How::Exited(0) if failed > 0 => (Status::Failed, "reports failures, yet exits as succeeded".into()),
         How::Exited(0) if announced != passed + failed + ignored => {
             (Status::Failed, format!("announces {announced} tests, of which {passed} passed"))
         }

@@ -1,0 +1,62 @@
+//! Signals at each stage of a run.
+
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+
+use crate::scripts::write_script;
+use crate::{CONSOLE, Place};
+
+/// What takes longer than this does not happen.
+const FAR: Duration = Duration::from_secs(120);
+
+fn awaited<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(start.elapsed() < FAR, "{what}: never seen");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Starts the host program, and waits until QEMU is asked for something that has `stage` among its words; then QEMU
+/// hangs.
+fn start(place: &Place, stage: &str) -> (Child, Pid) {
+    let mark = place.path("mark");
+    let script = format!(
+        "case \"$*\" in *'{stage}'*) echo $$ > '{mark}.new'; mv '{mark}.new' '{mark}'; exec sleep 600 ;; esac\n\
+        case $1 in --version) echo QEMU emulator version 7.2 ;; esac",
+        mark = mark.display()
+    );
+    write_script(&place.path("qemu"), &script);
+    let mut command = place.console();
+    let program = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let qemu =
+        awaited("QEMU", || fs::read_to_string(&mark).ok()?.trim().parse().ok().and_then(Pid::from_raw));
+    (program, qemu)
+}
+
+/// Seen failing, for SIGKILL, without the parent's death signal.
+#[test]
+fn no_qemu_outlives_a_signal_at_any_stage_of_a_run() {
+    for stage in ["--version", "-S -chardev", "virtio-blk"] {
+        for signal in [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT, Signal::KILL] {
+            let place = Place::new(CONSOLE);
+            let (mut program, qemu) = start(&place, stage);
+            kill_process(Pid::from_child(&program), signal).unwrap();
+            let status = program.wait().unwrap();
+            let number = signal.as_raw();
+            assert!(
+                status.signal() == Some(number) || status.code() == Some(128 + number),
+                "{stage} {signal:?}: {status}"
+            );
+            awaited("QEMU's end", || test_kill_process(qemu).is_err().then_some(()));
+        }
+    }
+}
