@@ -12,6 +12,7 @@
 //! | [`cli`] | what the user types |
 //! | [`report`] | the figures of the benchmark suite, drawn |
 //! | [`rooms`] | draws a crate's modules, and checks who uses whom |
+//! | [`machines`] | the kernel's tests on each kind of machine |
 //! | [`soak`] | random loads on random machines |
 //! | [`replay`] | the calls of a trace from a Linux, made again |
 //! | [`mod@bench`] | the benchmark suite |
@@ -31,6 +32,7 @@ pub mod bench;
 pub mod cargo;
 pub mod cli;
 pub mod machine;
+pub mod machines;
 pub mod places;
 pub mod replay;
 pub mod report;

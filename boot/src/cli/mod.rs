@@ -12,6 +12,7 @@ use clap::{Parser, Subcommand};
 
 use crate::bench;
 use crate::machine::options::Options;
+use crate::machines;
 use crate::replay;
 use crate::report;
 use crate::rooms::Crate;
@@ -64,6 +65,8 @@ pub enum Action {
     },
     /// Run random loads on random machines until the time is up, and say how to repeat what fails
     Soak(soak::Options),
+    /// Run the kernel's tests, and a round of soak, on each kind of machine that QEMU can be, and print a table
+    Machines(machines::Options),
     /// Run the benchmark suite and print tables
     Bench(bench::Options),
     /// Make the vmalloc calls of a trace from a Linux again, and print a table of both
@@ -150,6 +153,7 @@ pub fn parse(mut words: Vec<OsString>) -> Result<Cli> {
         | Action::Rooms { .. }
         | Action::Fuzz { .. }
         | Action::Soak(_)
+        | Action::Machines(_)
         | Action::Setup
         | Action::RunElf { .. } => {}
     }

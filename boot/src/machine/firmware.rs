@@ -1,6 +1,7 @@
 //! Finds OVMF, the UEFI firmware that QEMU boots with.
 
 use std::env;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::status::{Error, Result};
@@ -55,6 +56,9 @@ pub fn find() -> Result<Firmware> {
 fn find_among(named: Option<PathBuf>, places: &[&str]) -> Result<Firmware> {
     if let Some(path) = named {
         return match path.is_file() {
+            true if !is_uefi(&path) => {
+                Err(Error::unfit(format!("{VARIABLE} names {}, which is no UEFI firmware", path.display())))
+            }
             true => Ok(Firmware::at(path)),
             false => Err(Error::unfit(format!("{VARIABLE} names {}, which is no file", path.display()))),
         };
@@ -66,6 +70,13 @@ fn find_among(named: Option<PathBuf>, places: &[&str]) -> Result<Firmware> {
     })
 }
 
+/// Whether a file has a firmware volume, whose header has this mark (UEFI's platform initialization, volume 3). A BIOS
+/// has none, and finds no system on the disk.
+fn is_uefi(file: &Path) -> bool {
+    const MARK: &[u8] = b"_FVH";
+    fs::read(file).is_ok_and(|content| content.windows(MARK.len()).any(|bytes| bytes == MARK))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,12 +86,23 @@ mod tests {
     fn the_variable_wins_and_must_name_a_file() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("MY_CODE.fd");
-        std::fs::write(&file, "").unwrap();
+        std::fs::write(&file, "x_FVH").unwrap();
         let found = find_among(Some(file.clone()), &["/nosuch"]).unwrap();
         assert_eq!(found, Firmware { path: file, code_only: true });
         let error = find_among(Some(folder.path().join("nosuch")), &PLACES).unwrap_err();
         assert_eq!(error.status, Status::Unfit);
         assert!(error.message.contains("nosuch"));
+    }
+
+    /// Seen failing, as a machine that said nothing for ten minutes, without the look.
+    #[test]
+    fn a_bios_is_no_uefi_firmware() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("bios.bin");
+        fs::write(&file, "SeaBIOS").unwrap();
+        let error = find_among(Some(file), &PLACES).unwrap_err();
+        assert_eq!(error.status, Status::Unfit);
+        assert!(error.message.contains("bios.bin, which is no UEFI firmware"), "{error}");
     }
 
     #[test]

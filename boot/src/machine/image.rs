@@ -9,7 +9,6 @@
 //! a name of its own for its image, so a kernel that is built anew meanwhile
 //! neither takes the image away nor comes into its place.
 
-use std::env;
 use std::fs::{self, Metadata};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
@@ -99,7 +98,8 @@ const GRUB_PACKAGES: &str =
 /// The file in `folder` that `make` makes of `source`. Those of older versions of it are removed.
 fn kept(source: &Path, folder: &Path, mut make: impl FnMut(&Path) -> Result<()>) -> Result<Image> {
     let source = source.canonicalize().doing(format_args!("find {}", source.display()))?;
-    let program = env::current_exe().and_then(fs::metadata).doing("find this program")?;
+    // Also if cargo has put another in its place meanwhile.
+    let program = fs::metadata("/proc/self/exe").doing("find this program")?;
     let scratch = Scratch::within(folder)?;
     let (name, begun) =
         (source.file_name().unwrap_or_default().to_string_lossy(), scratch.path().join("begun"));

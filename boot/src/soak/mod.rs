@@ -64,6 +64,9 @@ pub struct Options {
     /// What runs the guest's instructions
     #[arg(long, value_name = "WHAT", value_enum, default_value_t = Accel::Auto)]
     pub accel: Accel,
+    /// The emulator.
+    #[command(flatten)]
+    pub qemu: Qemu,
 }
 
 /// Kernels and the trace, made when a run first wants them.
@@ -96,7 +99,7 @@ pub fn run(options: &Options) -> Result<Status> {
             plan.commands.clone_from(commands);
         }
         let start = Instant::now();
-        let outcome = made.run(&plan, options.accel)?;
+        let outcome = made.run(&plan, options)?;
         runs += 1;
         println!("run {number}: {plan}: {outcome} ({:.0} s)", start.elapsed().as_secs_f64());
         if let Outcome::Failed { status: how, .. } = &outcome {
@@ -130,8 +133,21 @@ fn repeat(options: &Options, seed: u64, number: u64) -> String {
     };
     command += &list("cpus", options.cpus.iter().map(u16::to_string).collect());
     command += &list("memory", options.memory.iter().map(Memory::to_string).collect());
+    let word = |name: &str, word: &str| format!(" --{name} {}", shlex::try_quote(word).unwrap_or_default());
+    let (qemu, usual) = (&options.qemu, Qemu::default());
+    for (name, value, usual) in [
+        ("machine", Some(&qemu.machine), Some(&usual.machine)),
+        ("cpu", qemu.cpu.as_ref(), None),
+        ("emulator", Some(&qemu.program), Some(&usual.program)),
+    ] {
+        command +=
+            &value.filter(|value| Some(*value) != usual).map_or_else(String::new, |value| word(name, value));
+    }
+    for words in &qemu.more {
+        command += &word("qemu", &shlex::try_join(words.0.iter().map(String::as_str)).unwrap_or_default());
+    }
     if let Some(commands) = &options.commands {
-        command += &format!(" --commands {}", shlex::try_quote(commands).unwrap_or_default());
+        command += &word("commands", commands);
     }
     command
 }
@@ -159,7 +175,7 @@ impl Made {
     }
 
     /// Makes one run.
-    fn run(&mut self, plan: &Plan, accel: Accel) -> Result<Outcome> {
+    fn run(&mut self, plan: &Plan, soak: &Options) -> Result<Outcome> {
         let (elf, image) = self.kernel(plan.checked)?;
         let program = if plan.replays { Some(self.program()?) } else { None };
         let options = Machine {
@@ -167,10 +183,10 @@ impl Made {
             memory: plan.memory,
             prealloc: false,
             icount: None,
-            accel,
+            accel: soak.accel,
             timeout: None,
             append: plan.parameters.clone(),
-            qemu: Qemu::default(),
+            qemu: soak.qemu.clone(),
             gdb: None,
             verbose: false,
         };

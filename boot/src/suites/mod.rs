@@ -162,7 +162,7 @@ const MACHINES: [Other; 7] = [
     Other { apic: HIGH, ..other(2, "", Some("cpu")) },
 ];
 /// The kernel that has tests of everything, as opposed to those with one of their own.
-const SUITE: &str = "kernel suite";
+pub const SUITE: &str = "kernel suite";
 
 /// The machines to run a test kernel on, and which tests if not those that the user wants: the user's machine; without
 /// a user's choice of CPUs more of them.

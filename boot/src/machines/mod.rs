@@ -1,0 +1,143 @@
+//! `machines`: the kernel's tests and a round of soak on each kind of machine, and a table of what came of it.
+//!
+//! | module | for |
+//! |---|---|
+//! | `list` | the machines |
+
+mod list;
+
+use std::fmt::Write;
+use std::time::Instant;
+
+use clap::{Args, Parser};
+
+use self::list::{KINDS, Kind};
+use crate::machine::emulator;
+use crate::machine::options::{Options as Machine, PROGRAM};
+use crate::status::{Error, Result, Status};
+use crate::suites::kernel;
+use crate::{cargo, soak, suites};
+
+/// What the user says of the machines.
+#[derive(Args, Debug)]
+#[group(id = "machines")]
+pub struct Options {
+    /// Run only the tests whose name contains this
+    pub filter: Option<String>,
+    /// Only the machines whose options contain this, such as pc or EPYC
+    #[arg(long, value_name = "TEXT")]
+    pub only: Option<String>,
+    /// Another qemu-system-x86_64, by name or path
+    #[arg(long, value_name = "PROGRAM", default_value = PROGRAM)]
+    pub emulator: String,
+}
+
+/// A machine's options, as the user would type them.
+#[derive(Parser)]
+#[command(no_binary_name = true)]
+struct Line {
+    #[command(flatten)]
+    machine: Machine,
+}
+
+/// The machine of a kind.
+fn machine(kind: &Kind, emulator: &str) -> Result<Machine> {
+    let words = shlex::split(kind.words).unwrap_or_default();
+    let line = Line::try_parse_from(words).map_err(|error| Error::usage(error.to_string()))?;
+    let mut machine = line.machine;
+    emulator.clone_into(&mut machine.qemu.program);
+    Ok(machine)
+}
+
+/// Runs the tests and a round of soak on each machine, and prints the table.
+///
+/// # Errors
+/// A kernel does not build, a machine cannot be started, or a signal wants this program to end.
+pub fn run(options: &Options) -> Result<Status> {
+    let only = |kind: &&Kind| options.only.as_ref().is_none_or(|text| kind.words.contains(text));
+    let kinds: Vec<&Kind> = KINDS.iter().filter(only).collect();
+    if kinds.is_empty() {
+        let text = options.only.as_deref().unwrap_or_default();
+        return Err(Error::usage(format!("--only {text}: no machine has that among its options")));
+    }
+    let kernels = cargo::test_kernels()?;
+    let suite = kernels.into_iter().find(|kernel| kernel.label == suites::SUITE);
+    let suite = suite.ok_or_else(|| Error::failed(format!("cargo made no {}", suites::SUITE)))?.path;
+    let (mut table, mut all) =
+        (String::from("| machine | options | tests | soak | s |\n|---|---|---|---|---|\n"), Status::Ok);
+    for kind in kinds {
+        println!("machine: {}: {}", kind.about, kind.words);
+        let machine = machine(kind, &options.emulator)?;
+        let begin = Instant::now();
+        let (tests, soak) = match emulator::refusal(&machine)? {
+            Some(words) => {
+                println!("left out, because QEMU refuses it: {words}");
+                ("left out".to_owned(), "left out")
+            }
+            None => {
+                let (verdict, _) = kernel::run(&suite, &machine, options.filter.as_deref())?;
+                let (passed, failed) = (verdict.passed, verdict.failed);
+                match kind.lacks {
+                    Some(what) => {
+                        let said = verdict.complaints.concat();
+                        let is_said = verdict.status == Status::Unfit && said.contains(what);
+                        all = all.worse(if is_said {
+                            Status::Ok
+                        } else {
+                            verdict.status.worse(Status::Failed)
+                        });
+                        (if is_said { what.to_owned() } else { format!("FAILED: {said}") }, "")
+                    }
+                    None => {
+                        let status = soak::run(&round(&machine))?;
+                        let none = if passed + failed == 0 { Status::Failed } else { Status::Ok };
+                        all = all.worse(verdict.status).worse(status).worse(none);
+                        let soak = if status == Status::Ok { "ok" } else { "FAILED" };
+                        (format!("{passed} passed, {failed} failed"), soak)
+                    }
+                }
+            }
+        };
+        let seconds = begin.elapsed().as_secs();
+        let _ = writeln!(table, "| {} | `{}` | {tests} | {soak} | {seconds} |", kind.about, kind.words);
+    }
+    print!("{table}");
+    Ok(all)
+}
+
+/// The round of soak: the same commands on each machine of the same size.
+fn round(machine: &Machine) -> soak::Options {
+    soak::Options {
+        minutes: 1,
+        seed: Some(1),
+        run: Some(0),
+        cpus: vec![machine.cpus()],
+        memory: vec![machine.memory],
+        commands: None,
+        accel: machine.accel,
+        qemu: machine.qemu.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Seen failing with an option that there is not, and with a CPU that QEMU does not know.
+    #[test]
+    fn qemu_can_make_each_machine_or_says_why_not() {
+        for kind in &KINDS {
+            let refusal = emulator::refusal(&machine(kind, PROGRAM).unwrap()).unwrap();
+            // Not each QEMU has x2APIC, and not each computer has that file.
+            let may_lack = kind.words.contains("x2apic,enforce") || kind.words.contains("file=");
+            assert!(refusal.is_none() || may_lack, "{}: {refusal:?}", kind.words);
+        }
+    }
+
+    #[test]
+    fn a_text_that_no_machine_has_is_named() {
+        let options = Options { filter: None, only: Some("nosuch".into()), emulator: PROGRAM.into() };
+        let error = run(&options).unwrap_err();
+        assert!(error.status == Status::Usage && error.message.contains("nosuch"), "{error}");
+    }
+}
