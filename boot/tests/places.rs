@@ -17,6 +17,9 @@ fn checkout() -> PathBuf {
 const CARGO: &str =
     r#"for last; do :; done; printf '%s|%s|%s|%s' "$PWD" "$VMALLOC_CURRENT_DIR" "$CARGO_TARGET_DIR" "$last""#;
 
+/// The name of a folder, as some users have them.
+const ODD: &str = "check out, größe 猫";
+
 fn said(command: &mut Command) -> String {
     let output = command.stdin(Stdio::null()).output().unwrap();
     assert!(output.status.success(), "{output:?}");
@@ -28,7 +31,7 @@ fn said(command: &mut Command) -> String {
 fn run_sh_builds_in_the_checkout_and_names_the_users_folder() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path().canonicalize().unwrap();
-    let (other, user) = (folder.join("checkout"), folder.join("user"));
+    let (other, user) = (folder.join(ODD), folder.join("us er"));
     fs::create_dir_all(other.join("boot")).unwrap();
     fs::create_dir(&user).unwrap();
     // What installs nothing, and takes the first cargo there is.
@@ -41,7 +44,7 @@ fn run_sh_builds_in_the_checkout_and_names_the_users_folder() {
     write_script(&folder.join("cargo"), CARGO);
     let path = format!("{}:{}", folder.display(), env::var("PATH").unwrap());
     let mut command = Command::new("/bin/bash");
-    command.args(["../checkout/run.sh", "exec", "help"]).current_dir(&user);
+    command.args([&format!("../{ODD}/run.sh"), "exec", "help"]).current_dir(&user);
     command.env("PATH", path).env("CARGO_TARGET_DIR", "made");
     let expected = format!("{}|{}|{}/made|help", other.display(), user.display(), user.display());
     assert_eq!(said(&mut command), expected);
@@ -51,7 +54,8 @@ fn run_sh_builds_in_the_checkout_and_names_the_users_folder() {
 #[test]
 fn cargos_runner_builds_in_the_checkout_and_names_the_folder_that_cargo_is_in() {
     let folder = tempfile::tempdir().unwrap();
-    let folder = folder.path().canonicalize().unwrap();
+    let folder = folder.path().canonicalize().unwrap().join(ODD);
+    fs::create_dir(&folder).unwrap();
     let (cargo, elf) = (folder.join("cargo"), folder.join("kernel"));
     write_script(&cargo, CARGO);
     fs::write(&elf, "any kernel").unwrap();

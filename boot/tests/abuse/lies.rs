@@ -1,5 +1,9 @@
 //! Machines that lie: the whole host program sees through each, from QEMU's first byte to the exit status.
 
+use std::fs;
+use std::path::Path;
+
+use crate::kernels::files;
 use crate::{Place, RECORD};
 
 /// What the machine does, and the exit status that the host program makes of it.
@@ -8,6 +12,23 @@ fn judged(script: &str, more: &[&str]) -> (Option<i32>, String) {
     let output = place.tests().args(more).output().unwrap();
     let (status, said) = crate::said(&output);
     (status, said + &String::from_utf8_lossy(&output.stdout))
+}
+
+/// Seen failing with one of the names misspelt.
+#[test]
+fn the_table_names_tests_that_are_there() {
+    let boot = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(boot.with_file_name("TESTING.md")).unwrap();
+    let table = page.split("## ").find(|part| part.starts_with("Nothing is green by mistake")).unwrap();
+    let names: Vec<_> = table.split('`').skip(1).step_by(2).filter(|word| !word.contains(['/', ' '])).collect();
+    let source: String = [boot.join("src"), boot.join("tests")]
+        .iter()
+        .flat_map(|folder| files(folder))
+        .map(|file| fs::read_to_string(file).unwrap())
+        .collect();
+    let missing: Vec<_> =
+        names.iter().filter(|name| name.contains('_') && !source.contains(&format!("fn {name}()"))).collect();
+    assert!(names.len() > 30 && missing.is_empty(), "{missing:?}");
 }
 
 const GOOD: &str = r"!tests 2\n!test a\n!passed\n!test b\n!passed\n!tests-done 2\n";

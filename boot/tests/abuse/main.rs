@@ -5,6 +5,8 @@
 
 mod disks;
 mod emulators;
+mod kernels;
+mod lacking;
 mod lies;
 mod options;
 #[path = "../scripts/mod.rs"]
