@@ -94,7 +94,7 @@ mod tests {
         assert!(error.message.contains("nosuch"));
     }
 
-    /// Seen failing, as a machine that said nothing for ten minutes, without the look.
+    /// Seen failing, as a machine that said nothing until its time was up, without the look.
     #[test]
     fn a_bios_is_no_uefi_firmware() {
         let folder = tempfile::tempdir().unwrap();

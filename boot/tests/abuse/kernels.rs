@@ -25,8 +25,13 @@ fn each_file_of_tests_is_a_test_kernel_or_a_module_of_one() {
         let name = file.file_stem().unwrap().to_str().unwrap();
         let is_kernel = manifest.contains(&format!("path = \"{below}\""))
             || below == format!("tests/{name}.rs") && manifest.contains(&format!("name = \"{name}\""));
-        let parents = [file.with_file_name("mod.rs"), file.with_file_name("main.rs"), file.parent().unwrap().with_file_name("main.rs")];
-        let named = if name == "mod" { file.parent().unwrap().file_name().unwrap().to_str().unwrap() } else { name };
+        let parents = [
+            file.with_file_name("mod.rs"),
+            file.with_file_name("main.rs"),
+            file.parent().unwrap().with_file_name("main.rs"),
+        ];
+        let named =
+            if name == "mod" { file.parent().unwrap().file_name().unwrap().to_str().unwrap() } else { name };
         let is_module = parents.iter().filter(|parent| *parent != file).any(|parent| {
             fs::read_to_string(parent).is_ok_and(|text| text.contains(&format!("mod {named};")))
         });

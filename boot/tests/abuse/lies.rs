@@ -20,7 +20,8 @@ fn the_table_names_tests_that_are_there() {
     let boot = Path::new(env!("CARGO_MANIFEST_DIR"));
     let page = fs::read_to_string(boot.with_file_name("TESTING.md")).unwrap();
     let table = page.split("## ").find(|part| part.starts_with("Nothing is green by mistake")).unwrap();
-    let names: Vec<_> = table.split('`').skip(1).step_by(2).filter(|word| !word.contains(['/', ' '])).collect();
+    let names: Vec<_> =
+        table.split('`').skip(1).step_by(2).filter(|word| !word.contains(['/', ' '])).collect();
     let source: String = [boot.join("src"), boot.join("tests")]
         .iter()
         .flat_map(|folder| files(folder))
