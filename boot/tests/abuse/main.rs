@@ -77,9 +77,14 @@ impl Place {
     }
 }
 
-/// The exit status, and what was said on standard error.
+/// The exit status, and what was said on standard error. A log that it names is removed: it would come in the place of
+/// one that a user wants.
 fn said(output: &Output) -> (Option<i32>, String) {
-    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    for log in said.lines().filter_map(|line| line.strip_prefix("boot: all that the machine said is in ")) {
+        fs::remove_file(log).unwrap();
+    }
+    (output.status.code(), said)
 }
 
 /// Looks for the one line of this program that says what is wrong.
