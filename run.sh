@@ -28,6 +28,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 # Without symbolic links, as rustup knows folders.
 cd "$(pwd -P)"
 source boot/setup.sh
+[[ $action == cargo ]] || room
 toolchain
 
 boot=(--package boot --target host-tuple)

@@ -26,6 +26,19 @@ lacking() {
     exit 4
 }
 
+# room: looks whether what is built can be written. Cargo says it in many lines, or a linker dies.
+room() {
+    local folder=${CARGO_TARGET_DIR:-$PWD/target} free
+    # Cargo makes what is not there, and marks it as its own.
+    until [[ -e $folder ]]; do folder=$(dirname -- "$folder"); done
+    [[ -w $folder ]] ||
+        lacking "cannot write to $folder, where all that is built goes; CARGO_TARGET_DIR may name another folder"
+    free=$(df --output=avail -- "$folder" 2>/dev/null | tail -n 1) || return 0
+    # In KiB.
+    ((${free:-65536} >= 65536)) ||
+        lacking "the disk of $folder is full, where all that is built goes; CARGO_TARGET_DIR may name another folder"
+}
+
 # writable_home NAME: a home that can be written to, where cargo or rustup must write and NAME names no other folder.
 writable_home() {
     [[ ${!1:-} || -w $HOME ]] ||

@@ -37,7 +37,7 @@ fn run_sh_builds_in_the_checkout_and_names_the_users_folder() {
     // What installs nothing, and takes the first cargo there is.
     fs::write(
         other.join("boot/setup.sh"),
-        "host=x; toolchain() { :; }; machine_packages() { :; }; say() { :; }\n",
+        "host=x; toolchain() { :; }; room() { :; }; machine_packages() { :; }; say() { :; }\n",
     )
     .unwrap();
     fs::copy(checkout().join("run.sh"), other.join("run.sh")).unwrap();

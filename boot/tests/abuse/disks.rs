@@ -1,8 +1,8 @@
 //! Folders with odd names, and disks that are full or read-only.
 
 use std::fs;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
 
 use crate::{CONSOLE, Place, assert_one_line};
 
@@ -38,8 +38,9 @@ printf '\036console\n'; exit 33"#;
     }
 }
 
-/// Runs the host program in a mount namespace of its own, where `mount` is run first; `None` where that is not allowed.
-fn mounted(place: &Place, mount: &str) -> Option<std::process::Output> {
+/// Runs a program in a mount namespace of its own, where `mount` is run first, in `folder`; `None` where that is not
+/// allowed.
+fn mounted(folder: &Path, mount: &str, program: &Command) -> Option<Output> {
     let allowed = |words: &[&str]| {
         let mut command = Command::new("unshare");
         let status = command.args(words).stderr(Stdio::null()).stdout(Stdio::null()).status();
@@ -50,11 +51,11 @@ fn mounted(place: &Place, mount: &str) -> Option<std::process::Output> {
         true => vec!["--mount"],
         false => namespace.split(' ').collect(),
     };
-    if !allowed(&[&namespace[..], &["sh", "-c", "mount -t tmpfs tmpfs /tmp"]].concat()) {
+    let here = folder.to_str().unwrap();
+    if !allowed(&[&namespace[..], &["sh", "-c", &format!("cd \"$1\" && {mount}"), "sh", here]].concat()) {
         println!("left out: nobody may mount anything here");
         return None;
     }
-    let run = place.boot(&copy(place), &place.path("kernel"));
     let mut command = Command::new("unshare");
     command.args(namespace).args([
         "sh",
@@ -62,8 +63,14 @@ fn mounted(place: &Place, mount: &str) -> Option<std::process::Output> {
         &format!("cd \"$1\" && {mount} && shift && exec \"$@\""),
         "sh",
     ]);
-    command.arg(place.path("target")).arg(run.get_program()).args(run.get_args()).args(["--append", "x=1"]);
-    Some(command.stdin(Stdio::null()).output().unwrap())
+    command.arg(folder).arg(program.get_program()).args(program.get_args());
+    Some(command.stdin(Stdio::null()).env_remove("CARGO_TARGET_DIR").output().unwrap())
+}
+
+/// The host program, in a target folder in which something is mounted.
+fn boot_mounted(place: &Place, mount: &str) -> Option<Output> {
+    let mut program = place.boot(&copy(place), &place.path("kernel"));
+    mounted(&place.path("target"), mount, program.args(["--append", "x=1"]))
 }
 
 /// Each folder that the host program writes to is full in its turn.
@@ -71,9 +78,9 @@ fn mounted(place: &Place, mount: &str) -> Option<std::process::Output> {
 fn a_full_disk_is_named() {
     for folder in ["images", "runs", "logs", "traces", "kvm"] {
         let place = Place::new(CONSOLE);
-        // Of one page, which its own folder takes.
-        let mount = format!("mkdir {folder} && mount -t tmpfs -o size=4k,nr_inodes=1 tmpfs {folder}");
-        let Some(output) = mounted(&place, &mount) else { return };
+        // The folder itself takes all that there may be in it.
+        let mount = format!("mkdir -p {folder} && mount -t tmpfs -o size=4k,nr_inodes=1 tmpfs {folder}");
+        let Some(output) = boot_mounted(&place, &mount) else { return };
         match folder {
             // What is only remembered there is not missed.
             "kvm" => assert_eq!(output.status.code(), Some(0), "{output:?}"),
@@ -82,16 +89,32 @@ fn a_full_disk_is_named() {
     }
     // There is room for the folder, and none for the image.
     let place = Place::new(CONSOLE);
-    let mount = "mkdir images && mount -t tmpfs -o size=64k tmpfs images";
-    let Some(output) = mounted(&place, mount) else { return };
+    let mount = "mkdir -p images && mount -t tmpfs -o size=64k tmpfs images";
+    let Some(output) = boot_mounted(&place, mount) else { return };
     assert_one_line(&output, 1, "No space left");
 }
 
 #[test]
-fn a_read_only_checkout_is_named() {
+fn a_read_only_target_folder_is_named() {
     let place = Place::new(CONSOLE);
-    let Some(output) = mounted(&place, "mount --bind . . && mount -o remount,bind,ro . && cd .") else {
-        return;
-    };
+    let Some(output) = boot_mounted(&place, READ_ONLY) else { return };
     assert_one_line(&output, 1, "Read-only file system");
+}
+
+/// Makes the current folder one that nobody can write to.
+const READ_ONLY: &str = "mount --bind . . && mount -o remount,bind,ro . && cd \"$PWD\"";
+
+/// Seen failing with cargo's own words, which are several lines, and with a linker's that died.
+#[test]
+fn run_sh_names_a_checkout_in_which_nothing_can_be_built() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let full = "mkdir -p target && mount -t tmpfs -o size=1m tmpfs target";
+    for (mount, named) in [(READ_ONLY, "cannot write to "), (full, "/target is full")] {
+        let mut run_sh = Command::new("./run.sh");
+        let Some(output) = mounted(root, mount, run_sh.args(["exec", "help"])) else {
+            return;
+        };
+        let (status, said) = crate::said(&output);
+        assert!(status == Some(4) && said.lines().count() == 1 && said.contains(named), "{status:?}: {said}");
+    }
 }
