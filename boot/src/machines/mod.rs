@@ -25,7 +25,7 @@ pub struct Options {
     /// Run only the tests whose name contains this
     pub filter: Option<String>,
     /// Only the machines whose options contain this, such as pc or EPYC
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub only: Option<String>,
     /// Another qemu-system-x86_64, by name or path
     #[arg(long, value_name = "PROGRAM", default_value = PROGRAM)]
