@@ -1,11 +1,10 @@
 //! Values of the library that have a frame of the machine's to themselves, so that none needs room in the instance or on
 //! a stack.
 
-use crate::{PAGE_SIZE, Platform, Returned};
+use crate::{PAGE_SIZE, Platform, Returned, atomic::framed::AtomicPtr};
 use core::{
     ops::{Deref, DerefMut},
     ptr::NonNull,
-    sync::atomic::AtomicPtr,
 };
 
 /// What may be made of a frame full of zeros.

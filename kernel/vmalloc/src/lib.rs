@@ -303,7 +303,7 @@
 //! | `bitmap` | runs of set bits in the 512 bits of a block |
 //! | `types` | the words of the public interface |
 //! | `tlb` | which CPUs must flush, by epochs and mailboxes |
-//! | `atomic` | the atomics, which loom replaces |
+//! | `atomic` | the atomics, which loom and shuttle replace |
 //!
 //! Locks are taken in this order: the arena's; a pool's, or that of a CPU's cached runs; a block's, or a CPU's reserve: no
 //! other lock is taken under either. The notifiers' lock is taken with no other held, and no other is taken under it.

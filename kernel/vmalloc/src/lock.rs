@@ -7,8 +7,26 @@ use core::{
 };
 #[cfg(loom)]
 use loom::sync::{Mutex, MutexGuard};
+#[cfg(not(any(loom, shuttle)))]
+use spin::Spin;
 #[cfg(not(loom))]
-use spin::mutex::{SpinMutex as Mutex, SpinMutexGuard as MutexGuard};
+use spin::mutex::{SpinMutex, SpinMutexGuard};
+
+#[cfg(not(loom))]
+type Mutex<T> = SpinMutex<T, Spin>;
+#[cfg(not(loom))]
+type MutexGuard<'a, T> = SpinMutexGuard<'a, T, Spin>;
+
+/// Lets others run while it waits.
+#[cfg(shuttle)]
+struct Spin;
+
+#[cfg(shuttle)]
+impl spin::RelaxStrategy for Spin {
+    fn relax() {
+        crate::atomic::spin_loop();
+    }
+}
 
 /// What a lock can be around.
 pub(crate) trait Locked {
@@ -46,6 +64,8 @@ impl<T: Locked> Lock<T> {
     #[cfg(not(loom))]
     #[inline(always)]
     fn take<P: CpuPin>(&self, pin: &P) -> MutexGuard<'_, T> {
+        #[cfg(shuttle)]
+        crate::atomic::switch();
         match self.0.try_lock() {
             Some(data) => data,
             None => self.wait(pin),

@@ -7,13 +7,12 @@
 //! The constructors of the rooms lay the record out, part by part; from then on a room finds its parts by its
 //! [`PerCpu`]. No lock is taken.
 
-use crate::{CpuPin, MAX_CPUS, PAGE_SIZE, Platform, Returned, framed::Framed};
-use core::{
-    marker::PhantomData,
-    ops::Range,
-    ptr::NonNull,
-    sync::atomic::{AtomicPtr, AtomicUsize, Ordering},
+use crate::{
+    CpuPin, MAX_CPUS, PAGE_SIZE, Platform, Returned,
+    atomic::framed::{AtomicPtr, AtomicUsize, Ordering},
+    framed::Framed,
 };
+use core::{marker::PhantomData, ops::Range, ptr::NonNull};
 
 /// Where the rooms' parts are in a record. Constants, so that a fast path finds its part at once. Loom's locks and atomics
 /// are larger than the machine's.

@@ -7,6 +7,7 @@
 
 use crate::{
     CpuPin, MAX_CPUS, PAGE_SIZE, Platform,
+    atomic::framed::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering, fence},
     framed::{Framed, Zeroable},
     types::{
         Caller,
@@ -17,7 +18,6 @@ use crate::{
 use core::{
     panic::Location,
     ptr::{self, NonNull},
-    sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering, fence},
 };
 
 /// Places of a frame.

@@ -2,11 +2,11 @@
 
 pub(crate) use super::table::{Descriptors, Directory};
 use super::table::{ENTRIES, PER_FRAME};
-use crate::{Platform, Returned};
-use core::{
-    ptr::{self, NonNull},
-    sync::atomic::{AtomicPtr, Ordering},
+use crate::{
+    Platform, Returned,
+    atomic::framed::{AtomicPtr, Ordering},
 };
+use core::ptr::{self, NonNull};
 
 /// What is in a frame of the table.
 pub(crate) trait Record {

@@ -12,11 +12,13 @@ use super::{
     Block,
     records::{Record, Unlinked, is_linked},
 };
-use crate::{CpuPin, PAGE_SIZE, Platform, Returned, arena::MAX_BLOCKS, framed::Framed};
-use core::{
-    ptr::{self, NonNull},
-    sync::atomic::{AtomicPtr, Ordering},
+use crate::{
+    CpuPin, PAGE_SIZE, Platform, Returned,
+    arena::MAX_BLOCKS,
+    atomic::framed::{AtomicPtr, Ordering},
+    framed::Framed,
 };
+use core::ptr::{self, NonNull};
 
 /// Stands for no block where the number of one is stored.
 pub(crate) const NO_BLOCK: u32 = u32::MAX;

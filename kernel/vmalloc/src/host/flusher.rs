@@ -1,6 +1,10 @@
 //! How the simulated machine's CPUs forget, each for itself, in interrupts, or all by a broadcast.
 
-use super::{Machine, Moment, Tlb, others::Bar};
+use super::{
+    Machine, Moment, Tlb,
+    others::Bar,
+    threads::{self, Off},
+};
 use crate::{CpuSet, Flusher, PAGE_SIZE, Scope};
 
 impl Machine {
@@ -44,24 +48,31 @@ unsafe impl Flusher for &Machine {
         let before = self.current();
         self.state().interrupts += cpus.count();
         for cpu in cpus.iter() {
-            let was_asleep = self.is_asleep(cpu);
-            self.wake(cpu);
-            self.run_on(cpu);
-            self.shootdown.answer(self);
-            if was_asleep {
-                self.sleep(cpu);
-            }
+            self.interrupt_thread(cpu, || {
+                let was_asleep = self.is_asleep(cpu);
+                self.wake(cpu);
+                self.run_on(cpu);
+                self.shootdown.answer(self);
+                if was_asleep {
+                    self.sleep(cpu);
+                }
+                self.run_on(before);
+            });
         }
-        self.run_on(before);
     }
 
     fn wait(&self, cpu: usize, done: impl Fn() -> bool) {
-        // Who waits may have more to say than the CPU's answer.
-        assert!((0..9).any(|_| done()), "CPU {cpu} did not flush in its interrupt");
+        let mut looks = 0;
+        while !done() {
+            looks += 1;
+            // Who waits may have more to say than the CPU's answer.
+            assert!(looks < 9 || threads::acting().is_some(), "CPU {cpu} did not flush in its interrupt");
+            self.relax();
+        }
     }
 
     fn uninterrupted(&self, serve: impl FnOnce()) {
-        let (_bar, _reading) = (Bar::new(), self.readers.read());
+        let (_bar, _reading, _off) = (Bar::new(), self.readers.read(), Off::new());
         serve();
     }
 

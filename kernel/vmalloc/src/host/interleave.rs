@@ -78,6 +78,7 @@ impl Machine {
 
     /// The library calls the machine: others may act.
     pub(super) fn moment(&self) {
+        self.take_interrupts();
         if !self.others.acting.load(Ordering::Relaxed) {
             return;
         }

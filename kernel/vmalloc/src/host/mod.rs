@@ -66,6 +66,7 @@ mod moments;
 mod others;
 mod platform;
 mod readers;
+mod threads;
 mod tlb;
 
 use crate::{Event, Frame, Shootdown, TlbState};
@@ -80,8 +81,9 @@ use moments::Moments;
 use others::Others;
 pub use platform::Pin;
 use readers::Readers;
-use std::{collections::BTreeSet, sync::Mutex, vec::Vec};
+use std::{collections::BTreeSet, vec::Vec};
 use thiserror::Error;
+use threads::{Mutex, MutexGuard, Played};
 use tlb::Tlb;
 
 #[cfg(test)]
@@ -113,7 +115,9 @@ pub struct Machine {
     first: u64,
     root: Frame,
     state: Mutex<State>,
+    /// The CPU that runs, but for threads that play one.
     cpu: AtomicUsize,
+    played: Played,
     /// Frame and table allocations left before they start to fail; negative: they never do.
     allowance: AtomicIsize,
     shootdown: Shootdown,
@@ -135,7 +139,7 @@ pub struct Machine {
 
 // SAFETY: `memory` is only a base address; what lies there is shared under the platform's promises. Threads of a test that
 // are pinned at once say that they run on different CPUs, or run as one that is put off its CPU does.
-#[cfg(test)]
+#[cfg(any(test, shuttle))]
 unsafe impl Sync for Machine {}
 
 /// Why an access of a simulated CPU faults: there is no translation, or it does not allow a write.
@@ -191,6 +195,7 @@ impl Machine {
             root: Frame::new(root),
             state: Mutex::new(state),
             cpu: AtomicUsize::new(0),
+            played: Played::new(),
             allowance: AtomicIsize::new(-1),
             shootdown: Shootdown::new((1..cpus).map(|_| TlbState::new()).collect::<Vec<_>>().leak()),
             in_interrupt: AtomicBool::new(false),
@@ -222,7 +227,7 @@ impl Machine {
         machine
     }
 
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, State> {
         // A test that panicked elsewhere does not make the counters wrong.
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
@@ -233,12 +238,15 @@ impl Machine {
     /// if the machine has no such CPU.
     pub fn run_on(&self, cpu: usize) {
         assert!(cpu < self.cpus, "the machine has CPUs 0 to {}, and no CPU {cpu}", self.cpus - 1);
-        self.cpu.store(cpu, Ordering::Relaxed);
+        if !threads::act_as(cpu) {
+            self.cpu.store(cpu, Ordering::Relaxed);
+        }
     }
 
     /// Gives a CPU nothing to run, until it is [woken](Self::wake).
     pub fn sleep(&self, cpu: usize) {
-        let before = self.cpu.swap(cpu, Ordering::Relaxed);
+        let before = self.current();
+        self.run_on(cpu);
         // SAFETY: it runs nothing, and touches nothing, until it is woken.
         unsafe { self.shootdown.enter_idle(&self) };
         self.state().asleep[cpu] = true;
@@ -251,7 +259,8 @@ impl Machine {
         if !self.is_asleep(cpu) {
             return;
         }
-        let before = self.cpu.swap(cpu, Ordering::Relaxed);
+        let before = self.current();
+        self.run_on(cpu);
         self.shootdown.leave_idle(&self);
         self.state().asleep[cpu] = false;
         self.run_on(before);
@@ -264,7 +273,7 @@ impl Machine {
 
     /// The CPU that runs.
     fn current(&self) -> usize {
-        self.cpu.load(Ordering::Relaxed)
+        threads::acting().unwrap_or_else(|| self.cpu.load(Ordering::Relaxed))
     }
 
     /// Says whether the calls that follow are made in an interrupt handler.

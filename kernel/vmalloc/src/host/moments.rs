@@ -2,9 +2,12 @@
 
 extern crate std;
 
-use super::Machine;
+use super::{
+    Machine,
+    threads::{Mutex, MutexGuard},
+};
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::{boxed::Box, sync::Mutex, thread};
+use std::boxed::Box;
 
 /// When others do something.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -42,7 +45,7 @@ impl Moments {
         }
     }
 
-    fn work(&self) -> std::sync::MutexGuard<'_, Option<Work>> {
+    fn work(&self) -> MutexGuard<'_, Option<Work>> {
         self.work.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
@@ -53,7 +56,6 @@ impl Moments {
 
     pub fn pause(&self) -> bool {
         assert!(self.pauses.fetch_add(1, Ordering::Relaxed) < FOR_EVER, "it waits for ever");
-        thread::yield_now();
         !self.refuses.load(Ordering::Relaxed)
     }
 }

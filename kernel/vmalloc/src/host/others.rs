@@ -2,14 +2,11 @@
 
 extern crate std;
 
+use super::threads::{Mutex, MutexGuard, thread_local};
 use core::sync::atomic::AtomicBool;
-use std::{
-    boxed::Box,
-    cell::Cell,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::{boxed::Box, cell::Cell, sync::PoisonError};
 
-std::thread_local! {
+thread_local! {
     /// What keeps others from acting: locks of the library that this thread holds, read-side sections, and
     /// that they act already.
     static BARS: Cell<usize> = const { Cell::new(0) };
@@ -36,7 +33,7 @@ pub(super) struct Bar(());
 
 impl Bar {
     pub fn new() -> Self {
-        BARS.set(BARS.get() + 1);
+        BARS.with(|bars| bars.set(bars.get() + 1));
         Self(())
     }
 
@@ -48,11 +45,11 @@ impl Bar {
 
 /// Whether there is one on this thread.
 pub(super) fn is_barred() -> bool {
-    BARS.get() > 0
+    BARS.with(Cell::get) > 0
 }
 
 impl Drop for Bar {
     fn drop(&mut self) {
-        BARS.set(BARS.get() - 1);
+        BARS.with(|bars| bars.set(bars.get() - 1));
     }
 }

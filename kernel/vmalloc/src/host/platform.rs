@@ -142,7 +142,10 @@ unsafe impl<'m> Platform for &'m Machine {
     fn pause(&self) -> bool {
         // Who acts in the middle of another's call does not wait for the other, nor who gives an instance back
         // because a call failed in the middle.
-        !self.others_act() && !std::thread::panicking() && self.moments.pause()
+        !self.others_act() && !std::thread::panicking() && {
+            self.relax();
+            self.moments.pause()
+        }
     }
 
     fn wake_purger(&self) -> bool {
@@ -150,7 +153,7 @@ unsafe impl<'m> Platform for &'m Machine {
     }
 
     fn synchronize(&self) -> bool {
-        self.readers.synchronize()
+        self.readers.synchronize(|| self.relax())
     }
 
     fn in_interrupt(&self) -> bool {

@@ -3,13 +3,10 @@
 use super::Ram;
 use crate::{
     PAGE_SIZE,
+    atomic::framed::{AtomicPtr, AtomicU32, Ordering::Relaxed},
     page_table::{Entry, Slot},
 };
-use core::{
-    ptr::NonNull,
-    slice,
-    sync::atomic::{AtomicPtr, AtomicU32, Ordering::Relaxed},
-};
+use core::{ptr::NonNull, slice};
 
 /// Pages of the largest areas that are parked: those whose first entry tells how many they are.
 pub(crate) const CLASSES: usize = Entry::MOST_COUNTED;

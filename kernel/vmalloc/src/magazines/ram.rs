@@ -7,15 +7,15 @@
 //!
 //! So whoever makes CPUs forget what was unmapped flushes what is noted here, too.
 
-use crate::{BLOCK_PAGES, PAGE_SIZE, page_table::Slot};
-use core::{
-    ptr::NonNull,
-    slice,
-    sync::atomic::{
+use crate::{
+    BLOCK_PAGES, PAGE_SIZE,
+    atomic::framed::{
         AtomicPtr, AtomicUsize,
         Ordering::{self, Relaxed},
     },
+    page_table::Slot,
 };
+use core::{ptr::NonNull, slice};
 
 /// Contiguous pages of one block, taken from the front.
 struct Stretch {

@@ -8,8 +8,11 @@
 //! decides which of two frees of one area is the one that frees.
 
 use super::{Attributes, Entry};
-use crate::{Frame, types::Owner};
-use core::sync::atomic::{AtomicU64, Ordering};
+use crate::{
+    Frame,
+    atomic::framed::{AtomicU64, Ordering},
+    types::Owner,
+};
 
 /// Entries that are examined together: the pages of an area nearly always have the same attributes.
 const TOGETHER: usize = 8;

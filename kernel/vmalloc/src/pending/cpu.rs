@@ -2,11 +2,11 @@
 
 use super::list::List;
 use crate::{
+    atomic::framed::AtomicU32,
     atomic::{AtomicI64, AtomicUsize, Ordering},
     blocks::NO_BLOCK,
     percpu::{Part, place},
 };
-use core::sync::atomic::AtomicU32;
 
 /// In a CPU's share: it is added to the sum at the next free, however small it is.
 const HINT: i64 = 1 << 40;

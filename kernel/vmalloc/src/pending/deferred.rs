@@ -10,10 +10,10 @@
 use super::Pending;
 use crate::{
     BLOCK_PAGES, CpuPin, Owner, Platform,
+    atomic::framed::{AtomicUsize, Ordering},
     blocks::Role,
     page_table::{entry::Entry, slot::Slot},
 };
-use core::sync::atomic::{AtomicUsize, Ordering};
 
 /// What a noted area has in its first words.
 #[repr(C)]

@@ -11,13 +11,14 @@
 use super::Reclaim;
 use crate::{
     Platform,
+    atomic::framed::AtomicPtr,
     blocks::{
         Blocks,
         records::{Directory, Record, Unlinked, is_linked},
     },
     types::Caller,
 };
-use core::{iter, sync::atomic::AtomicPtr};
+use core::iter;
 
 /// Frames of descriptors for which one grace period does: those of 2.6 GiB of address space.
 const AT_ONCE: usize = 64;

@@ -1,0 +1,147 @@
+//! Threads that play a CPU each: what they wait for each other by, and how they are interrupted.
+//!
+//! Under `cfg(shuttle)` the threads, and the locks that the machine itself has, are shuttle's, which decides at each lock and
+//! at each access to the library's atomics who goes on.
+
+extern crate std;
+
+use super::Machine;
+use crate::{Flusher, MAX_CPUS};
+use core::{
+    cell::Cell,
+    sync::atomic::{AtomicU8, Ordering},
+};
+#[cfg(shuttle)]
+pub(super) use shuttle::{
+    sync::{Mutex, MutexGuard},
+    thread::yield_now,
+    thread_local,
+};
+#[cfg(not(shuttle))]
+pub(super) use std::{
+    sync::{Mutex, MutexGuard},
+    thread::yield_now,
+    thread_local,
+};
+
+thread_local! {
+    /// The CPU that this thread plays, and the one that it acts as at the moment.
+    static PLAYED: Cell<Option<(usize, usize)>> = const { Cell::new(None) };
+}
+
+thread_local! {
+    /// How often interrupts were turned off on the CPU that this thread plays, and not on again.
+    static OFF: Cell<usize> = const { Cell::new(0) };
+}
+
+/// No thread plays the CPU: who interrupts it does what its handler does.
+const IDLE: u8 = 0;
+/// A thread plays it.
+const PLAYING: u8 = 1;
+/// It is to be interrupted, by its thread.
+const INTERRUPTED: u8 = 2;
+/// Another thread does what its handler does.
+const BORROWED: u8 = 3;
+
+/// What threads play.
+pub(super) struct Played([AtomicU8; MAX_CPUS]);
+
+impl Played {
+    pub const fn new() -> Self {
+        Self([const { AtomicU8::new(IDLE) }; MAX_CPUS])
+    }
+
+    fn change(&self, cpu: usize, from: u8, to: u8) -> bool {
+        self.0[cpu].compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+}
+
+/// The CPU that this thread acts as, if it plays one.
+pub(super) fn acting() -> Option<usize> {
+    PLAYED.with(Cell::get).map(|(_, acting)| acting)
+}
+
+/// Has this thread act as a CPU, if it plays one.
+pub(super) fn act_as(cpu: usize) -> bool {
+    let played = PLAYED.with(Cell::get);
+    PLAYED.with(|now| now.set(played.map(|(played, _)| (played, cpu))));
+    played.is_some()
+}
+
+/// Interrupts are off where this thread is, while it lives.
+pub(super) struct Off(());
+
+impl Off {
+    pub fn new() -> Self {
+        OFF.with(|off| off.set(off.get() + 1));
+        Self(())
+    }
+}
+
+impl Drop for Off {
+    fn drop(&mut self) {
+        OFF.with(|off| off.set(off.get() - 1));
+    }
+}
+
+fn is_uninterrupted() -> bool {
+    OFF.with(Cell::get) > 0
+}
+
+impl Machine {
+    /// Has this thread alone play a CPU while it does something: it is on that CPU, whatever [`run_on`](Self::run_on) says
+    /// elsewhere, and other threads' interrupts wait until it calls the machine.
+    ///
+    /// # Panics
+    /// if the thread plays a CPU already, or another one plays that CPU.
+    #[doc(hidden)]
+    pub fn play<T>(&self, cpu: usize, act: impl FnOnce() -> T) -> T {
+        assert!(acting().is_none() && cpu < self.cpus);
+        while !self.played.change(cpu, IDLE, PLAYING) {
+            assert_eq!(self.played.0[cpu].load(Ordering::Relaxed), BORROWED, "somebody plays CPU {cpu}");
+            yield_now();
+        }
+        PLAYED.with(|played| played.set(Some((cpu, cpu))));
+        let done = act();
+        while !self.played.change(cpu, PLAYING, IDLE) {
+            self.take_interrupts();
+        }
+        PLAYED.with(|played| played.set(None));
+        done
+    }
+
+    /// Takes the interrupt that another thread sent to the CPU that this one plays, if it may be interrupted.
+    pub(super) fn take_interrupts(&self) {
+        let Some((cpu, acting)) = PLAYED.with(Cell::get) else { return };
+        if cpu == acting && !is_uninterrupted() && self.played.change(cpu, INTERRUPTED, PLAYING) {
+            Flusher::uninterrupted(&self, || self.shootdown.answer(&self));
+        }
+    }
+
+    /// Interrupts a CPU by its thread. If none plays it, what its handler does is done here.
+    pub(super) fn interrupt_thread(&self, cpu: usize, handler: impl FnOnce()) {
+        let state = &self.played.0[cpu];
+        loop {
+            match state.load(Ordering::Acquire) {
+                IDLE if self.played.change(cpu, IDLE, BORROWED) => {
+                    handler();
+                    state.store(IDLE, Ordering::Release);
+                    return;
+                }
+                PLAYING if self.played.change(cpu, PLAYING, INTERRUPTED) => return,
+                INTERRUPTED => return,
+                _ => self.relax(),
+            }
+        }
+    }
+
+    /// Lets other threads run, for a thread that waits for one of them.
+    pub(super) fn relax(&self) {
+        if is_uninterrupted() {
+            self.shootdown.serve(&self);
+        } else {
+            self.take_interrupts();
+        }
+        yield_now();
+    }
+}

@@ -1,0 +1,119 @@
+//! A machine, an instance on it, and CPUs that work at once.
+
+use core::{
+    ptr::NonNull,
+    sync::atomic::{AtomicU64, Ordering},
+};
+use shuttle::thread;
+use vmalloc::{AllocError, BLOCK_SIZE, PAGE_SIZE, Policy, Request, Vmalloc, host::Machine};
+
+/// The first address of the instances.
+const START: usize = 0xffff_c900_0000_0000;
+
+/// A model's machine and instance.
+pub struct Model {
+    pub machine: Machine,
+    pub blocks: usize,
+    pub policy: Policy,
+}
+
+/// What one CPU does.
+pub type Work<'w> = &'w (dyn Fn(&Cpu<'_>) + Sync);
+
+/// A CPU at work.
+pub struct Cpu<'m> {
+    pub machine: &'m Machine,
+    pub vmalloc: &'m Vmalloc<&'m Machine>,
+    values: &'m AtomicU64,
+}
+
+/// An area that a CPU has, and what is in each of its pages.
+#[must_use]
+#[derive(Clone, Copy)]
+pub struct Area {
+    pub start: usize,
+    pub pages: usize,
+    value: u64,
+}
+
+impl Model {
+    pub fn new(cpus: usize, frames: usize) -> Self {
+        Self { machine: Machine::new(cpus, frames), blocks: 4, policy: Policy::default() }
+    }
+
+    /// Calls `prepare` on CPU 0, has each CPU do its work, all at once, and `end` on CPU 0 again. Then nothing may be left.
+    pub fn run(self, prepare: impl FnOnce(&Cpu<'_>), work: &[Work<'_>], end: impl FnOnce(&Cpu<'_>)) {
+        let machine = &self.machine;
+        let range = START..START + self.blocks * BLOCK_SIZE;
+        // SAFETY: nothing else is mapped there, and simulated CPUs alone use areas.
+        let vmalloc = unsafe { Vmalloc::with_policy(machine, range, self.policy) }.expect("frames enough");
+        let cpu = &Cpu { machine, vmalloc: &vmalloc, values: &AtomicU64::new(1) };
+        machine.play(0, || prepare(cpu));
+        thread::scope(|scope| {
+            for (number, work) in work.iter().enumerate() {
+                scope.spawn(move || machine.play(number, || work(cpu)));
+            }
+        });
+        machine.play(0, || end(cpu));
+        vmalloc.vm_unmap_aliases();
+        assert_eq!((vmalloc.lazy_pages(), vmalloc.stats().used()), (0, 0), "something is left");
+        machine.check();
+        drop(vmalloc);
+        machine.assert_all_frames_back();
+    }
+}
+
+impl Cpu<'_> {
+    /// Allocates, and writes a value that no other area has into each page.
+    pub fn try_take(
+        &self,
+        pages: usize,
+        how: impl FnOnce(Request) -> Request,
+    ) -> Result<Area, AllocError> {
+        let request = how(Request::new(pages * PAGE_SIZE));
+        let start = self.vmalloc.allocate(request)?.addr().get();
+        let value = self.values.fetch_add(1, Ordering::Relaxed);
+        let area = Area { start, pages, value };
+        self.fill(area);
+        Ok(area)
+    }
+
+    pub fn take(&self, pages: usize) -> Area {
+        self.try_take(pages, |request| request).expect("room")
+    }
+
+    fn fill(&self, area: Area) {
+        for page in 0..area.pages {
+            let bytes = (area.value << 16 | page as u64).to_ne_bytes();
+            self.machine.write_bytes(area.start + page * PAGE_SIZE, &bytes).expect("mapped");
+        }
+    }
+
+    /// Looks whether an area has what was written there.
+    pub fn look(&self, area: Area) {
+        for page in 0..area.pages {
+            let mut bytes = [0; 8];
+            self.machine.read_bytes(area.start + page * PAGE_SIZE, &mut bytes).expect("mapped");
+            let found = u64::from_ne_bytes(bytes);
+            assert_eq!(
+                found,
+                area.value << 16 | page as u64,
+                "page {page} of {:#x} is another's",
+                area.start
+            );
+        }
+    }
+
+    /// Looks at an area, and frees it.
+    pub fn free(&self, area: Area) {
+        self.look(area);
+        // SAFETY: nobody uses it.
+        unsafe { self.vmalloc.vfree(area.address()) }.expect("allocated");
+    }
+}
+
+impl Area {
+    pub fn address(self) -> NonNull<u8> {
+        NonNull::new(core::ptr::without_provenance_mut(self.start)).expect("no area is at zero")
+    }
+}
