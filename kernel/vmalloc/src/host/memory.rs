@@ -115,9 +115,10 @@ impl Machine {
         self.give(frame.number()..frame.number() + 1);
     }
 
+    /// Memory for so many frames wherever it is aligned to 2 MiB in it. What asks for no alignment the host need not fill
+    /// with zeros first.
     pub(super) fn layout(frames: usize) -> Layout {
-        // Frame numbers and addresses agree on 2 MiB alignment, as huge frames want it.
-        Layout::from_size_align(frames * PAGE_SIZE, BLOCK_SIZE).expect("a small layout")
+        Layout::array::<u8>(frames * PAGE_SIZE + BLOCK_SIZE).expect("a small layout")
     }
 
     /// Returns a range for an instance whose areas the program itself may use, by pointers and by types that own: memory of

@@ -69,7 +69,7 @@ mod readers;
 mod threads;
 mod tlb;
 
-use crate::{Event, Frame, Shootdown, TlbState};
+use crate::{BLOCK_SIZE, Event, Frame, Shootdown, TlbState};
 use core::{
     fmt,
     ptr::NonNull,
@@ -108,6 +108,8 @@ struct State {
 ///
 /// [The module's page](self) says how it is used, and what it finds.
 pub struct Machine {
+    /// What the host gave, and where the frames begin in it.
+    allocation: NonNull<u8>,
     memory: NonNull<u8>,
     frames: usize,
     cpus: usize,
@@ -176,8 +178,11 @@ impl Machine {
     /// Makes a machine of `frames` frames and one more, the `root`, which is numbered as the others are, from `first` on.
     fn with_root(cpus: usize, frames: usize, first: u64, root: u64) -> Self {
         // SAFETY: the size is not zero.
-        let memory = unsafe { std::alloc::alloc_zeroed(Self::layout(frames + 1)) };
-        let memory = NonNull::new(memory).expect("host memory");
+        let allocation = unsafe { std::alloc::alloc_zeroed(Self::layout(frames + 1)) };
+        let allocation = NonNull::new(allocation).expect("host memory");
+        // Frame numbers and addresses agree on 2 MiB alignment, as huge frames want it.
+        // SAFETY: `layout` has room for that.
+        let memory = unsafe { allocation.add(allocation.align_offset(BLOCK_SIZE)) };
         let state = State {
             free: (first..=first + frames as u64).filter(|&frame| frame != root).collect(),
             tlbs: (0..cpus).map(|_| Tlb::default()).collect(),
@@ -188,6 +193,7 @@ impl Machine {
             broadcasts: (0, 0),
         };
         let machine = Self {
+            allocation,
             memory,
             frames,
             cpus,
@@ -311,6 +317,6 @@ impl Machine {
 impl Drop for Machine {
     fn drop(&mut self) {
         // SAFETY: allocated in `new` with this layout.
-        unsafe { std::alloc::dealloc(self.memory.as_ptr(), Self::layout(self.frames + 1)) };
+        unsafe { std::alloc::dealloc(self.allocation.as_ptr(), Self::layout(self.frames + 1)) };
     }
 }

@@ -5,9 +5,8 @@ use shuttle::{
     scheduler::{PctScheduler, RandomScheduler, ReplayScheduler, Scheduler},
 };
 use std::{
-    env, fs,
+    env,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
-    path::PathBuf,
     thread,
 };
 
@@ -17,6 +16,8 @@ const REPLAY: &str = "SCHEDULE";
 const COUNT: &str = "SCHEDULES";
 /// How many it draws without.
 const DEFAULT: usize = 400;
+/// How many it draws of a model of long schedules.
+pub const LONG: usize = 60;
 /// The seed, unless shuttle's own variable `SHUTTLE_RANDOM_SEED` says another.
 const SEED: u64 = 20;
 /// Changes of the order of threads that the scheduler by priorities makes in one schedule.
@@ -31,35 +32,38 @@ const STACK: usize = 256 << 10;
 /// # Panics
 /// If the model does, after saying how that schedule is run again.
 pub fn explore(model: fn()) {
-    let test = thread::current().name().expect("a test's thread has its name").to_owned();
+    explore_some(DEFAULT, model);
+}
+
+/// Runs a test's model as [`explore`] does, in as many schedules of each kind.
+///
+/// # Panics
+/// As `explore` does.
+pub fn explore_some(count: usize, model: fn()) {
     if let Some(file) = env::var_os(REPLAY) {
         let schedule = ReplayScheduler::new_from_file(file).expect("a file with a schedule");
-        run(schedule, FailurePersistence::None, model);
+        run(schedule, model);
         return;
     }
-    let count = env::var(COUNT).map_or(DEFAULT, |count| count.parse().expect("a number of schedules"));
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(test.replace("::", "-"));
-    let _ = fs::remove_dir_all(&folder);
-    fs::create_dir_all(&folder).expect("a folder for what fails");
+    let count = env::var(COUNT).map_or(count, |count| count.parse().expect("a number of schedules"));
     let explored = catch_unwind(AssertUnwindSafe(|| {
-        let kept = || FailurePersistence::File(Some(folder.clone()));
-        run(RandomScheduler::new_from_seed(SEED, count), kept(), model);
-        run(PctScheduler::new_from_seed(SEED, CHANGES, count), kept(), model);
+        run(RandomScheduler::new_from_seed(SEED, count), model);
+        run(PctScheduler::new_from_seed(SEED, CHANGES, count), model);
     }));
     if let Err(panic) = explored {
-        let file = fs::read_dir(&folder).ok().and_then(|mut files| files.next()?.ok());
-        let file = file.map(|file| file.path().display().to_string()).unwrap_or_default();
+        let test = thread::current().name().unwrap_or_default().to_owned();
         eprintln!(
-            "\nRun that schedule again by\n{REPLAY}={file} CARGO_TARGET_DIR=target/shuttle RUSTFLAGS='--cfg shuttle' \
-             ./run.sh cargo test --target host-tuple -p vmalloc --features host --test schedules -- --exact {test}\n"
+            "\nThat schedule alone, FILE being the one that is named above:\n\
+             {REPLAY}=FILE CARGO_TARGET_DIR=target/shuttle RUSTFLAGS='--cfg shuttle' ./run.sh cargo test \
+             --target host-tuple -p vmalloc --features host --test schedules -- --exact {test}\n"
         );
         resume_unwind(panic);
     }
 }
 
-fn run(scheduler: impl Scheduler + 'static, kept: FailurePersistence, model: fn()) {
+fn run(scheduler: impl Scheduler + 'static, model: fn()) {
     let mut config = Config::new();
-    config.failure_persistence = kept;
+    config.failure_persistence = FailurePersistence::File(Some(env!("CARGO_TARGET_TMPDIR").into()));
     config.max_steps = MaxSteps::FailAfter(STEPS);
     config.silence_warnings = true;
     config.stack_size = STACK;

@@ -10,4 +10,10 @@
 mod explore;
 mod machine;
 mod magazines;
+mod pools;
 mod purge;
+mod quarantine;
+mod ram;
+mod records;
+mod runs;
+mod shortage;

@@ -1,0 +1,42 @@
+//! The quarantine: how many pages are freed before one is used again.
+
+use crate::{
+    explore::explore,
+    machine::{Cpu, Model},
+};
+use core::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Mutex;
+
+/// Pages that are freed before.
+const LENGTH: usize = 8;
+
+/// Two CPUs free areas and allocate others, and all purge: none is had again before as many were freed as are to be.
+#[test]
+fn nothing_is_used_again_too_early() {
+    explore(|| {
+        let freed = AtomicUsize::new(0);
+        let gone = Mutex::new(Vec::<(usize, usize)>::new());
+        let work = |cpu: &Cpu<'_>| {
+            for _ in 0..4 {
+                let area = cpu.take(1);
+                let now = freed.load(Ordering::Relaxed);
+                for &(start, before) in
+                    gone.lock().expect("no panic").iter().filter(|gone| gone.0 == area.start)
+                {
+                    // The area and its guard page; those that are being freed are counted already.
+                    let between = now - before;
+                    assert!(between >= LENGTH, "{start:#x} is had again after {between} pages");
+                }
+                gone.lock().expect("no panic").push((area.start, freed.load(Ordering::Relaxed)));
+                freed.fetch_add(2, Ordering::Relaxed);
+                cpu.free(area);
+                cpu.vmalloc.purge();
+            }
+        };
+        Model::new(2, 600).run(
+            |cpu| cpu.vmalloc.set_quarantine(LENGTH),
+            &[&work, &work],
+            |cpu| cpu.vmalloc.set_quarantine(0),
+        );
+    });
+}

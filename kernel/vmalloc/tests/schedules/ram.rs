@@ -1,0 +1,61 @@
+//! `vm_map_ram`: pages that a CPU takes one behind the other, and counts when they are unmapped.
+
+use crate::{
+    explore::explore,
+    machine::{Cpu, Model},
+};
+use vmalloc::{Frame, PAGE_SIZE, Platform, Protection};
+
+/// Maps frames of the CPU's own, uses them, unmaps them, and does so again.
+fn map(cpu: &Cpu<'_>, count: usize) -> Vec<Frame> {
+    let mut frames = Vec::new();
+    assert_eq!(cpu.machine.take_frames(count, |frame| frames.push(frame)), count);
+    for round in 0..2_u8 {
+        let mapped = cpu.vmalloc.vm_map_ram(&frames, Protection::ReadWrite).expect("room");
+        for page in 0..count {
+            let address = mapped.addr().get() + page * PAGE_SIZE;
+            cpu.machine.write_bytes(address, &[round, page as u8]).expect("mapped");
+            cpu.speculate();
+            let mut bytes = [0; 2];
+            cpu.machine.read_bytes(address, &mut bytes).expect("mapped");
+            assert_eq!(bytes, [round, page as u8], "another's page");
+        }
+        // SAFETY: nobody uses it.
+        unsafe { cpu.vmalloc.vm_unmap_ram(mapped, count) }.expect("mapped");
+    }
+    frames
+}
+
+/// Two CPUs map and unmap frames; each then flushes what is left, and gives its frames back. A third one gives back what
+/// both have.
+#[test]
+fn aliases_are_flushed_before_the_frames_are_others() {
+    explore(|| {
+        let work = |cpu: &Cpu<'_>| {
+            let frames = map(cpu, 2);
+            cpu.vmalloc.vm_unmap_aliases();
+            frames.into_iter().for_each(|frame| cpu.machine.give_back(frame));
+        };
+        Model::new(3, 3000).run(work, &[&work, &work, &|cpu| cpu.vmalloc.trim()], |_| {});
+    });
+}
+
+/// Two CPUs map and unmap frames. When both have, a third one flushes and gives all frames back.
+#[test]
+fn one_cpu_flushes_what_others_unmapped() {
+    explore(|| {
+        let unmapped = std::sync::Mutex::new(Vec::new());
+        let work = |cpu: &Cpu<'_>| {
+            let frames = map(cpu, 1);
+            unmapped.lock().expect("no panic").extend(frames);
+        };
+        let flush = |cpu: &Cpu<'_>| {
+            for _ in 0..2 {
+                let frames = core::mem::take(&mut *unmapped.lock().expect("no panic"));
+                cpu.vmalloc.vm_unmap_aliases();
+                frames.into_iter().for_each(|frame| cpu.machine.give_back(frame));
+            }
+        };
+        Model::new(3, 3000).run(work, &[&work, &work, &flush], flush);
+    });
+}
