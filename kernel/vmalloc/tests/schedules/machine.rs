@@ -5,7 +5,9 @@ use core::{
     sync::atomic::{AtomicU64, Ordering},
 };
 use shuttle::thread;
-use vmalloc::{AllocError, BLOCK_SIZE, PAGE_SIZE, Policy, Request, Vmalloc, host::Machine};
+use vmalloc::{
+    AllocError, BLOCK_SIZE, PAGE_SIZE, Policy, Request, Reuse, Slack, Vmalloc, Zeroing, host::Machine,
+};
 
 /// The first address of the instances.
 const START: usize = 0xffff_c900_0000_0000;
@@ -21,7 +23,9 @@ pub struct Model {
 pub type Work<'w> = &'w (dyn Fn(&Cpu<'_>) + Sync);
 
 /// A CPU at work.
+#[derive(Clone, Copy)]
 pub struct Cpu<'m> {
+    pub number: usize,
     pub machine: &'m Machine,
     pub vmalloc: &'m Vmalloc<&'m Machine>,
     values: &'m AtomicU64,
@@ -38,24 +42,34 @@ pub struct Area {
 
 impl Model {
     pub fn new(cpus: usize, frames: usize) -> Self {
-        Self { machine: Machine::new(cpus, frames), blocks: 4, policy: Policy::default() }
+        // Magazines are closed while each call is looked at.
+        let policy = Policy::default().zeroing(Zeroing::TrustDirty).slack(Slack::Ignored);
+        Self { machine: Machine::new(cpus, frames), blocks: 4, policy }
     }
 
-    /// Calls `prepare` on CPU 0, has each CPU do its work, all at once, and `end` on CPU 0 again. Then nothing may be left.
-    pub fn run(self, prepare: impl FnOnce(&Cpu<'_>), work: &[Work<'_>], end: impl FnOnce(&Cpu<'_>)) {
+    /// A model in which what is freed waits for a flush.
+    pub fn flushing(cpus: usize, frames: usize) -> Self {
+        let model = Self::new(cpus, frames);
+        Self { policy: model.policy.reuse(Reuse::AfterFlush), ..model }
+    }
+
+    /// Calls `prepare` on one CPU after the other, has each do its work, all at once, and calls `end` on CPU 0. Then nothing
+    /// may be left.
+    pub fn run(self, prepare: impl Fn(&Cpu<'_>), work: &[Work<'_>], end: impl FnOnce(&Cpu<'_>)) {
         let machine = &self.machine;
         let range = START..START + self.blocks * BLOCK_SIZE;
         // SAFETY: nothing else is mapped there, and simulated CPUs alone use areas.
         let vmalloc = unsafe { Vmalloc::with_policy(machine, range, self.policy) }.expect("frames enough");
-        let cpu = &Cpu { machine, vmalloc: &vmalloc, values: &AtomicU64::new(1) };
-        machine.play(0, || prepare(cpu));
+        let first = Cpu { number: 0, machine, vmalloc: &vmalloc, values: &AtomicU64::new(1) };
+        let cpus = (0..work.len()).map(|number| Cpu { number, ..first });
+        cpus.clone().for_each(|cpu| machine.play(cpu.number, || prepare(&cpu)));
         thread::scope(|scope| {
-            for (number, work) in work.iter().enumerate() {
-                scope.spawn(move || machine.play(number, || work(cpu)));
+            for (cpu, work) in cpus.zip(work) {
+                scope.spawn(move || machine.play(cpu.number, || work(&cpu)));
             }
         });
-        machine.play(0, || end(cpu));
-        vmalloc.vm_unmap_aliases();
+        machine.play(0, || end(&first));
+        vmalloc.trim();
         assert_eq!((vmalloc.lazy_pages(), vmalloc.stats().used()), (0, 0), "something is left");
         machine.check();
         drop(vmalloc);

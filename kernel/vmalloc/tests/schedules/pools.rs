@@ -4,14 +4,12 @@ use crate::{
     explore::explore,
     machine::{Cpu, Model},
 };
-use vmalloc::{Policy, Reuse};
 
 /// Two CPUs take pages of their bump runs while a third one takes all away, and a fourth one counts.
 #[test]
 fn a_bump_run_is_taken_away_whole() {
     explore(|| {
-        let model =
-            Model { policy: Policy::default().reuse(Reuse::AfterFlush), blocks: 2, ..Model::new(4, 400) };
+        let model = Model { blocks: 2, ..Model::flushing(4, 400) };
         let work = |cpu: &Cpu<'_>| {
             let areas = [1, 2, 1].map(|pages| cpu.take(pages));
             areas.into_iter().for_each(|area| cpu.free(area));

@@ -5,11 +5,7 @@ use crate::{
     machine::{Cpu, Model},
 };
 use core::sync::atomic::Ordering;
-use vmalloc::{Policy, Reuse};
-
-fn flushing(cpus: usize, frames: usize) -> Model {
-    Model { policy: Policy::default().reuse(Reuse::AfterFlush), ..Model::new(cpus, frames) }
-}
+use vmalloc::BLOCK_SIZE;
 
 /// Two CPUs allocate, free and speculate while both a third one and they purge: by pages, and by everything.
 #[test]
@@ -31,7 +27,7 @@ fn what_waits_comes_back_after_a_flush() {
             cpu.vmalloc.tunables().single_page_flush_ceiling.store(0, Ordering::Relaxed);
             cpu.vmalloc.purge();
         };
-        flushing(3, 400).run(|_| {}, &[&work, &work, &purge], |_| {});
+        Model::flushing(3, 400).run(|_| {}, &[&work, &work, &purge], |_| {});
     });
 }
 
@@ -41,7 +37,7 @@ fn tables_go_back_after_a_flush() {
     explore(|| {
         let work = |cpu: &Cpu<'_>| {
             for _ in 0..2 {
-                let run = cpu.try_take(1, |request| request.align(vmalloc::BLOCK_SIZE)).expect("room");
+                let run = cpu.try_take(1, |request| request.align(BLOCK_SIZE)).expect("room");
                 cpu.speculate();
                 cpu.free(run);
             }
@@ -52,7 +48,7 @@ fn tables_go_back_after_a_flush() {
                 cpu.vmalloc.purge();
             }
         };
-        flushing(3, 400).run(|_| {}, &[&work, &work, &purge], |_| {});
+        Model::flushing(3, 400).run(|_| {}, &[&work, &work, &purge], |_| {});
     });
 }
 
@@ -71,7 +67,7 @@ fn one_cpu_frees_what_another_one_allocated() {
             cpu.vmalloc.purge();
             cpu.free(next);
         };
-        flushing(3, 400).run(
+        Model::flushing(3, 400).run(
             |_| {},
             &[&work, &work, &work],
             |cpu| areas.lock().expect("no panic").drain(..).for_each(|area| cpu.free(area)),

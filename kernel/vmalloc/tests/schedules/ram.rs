@@ -36,7 +36,7 @@ fn aliases_are_flushed_before_the_frames_are_others() {
             cpu.vmalloc.vm_unmap_aliases();
             frames.into_iter().for_each(|frame| cpu.machine.give_back(frame));
         };
-        Model::new(3, 3000).run(work, &[&work, &work, &|cpu| cpu.vmalloc.trim()], |_| {});
+        Model::new(3, 1600).run(work, &[&work, &work, &|cpu| cpu.vmalloc.trim()], |_| {});
     });
 }
 
@@ -56,6 +56,6 @@ fn one_cpu_flushes_what_others_unmapped() {
                 frames.into_iter().for_each(|frame| cpu.machine.give_back(frame));
             }
         };
-        Model::new(3, 3000).run(work, &[&work, &work, &flush], flush);
+        Model::new(3, 1600).run(work, &[&work, &work, &flush], flush);
     });
 }

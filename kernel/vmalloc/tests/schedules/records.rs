@@ -33,6 +33,6 @@ fn a_record_goes_when_nobody_reads_it() {
             cpu.vmalloc.trim();
             cpu.vmalloc.trim();
         };
-        Model { blocks: 40, ..Model::new(3, 3000) }.run(work, &[&work, &trim, &look], |_| {});
+        Model { blocks: 40, ..Model::new(3, 1600) }.run(work, &[&work, &trim, &look], |_| {});
     });
 }
