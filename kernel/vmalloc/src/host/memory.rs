@@ -100,9 +100,10 @@ impl Machine {
                 let reached = table || page && !state.asleep[cpu];
                 assert!(!reached, "frame {frame:#x} was given back while CPU {cpu} can reach it");
             }
-            // Who still reads it finds this.
+            // Who still reads it finds this: neither a pointer, nor an entry that is not present, nor the role of a block
+            // that nobody uses.
             // SAFETY: the frame is inside `memory`, and nobody's.
-            unsafe { self.bytes(Frame::new(frame)).write_bytes(0xa5, PAGE_SIZE) };
+            unsafe { self.bytes(Frame::new(frame)).write_bytes(0xa1, PAGE_SIZE) };
             assert!(state.free.insert(frame), "frame {frame:#x} was given back twice");
         }
     }

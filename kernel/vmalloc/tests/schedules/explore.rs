@@ -17,7 +17,7 @@ const COUNT: &str = "SCHEDULES";
 /// How many it draws without.
 const DEFAULT: usize = 400;
 /// How many it draws of a model of long schedules.
-pub const LONG: usize = 60;
+pub const LONG: usize = 150;
 /// The seed, unless shuttle's own variable `SHUTTLE_RANDOM_SEED` says another.
 const SEED: u64 = 20;
 /// Changes of the order of threads that the scheduler by priorities makes in one schedule.

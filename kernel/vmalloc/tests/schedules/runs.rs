@@ -5,15 +5,21 @@ use crate::{
     machine::{Cpu, Model},
 };
 
-/// Two CPUs free runs and take cached ones while a third one purges, and gives all caches back.
+fn use_run(cpu: &Cpu<'_>) {
+    let run = cpu.take(256);
+    cpu.speculate();
+    cpu.free(run);
+}
+
+/// Two CPUs take runs that one of them has cached, and free them, while a third one purges, and gives all caches back.
 #[test]
 fn a_cached_run_is_had_by_one() {
     explore_some(LONG, || {
-        let work = |cpu: &Cpu<'_>| {
-            for _ in 0..2 {
-                let run = cpu.take(256);
-                cpu.speculate();
-                cpu.free(run);
+        let prepare = |cpu: &Cpu<'_>| {
+            if cpu.number == 0 {
+                [(); 2].map(|()| cpu.take(256)).into_iter().for_each(|run| cpu.free(run));
+                cpu.vmalloc.purge();
+                assert_eq!(cpu.vmalloc.stats().used(), 0, "they are cached");
             }
         };
         let trim = |cpu: &Cpu<'_>| {
@@ -21,6 +27,6 @@ fn a_cached_run_is_had_by_one() {
             cpu.speculate();
             cpu.vmalloc.trim();
         };
-        Model { blocks: 6, ..Model::new(3, 3000) }.run(work, &[&work, &work, &trim], |_| {});
+        Model { blocks: 6, ..Model::new(3, 9000) }.run(prepare, &[&use_run, &use_run, &trim], |_| {});
     });
 }

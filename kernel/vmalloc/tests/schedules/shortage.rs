@@ -27,7 +27,7 @@ fn nothing_is_refused_that_is_free() {
             let free = cpu.machine.free_frames();
             let mut others = others.lock().expect("no panic");
             // Each has a record and a block with its table and the descriptors' frame.
-            vmalloc::Platform::take_frames(&cpu.machine, free - 28, |frame| others.push(frame));
+            vmalloc::Platform::take_frames(&cpu.machine, free - 24, |frame| others.push(frame));
         };
         model.run(prepare, &[&work, &work], |cpu| {
             others.lock().expect("no panic").drain(..).for_each(|frame| cpu.machine.give_back(frame));
