@@ -52,6 +52,8 @@ mod explored {
 
 #[cfg(shuttle)]
 pub(crate) mod scheduled {
+    extern crate std;
+
     pub(crate) use core::sync::atomic::{Ordering, fence};
     use core::{
         ops::{Deref, DerefMut},
@@ -61,9 +63,11 @@ pub(crate) mod scheduled {
 
     /// A place where another thread may come in.
     pub(crate) fn switch() {
-        // What shuttle does before an access of its own.
-        static ANY: shuttle::sync::atomic::AtomicBool = shuttle::sync::atomic::AtomicBool::new(false);
-        ANY.load(Ordering::SeqCst);
+        // Shuttle does it before an access to one of its own. Tests run on several threads of the host.
+        std::thread_local! {
+            static ANY: shuttle::sync::atomic::AtomicBool = const { shuttle::sync::atomic::AtomicBool::new(false) };
+        }
+        ANY.with(|any| any.load(Ordering::SeqCst));
     }
 
     /// Makes atomics of the machine's which threads may change before each access.
