@@ -56,7 +56,8 @@ pub fn run(options: &Options, filter: Option<&str>) -> Result<Status> {
     let mut total = Total::EMPTY;
     // Cargo lists them as they happen to be ready; the order of a run should be known.
     let by_label = |a: &Executable, b: &Executable| a.label.cmp(&b.label);
-    let places = [("host", cargo::host_tests()?), ("by loom", cargo::models()?)];
+    let places =
+        [("host", cargo::host_tests()?), ("by loom", cargo::models()?), ("by shuttle", cargo::schedules()?)];
     for (place, mut programs) in places {
         programs.sort_by(by_label);
         let before = total;

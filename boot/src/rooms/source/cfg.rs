@@ -6,7 +6,7 @@ use syn::punctuated::Punctuated;
 use syn::{Attribute, Meta, Token};
 
 /// Options that no ordinary build sets.
-const TEST_ONLY: [&str; 3] = ["test", "loom", "miri"];
+const TEST_ONLY: [&str; 4] = ["test", "loom", "shuttle", "miri"];
 
 /// Whether something with these attributes is for tests only.
 #[must_use]

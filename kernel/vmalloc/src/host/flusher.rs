@@ -2,8 +2,8 @@
 
 use super::{
     Machine, Moment, Tlb,
-    others::Bar,
-    threads::{self, Off},
+    others::{Bar, Off},
+    threads,
 };
 use crate::{CpuSet, Flusher, PAGE_SIZE, Scope};
 

@@ -57,8 +57,6 @@ extern crate std;
 
 mod entry;
 mod flusher;
-#[cfg(test)]
-mod handler;
 mod interleave;
 mod memory;
 mod mmu;
@@ -78,12 +76,12 @@ use core::{
 use memory::Blocks;
 pub(crate) use moments::Moment;
 use moments::Moments;
-use others::Others;
+use others::{Mutex, MutexGuard, Others};
 pub use platform::Pin;
 use readers::Readers;
 use std::{collections::BTreeSet, vec::Vec};
 use thiserror::Error;
-use threads::{Mutex, MutexGuard, Played};
+use threads::Played;
 use tlb::Tlb;
 
 #[cfg(test)]

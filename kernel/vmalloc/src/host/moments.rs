@@ -2,12 +2,9 @@
 
 extern crate std;
 
-use super::{
-    Machine,
-    threads::{Mutex, MutexGuard},
-};
+use super::Machine;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::boxed::Box;
+use std::{boxed::Box, sync::Mutex};
 
 /// When others do something.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -45,7 +42,7 @@ impl Moments {
         }
     }
 
-    fn work(&self) -> MutexGuard<'_, Option<Work>> {
+    fn work(&self) -> std::sync::MutexGuard<'_, Option<Work>> {
         self.work.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 

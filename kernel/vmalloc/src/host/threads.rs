@@ -1,37 +1,19 @@
 //! Threads that play a CPU each: what they wait for each other by, and how they are interrupted.
-//!
-//! Under `cfg(shuttle)` the threads, and the locks that the machine itself has, are shuttle's, which decides at each lock and
-//! at each access to the library's atomics who goes on.
 
 extern crate std;
 
-use super::Machine;
-use crate::{Flusher, MAX_CPUS};
+use super::{
+    Machine,
+    others::{is_uninterrupted, thread_local, yield_now},
+};
+use crate::MAX_CPUS;
 use core::{
     cell::Cell,
     sync::atomic::{AtomicU8, Ordering},
 };
-#[cfg(shuttle)]
-pub(super) use shuttle::{
-    sync::{Mutex, MutexGuard},
-    thread::yield_now,
-    thread_local,
-};
-#[cfg(not(shuttle))]
-pub(super) use std::{
-    sync::{Mutex, MutexGuard},
-    thread::yield_now,
-    thread_local,
-};
-
 thread_local! {
     /// The CPU that this thread plays, and the one that it acts as at the moment.
     static PLAYED: Cell<Option<(usize, usize)>> = const { Cell::new(None) };
-}
-
-thread_local! {
-    /// How often interrupts were turned off on the CPU that this thread plays, and not on again.
-    static OFF: Cell<usize> = const { Cell::new(0) };
 }
 
 /// No thread plays the CPU: who interrupts it does what its handler does.
@@ -68,26 +50,6 @@ pub(super) fn act_as(cpu: usize) -> bool {
     played.is_some()
 }
 
-/// Interrupts are off where this thread is, while it lives.
-pub(super) struct Off(());
-
-impl Off {
-    pub fn new() -> Self {
-        OFF.with(|off| off.set(off.get() + 1));
-        Self(())
-    }
-}
-
-impl Drop for Off {
-    fn drop(&mut self) {
-        OFF.with(|off| off.set(off.get() - 1));
-    }
-}
-
-fn is_uninterrupted() -> bool {
-    OFF.with(Cell::get) > 0
-}
-
 impl Machine {
     /// Has this thread alone play a CPU while it does something: it is on that CPU, whatever [`run_on`](Self::run_on) says
     /// elsewhere, and other threads' interrupts wait until it calls the machine.
@@ -114,7 +76,7 @@ impl Machine {
     pub(super) fn take_interrupts(&self) {
         let Some((cpu, acting)) = PLAYED.with(Cell::get) else { return };
         if cpu == acting && !is_uninterrupted() && self.played.change(cpu, INTERRUPTED, PLAYING) {
-            Flusher::uninterrupted(&self, || self.shootdown.answer(&self));
+            self.shootdown.answer(&self);
         }
     }
 
