@@ -2,8 +2,8 @@
 
 use super::{
     Machine, Moment, Tlb,
-    others::{Bar, Off},
-    threads,
+    others::Bar,
+    threads::{self, Off},
 };
 use crate::{CpuSet, Flusher, PAGE_SIZE, Scope};
 

@@ -9,14 +9,12 @@ use core::sync::atomic::AtomicBool;
 #[cfg(shuttle)]
 pub(super) use shuttle::{
     sync::{Mutex, MutexGuard},
-    thread::yield_now,
     thread_local,
 };
 use std::{boxed::Box, cell::Cell, sync::PoisonError};
 #[cfg(not(shuttle))]
 pub(super) use std::{
     sync::{Mutex, MutexGuard},
-    thread::yield_now,
     thread_local,
 };
 
@@ -66,30 +64,4 @@ impl Drop for Bar {
     fn drop(&mut self) {
         BARS.with(|bars| bars.set(bars.get() - 1));
     }
-}
-
-thread_local! {
-    /// How often interrupts were turned off on the CPU that this thread plays, and not on again.
-    static OFF: Cell<usize> = const { Cell::new(0) };
-}
-
-/// Interrupts are off where this thread is, while it lives.
-pub(super) struct Off(());
-
-impl Off {
-    pub fn new() -> Self {
-        OFF.with(|off| off.set(off.get() + 1));
-        Self(())
-    }
-}
-
-impl Drop for Off {
-    fn drop(&mut self) {
-        OFF.with(|off| off.set(off.get() - 1));
-    }
-}
-
-/// Whether interrupts are off where this thread is.
-pub(super) fn is_uninterrupted() -> bool {
-    OFF.with(Cell::get) > 0
 }

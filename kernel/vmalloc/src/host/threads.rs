@@ -2,18 +2,25 @@
 
 extern crate std;
 
-use super::{
-    Machine,
-    others::{is_uninterrupted, thread_local, yield_now},
-};
+use super::Machine;
 use crate::MAX_CPUS;
 use core::{
     cell::Cell,
     sync::atomic::{AtomicU8, Ordering},
 };
+#[cfg(shuttle)]
+use shuttle::{thread::yield_now, thread_local};
+#[cfg(not(shuttle))]
+use std::{thread::yield_now, thread_local};
+
 thread_local! {
     /// The CPU that this thread plays, and the one that it acts as at the moment.
     static PLAYED: Cell<Option<(usize, usize)>> = const { Cell::new(None) };
+}
+
+thread_local! {
+    /// How often interrupts were turned off on the CPU that this thread plays, and not on again.
+    static OFF: Cell<usize> = const { Cell::new(0) };
 }
 
 /// No thread plays the CPU: who interrupts it does what its handler does.
@@ -48,6 +55,27 @@ pub(super) fn act_as(cpu: usize) -> bool {
     let played = PLAYED.with(Cell::get);
     PLAYED.with(|now| now.set(played.map(|(played, _)| (played, cpu))));
     played.is_some()
+}
+
+/// Interrupts are off where this thread is, while it lives.
+pub(super) struct Off(());
+
+impl Off {
+    pub fn new() -> Self {
+        OFF.with(|off| off.set(off.get() + 1));
+        Self(())
+    }
+}
+
+impl Drop for Off {
+    fn drop(&mut self) {
+        OFF.with(|off| off.set(off.get() - 1));
+    }
+}
+
+/// Whether interrupts are off where this thread is.
+fn is_uninterrupted() -> bool {
+    OFF.with(Cell::get) > 0
 }
 
 impl Machine {
