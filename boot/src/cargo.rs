@@ -20,7 +20,7 @@ const KERNELS: [&[&str]; 2] = [&[KERNEL], &["examples", "example-multiboot2"]];
 /// The package of QEMU's plugin.
 const COUNTER: &str = "counter";
 
-/// The packages with models that loom explores, and schedules that shuttle draws.
+/// The packages with models that loom explores.
 const MODELLED: [&str; 2] = ["vmalloc", "handover"];
 
 /// Flags by which the compiler's intermediate representation shows all calls: nothing is inlined or left out, and each
@@ -125,7 +125,8 @@ pub fn host_tests() -> Result<Vec<Executable>> {
 /// # Errors
 /// If one does not build; the compiler has said why.
 pub fn models() -> Result<Vec<Executable>> {
-    modelled("the models", "--cfg loom", &["--lib"])
+    let packages = MODELLED.iter().flat_map(|package| ["--package", package]);
+    modelled("the models", "--cfg loom", ["--lib"].into_iter().chain(packages))
 }
 
 /// Builds the tests that run the library in schedules that shuttle draws, which decides who goes on where `cfg(shuttle)`
@@ -134,12 +135,14 @@ pub fn models() -> Result<Vec<Executable>> {
 /// # Errors
 /// If one does not build; the compiler has said why.
 pub fn schedules() -> Result<Vec<Executable>> {
-    modelled("the schedules", "--cfg shuttle", &["--test", "schedules", "--features", "vmalloc/host"])
+    let arguments = ["--package", "vmalloc", "--features", "host", "--test", "schedules"];
+    modelled("the schedules", "--cfg shuttle", arguments.into_iter())
 }
 
-fn modelled(what: &str, flags: &str, which: &[&str]) -> Result<Vec<Executable>> {
+/// Builds tests with flags of the compiler's.
+fn modelled<'a>(what: &str, flags: &str, which: impl Iterator<Item = &'a str>) -> Result<Vec<Executable>> {
     let mut command = command(&["test", "--no-run", "--target", "host-tuple"]);
-    command.args(MODELLED.iter().flat_map(|package| ["--package", package])).args(which);
+    command.args(which);
     // By the variable that outranks whatever flags the user has set up: without this one they are no models.
     command.env_remove("CARGO_ENCODED_RUSTFLAGS").env("RUSTFLAGS", flags);
     let made = run(what, command, executable)?;

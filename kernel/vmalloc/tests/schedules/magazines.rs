@@ -15,6 +15,8 @@ fn work(cpu: &Cpu<'_>) {
 }
 
 /// A CPU parks areas and takes them again while another one gives all caches back.
+///
+/// Seen failing without the wait for a grace period between unlinking magazines and retiring what is parked there.
 #[test]
 fn what_is_parked_is_given_back_once() {
     explore(|| {
@@ -27,6 +29,8 @@ fn what_is_parked_is_given_back_once() {
 }
 
 /// Two CPUs use their magazines while a third one closes them, and opens them again, and a fourth one gives them back.
+///
+/// Seen failing as above.
 #[test]
 fn they_are_closed_and_opened_again() {
     explore(|| {

@@ -6,6 +6,8 @@ use crate::{
 };
 
 /// Two CPUs take pages of their bump runs while a third one takes all away, and a fourth one counts.
+///
+/// Seen failing with a store in the place of the compare-and-swap by which a CPU takes pages of its bump run.
 #[test]
 fn a_bump_run_is_taken_away_whole() {
     explore(|| {

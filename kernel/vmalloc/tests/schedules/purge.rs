@@ -8,6 +8,9 @@ use core::sync::atomic::Ordering;
 use vmalloc::BLOCK_SIZE;
 
 /// Two CPUs allocate, free and speculate while both a third one and they purge: by pages, and by everything.
+///
+/// Seen failing with two purges at once, for want of an exchange when the turn is taken; and, not to end, with a block that is
+/// put into a list twice.
 #[test]
 fn what_waits_comes_back_after_a_flush() {
     explore(|| {
@@ -32,6 +35,8 @@ fn what_waits_comes_back_after_a_flush() {
 }
 
 /// Runs of a block each are freed, whose tables go back, while other CPUs walk there and one purges.
+///
+/// Seen failing with a push to a list of blocks, and a take of one, that are a load and a store.
 #[test]
 fn tables_go_back_after_a_flush() {
     explore(|| {
@@ -53,6 +58,8 @@ fn tables_go_back_after_a_flush() {
 }
 
 /// Each CPU has what another one frees.
+///
+/// Seen failing with a purge that frees what became dirty during its flush; without the flush of pages.
 #[test]
 fn one_cpu_frees_what_another_one_allocated() {
     explore(|| {

@@ -24,6 +24,8 @@ fn use_far(cpu: &Cpu<'_>) {
 }
 
 /// A CPU gives records back, while another one looks areas up there, and a third one allocates and frees.
+///
+/// Seen to crash without the wait for a grace period.
 #[test]
 fn a_record_goes_when_nobody_reads_it() {
     explore(|| {
