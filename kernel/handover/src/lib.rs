@@ -1,4 +1,5 @@
-//! Things handed over to a worker, and waiting until the worker is done with all of them.
+//! Things handed over to a worker, and waiting until the worker is done with all of them; and whether a thread runs or
+//! waits ([`State`]).
 //!
 //! [`give`](Handover::give) may be called on any CPU, [`serve`](Handover::serve) by one worker at a time,
 //! [`settle`](Handover::settle) by anybody who may wait. The crate knows threads and locks only by the traits
@@ -13,6 +14,9 @@ use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 #[cfg(all(test, loom))]
 mod models;
+mod state;
+
+pub use state::State;
 
 /// A queue that any CPU may use at any time.
 pub trait Queue {

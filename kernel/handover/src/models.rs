@@ -52,7 +52,7 @@ fn handover() -> Arc<Handover<Items, Waiting>> {
 }
 
 /// Runs a model within `preemptions` preemptions.
-fn explore(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
+pub(crate) fn explore(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(preemptions);
     builder.check(model);

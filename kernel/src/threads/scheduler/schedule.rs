@@ -11,7 +11,7 @@ use super::{
     ended, passes,
     run_queue::{self, End},
     switch,
-    thread::{self, BLOCKED, Class, RUNNABLE, Thread, ThreadRef, WOKEN},
+    thread::{self, Class, Thread, ThreadRef},
 };
 use crate::{
     arch::cpu::{self, MAX_CPUS, interrupt_flag},
@@ -72,12 +72,9 @@ pub(in crate::threads) fn block() {
     assert!(interrupts::are_enabled(), "a thread that has interrupts off cannot wait");
     interrupt_flag::without_interrupts(|| {
         let this = thread::current();
-        // Acquire, twice: what the waker did before is seen.
-        let woken =
-            this.state.compare_exchange(WOKEN, RUNNABLE, Ordering::Acquire, Ordering::Relaxed).is_ok();
-        if !woken {
+        if !this.state.take_wake() {
             schedule(Leave::Blocked);
-            this.state.swap(RUNNABLE, Ordering::Acquire);
+            this.state.go_on();
         }
     });
 }
@@ -178,11 +175,7 @@ pub(in crate::threads) fn finish() {
         _ if left.class == Class::Idle => {}
         why if why == Leave::Ready as u8 => requeue(number, left),
         why if why == Leave::Blocked as u8 => {
-            // Release: who wakes it sees its saved registers.
-            let blocked =
-                left.state.compare_exchange(RUNNABLE, BLOCKED, Ordering::Release, Ordering::Relaxed);
-            if blocked.is_err() {
-                // It was woken before it had left.
+            if !left.state.block() {
                 requeue(number, left);
             }
         }

@@ -12,8 +12,9 @@ use core::{
     fmt,
     ops::{Deref, Range},
     ptr::NonNull,
-    sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering},
+    sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
 };
+use handover::State;
 
 /// Who goes first. Of two classes the greater goes strictly before the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -77,13 +78,6 @@ impl Name {
 /// What a thread runs.
 pub(in crate::threads) type Start = Box<dyn FnOnce() + Send>;
 
-/// Values of [`Thread::state`]: on a CPU or in line for one.
-pub(in crate::threads) const RUNNABLE: u8 = 0;
-/// Woken: the next block returns at once.
-pub(in crate::threads) const WOKEN: u8 = 1;
-/// Blocked, and on no CPU any more: who wakes it puts it in line.
-pub(in crate::threads) const BLOCKED: u8 = 2;
-
 /// A thread.
 pub(in crate::threads) struct Thread {
     pub name: Name,
@@ -91,8 +85,7 @@ pub(in crate::threads) struct Thread {
     pub id: u32,
     pub class: Class,
     pub affinity: Affinity,
-    /// [`RUNNABLE`], [`WOKEN`] or [`BLOCKED`].
-    pub state: AtomicU8,
+    pub state: State,
     /// What `unpark` left for `park`.
     pub token: AtomicBool,
     /// Ticks left of its time slice.
@@ -123,7 +116,7 @@ impl Thread {
             id: 0,
             class,
             affinity,
-            state: AtomicU8::new(RUNNABLE),
+            state: State::new(),
             token: AtomicBool::new(false),
             slice: AtomicU32::new(0),
             cpu: AtomicUsize::new(0),

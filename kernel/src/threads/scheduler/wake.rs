@@ -2,9 +2,8 @@
 
 use super::{
     run_queue::{self, End, ToTell},
-    thread::{BLOCKED, ThreadRef, WOKEN},
+    thread::ThreadRef,
 };
-use core::sync::atomic::Ordering;
 
 /// Wakes a thread: it goes on if it is blocked, else its next block returns at once. From anywhere, even
 /// from interrupts.
@@ -14,10 +13,9 @@ pub(in crate::threads) fn wake(thread: ThreadRef) {
 
 /// Wakes a thread, for a caller who holds a lock that the thread takes next, and tells the CPU when it has opened it.
 pub(in crate::threads) fn wake_quietly(thread: ThreadRef) -> ToTell {
-    // Release: what was done before is seen by the thread. Acquire: of a thread that is blocked the
-    // saved registers are seen. Of several who wake it one finds it blocked.
-    match thread.state.swap(WOKEN, Ordering::AcqRel) {
-        BLOCKED => run_queue::put_quietly(run_queue::place(thread), thread, End::Back),
-        _ => ToTell::NOBODY,
+    if thread.state.wake() {
+        run_queue::put_quietly(run_queue::place(thread), thread, End::Back)
+    } else {
+        ToTell::NOBODY
     }
 }
