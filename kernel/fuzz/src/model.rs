@@ -77,6 +77,8 @@ pub struct Model {
     pub freed: Vec<usize>,
     /// What interrupt handlers freed, which may stay mapped until a purge.
     pub deferred: Vec<std::ops::Range<usize>>,
+    /// The purge notifiers that are registered, some more than once perhaps.
+    pub notifiers: Vec<usize>,
 }
 
 impl Model {

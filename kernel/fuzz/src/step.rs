@@ -99,6 +99,8 @@ calls! {
     Interrupt "interrupt" 15,
     /// All that is allocated is counted, and compared.
     Count "count" 10,
+    /// `register_notifier` or `unregister_notifier`: which one.
+    Notifier "notifier" 6,
     /// An instance with nothing in it is dropped, and made anew.
     Remake "remake" 1,
 }

@@ -7,6 +7,7 @@ mod congruent;
 mod cpus;
 mod look;
 mod mapped;
+mod notifiers;
 mod owned;
 mod reclaim;
 mod refusal;
@@ -157,6 +158,7 @@ impl<'m> World<'m> {
     fn step(&self, step: Step, nested: &[Step]) {
         let cpu = self.awake_cpu(step.cpu as usize);
         self.machine.run_on(cpu);
+        self.forget_notifiers();
         self.moments.set(0);
         if nested.is_empty() || matches!(step.call, Call::Remake | Call::Offline | Call::Count) {
             self.execute(step, cpu);
@@ -177,6 +179,9 @@ impl<'m> World<'m> {
             let cpu = self.awake_cpu(step.cpu as usize);
             self.machine.run_on(cpu);
             self.execute(step, cpu);
+        }
+        if [step].iter().chain(nested).all(|step| !matches!(step.call, Call::Notifier | Call::Remake)) {
+            self.judge_strangers();
         }
         self.machine.check();
     }
@@ -262,6 +267,7 @@ impl<'m> World<'m> {
             Call::Wrong => self.wrong(instance, a, b, c),
             Call::Interrupt => self.interrupt(instance, a, b),
             Call::Count => self.count(),
+            Call::Notifier => self.notifier(instance, a, b),
             Call::Remake => self.remake(instance),
         }
     }

@@ -117,6 +117,7 @@ impl World<'_> {
         self.instance(instance).vm_unmap_aliases();
         self.empty(instance);
         self.note(|| "the instance is dropped, and made anew".into());
+        self.models[instance].borrow_mut().notifiers.clear();
         let mut place = self.instances[instance].borrow_mut();
         // SAFETY: it is replaced, or this ends in a panic, after which nobody uses it.
         unsafe { ManuallyDrop::drop(&mut place) };

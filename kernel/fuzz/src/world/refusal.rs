@@ -37,6 +37,13 @@ impl World<'_> {
         let guards = 1 + if below { BLOCK_PAGES } else { 0 };
         let asked = Asked { pages, frames: pages, guards, align };
         let was_alone = self.is_alone() && !self.refuses_grace.get() && !self.refuses_pause.get();
+        // More than the machine has is refused at once: nobody can give that back.
+        let may_be_had = pages <= self.setting.frames as usize;
+        let lacks_room =
+            matches!(error, AllocError::OutOfFrames { .. } | AllocError::OutOfAddressSpace { .. });
+        if was_alone && may_be_had && lacks_room {
+            self.judge_notifiers(instance);
+        }
         self.judge_refusal(instance, error, asked);
         if was_alone && pages % 4 == 1 {
             // What can be had after giving all back could have been had before.

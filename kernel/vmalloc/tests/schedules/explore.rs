@@ -42,13 +42,14 @@ pub fn explore(model: fn()) {
 pub fn explore_some(count: usize, model: fn()) {
     if let Some(file) = env::var_os(REPLAY) {
         let schedule = ReplayScheduler::new_from_file(file).expect("a file with a schedule");
-        run(schedule, model);
+        run(schedule, FailurePersistence::None, model);
         return;
     }
     let count = env::var(COUNT).map_or(count, |count| count.parse().expect("a number of schedules"));
+    let kept = || FailurePersistence::File(Some(env!("CARGO_TARGET_TMPDIR").into()));
     let explored = catch_unwind(AssertUnwindSafe(|| {
-        run(RandomScheduler::new_from_seed(SEED, count), model);
-        run(PctScheduler::new_from_seed(SEED, CHANGES, count), model);
+        run(RandomScheduler::new_from_seed(SEED, count), kept(), model);
+        run(PctScheduler::new_from_seed(SEED, CHANGES, count), kept(), model);
     }));
     if let Err(panic) = explored {
         let test = thread::current().name().unwrap_or_default().to_owned();
@@ -61,9 +62,9 @@ pub fn explore_some(count: usize, model: fn()) {
     }
 }
 
-fn run(scheduler: impl Scheduler + 'static, model: fn()) {
+fn run(scheduler: impl Scheduler + 'static, kept: FailurePersistence, model: fn()) {
     let mut config = Config::new();
-    config.failure_persistence = FailurePersistence::File(Some(env!("CARGO_TARGET_TMPDIR").into()));
+    config.failure_persistence = kept;
     config.max_steps = MaxSteps::FailAfter(STEPS);
     config.silence_warnings = true;
     config.stack_size = STACK;
