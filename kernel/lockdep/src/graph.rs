@@ -141,7 +141,7 @@ impl Graph {
     /// The class's number; a new one if it has none. `None` if there are too many classes.
     fn number(&self, class: &'static Class) -> Option<usize> {
         if let Some(number) = class.number.load(Ordering::Acquire).checked_sub(1) {
-            return (number < MAX_CLASSES).then_some(number);
+            return Some(number);
         }
         let number = self.count.fetch_add(1, Ordering::Relaxed);
         if number >= MAX_CLASSES {

@@ -5,8 +5,8 @@
 
 use crate::{NONE, row::GRANULES};
 
-/// Lengths up to all granules of a page.
-pub(crate) const BINS: usize = bin_of(GRANULES) + 1;
+/// Lengths below all granules of a page: one of which nothing is used is in no bin.
+pub(crate) const BINS: usize = bin_of(GRANULES);
 
 /// Bins for each power of two.
 pub(crate) const BIN_PARTS: usize = 4;

@@ -2,7 +2,11 @@
 
 extern crate std;
 
-use super::*;
+use super::{
+    bins::{BINS, Bins, bin_of, sure_bin},
+    row::GRANULES,
+    *,
+};
 use core::alloc::Layout;
 use fastrand::Rng;
 use std::{collections::BTreeMap, vec, vec::Vec};
@@ -222,4 +226,29 @@ fn what_was_given_back_cannot_be_given_again() {
     let objects = [(); 2].map(|()| owner.take(layout(100, 8)).expect("room"));
     owner.give(objects[0]);
     owner.give(objects[0]);
+}
+
+/// Seen failing when a bin is not sure, and when there is a surer one below.
+#[test]
+fn a_sure_bin_is_the_lowest_whose_rows_are_all_long_enough() {
+    let shortest = |bin| (1..GRANULES).find(|&length| bin_of(length) == bin);
+    assert!((1..BINS).all(|bin| shortest(bin).is_some()) && shortest(BINS).is_none());
+    for length in 2..GRANULES {
+        let sure = (1..=BINS).find(|&bin| shortest(bin).is_none_or(|shortest| shortest >= length));
+        assert_eq!(Some(sure_bin(length)), sure, "{length}");
+    }
+}
+
+#[test]
+fn bins_are_found_as_by_looking_at_each() {
+    let (mut random, mut bins, mut model) = (Rng::with_seed(1), Bins::new(), [NONE; BINS]);
+    for _ in 0..3000 {
+        let (bin, row) = (random.usize(..BINS), if random.bool() { random.u32(..NONE) } else { NONE });
+        assert_eq!(bins.set_first(bin, row), core::mem::replace(&mut model[bin], row));
+        let (low, high) = (random.usize(..=BINS), random.usize(..BINS + 10));
+        let filled = || model.iter().copied().enumerate().filter(|&(_, row)| row != NONE);
+        assert_eq!(bins.at_least(high), filled().find(|&(bin, _)| bin >= high).map(|(_, row)| row));
+        let between = filled().rev().filter(|(bin, _)| (low..high).contains(bin)).map(|(_, row)| row);
+        assert!(bins.between(low, high).eq(between), "{low}..{high}");
+    }
 }
