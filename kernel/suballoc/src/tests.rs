@@ -4,6 +4,7 @@ extern crate std;
 
 use super::{
     bins::{BINS, Bins, bin_of, sure_bin},
+    bits::Bits,
     row::GRANULES,
     *,
 };
@@ -251,4 +252,80 @@ fn bins_are_found_as_by_looking_at_each() {
         let between = filled().rev().filter(|(bin, _)| (low..high).contains(bin)).map(|(_, row)| row);
         assert!(bins.between(low, high).eq(between), "{low}..{high}");
     }
+}
+
+#[test]
+fn bits_are_as_in_a_list() {
+    type Three = Bits<3>;
+    let (mut random, mut bits, mut model) = (Rng::with_seed(1), Three::NONE, [false; Three::LEN]);
+    for _ in 0..3000 {
+        let first = random.usize(..Three::LEN);
+        let is_set = model[first];
+        let longest = model[first..].iter().take_while(|&&bit| bit == is_set).count();
+        let count = random.usize(1..=longest);
+        if is_set {
+            bits.clear(first, count)
+        } else {
+            bits.set(first, count)
+        }
+        model[first..first + count].fill(!is_set);
+        let at = random.usize(..Three::LEN);
+        let next = |set| (at..Three::LEN).find(|&bit| model[bit] == set).unwrap_or(Three::LEN);
+        assert_eq!(
+            (bits.has(at), bits.next_set(at), bits.next_clear(at)),
+            (model[at], next(true), next(false))
+        );
+        let below = |end| model[..end].iter().rposition(|&bit| bit).map_or(0, |bit| bit + 1);
+        assert_eq!([at, Three::LEN].map(|end| bits.clear_below(end)), [at, Three::LEN].map(below));
+        assert_eq!(bits.count(), model.iter().filter(|&&bit| bit).count());
+    }
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "thousands of comparisons of all pages, for which Miri takes minutes")]
+fn pages_of_a_chunk_are_as_in_a_list() {
+    let (mut random, mut chunk) = (Rng::with_seed(1), Chunk::new(()).expect("memory enough"));
+    let (mut used, mut ready) = ([false; PAGES], [false; PAGES]);
+    for round in 0..5000 {
+        // Full in the end.
+        let lowest = if round < 3000 { None } else { used.iter().position(|&used| !used) };
+        let start = lowest.unwrap_or_else(|| random.usize(..PAGES));
+        let pages = start..(start + random.usize(1..=if round < 3000 { 40 } else { 2 })).min(PAGES);
+        if random.bool() {
+            let populated = random.bool();
+            chunk.set_populated(&pages, populated);
+            ready[pages.clone()].fill(populated);
+        } else if used[pages.clone()].iter().all(|&used| !used) {
+            chunk.mark_used(&pages);
+            used[pages.clone()].fill(true);
+        } else if random.usize(..3000) > round && used[pages.clone()].iter().all(|&used| used) {
+            chunk.mark_free(&pages);
+            used[pages.clone()].fill(false);
+        }
+        let count = |is: &dyn Fn(usize) -> bool| (0..PAGES).filter(|&page| is(page)).count();
+        let is_idle = |page: usize| ready[page] && !used[page];
+        assert_eq!(chunk.spare(), count(&is_idle));
+        assert_eq!(
+            (chunk.is_empty(), chunk.is_full()),
+            (count(&|page| used[page]) == 0, !used.contains(&false))
+        );
+        assert_eq!(chunk.missing(&pages).count(), pages.clone().filter(|&page| !ready[page]).count());
+        let most = random.usize(1..10);
+        let free_from = |from: usize| (from..PAGES).take_while(|&page| !used[page]).count();
+        assert_eq!(
+            chunk.find(most),
+            (0..PAGES).find(|&page| free_from(page) >= most).map(|page| page..page + most)
+        );
+        let one = (0..PAGES).find(|&page| is_idle(page)).map(|page| page..page + 1);
+        let first = || (0..PAGES).find(|&page| !used[page]);
+        let one = one.or_else(|| first().map(|page| page..page + most.min(free_from(page))));
+        assert_eq!(chunk.find_one(most), one);
+        let around = chunk.idle_around(start, most);
+        assert!(around.contains(&start) && around.len() <= most);
+        assert!(around.clone().all(|page| page == start || is_idle(page)), "{around:?}");
+        let stops = |page: usize| page >= PAGES || !is_idle(page);
+        let is_longest = around.start.checked_sub(1).is_none_or(stops) && stops(around.end);
+        assert!(around.len() == most || is_longest, "{around:?}");
+    }
+    assert!(chunk.is_full());
 }
