@@ -189,7 +189,6 @@ impl<C: Copy> Space<C> {
     pub fn commit(&mut self, reserved: &Reserved<C>, size: Size) -> Place {
         let (index, page) = (reserved.chunk, reserved.pages.start);
         self.chunk(index).set_populated(&reserved.pages, true);
-        let mut first = 0;
         if let Room::Granules { count, align } = size.0 {
             // The others were populated for those who come next.
             let others = page + 1..reserved.pages.end;
@@ -198,11 +197,11 @@ impl<C: Copy> Space<C> {
             self.full_below = self.full_below.min(index);
             let row = self.row(id(index, page));
             *row = Row::EMPTY;
-            // An empty page has an aligned place for any object.
-            first = row.take(count, align).unwrap_or(0);
+            let first = row.take(count, align);
+            debug_assert_eq!(first, Some(0), "an empty page begins with a place for any object");
             self.list(id(index, page));
         }
-        Place { chunk: index as u32, offset: (page * PAGE_SIZE + first * GRANULE) as u32 }
+        Place { chunk: index as u32, offset: (page * PAGE_SIZE) as u32 }
     }
 
     /// Gives up pages that were reserved, and have the same frames as then: they could not be populated.
@@ -358,6 +357,11 @@ const _: () = assert!(PAGES * PAGE_SIZE <= u32::MAX as usize);
 
 #[cfg(test)]
 impl<C: Copy> Space<C> {
+    /// The chunk that the search for pages begins with.
+    pub(crate) fn first_searched(&self) -> usize {
+        self.full_below
+    }
+
     /// Compares counters, bins and hints with what they are made of.
     pub(crate) fn check(&self) {
         let chunks =

@@ -10,7 +10,7 @@ use super::{
 };
 use core::alloc::Layout;
 use fastrand::Rng;
-use std::{collections::BTreeMap, vec, vec::Vec};
+use std::{collections::BTreeMap, string::ToString, vec, vec::Vec};
 
 /// The owner of a space: chunks are numbered, and which pages have frames is remembered.
 struct Owner {
@@ -199,10 +199,23 @@ fn pages_with_frames_are_used_before_others() {
 }
 
 #[test]
+fn a_gap_in_a_full_page_is_used_again() {
+    let mut owner = Owner::new();
+    let objects: Vec<_> = (0..GRANULES).map(|_| owner.take(layout(GRANULE, 1)).expect("room")).collect();
+    owner.give(objects[77]);
+    assert_eq!(owner.take(layout(GRANULE, 1)).expect("room").place, objects[77].place);
+    assert_eq!(owner.take(layout(GRANULE, 1)).expect("room").place.offset(), PAGE_SIZE);
+}
+
+#[test]
 fn what_does_not_fit_a_unit_is_refused() {
     assert_eq!(Size::of(layout(0, 1)), Err(SizeError::Zero));
     assert_eq!(Size::of(layout(UNIT_SIZE + 1, 1)), Err(SizeError::TooLarge { size: UNIT_SIZE + 1 }));
     assert_eq!(Size::of(layout(1, 8192)), Err(SizeError::BadAlignment { align: 8192 }));
+    assert_eq!(
+        SizeError::TooLarge { size: 3 << 20 }.to_string(),
+        "3145728 bytes are more than a unit of 2093056"
+    );
     let mut owner = Owner::new();
     let objects = [UNIT_SIZE; 3].map(|size| owner.take(layout(size, 4096)).expect("room"));
     assert_eq!(objects.map(|object| object.chunk), [0, 1, 2]);
@@ -216,6 +229,7 @@ fn there_are_so_many_chunks_and_no_more() {
     let mut owner = Owner::new();
     let objects: Vec<_> = (0..CHUNKS).map(|_| owner.take(layout(UNIT_SIZE, 1)).expect("room")).collect();
     assert!(owner.take(layout(1, 1)).is_none());
+    assert_eq!(owner.space.first_searched(), CHUNKS, "full chunks are not searched again");
     owner.give(objects[100]);
     assert_eq!(owner.take(layout(1, 1)).expect("room").chunk, 100);
 }
