@@ -89,3 +89,36 @@ impl Span {
         (page / BLOCK_PAGES, page % BLOCK_PAGES)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Seen failing with the end of the range taken for a page of it.
+    #[test]
+    fn addresses_are_placed_as_by_counting_pages() {
+        let (start, end) = (5 * BLOCK_SIZE, 7 * BLOCK_SIZE);
+        let span = Span::new(start..end);
+        assert_eq!((span.blocks(), span.blocks_below()), (2, 5));
+        let edges = [start, start + PAGE_SIZE, start + BLOCK_SIZE, end - PAGE_SIZE, end, end + BLOCK_SIZE];
+        for address in edges.into_iter().flat_map(|edge| edge - 1..=edge + 1).chain([0, usize::MAX]) {
+            let pages = || (start..end).step_by(PAGE_SIZE).enumerate();
+            let place = |(page, _)| (page / BLOCK_PAGES, page % BLOCK_PAGES);
+            let starting = pages().find(|&(_, first)| first == address);
+            assert_eq!(span.page_starting_at(address), starting.map(|(page, _)| page), "{address:#x}");
+            let around = pages().find(|&(_, first)| (first..first + PAGE_SIZE).contains(&address));
+            assert_eq!(span.place(address), around.map(place), "{address:#x}");
+            let above = pages().find(|&(_, first)| first >= address);
+            assert!(above.is_none_or(|above| span.first_page_above(address) == place(above)), "{address:#x}");
+            assert!(above.is_some() || span.first_page_above(address).0 >= span.blocks());
+            let inside = |block: &usize| (address..end).contains(&(start + block * BLOCK_SIZE));
+            assert!(span.blocks_inside(address, usize::MAX).eq((0..2).filter(inside)), "{address:#x}");
+            let inside = |block: &usize| start + (block + 1) * BLOCK_SIZE <= address;
+            assert!(span.blocks_inside(0, address).eq((0..2).filter(inside)), "{address:#x}");
+        }
+        for (page, first) in (start..end).step_by(PAGE_SIZE).enumerate() {
+            let (block, inside) = (page / BLOCK_PAGES, page % BLOCK_PAGES);
+            assert_eq!([span.page_address(page), span.address(block, inside)], [first; 2]);
+        }
+    }
+}

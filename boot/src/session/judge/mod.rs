@@ -110,12 +110,6 @@ impl Judge {
         }
     }
 
-    /// The test that is running.
-    #[must_use]
-    pub fn current(&self) -> Option<&str> {
-        self.current.as_deref()
-    }
-
     /// Whether the test that is running must end by a panic.
     #[must_use]
     pub fn expects_panic(&self) -> bool {

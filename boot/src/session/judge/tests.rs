@@ -284,6 +284,8 @@ fn a_failed_test_is_counted_with_those_that_never_ran() {
         (Status::Crashed, 1, 3)
     );
     assert_eq!(tests(&["!tests 1", "!test a", "!passed", "!tests-done 1"], FAILURE), (Status::Failed, 1, 1));
+    // Those that were not announced, too.
+    assert_eq!(tests(&["!test a", "!test b"], How::TimedOut), (Status::TimedOut, 0, 2));
 }
 
 #[test]
@@ -310,6 +312,19 @@ fn any_other_end_of_an_expected_panic_fails() {
     assert_eq!(tests(&with(&[]), RESET), (Status::Crashed, 0, 1));
     assert_eq!(tests(&with(&["!passed", "!tests-done 1"]), SUCCESS), (Status::Failed, 0, 1));
     assert_eq!(tests(&with(&[]), SUCCESS), (Status::Failed, 0, 1));
+}
+
+#[test]
+fn a_panic_is_expected_from_its_announcement_to_the_end_of_the_test() {
+    for last in [Record::Passed, Record::Test { name: "b" }] {
+        let mut judge = Judge::new(Purpose::Tests);
+        let mut expects = |record| {
+            judge.record(record);
+            judge.expects_panic()
+        };
+        assert!(!expects(Record::Test { name: "a" }) && expects(Record::ExpectPanic { text: "x" }));
+        assert!(expects(Record::Panic) && !expects(last));
+    }
 }
 
 #[test]
