@@ -269,6 +269,7 @@ fn counts_that_do_not_add_up_are_no_success() {
         (&["!tests 1", "!test a", "!passed", "!test b", "!tests-done 1"], 1, 1),
         (&["!tests 1", "!test a", "!test b", "!passed", "!tests-done 1"], 1, 1),
         (&["!tests 1", "!test a", "!nosuch", "!passed", "!tests-done 1"], 1, 1),
+        (&["!tests 1", "!test a", "!passed", "!nonsense", "!tests-done 1"], 1, 1),
         (&["!tests-done 0"], 0, 1),
         (&[], 0, 1),
     ] {

@@ -98,7 +98,12 @@ fn a_program_among_busy_ones_gets_old_slowly() {
 #[test]
 fn what_a_child_uses_is_used_by_the_program() {
     let mut command = Command::new("sh");
-    command.args(["-c", "(yes >&2; :) & wait"]).stdin(Stdio::null()).stderr(Stdio::null()).process_group(0);
+    // The child ends by itself, should the test be ended first.
+    command
+        .args(["-c", "(ulimit -t 10; yes >&2; :) & wait"])
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0);
     let mut child = command.spawn().unwrap();
     let start = Instant::now();
     let burnt = || Usage::of(child.id()).is_some_and(|usage| usage.ran > Duration::from_secs(1));
