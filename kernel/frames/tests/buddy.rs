@@ -359,3 +359,18 @@ fn a_64_gib_span_with_a_hole_below_4_gib_works_at_its_far_end() {
     buddy.free_run(MAX_RUN..3 * gib - MAX_RUN).unwrap();
     assert_eq!(shape(&buddy), start);
 }
+
+/// Seen failing with a search upwards that another free block than the buddy ends.
+#[test]
+fn no_frame_of_a_free_block_is_freed_again_while_a_single_one_is_free() {
+    for single in [0, 1] {
+        let mut buddy = empty(0..2 * MAX_RUN);
+        buddy.add(single..single + 1).unwrap();
+        buddy.add(MAX_RUN..2 * MAX_RUN).unwrap();
+        let found = Block { first_frame: MAX_RUN, order: MAX_ORDER };
+        for first in found.frames() {
+            let block = Block { first_frame: first, order: 0 };
+            refused(&mut buddy, FreeError::AlreadyFree { block, found }, |buddy| buddy.free(first, 0));
+        }
+    }
+}
