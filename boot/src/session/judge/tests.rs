@@ -319,7 +319,7 @@ fn any_other_end_of_an_expected_panic_fails() {
 #[test]
 fn a_panic_is_expected_from_its_announcement_to_the_end_of_the_test() {
     for last in [Record::Passed, Record::Test { name: "b" }] {
-        let mut judge = Judge::new(Purpose::Tests);
+        let mut judge = Judge::new(TESTS);
         let mut expects = |record| {
             judge.record(record);
             judge.expects_panic()
