@@ -2,6 +2,7 @@
 
 use std::env;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use crate::status::{Doing, Result};
 
@@ -20,13 +21,20 @@ pub fn go_to_the_user() -> Result<()> {
     }
 }
 
-/// The folder of the workspace.
+/// The folder of the workspace. Cargo names it when it runs this program. What was compiled in may be another's: cargo
+/// takes a checkout that was moved or copied, with all that was built in it, for what it was.
 ///
 /// # Panics
 /// If this crate has no parent folder, which cannot be.
 #[must_use]
 pub fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("boot/ is in the workspace")
+    static ROOT: OnceLock<PathBuf> = OnceLock::new();
+    ROOT.get_or_init(|| {
+        let named = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+        let package = named.filter(|package| package.ends_with("boot"));
+        let package = package.unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+        package.parent().expect("boot/ is in the workspace").to_owned()
+    })
 }
 
 /// A folder for files of the kind `name` in cargo's target folder, where this program is too.

@@ -79,3 +79,14 @@ fn a_relative_path_is_meant_from_the_users_folder() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.code() == Some(2) && said.contains("./qemu: is no QEMU"), "{said}");
 }
+
+/// Seen failing, in a checkout that had been moved, with the folder that was compiled in.
+#[test]
+fn a_checkout_that_was_copied_with_all_that_was_built_is_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let package = folder.path().join("boot");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_boot"));
+    let output = command.args(["rooms", "boot"]).env("CARGO_MANIFEST_DIR", &package).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains(&format!("cannot read {}/", package.display())), "{said}");
+}
