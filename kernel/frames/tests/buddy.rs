@@ -39,6 +39,7 @@ fn storage_is_about_two_bits_a_frame_and_known_at_compile_time() {
     const WORDS: usize = Buddy::storage_words(SPAN_64_GIB);
     let bits_per_frame = (WORDS * 64) as f64 / (1 << 24) as f64;
     assert!((2.0..2.1).contains(&bits_per_frame), "{bits_per_frame}");
+    assert_eq!(Buddy::storage_words(7 * MAX_RUN..9 * MAX_RUN), Buddy::storage_words(0..2 * MAX_RUN));
 }
 
 #[test]
