@@ -251,8 +251,8 @@ fn a_freed_area_leaves_no_marks_in_its_entries() {
             let (block, first) = (address(area) / BLOCK_SIZE, address(area) / PAGE_SIZE % BLOCK_PAGES);
             let leaf = vmalloc.areas_room().blocks().leaf_of(block - START / BLOCK_SIZE);
             free(&vmalloc, area).expect("allocated");
-            for page in first..=first + pages.max(resized) {
-                let entry = leaf[page].get();
+            for (page, slot) in leaf[first..=first + pages.max(resized)].iter().enumerate() {
+                let entry = slot.get();
                 assert!(!entry.is_present());
                 assert_eq!(entry, entry.unmarked(), "page {page} of {pages}, then {resized}");
             }
