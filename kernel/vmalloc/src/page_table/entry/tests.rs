@@ -1,8 +1,11 @@
 //! What entries carry comes back out of them.
 
+extern crate std;
+
 use super::*;
 use crate::{Cache, Kind, types::birth::Birth};
 use core::panic::Location;
+use std::vec;
 
 fn owned(number: u64) -> Entry {
     Entry::page(Frame::new(number), Attributes::new(Protection::ReadWrite, Owner::Area))
@@ -25,6 +28,15 @@ fn a_guard_tells_what_it_was_told() {
         assert_eq!((info.slack, info.kind, info.made), (slack, kind, made));
         assert!(core::ptr::eq(info.caller, caller));
     }
+}
+
+/// Seen failing without the assertion.
+#[test]
+#[should_panic(expected = "promise 10 of Platform")]
+fn a_caller_that_is_far_from_the_library_is_named() {
+    // So many that they do not lie on the heap, which may be near.
+    let far = vec![*Location::caller(); 1 << 20].leak();
+    Entry::guard(GuardInfo { slack: 0, kind: Kind::Vmalloc, caller: &far[0], made: Birth::of(0) });
 }
 
 #[test]
