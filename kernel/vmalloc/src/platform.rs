@@ -116,7 +116,7 @@ impl CpuPin for SingleCpu {
 /// 9. In each interrupt handler that may call the library, [`in_interrupt`](Self::in_interrupt) returns true and
 ///    [`pin_outside_interrupts`](Self::pin_outside_interrupts) `None`, unless interrupts are off while there is a pin.
 /// 10. Whoever calls the library is linked within 2 GiB of it, as all of a kernel is (code model `kernel`): entries have
-///     the lowest 32 bits of where a caller's [`Location`](core::panic::Location) is. Builds with debug assertions see it.
+///     the lowest 32 bits of where a caller's [`Location`] is. Builds with debug assertions see it.
 pub unsafe trait Platform: Flusher {
     /// What [`pin`](Self::pin) returns.
     type Pin: CpuPin;
