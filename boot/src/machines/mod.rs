@@ -123,7 +123,6 @@ fn round(machine: &Machine) -> soak::Options {
 mod tests {
     use super::*;
 
-    /// Seen failing with an option that there is not, and with a CPU that QEMU does not know.
     #[test]
     fn qemu_can_make_each_machine_or_says_why_not() {
         for kind in &KINDS {

@@ -18,7 +18,6 @@ fn copy(place: &Place) -> PathBuf {
     program
 }
 
-/// Seen failing with a comma that QEMU takes for the end of a path.
 #[test]
 fn folders_may_have_any_names() {
     let parent = tempfile::tempdir().unwrap();

@@ -13,7 +13,6 @@ fn exec(words: &[&str]) -> (Option<i32>, String) {
     said(&command.current_dir(root).stdin(Stdio::null()).output().unwrap())
 }
 
-/// Seen failing with a kernel that does not look for GLOBAL pages.
 #[test]
 fn what_a_machine_lacks_is_said_in_one_line() {
     for (words, lacking) in [

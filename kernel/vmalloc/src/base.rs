@@ -19,7 +19,7 @@ pub(crate) struct Base<P> {
     /// What there is for each CPU.
     pub records: Records,
     pub remembered: Remembered,
-    /// The time, as a birth's bits.
+    /// The birth of areas that are made now: its bits.
     clock: AtomicU64,
     /// First physical address that the CPUs do not have.
     physical_end: u64,
@@ -35,7 +35,7 @@ impl<P: Platform> Base<P> {
         Self { platform, span, tunables, policy, records, remembered, clock, physical_end }
     }
 
-    /// Returns when areas are made that are made now.
+    /// Returns the birth of areas that are made now.
     #[inline(always)]
     pub fn now(&self) -> Birth {
         Birth::in_entry(self.clock.load(Ordering::Relaxed))
