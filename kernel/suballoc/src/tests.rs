@@ -257,7 +257,7 @@ fn a_sure_bin_is_the_lowest_whose_rows_are_all_long_enough() {
 #[test]
 fn bins_are_found_as_by_looking_at_each() {
     let (mut random, mut bins, mut model) = (Rng::with_seed(1), Bins::new(), [NONE; BINS]);
-    for _ in 0..3000 {
+    for _ in 0..if cfg!(miri) { 50 } else { 3000 } {
         let (bin, row) = (random.usize(..BINS), if random.bool() { random.u32(..NONE) } else { NONE });
         assert_eq!(bins.set_first(bin, row), core::mem::replace(&mut model[bin], row));
         let (low, high) = (random.usize(..=BINS), random.usize(..BINS + 10));
@@ -272,7 +272,7 @@ fn bins_are_found_as_by_looking_at_each() {
 fn bits_are_as_in_a_list() {
     type Three = Bits<3>;
     let (mut random, mut bits, mut model) = (Rng::with_seed(1), Three::NONE, [false; Three::LEN]);
-    for _ in 0..3000 {
+    for _ in 0..if cfg!(miri) { 50 } else { 3000 } {
         let first = random.usize(..Three::LEN);
         let is_set = model[first];
         let longest = model[first..].iter().take_while(|&&bit| bit == is_set).count();

@@ -4,6 +4,7 @@ use super::{CLASSES, Magazine};
 use crate::{
     CpuPin, MAX_CPUS, Platform, Returned,
     atomic::{AtomicPtr, AtomicUsize, Ordering, spin_loop},
+    page_table::Half,
     percpu::{Part, PerCpu, Record, Records, place},
 };
 use core::{
@@ -64,6 +65,8 @@ fn link_again(link: &AtomicPtr<Magazine>, magazine: NonNull<Magazine>) {
 /// The magazines of an instance.
 pub(crate) struct Magazines {
     links: PerCpu<Link>,
+    /// That of the range.
+    half: Half,
     /// How many have closed them.
     closers: AtomicUsize,
     /// How many give some back just now.
@@ -102,11 +105,11 @@ impl Drop for Closed<'_> {
 }
 
 impl Magazines {
+    /// Makes those of an instance with a range in this half of the address space, which so many have closed.
     #[inline(always)]
-    /// Makes those of an instance, which so many have closed.
-    pub fn new(closers: usize, records: &mut Records) -> Self {
+    pub fn new(closers: usize, half: Half, records: &mut Records) -> Self {
         let (closers, releasing) = (AtomicUsize::new(closers), AtomicUsize::new(0));
-        Self { links: records.lay_out(), closers, releasing }
+        Self { links: records.lay_out(), half, closers, releasing }
     }
 
     /// Returns the magazines of this CPU. The caller is outside of interrupt handlers.
@@ -137,7 +140,7 @@ impl Magazines {
         let Some(magazine) = again.or_else(new) else { return };
         // SAFETY: promise 2 of `Platform`: the frame's bytes are there. They are as many as a magazine has, nobody else's, and
         // zeros, which are valid, or an empty magazine of this CPU's.
-        unsafe { magazine.as_ref() }.set_limits(share);
+        unsafe { magazine.as_ref() }.prepare(share, self.half);
         let replace = |old: *mut Magazine, new: *mut Magazine| {
             link.compare_exchange(old, new, Ordering::AcqRel, Ordering::Relaxed).is_ok()
         };

@@ -14,9 +14,9 @@
 //! ┌──┬─────┬──────────────────┬─┬─┬─┬─┬──┬───┐
 //! │NX│     │ frame, inverted  │O│L│F│1│  │ 0 │  hidden: an area's page that nobody may access
 //! └──┴─────┴──────────────────┴─┴─┴─┴─┴──┴───┘
-//! ┌───────────────────────────┬───────────────┐
-//! │ address, bits 63..12      │       0       │  the page behind a parked area, which starts at the address
-//! └───────────────────────────┴───────────────┘
+//! ┌──┬─────┬─┬────────────────┬───────────────┐
+//! │ 0│  0  │1│ address, to 12 │       0       │  the page behind a parked area, which starts at the address; 1: bit 51
+//! └──┴─────┴─┴────────────────┴───────────────┘
 //! ```
 //! The entry of a guard page below an area is bit 63 alone; the area's first entry has bit 53 then, and not bit 52. Bits 58
 //! to 55 of an area's first entry tell how many more pages there are, if they are few; bit 54 that it was changed.
@@ -41,6 +41,18 @@ pub(crate) use guard::GuardInfo;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(transparent)]
 pub(crate) struct Entry(pub u64);
+
+/// Which half of the address space addresses are in that entries have: by the bits that are inverted in them, so that bit 51
+/// is set there, and no other above bit 47.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Half(pub u64);
+
+impl Half {
+    /// Returns the half of a canonical address.
+    pub fn of(address: usize) -> Self {
+        Self((address as u64).cast_signed().wrapping_shr(48).wrapping_shl(48).cast_unsigned() ^ FAR)
+    }
+}
 
 impl Entry {
     pub const UNUSED: Self = Self(0);
@@ -132,19 +144,19 @@ impl Entry {
         (more > 0 || self.0 & LAST != 0).then_some(more as usize + 1)
     }
 
-    /// Makes the entry of the page behind an area that is parked, which tells where the area starts. No memory is at what it
-    /// says, taken for a frame's address: that of an address in the upper half is past what any CPU has.
+    /// Makes the entry of the page behind an area that is parked, which tells where the area starts. Taken for a frame's
+    /// address, as a CPU with the L1TF flaw does, it is past the 46 bits that these CPUs have.
     #[inline(always)]
-    pub fn behind_parked(address: usize) -> Self {
-        debug_assert!(address.is_multiple_of(PAGE_SIZE));
-        Self(address as u64)
+    pub fn behind_parked(address: usize, half: Half) -> Self {
+        debug_assert!(address.is_multiple_of(PAGE_SIZE) && Half::of(address) == half);
+        Self(address as u64 ^ half.0)
     }
 
     /// Returns where the parked area starts behind whose pages this entry is.
     #[inline(always)]
-    pub fn parked_address(self) -> usize {
-        debug_assert!(self.0 != 0 && self.0.is_multiple_of(PAGE_SIZE as u64));
-        self.0 as usize
+    pub fn parked_address(self, half: Half) -> usize {
+        debug_assert!(self.0 & FAR != 0 && self.0.is_multiple_of(PAGE_SIZE as u64));
+        (self.0 ^ half.0) as usize
     }
 
     /// Returns the entry of an area's page with this digit of how many pages the area has.

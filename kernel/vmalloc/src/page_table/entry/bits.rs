@@ -35,6 +35,9 @@ pub(crate) const MORE_SHIFT: u32 = 55;
 pub(crate) const MORE_MASK: u64 = 0xf << MORE_SHIFT;
 pub(crate) const FRAME_MASK: u64 = 0x000f_ffff_ffff_f000;
 
+/// Set where an entry has an address of the range, so that it is that of no frame.
+pub(crate) const FAR: u64 = 1 << 51;
+
 pub(crate) const GUARD: u64 = 1 << 62;
 pub(crate) const SLACK_SHIFT: u32 = 1;
 pub(crate) const SLACK_MASK: u64 = 2 * PAGE_SIZE as u64 - 1;

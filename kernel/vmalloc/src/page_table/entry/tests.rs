@@ -52,6 +52,19 @@ fn quarantine_keeps_the_frame_and_hides_it() {
     }
 }
 
+/// Seen failing with the address as it is: in the lower half it was a frame's, in the upper one the entry was a guard's.
+#[test]
+fn where_a_parked_area_starts_is_no_frames_address() {
+    for address in [PAGE_SIZE, 0x4000_0000, 0x7fff_ffff_f000, 0xffff_8000_0000_0000, 0xffff_c900_1234_5000] {
+        let half = Half::of(address);
+        let entry = Entry::behind_parked(address, half);
+        assert_eq!(entry.parked_address(half), address);
+        assert!(!entry.is_present() && !entry.is_guard() && !entry.is_hidden() && !entry.is_unused());
+        assert!(entry.quarantined_frame().is_none() && entry != Entry::GUARD_BELOW);
+        assert!(entry.0 & FRAME_MASK >= 1 << 46, "{:#x}", entry.0);
+    }
+}
+
 #[test]
 fn an_unused_entry_is_nothing_else() {
     let entry = Entry::UNUSED;

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     MAX_CPUS, PAGE_SIZE, Platform,
     magazines::{Closed, Magazines, Parked},
-    page_table::slot::Slots,
+    page_table::{Half, Slots},
     percpu::Records,
 };
 use std::{boxed::Box, sync::Arc, vec::Vec};
@@ -42,18 +42,20 @@ impl Shared {
         // Loom does not know of what lies in a magazine: others come in here, and below.
         self.machine.0.step();
         let area = magazine.take(1)?;
-        assert!(core::ptr::eq(area.slots, &self.leaf[..2]), "another's leaf table");
-        Some(area.address)
+        let number = area.address / PAGE_SIZE;
+        assert!(core::ptr::eq(area.slots, self.area(number).slots), "another's entries");
+        Some(number)
+    }
+
+    fn area(&self, number: usize) -> Parked<'_> {
+        Parked { address: number * PAGE_SIZE, slots: &self.leaf[2 * number..2 * number + 2] }
     }
 
     /// Does what a free does: parks an area, or retires it, which returns it.
-    fn park(&self, address: usize) -> Option<usize> {
+    fn park(&self, number: usize) -> Option<usize> {
         let pin = self.machine.pin();
-        let place = self
-            .magazines
-            .of(&pin)
-            .and_then(|magazine| magazine.place(Parked { address, slots: &self.leaf[..2] }));
-        let Some(place) = place else { return Some(address) };
+        let place = self.magazines.of(&pin).and_then(|magazine| magazine.place(self.area(number)));
+        let Some(place) = place else { return Some(number) };
         self.machine.0.step();
         place.park();
         None
@@ -66,7 +68,7 @@ impl Shared {
         self.magazines.release(closed, 0..MAX_CPUS, &self.machine, synchronize, |_, magazine| {
             self.machine.0.step();
             while let Some(area) = magazine.take(1) {
-                found.borrow_mut().push(area.address);
+                found.borrow_mut().push(area.address / PAGE_SIZE);
             }
         });
         found.into_inner()
@@ -90,7 +92,7 @@ fn with_magazines(
         // SAFETY: a table of zeros is one of unused entries.
         let leaf = unsafe { Box::<Slots>::new_zeroed().assume_init() };
         let mut records = Records::new(machine).expect("frames enough");
-        let magazines = Magazines::new(0, &mut records);
+        let magazines = Magazines::new(0, Half::of(0), &mut records);
         let shared = Arc::new(Shared { machine: machine.clone(), records, magazines, leaf });
         act_as(1, || {
             assert_eq!(shared.take(), None);
@@ -230,7 +232,7 @@ fn pages_of_vm_map_ram_are_given_back_once() {
                     .flat_map(|(page, count)| (0..count).map(move |i| page + i * PAGE_SIZE));
                 found.borrow_mut().extend(pages);
                 while let Some(area) = magazine.take(1) {
-                    found.borrow_mut().push(area.address);
+                    found.borrow_mut().push(area.address / PAGE_SIZE);
                 }
             });
             let mut found = found.into_inner();
