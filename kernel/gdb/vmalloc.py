@@ -52,7 +52,7 @@ def entries(start, end, level=3, frame=None, base=0xFFFF << 48):
 
 
 def is_guard(entry):
-    return entry & (PRESENT | GUARD) == GUARD
+    return entry & (PRESENT | WRITABLE | GUARD) == WRITABLE | GUARD
 
 
 def is_live(entry):
@@ -65,7 +65,7 @@ class Caller:
     address: it is in the kernel's image."""
 
     def __init__(self, guard):
-        address = IMAGE.start & ~0xFFFF_FFFF | (guard >> 17 & (1 << 29) - 1) << 3
+        address = IMAGE.start & ~0xFFFF_FFFF | (guard >> 18 & (1 << 29) - 1) << 3
         name, length, line, column = struct.unpack("<QQII", read(address, 24))
         file = read(name, length).rstrip(b"\0").decode(errors="replace") if length < PAGE else "?"
         self.text = f"{file}:{line}:{column}"
@@ -84,7 +84,7 @@ class Area:
         pages = (self.end - self.start) // PAGE
         end = self.end + (PAGE if self.guard else 0)
         caller = Caller(self.guard) if self.guard else "-"
-        kind = KINDS.get(self.guard >> 14 & 7, "?") if self.guard else "vm_map_ram"
+        kind = KINDS.get(self.guard >> 15 & 7, "?") if self.guard else "vm_map_ram"
         return f"{self.start:#018x}-{end:#018x} {end - self.start:>8} {caller} pages={pages} {kind}"
 
 

@@ -7,7 +7,7 @@ use crate::{
     percpu::Records,
     remembered::Remembered,
     span::Span,
-    types::{birth::Birth, frame::PHYSICAL_BITS, tunables::Mode},
+    types::{area::birth::Birth, frame::PHYSICAL_BITS, tunables::Mode},
 };
 use core::sync::atomic::{AtomicU64, Ordering};
 

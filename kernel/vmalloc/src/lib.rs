@@ -374,8 +374,7 @@ pub use tlb::{
 };
 pub(crate) use types::Owner;
 pub use types::{
-    area::{AreaInfo, AreaSummary, Cache, Kind, Protection},
-    birth::Birth,
+    area::{AreaInfo, AreaSummary, Cache, Kind, Protection, birth::Birth},
     congruent::{CongruentArea, CongruentSet, MAX_CONGRUENT},
     error::{AllocError, CongruentError, FreeError, NewError, PopulateError, ProtectError, ReallocError},
     event::Event,

@@ -266,6 +266,6 @@ fn areas_know_when_they_were_made() {
     let area = allocate(Request::new(PAGE_SIZE));
     let made = memory::vmalloc().find_area(address(area)).and_then(|area| area.made).map(Birth::milliseconds);
     let made = made.expect("it has a guard page");
-    assert!(made + made / 1024 >= before && made <= memory::milliseconds(), "{made} after {before}");
+    assert!(made + made / 512 >= before && made <= memory::milliseconds(), "{made} after {before}");
     free(area);
 }

@@ -3,7 +3,7 @@
 use super::cache::CachedRuns;
 use crate::{
     Event, Kind, Platform, atomic::AtomicUsize, base::Base, blocks::Blocks, magazines::Magazines,
-    page_table::Half, pending::Pending, percpu::PerCpu, pools::Pools, span::Span, types::Caller,
+    page_table::Entry, pending::Pending, percpu::PerCpu, pools::Pools, span::Span, types::Caller,
 };
 
 /// What makes the areas of an instance, and the runs of freed areas that it caches.
@@ -20,8 +20,9 @@ impl<P: Platform> Areas<P> {
     pub fn new(mut pools: Pools<P>) -> Self {
         let base = &mut pools.pending.blocks.base;
         let cached = base.records.lay_out();
-        let half = Half::of(base.span.range.start);
-        let magazines = Magazines::new(base.tunables.modes.count(), half, &mut base.records);
+        // Where an area's address would be a frame's, none is parked ever.
+        let barred = usize::from(!Entry::can_be_parked_at(base.span.range.start));
+        let magazines = Magazines::new(base.tunables.modes.count() + barred, &mut base.records);
         Self { pools, magazines, cached, cached_blocks: AtomicUsize::new(0) }
     }
 

@@ -3,8 +3,8 @@
 use super::Ram;
 use crate::{
     PAGE_SIZE,
-    atomic::framed::{AtomicPtr, AtomicU32, AtomicU64, Ordering::Relaxed},
-    page_table::{Entry, Half, Slot},
+    atomic::framed::{AtomicPtr, AtomicU32, Ordering::Relaxed},
+    page_table::{Entry, Slot},
 };
 use core::{ptr::NonNull, slice};
 
@@ -17,7 +17,7 @@ const PLACES: usize = first_place(CLASSES);
 /// Areas of one page, of two to four, and of more, that are parked at most.
 const fn most(class: usize) -> usize {
     match class {
-        0 => 304,
+        0 => 305,
         1..=3 => 24,
         _ => 8,
     }
@@ -63,8 +63,6 @@ pub(crate) struct Magazine {
     /// By the number of pages, from one on.
     classes: [Class; CLASSES],
     places: [Place; PLACES],
-    /// That of the range.
-    half: AtomicU64,
     pub ram: Ram,
 }
 
@@ -88,26 +86,23 @@ impl<'a> LastParked<'a> {
 pub(crate) struct FreePlace<'a> {
     class: &'a Class,
     place: &'a Place,
-    slots: &'a [Slot],
-    behind: Entry,
+    area: Parked<'a>,
 }
 
 impl FreePlace<'_> {
     /// Parks the area.
     #[inline(always)]
     pub fn park(self) {
-        let Self { slots, behind, .. } = self;
-        slots[slots.len() - 1].set(behind);
+        let Parked { address, slots } = self.area;
+        slots[slots.len() - 1].set(Entry::behind_parked(address));
         self.place.store(slots.as_ptr().cast_mut(), Relaxed);
         self.class.next.store(self.class.next.load(Relaxed) + 1, Relaxed);
     }
 }
 
 impl Magazine {
-    /// Says how many areas of each size may be parked: as many as there are places, and not more than have `share` pages; and
-    /// which half of the address space they are in.
-    pub fn prepare(&self, share: usize, half: Half) {
-        self.half.store(half.0, Relaxed);
+    /// Says how many areas of each size may be parked: as many as there are places, and not more than have `share` pages.
+    pub fn set_limits(&self, share: usize) {
         for (number, class) in self.classes.iter().enumerate() {
             let first = first_place(number);
             let places = most(number).min(share / (number + 2));
@@ -140,18 +135,13 @@ impl Magazine {
     }
 
     #[inline(always)]
-    fn half(&self) -> Half {
-        Half(self.half.load(Relaxed))
-    }
-
-    #[inline(always)]
     fn parked(&self, place: usize, pages: usize) -> Option<Parked<'_>> {
         let place = self.places.get(place)?;
         // SAFETY: `park` wrote it, in the class of areas of so many pages. The area is parked here, so that its block is in
         // use and has its leaf table.
         let slots =
             unsafe { slice::from_raw_parts(NonNull::new_unchecked(place.load(Relaxed)).as_ptr(), pages + 1) };
-        Some(Parked { address: slots[pages].get().parked_address(self.half()), slots })
+        Some(Parked { address: slots[pages].get().parked_address(), slots })
     }
 
     /// Returns a place for an area if there is one.
@@ -162,9 +152,7 @@ impl Magazine {
         if next >= class.end.load(Relaxed) {
             return None;
         }
-        let (place, behind) =
-            (self.places.get(next as usize)?, Entry::behind_parked(area.address, self.half()));
-        Some(FreePlace { class, place, slots: area.slots, behind })
+        Some(FreePlace { class, place: self.places.get(next as usize)?, area })
     }
 
     /// Returns how many areas of `pages` pages are parked.

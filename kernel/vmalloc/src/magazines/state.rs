@@ -4,7 +4,6 @@ use super::{CLASSES, Magazine};
 use crate::{
     CpuPin, MAX_CPUS, Platform, Returned,
     atomic::{AtomicPtr, AtomicUsize, Ordering, spin_loop},
-    page_table::Half,
     percpu::{Part, PerCpu, Record, Records, place},
 };
 use core::{
@@ -65,8 +64,6 @@ fn link_again(link: &AtomicPtr<Magazine>, magazine: NonNull<Magazine>) {
 /// The magazines of an instance.
 pub(crate) struct Magazines {
     links: PerCpu<Link>,
-    /// That of the range.
-    half: Half,
     /// How many have closed them.
     closers: AtomicUsize,
     /// How many give some back just now.
@@ -105,11 +102,11 @@ impl Drop for Closed<'_> {
 }
 
 impl Magazines {
-    /// Makes those of an instance with a range in this half of the address space, which so many have closed.
     #[inline(always)]
-    pub fn new(closers: usize, half: Half, records: &mut Records) -> Self {
+    /// Makes those of an instance, which so many have closed.
+    pub fn new(closers: usize, records: &mut Records) -> Self {
         let (closers, releasing) = (AtomicUsize::new(closers), AtomicUsize::new(0));
-        Self { links: records.lay_out(), half, closers, releasing }
+        Self { links: records.lay_out(), closers, releasing }
     }
 
     /// Returns the magazines of this CPU. The caller is outside of interrupt handlers.
@@ -140,7 +137,7 @@ impl Magazines {
         let Some(magazine) = again.or_else(new) else { return };
         // SAFETY: promise 2 of `Platform`: the frame's bytes are there. They are as many as a magazine has, nobody else's, and
         // zeros, which are valid, or an empty magazine of this CPU's.
-        unsafe { magazine.as_ref() }.prepare(share, self.half);
+        unsafe { magazine.as_ref() }.set_limits(share);
         let replace = |old: *mut Magazine, new: *mut Magazine| {
             link.compare_exchange(old, new, Ordering::AcqRel, Ordering::Relaxed).is_ok()
         };

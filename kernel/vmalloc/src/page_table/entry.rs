@@ -1,9 +1,9 @@
 //! Page table entries of the instance's range, and what they carry besides translations.
 //!
 //! ```text
-//!  63  62 61  46 45        17 16  14 13    1  0
+//!  63  62 61  47 46        18 17  15 14    2 1 0
 //! ┌──┬───┬──────┬────────────┬──────┬───────┬───┐
-//! │ S│ 1 │ time │ caller / 8 │ kind │ slack │ 0 │  guard: never present, tells whose area ends here; S slack filled
+//! │ S│ 1 │ time │ caller / 8 │ kind │ slack │1 0│  guard: never present, tells whose area ends here; S slack filled
 //! └──┴───┴──────┴────────────┴──────┴───────┴───┘
 //! ┌──┬─────┬──────────────────┬─┬─┬─┬────┬───┐
 //! │NX│  R  │ frame (51..12)   │O│L│F│    │ 1 │  mapped; F first, L last page of an area, O owned frame
@@ -14,9 +14,9 @@
 //! ┌──┬─────┬──────────────────┬─┬─┬─┬─┬──┬───┐
 //! │NX│     │ frame, inverted  │O│L│F│1│  │ 0 │  hidden: an area's page that nobody may access
 //! └──┴─────┴──────────────────┴─┴─┴─┴─┴──┴───┘
-//! ┌──┬─────┬─┬────────────────┬───────────────┐
-//! │ 0│  0  │1│ address, to 12 │       0       │  the page behind a parked area, which starts at the address; 1: bit 51
-//! └──┴─────┴─┴────────────────┴───────────────┘
+//! ┌───────────────────────────┬───────────────┐
+//! │ address, bits 63..12      │       0       │  the page behind a parked area, which starts at the address
+//! └───────────────────────────┴───────────────┘
 //! ```
 //! The entry of a guard page below an area is bit 63 alone; the area's first entry has bit 53 then, and not bit 52. Bits 58
 //! to 55 of an area's first entry tell how many more pages there are, if they are few; bit 54 that it was changed.
@@ -41,18 +41,6 @@ pub(crate) use guard::GuardInfo;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(transparent)]
 pub(crate) struct Entry(pub u64);
-
-/// Which half of the address space addresses are in that entries have: by the bits that are inverted in them, so that bit 51
-/// is set there, and no other above bit 47.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Half(pub u64);
-
-impl Half {
-    /// Returns the half of a canonical address.
-    pub fn of(address: usize) -> Self {
-        Self((address as u64).cast_signed().wrapping_shr(48).wrapping_shl(48).cast_unsigned() ^ FAR)
-    }
-}
 
 impl Entry {
     pub const UNUSED: Self = Self(0);
@@ -145,18 +133,23 @@ impl Entry {
     }
 
     /// Makes the entry of the page behind an area that is parked, which tells where the area starts. Taken for a frame's
-    /// address, as a CPU with the L1TF flaw does, it is past the 46 bits that these CPUs have.
+    /// address, as a CPU with the L1TF flaw does, it is [past](Self::can_be_parked_at) the 46 bits that these CPUs have.
     #[inline(always)]
-    pub fn behind_parked(address: usize, half: Half) -> Self {
-        debug_assert!(address.is_multiple_of(PAGE_SIZE) && Half::of(address) == half);
-        Self(address as u64 ^ half.0)
+    pub fn behind_parked(address: usize) -> Self {
+        debug_assert!(address.is_multiple_of(PAGE_SIZE) && Self::can_be_parked_at(address));
+        Self(address as u64)
+    }
+
+    /// Returns whether an entry can have this address: whether its bits 51 to 12 are no frame's of a CPU with the L1TF flaw.
+    pub fn can_be_parked_at(address: usize) -> bool {
+        address as u64 & FRAME_MASK >= 1 << 46
     }
 
     /// Returns where the parked area starts behind whose pages this entry is.
     #[inline(always)]
-    pub fn parked_address(self, half: Half) -> usize {
-        debug_assert!(self.0 & FAR != 0 && self.0.is_multiple_of(PAGE_SIZE as u64));
-        (self.0 ^ half.0) as usize
+    pub fn parked_address(self) -> usize {
+        debug_assert!(self.0 != 0 && self.0.is_multiple_of(PAGE_SIZE as u64));
+        self.0 as usize
     }
 
     /// Returns the entry of an area's page with this digit of how many pages the area has.
@@ -271,7 +264,7 @@ impl Entry {
     }
 
     pub fn is_guard(self) -> bool {
-        self.0 & (PRESENT | GUARD) == GUARD
+        self.0 & (PRESENT | GUARD_MARK) == GUARD_MARK
     }
 
     pub fn is_first(self) -> bool {

@@ -15,7 +15,7 @@ pub(crate) mod scratch;
 pub(crate) mod slot;
 pub(crate) mod survey;
 
-pub(crate) use entry::{Attributes, Entry, GuardInfo, Half};
+pub(crate) use entry::{Attributes, Entry, GuardInfo};
 pub(crate) use flush::Unflushed;
 pub(crate) use length::{mark_length, unmap_rest};
 pub(crate) use ram::{map_ram, unmap_ram};

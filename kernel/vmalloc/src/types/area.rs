@@ -1,7 +1,9 @@
 //! What an area is: how it is mapped, and what is known of it.
 
-use super::birth::Birth;
+pub(crate) mod birth;
+
 use crate::{BLOCK_PAGES, PAGE_SIZE};
+use birth::Birth;
 use core::{fmt, panic::Location};
 
 /// What is known of an allocated area, as [`find_area`](crate::Vmalloc::find_area) and

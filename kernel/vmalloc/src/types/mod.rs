@@ -1,7 +1,6 @@
 //! The words of the public interface: what is asked for, what is told, what is counted, what goes wrong.
 
 pub(crate) mod area;
-pub(crate) mod birth;
 pub(crate) mod congruent;
 pub(crate) mod error;
 pub(crate) mod event;

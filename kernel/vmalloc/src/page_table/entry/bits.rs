@@ -35,18 +35,17 @@ pub(crate) const MORE_SHIFT: u32 = 55;
 pub(crate) const MORE_MASK: u64 = 0xf << MORE_SHIFT;
 pub(crate) const FRAME_MASK: u64 = 0x000f_ffff_ffff_f000;
 
-/// Set where an entry has an address of the range, so that it is that of no frame.
-pub(crate) const FAR: u64 = 1 << 51;
-
 pub(crate) const GUARD: u64 = 1 << 62;
-pub(crate) const SLACK_SHIFT: u32 = 1;
+/// What all guard pages' entries have, and no other entry that is not present: an address of the upper half has bit 62, too.
+pub(crate) const GUARD_MARK: u64 = GUARD | 1 << 1;
+pub(crate) const SLACK_SHIFT: u32 = 2;
 pub(crate) const SLACK_MASK: u64 = 2 * PAGE_SIZE as u64 - 1;
-pub(crate) const KIND_SHIFT: u32 = 14;
+pub(crate) const KIND_SHIFT: u32 = 15;
 pub(crate) const KIND_MASK: u64 = 7;
 /// Marks the guard page behind an area whose slack was filled.
 pub(crate) const SLACK_FILLED: u64 = 1 << 63;
-pub(crate) const CALLER_SHIFT: u32 = 17;
-/// Bits 31 to 3 of the caller's address. Above them is a [`Birth`](crate::types::birth::Birth).
+pub(crate) const CALLER_SHIFT: u32 = 18;
+/// Bits 31 to 3 of the caller's address. Above them is a [`Birth`](crate::types::area::birth::Birth).
 pub(crate) const CALLER_MASK: u64 = (1 << 29) - 1;
 
 /// In an entry that is not present: the page is hidden. Where entries are present the bit means GLOBAL, which none is.

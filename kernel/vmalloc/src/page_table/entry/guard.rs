@@ -4,7 +4,7 @@
 //! as all of a kernel is.
 
 use super::{Entry, bits::*};
-use crate::{Kind, types::birth::Birth};
+use crate::{Kind, types::area::birth::Birth};
 use core::panic::Location;
 
 /// What the entry of the guard page behind an area tells of the area.
@@ -32,7 +32,7 @@ impl Entry {
         );
         let (slack, kind) = ((info.slack as u64) << SLACK_SHIFT, (info.kind as u64) << KIND_SHIFT);
         let caller = (caller >> 3 & CALLER_MASK) << CALLER_SHIFT;
-        Self(GUARD | slack | kind | caller | info.made.bits())
+        Self(GUARD_MARK | slack | kind | caller | info.made.bits())
     }
 
     /// Returns the entry of a guard page behind an area, marked as one whose slack was filled.
@@ -66,7 +66,7 @@ impl Entry {
     /// Returns whether two guard pages' entries tell of one caller and kind.
     #[inline(always)]
     pub fn is_asked_like(self, other: Self) -> bool {
-        const ASKED: u64 = GUARD | KIND_MASK << KIND_SHIFT | CALLER_MASK << CALLER_SHIFT;
+        const ASKED: u64 = GUARD_MARK | KIND_MASK << KIND_SHIFT | CALLER_MASK << CALLER_SHIFT;
         (self.0 ^ other.0) & ASKED == 0
     }
 

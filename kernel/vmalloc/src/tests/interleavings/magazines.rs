@@ -9,10 +9,17 @@ use super::{
 use crate::{
     MAX_CPUS, PAGE_SIZE, Platform,
     magazines::{Closed, Magazines, Parked},
-    page_table::{Half, Slots},
+    page_table::slot::Slots,
     percpu::Records,
 };
 use std::{boxed::Box, sync::Arc, vec::Vec};
+
+/// Where area 0 would be.
+const START: usize = 1 << 46;
+
+fn number_of(area: Parked<'_>) -> usize {
+    (area.address - START) / PAGE_SIZE
+}
 
 /// What the CPUs share. Areas are numbers here.
 struct Shared {
@@ -42,13 +49,13 @@ impl Shared {
         // Loom does not know of what lies in a magazine: others come in here, and below.
         self.machine.0.step();
         let area = magazine.take(1)?;
-        let number = area.address / PAGE_SIZE;
+        let number = number_of(area);
         assert!(core::ptr::eq(area.slots, self.area(number).slots), "another's entries");
         Some(number)
     }
 
     fn area(&self, number: usize) -> Parked<'_> {
-        Parked { address: number * PAGE_SIZE, slots: &self.leaf[2 * number..2 * number + 2] }
+        Parked { address: START + number * PAGE_SIZE, slots: &self.leaf[2 * number..2 * number + 2] }
     }
 
     /// Does what a free does: parks an area, or retires it, which returns it.
@@ -68,7 +75,7 @@ impl Shared {
         self.magazines.release(closed, 0..MAX_CPUS, &self.machine, synchronize, |_, magazine| {
             self.machine.0.step();
             while let Some(area) = magazine.take(1) {
-                found.borrow_mut().push(area.address / PAGE_SIZE);
+                found.borrow_mut().push(number_of(area));
             }
         });
         found.into_inner()
@@ -92,7 +99,7 @@ fn with_magazines(
         // SAFETY: a table of zeros is one of unused entries.
         let leaf = unsafe { Box::<Slots>::new_zeroed().assume_init() };
         let mut records = Records::new(machine).expect("frames enough");
-        let magazines = Magazines::new(0, Half::of(0), &mut records);
+        let magazines = Magazines::new(0, &mut records);
         let shared = Arc::new(Shared { machine: machine.clone(), records, magazines, leaf });
         act_as(1, || {
             assert_eq!(shared.take(), None);
@@ -232,7 +239,7 @@ fn pages_of_vm_map_ram_are_given_back_once() {
                     .flat_map(|(page, count)| (0..count).map(move |i| page + i * PAGE_SIZE));
                 found.borrow_mut().extend(pages);
                 while let Some(area) = magazine.take(1) {
-                    found.borrow_mut().push(area.address / PAGE_SIZE);
+                    found.borrow_mut().push(number_of(area));
                 }
             });
             let mut found = found.into_inner();

@@ -1,21 +1,21 @@
-//! When an area was made, in 16 bits, which the entry of its guard page has room for.
+//! When an area was made, in 15 bits, which the entry of its guard page has room for.
 
 use core::fmt;
 
-/// A time by the clock that [`set_clock`](crate::Vmalloc::set_clock) sets: exact below 2048 ms, from there on to a part in
-/// 2048, and for more than a hundred years. Earlier ones are less.
-// A floating-point number: 5 bits of exponent above 11 bits of fraction. Its bits lie where a guard page's entry has them, so
+/// A time by the clock that [`set_clock`](crate::Vmalloc::set_clock) sets: exact below 1024 ms, from there on to a part in
+/// 1024, and for more than a hundred years. Earlier ones are less.
+// A floating-point number: 5 bits of exponent above 10 bits of fraction. Its bits lie where a guard page's entry has them, so
 // that an allocation takes them as they are.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Birth(u64);
 
-const FRACTION_BITS: u32 = 11;
+const FRACTION_BITS: u32 = 10;
 const FRACTIONS: u64 = 1 << FRACTION_BITS;
-const LARGEST: u64 = 0xffff;
+const LARGEST: u64 = 0x7fff;
 
 impl Birth {
     /// The lowest of its bits in an entry.
-    const SHIFT: u32 = 46;
+    const SHIFT: u32 = 47;
 
     /// Makes that of a time; of one that is too late, the latest.
     pub(crate) fn of(milliseconds: u64) -> Self {
@@ -60,12 +60,12 @@ mod tests {
     use std::vec::Vec;
 
     #[test]
-    fn a_time_is_kept_to_a_part_in_2048_and_in_order() {
+    fn a_time_is_kept_to_a_part_in_1024_and_in_order() {
         let times =
             (0..5000).chain((5..63).flat_map(|log| {
                 [(1 << log) - 1, 1 << log, (1 << log) + (1 << (log - 3)) + 5, 3 << (log - 1)]
             }));
-        let mut times: Vec<u64> = times.filter(|&time| time < 4096 << 30).collect();
+        let mut times: Vec<u64> = times.filter(|&time| time < 2048 << 30).collect();
         times.sort_unstable();
         let mut before = 0;
         for time in times {
@@ -76,6 +76,6 @@ mod tests {
             );
             before = kept;
         }
-        assert_eq!(Birth::of(u64::MAX).milliseconds(), 4095 << 30);
+        assert_eq!(Birth::of(u64::MAX).milliseconds(), 2047 << 30);
     }
 }
