@@ -68,6 +68,7 @@ impl Stats {
     /// Returns how many pages areas have, guard pages included. The counters are not read at one moment: while others allocate
     /// and free, a page may be counted twice, or not at all while its block is opened, so that the result is too small or too
     /// large by what changed meanwhile. It is never below zero.
+    #[doc(alias = "VmallocUsed")]
     #[must_use]
     pub fn used(&self) -> usize {
         self.total.saturating_sub(self.free).saturating_sub(self.lazy).saturating_sub(self.parked)
