@@ -3,6 +3,7 @@
 //! The machines stop before their first instruction (`-S`), so that none ends by itself, or takes anything from
 //! others. The kernels are files of any content.
 
+mod awaited;
 mod scripts;
 
 use std::fs;
@@ -11,27 +12,11 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
 
+use awaited::awaited;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use scripts::write_script;
 use tempfile::TempDir;
-
-/// What takes longer than this does not happen.
-const FAR: Duration = Duration::from_secs(600);
-
-/// Waits until there is something, and gives it.
-fn awaited<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let start = Instant::now();
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(start.elapsed() < FAR, "{what}: never seen");
-        thread::sleep(Duration::from_millis(10));
-    }
-}
 
 /// A run of the host program, in a process group of its own.
 struct Run {

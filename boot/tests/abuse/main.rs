@@ -3,6 +3,8 @@
 //!
 //! A script stands for QEMU, and files of any content, or this program, for kernels.
 
+#[path = "../awaited/mod.rs"]
+mod awaited;
 mod disks;
 mod emulators;
 mod kernels;

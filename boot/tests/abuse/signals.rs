@@ -3,27 +3,12 @@
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
+use crate::awaited::awaited;
 use crate::scripts::write_script;
 use crate::{CONSOLE, Place};
-
-/// What takes longer than this does not happen.
-const FAR: Duration = Duration::from_secs(120);
-
-fn awaited<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let start = Instant::now();
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(start.elapsed() < FAR, "{what}: never seen");
-        thread::sleep(Duration::from_millis(5));
-    }
-}
 
 /// Starts the host program, and waits until QEMU is asked for something that has `stage` among its words; then QEMU
 /// hangs.

@@ -15,7 +15,7 @@
 //!
 //! Under `cfg(shuttle)` all of them, those in frames too, are the machine's behind a place where another thread may come
 //! in. Nothing is out of order there; it is for schedules of whole calls, which are too long for loom
-//! (`tests/schedules.rs`).
+//! (`tests/schedules` of the package).
 
 #[cfg(not(any(loom, shuttle)))]
 pub(crate) use core::hint::spin_loop;

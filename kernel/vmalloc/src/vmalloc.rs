@@ -36,6 +36,9 @@ impl<P: Platform> Vmalloc<P> {
     ///
     /// The top level page table entries of the range are filled now and never change again, so
     /// page tables that copy them later need no fault to see new mappings.
+    ///
+    /// A range that begins below 64 TiB has no magazines (see [`Reuse`](crate::Reuse)): frees and allocations there take a
+    /// lock. What magazines write into page tables would name frames that a CPU with the L1TF flaw can read.
     #[doc(alias = "vmalloc_init")]
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use vmalloc::{AreaSummary, Birth, PAGE_SIZE};
 pub(in crate::console) const ABOUT: &str = "counts areas and bytes by who asked for them, the most bytes first\n\
     mark   notes what there is; top then prints what has changed since\n\
     clear  forgets the mark\n\
-    Guard pages are not counted. An area is as old as its last vrealloc.";
+    Guard pages are not counted. An area that was resized is as old as the last vrealloc.";
 
 /// Callers that are told apart; the rest are summed up.
 const CALLERS: usize = 1024;

@@ -67,7 +67,8 @@ impl<P: Platform> Areas<P> {
         Ok(Resize { place: Place { number, first, small, below }, old: area.pages, new, guard })
     }
 
-    /// Resizes an area where it is, but does not shrink a run, or moves it: where it is now, and the pressure that its old place causes.
+    /// Resizes a small area, or grows a run, where it is, or moves it: where it is now, and the pressure that its old place
+    /// causes.
     pub fn resize(&self, resize: &Resize, attempt: Attempt) -> Result<(usize, Pressure), AllocError> {
         let &Resize { place, new, guard, .. } = resize;
         let (start, size) = (self.address_of(place), new * PAGE_SIZE - guard.slack);

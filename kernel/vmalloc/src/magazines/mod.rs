@@ -2,9 +2,10 @@
 //!
 //! Each CPU has a frame with a magazine for each number of pages up to [`CLASSES`]. A free *parks* the area in the
 //! magazine of the CPU that it runs on: its entries are unmapped, and keep their frames; the entry of the page behind says
-//! where the area starts, so that a place in a magazine is one pointer. An allocation of as many pages
-//! takes the area that was parked last: its frames, its entries and the lines of both are still in the CPU's caches.
-//! Neither takes a lock, marks a page dirty, counts, or flushes.
+//! where the area starts, so that a place in a magazine is one pointer. An allocation of as many pages takes the area that
+//! was parked last: its frames, its entries and the lines of both are still in the CPU's caches. Neither takes a lock,
+//! marks a page dirty, counts, or flushes. In a range below 64 TiB nothing is parked: there an address, in an entry, would be
+//! that of a frame.
 //!
 //! # Why no flush is needed
 //!

@@ -7,7 +7,7 @@ use crate::{
     AllocError, BLOCK_SIZE, PAGE_SIZE, Platform, Request, Returned, Reuse, Vmalloc,
     tests::{
         machine::Machine,
-        support::{START, free, instance, leaked, take},
+        support::{START, free, instance, leaked, policy, take},
     },
 };
 use std::{thread, vec::Vec};
@@ -272,4 +272,25 @@ fn magazines_that_are_opened_while_they_are_being_closed_hold_nobody_up() {
     machine.end_interleaving();
     assert_eq!(vmalloc.reuse(), Reuse::Hot, "the other one was later");
     assert!(parked(vmalloc) > 0, "what the other CPU had parked is linked again");
+}
+
+/// What is written behind a parked area would be a frame's address there. Seen failing with magazines in any range.
+#[test]
+fn nothing_is_parked_in_a_range_whose_addresses_are_those_of_frames() {
+    for (start, is_parked) in
+        [(BLOCK_SIZE, false), ((1 << 46) - BLOCK_SIZE, false), (1 << 46, true), (START, true)]
+    {
+        let machine = Machine::new(1, FRAMES);
+        // SAFETY: the machine's address space has nothing else in it.
+        let vmalloc = unsafe { Vmalloc::with_policy(&machine, start..start + 4 * BLOCK_SIZE, policy()) };
+        let vmalloc = vmalloc.expect("frames enough");
+        for _ in 0..2 {
+            let area = vmalloc.vmalloc(PAGE_SIZE).expect("room");
+            free(&vmalloc, area).expect("allocated");
+        }
+        assert_eq!(vmalloc.stats().parked > 0, is_parked, "{start:#x}");
+        vmalloc.trim();
+        drop(vmalloc);
+        machine.assert_all_frames_back();
+    }
 }
