@@ -7,7 +7,7 @@ use crate::{
     Request, Vmalloc,
     tests::{
         machine::{Machine, Random},
-        support::{START, address, at, free, instance, map_ram, protect, take, unmap, unmap_ram},
+        support::{START, address, at, free, instance, map_ram, protect, resize, take, unmap, unmap_ram},
     },
 };
 use core::{panic::Location, ptr::NonNull};
@@ -362,6 +362,13 @@ fn a_census_tells_of_each_area_once() {
         let parked = vmalloc.vmalloc(pages * PAGE_SIZE).expect("room");
         free(&vmalloc, parked).expect("allocated");
     }
+    // Side by side, by turns of two callers; then one whose first entry does not tell its length any more.
+    for _ in 0..3 {
+        live.push(vmalloc.vmalloc(PAGE_SIZE).expect("room"));
+        live.push(vmalloc.vmalloc(PAGE_SIZE).expect("room"));
+    }
+    live.push(vmalloc.vmalloc(5 * PAGE_SIZE).expect("room"));
+    assert_eq!(resize(&vmalloc, live[live.len() - 1], 2).ok(), live.last().copied());
     live.push(vmalloc.allocate(Request::new(9 * PAGE_SIZE).guard_below()).expect("room"));
     live.push(vmalloc.allocate(Request::new(2 * PAGE_SIZE).protection(Protection::None)).expect("room"));
     let mapped = map_ram(&vmalloc, &frames).expect("room");
