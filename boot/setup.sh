@@ -1,8 +1,9 @@
 # Part of run.sh: installs what is missing and picks the Rust toolchain. Sourced, not run; the
 # current folder is the checkout.
 #
-# Outside of the checkout it changes nothing but installed packages and rustup's list of toolchains,
-# and says so when it does. VMALLOC_TOOLCHAIN=rustup or =debian forces one of two roads:
+# Outside of the checkout it changes nothing but installed packages, rustup's list of toolchains and, where
+# apt would have to remove a package for QEMU, /opt/qemu-system-x86 and a link to it in /usr/local/bin. It
+# says so when it does. VMALLOC_TOOLCHAIN=rustup or =debian forces one of two roads:
 #
 #   rustup   the toolchain that rust-toolchain.toml pins
 #   debian   Debian's rustc-web packages, completed in .toolchain/ by what they lack for bare metal
@@ -58,6 +59,8 @@ home() {
 
 # --- packages -----------------------------------------------------------------------------------
 
+beside=/opt/qemu-system-x86
+
 # as_root COMMAND...: runs it as root, and fails where that needs a password.
 as_root() { if ((EUID)); then sudo -n "$@"; else "$@"; fi; }
 
@@ -104,6 +107,35 @@ packages() {
     rm -f "$log"
 }
 
+# displacing PACKAGE: whether apt would have to remove another package for it.
+displacing() {
+    apt_update || true
+    [[ $(LC_ALL=C apt-get install --simulate --no-remove --no-install-recommends "$1" 2>&1) == *'remove is disabled'* ]]
+}
+
+# qemu_beside: QEMU beside what is installed, such as the tools of a newer QEMU: its packages are unpacked, not
+# installed, and only the libraries that they need are. QEMU looks for its files where its program lies.
+qemu_beside() {
+    local log
+    say "apt-get download qemu-system-x86 and its files into $beside, because apt would remove another package for it"
+    log=$(mktemp)
+    # Where bash looks at a result it does not end at a failure, so each step is asked.
+    if ! (
+        cd "$(mktemp -d)" &&
+            apt-get download qemu-system-x86 qemu-system-common qemu-system-data seabios ipxe-qemu &&
+            for package in *.deb; do as_root dpkg-deb --extract "$package" "$beside" || exit; done &&
+            depends=$(dpkg-deb --field qemu-system-x86_*.deb Depends) &&
+            as_root env DEBIAN_FRONTEND=noninteractive apt-get satisfy -y --no-remove --no-install-recommends \
+                "$(sed -E 's/, (qemu-system-|seabios|ipxe-qemu)[^,]*//g' <<<"$depends")" &&
+            as_root ln -sf "$beside/usr/bin/qemu-system-x86_64" /usr/local/bin/ &&
+            rm -r "$PWD"
+    ) >"$log" 2>&1 </dev/null; then
+        tail -5 "$log" >&2
+        lacking "QEMU could not be unpacked; all that was said is in $log"
+    fi
+    rm -f "$log"
+}
+
 # machine_packages WORD...: the user's words may name an emulator of their own.
 machine_packages() {
     local what='' need=() firmware places
@@ -112,8 +144,12 @@ machine_packages() {
         need+=(gcc libc6-dev)
     fi
     if [[ " $* " != *" --emulator"[=\ ]* ]] && ! command -v qemu-system-x86_64 >/dev/null; then
-        what+=", QEMU, which the kernel runs in"
-        need+=(qemu-system-x86)
+        if may_install && displacing qemu-system-x86; then
+            qemu_beside
+        else
+            what+=", QEMU, which the kernel runs in"
+            need+=(qemu-system-x86)
+        fi
     fi
     # The places where boot looks, from its source.
     places=$(sed -n 's|^ *"\(/usr/.*\)",$|\1|p' boot/src/machine/firmware.rs)
