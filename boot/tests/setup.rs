@@ -159,6 +159,40 @@ fn a_package_that_is_in_the_way_is_not_removed() {
     assert!(said.contains("E: asked for install -y --no-remove"), "{said}");
 }
 
+/// Seen failing with QEMU installed all the same, and without the look at each step of the unpacking.
+#[test]
+fn qemu_is_unpacked_beside_a_package_that_it_would_displace() {
+    let computer = || {
+        let apt_get = "case \"$*\" in *--simulate*) echo 'E: Packages need to be removed but remove is disabled.' >&2; \
+                       exit 100 ;; download*) : >qemu-system-x86_7.2.deb ;; *) echo \"asked for $*\" >>\"$said\" ;; esac";
+        Computer::debian(true, "")
+            .with("bin/cc", "")
+            .with("bin/apt-get", apt_get)
+            .with("bin/ln", "echo \"linked $*\" >>\"$said\"")
+    };
+    let commands = "export said=$(mktemp); OVMF_PATH=/bin/bash; machine_packages; cat $said";
+    let unpacking = "case $1 in --field) echo 'libc6 (>= 2.36), qemu-system-common (= 7.2), libfdt1' ;; \
+                     *) echo \"$*\" >>\"$said\" ;; esac";
+    let (status, said) = computer().with("bin/dpkg-deb", unpacking).run(Some("home"), commands);
+    assert_eq!(status, 0, "{said}");
+    assert!(said.contains("--extract qemu-system-x86_7.2.deb /opt/qemu-system-x86\n"), "{said}");
+    assert!(
+        said.contains("satisfy -y --no-remove --no-install-recommends libc6 (>= 2.36), libfdt1\n"),
+        "{said}"
+    );
+    assert!(
+        said.contains("linked -sf /opt/qemu-system-x86/usr/bin/qemu-system-x86_64 /usr/local/bin/"),
+        "{said}"
+    );
+    assert!(!said.contains("asked for install"), "{said}");
+    let (status, said) = computer().with("bin/dpkg-deb", "echo no space; exit 2").run(Some("home"), commands);
+    assert_eq!(status, 4, "{said}");
+    assert!(
+        said.contains("no space") && said.contains("QEMU could not be unpacked") && !said.contains("linked"),
+        "{said}"
+    );
+}
+
 /// Seen failing with a look at PATH alone.
 #[test]
 fn rustup_is_found_where_its_installer_puts_it() {
