@@ -14,6 +14,7 @@
 
 mod bins;
 mod bump;
+mod leaves;
 mod settle;
 mod state;
 mod take;

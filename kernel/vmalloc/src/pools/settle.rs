@@ -59,10 +59,18 @@ impl<P: Platform> Pools<P> {
         pages: Guard<'_, Pages, P::Pin>,
         block: &Block,
     ) {
-        // Said under both locks, so that nobody lists it or takes pages of it meanwhile.
+        // Under both locks, so that nobody lists it, takes pages of it, or makes it another pool's meanwhile.
+        self.forget_leaf(block);
         block.set_role(Role::Freed { blocks: self.arena_blocks(), scattered: true });
         drop((pages, bins));
         self.pending.close(pin, block);
+    }
+
+    /// Makes the pool that a block belongs to forget its leaf table, because it is about to belong to that pool no more. The
+    /// caller has the pool's lock, and the block is not current.
+    pub(super) fn forget_leaf(&self, block: &Block) {
+        let Role::Small { pool } = block.role() else { unreachable!("block {} has a pool", block.number()) };
+        self.numbered(pool).leaves.forget(self.pending.blocks.span().address(block.number(), 0));
     }
 
     /// Blocks that a shared block takes from the arena.

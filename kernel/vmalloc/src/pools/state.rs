@@ -1,9 +1,9 @@
 //! What the room owns: the pools, and the spare frame of each.
 
-use super::{bins::Bins, bump::Bump};
+use super::{bins::Bins, bump::Bump, leaves::Leaves};
 use crate::{
-    BLOCK_PAGES, CpuPin, Frame, MAX_CPUS, Owner, PAGE_SHIFT, Platform, Returned,
-    atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering},
+    CpuPin, Frame, MAX_CPUS, Owner, Platform, Returned,
+    atomic::{AtomicU64, AtomicUsize, Ordering},
     blocks::{Block, BlockSlot, Role},
     lock::Lock,
     page_table::slot::Slots,
@@ -11,7 +11,7 @@ use crate::{
     percpu::{Part, PerCpu, Record, place},
 };
 
-use core::{ops::Range, ptr};
+use core::ops::Range;
 
 /// The pools of an instance.
 pub(crate) struct Pools<P> {
@@ -36,10 +36,8 @@ impl Part for PoolPair {
 pub(super) struct Pool {
     /// The current block. A new one is put there only by the pool's own CPU, pinned.
     pub current: BlockSlot,
-    /// The current block's first address and leaf table, or none, for the pool's own CPU, which spares a free the way over
-    /// the descriptor.
-    start: AtomicUsize,
-    leaf: AtomicPtr<Slots>,
+    /// Those of the current block, and of some that were it before.
+    pub leaves: Leaves,
     /// Pages of the current block, mostly, that the CPU hands out next.
     pub bump: Bump,
     /// The frame that the page of the last guard page had cached; the next page that has none gets it.
@@ -70,8 +68,7 @@ impl Pool {
     fn new() -> Self {
         Self {
             current: BlockSlot::new(),
-            start: AtomicUsize::new(0),
-            leaf: AtomicPtr::new(ptr::null_mut()),
+            leaves: Leaves::new(),
             bump: Bump::new(),
             spare: Spare(AtomicU64::new(0)),
             bins: Lock::new(Bins::new()),
@@ -84,32 +81,13 @@ impl Pool {
         pin: &'a impl CpuPin,
         block: Option<(&Block, usize, &Slots)>,
     ) -> Option<&'a Block> {
-        let Some((block, start, leaf)) = block else {
-            // SAFETY: no block is put there.
-            let before = unsafe { self.current.swap(None, pin) };
-            // After that, so that the pool's CPU does not put it here again. It may have a leaf table less than it could.
-            self.leaf.store(ptr::null_mut(), Ordering::Relaxed);
-            return before;
-        };
-        self.leaf.store(ptr::null_mut(), Ordering::Relaxed);
-        self.start.store(start, Ordering::Relaxed);
-        self.leaf.store(ptr::from_ref(leaf).cast_mut(), Ordering::Relaxed);
+        // Before it is current: whoever takes it out of there, and closes it, finds its leaf table noted.
+        if let Some((_, start, leaf)) = block {
+            self.leaves.put(start, leaf);
+        }
         // SAFETY: its pages are listed as those of a current block, which `settle` does not close. Who takes it out of here
         // changes that afterwards.
-        unsafe { self.current.swap(Some(block), pin) }
-    }
-
-    /// Returns the page of the current block that starts at `address`, and the block's leaf table, if one does. The caller
-    /// is pinned on the pool's CPU.
-    #[inline(always)]
-    fn find_current(&self, address: usize) -> Option<(usize, &Slots)> {
-        let page = address.wrapping_sub(self.start.load(Ordering::Relaxed)).rotate_right(PAGE_SHIFT);
-        if page >= BLOCK_PAGES {
-            return None;
-        }
-        // SAFETY: only the current block's leaf table is here. It is taken out before the block may be closed, and the
-        // table goes when nothing is allocated in it any more. Whoever comes with an allocated address is not too late.
-        Some((page, unsafe { self.leaf.load(Ordering::Relaxed).as_ref()? }))
+        unsafe { self.current.swap(block.map(|(block, ..)| block), pin) }
     }
 }
 
@@ -164,15 +142,15 @@ impl<P: Platform> Pools<P> {
     }
 
     /// Returns the page of a shared block that starts at `address`, by its place in the block and the block's leaf table, if
-    /// one does that is in the current block of the CPU, pinned, whose record this is.
+    /// one does that is in one of the last blocks of the CPU, pinned, whose record this is.
     #[inline(always)]
-    pub fn current_page<'a>(
+    pub fn near_page<'a>(
         &'a self,
         record: Record<'a>,
         owner: Owner,
         address: usize,
     ) -> Option<(usize, &'a Slots)> {
-        self.pools.part(record).0[usize::from(owner == Owner::Caller)].find_current(address)
+        self.pools.part(record).0[usize::from(owner == Owner::Caller)].leaves.find(address)
     }
 
     /// Returns the record of this CPU.
@@ -181,7 +159,7 @@ impl<P: Platform> Pools<P> {
         self.pools.record(pin.cpu())
     }
 
-    /// Returns a page as [`current_page`](Self::current_page) does, in whichever block.
+    /// Returns a page as [`near_page`](Self::near_page) does, in whichever block.
     #[inline]
     pub fn small_page(&self, pin: &P::Pin, address: usize) -> Option<(usize, &Slots)> {
         let (block, page) = self.pending.blocks.place(address, pin)?;
@@ -222,7 +200,7 @@ impl<P: Platform> Pools<P> {
     /// Gives the spare frames of these CPUs back.
     pub fn release_spares(&self, cpus: Range<usize>) {
         // Whoever adds to what a pool caches decides here whether it is given back, and where.
-        for Pool { spare, current: _, start: _, leaf: _, bump: _, bins: _ } in self.pools_of(cpus) {
+        for Pool { spare, current: _, leaves: _, bump: _, bins: _ } in self.pools_of(cpus) {
             self.platform().give_frames(Returned::new(spare.swap(None).into_iter()));
         }
     }

@@ -183,6 +183,9 @@ impl<P: Platform> Pools<P> {
         let (number, bin) = bins.find_fitting(room)?;
         let block = self.pending.blocks.block(number, pin);
         self.unlink(pin, &mut bins, block, bin);
+        if from != to {
+            self.forget_leaf(block);
+        }
         // Said under the pool's lock, so that nobody lists it meanwhile.
         block.pages.lock(pin).set_listed(Listed::Current);
         block.set_role(Role::Small { pool: to });

@@ -192,7 +192,7 @@ impl<P: Platform> Areas<P> {
     pub fn free_hot(&self, address: usize) -> Option<Pressure> {
         let pin = self.platform().pin_outside_interrupts()?;
         let record = self.pools.record(&pin);
-        match self.pools.current_page(record, Owner::Area, address) {
+        match self.pools.near_page(record, Owner::Area, address) {
             Some((page, leaf)) => self.free_at(address, pin, record, page, leaf),
             None => self.free_elsewhere(address, pin),
         }

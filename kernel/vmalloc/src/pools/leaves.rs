@@ -1,0 +1,72 @@
+//! Leaf tables of the blocks that a pool took pages of not long ago.
+//!
+//! What a CPU frees mostly lies in one of them. So its leaf table is found by the address alone, without the way over the
+//! block's descriptor.
+
+use crate::{
+    BLOCK_PAGES, BLOCK_SHIFT, PAGE_SHIFT,
+    atomic::{AtomicPtr, AtomicUsize, Ordering::Relaxed},
+    page_table::slot::Slots,
+};
+use core::{
+    array,
+    ptr::{self, NonNull},
+};
+
+/// How many are noted. Blocks so many apart have the same place.
+const PLACES: usize = 8;
+
+/// Where no block starts, and no page: so nothing lies in a block that starts there.
+const NOWHERE: usize = 1;
+
+/// The leaf tables of a pool's last blocks. Only the pool's own CPU, pinned, puts some there; others take theirs away.
+pub(super) struct Leaves {
+    /// Where the blocks start.
+    starts: [AtomicUsize; PLACES],
+    /// The leaf table of each block that starts somewhere.
+    leaves: [AtomicPtr<Slots>; PLACES],
+}
+
+/// The place of the block that an address lies in.
+#[inline(always)]
+fn place(address: usize) -> usize {
+    (address >> BLOCK_SHIFT) % PLACES
+}
+
+impl Leaves {
+    pub fn new() -> Self {
+        Self {
+            starts: array::from_fn(|_| AtomicUsize::new(NOWHERE)),
+            leaves: array::from_fn(|_| AtomicPtr::new(ptr::null_mut())),
+        }
+    }
+
+    /// Notes the leaf table of the block that starts at `start`. The caller, pinned on the pool's own CPU, knows that nobody
+    /// closes the block before it is [forgotten](Self::forget) here.
+    pub fn put(&self, start: usize, leaf: &Slots) {
+        let place = place(start);
+        // Others look at the start alone: after this they leave the place as it is.
+        self.starts[place].store(NOWHERE, Relaxed);
+        self.leaves[place].store(ptr::from_ref(leaf).cast_mut(), Relaxed);
+        self.starts[place].store(start, Relaxed);
+    }
+
+    /// Takes the block that starts at `start` away: it is about to be closed, or to become another pool's.
+    pub fn forget(&self, start: usize) {
+        let _ = self.starts[place(start)].compare_exchange(start, NOWHERE, Relaxed, Relaxed);
+    }
+
+    /// Returns the page that starts at `address`, by its place in its block, and the block's leaf table, if the block is
+    /// noted here. The caller is pinned on the pool's CPU.
+    #[inline(always)]
+    pub fn find(&self, address: usize) -> Option<(usize, &Slots)> {
+        let place = place(address);
+        let page = address.wrapping_sub(self.starts[place].load(Relaxed)).rotate_right(PAGE_SHIFT);
+        if page >= BLOCK_PAGES {
+            return None;
+        }
+        // SAFETY: `put` wrote it, on this CPU, before the start. It goes when every CPU has flushed after the block was taken
+        // away here: whoever comes with an allocated address is not too late.
+        Some((page, unsafe { NonNull::new_unchecked(self.leaves[place].load(Relaxed)).as_ref() }))
+    }
+}
