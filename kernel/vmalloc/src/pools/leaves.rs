@@ -70,3 +70,48 @@ impl Leaves {
         Some((page, unsafe { NonNull::new_unchecked(self.leaves[place].load(Relaxed)).as_ref() }))
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::BLOCK_SIZE;
+
+    extern crate std;
+    use std::boxed::Box;
+
+    fn leaf() -> Box<Slots> {
+        // SAFETY: all zeros are a table of unused entries.
+        unsafe { Box::new_zeroed().assume_init() }
+    }
+
+    #[test]
+    fn a_page_is_found_in_the_blocks_that_were_put_and_in_no_other() {
+        let (leaves, first, second) = (Leaves::new(), leaf(), leaf());
+        let start = 0xffff_c900_0000_0000;
+        let found = |address| leaves.find(address).map(|(page, leaf)| (page, ptr::from_ref(leaf)));
+        assert_eq!([found(0), found(start)], [None; 2]);
+        leaves.put(start, &first);
+        leaves.put(start + BLOCK_SIZE, &second);
+        assert_eq!(found(start), Some((0, &raw const *first)));
+        assert_eq!(found(start + BLOCK_SIZE - 4096), Some((BLOCK_PAGES - 1, &raw const *first)));
+        assert_eq!(found(start + BLOCK_SIZE + 4096), Some((1, &raw const *second)));
+        // Not where a page starts; and blocks that are not there, one of which has a place that another one has.
+        let others =
+            [start + 8, start - BLOCK_SIZE, start + PLACES * BLOCK_SIZE, start.wrapping_sub(1 << 63)];
+        assert_eq!(others.map(found), [None; 4]);
+    }
+
+    /// Seen failing with a `forget` that does not ask which block has the place.
+    #[test]
+    fn a_block_that_is_forgotten_takes_no_other_with_it() {
+        let (leaves, first, second) = (Leaves::new(), leaf(), leaf());
+        let (start, later) = (7 * BLOCK_SIZE, (7 + PLACES) * BLOCK_SIZE);
+        leaves.put(start, &first);
+        leaves.put(later, &second);
+        assert!(leaves.find(start).is_none());
+        leaves.forget(start);
+        assert!(leaves.find(later).is_some());
+        leaves.forget(later);
+        assert!(leaves.find(later).is_none());
+    }
+}
