@@ -2,8 +2,8 @@
 
 use super::parse_address;
 use crate::{command::CommandError, lock_class, memory, println, services::Frames, sync::SpinLock};
-use alloc::{format, vec::Vec};
-use core::{mem, ptr::NonNull};
+use alloc::{boxed::Box, format};
+use core::ptr::NonNull;
 use vmalloc::Protection;
 
 pub(in crate::console) const VMALLOC: &str = "allocates an area and prints its address; SIZE is in bytes, or ends in K, M or G\n\
@@ -16,9 +16,18 @@ pub(in crate::console) const VFREE: &str = "frees an area that vmalloc or vmap m
 /// Pages of a mapping, at the most.
 const MOST_PAGES: usize = 1 << 18;
 
-/// What was made by hand: the address, and the frames of a mapping. One thread plays at a time.
-static MADE: SpinLock<Vec<(usize, Option<Frames>)>> =
-    SpinLock::new(lock_class!("areas made by hand"), Vec::new());
+/// What was made by hand.
+static MADE: SpinLock<List> = SpinLock::new(lock_class!("areas made by hand"), None);
+
+/// A list that is changed under a lock, where nobody allocates: who adds to it brings the memory along.
+type List = Option<Box<Made>>;
+
+struct Made {
+    start: usize,
+    /// The frames of a mapping.
+    frames: Option<Frames>,
+    next: List,
+}
 
 /// Allocates an area.
 ///
@@ -60,18 +69,12 @@ pub fn vfree(arguments: &[&str]) -> Result<(), CommandError> {
     let [word] = arguments else { return Err(CommandError::new("takes one argument: an address")) };
     let address = parse_address(word)?;
     let vmalloc = memory::vmalloc();
-    let mut made = mem::take(&mut *MADE.lock());
-    let found = made.iter().position(|(start, _)| *start == address).map(|index| made.swap_remove(index));
-    // The list's room goes with the last.
-    if made.is_empty() {
-        made.shrink_to_fit();
-    }
-    *MADE.lock() = made;
-    let Some((start, frames)) = found else {
+    let Some(made) = forget(address) else {
         let line =
             format!("{word}: nothing that vmalloc or vmap made here: it is {}", vmalloc.whatis(address));
         return Err(CommandError::new(line.lines().next().unwrap_or_default()));
     };
+    let Made { start, frames, .. } = *made;
     let Some(area) = NonNull::new(start as *mut u8) else { unreachable!("no area is at zero") };
     // SAFETY: it was made here, and is in no list any more. Who plays does not use it.
     let freed = unsafe {
@@ -89,11 +92,25 @@ pub fn vfree(arguments: &[&str]) -> Result<(), CommandError> {
 
 fn keep(area: NonNull<u8>, frames: Option<Frames>) {
     let start = area.as_ptr() as usize;
-    // Nobody allocates under a lock.
-    let mut made = mem::take(&mut *MADE.lock());
-    made.push((start, frames));
-    *MADE.lock() = made;
+    let mut made = Box::new(Made { start, frames, next: None });
+    {
+        let mut list = MADE.lock();
+        made.next = list.take();
+        *list = Some(made);
+    }
     println!("{start:#x}");
+}
+
+/// Takes what starts at an address out of the list.
+fn forget(start: usize) -> Option<Box<Made>> {
+    let mut list = MADE.lock();
+    let mut link = &mut *list;
+    while link.as_ref().is_some_and(|made| made.start != start) {
+        link = &mut link.as_mut()?.next;
+    }
+    let mut made = link.take()?;
+    *link = made.next.take();
+    Some(made)
 }
 
 /// Reads a number of bytes, with a suffix or without.

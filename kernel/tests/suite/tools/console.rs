@@ -184,6 +184,15 @@ fn held_areas_stay_until_the_next_hold() {
     }
 }
 
+/// Seen failing, mostly, with the areas of all holds but the last one forgotten.
+#[test_case]
+fn holds_beside_each_other_lose_no_area() {
+    for _ in 0..20 {
+        assert_eq!(console::run_beside("hold 3 & hold 2 & hold 1 & hold 0"), 0);
+    }
+    console::hold(&["0"]).expect("memory enough");
+}
+
 #[test_case]
 fn commands_beside_each_other_are_all_waited_for_and_counted() {
     assert_eq!(console::run_beside("hold 3 & cpus & hold 0"), 0);
