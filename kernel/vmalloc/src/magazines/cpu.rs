@@ -131,28 +131,38 @@ impl Magazine {
         if next == class.first.load(Relaxed) {
             return None;
         }
-        Some(LastParked { class, area: self.parked((next - 1) as usize, pages)? })
-    }
-
-    #[inline(always)]
-    fn parked(&self, place: usize, pages: usize) -> Option<Parked<'_>> {
-        let place = self.places.get(place)?;
+        // SAFETY: there is one between the first and the end of its class.
+        let place = unsafe { self.place_at(next - 1) };
         // SAFETY: `park` wrote it, in the class of areas of so many pages. The area is parked here, so that its block is in
         // use and has its leaf table.
         let slots =
             unsafe { slice::from_raw_parts(NonNull::new_unchecked(place.load(Relaxed)).as_ptr(), pages + 1) };
-        Some(Parked { address: slots[pages].get().parked_address(), slots })
+        Some(LastParked { class, area: Parked { address: slots[pages].get().parked_address(), slots } })
     }
 
-    /// Returns a place for an area if there is one.
+    /// Returns a place.
+    ///
+    /// # Safety
+    /// There is one of this number: it lies between the `first` and the `end` of a class, of which none other than
+    /// [`set_limits`](Self::set_limits) changes either.
+    // That it is there is not asked for, which would cost an allocation a twentieth more.
     #[inline(always)]
-    pub fn place<'a>(&'a self, area: Parked<'a>) -> Option<FreePlace<'a>> {
-        let class = self.class(area.slots.len() - 1)?;
+    unsafe fn place_at(&self, number: u32) -> &Place {
+        // SAFETY: the caller's promise.
+        unsafe { self.places.get_unchecked(number as usize) }
+    }
+
+    /// Returns a place for an area of `pages` pages if there is one.
+    // The number again, of which the caller knows that it is small.
+    #[inline(always)]
+    pub fn place<'a>(&'a self, pages: usize, area: Parked<'a>) -> Option<FreePlace<'a>> {
+        let class = self.class(pages)?;
         let next = class.next.load(Relaxed);
         if next >= class.end.load(Relaxed) {
             return None;
         }
-        Some(FreePlace { class, place: self.places.get(next as usize)?, area })
+        // SAFETY: `next` is at least `first`, and less than `end`.
+        Some(FreePlace { class, place: unsafe { self.place_at(next) }, area })
     }
 
     /// Returns how many areas of `pages` pages are parked.

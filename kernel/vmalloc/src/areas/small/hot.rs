@@ -219,11 +219,11 @@ impl<P: Platform> Areas<P> {
         let entry = leaf[page].look();
         if entry.is_parkable() {
             if !entry.is_last() {
-                return self.free_pages_at(address, pin, leaf, entry);
+                return self.free_pages_at(address, pin, record, leaf, entry);
             }
             if let Some(slots) = leaf.get(page..page + 2)
                 && let Some(magazine) = self.magazines.of_record(&pin, record)
-                && let Some(place) = magazine.place(Parked { address, slots })
+                && let Some(place) = magazine.place(1, Parked { address, slots })
                 && slots[0].claim_parkable(entry)
             {
                 place.park();
@@ -235,16 +235,23 @@ impl<P: Platform> Areas<P> {
 
     /// Frees an area of more than one page, which can be parked, as [`free_at`](Self::free_at) does.
     #[inline(never)]
-    fn free_pages_at(&self, address: usize, pin: P::Pin, leaf: &Slots, entry: Entry) -> Option<Pressure> {
+    fn free_pages_at(
+        &self,
+        address: usize,
+        pin: P::Pin,
+        record: Record<'_>,
+        leaf: &Slots,
+        entry: Entry,
+    ) -> Option<Pressure> {
         if let Some(pages @ 2..) = entry.pages()
             && let Some(slots) = slots_at(leaf, address, pages)
-            && let Some(magazine) = self.magazines.of(&pin)
-            && let Some(place) = magazine.place(Parked { address, slots })
+            && let Some(magazine) = self.magazines.of_record(&pin, record)
+            && let Some(place) = magazine.place(pages, Parked { address, slots })
             && slots[0].claim_parkable(entry)
         {
             // Before the rest is unmapped, which saves registers: nobody else looks there.
             place.park();
-            toggle(&slots[1..slots.len() - 1]);
+            toggle(&slots[1..pages]);
             return Some(Pressure::Low);
         }
         self.free_page(address, pin, leaf, entry)
@@ -262,7 +269,7 @@ impl<P: Platform> Areas<P> {
         {
             toggle(&slots[1..slots.len() - 1]);
             let area = Parked { address, slots };
-            let Some(place) = magazine.place(area) else {
+            let Some(place) = magazine.place(pages, area) else {
                 return Some(self.overflow(&pin, magazine, area));
             };
             place.park();
@@ -284,7 +291,7 @@ impl<P: Platform> Areas<P> {
         let pages = area.slots.len() - 1;
         let half = magazine.count(pages).div_ceil(2);
         let pressure = self.retire_parked(pin, (0..half).map_while(|_| magazine.take(pages)));
-        match magazine.place(area) {
+        match magazine.place(pages, area) {
             Some(place) => {
                 place.park();
                 pressure
