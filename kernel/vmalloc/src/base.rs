@@ -7,9 +7,13 @@ use crate::{
     percpu::Records,
     remembered::Remembered,
     span::Span,
-    types::{area::birth::Birth, frame::PHYSICAL_BITS, tunables::Mode},
+    types::{
+        area::birth::{Birth, Clock},
+        frame::PHYSICAL_BITS,
+        tunables::Mode,
+    },
 };
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::Ordering;
 
 pub(crate) struct Base<P> {
     pub platform: P,
@@ -19,8 +23,7 @@ pub(crate) struct Base<P> {
     /// What there is for each CPU.
     pub records: Records,
     pub remembered: Remembered,
-    /// The birth of areas that are made now: its bits.
-    clock: AtomicU64,
+    clock: Clock,
     /// First physical address that the CPUs do not have.
     physical_end: u64,
 }
@@ -31,19 +34,19 @@ impl<P: Platform> Base<P> {
         let physical_end = 1 << platform.physical_bits().min(PHYSICAL_BITS);
         let tunables = Tunables::new(policy, platform.total_frames());
         let remembered = Remembered::new();
-        let clock = AtomicU64::new(0);
+        let clock = Clock::new();
         Self { platform, span, tunables, policy, records, remembered, clock, physical_end }
     }
 
     /// Returns the birth of areas that are made now.
     #[inline(always)]
     pub fn now(&self) -> Birth {
-        Birth::in_entry(self.clock.load(Ordering::Relaxed))
+        self.clock.now()
     }
 
     /// Has areas that are made from now on be as old as that.
     pub fn set_clock(&self, milliseconds: u64) {
-        self.clock.store(Birth::of(milliseconds).bits(), Ordering::Relaxed);
+        self.clock.set(milliseconds);
     }
 
     /// Returns whether the CPUs can address all physical memory below `end`.

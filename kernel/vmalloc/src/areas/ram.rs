@@ -41,7 +41,7 @@ impl<P: Platform> Areas<P> {
     #[inline(always)]
     fn map_ram_here<const ONE: bool>(&self, frames: &[Frame], attributes: Attributes) -> Option<NonNull<u8>> {
         let pin = self.platform().pin_outside_interrupts()?;
-        let (address, slots) = self.magazines.of(&pin)?.ram.take::<ONE>(frames.len())?;
+        let (address, slots) = self.magazines.here(&pin).ram.take::<ONE>(frames.len())?;
         if cfg!(debug_assertions) {
             slots.iter().for_each(|slot| self.blocks().expect_unused(slot));
         }
@@ -119,9 +119,7 @@ impl<P: Platform> Areas<P> {
     #[inline(always)]
     fn unmap_ram_here<const ONE: bool>(&self, address: usize, count: usize) -> Option<Pressure> {
         let pin = self.platform().pin_outside_interrupts()?;
-        if let Some(magazine) = self.magazines.of(&pin)
-            && magazine.ram.unmap::<ONE>(address, count, unmap_ram)
-        {
+        if self.magazines.here(&pin).ram.unmap::<ONE>(address, count, unmap_ram) {
             return Some(Pressure::Low);
         }
         drop(pin);

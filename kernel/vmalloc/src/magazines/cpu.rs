@@ -6,7 +6,10 @@ use crate::{
     atomic::framed::{AtomicPtr, AtomicU32, Ordering::Relaxed},
     page_table::{Entry, Slot},
 };
-use core::{ptr::NonNull, slice};
+use core::{
+    ptr::{self, NonNull},
+    slice,
+};
 
 /// Pages of the largest areas that are parked: those whose first entry tells how many they are.
 pub(crate) const CLASSES: usize = Entry::MOST_COUNTED;
@@ -101,6 +104,16 @@ impl FreePlace<'_> {
 }
 
 impl Magazine {
+    /// Makes some in which nothing is and nothing can be.
+    pub const fn without_places() -> Self {
+        Self {
+            classes: [const { Class { first: AtomicU32::new(0), next: AtomicU32::new(0), end: AtomicU32::new(0) } };
+                CLASSES],
+            places: [const { AtomicPtr::new(ptr::null_mut()) }; PLACES],
+            ram: Ram::without_pages(),
+        }
+    }
+
     /// Says how many areas of each size may be parked: as many as there are places, and not more than have `share` pages.
     pub fn set_limits(&self, share: usize) {
         for (number, class) in self.classes.iter().enumerate() {

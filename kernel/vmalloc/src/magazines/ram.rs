@@ -15,7 +15,10 @@ use crate::{
     },
     page_table::Slot,
 };
-use core::{ptr::NonNull, slice};
+use core::{
+    ptr::{self, NonNull},
+    slice,
+};
 
 /// Contiguous pages of one block, taken from the front.
 struct Stretch {
@@ -27,6 +30,14 @@ struct Stretch {
 }
 
 impl Stretch {
+    const fn new() -> Self {
+        Self {
+            address: AtomicUsize::new(0),
+            end: AtomicUsize::new(0),
+            first: AtomicPtr::new(ptr::null_mut()),
+        }
+    }
+
     /// Takes the first `count` pages, which start at `address`, if there are as many, and `is_fit` says of their entries that
     /// they are to be had. Returns the entries. `ONE` says that `count` is one.
     #[inline(always)]
@@ -81,6 +92,11 @@ pub(crate) struct Ram {
 }
 
 impl Ram {
+    /// Makes that of a CPU that has nothing.
+    pub const fn without_pages() -> Self {
+        Self { supply: Stretch::new(), behind: Stretch::new(), unmapped: AtomicUsize::new(0) }
+    }
+
     /// Takes `count` pages of the supply, one at least, or, as `ONE` says, one: their address and entries.
     #[inline(always)]
     pub fn take<const ONE: bool>(&self, count: usize) -> Option<(usize, &[Slot])> {

@@ -21,9 +21,18 @@ const AT_ONCE: usize = 64;
 /// Linked while a CPU makes its magazines, until it knows that they are not closed. Nobody follows it.
 const BEING_MADE: *mut Magazine = ptr::dangling_mut();
 
-/// Returns the magazines that a link leads to.
+/// What a CPU is linked to that has no magazines: so a fast path need not ask whether it has some.
+static WITHOUT_PLACES: Magazine = Magazine::without_places();
+
+/// The link of a CPU that has no magazines.
+fn none() -> *mut Magazine {
+    (&raw const WITHOUT_PLACES).cast_mut()
+}
+
+/// Returns the magazines of a CPU that a link leads to.
+#[inline(always)]
 fn linked(link: *mut Magazine) -> Option<NonNull<Magazine>> {
-    NonNull::new(link).filter(|&magazine| magazine != NonNull::dangling())
+    NonNull::new(link).filter(|magazine| ![BEING_MADE, none()].contains(&magazine.as_ptr()))
 }
 
 /// Leads to the magazines of a CPU. Nobody links any to the one that CPUs share.
@@ -38,7 +47,7 @@ impl Part for Link {
     const AT: usize = place::MAGAZINES;
 
     fn new(_: bool) -> Self {
-        Self { magazine: AtomicPtr::new(ptr::null_mut()), emptied: AtomicPtr::new(ptr::null_mut()) }
+        Self { magazine: AtomicPtr::new(none()), emptied: AtomicPtr::new(ptr::null_mut()) }
     }
 }
 
@@ -54,9 +63,9 @@ impl Link {
 
 /// Links magazines where they were unlinked.
 fn link_again(link: &AtomicPtr<Magazine>, magazine: NonNull<Magazine>) {
-    let (none, again) = (ptr::null_mut(), magazine.as_ptr());
+    let again = magazine.as_ptr();
     // Ends: a CPU that makes others is pinned, and finds that they are closed.
-    while link.compare_exchange(none, again, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+    while link.compare_exchange(none(), again, Ordering::AcqRel, Ordering::Relaxed).is_err() {
         spin_loop();
     }
 }
@@ -109,18 +118,25 @@ impl Magazines {
         Self { links: records.lay_out(), closers, releasing }
     }
 
-    /// Returns the magazines of this CPU. The caller is outside of interrupt handlers.
-    #[inline(always)]
+    /// Returns the magazines of this CPU, if it has some. The caller is outside of interrupt handlers.
+    #[inline]
     pub fn of<'a>(&'a self, pin: &'a impl CpuPin) -> Option<&'a Magazine> {
+        Some(self.here(pin)).filter(|&magazine| !ptr::eq(magazine, &WITHOUT_PLACES))
+    }
+
+    /// Returns the magazines of this CPU, or some without places. The caller is outside of interrupt handlers.
+    #[inline(always)]
+    pub fn here<'a>(&'a self, pin: &'a impl CpuPin) -> &'a Magazine {
         self.of_record(pin, self.links.record(pin.cpu()))
     }
 
-    /// Returns the magazines of this CPU, whose record this is.
+    /// Returns the magazines of this CPU, whose record this is, as [`here`](Self::here) does.
     #[inline(always)]
-    pub fn of_record<'a>(&'a self, _: &'a impl CpuPin, record: Record<'a>) -> Option<&'a Magazine> {
+    pub fn of_record<'a>(&'a self, _: &'a impl CpuPin, record: Record<'a>) -> &'a Magazine {
+        let link = self.links.part(record).magazine.load(Ordering::Relaxed);
         // SAFETY: what is linked is initialised, and goes back when it was unlinked and a grace period has passed, which
         // the pin holds up. This CPU is not in `make`.
-        unsafe { self.links.part(record).magazine.load(Ordering::Relaxed).as_ref() }
+        unsafe { NonNull::new_unchecked(link).as_ref() }
     }
 
     /// Makes magazines for this CPU, which had none, unless they are closed or memory is too short for them.
@@ -142,10 +158,10 @@ impl Magazines {
             link.compare_exchange(old, new, Ordering::AcqRel, Ordering::Relaxed).is_ok()
         };
         // Fails where who had unlinked this CPU's has linked them again meanwhile.
-        let is_begun = replace(ptr::null_mut(), BEING_MADE);
+        let is_begun = replace(none(), BEING_MADE);
         // Who closes them swaps the link: either that takes the mark away, or it came before, and is seen here.
-        let new = if self.closers.load(Ordering::SeqCst) > 0 { ptr::null_mut() } else { magazine.as_ptr() };
-        if !(is_begun && replace(BEING_MADE, new)) || new.is_null() {
+        let new = if self.closers.load(Ordering::SeqCst) > 0 { none() } else { magazine.as_ptr() };
+        if !(is_begun && replace(BEING_MADE, new)) || new == none() {
             match again {
                 Some(again) => emptied.store(again.as_ptr(), Ordering::Release),
                 None => platform.give_table(Returned::new(platform.frame_of(magazine.cast()))),
@@ -199,8 +215,8 @@ impl Magazines {
         while links.peek().is_some() {
             let mut unlinked = [None; AT_ONCE];
             for (place, (cpu, link)) in unlinked.iter_mut().zip(&mut links) {
-                let take = |from: &AtomicPtr<_>| linked(from.swap(ptr::null_mut(), Ordering::AcqRel));
-                let found = (take(&link.magazine), take(&link.emptied));
+                let take = |from: &AtomicPtr<_>, none| linked(from.swap(none, Ordering::AcqRel));
+                let found = (take(&link.magazine, none()), take(&link.emptied, ptr::null_mut()));
                 *place = (found != (None, None)).then_some((cpu, link, found));
             }
             if unlinked.iter().all(Option::is_none) {

@@ -75,13 +75,14 @@ impl Leaves {
 mod tests {
     use super::*;
     use crate::BLOCK_SIZE;
+    use core::mem;
 
     extern crate std;
     use std::boxed::Box;
 
     fn leaf() -> Box<Slots> {
         // SAFETY: all zeros are a table of unused entries.
-        unsafe { Box::new_zeroed().assume_init() }
+        Box::new(unsafe { mem::zeroed() })
     }
 
     #[test]

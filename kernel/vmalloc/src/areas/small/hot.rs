@@ -47,12 +47,8 @@ impl<P: Platform> Areas<P> {
             return self.allocate_pages(size, attributes, caller);
         }
         let pin = self.platform().pin_outside_interrupts()?;
-        let Some(magazine) = self.magazines.of(&pin) else {
+        let Some(last) = self.magazines.here(&pin).last(1) else {
             return self.allocate_first(size, attributes, caller, pin);
-        };
-        let Some(last) = magazine.last(1) else {
-            drop(pin);
-            return self.allocate_fast(size, attributes, caller);
         };
         let (slots, end) = self.parked_slots(last.area);
         if !publish_parked(slots, end, attributes, || Entry::guard(self.guard_of(size, caller))) {
@@ -71,12 +67,8 @@ impl<P: Platform> Areas<P> {
         }
         let pages = last / PAGE_SIZE + 1;
         let pin = self.platform().pin_outside_interrupts()?;
-        let Some(magazine) = self.magazines.of(&pin) else {
+        let Some(last) = self.magazines.here(&pin).last(pages) else {
             return self.allocate_first(size, attributes, caller, pin);
-        };
-        let Some(last) = magazine.last(pages) else {
-            drop(pin);
-            return self.allocate_fast(size, attributes, caller);
         };
         let (slots, end) = self.parked_slots(last.area);
         // Whether all are full of zeros is seen by all entries.
@@ -104,8 +96,7 @@ impl<P: Platform> Areas<P> {
         }
     }
 
-    /// Allocates from what the CPU's pool has, after it has made magazines for the CPU, which has none, if it may.
-    #[cold]
+    /// Allocates from what the CPU's pool has, after it has made magazines for the CPU, if it has none and it may.
     #[inline(never)]
     fn allocate_first(
         &self,
@@ -114,7 +105,9 @@ impl<P: Platform> Areas<P> {
         caller: Caller,
         pin: P::Pin,
     ) -> Option<NonNull<u8>> {
-        self.make_magazines(&pin);
+        if self.magazines.of(&pin).is_none() {
+            self.make_magazines(&pin);
+        }
         drop(pin);
         self.allocate_fast(size, attributes, caller)
     }
@@ -222,7 +215,7 @@ impl<P: Platform> Areas<P> {
                 return self.free_pages_at(address, pin, record, leaf, entry);
             }
             if let Some(slots) = leaf.get(page..page + 2)
-                && let Some(magazine) = self.magazines.of_record(&pin, record)
+                && let magazine = self.magazines.of_record(&pin, record)
                 && let Some(place) = magazine.place(1, Parked { address, slots })
                 && slots[0].claim_parkable(entry)
             {
@@ -245,7 +238,7 @@ impl<P: Platform> Areas<P> {
     ) -> Option<Pressure> {
         if let Some(pages @ 2..) = entry.pages()
             && let Some(slots) = slots_at(leaf, address, pages)
-            && let Some(magazine) = self.magazines.of_record(&pin, record)
+            && let magazine = self.magazines.of_record(&pin, record)
             && let Some(place) = magazine.place(pages, Parked { address, slots })
             && slots[0].claim_parkable(entry)
         {

@@ -61,7 +61,7 @@ impl Shared {
     /// Does what a free does: parks an area, or retires it, which returns it.
     fn park(&self, number: usize) -> Option<usize> {
         let pin = self.machine.pin();
-        let place = self.magazines.of(&pin).and_then(|magazine| magazine.place(self.area(number)));
+        let place = self.magazines.of(&pin).and_then(|magazine| magazine.place(1, self.area(number)));
         let Some(place) = place else { return Some(number) };
         self.machine.0.step();
         place.park();

@@ -1,6 +1,9 @@
 //! When an area was made, in 15 bits, which the entry of its guard page has room for.
 
-use core::fmt;
+use core::{
+    fmt,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 /// A time by the clock that [`set_clock`](crate::Vmalloc::set_clock) sets: exact below 1024 ms, from there on to a part in
 /// 1024, and for more than a hundred years. Earlier ones are less.
@@ -42,6 +45,28 @@ impl Birth {
     #[inline(always)]
     pub(crate) fn bits(self) -> u64 {
         self.0
+    }
+}
+
+/// The clock of an instance.
+pub(crate) struct Clock(AtomicU64);
+
+impl Clock {
+    /// Makes one that nobody has set.
+    pub const fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
+    /// Returns the birth of areas that are made now.
+    #[inline(always)]
+    pub fn now(&self) -> Birth {
+        // `set` stored the bits of one.
+        Birth(self.0.load(Ordering::Relaxed))
+    }
+
+    /// Has areas that are made from now on be as old as that.
+    pub fn set(&self, milliseconds: u64) {
+        self.0.store(Birth::of(milliseconds).bits(), Ordering::Relaxed);
     }
 }
 
