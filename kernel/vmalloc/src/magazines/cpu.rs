@@ -104,14 +104,22 @@ impl FreePlace<'_> {
 }
 
 impl Magazine {
-    /// Makes some in which nothing is and nothing can be.
-    pub const fn without_places() -> Self {
-        Self {
+    /// Returns those that stand for none: nothing is in them, nor can be.
+    #[inline(always)]
+    pub fn without_places() -> &'static Self {
+        static WITHOUT_PLACES: Magazine = Magazine {
             classes: [const { Class { first: AtomicU32::new(0), next: AtomicU32::new(0), end: AtomicU32::new(0) } };
                 CLASSES],
             places: [const { AtomicPtr::new(ptr::null_mut()) }; PLACES],
             ram: Ram::without_pages(),
-        }
+        };
+        &WITHOUT_PLACES
+    }
+
+    /// Returns whether they are those [without places](Self::without_places).
+    #[inline(always)]
+    pub fn are_none(&self) -> bool {
+        ptr::eq(self, Self::without_places())
     }
 
     /// Says how many areas of each size may be parked: as many as there are places, and not more than have `share` pages.

@@ -21,12 +21,9 @@ const AT_ONCE: usize = 64;
 /// Linked while a CPU makes its magazines, until it knows that they are not closed. Nobody follows it.
 const BEING_MADE: *mut Magazine = ptr::dangling_mut();
 
-/// What a CPU is linked to that has no magazines: so a fast path need not ask whether it has some.
-static WITHOUT_PLACES: Magazine = Magazine::without_places();
-
-/// The link of a CPU that has no magazines.
+/// Linked where a CPU has no magazines: so a fast path need not ask whether it has some.
 fn none() -> *mut Magazine {
-    (&raw const WITHOUT_PLACES).cast_mut()
+    ptr::from_ref(Magazine::without_places()).cast_mut()
 }
 
 /// Returns the magazines of a CPU that a link leads to.
@@ -121,10 +118,10 @@ impl Magazines {
     /// Returns the magazines of this CPU, if it has some. The caller is outside of interrupt handlers.
     #[inline]
     pub fn of<'a>(&'a self, pin: &'a impl CpuPin) -> Option<&'a Magazine> {
-        Some(self.here(pin)).filter(|&magazine| !ptr::eq(magazine, &WITHOUT_PLACES))
+        Some(self.here(pin)).filter(|magazine| !magazine.are_none())
     }
 
-    /// Returns the magazines of this CPU, or some without places. The caller is outside of interrupt handlers.
+    /// Returns the magazines of this CPU, or those [without places](Magazine::without_places). The caller is outside of interrupt handlers.
     #[inline(always)]
     pub fn here<'a>(&'a self, pin: &'a impl CpuPin) -> &'a Magazine {
         self.of_record(pin, self.links.record(pin.cpu()))

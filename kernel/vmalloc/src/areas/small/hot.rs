@@ -47,8 +47,13 @@ impl<P: Platform> Areas<P> {
             return self.allocate_pages(size, attributes, caller);
         }
         let pin = self.platform().pin_outside_interrupts()?;
-        let Some(last) = self.magazines.here(&pin).last(1) else {
-            return self.allocate_first(size, attributes, caller, pin);
+        let magazine = self.magazines.here(&pin);
+        let Some(last) = magazine.last(1) else {
+            if magazine.are_none() {
+                return self.allocate_first(size, attributes, caller, pin);
+            }
+            drop(pin);
+            return self.allocate_fast(size, attributes, caller);
         };
         let (slots, end) = self.parked_slots(last.area);
         if !publish_parked(slots, end, attributes, || Entry::guard(self.guard_of(size, caller))) {
@@ -67,8 +72,13 @@ impl<P: Platform> Areas<P> {
         }
         let pages = last / PAGE_SIZE + 1;
         let pin = self.platform().pin_outside_interrupts()?;
-        let Some(last) = self.magazines.here(&pin).last(pages) else {
-            return self.allocate_first(size, attributes, caller, pin);
+        let magazine = self.magazines.here(&pin);
+        let Some(last) = magazine.last(pages) else {
+            if magazine.are_none() {
+                return self.allocate_first(size, attributes, caller, pin);
+            }
+            drop(pin);
+            return self.allocate_fast(size, attributes, caller);
         };
         let (slots, end) = self.parked_slots(last.area);
         // Whether all are full of zeros is seen by all entries.
@@ -96,7 +106,8 @@ impl<P: Platform> Areas<P> {
         }
     }
 
-    /// Allocates from what the CPU's pool has, after it has made magazines for the CPU, if it has none and it may.
+    /// Allocates from what the CPU's pool has, after it has made magazines for the CPU, which has none, if it may.
+    #[cold]
     #[inline(never)]
     fn allocate_first(
         &self,
@@ -105,9 +116,7 @@ impl<P: Platform> Areas<P> {
         caller: Caller,
         pin: P::Pin,
     ) -> Option<NonNull<u8>> {
-        if self.magazines.of(&pin).is_none() {
-            self.make_magazines(&pin);
-        }
+        self.make_magazines(&pin);
         drop(pin);
         self.allocate_fast(size, attributes, caller)
     }
