@@ -4,7 +4,7 @@
 //! and the third one have a digit each: the lower one, and the rest. An area that was resized or protected since tells
 //! nothing that holds: its end is looked for, and its digits go with its marks.
 
-use super::{Entry, Slot, slot::toggle, unmap_to_last};
+use super::{Entry, Slot, slot::toggle_many, unmap_to_last};
 
 /// The base of the digits.
 const DIGIT: usize = Entry::MOST_COUNTED;
@@ -36,7 +36,7 @@ pub(crate) fn unmap_rest(first: Entry, rest: &[Slot]) -> usize {
     };
     let count = match told.and_then(|count| rest.get(..count)) {
         Some(pages @ [.., last]) => {
-            toggle(pages);
+            toggle_many(pages);
             last.change(Entry::unmarked);
             pages.len()
         }

@@ -228,14 +228,9 @@ pub(crate) fn publish_parked(
 /// Unmaps the pages behind the first one of an area that is to be parked, or maps them again.
 #[inline(always)]
 pub(crate) fn toggle(pages: &[Slot]) {
-    let toggle = |slot: &Slot| slot.change(Entry::toggled);
-    let mut pages = pages;
-    while let Some((slots, rest)) = pages.split_first_chunk::<8>() {
-        slots.iter().for_each(toggle);
-        pages = rest;
-    }
+    let pages = toggle_chunks::<8>(pages);
     // No loop: each place is compared with the length of what is left, and no pointer moves.
-    let toggle_at = |place| pages.get(place).map(toggle);
+    let toggle_at = |place| pages.get(place).map(|slot: &Slot| slot.change(Entry::toggled));
     let _ = (|| {
         toggle_at(0)?;
         toggle_at(1)?;
@@ -245,6 +240,26 @@ pub(crate) fn toggle(pages: &[Slot]) {
         toggle_at(5)?;
         toggle_at(6)
     })();
+}
+
+/// Unmaps pages as [`toggle`] does, of which there may be many.
+#[inline(always)]
+pub(crate) fn toggle_many(pages: &[Slot]) {
+    let pages = toggle_chunks::<8>(pages);
+    let pages = toggle_chunks::<4>(pages);
+    let pages = toggle_chunks::<2>(pages);
+    toggle_chunks::<1>(pages);
+}
+
+/// Toggles the first entries, `N` at a time, and returns those that are left.
+#[inline(always)]
+fn toggle_chunks<const N: usize>(pages: &[Slot]) -> &[Slot] {
+    let mut pages = pages;
+    while let Some((slots, rest)) = pages.split_first_chunk::<N>() {
+        slots.iter().for_each(|slot| slot.change(Entry::toggled));
+        pages = rest;
+    }
+    pages
 }
 
 /// Takes the marks away of an area that is parked, and its guard: its pages are as those of an area that was freed.
