@@ -190,8 +190,9 @@ fn after_a_grace_period(loops: impl FnOnce() -> Result<(), AllocError>) -> Resul
 
 fn vm_map_ram<M: Maker>(maker: &M, parameters: &Parameters, _: &mut Rng) -> Result<(), AllocError> {
     let frames = Frames::take(parameters.pages())?;
+    let frames = &*frames.0;
     for _ in 0..parameters.test_loop_count {
-        maker.map(&frames.0)?.touch();
+        maker.map(frames)?.touch();
     }
     Ok(())
 }

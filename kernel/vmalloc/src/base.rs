@@ -55,6 +55,12 @@ impl<P: Platform> Base<P> {
         end <= self.physical_end
     }
 
+    /// Returns whether the CPUs can address what is at a physical address.
+    #[inline]
+    pub fn has_address(&self, address: u64) -> bool {
+        address < self.physical_end
+    }
+
     /// Returns up to how many pages a flush goes page by page.
     pub fn flush_ceiling(&self) -> usize {
         self.tunables.single_page_flush_ceiling.load(Ordering::Relaxed)

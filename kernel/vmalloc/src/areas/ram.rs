@@ -100,7 +100,7 @@ impl<P: Platform> Areas<P> {
     /// Whether the CPUs can address a frame.
     #[inline(always)]
     pub fn is_addressable(&self, frame: Frame) -> bool {
-        self.base().is_addressable(frame.address() + 1)
+        self.base().has_address(frame.address())
     }
 
     /// Unmaps the mapping of `count` pages that starts at `address`, if it shares a block. `None`: nothing was done:
