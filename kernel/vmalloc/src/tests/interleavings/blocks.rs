@@ -48,14 +48,15 @@ fn purge(instance: &Shared, block: usize) {
     assert_free_pages_are_flushed(instance, block);
 }
 
-/// Two CPUs free an area each in one block, and both purge: by pages and by everything. Four preemptions.
+/// Two CPUs free an area each in one block, and both purge: by pages and by everything. Three preemptions, which take a
+/// tenth of the time that four take.
 ///
-/// Seen failing: with `Pages::end_purge` saying that nothing waits on, whatever does (pages are lost); with
-/// `Pages::end_flush` making dirty pages free too.
+/// Seen failing: with `Pages::end_purge` saying that nothing waits on, whatever does (pages are lost). Not with
+/// `Pages::end_flush` making dirty pages free too, be it by four preemptions: tests of pages and of the quarantine see that.
 #[test]
 fn no_page_is_lost_and_none_comes_back_before_its_flush() {
     for few in [33, 0] {
-        explore(4, move || {
+        explore(3, move || {
             with_instance(2, move |instance| {
                 let [first, second] = [(); 2].map(|()| Area::owned(instance));
                 instance.tunables().single_page_flush_ceiling.store(few, Ordering::Relaxed);
