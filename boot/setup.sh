@@ -179,7 +179,8 @@ tool_packages() {
     local need=()
     command -v gdb >/dev/null || need+=(gdb)
     command -v tmux >/dev/null || need+=(tmux)
-    ((${#need[@]} == 0)) || (packages "gdb and tmux, under which a kernel and its console are tried" "${need[@]}") || true
+    command -v trace-cmd >/dev/null || need+=(trace-cmd)
+    ((${#need[@]} == 0)) || (packages "gdb, tmux and trace-cmd, under which a kernel, its console and its traces are tried" "${need[@]}") || true
 }
 
 # --- the pinned toolchain, by rustup ------------------------------------------------------------

@@ -25,7 +25,7 @@ use crate::session::{self, How};
 use crate::status::{Doing, Error, Result, Status};
 use crate::suites::kernel;
 use crate::suites::kernel::Tests;
-use crate::{bench, cargo, machine, machines, places, replay, report, rooms, soak, suites};
+use crate::{bench, cargo, dat, machine, machines, places, replay, report, rooms, soak, suites};
 
 /// Does what the words after the program's name say.
 #[must_use]
@@ -87,6 +87,7 @@ fn act(action: Action) -> Result<Status> {
             emulator::check(&options.machine)?;
             report::of_replay(replay::run(&options)?, options.report.as_deref())
         }
+        Action::Trace(options) => dat::run(&options),
         Action::Report(options) => report::run(&options),
         Action::Rooms { crates } => rooms::run(&crates),
         Action::Setup => Err(Error::usage("setup: is done by ./run.sh")),

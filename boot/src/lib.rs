@@ -13,6 +13,7 @@
 //! | [`report`] | the figures of the benchmark suite, drawn |
 //! | [`rooms`] | draws a crate's modules, and checks who uses whom |
 //! | [`machines`] | the kernel's tests on each kind of machine |
+//! | [`dat`] | a trace of text as trace-cmd's `trace.dat` |
 //! | [`soak`] | random loads on random machines |
 //! | [`replay`] | the calls of a trace from a Linux, made again |
 //! | [`mod@bench`] | the benchmark suite |
@@ -20,6 +21,7 @@
 //! | [`machine`] | a machine of QEMU's, and what this computer has for it |
 //! | [`session`] | runs one program: serial line, time limit, judgement |
 //! | [`symbols`] | functions and lines of a kernel's addresses |
+//! | [`lines`] | reads traces of text |
 //! | [`cargo`] | builds through cargo and learns what it made |
 //! | [`scratch`] | folders that do not outlive a run |
 //! | [`places`] | the folders that this program works in |
@@ -31,6 +33,8 @@ pub mod actions;
 pub mod bench;
 pub mod cargo;
 pub mod cli;
+pub mod dat;
+pub mod lines;
 pub mod machine;
 pub mod machines;
 pub mod places;

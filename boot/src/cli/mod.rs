@@ -11,6 +11,7 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 use crate::bench;
+use crate::dat;
 use crate::machine::options::Options;
 use crate::machines;
 use crate::replay;
@@ -71,6 +72,8 @@ pub enum Action {
     Bench(bench::Options),
     /// Make the vmalloc calls of a trace from a Linux again, and print a table of both
     Replay(replay::Options),
+    /// Write a trace of text as trace.dat, which trace-cmd report and kernelshark open
+    Trace(dat::Options),
     /// Draw what the benchmark suite measures, in one HTML file
     Report(report::Options),
     /// Draw the modules of crates as rooms, and fail where one uses a room above it
@@ -150,6 +153,7 @@ pub fn parse(mut words: Vec<OsString>) -> Result<Cli> {
         Action::Replay(options) => options.machine.check()?,
         Action::Bench(_)
         | Action::Report(_)
+        | Action::Trace(_)
         | Action::Rooms { .. }
         | Action::Fuzz { .. }
         | Action::Soak(_)

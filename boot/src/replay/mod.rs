@@ -3,8 +3,6 @@
 //!
 //! | module | for |
 //! |---|---|
-//! | `source` | the lines of a file, which may be compressed |
-//! | `line` | what a line says: when, where, which event |
 //! | `event` | what an event says |
 //! | `translate` | makes calls of events |
 //! | `linux` | counts what Linux did |
@@ -17,12 +15,10 @@
 
 mod event;
 mod figures;
-mod line;
 mod linux;
 mod program;
 mod recording;
 mod reply;
-mod source;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -37,6 +33,7 @@ use crate::bench::experiments::replayed::Replayed;
 use crate::bench::figure::Figures;
 use crate::bench::kept::{Kept, Measured};
 use crate::bench::ours::{self, Machines, Reply as Answer};
+use crate::lines::source::Source;
 use crate::machine::options::Options as Machine;
 use crate::machine::qemu::Orders;
 use crate::places;
@@ -44,7 +41,6 @@ use crate::scratch::Scratch;
 use crate::status::{Doing, Error, Result};
 use figures::{Run, Trace};
 use reply::Reply;
-use source::Source;
 
 /// CPUs that the kernel makes use of, at the most.
 const MOST_CPUS: u16 = 64;

@@ -7,9 +7,9 @@ use std::path::Path;
 use protocol::replay::Header;
 
 use super::event;
-use super::line::{self, Line};
-use super::source::Source;
 use super::translate::Translator;
+use crate::lines::line::{self, Line};
+use crate::lines::source::Source;
 use crate::status::{Doing, Result};
 
 /// Makes the program of a trace in the file `to`, and returns what was seen of the trace.

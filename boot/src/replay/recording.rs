@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use super::event::number;
-use super::line::{self, Line, Record};
-use super::source::Source;
 use crate::bench::experiments::replayed::{ALL, Recording, Sample};
+use crate::lines::line::{self, Line, Record};
+use crate::lines::source::Source;
 use crate::status::Result;
 
 /// Reads the file that was streamed to.
@@ -48,7 +48,7 @@ struct Reader {
 
 impl Reader {
     fn event(&mut self, record: &Record<'_>) -> std::result::Result<(), String> {
-        let &Record { pid, cpu, time, name, fields } = record;
+        let &Record { pid, cpu, time, name, fields, .. } = record;
         let number =
             |key: &str| number(fields, key).ok_or_else(|| format!("{name} without a number for {key}"));
         match name {

@@ -7,9 +7,9 @@ use std::path::Path;
 use protocol::replay::{Action, Call, Header};
 
 use super::program;
-use super::source::Source;
 use super::translate::Translator;
 use crate::bench::experiments::replayed::Skipped;
+use crate::lines::source::Source;
 use crate::places;
 use crate::scratch::Scratch;
 use crate::status::Result;

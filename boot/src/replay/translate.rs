@@ -9,9 +9,9 @@ use std::collections::HashMap;
 use protocol::replay::{Action, Call, Header};
 
 use super::event::{Event, Kind, Making};
-use super::line::Record;
 use super::linux::Linux;
 use crate::bench::experiments::replayed::Skipped;
+use crate::lines::line::Record;
 
 const PAGE: u64 = 4096;
 

@@ -43,6 +43,8 @@ fn odd_values_are_named_in_one_line() {
         (&["soak", "--memory", "1"], "1"),
         (&["soak", "--run", "x"], "x"),
         (&["replay"], "TRACE"),
+        (&["trace"], "TRACE"),
+        (&["trace", "t", "--out"], "--out"),
         (&["rooms", "vmaloc"], "vmalloc"),
         (&["test", "a", "b"], "b"),
     ] {

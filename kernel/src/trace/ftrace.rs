@@ -51,8 +51,11 @@ const HEAD: &str = "\
 /// Those of `out`.
 pub fn write_head(out: &mut dyn fmt::Write, counts: Option<(u64, u64)>, cpus: usize) -> fmt::Result {
     out.write_str("# tracer: nop\n")?;
-    if let Some((kept, written)) = counts {
-        writeln!(out, "#\n# entries-in-buffer/entries-written: {kept}/{written}   #P:{cpus}")?;
+    match counts {
+        Some((kept, written)) => {
+            writeln!(out, "#\n# entries-in-buffer/entries-written: {kept}/{written}   #P:{cpus}")?;
+        }
+        None => writeln!(out, "#\n# #P:{cpus}")?,
     }
     out.write_str(HEAD)
 }

@@ -19,7 +19,7 @@ use vmalloc::Event;
 /// Events of a writer.
 const EVENTS: u64 = 600;
 /// Lines of the head, and the one at the end.
-const OTHER_LINES: u64 = 11;
+const OTHER_LINES: u64 = 13;
 
 static LINES: AtomicU64 = AtomicU64::new(0);
 /// What of a line was sent with the page before.

@@ -19,6 +19,8 @@ pub enum Line<'a> {
 /// An event: when, where, and which.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record<'a> {
+    /// The task's name.
+    pub task: &'a str,
     /// The task that ran; 0 is the idle task of each CPU.
     pub pid: u32,
     /// The CPU.
@@ -65,12 +67,17 @@ fn parse_lost(text: &str) -> Option<Line<'_>> {
 }
 
 /// `TASK-PID ` and `[CPU] FLAGS TIME: EVENT: FIELDS`.
-fn parse_event<'a>(task: &str, rest: &'a str) -> Option<Record<'a>> {
+fn parse_event<'a>(task: &'a str, rest: &'a str) -> Option<Record<'a>> {
     // With the option record-tgid a number in parentheses stands behind the task.
-    let mut words = task.split_whitespace().rev();
-    let last = words.next()?;
-    let task = if last.starts_with('(') && last.ends_with(')') { words.next()? } else { last };
-    let pid = task.rsplit_once('-')?.1.parse().ok()?;
+    let mut task = task.trim();
+    if let Some((before, last)) = task.rsplit_once(char::is_whitespace)
+        && last.starts_with('(')
+        && last.ends_with(')')
+    {
+        task = before.trim_end();
+    }
+    let (task, pid) = task.rsplit_once('-')?;
+    let pid = pid.parse().ok()?;
     let (cpu, rest) = rest.strip_prefix('[')?.split_once(']')?;
     let rest = rest.trim_start();
     // The flags may be left out.
@@ -84,7 +91,8 @@ fn parse_event<'a>(task: &str, rest: &'a str) -> Option<Record<'a>> {
     let is_name = |name: &str| {
         !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
     };
-    is_name(name).then_some(Record { pid, cpu: cpu.parse().ok()?, time, name, fields: fields.trim() })
+    let cpu = cpu.parse().ok()?;
+    is_name(name).then_some(Record { task, pid, cpu, time, name, fields: fields.trim() })
 }
 
 /// Seconds with six or nine places, as nanoseconds.
@@ -111,16 +119,19 @@ mod tests {
 
     #[test]
     fn events_of_tracefs_and_of_trace_cmd() {
-        let expected =
-            Record { pid: 12, cpu: 1, time: 17_480_830_000, name: "vfree", fields: "(a) addr=0x1" };
-        for line in [
-            "   kworker/u9:0-12      [001] .Bs1.    17.480830: vfree: (a) addr=0x1",
-            "   init-12 [001]    17.480830: vfree:      (a) addr=0x1",
-            "   init-12 [001]    17.480830000: vfree: (a) addr=0x1",
-            "   a [0] - b: c.d-12   (-------) [001] .....    17.480830: vfree: (a) addr=0x1",
-            "   init-12   (12) [001] .....    17.480830: vfree: (a) addr=0x1",
+        let (time, fields) = (17_480_830_000, "(a) addr=0x1");
+        for (task, line) in [
+            ("kworker/u9:0", "   kworker/u9:0-12      [001] .Bs1.    17.480830: vfree: (a) addr=0x1"),
+            ("init", "   init-12 [001]    17.480830: vfree:      (a) addr=0x1"),
+            ("init", "   init-12 [001]    17.480830000: vfree: (a) addr=0x1"),
+            (
+                "a [0] - b: c.d",
+                "   a [0] - b: c.d-12   (-------) [001] .....    17.480830: vfree: (a) addr=0x1",
+            ),
+            ("init", "   init-12   (12) [001] .....    17.480830: vfree: (a) addr=0x1"),
+            ("(sd-pam)", "   (sd-pam)-12   (12) [001] .....    17.480830: vfree: (a) addr=0x1"),
         ] {
-            assert_eq!(event(line), expected, "{line}");
+            assert_eq!(event(line), Record { task, pid: 12, cpu: 1, time, name: "vfree", fields }, "{line}");
         }
         let idle = "<idle>-0 [127] d.h1. 1.000001: vm_unmap_aliases: (vm_unmap_aliases+0x4/0x20)";
         assert_eq!((event(idle).pid, event(idle).cpu, event(idle).time), (0, 127, 1_000_001_000));
