@@ -37,6 +37,10 @@ fn panic(info: &PanicInfo<'_>) -> ! {
     backtrace::print(this, stop::noted().unwrap_or_else(Stopped::here));
     stop::stopped().for_each(|(cpu, place)| backtrace::print(cpu, place));
     // SAFETY: as above.
-    unsafe { stream::close_by_force() };
+    if let Some(events) = unsafe { stream::close_by_force() } {
+        println!(
+            "trace stream: this came while it was sent: its last {events} events may be missing, and its end is"
+        );
+    }
     power::exit(Exit::Panic);
 }

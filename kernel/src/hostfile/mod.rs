@@ -9,7 +9,7 @@ mod bus;
 mod dma;
 
 use crate::{
-    arch::cpu,
+    arch::{cpu, interrupts::stop},
     memory::frames,
     sync::{Class, IrqLock},
 };
@@ -27,9 +27,12 @@ use virtio_drivers::{
         },
     },
 };
+use x86_64::instructions::interrupts;
 
 static CLASS: Class = Class::new("file on the host");
-static CONSOLE: IrqLock<Option<VirtIOConsole<Dma, PciTransport>>> = IrqLock::new(&CLASS, None);
+static CONSOLE: IrqLock<Option<Console>> = IrqLock::new(&CLASS, None);
+
+type Console = VirtIOConsole<Dma, PciTransport>;
 
 /// Frames that the driver needs, and as many again for page tables.
 const FRAMES: usize = 32;
@@ -68,7 +71,7 @@ impl core::error::Error for OpenError {}
 /// # Errors
 /// See [`OpenError`].
 pub fn open() -> Result<(), OpenError> {
-    if CONSOLE.lock().is_some() {
+    if with_console(|console| console.is_some()) {
         return Ok(());
     }
     // Ports that only virtual machines have are let alone on others.
@@ -85,11 +88,17 @@ pub fn open() -> Result<(), OpenError> {
     root.set_command(function, Command::MEMORY_SPACE | Command::BUS_MASTER);
     let transport = PciTransport::new::<Dma, _>(&mut root, function).map_err(OpenError::Transport)?;
     let console = VirtIOConsole::new(transport).map_err(OpenError::Device)?;
-    *CONSOLE.lock() = Some(console);
+    with_console(|opened| *opened = Some(console));
     Ok(())
 }
 
 /// Writes bytes that lie in one page, and returns whether the host took them: not if the file is not open.
 pub fn write(bytes: &[u8]) -> bool {
-    bytes.is_empty() || CONSOLE.lock().as_mut().is_some_and(|console| console.send_bytes(bytes).is_ok())
+    let send = |console: &mut Console| console.send_bytes(bytes).is_ok();
+    bytes.is_empty() || with_console(|console| console.as_mut().is_some_and(send))
+}
+
+/// Uses the driver. Nobody is stopped with the lock, which a panic takes to write the rest.
+fn with_console<T>(using: impl FnOnce(&mut Option<Console>) -> T) -> T {
+    interrupts::without_interrupts(|| stop::when_done(|| using(&mut CONSOLE.lock())))
 }

@@ -66,6 +66,9 @@ pub(in crate::arch) fn handle(registers: &mut Registers) {
     }
     let interrupted = Stopped { at: registers.rip, stack: registers.rsp };
     if vector == NMI && stop::is_stopping() {
+        if stop::is_for_later() {
+            return;
+        }
         stop::stop_this(interrupted);
     }
     stop::note(interrupted);

@@ -18,6 +18,8 @@ static STOPPED: AtomicU64 = AtomicU64::new(0);
 /// panics for it.
 static PLACES: [[AtomicU64; 2]; cpu::MAX_CPUS] = [const { [const { AtomicU64::new(0) }; 2] }; cpu::MAX_CPUS];
 static STOPPING: AtomicBool = AtomicBool::new(false);
+/// CPUs that stop later, a bit each: when what they do is done.
+static BUSY: AtomicU64 = AtomicU64::new(0);
 /// Microseconds that the others are given to stop.
 const STOP_LIMIT: u64 = 100_000;
 
@@ -61,6 +63,26 @@ pub(crate) fn stop_others() {
     let others = cpu::online().without(CpuSet::from_bits(1 << cpu::current()));
     others.iter().for_each(apic::send_nmi);
     tsc::spin_until(STOP_LIMIT, || others.bits() & !STOPPED.load(Ordering::Acquire) == 0);
+}
+
+/// Does something that nobody could go on with if it were left half done, such as handing a device a page. If all other CPUs
+/// are to be stopped meanwhile, this one is when it is done. Called with interrupts off; for less than [`stop_others`] waits.
+pub(crate) fn when_done<T>(doing: impl FnOnce() -> T) -> T {
+    let this = 1 << cpu::current();
+    let is_outermost = BUSY.fetch_or(this, Ordering::Acquire) & this == 0;
+    let result = doing();
+    if is_outermost {
+        BUSY.fetch_and(!this, Ordering::Release);
+        if is_stopping() && ENDING.load(Ordering::Relaxed) != cpu::current() {
+            stop_this(Stopped::here());
+        }
+    }
+    result
+}
+
+/// Whether this CPU, which was told to stop, does so by itself, when what it does [is done](when_done).
+pub(super) fn is_for_later() -> bool {
+    BUSY.load(Ordering::Relaxed) & 1 << cpu::current() != 0
 }
 
 /// Where the CPUs were that have stopped.
