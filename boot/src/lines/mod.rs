@@ -3,7 +3,7 @@
 //! | module | for |
 //! |---|---|
 //! | [`source`] | the lines of a file, which may be compressed |
-//! | [`line`] | what a line says: when, where, who, which event |
+//! | [`mod@line`] | what a line says: when, where, who, which event |
 
 pub mod line;
 pub mod source;
