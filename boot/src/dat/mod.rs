@@ -27,7 +27,7 @@ use clap::Args;
 
 use crate::lines::line::{self, Line};
 use crate::lines::source::Source;
-use crate::status::{Doing, Result, Status};
+use crate::status::{Doing, Error, Result, Status};
 use trace::Trace;
 
 /// What the user says of a trace.
@@ -47,9 +47,14 @@ pub struct Options {
 /// # Errors
 /// The trace cannot be read or is none; the file cannot be written.
 pub fn run(options: &Options) -> Result<Status> {
+    let out = options.out.display();
+    if let (Ok(from), Ok(to)) = (options.trace.canonicalize(), options.out.canonicalize())
+        && from == to
+    {
+        return Err(Error::usage(format!("--out {out}: is the trace itself")));
+    }
     let trace = read(&mut Source::open(&options.trace)?)?;
     let (events, cut) = (trace.events, trace.cut);
-    let out = options.out.display();
     let mut file = BufWriter::new(File::create(&options.out).doing(format_args!("write {out}"))?);
     trace.write(&mut file).and_then(|()| file.flush()).doing(format_args!("write {out}"))?;
     eprintln!("trace: {events} events are in {out}");

@@ -6,6 +6,7 @@ use std::fmt::Write;
 use std::fs;
 use std::process::Command;
 
+use super::Options;
 use super::known::KNOWN;
 use super::print::{self, Piece, Type};
 use super::trace::Trace;
@@ -160,6 +161,19 @@ fn what_is_no_trace_is_refused_in_one_line() {
     }
     // Of another CPU it may be.
     trace_of(&format!("{before}a-1 [001] ..... 1.000001: vfree: (x) addr=0x1\n")).unwrap();
+}
+
+/// Seen failing with the files not compared: the trace was gone.
+#[test]
+fn a_trace_is_not_written_over_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t");
+    let text = "a-1 [000] ..... 1.000000: e: f\n";
+    fs::write(&path, text).unwrap();
+    let out = folder.path().join(".").join("t");
+    let error = super::run(&Options { trace: path.clone(), out: out.clone() }).unwrap_err();
+    assert_eq!(error.to_string(), format!("--out {}: is the trace itself", out.display()));
+    assert_eq!(fs::read_to_string(&path).unwrap(), text);
 }
 
 /// `trace-cmd report` says of random traces what was written, and warns of nothing. Left out where
