@@ -320,6 +320,13 @@ mod tests {
         assert_eq!(read_test_note(&foreign), None);
     }
 
+    /// Seen failing with an empty text, and with the number in decimal.
+    #[test]
+    fn a_place_is_a_mark_and_sixteen_digits() {
+        assert_eq!(Place(0xffff_8000_0000_12ab).to_string(), "\u{1f}ffff8000000012ab");
+        assert_eq!(Place(7).to_string(), "\u{1f}0000000000000007");
+    }
+
     #[test]
     fn text_is_no_record() {
         assert_eq!(Record::parse("passed"), None);

@@ -199,7 +199,9 @@ fn part<const N: usize>(bytes: &[u8], start: usize) -> [u8; N] {
 
 #[cfg(test)]
 mod tests {
+    extern crate std;
     use super::*;
+    use std::string::ToString;
 
     const HEADER: Header = Header { calls: 7, slots: 3, frames: 9, cpus: 4 };
 
@@ -235,8 +237,29 @@ mod tests {
         assert_eq!(wrong(2, 4), Err(BadProgram::OutOfBounds { what: "CPU", value: 4 }));
         assert_eq!(wrong(4, 3), Err(BadProgram::OutOfBounds { what: "slot", value: 3 }));
         assert_eq!(wrong(8, 10), Err(BadProgram::OutOfBounds { what: "pages", value: 10 }));
+        let aligned = |align| {
+            let call = Call { action: Action::Vmalloc { size: 1, align }, slot: 0, cpu: 0, time: 0 };
+            Call::from_bytes(&call.to_bytes(), &HEADER).map(|read| read == call)
+        };
+        assert_eq!(aligned(63), Ok(true));
+        assert_eq!(aligned(64), Err(BadProgram::OutOfBounds { what: "an alignment of 2 to the", value: 64 }));
+        // What has no area has no slot that could be wrong.
+        let call = Call { action: Action::VmUnmapAliases, slot: 3, cpu: 0, time: 0 };
+        assert_eq!(Call::from_bytes(&call.to_bytes(), &HEADER), Ok(call));
         let mut bytes = HEADER.to_bytes();
         bytes[7] += 1;
         assert_eq!(Header::from_bytes(&bytes), Err(BadProgram::Magic));
+    }
+
+    /// Seen failing with an empty text.
+    #[test]
+    fn what_is_wrong_with_a_program_is_said() {
+        for (wrong, words) in [
+            (BadProgram::Magic, "this is no program of calls, or one of another version"),
+            (BadProgram::Kind { kind: 9 }, "a call of the kind 9, which is not known"),
+            (BadProgram::OutOfBounds { what: "slot", value: 7 }, "slot 7, which is too many"),
+        ] {
+            assert_eq!(wrong.to_string(), words);
+        }
     }
 }

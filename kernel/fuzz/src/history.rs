@@ -45,6 +45,18 @@ impl History {
         Self { setting, steps: (0..steps).map(|_| Step::draw(&mut random)).collect() }
     }
 
+    /// Reads bytes, whatever they are, as the numbers that a history is drawn from. It has as many steps as they last for.
+    #[must_use]
+    pub fn of_bytes(bytes: &[u8]) -> Self {
+        let mut random = Random::of_bytes(bytes);
+        let setting = Setting::draw(&mut random);
+        let mut steps = Vec::new();
+        while !random.is_used_up() {
+            steps.push(Step::draw(&mut random));
+        }
+        Self { setting, steps }
+    }
+
     /// Runs it to its end.
     ///
     /// # Errors
@@ -154,6 +166,22 @@ mod tests {
             Ok(0)
         );
         assert!("".parse::<History>().is_err() && "machine\nfree".parse::<History>().is_err());
+    }
+
+    /// Seen failing with a step for each 9 bytes, and for each 20.
+    #[test]
+    fn bytes_are_a_history_of_as_many_steps_as_they_last_for() {
+        assert_eq!(History::of_bytes(&[]).steps, []);
+        let mut bytes: Vec<u8> = (0..4000_u32).map(|number| (number * 101 >> 3) as u8).collect();
+        let history = History::of_bytes(&bytes);
+        assert_eq!(history.to_string().parse(), Ok(history.clone()));
+        assert_eq!(history.run(), Ok(()));
+        // A step that is cut is one all the same, and those before it are as they were.
+        let cut = History::of_bytes(&bytes[..2000]);
+        let whole = cut.steps.len() - 1;
+        assert_eq!((cut.setting, &cut.steps[..whole]), (history.setting, &history.steps[..whole]));
+        *bytes.last_mut().expect("there are some") ^= 0x55;
+        assert_ne!(History::of_bytes(&bytes), history, "the last byte is read");
     }
 
     #[test]
