@@ -150,4 +150,34 @@ mod tests {
             assert_eq!(parse(line), None, "{line}");
         }
     }
+
+    /// Each is almost one of an event.
+    #[test]
+    fn parts_that_are_cut_or_too_many_make_a_line_of_no_trace() {
+        for line in [
+            "a-1 [0] x y 1.2: e: f",
+            "a-1 [0] 1.: e: f",
+            "a-1 [0] 1.1234567890: e: f",
+            "a-1 [0] 1.2x: e: f",
+            "a-1 [0] 99999999999.0: e: f",
+            "a-1 [0] 1.2: : f",
+            "a-1 [0] 1.2: e-e: f",
+            "a-1 (12 [0] 1.2: e: f",
+            "a-1 12) [0] 1.2: e: f",
+            "CPU:1 [LOST 4]",
+            "CPU:1 [4 EVENTS]",
+            "CPU:x [LOST 4 EVENTS]",
+            "CPU:1 LOST 4 EVENTS]",
+            "CPU:1 [LOST 4 EVENTS",
+            "cpus=",
+            "cpus=x",
+            "version = 1x",
+            "CPU  is empty",
+        ] {
+            assert_eq!(parse(line), None, "{line}");
+        }
+        let record = event("a-1 [0] x 1.2: my_event2:\tf g ");
+        assert_eq!((record.time, record.name, record.fields), (1_200_000_000, "my_event2", "f g"));
+        assert_eq!(event("a-1 [0] 1.2:\te:\tf").name, "e", "a tab may stand where a space may");
+    }
 }

@@ -161,4 +161,31 @@ mod tests {
         assert_eq!(parse("vfree", "(vfree+0x4/0x40) addr=x"), Err("vfree without a number for addr".into()));
         assert_eq!(parse("vmap", "count=99999999999"), Err("vmap of 99999999999 pages".into()));
     }
+
+    /// Seen failing with one page less allowed.
+    #[test]
+    fn as_many_pages_as_a_machine_may_have_are_allowed() {
+        assert_eq!(parse("vmap", "count=16777216"), Ok(Event::Begin(Making::Vmap { pages: 1 << 24 })));
+        assert_eq!(parse("vm_map_ram", "count=16777217"), Err("vm_map_ram of 16777217 pages".into()));
+    }
+
+    #[test]
+    fn each_call_and_each_return_is_of_its_family() {
+        for (name, fields, event) in [
+            ("valloc", "size=3 align=4", Event::Begin(Making::Vmalloc { size: 3, align: 4 })),
+            ("vm_map_ram", "count=3", Event::Begin(Making::Ram { pages: 3 })),
+            ("valloc_ret", "addr=0x9", Event::End(Kind::Vmalloc, 9)),
+            ("vmap_ret", "addr=0x9", Event::End(Kind::Vmap, 9)),
+            ("vm_map_ram_ret", "addr=0x9", Event::End(Kind::Ram, 9)),
+            ("vfree", "addr=9", Event::Free(Kind::Vmalloc, 9)),
+            ("vunmap", "addr=9", Event::Free(Kind::Vmap, 9)),
+            ("vm_unmap_ram", "addr=9 count=1", Event::Free(Kind::Ram, 9)),
+            ("vm_unmap_aliases", "", Event::UnmapAliases),
+        ] {
+            assert_eq!(parse(name, fields), Ok(event), "{name}");
+        }
+        let kinds =
+            [Making::Vmalloc { size: 1, align: 1 }, Making::Vmap { pages: 1 }, Making::Ram { pages: 1 }];
+        assert_eq!(kinds.map(Making::kind), [Kind::Vmalloc, Kind::Vmap, Kind::Ram]);
+    }
 }

@@ -162,4 +162,17 @@ run: microseconds 82967 cpus 2 kilohertz 2000000
             assert!(figures(&answer, None).is_none(), "{line}");
         }
     }
+
+    #[test]
+    fn the_line_above_the_table_and_those_below_say_what_was_done() {
+        let mut all = figures(ANSWER, None).unwrap();
+        assert_eq!(all.head(), "t: 7 calls of 1.5 s on Linux, made in 0.083 s on 2 CPUs, 2 times; m",);
+        assert_eq!(
+            all.notes(),
+            ["3 events that the trace says were lost", "here: all 2 loops together; Linux: the trace once"]
+        );
+        (all.cpus, all.loops, all.skipped) = (1, 1, Skipped::default());
+        assert_eq!(all.head(), "t: 7 calls of 1.5 s on Linux, made in 0.083 s on 1 CPU; m");
+        assert!(all.notes().is_empty());
+    }
 }

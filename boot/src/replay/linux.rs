@@ -99,3 +99,57 @@ impl Linux {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(events: &[Event]) -> Linux {
+        let mut linux = Linux::default();
+        events.iter().for_each(|event| linux.see(event));
+        linux
+    }
+
+    #[test]
+    fn pages_and_calls_are_counted_by_family() {
+        let linux = seen(&[
+            Event::Begin(Making::Vmalloc { size: 4097, align: 1 }),
+            Event::Begin(Making::Vmalloc { size: 4096, align: 1 }),
+            Event::Begin(Making::Vmap { pages: 5 }),
+            Event::Begin(Making::Ram { pages: 7 }),
+            Event::Begin(Making::Ram { pages: 11 }),
+            Event::End(Kind::Vmap, 0),
+            Event::End(Kind::Ram, 8),
+            Event::Free(Kind::Ram, 8),
+            Event::Free(Kind::Ram, 0),
+            Event::UnmapAliases,
+            Event::UnmapAliases,
+            Event::Other,
+        ]);
+        assert_eq!(linux.pages, Calls { vmalloc: 3, vmap: 5, ram: 18 });
+        assert_eq!(linux.made, Calls { vmalloc: 2, vmap: 1, ram: 2 });
+        assert_eq!(linux.freed, Calls { ram: 1, ..Calls::default() });
+        assert_eq!((linux.failed, linux.aliases, linux.space), (1, 2, None));
+    }
+
+    /// Seen failing with the pages of an area whose free was not seen left in.
+    #[test]
+    fn the_peak_is_of_pages_that_were_alive_together() {
+        let area = |start, pages| Event::AllocArea { start, size: pages * PAGE, align: 1, failed: false };
+        let free = |start, lazy| Event::FreeArea { start, lazy };
+        let events = [
+            area(1, 8),
+            area(2, 3),
+            free(1, 8),
+            // Its free was not seen.
+            area(2, 5),
+            Event::AllocArea { start: 3, size: PAGE, align: 1, failed: true },
+            free(9, 2),
+            Event::Purge(3),
+            Event::Purge(4),
+        ];
+        let space = Space { areas: 3, peak: 11, purges: 2, purged: 7, lazy_peak: 8 };
+        let linux = seen(&events);
+        assert_eq!((linux.space, linux.used, linux.failed), (Some(space), 5, 1));
+    }
+}

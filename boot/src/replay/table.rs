@@ -32,3 +32,37 @@ pub fn table(figures: &Replayed) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::experiments::replayed::{Recording, Skipped};
+
+    /// Seen failing without the empty line above the notes.
+    #[test]
+    fn columns_are_as_wide_as_what_is_in_them() {
+        let row = |name: &str, here, linux, cost| Row { name: name.into(), here, linux, cost };
+        let mut figures = Replayed {
+            trace: "t".into(),
+            machine: "m".into(),
+            cpus: 1,
+            loops: 1,
+            calls: 7,
+            recorded_seconds: 1.0,
+            seconds: 2.0,
+            unit: "ns a call".into(),
+            rows: vec![row("vfree", Some(12345), Some(7), Some(9.6)), row("purged pages", None, None, None)],
+            skipped: Skipped::default(),
+            recording: Recording::default(),
+        };
+        let rows = "
+               here  Linux  ns a call
+vfree         12345      7         10
+purged pages      -      -
+";
+        let head = figures.head();
+        assert_eq!(table(&figures), format!("{head}\n{rows}"));
+        figures.skipped.other = 3;
+        assert_eq!(table(&figures), format!("{head}\n{rows}\n3 events of other kinds\n"));
+    }
+}

@@ -242,3 +242,61 @@ fn files_of_other_kinds_are_named() {
     assert!(told(&[b'x'; 1 << 17]).contains("is longer than"));
     assert!(told(b"a-1 [0] 1.0: vfree: (f)\n").starts_with("line 1: vfree without a number for addr"));
 }
+
+/// Seen failing with a CPU that is one too high.
+#[test]
+fn numbers_at_their_ends_make_a_program_all_the_same() {
+    let text = "a-1 [65535] 1.0: valloc: (f) size=1 align=18446744073709551615
+                a-1 [65535] 1.1: valloc_ret: (f) addr=0x1000
+                a-2 [65535] 1.2: valloc: (f) size=1 align=0
+                a-2 [65535] 1.1: valloc_ret: (f) addr=0x2000
+                CPU:1 [LOST 3 EVENTS]
+                CPU:1 [LOST 4 EVENTS]
+                a-1 [1] 1.3: sched_switch: x
+                a-1 [1] 1.3: sched_switch: x\n";
+    let (translator, calls) = translate(text, &folder()).unwrap();
+    let area = |align| Action::Vmalloc { size: 1, align };
+    assert_eq!(actions(&calls), [(area(62), 0), (area(0), 1)]);
+    assert_eq!(calls[0].cpu, 65534, "the last one that a program can have");
+    assert_eq!((calls[1].time, translator.time()), (200_000_000, 300_000_000));
+    assert_eq!(translator.skipped, Skipped { lost: 7, other: 2, ..Skipped::default() });
+}
+
+#[test]
+fn lost_events_of_a_cpu_make_halves_of_its_own_calls_alone() {
+    let text = "a-1 [000] 1.0: valloc: (f) size=1 align=1
+                b-2 [001] 1.0: valloc: (f) size=2 align=1
+                c-3 [000] 1.0: valloc: (f) size=3 align=1
+                CPU:0 [LOST 1 EVENTS]
+                b-2 [001] 1.1: valloc_ret: (f) addr=0x1000
+                b-2 [001] 1.2: valloc: (f) size=4 align=1
+                b-2 [001] 1.3: vmap_ret: (f) addr=0x9000\n";
+    let (translator, calls) = translate(text, &folder()).unwrap();
+    assert_eq!(actions(&calls), [(Action::Vmalloc { size: 2, align: 0 }, 0)]);
+    // Two calls that were begun, and a return of another family.
+    assert_eq!(translator.skipped, Skipped { unpaired: 3, lost: 1, ..Skipped::default() });
+}
+
+#[test]
+fn a_line_of_no_trace_is_named_as_the_first_or_a_later_one() {
+    let folder = folder();
+    let told = |text: &str| translate(text, &folder).unwrap_err().message;
+    assert_eq!(told("# tracer: nop\nhello\n"), "t: line 2: is no line of a trace");
+    assert_eq!(
+        told("a-1 [0] 1.0: vfree: addr=0x1\n\nhello\n"),
+        "t: line 3: is no line of a trace, as those before are"
+    );
+    // As long as a line may be, and a byte longer.
+    let line = |length: usize| format!("#{}\n", "x".repeat(length - 2));
+    assert_eq!(told(&line(65536)), "t: has no events");
+    assert_eq!(told(&line(65537)), "t: line 1: is longer than 65536 bytes: this is no trace");
+}
+
+#[test]
+fn the_program_of_the_recorded_trace_is_written_to_the_file_that_is_named() {
+    let folder = folder();
+    let [one, other] = ["one", "other"].map(|name| folder.path().join(name));
+    super::write_program(&places::root().join(RECORDED), &one).unwrap();
+    write(&mut Source::open(&places::root().join(RECORDED)).unwrap(), &other).unwrap();
+    assert_eq!(fs::read(one).unwrap(), fs::read(other).unwrap());
+}
