@@ -13,6 +13,9 @@ fuzz_target!(|bytes: &[u8]| {
     let history = History::of_bytes(bytes);
     if let Err(failure) = history.run() {
         let shrunk = shrink(history, failure, TRIES, History::run);
-        panic!("{}\nThe list, to be kept in a file that ./run.sh fuzz runs:\n{}", shrunk.failure, shrunk.history);
+        panic!(
+            "{}\nThe list, to be kept in a file that ./run.sh fuzz runs:\n{}",
+            shrunk.failure, shrunk.history
+        );
     }
 });
