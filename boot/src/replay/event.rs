@@ -169,6 +169,14 @@ mod tests {
         assert_eq!(parse("vm_map_ram", "count=16777217"), Err("vm_map_ram of 16777217 pages".into()));
     }
 
+    /// Seen failing with the number of the first name that begins alike.
+    #[test]
+    fn a_field_is_found_behind_others_whose_names_begin_alike() {
+        assert_eq!(number("nr_lazy_max=9 nr_lazy nr_lazy=3", "nr_lazy"), Some(3));
+        assert_eq!(number("start: x addr: 0x1f", "addr"), Some(31));
+        assert_eq!(["addr", "addr:", "addr=", "addr=0x"].map(|fields| number(fields, "addr")), [None; 4]);
+    }
+
     #[test]
     fn each_call_and_each_return_is_of_its_family() {
         for (name, fields, event) in [

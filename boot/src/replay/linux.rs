@@ -120,6 +120,7 @@ mod tests {
             Event::Begin(Making::Ram { pages: 11 }),
             Event::End(Kind::Vmap, 0),
             Event::End(Kind::Ram, 8),
+            Event::End(Kind::Vmalloc, 9),
             Event::Free(Kind::Ram, 8),
             Event::Free(Kind::Ram, 0),
             Event::UnmapAliases,

@@ -267,6 +267,13 @@ mod tests {
     }
 
     #[test]
+    fn digits_behind_an_address_are_text() {
+        let pieces = ["text 0xffffffff80001234", "text ab"];
+        assert_eq!(split(&[b"\x1fffffffff80001234ab"]), pieces);
+        assert_eq!(split(&[b"\x1fffffffff8000", b"1234ab"]), pieces);
+    }
+
+    #[test]
     fn a_profile_becomes_a_table() {
         let pieces = split(&[b"\x1esample 10 3\n\x1esample 20 1\n\x1eprofile 1000 0\nb"]);
         assert_eq!(pieces.len(), 5);
@@ -280,6 +287,11 @@ mod tests {
         assert_eq!(split(&[b"\x1epassed\n", b"\x1e"]), ["record Passed", "garbled "]);
         let long = [b'a'; LONGEST_RECORD];
         assert!(split(&[b"\x1etest ", &long, b"a\n"])[0].starts_with("garbled test a"));
+        let whole = split(&[b"\x1etest ", &long[5..], b"\n"]);
+        assert!(
+            whole.len() == 1 && whole[0].starts_with("record Test {"),
+            "as long as one may be: {whole:?}"
+        );
     }
 
     #[test]

@@ -52,3 +52,18 @@ fn odd_values_are_named_in_one_line() {
         assert_one_line(&output, 2, named);
     }
 }
+
+/// Seen failing with the help taken for a complaint.
+#[test]
+fn help_and_version_are_answers_and_no_complaints() {
+    for (words, named) in [
+        (&["--help"][..], "Usage: ./run.sh <COMMAND>"),
+        (&["soak", "--help"], "--minutes"),
+        (&["--version"], env!("CARGO_PKG_VERSION")),
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_boot")).args(words).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]), "{words:?}");
+        assert!(said.contains(named), "{words:?}: {said}");
+    }
+}
