@@ -94,6 +94,8 @@ impl Reader {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::places;
+    use crate::scratch::Scratch;
 
     /// Seen failing with the time of samples left in.
     #[test]
@@ -123,6 +125,11 @@ mod tests {
                 Sample { calls: 5, time: 100, blocks: vec![] }
             ]
         );
+        let folder = Scratch::within(&places::target_folder("runs").unwrap()).unwrap();
+        let file = folder.path().join("events");
+        assert!(read(&file).is_err());
+        std::fs::write(&file, lines).unwrap();
+        assert_eq!(read(&file).unwrap(), recording);
         for (from, to, what) in [
             ("freed=9", "freed=x", "line 8: vmalloc_purge_end without a number for freed"),
             ("-7 [000] ..... 1.000460: vmalloc", "-6 [000] ..... 1.000460: vmalloc", "has not begun"),

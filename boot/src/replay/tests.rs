@@ -186,6 +186,27 @@ fn a_compressed_trace_that_is_cut_anywhere_is_refused_in_one_line() {
 }
 
 #[test]
+fn a_compressed_trace_that_is_cut_is_told_from_one_that_is_spoilt() {
+    let mut bytes = fs::read(places::root().join(RECORDED)).unwrap();
+    let folder = folder();
+    let file = folder.path().join("t.xz");
+    let end = |bytes: &[u8]| {
+        fs::write(&file, bytes).unwrap();
+        let mut source = Source::open(&file).unwrap();
+        loop {
+            match source.next_line() {
+                Ok(line) => assert!(line.is_some(), "it has no end"),
+                Err(error) => return error.message,
+            }
+        }
+    };
+    assert!(end(&bytes[..bytes.len() / 2]).ends_with(": the file is cut behind this line"));
+    // A checksum of the header.
+    bytes[8] ^= 1;
+    assert!(end(&bytes).contains(": line 0: cannot go on behind this line: "));
+}
+
+#[test]
 fn no_bytes_make_anything_but_a_program_or_a_line() {
     let text = recorded();
     let lines: Vec<&[u8]> = text.split_inclusive(|&byte| byte == b'\n').collect();
