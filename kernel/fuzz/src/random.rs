@@ -31,7 +31,7 @@ impl Random {
     /// Takes the numbers from bytes, one or more for each number as its bound needs. Behind the last all are 0.
     #[must_use]
     pub fn of_bytes(bytes: &[u8]) -> Self {
-        Self(Source::Bytes(bytes.to_vec().into_iter()))
+        Self(Source::Bytes(Vec::from(bytes).into_iter()))
     }
 
     /// Whether bytes were given, and none is left.
