@@ -172,7 +172,7 @@ mod tests {
     #[test]
     fn bytes_are_a_history_of_as_many_steps_as_they_last_for() {
         assert_eq!(History::of_bytes(&[]).steps, []);
-        let mut bytes: Vec<u8> = (0..4000_u32).map(|number| (number * 101 >> 3) as u8).collect();
+        let mut bytes: Vec<u8> = (0..4000_u32).map(|number| (number * 101 / 8) as u8).collect();
         let history = History::of_bytes(&bytes);
         assert_eq!(history.to_string().parse(), Ok(history.clone()));
         assert_eq!(history.run(), Ok(()));
