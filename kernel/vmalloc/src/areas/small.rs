@@ -4,6 +4,8 @@
 //! retires it with others. Whatever is traced takes the slow path.
 
 mod hot;
+mod long;
+mod parked;
 
 use super::{Areas, Attempt, Shape};
 use crate::{

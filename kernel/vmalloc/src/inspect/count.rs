@@ -40,7 +40,7 @@ impl<P: Platform> Vmalloc<P> {
             largest_free_run: arena.longest_run * BLOCK_PAGES,
             metadata_frames: (0..blocks.table.directories()).map(records).sum::<usize>()
                 + arena.maps
-                + noted.magazines
+                + noted.own_frames
                 + self.base().remembered.frames(&self.platform().pin()),
             parked: noted.parked,
             parked_frames: noted.frames,

@@ -1,8 +1,8 @@
 //! The magazines of one CPU: a frame.
 
-use super::Ram;
+use super::{Long, Ram};
 use crate::{
-    PAGE_SIZE,
+    BLOCK_PAGES, PAGE_SIZE,
     atomic::framed::{AtomicPtr, AtomicU32, Ordering::Relaxed},
     page_table::{Entry, Slot},
 };
@@ -14,13 +14,16 @@ use core::{
 /// Pages of the largest areas that are parked: those whose first entry tells how many they are.
 pub(crate) const CLASSES: usize = Entry::MOST_COUNTED;
 
+/// Of how many pages longer areas have in all: so many times as many as those of one size up to [`CLASSES`].
+const LONG: usize = 24;
+
 /// Areas that a frame has places for.
 const PLACES: usize = first_place(CLASSES);
 
 /// Areas of one page, of two to four, and of more, that are parked at most.
 const fn most(class: usize) -> usize {
     match class {
-        0 => 305,
+        0 => 304,
         1..=3 => 24,
         _ => 8,
     }
@@ -48,7 +51,29 @@ pub(crate) struct Parked<'a> {
 
 /// Where an area is parked: its first entry. The one behind its pages says where it starts, so that a place is small, and no
 /// line of memory is touched but those that the allocation needs anyway.
-type Place = AtomicPtr<Slot>;
+pub(super) type Place = AtomicPtr<Slot>;
+
+impl Parked<'_> {
+    /// Returns the area of `pages` pages that a place leads to.
+    ///
+    /// # Safety
+    /// [`park_in`](Self::park_in) wrote the place, for an area of so many pages, which nobody has taken since: so its block is
+    /// in use and has its leaf table.
+    #[inline(always)]
+    pub(super) unsafe fn of_place(place: &Place, pages: usize) -> Self {
+        // SAFETY: the caller's promise.
+        let slots =
+            unsafe { slice::from_raw_parts(NonNull::new_unchecked(place.load(Relaxed)).as_ptr(), pages + 1) };
+        Self { address: slots[pages].get().parked_address(), slots }
+    }
+
+    /// Writes where the area is.
+    #[inline(always)]
+    pub(super) fn park_in(&self, place: &Place) {
+        self.slots[self.slots.len() - 1].set(Entry::behind_parked(self.address));
+        place.store(self.slots.as_ptr().cast_mut(), Relaxed);
+    }
+}
 
 /// The places of areas of one size: those from `first` to `next` are taken.
 // Aligned, so that finding one takes a shift.
@@ -67,6 +92,7 @@ pub(crate) struct Magazine {
     classes: [Class; CLASSES],
     places: [Place; PLACES],
     pub ram: Ram,
+    long: AtomicPtr<Long>,
 }
 
 /// The area of a class that was parked last.
@@ -96,9 +122,7 @@ impl FreePlace<'_> {
     /// Parks the area.
     #[inline(always)]
     pub fn park(self) {
-        let Parked { address, slots } = self.area;
-        slots[slots.len() - 1].set(Entry::behind_parked(address));
-        self.place.store(slots.as_ptr().cast_mut(), Relaxed);
+        self.area.park_in(self.place);
         self.class.next.store(self.class.next.load(Relaxed) + 1, Relaxed);
     }
 }
@@ -112,7 +136,9 @@ impl Magazine {
                 CLASSES],
             places: [const { AtomicPtr::new(ptr::null_mut()) }; PLACES],
             ram: Ram::without_pages(),
+            long: AtomicPtr::new((&raw const WITHOUT_LONG).cast_mut()),
         };
+        static WITHOUT_LONG: Long = Long::without_places();
         &WITHOUT_PLACES
     }
 
@@ -122,8 +148,33 @@ impl Magazine {
         ptr::eq(self, Self::without_places())
     }
 
-    /// Says how many areas of each size may be parked: as many as there are places, and not more than have `share` pages.
+    /// Says where the areas of more than [`CLASSES`] pages are.
+    ///
+    /// # Safety
+    /// It is initialised, and stays as long as this.
+    pub unsafe fn set_long(&self, long: NonNull<Long>) {
+        self.long.store(long.as_ptr(), Relaxed);
+    }
+
+    /// Returns where the areas of more than [`CLASSES`] pages are.
+    #[inline(always)]
+    pub fn long_frame(&self) -> NonNull<Long> {
+        // SAFETY: who made it has said so, before others saw it.
+        unsafe { NonNull::new_unchecked(self.long.load(Relaxed)) }
+    }
+
+    /// Returns the areas of more than [`CLASSES`] pages.
+    #[inline(always)]
+    pub fn long(&self) -> &Long {
+        // SAFETY: `set_long` was promised that it is there.
+        unsafe { self.long_frame().as_ref() }
+    }
+
+    /// Says how many areas of each size may be parked: as many as there are places, and not more than have `share` pages; of
+    /// those of more than [`CLASSES`] pages [`LONG`] times as many in all, but for the pages of a block, because one such area
+    /// may keep a block with all its frames in use.
     pub fn set_limits(&self, share: usize) {
+        self.long().set_limit((LONG * share).saturating_sub(BLOCK_PAGES));
         for (number, class) in self.classes.iter().enumerate() {
             let first = first_place(number);
             let places = most(number).min(share / (number + 2));
@@ -154,11 +205,8 @@ impl Magazine {
         }
         // SAFETY: there is one between the first and the end of its class.
         let place = unsafe { self.place_at(next - 1) };
-        // SAFETY: `park` wrote it, in the class of areas of so many pages. The area is parked here, so that its block is in
-        // use and has its leaf table.
-        let slots =
-            unsafe { slice::from_raw_parts(NonNull::new_unchecked(place.load(Relaxed)).as_ptr(), pages + 1) };
-        Some(LastParked { class, area: Parked { address: slots[pages].get().parked_address(), slots } })
+        // SAFETY: `park` wrote it, in the class of areas of so many pages.
+        Some(LastParked { class, area: unsafe { Parked::of_place(place, pages) } })
     }
 
     /// Returns a place.

@@ -37,9 +37,11 @@
 //! The frame also has what the CPU's calls of `vm_map_ram` need (`ram`), which lives and goes as magazines do.
 
 mod cpu;
+mod long;
 mod ram;
 mod state;
 
 pub(crate) use cpu::{CLASSES, Magazine, Parked};
+pub(crate) use long::{LONGEST, Long};
 pub(crate) use ram::Ram;
 pub(crate) use state::{Closed, Magazines};

@@ -1,6 +1,6 @@
 //! What the room owns: the frame of each CPU, and whether they are closed.
 
-use super::{CLASSES, Magazine};
+use super::{CLASSES, Long, Magazine};
 use crate::{
     CpuPin, MAX_CPUS, Platform, Returned,
     atomic::{AtomicPtr, AtomicUsize, Ordering, spin_loop},
@@ -58,6 +58,28 @@ impl Link {
     }
 }
 
+/// Makes a magazine, which may not be linked before its limits are set.
+fn new_magazine<P: Platform>(platform: &P) -> Option<NonNull<Magazine>> {
+    let magazine = platform.direct_map(platform.take_table()?).cast::<Magazine>();
+    let Some(long) = platform.take_table() else {
+        platform.give_table(Returned::new(platform.frame_of(magazine.cast())));
+        return None;
+    };
+    // SAFETY: promise 2 of `Platform`: the frames' bytes are there. They are as many as there are in what they become, nobody
+    // else's, and zeros, which are valid. Both go back together.
+    unsafe { magazine.as_ref().set_long(platform.direct_map(long).cast::<Long>()) };
+    Some(magazine)
+}
+
+/// Gives back the frames of a magazine that nobody uses any more, and in which nothing is parked.
+fn give_magazine<P: Platform>(platform: &P, magazine: NonNull<Magazine>) {
+    // SAFETY: it is a magazine until its frame goes back.
+    let long = unsafe { magazine.as_ref() }.long_frame();
+    for frame in [long.cast(), magazine.cast()] {
+        platform.give_table(Returned::new(platform.frame_of(frame)));
+    }
+}
+
 /// Links magazines where they were unlinked.
 fn link_again(link: &AtomicPtr<Magazine>, magazine: NonNull<Magazine>) {
     let again = magazine.as_ptr();
@@ -79,8 +101,8 @@ pub(crate) struct Magazines {
 /// What is in magazines.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Noted {
-    /// CPUs that have some.
-    pub magazines: usize,
+    /// Frames of magazines.
+    pub own_frames: usize,
     /// Pages of address space of parked areas, and frames of these.
     pub parked: usize,
     pub frames: usize,
@@ -146,10 +168,8 @@ impl Magazines {
             return;
         }
         let again = NonNull::new(emptied.swap(ptr::null_mut(), Ordering::AcqRel));
-        let new = || Some(platform.direct_map(platform.take_table()?).cast::<Magazine>());
-        let Some(magazine) = again.or_else(new) else { return };
-        // SAFETY: promise 2 of `Platform`: the frame's bytes are there. They are as many as a magazine has, nobody else's, and
-        // zeros, which are valid, or an empty magazine of this CPU's.
+        let Some(magazine) = again.or_else(|| new_magazine(platform)) else { return };
+        // SAFETY: it is a new one, or an empty one of this CPU's.
         unsafe { magazine.as_ref() }.set_limits(share);
         let replace = |old: *mut Magazine, new: *mut Magazine| {
             link.compare_exchange(old, new, Ordering::AcqRel, Ordering::Relaxed).is_ok()
@@ -161,7 +181,7 @@ impl Magazines {
         if !(is_begun && replace(BEING_MADE, new)) || new == none() {
             match again {
                 Some(again) => emptied.store(again.as_ptr(), Ordering::Release),
-                None => platform.give_table(Returned::new(platform.frame_of(magazine.cast()))),
+                None => give_magazine(platform, magazine),
             }
         }
     }
@@ -179,7 +199,7 @@ impl Magazines {
         self.closers.fetch_sub(1, Ordering::Release);
     }
 
-    /// Gives back the magazines of these CPUs, after it has called `retire` with each. Where `synchronize`, which waits for a
+    /// Gives back the magazines of these CPUs, after it has called `retire` with each, not pinned. Where `synchronize`, which waits for a
     /// grace period, returns that it did not, those of other CPUs stay as they are. The caller is outside of interrupt
     /// handlers, and not pinned.
     pub fn release<P: Platform>(
@@ -188,7 +208,7 @@ impl Magazines {
         cpus: Range<usize>,
         platform: &P,
         synchronize: impl Fn() -> bool,
-        retire: impl Fn(&P::Pin, &Magazine),
+        retire: impl Fn(&Magazine),
     ) {
         // Before anything is unlinked: who finds nothing linked finds that somebody has it.
         self.releasing.fetch_add(1, Ordering::AcqRel);
@@ -206,7 +226,7 @@ impl Magazines {
         cpus: Range<usize>,
         platform: &P,
         synchronize: impl Fn() -> bool,
-        retire: impl Fn(&P::Pin, &Magazine),
+        retire: impl Fn(&Magazine),
     ) {
         let mut links = self.links.owned(cpus).peekable();
         while links.peek().is_some() {
@@ -221,21 +241,19 @@ impl Magazines {
             }
             let is_over = synchronize();
             for (cpu, link, (magazine, emptied)) in unlinked.into_iter().flatten() {
-                // One pin for each: preemption is off while the areas of one CPU are retired.
-                let pin = platform.pin();
                 // Who was pinned on this CPU when its own were unlinked is not any more.
-                let is_free = is_over || cpu == pin.cpu() % MAX_CPUS;
+                let is_free = is_over || cpu == platform.pin().cpu() % MAX_CPUS;
                 if let Some(magazine) = magazine.filter(|_| is_free) {
                     // SAFETY: only its own CPU used it, pinned. That pin is gone: a grace period has passed since the
                     // magazine was unlinked, or the CPU is this one.
-                    retire(&pin, unsafe { magazine.as_ref() });
+                    retire(unsafe { magazine.as_ref() });
                 } else if let Some(magazine) = magazine {
                     link_again(&link.magazine, magazine);
                 }
                 for empty in magazine.filter(|_| is_free).into_iter().chain(emptied) {
                     // Others may count what is in it until a grace period has passed.
                     if is_over {
-                        platform.give_table(Returned::new(platform.frame_of(empty.cast())));
+                        give_magazine(platform, empty);
                     } else if !link.keep(empty) {
                         link_again(&link.magazine, empty);
                     }
@@ -248,15 +266,16 @@ impl Magazines {
     pub fn count(&self, pin: &impl CpuPin) -> Noted {
         let emptied =
             self.links.iter().filter(|link| !link.emptied.load(Ordering::Relaxed).is_null()).count();
-        let none = Noted { magazines: emptied, ..Noted::default() };
+        let none = Noted { own_frames: 2 * emptied, ..Noted::default() };
         self.linked(pin).fold(none, |sum, magazine| {
             let areas: usize = (1..=CLASSES).map(|pages| magazine.count(pages)).sum();
             let frames: usize = (1..=CLASSES).map(|pages| magazine.count(pages) * pages).sum();
+            let (long, long_pages) = magazine.long().counts();
             let (supply, unmapped) = magazine.ram.counts();
             Noted {
-                magazines: sum.magazines + 1,
-                parked: sum.parked + frames + areas,
-                frames: sum.frames + frames,
+                own_frames: sum.own_frames + 2,
+                parked: sum.parked + frames + areas + long_pages,
+                frames: sum.frames + frames + long_pages.saturating_sub(long),
                 supply: sum.supply + supply,
                 unmapped: sum.unmapped + unmapped,
             }

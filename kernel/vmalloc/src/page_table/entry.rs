@@ -50,6 +50,8 @@ impl Entry {
     pub const CHANGED_MARK: u64 = CHANGED;
     /// Pages of the longest areas whose first entry tells how many they are.
     pub const MOST_COUNTED: usize = 16;
+    /// Pages of the longest areas whose second and third entry tell it.
+    pub const MOST_TOLD: usize = Self::MOST_COUNTED * Self::MOST_COUNTED - 1;
 
     /// The entry of a guard page below an area.
     pub const GUARD_BELOW: Self = Self(1 << 63);

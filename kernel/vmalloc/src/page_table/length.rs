@@ -12,11 +12,37 @@ const DIGIT: usize = Entry::MOST_COUNTED;
 /// Has the second and the third entry tell how long a small area is, if the first one cannot. Nobody knows the area yet.
 #[inline(always)]
 pub(crate) fn mark_length(pages: &[Slot]) {
-    if (DIGIT + 1..DIGIT * DIGIT).contains(&pages.len())
+    if (DIGIT + 1..=Entry::MOST_TOLD).contains(&pages.len())
         && let [_, second, third, ..] = pages
     {
         second.change(|entry| entry.with_digit(pages.len() % DIGIT));
         third.change(|entry| entry.with_digit(pages.len() / DIGIT));
+    }
+}
+
+/// Takes the marks away of an area that is parked, and its guard: its pages are as those of an area that was freed.
+#[inline(always)]
+pub(crate) fn unmark_parked(pages: &[Slot], end: &Slot) {
+    if let [first, rest @ ..] = pages {
+        first.change(Entry::unmarked);
+        rest.last().into_iter().for_each(|last| last.change(Entry::unmarked));
+    }
+    if pages.len() > DIGIT {
+        pages[1..3].iter().for_each(|slot| slot.change(Entry::unmarked));
+    }
+    end.set_unused();
+}
+
+/// Returns how many pages a small area has behind the first one, whose entry was `first`, if its entries tell. `rest` are the
+/// slots of those, and more.
+#[inline(always)]
+pub(crate) fn told_rest(first: Entry, rest: &[Slot]) -> Option<usize> {
+    let [second, third, ..] = rest else { return None };
+    match (first.pages(), third.get().digit()) {
+        _ if first.is_changed() => None,
+        (None, 0) => None,
+        (None, high) => Some(high * DIGIT + second.get().digit() - 1),
+        (Some(pages), _) => Some(pages - 1),
     }
 }
 
@@ -27,14 +53,7 @@ pub(crate) fn unmap_rest(first: Entry, rest: &[Slot]) -> usize {
     if first.is_last() {
         return 0;
     }
-    let [second, third, ..] = rest else { return unmap_to_last(rest) };
-    let told = match (first.pages(), third.get().digit()) {
-        _ if first.is_changed() => None,
-        (None, 0) => None,
-        (None, high) => Some(high * DIGIT + second.get().digit() - 1),
-        (Some(pages), _) => Some(pages - 1),
-    };
-    let count = match told.and_then(|count| rest.get(..count)) {
+    let count = match told_rest(first, rest).and_then(|count| rest.get(..count)) {
         Some(pages @ [.., last]) => {
             toggle_many(pages);
             last.change(Entry::unmarked);

@@ -262,16 +262,6 @@ fn toggle_chunks<const N: usize>(pages: &[Slot]) -> &[Slot] {
     pages
 }
 
-/// Takes the marks away of an area that is parked, and its guard: its pages are as those of an area that was freed.
-#[inline(always)]
-pub(crate) fn unmark_parked(pages: &[Slot], end: &Slot) {
-    if let [first, rest @ ..] = pages {
-        first.change(Entry::unmarked);
-        rest.last().into_iter().for_each(|last| last.change(Entry::unmarked));
-    }
-    end.set_unused();
-}
-
 /// Maps pages again to the frames cached in their entries, up to one that has none or was mapped with other attributes.
 /// Returns how many were mapped.
 #[inline(always)]

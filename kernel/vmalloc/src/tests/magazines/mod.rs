@@ -3,6 +3,7 @@
 extern crate std;
 
 mod closing;
+mod long;
 mod overflow;
 mod ram;
 mod random;
@@ -19,7 +20,7 @@ use core::ptr::NonNull;
 use std::vec::Vec;
 
 /// Frames of a machine of two CPUs on which areas of all sizes are parked.
-const FRAMES: usize = 9000;
+const FRAMES: usize = 40_000;
 
 /// The numbers of the frames that the pages of an area are mapped to.
 fn frames(machine: &Machine, area: NonNull<u8>, pages: usize) -> Vec<u64> {

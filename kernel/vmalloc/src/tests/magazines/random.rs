@@ -35,6 +35,11 @@ struct Work<'a> {
     cpus: usize,
 }
 
+/// Mostly few.
+fn some_pages(random: &mut Random) -> usize {
+    if random.below(10) == 0 { 17 + random.below(120) } else { 1 + random.below(20) }
+}
+
 impl Work<'_> {
     /// Each page is as it should be for a CPU, and is written if that is allowed.
     fn use_area(&self, random: &mut Random, model: &mut Model, area: usize) {
@@ -58,7 +63,7 @@ impl Work<'_> {
     }
 
     fn allocate(&self, random: &mut Random, model: &mut Model) {
-        let (pages, zeroed) = (1 + random.below(20), random.below(3) == 0);
+        let (pages, zeroed) = (some_pages(random), random.below(3) == 0);
         // Nearly always the same rights, so that what is parked fits.
         let protection = if random.below(8) == 0 { ALL[random.below(3)] } else { Protection::ReadWrite };
         let mut request = Request::new(pages * PAGE_SIZE).protection(protection);
@@ -84,7 +89,7 @@ impl Work<'_> {
 
     fn resize(&self, random: &mut Random, model: &mut Model, area: usize) {
         let mut pages = model.areas.remove(&area).expect("allocated");
-        let count = 1 + random.below(20);
+        let count = some_pages(random);
         let growth = pages.last().expect("one at least").1;
         pages.resize(count, (None, growth));
         let now = resize(self.vmalloc, at(area), count).expect("room");

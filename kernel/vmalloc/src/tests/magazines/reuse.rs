@@ -13,7 +13,9 @@ use crate::{
 use core::panic::Location;
 use std::vec::Vec;
 
-const SIZES: [usize; 4] = [1, 2, 4, 16];
+const SIZES: [usize; 7] = [1, 2, 4, 16, 17, 100, 255];
+/// Pages of one area of each size.
+const PAGES: usize = 395;
 
 /// Nothing is flushed, no CPU interrupted, no frame taken, and nothing waits for a flush.
 ///
@@ -56,16 +58,16 @@ fn areas_of_other_sizes_are_not_taken() {
     for pages in SIZES {
         let area = allocate(&vmalloc, pages);
         free(&vmalloc, area).expect("allocated");
-        let others = (1..=18).filter(|&other| other != pages);
+        let others = (1..=18).chain([99, 101, 254]).filter(|&other| other != pages);
         let held: Vec<_> = others.map(|other| allocate(&vmalloc, other)).collect();
         assert!(!held.contains(&area));
         assert_eq!(parked(&vmalloc), pages + 1, "it is parked still");
         held.into_iter().for_each(|area| free(&vmalloc, area).expect("allocated"));
         vmalloc.trim();
     }
-    let long = allocate(&vmalloc, 17);
+    let long = allocate(&vmalloc, 256);
     free(&vmalloc, long).expect("allocated");
-    assert_eq!((parked(&vmalloc), vmalloc.lazy_pages()), (0, 18), "too long to be parked");
+    assert_eq!((parked(&vmalloc), vmalloc.lazy_pages()), (0, 512), "too long to be parked");
     drop(vmalloc);
     machine.assert_all_frames_back();
 }
@@ -188,18 +190,19 @@ fn what_is_parked_is_counted_apart() {
             machine.run_on(cpu);
             let areas = SIZES.map(|pages| allocate(&vmalloc, pages));
             let one = allocate(&vmalloc, 1);
-            assert_eq!(vmalloc.stats().used(), SIZES.len() + 23 + 2);
+            assert_eq!(vmalloc.stats().used(), SIZES.len() + PAGES + 2);
             areas.into_iter().chain([one]).for_each(|area| free(&vmalloc, area).expect("allocated"));
         }
         vmalloc.stats()
     };
     let (hot, flushing) = (counted(instance), counted(flushing));
-    // On each CPU: two areas of a page, and one of 2, 4 and 16; each with a guard page.
-    assert_eq!((hot.parked, hot.parked_frames), (2 * 29, 2 * 24));
+    // On each CPU: two areas of a page, and one of each other size; each with a guard page.
+    let (frames, guards) = (2 * (PAGES + 1), 2 * (SIZES.len() + 1));
+    assert_eq!((hot.parked, hot.parked_frames), (frames + guards, frames));
     assert_eq!((hot.used(), hot.lazy, hot.quarantined, hot.kept), (0, 0, 0, 0));
     assert_eq!((flushing.parked, flushing.parked_frames), (0, 0));
-    assert_eq!((flushing.used(), flushing.lazy, flushing.quarantined), (0, 2 * 29, 2 * 24));
-    assert_eq!(hot.metadata_frames, flushing.metadata_frames + 2, "two CPUs have magazines");
+    assert_eq!((flushing.used(), flushing.lazy, flushing.quarantined), (0, frames + guards, frames));
+    assert_eq!(hot.metadata_frames, flushing.metadata_frames + 4, "two CPUs have magazines, of two frames");
     assert_eq!(hot.free, flushing.free);
 }
 

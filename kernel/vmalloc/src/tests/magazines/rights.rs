@@ -68,7 +68,9 @@ fn other_rights_than_were_parked_are_not_taken() {
     for (before, after) in ALL.into_iter().flat_map(|before| ALL.map(|after| (before, after))) {
         let machine = Machine::new(CPUS, FRAMES);
         let vmalloc = instance(&machine, 8);
-        for (pages, zeroed) in [1, 2, 9, 16].into_iter().flat_map(|pages| [(pages, false), (pages, true)]) {
+        for (pages, zeroed) in
+            [1, 2, 9, 16, 17, 80].into_iter().flat_map(|pages| [(pages, false), (pages, true)])
+        {
             let request = |protection| Request::new(pages * PAGE_SIZE).protection(protection);
             let first = vmalloc.allocate(request(before)).expect("room");
             assert_rights(&machine, first, pages, before);
@@ -97,7 +99,7 @@ fn other_rights_than_were_parked_are_not_taken() {
 /// Seen failing: with `set_protection` not marking the area as changed.
 #[test]
 fn what_was_protected_is_not_parked() {
-    for pages in [1, 2, 4, 16] {
+    for pages in [1, 2, 4, 16, 17, 80] {
         let machine = Machine::new(CPUS, FRAMES);
         let vmalloc = instance(&machine, 8);
         let parts: [Range<usize>; 5] =
@@ -140,6 +142,8 @@ fn what_was_resized_is_not_parked() {
         (&[5, 20, 5], true),
         (&[2, 7, 1, 3], true),
         (&[30, 8], false),
+        (&[30, 20], false),
+        (&[17, 18], true),
     ] {
         let machine = Machine::new(CPUS, FRAMES);
         let vmalloc = instance(&machine, 8);
@@ -214,7 +218,7 @@ fn an_aligned_request_takes_what_is_aligned() {
 fn what_has_a_guard_page_below_is_not_parked() {
     let machine = Machine::new(CPUS, FRAMES);
     let vmalloc = instance(&machine, 8);
-    for pages in [1, 3, 16] {
+    for pages in [1, 3, 16, 17, 80] {
         let plain = allocate(&vmalloc, pages);
         free(&vmalloc, plain).expect("allocated");
         let request = Request::new(pages * PAGE_SIZE);

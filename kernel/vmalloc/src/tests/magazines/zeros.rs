@@ -13,7 +13,7 @@ use crate::{
 use core::ptr::NonNull;
 
 const CPUS: usize = 2;
-const SIZES: [usize; 5] = [1, 2, 3, 8, 16];
+const SIZES: [usize; 7] = [1, 2, 3, 8, 16, 17, 60];
 const POLICIES: [Zeroing; 2] = [Zeroing::Always, Zeroing::TrustDirty];
 
 /// Each CPU finds zeros in all pages.
