@@ -15,7 +15,7 @@ use crate::{
     span::page_in_block,
     types::{Caller, Owner},
 };
-use core::ptr::NonNull;
+use core::{iter, ptr::NonNull};
 
 /// Bytes of the largest areas that are parked.
 const MOST_PARKED: usize = LONGEST * PAGE_SIZE;
@@ -82,24 +82,31 @@ impl<P: Platform> Areas<P> {
         Some(self.free_pages(&pin, Claimed { block, first, leaf, entry }, Owner::Area, 0))
     }
 
-    /// Parks an area which may be, where others make room for it.
+    /// Parks an area which may be; areas of other sizes make room for it.
     #[inline(always)]
     fn park_long(&self, pin: &P::Pin, long: &Long, area: Parked<'_>) -> Pressure {
+        match long.place(area) {
+            Some(place) => {
+                place.park();
+                Pressure::Low
+            }
+            None => self.make_room(pin, long, area),
+        }
+    }
+
+    /// Parks an area after it has retired as many others as it takes.
+    #[cold]
+    #[inline(never)]
+    fn make_room(&self, pin: &P::Pin, long: &Long, area: Parked<'_>) -> Pressure {
         let mut pressure = Pressure::Low;
-        // Ends: there is room when nothing is parked.
-        loop {
+        // Ends: there are fewer areas each time.
+        while let Some(other) = long.take_any() {
+            pressure = pressure.or(self.retire_parked(pin, iter::once(other)));
             if let Some(place) = long.place(area) {
                 place.park();
                 return pressure;
             }
-            pressure = pressure.or(self.make_room(pin, long));
         }
-    }
-
-    /// Retires some of the areas that are parked.
-    #[cold]
-    #[inline(never)]
-    fn make_room(&self, pin: &P::Pin, long: &Long) -> Pressure {
-        self.retire_parked(pin, long.take_any().into_iter())
+        pressure.or(self.retire_parked(pin, iter::once(area)))
     }
 }
