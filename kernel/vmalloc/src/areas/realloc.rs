@@ -216,8 +216,7 @@ impl<P: Platform> Areas<P> {
         if !to.small {
             return Ok((self.finish_run(to.number, new, guard), pressure));
         }
-        // Its first entry tells how long it was.
-        self.page_slot(to, 0).mark_changed();
+        self.page_slot(to, 0).mark_resized(old, new);
         self.set_end(to, new, guard);
         Ok((self.address_of(to), pressure))
     }

@@ -45,7 +45,11 @@ pub(crate) struct Pages {
     has_frames: bool,
     /// Whether the page before a run of unflushed ones may have to be flushed with it.
     cut: bool,
+    /// The pages that were [cut off](Pages::retire_cut) an area last, if they are dirty: the first, and how many they are.
+    last_cut: (u16, u16),
 }
+
+const NO_CUT: (u16, u16) = (0, 0);
 
 impl Pages {
     pub const fn new() -> Self {
@@ -60,6 +64,7 @@ impl Pages {
             lazy: false,
             has_frames: false,
             cut: false,
+            last_cut: NO_CUT,
         }
     }
 
@@ -226,7 +231,20 @@ impl Pages {
     #[must_use]
     pub fn retire_cut(&mut self, first: usize, count: usize) -> bool {
         self.cut = true;
+        self.last_cut = (first as u16, count as u16);
         self.retire(first, count, Owner::Area)
+    }
+
+    /// Makes pages live again that were cut off an area, if just these were cut off last in the block, and no flush has begun
+    /// since. Returns whether they are.
+    pub fn take_cut(&mut self, first: usize, count: usize) -> bool {
+        let is_last = self.last_cut == (first as u16, count as u16);
+        if is_last {
+            self.last_cut = NO_CUT;
+            self.unflushed.clear(first, count);
+            self.unflushed_count -= count as u16;
+        }
+        is_last
     }
 
     /// Makes pages live of which none is, whether or not they wait for a flush, and returns how many did. `None` means that
@@ -235,6 +253,7 @@ impl Pages {
         if !View(|index| self.open.word(index) | self.unflushed.word(index)).all(first, count) {
             return None;
         }
+        self.last_cut = NO_CUT;
         let mut waited = 0;
         for page in first..first + count {
             let (index, bit) = (page / 64, 1 << (page % 64));
@@ -257,6 +276,7 @@ impl Pages {
         for index in 0..WORDS {
             self.open.set_word(index, self.open.word(index) | self.unflushed.word(index));
         }
+        self.last_cut = NO_CUT;
         self.flushing_since = stamp;
         self.unflushed_count.into()
     }

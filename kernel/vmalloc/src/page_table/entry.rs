@@ -19,7 +19,7 @@
 //! └───────────────────────────┴───────────────┘
 //! ```
 //! The entry of a guard page below an area is bit 63 alone; the area's first entry has bit 53 then, and not bit 52. Bits 58
-//! to 55 of an area's first entry tell how many more pages there are, if they are few; bit 54 that it was changed.
+//! to 55 of an area's first entry tell how many more pages there are, if they are few; bit 54 that it is changed.
 //! Bits 52 and 54 together, in the first entry of an area that owns its frames, tell that pages of it may be hidden.
 //! A zero entry is unused. A quarantined entry holds its frame until each CPU has flushed, so that nobody else gets it;
 //! the frame number is inverted so that a CPU with the L1TF flaw, which speculates
@@ -46,7 +46,7 @@ impl Entry {
     pub const UNUSED: Self = Self(0);
     /// The bit that marks an area's last page.
     pub const LAST_MARK: u64 = LAST;
-    /// The bit that marks the first page of an area that was resized or protected.
+    /// The bit that marks the first page of an area that is [changed](Self::is_changed).
     pub const CHANGED_MARK: u64 = CHANGED;
     /// Pages of the longest areas whose first entry tells how many they are.
     pub const MOST_COUNTED: usize = 16;
@@ -119,8 +119,8 @@ impl Entry {
         self.0 & START == START
     }
 
-    /// Returns whether an area starts here that owns its frames, has no guard page below, and was neither resized nor
-    /// protected.
+    /// Returns whether an area starts here that owns its frames, has no guard page below, and is not
+    /// [changed](Self::is_changed).
     #[inline(always)]
     pub fn is_parkable(self) -> bool {
         const START: u64 = PRESENT | FIRST | OWNED;
@@ -154,6 +154,12 @@ impl Entry {
         self.0 as usize
     }
 
+    /// Returns the first entry of an area of up to [`MOST_COUNTED`](Self::MOST_COUNTED) pages, which has as many from now on.
+    pub fn with_pages(self, pages: usize) -> Self {
+        debug_assert!(pages <= Self::MOST_COUNTED);
+        Self(self.0 & !MORE_MASK | (pages as u64 - 1) << MORE_SHIFT)
+    }
+
     /// Returns the entry of an area's page with this digit of how many pages the area has.
     pub fn with_digit(self, digit: usize) -> Self {
         debug_assert!(digit < Self::MOST_COUNTED);
@@ -164,7 +170,12 @@ impl Entry {
         ((self.0 & MORE_MASK) >> MORE_SHIFT) as usize
     }
 
-    /// Returns whether an area starts here that was resized or protected.
+    /// Returns the first entry of an area whose pages may have several protections, or whose entries do not tell how long it is.
+    pub fn changed(self) -> Self {
+        Self(self.0 | CHANGED)
+    }
+
+    /// Returns whether an area starts here whose pages may have several protections, or whose entries do not tell how long it is.
     pub fn is_changed(self) -> bool {
         self.0 & CHANGED != 0
     }

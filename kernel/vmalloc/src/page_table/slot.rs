@@ -105,7 +105,16 @@ impl Slot {
         self.0.fetch_or(Entry::LAST_MARK, Ordering::Release);
     }
 
-    /// Marks the first page of an area, which may be in use, that is resized or protected.
+    /// Has the first page of an area, which may be in use, tell how many pages it has from now on, if it told that before and
+    /// can tell it; otherwise marks it as [changed](Self::mark_changed).
+    pub fn mark_resized(&self, before: usize, now: usize) {
+        let tells = before.max(now) <= Entry::MOST_COUNTED;
+        self.update(
+            |entry| if tells && !entry.is_changed() { entry.with_pages(now) } else { entry.changed() },
+        );
+    }
+
+    /// Marks the first page of an area, which may be in use, that is protected, or whose entries do not tell how long it is.
     pub fn mark_changed(&self) {
         self.0.fetch_or(Entry::CHANGED_MARK, Ordering::Relaxed);
     }

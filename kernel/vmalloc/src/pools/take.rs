@@ -44,6 +44,16 @@ impl<P: Platform> Pools<P> {
             || self.pending.blocks.block(number, pin).pages.lock(pin).take_at(first, count)
     }
 
+    /// Takes the `count` pages from page `first` of a block that were cut off an area which the caller has, if they are just as
+    /// the cut left them.
+    pub fn take_cut(&self, pin: &P::Pin, number: usize, first: usize, count: usize) -> bool {
+        let is_taken = self.pending.blocks.block(number, pin).pages.lock(pin).take_cut(first, count);
+        if is_taken {
+            self.pending.uncount(count);
+        }
+        is_taken
+    }
+
     /// Takes a run of `count` pages, less than a block, aligned to `align` pages, at most half a block.
     #[inline]
     pub fn take(&self, owner: Owner, count: usize, align: usize) -> Result<PageRun<'_>, AllocError> {

@@ -109,7 +109,7 @@ impl<P: Platform> Areas<P> {
         if HOW != FAST && self.base().is_traced() {
             self.tell_resized(page, old, guard);
         }
-        slots[0].mark_changed();
+        slots[0].mark_resized(old, new);
         if new < old {
             slots[new - 1].mark_last();
             return Some(self.cut(page, &slots[..old + 1], new, guard));
@@ -153,7 +153,11 @@ impl<P: Platform> Areas<P> {
     fn extend(&self, page: usize, slots: &[Slot], old: usize, new: usize, attempt: Attempt) -> bool {
         let pin = self.platform().pin();
         let (number, next) = (page / BLOCK_PAGES, page % BLOCK_PAGES + old + 1);
-        let (cpu, taken) = (pin.cpu(), self.pools.take_at(&pin, number, next, new - old));
+        // What is parked shows that pages may be used again before a flush.
+        let is_hot = self.magazines.of(&pin).is_some() && !slots[0].get().is_changed();
+        let taken = is_hot && self.pools.take_cut(&pin, number, next, new - old)
+            || self.pools.take_at(&pin, number, next, new - old);
+        let cpu = pin.cpu();
         drop(pin);
         if !taken {
             return false;

@@ -3,6 +3,7 @@
 extern crate std;
 
 mod closing;
+mod cut;
 mod long;
 mod overflow;
 mod ram;
