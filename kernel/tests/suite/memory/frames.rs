@@ -181,9 +181,12 @@ fn frames_that_vmalloc_keeps_can_be_had() {
 fn who_lacks_few_frames_leaves_the_others_where_they_are() {
     let vmalloc = memory::vmalloc();
     let held = vmalloc.vmalloc(PAGE_SIZE).expect("memory enough");
-    let area = vmalloc.vmalloc(200 * PAGE_SIZE).expect("memory enough");
-    // SAFETY: allocated above, and used no more.
-    unsafe { vmalloc.vfree(area) }.expect("allocated");
+    // More of one size than are parked.
+    let areas = [(); 3].map(|()| vmalloc.vmalloc(200 * PAGE_SIZE).expect("memory enough"));
+    for area in areas {
+        // SAFETY: allocated above, and used no more.
+        unsafe { vmalloc.vfree(area) }.expect("allocated");
+    }
     vmalloc.purge();
     let before = vmalloc.stats().kept;
     let hoard = Hoard::take(usize::MAX);

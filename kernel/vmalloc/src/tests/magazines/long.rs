@@ -76,6 +76,31 @@ fn as_many_pages_are_parked_as_may_be() {
     machine.assert_all_frames_back();
 }
 
+/// Sizes that nobody asks for any more make room for those that a loop has.
+///
+/// Seen failing: with the smallest size always the one that makes room.
+#[test]
+fn what_is_not_asked_for_any_more_goes() {
+    let machine = Machine::new(1, FRAMES);
+    let vmalloc = patient(&machine);
+    for pages in [250, 251] {
+        let area = allocate(&vmalloc, pages);
+        free(&vmalloc, area).expect("allocated");
+    }
+    assert_eq!(parked(&vmalloc), 503);
+    let mut waited = Vec::new();
+    for _ in 0..10 {
+        for pages in 17..=32 {
+            let area = allocate(&vmalloc, pages);
+            free(&vmalloc, area).expect("allocated");
+        }
+        waited.push(vmalloc.lazy_pages());
+    }
+    assert!(waited[0] > 0 && waited[8] == waited[9], "{waited:?}");
+    drop(vmalloc);
+    machine.assert_all_frames_back();
+}
+
 /// A loop over a few sizes finds all of them parked, and nothing waits.
 ///
 /// Seen failing: with areas parked by one page less than they have.
