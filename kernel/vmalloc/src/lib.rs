@@ -177,8 +177,8 @@
 //! 3. **Stack.** [`Vmalloc::new`] returns the instance by value, which is smaller than a page. A stack of 64 KiB is enough
 //!    to make it, in builds without optimisation, too.
 //! 4. **Frames and the limits.** [`Platform::total_frames`] is what the machine has for its users. Up to a 16th of it waits
-//!    for a flush, and twice that for a moment; an eighth each is cached in empty blocks and in freed runs, at most. Who
-//!    runs short elsewhere calls [`Vmalloc::shrink`], or sets [`Tunables::lazy_max_pages`].
+//!    for a flush, and twice that for a moment; an eighth each is cached in empty blocks and in freed runs, and an eighth and a
+//!    32nd in freed areas that the CPUs use next, at most. Who runs short elsewhere calls [`Vmalloc::shrink`], or sets [`Tunables::lazy_max_pages`].
 //! 5. **CPUs.** Each CPU calls [`Shootdown::set_online`] before it first uses an instance, or touches what another allocated,
 //!    the first CPU too. A CPU that is not online is not asked to flush.
 //! 6. **Interrupts.** [`Platform::in_interrupt`] says what is true in handlers, and the interrupt that

@@ -14,7 +14,7 @@ use core::{
 /// Pages of the largest areas that are parked: those whose first entry tells how many they are.
 pub(crate) const CLASSES: usize = Entry::MOST_COUNTED;
 
-/// Of how many pages longer areas have in all: so many times as many as those of one size up to [`CLASSES`].
+/// How many times as many pages all longer areas have as those of one size up to [`CLASSES`]: 3/32 of the memory.
 const LONG: usize = 24;
 
 /// Areas that a frame has places for.

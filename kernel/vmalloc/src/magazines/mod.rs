@@ -1,6 +1,7 @@
 //! Magazines: freed areas that the next allocation of their size takes as they are.
 //!
-//! Each CPU has a frame with a magazine for each number of pages up to [`CLASSES`]. A free *parks* the area in the
+//! Each CPU has a frame with a magazine for each number of pages up to [`CLASSES`], and another one with two places for each
+//! up to [`LONGEST`] (`long`). A free *parks* the area in the
 //! magazine of the CPU that it runs on: its entries are unmapped, and keep their frames; the entry of the page behind says
 //! where the area starts, so that a place in a magazine is one pointer. An allocation of as many pages takes the area that
 //! was parked last: its frames, its entries and the lines of both are still in the CPU's caches. Neither takes a lock,
@@ -19,10 +20,13 @@
 //! 3. **The dirty bit stays.** A CPU that has a translation marked dirty writes by it and marks the entry no more. So an
 //!    entry that is dirty stays dirty when its area is taken, even if its frame is filled with zeros for the next owner; and
 //!    one that is not dirty was not written since the last flush, as always.
-//! 4. **The guard page stays.** The page behind the area is no other area's; no CPU could reach it while the area was live,
-//!    nor can one afterwards. An area with a guard page below is not parked.
+//! 4. **The guard page stays.** The page behind the area is no other area's. No CPU could reach it while the area was live,
+//!    nor can one afterwards; or, if the area was cut, a CPU may reach the frame that the page had, which waits behind it for
+//!    a flush of both. An area with a guard page below is not parked.
 //! 5. **Old pointers are the caller's fault.** Who still writes by one hits the next owner, as everywhere before a flush.
 //!    [`Reuse::AfterFlush`](crate::Reuse) parks nothing, for those who hunt such a write.
+//!
+//! What was cut off an area comes back for the same reasons when the area grows by just that (`areas/realloc/small.rs`).
 //!
 //! # Who may touch a magazine
 //!

@@ -10,8 +10,8 @@ const _: () = assert!(LAZY_PAGES.is_multiple_of(BLOCK_PAGES));
 /// Pages that may wait are not more than this part of the machine's frames.
 ///
 /// Who frees purges at twice the limit at the latest (`purge_priority`). So what waits has an eighth of the memory at
-/// most, as each of the two caches has ([`cache_limit`](Pending::cache_limit)): more than half of a small machine is left
-/// to others whatever an instance does. The limit is that of Linux on machines with 512 MiB or more for each step of
+/// most, as each of the two caches has ([`cache_limit`](Pending::cache_limit)), and little more than that is parked
+/// (`magazines`): about half of the memory is left to others whatever an instance does, and more of a small one. The limit is that of Linux on machines with 512 MiB or more for each step of
 /// 32 MiB.
 const LAZY_PART: usize = 16;
 

@@ -13,7 +13,11 @@
 //! before the run of pages that became dirty, and a block remembers that a run of its dirty pages may have something to
 //! flush one page before it.
 //!
-//! Growth takes the pages behind the area if they are free. They may have cached frames, too.
+//! Growth takes the pages behind the area if they are free. They may have cached frames, too. Or it takes back what the block's
+//! last cut retired, if that is just as much, and no flush has begun since: the drawing read upwards. Each page, the one that
+//! was the guard too, then leads to the frame again that CPUs may have for it, with the same rights, because an area that was
+//! [protected](Entry::is_changed) since takes nothing back. So that needs no flush, as `magazines` tells of parked areas; and
+//! it is done only where there are magazines.
 
 use crate::{
     BLOCK_PAGES, CpuPin, Kind, PAGE_SIZE, Platform,
