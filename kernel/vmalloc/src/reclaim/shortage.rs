@@ -155,7 +155,7 @@ impl<P: Platform> Reclaim<P> {
                     // Each takes a grace period. Records are few: the last to go. Address space may be on its way from one
                     // place to another, in the hands of CPUs that are pinned: they have put it down afterwards.
                     let waits = || match error {
-                        AllocError::OutOfFrames { .. } => self.release_records(caller) > 0,
+                        AllocError::OutOfFrames { .. } => self.release_unused_records(caller) > 0,
                         _ => self.platform().synchronize(),
                     };
                     if has_looked_again || !waits() {
@@ -167,6 +167,12 @@ impl<P: Platform> Reclaim<P> {
             }
         }
         Err(error)
+    }
+
+    /// Gives back the records of free blocks after a last attempt, which may have opened one and found no frame for its pages.
+    fn release_unused_records(&self, caller: Caller) -> usize {
+        self.in_turn(caller, || self.release_caches(caller));
+        self.release_records(caller)
     }
 
     /// Tries again after everything was given back, with the turn, which the caller has. `Err(None)`: others have freed
