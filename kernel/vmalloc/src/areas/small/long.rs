@@ -43,15 +43,13 @@ impl<P: Platform> Areas<P> {
             return self.allocate_fast(size, attributes, caller);
         };
         let (address, (slots, end)) = (area.address, self.parked_slots(area));
-        if attributes.are_zeroed()
-            || !publish_parked(slots, end, attributes, || Entry::guard(self.guard_of(size, caller)))
-        {
-            if !self.map_parked(area, size, attributes, caller) {
-                drop(pin);
-                return self.refit(address, size, attributes, caller);
-            }
+        let is_as_asked = !attributes.are_zeroed()
+            && publish_parked(slots, end, attributes, || Entry::guard(self.guard_of(size, caller)));
+        if is_as_asked || self.map_parked(area, size, attributes, caller) {
+            return NonNull::new(address as *mut u8);
         }
-        NonNull::new(address as *mut u8)
+        drop(pin);
+        self.refit(address, size, attributes, caller)
     }
 
     /// Frees an area of more pages than [`CLASSES`](crate::magazines::CLASSES), which can be parked, as [`free_at`](Self::free_at) does.

@@ -72,7 +72,7 @@ impl Shared {
     fn release(&self, closed: &Closed<'_>, may_wait: bool) -> Vec<usize> {
         let found = core::cell::RefCell::new(Vec::new());
         let synchronize = || may_wait && self.machine.synchronize();
-        self.magazines.release(closed, 0..MAX_CPUS, &self.machine, synchronize, |_, magazine| {
+        self.magazines.release(closed, 0..MAX_CPUS, &self.machine, synchronize, |magazine| {
             self.machine.0.step();
             while let Some(area) = magazine.take(1) {
                 found.borrow_mut().push(number_of(area));
@@ -81,10 +81,10 @@ impl Shared {
         found.into_inner()
     }
 
-    /// How many magazines there are, and how many pages they have.
+    /// How many frames of magazines there are, and how many pages are parked.
     fn count(&self) -> (usize, usize) {
         let noted = self.magazines.count(&self.machine.pin());
-        (noted.magazines, noted.parked)
+        (noted.own_frames, noted.parked)
     }
 }
 
@@ -188,7 +188,7 @@ fn what_is_counted_is_not_given_back_meanwhile() {
         with_magazines(3, &[10, 11], |shared| {
             let mut areas = shared.release(&shared.magazines.close(), true);
             let user = run(1, shared, |shared| shared.take());
-            let counter = run(2, shared, |shared| assert!([(0, 0), (1, 0)].contains(&shared.count())));
+            let counter = run(2, shared, |shared| assert!([(0, 0), (2, 0)].contains(&shared.count())));
             let closed = shared.magazines.close();
             counter.join().expect("as it should be");
             areas.extend(user.join().expect("as it should be"));
@@ -230,7 +230,7 @@ fn pages_of_vm_map_ram_are_given_back_once() {
             let found = core::cell::RefCell::new(Vec::new());
             let closed = shared.magazines.close();
             let synchronize = || shared.machine.synchronize();
-            shared.magazines.release(&closed, 0..MAX_CPUS, &shared.machine, synchronize, |_, magazine| {
+            shared.magazines.release(&closed, 0..MAX_CPUS, &shared.machine, synchronize, |magazine| {
                 let runs = [magazine.ram.unmapped(), magazine.ram.take_all()];
                 shared.machine.0.step();
                 let pages = runs
