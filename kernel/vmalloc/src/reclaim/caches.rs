@@ -118,6 +118,13 @@ impl<P: Platform> Reclaim<P> {
         unsafe { records.release(platform) };
     }
 
+    /// Closes the blocks in which nothing is allocated, and flushes what waits. The caller has the turn.
+    pub(super) fn close_blocks(&self, caller: Caller) {
+        self.areas.pools.retire_current_blocks(ALL);
+        self.areas.pools.close_empty_blocks();
+        self.purge_waiting(caller);
+    }
+
     /// Gives back all that is cached, but magazines and records, and flushes what waits. Returns how many pages others freed meanwhile
     /// that were flushed too: they may be cached now. The caller has the turn.
     pub(super) fn release_caches(&self, caller: Caller) -> usize {

@@ -171,7 +171,7 @@ impl<P: Platform> Reclaim<P> {
 
     /// Gives back the records of free blocks after a last attempt, which may have opened one and found no frame for its pages.
     fn release_unused_records(&self, caller: Caller) -> usize {
-        self.in_turn(caller, || self.release_caches(caller));
+        self.in_turn(caller, || self.close_blocks(caller));
         self.release_records(caller)
     }
 
