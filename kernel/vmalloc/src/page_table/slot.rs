@@ -106,12 +106,10 @@ impl Slot {
     }
 
     /// Has the first page of an area, which may be in use, tell how many pages it has from now on, if it told that before and
-    /// can tell it; otherwise marks it as [changed](Self::mark_changed).
+    /// can tell it; otherwise marks it as [changed](Self::mark_changed). One that is marked stays so.
     pub fn mark_resized(&self, before: usize, now: usize) {
         let tells = before.max(now) <= Entry::MOST_COUNTED;
-        self.update(
-            |entry| if tells && !entry.is_changed() { entry.with_pages(now) } else { entry.changed() },
-        );
+        self.update(|entry| if tells { entry.with_pages(now) } else { entry.changed() });
     }
 
     /// Marks the first page of an area, which may be in use, that is protected, or whose entries do not tell how long it is.

@@ -17,12 +17,15 @@ enum Is {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
-    /// Takes, retirements and flushes in any order, against an array of states.
+    /// Takes, retirements, cuts and flushes in any order, against an array of states.
+    ///
+    /// Seen failing: with a cut that stays known after it was taken back, or after its pages were revived.
     #[test]
-    fn two_bits_say_what_every_page_is(steps in prop::collection::vec((0u8..9, 1usize..90, 0u32..6, any::<prop::sample::Index>()), 1..300)) {
+    fn two_bits_say_what_every_page_is(steps in prop::collection::vec((0u8..11, 1usize..90, 0u32..6, any::<prop::sample::Index>()), 1..300)) {
         let mut pages = Pages::new();
         let mut model = [Is::Free; BLOCK_PAGES];
         let mut live: Vec<(usize, usize)> = Vec::new();
+        let (mut cut, mut last_cut) = (None, (1, 1));
         for (serial, (what, count, shift, index)) in steps.into_iter().enumerate() {
             match what {
                 0..4 => {
@@ -54,12 +57,33 @@ proptest! {
                     });
                     prop_assert_eq!(pages.revive(first, count), expected);
                     if expected.is_some() {
+                        cut = None;
                         range.fill(Is::Live(serial as u32));
                         live.push((first, count));
                     }
                     prop_assert!(pages.are_live(first, count) || expected.is_none());
                 }
+                9 if !live.is_empty() => {
+                    let (first, count) = live.swap_remove(index.index(live.len()));
+                    let _ = pages.retire_cut(first, count);
+                    model[first..first + count].fill(Is::Dirty);
+                    last_cut = (first, count);
+                    cut = Some(last_cut);
+                }
+                10 => {
+                    // What was cut last, though that may be so no more; and sometimes a part of it.
+                    let (first, count) = last_cut;
+                    let asked = count - index.index(2).min(count - 1);
+                    let expected = cut == Some((first, asked));
+                    prop_assert_eq!(pages.take_cut(first, asked), expected);
+                    if expected {
+                        model[first..first + asked].fill(Is::Live(serial as u32));
+                        live.push((first, asked));
+                        cut = None;
+                    }
+                }
                 6 => {
+                    cut = None;
                     pages.begin_flush(Shootdown::new(&[]).stamp());
                     model.iter_mut().filter(|is| **is == Is::Dirty).for_each(|is| *is = Is::Flushing);
                 }
