@@ -76,19 +76,21 @@ fn told(costs: &Costs) -> String {
     }
 }
 
-/// Runs both numbers of loops, one after the other on one machine, so that set-up cancels.
+/// Runs both numbers of loops, one after the other on one machine, so that set-up cancels; and the smaller one before, which
+/// makes what later ones find there.
 fn costs(
     subject: &Subject,
     system: System,
     loops: [u64; 2],
     run: impl FnOnce(String) -> Result<Reply>,
 ) -> Result<Costs> {
-    let text = match run(loops.map(|loops| subject.commands_by(system, loops, CPUS)).join("; "))? {
+    let runs = [loops[0], loops[0], loops[1]];
+    let text = match run(runs.map(|loops| subject.commands_by(system, loops, CPUS)).join("; "))? {
         Reply::Done(text) => text,
         Reply::Failed(failed) => return Ok(Err(failed)),
     };
-    let [few, many] = &summary::runs(&text)[..] else { return Ok(Err("printed too little".into())) };
-    if let Err(failed) = few.usec(subject.name).and(many.usec(subject.name)) {
+    let [before, few, many] = &summary::runs(&text)[..] else { return Ok(Err("printed too little".into())) };
+    if let Some(failed) = [before, few, many].into_iter().find_map(|run| run.usec(subject.name).err()) {
         return Ok(Err(failed));
     }
     // A host that did not run one of the CPUs for a while makes others wait, and ask again.
@@ -116,10 +118,10 @@ mod tests {
     fn set_up_cancels_and_loops_are_those_of_all_workers() {
         let subject = Subject::new(2);
         let costs = costs(&subject, System::Vmem, [100, 500], |commands| {
-            assert_eq!(commands.matches(" instead=vmem").count(), 2);
-            assert!(commands.contains("test_loop_count=100") && commands.contains("test_loop_count=500"));
-            assert_eq!(commands.matches("nr_threads=2").count(), 2);
-            Ok(Reply::Done(line(0, 1000) + &line(0, 1800)))
+            assert_eq!(commands.matches(" instead=vmem").count(), 3);
+            assert_eq!(["=100 ", "=500 "].map(|loops| commands.matches(loops).count()), [2, 1], "{commands}");
+            assert_eq!(commands.matches("nr_threads=2").count(), 3);
+            Ok(Reply::Done(line(0, 2000) + &line(0, 1000) + &line(0, 1800)))
         });
         assert_eq!(costs.unwrap(), Ok([1e6, 1e6]));
     }
@@ -127,9 +129,10 @@ mod tests {
     #[test]
     fn what_fails_and_what_says_little_have_no_costs() {
         for (text, why) in [
-            (line(0, 1), "printed too little"),
-            (line(0, 1) + &line(1, 1), "failed"),
-            (line(0, 2) + &line(0, 1), "disturbed: the shorter run counted more"),
+            (line(0, 1) + &line(0, 1), "printed too little"),
+            (line(0, 1) + &line(0, 1) + &line(1, 1), "failed"),
+            (line(1, 1) + &line(0, 1) + &line(0, 1), "failed"),
+            (line(0, 1) + &line(0, 2) + &line(0, 1), "disturbed: the shorter run counted more"),
         ] {
             let costs = costs(&Subject::new(2), System::Here, [1, 2], |commands| {
                 assert!(!commands.contains("instead"));
