@@ -106,13 +106,6 @@ impl<P: Platform> Areas<P> {
         self.allocate_fast(size, attributes, caller)
     }
 
-    /// Makes magazines for this CPU, and a record before that, if there is memory and they are not closed.
-    pub(in crate::areas) fn make_magazines(&self, pin: &P::Pin) {
-        if self.base().records.make_own::<P>(pin, self.platform()) {
-            self.magazines.make::<P>(pin, self.platform());
-        }
-    }
-
     /// Frees the area that starts at `address`, if it is small, owns its frames, and has no guard page below. `None`:
     /// nothing was done.
     // One page of the current block apart, as above. The pin is handed on, so that each call is the last thing that its

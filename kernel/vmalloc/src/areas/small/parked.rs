@@ -1,4 +1,5 @@
-//! Parked areas as a whole: they are mapped again, retired, and given back with the magazines.
+//! What the fast paths of small areas have in common: the magazines are made, and given back; areas that were parked are
+//! mapped again, or retired.
 
 use crate::{
     BLOCK_SHIFT, MAX_CPUS, PAGE_SIZE, Platform,
@@ -28,6 +29,13 @@ pub(super) fn slots_at(leaf: &Slots, address: usize, pages: usize) -> Option<&[S
 }
 
 impl<P: Platform> Areas<P> {
+    /// Makes magazines for this CPU, and a record before that, if there is memory and they are not closed.
+    pub(in crate::areas) fn make_magazines(&self, pin: &P::Pin) {
+        if self.base().records.make_own::<P>(pin, self.platform()) {
+            self.magazines.make::<P>(pin, self.platform());
+        }
+    }
+
     /// Returns the entries of an area that was just taken, and that of the guard page behind. Builds with debug assertions
     /// see that nobody has mapped anything there.
     #[inline(always)]
