@@ -172,6 +172,10 @@ impl Pages {
 
     /// Makes live pages free that every CPU has flushed.
     pub fn give(&mut self, first: usize, count: usize) {
+        // The guard page of the area that was cut: the next one that ends there may have other rights.
+        if (first..first + count).contains(&usize::from(self.last_cut.0.wrapping_sub(1))) {
+            self.last_cut = NO_CUT;
+        }
         self.open.set(first, count);
         self.free += count as u16;
         self.lowest = self.lowest.min((first / 64) as u8);
@@ -235,8 +239,8 @@ impl Pages {
         self.retire(first, count, Owner::Area)
     }
 
-    /// Makes pages live again that were cut off an area, if just these were cut off last in the block, and no flush has begun
-    /// since. Returns whether they are.
+    /// Makes pages live again that were cut off an area, if just these were cut off last in the block, and since then no flush
+    /// has begun, nor was the page before them given back. Returns whether they are.
     pub fn take_cut(&mut self, first: usize, count: usize) -> bool {
         let is_last = self.last_cut == (first as u16, count as u16);
         if is_last {

@@ -1,8 +1,8 @@
 //! The areas that one CPU has parked of those whose first entry does not tell how many pages they are: a frame.
 //!
 //! There are places for a few of each size, because one of them has as many frames as many small ones. What is parked has so
-//! many pages in all at most. If an area would be too many, others make room, a size after the other, so that what a
-//! workload does not need any more goes.
+//! many pages in all at most. If an area would be too many, others make room, one size after the other, its own when that
+//! comes, so that what a workload does not need any more goes.
 
 use super::cpu::{Parked, Place};
 use crate::{
@@ -33,7 +33,7 @@ pub(crate) struct Long {
     parked: AtomicU32,
     /// As many as they may be.
     most: AtomicU32,
-    /// The size that makes room next.
+    /// The place in `sizes` of the size that makes room next; behind the last one, the first.
     next: AtomicU32,
     /// Places that are not taken are null.
     sizes: [[Place; PLACES]; SIZES],

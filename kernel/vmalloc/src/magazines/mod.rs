@@ -5,7 +5,7 @@
 //! magazine of the CPU that it runs on: its entries are unmapped, and keep their frames; the entry of the page behind says
 //! where the area starts, so that a place in a magazine is one pointer. An allocation of as many pages takes the area that
 //! was parked last: its frames, its entries and the lines of both are still in the CPU's caches. Neither takes a lock,
-//! marks a page dirty, counts, or flushes. In a range below 64 TiB nothing is parked: there an address, in an entry, would be
+//! marks a page dirty, counts it as pending, or flushes. In a range below 64 TiB nothing is parked: there an address, in an entry, would be
 //! that of a frame.
 //!
 //! # Why no flush is needed
@@ -26,7 +26,8 @@
 //! 5. **Old pointers are the caller's fault.** Who still writes by one hits the next owner, as everywhere before a flush.
 //!    [`Reuse::AfterFlush`](crate::Reuse) parks nothing, for those who hunt such a write.
 //!
-//! What was cut off an area comes back for the same reasons when the area grows by just that (`areas/realloc/small.rs`).
+//! What was cut off an area of up to [`CLASSES`] pages comes back for the same reasons when the area grows by just that
+//! (`areas/realloc/small.rs`).
 //!
 //! # Who may touch a magazine
 //!
@@ -38,7 +39,7 @@
 //! A CPU makes its magazines in an allocation that found none, never in a free. Where memory is so short that a magazine
 //! would have no place, there are none. Used by `areas`, and by `reclaim` to close them. No lock is taken.
 //!
-//! The frame also has what the CPU's calls of `vm_map_ram` need (`ram`), which lives and goes as magazines do.
+//! The first frame also has what the CPU's calls of `vm_map_ram` need (`ram`), which lives and goes as magazines do.
 
 mod cpu;
 mod long;

@@ -1,4 +1,4 @@
-//! What the room owns: the frame of each CPU, and whether they are closed.
+//! What the room owns: the frames of each CPU, and whether they are closed.
 
 use super::{CLASSES, Long, Magazine};
 use crate::{

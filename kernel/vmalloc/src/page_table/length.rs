@@ -1,8 +1,9 @@
 //! How many pages a small area has, as its first entries tell, so that a free need not look for the last one.
 //!
 //! Of up to [`Entry::MOST_COUNTED`] pages the first entry tells it. Of more, but fewer than a block's half, the second
-//! and the third one have a digit each: the lower one, and the rest. If an area that had or has more than that was
-//! resized, or one was protected, what its entries tell may not hold: its end is looked for, and its digits go with its marks.
+//! and the third one have a digit each: the lower one, and the rest. What the entries tell may not hold of an
+//! area that was resized and has or had more pages than the first entry can tell, and of one that was protected: its end is
+//! looked for, and its digits go with its marks.
 
 use super::{Entry, Slot, slot::toggle_many, unmap_to_last};
 

@@ -105,8 +105,8 @@ impl Slot {
         self.0.fetch_or(Entry::LAST_MARK, Ordering::Release);
     }
 
-    /// Has the first page of an area, which may be in use, tell how many pages it has from now on, if it told that before and
-    /// can tell it; otherwise marks it as [changed](Self::mark_changed). One that is marked stays so.
+    /// Has the first page of an area, which may be in use, tell how many pages the area has from now on, if one entry can tell
+    /// both that and how many it had; otherwise marks it as [changed](Self::mark_changed). One that is marked stays so.
     pub fn mark_resized(&self, before: usize, now: usize) {
         let tells = before.max(now) <= Entry::MOST_COUNTED;
         self.update(|entry| if tells { entry.with_pages(now) } else { entry.changed() });

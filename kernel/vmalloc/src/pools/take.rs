@@ -37,18 +37,18 @@ impl<P: Platform> Pools<P> {
         Some(PageRun { page, leaf, has_frames: false })
     }
 
-    /// Takes a run of `count` pages from page `first` of a block, of which the caller has pages, if they are free.
+    /// Takes a run of `count` pages from page `first` of a block, behind an area which the caller has, if they are free; or, if
+    /// `cut_too`, if they were [cut off](crate::blocks::Pages::take_cut) it and are just as the cut left them.
     #[inline(always)]
-    pub fn take_at(&self, pin: &P::Pin, number: usize, first: usize, count: usize) -> bool {
-        self.pool(pin, Owner::Area).bump.take_at(number * BLOCK_PAGES + first, count)
-            || self.pending.blocks.block(number, pin).pages.lock(pin).take_at(first, count)
-    }
-
-    /// Takes the `count` pages from page `first` of a block that were cut off an area which the caller has, if they are just as
-    /// the cut left them.
-    pub fn take_cut(&self, pin: &P::Pin, number: usize, first: usize, count: usize) -> bool {
-        let is_taken = self.pending.blocks.block(number, pin).pages.lock(pin).take_cut(first, count);
-        if is_taken {
+    pub fn take_at(&self, pin: &P::Pin, number: usize, first: usize, count: usize, cut_too: bool) -> bool {
+        if self.pool(pin, Owner::Area).bump.take_at(number * BLOCK_PAGES + first, count) {
+            return true;
+        }
+        let mut pages = self.pending.blocks.block(number, pin).pages.lock(pin);
+        let is_cut = cut_too && pages.take_cut(first, count);
+        let is_taken = is_cut || pages.take_at(first, count);
+        drop(pages);
+        if is_cut {
             self.pending.uncount(count);
         }
         is_taken

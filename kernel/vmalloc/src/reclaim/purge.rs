@@ -97,6 +97,10 @@ impl<P: Platform> Reclaim<P> {
         }
         let freed =
             pages.end_flush(|stamp| shootdown.is_flushed(stamp, forbid) && self.quarantine.has_passed(stamp));
+        if role.has_pages() && pages.stale() == 0 {
+            // What was cut off an area, say, and came back.
+            return (Stamp::NEVER, freed);
+        }
         // What is dirty is flushed now, and begins to wait when what waits is gone.
         let since = pages.flushing_since();
         if role.has_pages() && since != Stamp::NEVER && !self.quarantine.has_passed(since) {

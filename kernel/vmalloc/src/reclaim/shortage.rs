@@ -151,6 +151,7 @@ impl<P: Platform> Reclaim<P> {
                 Some(Err(None)) => {}
                 Some(Err(Some(refused))) => {
                     error = refused;
+                    // Before anything is closed below, so that what others freed and is flushed with that counts as freed since.
                     *refused_at = Some(self.ticket());
                     // Each takes a grace period. Records are few: the last to go. Address space may be on its way from one
                     // place to another, in the hands of CPUs that are pinned: they have put it down afterwards.
@@ -169,7 +170,8 @@ impl<P: Platform> Reclaim<P> {
         Err(error)
     }
 
-    /// Gives back the records of free blocks after a last attempt, which may have opened one and found no frame for its pages.
+    /// Closes the blocks in which nothing is allocated, because a last attempt may have opened one and found no frame for its
+    /// pages; then gives back the records of free blocks. Returns how many frames these had.
     fn release_unused_records(&self, caller: Caller) -> usize {
         self.in_turn(caller, || self.close_blocks(caller));
         self.release_records(caller)

@@ -15,9 +15,11 @@
 //!
 //! Growth takes the pages behind the area if they are free. They may have cached frames, too. Or it takes back what the block's
 //! last cut retired, if that is just as much, and no flush has begun since: the drawing read upwards. Each page, the one that
-//! was the guard too, then leads to the frame again that CPUs may have for it, with the same rights, because an area that was
-//! [protected](Entry::is_changed) since takes nothing back. So that needs no flush, as `magazines` tells of parked areas; and
-//! it is done only where there are magazines.
+//! was the guard too, then leads to the frame again that CPUs may have for it, with the same rights: an area that was protected
+//! takes nothing back, nor does one that has had more than 16 pages, which are both marked as [changed](Entry::is_changed);
+//! and another area ends before what was cut off only if it was parked as it was, or after the guard page there was given back
+//! or flushed, which makes the cut forgotten. So that needs no flush, as `magazines` tells of parked areas; and it is done only
+//! where there are magazines.
 
 use crate::{
     BLOCK_PAGES, CpuPin, Kind, PAGE_SIZE, Platform,
@@ -113,7 +115,9 @@ impl<P: Platform> Areas<P> {
         if HOW != FAST && self.base().is_traced() {
             self.tell_resized(page, old, guard);
         }
-        slots[0].mark_resized(old, new);
+        if new != old {
+            slots[0].mark_resized(old, new);
+        }
         if new < old {
             slots[new - 1].mark_last();
             return Some(self.cut(page, &slots[..old + 1], new, guard));
@@ -159,9 +163,7 @@ impl<P: Platform> Areas<P> {
         let (number, next) = (page / BLOCK_PAGES, page % BLOCK_PAGES + old + 1);
         // What is parked shows that pages may be used again before a flush.
         let is_hot = self.magazines.of(&pin).is_some() && !slots[0].get().is_changed();
-        let taken = is_hot && self.pools.take_cut(&pin, number, next, new - old)
-            || self.pools.take_at(&pin, number, next, new - old);
-        let cpu = pin.cpu();
+        let (cpu, taken) = (pin.cpu(), self.pools.take_at(&pin, number, next, new - old, is_hot));
         drop(pin);
         if !taken {
             return false;
@@ -190,7 +192,8 @@ impl<P: Platform> Areas<P> {
             // Nobody was told of the pages, but a CPU may have speculated on them.
             return self.cut(page, &slots[..=new], old, guard).leave_to_caller();
         }
-        // As before, but that no page has a cached frame.
+        // As before, but that no page has a cached frame. Nothing that was cut off is here, which would have to wait for a flush:
+        // of that the first page has a frame, that of the guard, and is mapped.
         slots[new].set(slots[old].get());
         slots[old].set(guard);
         self.give_cached_frames(&slots[old + 1..=new]);

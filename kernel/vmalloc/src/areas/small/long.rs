@@ -1,8 +1,8 @@
 //! The fast path of areas that are longer than [`CLASSES`](crate::magazines::CLASSES) pages.
 //!
 //! Their first entry does not tell how long they are. So a free reads that in the next two, when the area is claimed and
-//! nobody else can free it. A free that finds too many pages parked retires areas of other sizes first; one that finds no
-//! place among areas of its size retires the area.
+//! nobody else can free it. A free that finds too many pages parked retires some of those areas first; one that finds no
+//! place among areas of its size retires its own.
 
 use super::{Claimed, parked::slots_at};
 use crate::{
@@ -80,7 +80,7 @@ impl<P: Platform> Areas<P> {
         Some(self.free_pages(&pin, Claimed { block, first, leaf, entry }, Owner::Area, 0))
     }
 
-    /// Parks an area which may be; areas of other sizes make room for it.
+    /// Parks an area which may be; others make room for it if they have to.
     #[inline(always)]
     fn park_long(&self, pin: &P::Pin, long: &Long, area: Parked<'_>) -> Pressure {
         match long.place(area) {

@@ -46,6 +46,7 @@ proptest! {
                         model[first..first + count].fill(Is::Dirty);
                     } else {
                         pages.give(first, count);
+                        cut = cut.filter(|&(start, _): &(usize, usize)| !(first + 1..=first + count).contains(&start));
                         model[first..first + count].fill(Is::Free);
                     }
                 }

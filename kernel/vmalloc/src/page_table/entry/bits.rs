@@ -27,8 +27,8 @@ pub(crate) const RAM_DIGIT: usize = 1 << 6;
 pub(crate) const MANY: usize = RAM_DIGIT - 1;
 /// Marks the first page of an area with a guard page below; a `vm_map_ram` mapping has a bit of its length there.
 pub(crate) const GUARDED_BELOW: u64 = 1 << 53;
-/// Marks the first page of an area whose pages may have several protections, or whose entries do not tell how long it is; a `vm_map_ram` mapping has a bit of its length there, and
-/// in those above.
+/// Marks the first page of an area whose pages may have several protections, or whose entries do not tell how long it is. A
+/// `vm_map_ram` mapping has a bit of its length there, and in those above.
 pub(crate) const CHANGED: u64 = 1 << 54;
 /// Where the first page of an area of up to [`Entry::MOST_COUNTED`](super::Entry::MOST_COUNTED) pages has how many more there are.
 pub(crate) const MORE_SHIFT: u32 = 55;

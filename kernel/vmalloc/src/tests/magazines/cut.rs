@@ -4,7 +4,7 @@ extern crate std;
 
 use super::{FRAMES, allocate, assert_guarded, costs, frames, parked, write_all};
 use crate::{
-    Protection, Reuse, Vmalloc,
+    PAGE_SIZE, Protection, Request, Reuse, Vmalloc,
     tests::{
         machine::Machine,
         support::{address, free, instance, protect, resize},
@@ -154,4 +154,38 @@ fn nor_where_reuse_waits_for_a_flush_or_rights_changed() {
         assert_ne!(moved, area, "{reuse:?}");
         assert_balanced(&machine, vmalloc, moved);
     }
+}
+
+/// The area moves, and another one, with other rights, is made where it began, before what was cut off.
+///
+/// Seen failing, by the oracle: with the cut remembered when pages are given back.
+#[test]
+fn nor_where_the_area_moved_away() {
+    let machine = Machine::new(CPUS, FRAMES);
+    let (vmalloc, area) = instance_with_area(&machine, 4);
+    assert_eq!(resized(&machine, &vmalloc, area, 2), area);
+    let moved = resized(&machine, &vmalloc, area, 8);
+    assert_ne!(moved, area);
+    let request = Request::new(2 * PAGE_SIZE).protection(Protection::ReadExecute).align(2 * PAGE_SIZE);
+    let other = vmalloc.allocate(request).expect("room");
+    assert_eq!(other, area, "the lowest place");
+    let grown = resized(&machine, &vmalloc, other, 4);
+    free(&vmalloc, moved).expect("allocated");
+    assert_balanced(&machine, vmalloc, grown);
+}
+
+/// What comes back leaves nothing to flush.
+///
+/// Seen failing, with a flush, without the look whether anything is dirty.
+#[test]
+fn nothing_is_flushed_for_what_came_back() {
+    let machine = Machine::new(CPUS, FRAMES);
+    let (vmalloc, area) = instance_with_area(&machine, 4);
+    for pages in [1, 4] {
+        assert_eq!(resized(&machine, &vmalloc, area, pages), area);
+    }
+    let before = costs(&machine);
+    assert_eq!(vmalloc.purge(), 0);
+    assert_eq!(costs(&machine), before);
+    assert_balanced(&machine, vmalloc, area);
 }
