@@ -159,7 +159,7 @@ impl Magazine {
     /// Returns where the areas of more than [`CLASSES`] pages are.
     #[inline(always)]
     pub fn long_frame(&self) -> NonNull<Long> {
-        // SAFETY: who made it has said so, before others saw it.
+        // SAFETY: `set_long` wrote it before the magazine was linked, and nobody writes it again; `without_places` has one.
         unsafe { NonNull::new_unchecked(self.long.load(Relaxed)) }
     }
 

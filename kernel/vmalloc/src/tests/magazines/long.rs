@@ -26,8 +26,7 @@ fn patient(machine: &Machine) -> Vmalloc<&Machine> {
 
 /// What finds no place among areas of its size waits for a flush; those that are parked stay.
 ///
-/// Seen failing: with `may_park` always true; with a place taken that has an area; with what is not parked left marked
-/// (`free_long` not unmarking its first entry).
+/// Seen failing: with `may_park` always true; with a place taken that has an area; with the guard pages not counted.
 #[test]
 fn two_of_a_size_are_parked() {
     for pages in [17, 40, 100] {
@@ -52,8 +51,8 @@ fn two_of_a_size_are_parked() {
 
 /// Of many sizes there are never more pages than may be; and those that were parked longest ago are not there for ever.
 ///
-/// Seen failing: with the guard pages not counted; with `take` not counting what it takes; with a free that finds too many
-/// retiring its own area, so that the first sizes stay.
+/// Seen failing: with `take` not counting what it takes; with a free that finds too many retiring its own area, so that the
+/// first sizes stay.
 #[test]
 fn as_many_pages_are_parked_as_may_be() {
     let machine = Machine::new(1, FRAMES);
