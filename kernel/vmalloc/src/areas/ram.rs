@@ -9,8 +9,8 @@
 use super::Areas;
 use crate::{
     AllocError, BLOCK_PAGES, Frame, PAGE_SIZE, Platform,
-    magazines::Ram,
-    page_table::{Attributes, map_ram, unmap_ram},
+    magazines::{Magazine, Ram},
+    page_table::{Attributes, FEW, map_ram, unmap_ram},
     pending::Pressure,
     pools::PageRun,
     span::page_in_block,
@@ -22,11 +22,21 @@ impl<P: Platform> Areas<P> {
     /// Maps frames in what this CPU has. `None`: they are not to be mapped so.
     #[inline(never)]
     pub fn map_ram_pages(&self, frames: &[Frame], attributes: Attributes) -> Option<NonNull<u8>> {
-        // It would make long mappings slower by an eighth.
-        if cfg!(debug_assertions) && !frames.iter().all(|&frame| self.is_addressable(frame)) {
-            return None;
+        // A function for few pages finds out with fewer questions how many they are.
+        if (2..=FEW).contains(&frames.len()) {
+            self.map_ram_here(frames, attributes)
+        } else {
+            self.map_ram_many(frames, attributes)
         }
-        self.map_ram_here::<false>(frames, attributes)
+    }
+
+    #[inline(never)]
+    fn map_ram_many(&self, frames: &[Frame], attributes: Attributes) -> Option<NonNull<u8>> {
+        if (FEW + 1..=BLOCK_PAGES).contains(&frames.len()) {
+            self.map_ram_here(frames, attributes)
+        } else {
+            None
+        }
     }
 
     /// Maps one frame as [`map_ram_pages`](Self::map_ram_pages) does.
@@ -35,13 +45,17 @@ impl<P: Platform> Areas<P> {
         if !self.is_addressable(frame) {
             return None;
         }
-        self.map_ram_here::<true>(&[frame], attributes)
+        self.map_ram_here(&[frame], attributes)
     }
 
     #[inline(always)]
-    fn map_ram_here<const ONE: bool>(&self, frames: &[Frame], attributes: Attributes) -> Option<NonNull<u8>> {
+    fn map_ram_here(&self, frames: &[Frame], attributes: Attributes) -> Option<NonNull<u8>> {
+        // It would make long mappings slower by an eighth.
+        if cfg!(debug_assertions) && !frames.iter().all(|&frame| self.is_addressable(frame)) {
+            return None;
+        }
         let pin = self.platform().pin_outside_interrupts()?;
-        let (address, slots) = self.magazines.here(&pin).ram.take::<ONE>(frames.len())?;
+        let (address, slots) = self.magazines.here(&pin).ram.take(frames.len())?;
         if cfg!(debug_assertions) {
             slots.iter().for_each(|slot| self.blocks().expect_unused(slot));
         }
@@ -63,14 +77,19 @@ impl<P: Platform> Areas<P> {
         if self.magazines.of(&pin).is_none() {
             self.make_magazines(&pin);
         }
-        let ram = self.magazines.of(&pin).map(|magazine| &magazine.ram);
-        if let Some(ram) = ram {
-            self.give_supply(&pin, ram);
-        }
-        let run = self.pools.take_near(&pin, Owner::Caller, frames.len(), 1)?;
-        if let Some(ram) = ram
-            && let Some((page, slots)) = self.pools.take_rest(&pin, Owner::Caller)
-        {
+        let Some(Magazine { ram, .. }) = self.magazines.of(&pin) else {
+            let run = self.pools.take_near(&pin, Owner::Caller, frames.len(), 1)?;
+            return NonNull::new(self.map_run(&run, frames, attributes) as *mut u8);
+        };
+        self.give_supply(&pin, ram);
+        let (run, rest) = match self.pools.take_block(&pin, Owner::Caller, frames.len()) {
+            Some(run) => (run, Some((run.page + frames.len(), &run.leaf[frames.len()..]))),
+            None => {
+                let run = self.pools.take_near(&pin, Owner::Caller, frames.len(), 1)?;
+                (run, self.pools.take_rest(&pin, Owner::Caller))
+            }
+        };
+        if let Some((page, slots)) = rest {
             ram.put(self.span().page_address(page), slots);
         }
         drop(pin);
@@ -107,19 +126,32 @@ impl<P: Platform> Areas<P> {
     /// because there is no such mapping, or in an interrupt handler.
     #[inline(never)]
     pub fn unmap_ram(&self, address: usize, count: usize) -> Option<Pressure> {
-        self.unmap_ram_here::<false>(address, count)
+        if (2..=FEW).contains(&count) {
+            self.unmap_ram_here(address, count)
+        } else {
+            self.unmap_ram_many(address, count)
+        }
+    }
+
+    #[inline(never)]
+    fn unmap_ram_many(&self, address: usize, count: usize) -> Option<Pressure> {
+        if (FEW + 1..=BLOCK_PAGES).contains(&count) { self.unmap_ram_here(address, count) } else { None }
     }
 
     /// Unmaps a mapping of one page as [`unmap_ram`](Self::unmap_ram) does.
     #[inline(never)]
     pub fn unmap_ram_page(&self, address: usize) -> Option<Pressure> {
-        self.unmap_ram_here::<true>(address, 1)
+        self.unmap_ram_here(address, 1)
     }
 
     #[inline(always)]
-    fn unmap_ram_here<const ONE: bool>(&self, address: usize, count: usize) -> Option<Pressure> {
+    fn unmap_ram_here(&self, address: usize, count: usize) -> Option<Pressure> {
         let pin = self.platform().pin_outside_interrupts()?;
-        if self.magazines.here(&pin).ram.unmap::<ONE>(address, count, unmap_ram) {
+        let ram = &self.magazines.here(&pin).ram;
+        if let Some(slots) = ram.behind(address, count)
+            && unmap_ram(slots)
+        {
+            ram.unmapped_behind(slots);
             return Some(Pressure::Low);
         }
         drop(pin);

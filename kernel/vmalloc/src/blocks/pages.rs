@@ -142,8 +142,7 @@ impl Pages {
     fn take_long(&mut self, count: usize) -> Option<(usize, usize)> {
         match self.free() {
             BLOCK_PAGES => {
-                self.open = Bitmap::EMPTY;
-                self.free = 0;
+                self.take_all();
                 return Some((0, BLOCK_PAGES - count));
             }
             free if free < count => return None,
@@ -158,6 +157,13 @@ impl Pages {
         self.open.clear(next, behind);
         self.free -= behind as u16;
         Some((first, behind))
+    }
+
+    /// Takes all pages, which are free.
+    pub fn take_all(&mut self) {
+        debug_assert_eq!(self.free(), BLOCK_PAGES);
+        self.open = Bitmap::EMPTY;
+        self.free = 0;
     }
 
     /// Takes `count` pages from `first` if all of them are free, and returns whether they are.
@@ -215,7 +221,11 @@ impl Pages {
     /// Makes live pages dirty that were just unmapped, for who sees to it that a purge comes to the block.
     #[inline(always)]
     pub fn make_dirty(&mut self, first: usize, count: usize, owner: Owner) {
-        self.unflushed.set(first, count);
+        if count == BLOCK_PAGES {
+            self.unflushed = Bitmap::FULL;
+        } else {
+            self.unflushed.set(first, count);
+        }
         self.unflushed_count += count as u16;
         if owner == Owner::Area {
             self.has_frames = true;
@@ -277,8 +287,12 @@ impl Pages {
 
     /// Makes dirty pages flushing, and returns how many pages are now. All were unmapped before `stamp` was taken.
     pub fn begin_flush(&mut self, stamp: Stamp) -> usize {
-        for index in 0..WORDS {
-            self.open.set_word(index, self.open.word(index) | self.unflushed.word(index));
+        if self.stale() == BLOCK_PAGES {
+            self.open = Bitmap::FULL;
+        } else {
+            for index in 0..WORDS {
+                self.open.set_word(index, self.open.word(index) | self.unflushed.word(index));
+            }
         }
         self.last_cut = NO_CUT;
         self.flushing_since = stamp;

@@ -16,68 +16,70 @@ use crate::{
     page_table::Slot,
 };
 use core::{
+    ops::Range,
     ptr::{self, NonNull},
     slice,
 };
 
+/// Addresses that one entry stands for.
+const BYTES_PER_SLOT: usize = PAGE_SIZE / size_of::<Slot>();
+
 /// Contiguous pages of one block, taken from the front.
 struct Stretch {
-    /// Where the first one starts, and where the last one ends.
-    address: AtomicUsize,
-    end: AtomicUsize,
-    /// The entry of the first one.
+    /// The entry of the first one, and the one behind that of the last.
     first: AtomicPtr<Slot>,
+    end: AtomicPtr<Slot>,
+    /// What to add to [`BYTES_PER_SLOT`] times the address of a page's entry, for the address of the page.
+    offset: AtomicUsize,
 }
 
 impl Stretch {
     const fn new() -> Self {
         Self {
-            address: AtomicUsize::new(0),
-            end: AtomicUsize::new(0),
             first: AtomicPtr::new(ptr::null_mut()),
+            end: AtomicPtr::new(ptr::null_mut()),
+            offset: AtomicUsize::new(0),
         }
     }
 
-    /// Takes the first `count` pages, which start at `address`, if there are as many, and `is_fit` says of their entries that
-    /// they are to be had. Returns the entries. `ONE` says that `count` is one.
+    /// Returns where the page starts whose entry is at address `slot`.
     #[inline(always)]
-    fn take_if<const ONE: bool>(
-        &self,
-        address: usize,
-        count: usize,
-        is_fit: impl FnOnce(&[Slot]) -> bool,
-    ) -> Option<&[Slot]> {
-        // The end may be that of the address space.
-        let bytes = self.end.load(Relaxed).wrapping_sub(address);
-        // What there is are whole pages.
-        let is_there = if ONE { bytes != 0 } else { count <= bytes / PAGE_SIZE };
-        if !is_there {
+    fn page_at(&self, slot: usize) -> usize {
+        slot.wrapping_mul(BYTES_PER_SLOT).wrapping_add(self.offset.load(Relaxed))
+    }
+
+    /// Returns the first `count` pages, one at least and a block at most, if there are as many: their address and entries.
+    #[inline(always)]
+    fn first(&self, count: usize) -> Option<(usize, &[Slot])> {
+        let first = self.first.load(Relaxed);
+        // It does not wrap: no table lies within its own size of the end of the address space.
+        if first.wrapping_add(count) > self.end.load(Relaxed) {
             return None;
         }
         // SAFETY: `put` wrote where the entries of these pages are. The table is there: of the block's pages, some that are
         // noted here are live.
-        let pages = unsafe {
-            slice::from_raw_parts(NonNull::new_unchecked(self.first.load(Relaxed)).as_ptr(), count)
-        };
-        if !is_fit(pages) {
-            return None;
-        }
-        self.address.store(address + count * PAGE_SIZE, Relaxed);
-        self.first.store(pages.as_ptr_range().end.cast_mut(), Relaxed);
-        Some(pages)
+        let slots = unsafe { slice::from_raw_parts(NonNull::new_unchecked(first).as_ptr(), count) };
+        Some((self.page_at(first.addr()), slots))
+    }
+
+    /// Takes the first pages, whose entries these are.
+    #[inline(always)]
+    fn take(&self, slots: &[Slot]) {
+        self.first.store(slots.as_ptr_range().end.cast_mut(), Relaxed);
     }
 
     /// The pages with these entries are here from now on, of which the first one starts at `address`.
     fn put(&self, address: usize, pages: &[Slot]) {
-        self.address.store(address, Ordering::Release);
-        self.end.store(address + pages.len() * PAGE_SIZE, Relaxed);
-        self.first.store(pages.as_ptr().cast_mut(), Relaxed);
+        let Range { start, end } = pages.as_ptr_range();
+        self.offset.store(address.wrapping_sub(start.addr().wrapping_mul(BYTES_PER_SLOT)), Relaxed);
+        self.first.store(start.cast_mut(), Ordering::Release);
+        self.end.store(end.cast_mut(), Relaxed);
     }
 
     fn count(&self) -> usize {
         // Others may read one of the two before it changes, and the other one behind.
-        let count = self.end.load(Relaxed).saturating_sub(self.address.load(Relaxed)) / PAGE_SIZE;
-        count.min(BLOCK_PAGES)
+        let bytes = self.end.load(Relaxed).addr().saturating_sub(self.first.load(Relaxed).addr());
+        (bytes / size_of::<Slot>()).min(BLOCK_PAGES)
     }
 }
 
@@ -87,7 +89,7 @@ pub(crate) struct Ram {
     supply: Stretch,
     /// The pages behind those that were unmapped last, up to the end of the block.
     behind: Stretch,
-    /// Where those start, one behind the other up to the pages behind.
+    /// The address of the first entry of those, which lie one behind the other up to the pages behind.
     unmapped: AtomicUsize,
 }
 
@@ -97,19 +99,21 @@ impl Ram {
         Self { supply: Stretch::new(), behind: Stretch::new(), unmapped: AtomicUsize::new(0) }
     }
 
-    /// Takes `count` pages of the supply, one at least, or, as `ONE` says, one: their address and entries.
+    /// Takes `count` pages of the supply, one at least and a block at most: their address and entries.
     #[inline(always)]
-    pub fn take<const ONE: bool>(&self, count: usize) -> Option<(usize, &[Slot])> {
-        if count == 0 {
-            return None;
-        }
-        let address = self.supply.address.load(Relaxed);
-        Some((address, self.supply.take_if::<ONE>(address, count, |_| true)?))
+    pub fn take(&self, count: usize) -> Option<(usize, &[Slot])> {
+        let (address, slots) = self.supply.first(count)?;
+        self.supply.take(slots);
+        Some((address, slots))
     }
 
     /// Takes all pages of the supply: where they start, and how many they are.
     pub fn take_all(&self) -> Option<(usize, usize)> {
-        let (address, pages) = self.take::<false>(self.supply.count())?;
+        let count = self.supply.count();
+        if count == 0 {
+            return None;
+        }
+        let (address, pages) = self.take(count)?;
         Some((address, pages.len()))
     }
 
@@ -118,31 +122,33 @@ impl Ram {
         self.supply.put(address, pages);
     }
 
-    /// Counts the `count` pages at `address` as unmapped, if they lie behind those that were unmapped last, and `unmap`,
-    /// which is given their entries, says that it unmapped them. Returns whether it did. `ONE` says that `count` is one.
+    /// Returns the entries of the `count` pages at `address`, one at least and a block at most, if these lie behind those that
+    /// were unmapped last.
     #[inline(always)]
-    pub fn unmap<const ONE: bool>(
-        &self,
-        address: usize,
-        count: usize,
-        unmap: impl FnOnce(&[Slot]) -> bool,
-    ) -> bool {
-        self.behind.address.load(Relaxed) == address
-            && self.behind.take_if::<ONE>(address, count, unmap).is_some()
+    pub fn behind(&self, address: usize, count: usize) -> Option<&[Slot]> {
+        let (start, slots) = self.behind.first(count)?;
+        (start == address).then_some(slots)
+    }
+
+    /// Counts the pages with these entries, which lie [behind](Self::behind) those that were unmapped last, as unmapped.
+    #[inline(always)]
+    pub fn unmapped_behind(&self, slots: &[Slot]) {
+        self.behind.take(slots);
     }
 
     /// Returns where the pages start that were unmapped last, and how many they are.
     pub fn unmapped(&self) -> Option<(usize, usize)> {
-        let (start, end) = (self.unmapped.load(Relaxed), self.behind.address.load(Relaxed));
-        (start != end).then(|| (start, (end - start) / PAGE_SIZE))
+        let (start, end) = (self.unmapped.load(Relaxed), self.behind.first.load(Relaxed).addr());
+        (start != end).then(|| (self.behind.page_at(start), (end - start) / size_of::<Slot>()))
     }
 
     /// Those that were unmapped last were retired: from now on they are the `count` before `address`, where pages with
     /// the entries `behind` follow in the block.
     pub fn unmapped_elsewhere(&self, address: usize, behind: &[Slot], count: usize) {
         self.behind.put(address, behind);
-        // Release, as of the address: who does not find here what was noted before finds it retired.
-        self.unmapped.store(address - count * PAGE_SIZE, Ordering::Release);
+        // Release, as of the first entry behind: who does not find here what was noted before finds it retired.
+        let start = behind.as_ptr().addr() - count * size_of::<Slot>();
+        self.unmapped.store(start, Ordering::Release);
     }
 
     /// Those that were unmapped last were retired.
@@ -153,8 +159,8 @@ impl Ram {
     /// Returns how many pages the supply has, and how many were unmapped, for others.
     pub fn counts(&self) -> (usize, usize) {
         // Whichever of the two is that of others, noted meanwhile: those that were there before were retired.
-        let end = self.behind.address.load(Ordering::Acquire);
-        let unmapped = end.abs_diff(self.unmapped.load(Ordering::Acquire)) / PAGE_SIZE;
+        let end = self.behind.first.load(Ordering::Acquire).addr();
+        let unmapped = end.abs_diff(self.unmapped.load(Ordering::Acquire)) / size_of::<Slot>();
         (self.supply.count(), unmapped.min(BLOCK_PAGES))
     }
 }

@@ -217,11 +217,16 @@ impl Entry {
         self.0 & LENGTH_MASK == (length as u64) << LENGTH_SHIFT
     }
 
-    /// Returns whether [`with_ram_start`](Self::with_ram_start) was told so many pages.
+    /// Returns whether [`with_ram_start`](Self::with_ram_start) was told so many pages, or of [`MANY`].
     #[inline(always)]
     pub fn starts_ram(self, pages: usize) -> bool {
         const START: u64 = PRESENT | FIRST | RAM;
-        self.0 & (START | OWNED | LENGTH_MASK) == Self(START).with_ram_length(pages).0
+        const TURN: u32 = u64::BITS - RAM.trailing_zeros();
+        debug_assert!(pages < RAM_DIGIT);
+        // Turned so that all bits that count lie in the lower half: its masks fit into instructions.
+        let turned = |bits: u64| bits.rotate_left(TURN) as u32;
+        turned(self.0) & turned(START | OWNED | LENGTH_MASK)
+            == turned(START) | (pages as u32) << (LENGTH_SHIFT + TURN - u64::BITS)
     }
 
     /// Returns whether the page belongs to a `vm_map_ram` mapping that shares a block.

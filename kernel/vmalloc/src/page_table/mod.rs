@@ -2,8 +2,9 @@
 //!
 //! Every entry is read and written in this room, and nowhere else. What an entry can say is in `entry`, how one
 //! changes in `slot`. `directories` leads from an address to the entry above its leaf table, and `flush` holds what
-//! was unmapped until every CPU has forgotten it; `length` has how long small areas are, `ram` has the mappings of `vm_map_ram`; `survey` looks at what others
-//! may have put there. The room has no state and takes no lock.
+//! was unmapped until every CPU has forgotten it; `length` has how long small areas are, `ram` the mappings of
+//! `vm_map_ram`, with `unrolled` for the few pages that most of them have; `survey` looks at what others may have put
+//! there. The room has no state and takes no lock.
 
 pub(crate) mod directories;
 pub(crate) mod entry;
@@ -14,6 +15,7 @@ mod ram;
 pub(crate) mod scratch;
 pub(crate) mod slot;
 pub(crate) mod survey;
+mod unrolled;
 
 pub(crate) use entry::{Attributes, Entry, GuardInfo};
 pub(crate) use flush::Unflushed;
@@ -22,3 +24,4 @@ pub(crate) use ram::{map_ram, unmap_ram};
 pub(crate) use slot::{
     Slot, Slots, hide_none, publish_area, publish_page, publish_parked, remap, toggle, unmap_to_last,
 };
+pub(crate) use unrolled::FEW;

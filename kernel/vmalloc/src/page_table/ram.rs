@@ -6,29 +6,34 @@
 use super::{
     Attributes, Entry, Slot,
     entry::{MANY, RAM_DIGIT},
+    unrolled::{FEW, below},
 };
 use crate::Frame;
 
-/// Entries written in one go of a loop.
-const TOGETHER: usize = 8;
+/// Entries written in one go of a loop, where they are more than [`FEW`].
+const TOGETHER: usize = 16;
 
 /// Maps frames to as many pages, which nobody knows of, as one mapping, and publishes it.
 #[inline(always)]
 pub(crate) fn map_ram(pages: &[Slot], frames: &[Frame], attributes: Attributes) {
+    assert!(pages.len() == frames.len(), "each page shows a frame");
     let ([first, rest @ ..], [first_frame, rest_frames @ ..]) = (pages, frames) else { return };
     let entry = |&frame: &Frame| Entry::page(frame, attributes);
     let ([inner @ .., last], [inner_frames @ .., last_frame]) = (rest, rest_frames) else {
         return first.publish(entry(first_frame).with_ram_start(1).with_last());
     };
-    let map = |(slot, frame): (&Slot, &Frame)| slot.set(entry(frame));
-    match (inner.last_chunk::<TOGETHER>(), inner_frames.last_chunk::<TOGETHER>()) {
-        (Some(slots), Some(frames)) => {
-            let whole = inner.as_chunks::<TOGETHER>().0.iter().zip(inner_frames.as_chunks::<TOGETHER>().0);
-            whole.for_each(|(slots, frames)| slots.iter().zip(frames).for_each(map));
+    match (inner.last_chunk(), inner_frames.last_chunk()) {
+        (Some(slots), Some(frames)) if pages.len() > FEW => {
+            for (slots, frames) in inner.as_chunks().0.iter().zip(inner_frames.as_chunks().0) {
+                map_together(slots, frames, attributes);
+            }
             // What is left, and some of the others again: nobody knows of them yet.
-            slots.iter().zip(frames).for_each(map);
+            map_together(slots, frames, attributes);
         }
-        _ => (0..TOGETHER).map_while(|page| inner.get(page).zip(inner_frames.get(page))).for_each(map),
+        // SAFETY: there are as many slots, and as many frames.
+        _ => below(inner.len(), |page| unsafe {
+            inner.get_unchecked(page).set(entry(inner_frames.get_unchecked(page)));
+        }),
     }
     last.set(entry(last_frame).with_last());
     let mut told = pages.len();
@@ -39,6 +44,11 @@ pub(crate) fn map_ram(pages: &[Slot], frames: &[Frame], attributes: Attributes) 
     }
     // Last: it makes the mapping known.
     first.publish(entry(first_frame).with_ram_start(told));
+}
+
+#[inline(always)]
+fn map_together(slots: &[Slot; TOGETHER], frames: &[Frame; TOGETHER], attributes: Attributes) {
+    below(TOGETHER, |page| slots[page].set(Entry::page(frames[page], attributes)));
 }
 
 /// Unmaps the mapping that consists of these pages, if there is one. Of several that do one is told so.
@@ -58,18 +68,15 @@ pub(crate) fn unmap_ram(pages: &[Slot]) -> bool {
     if !is_whole || first.replace(entry, Entry::UNUSED).is_err() {
         return false;
     }
-    if let Some(slots) = rest.last_chunk::<TOGETHER>() {
-        rest.as_chunks::<TOGETHER>().0.iter().flatten().for_each(Slot::set_unused);
-        slots.iter().for_each(Slot::set_unused);
-    } else if let (Some(slots), Some(last)) = (rest.first_chunk::<4>(), rest.last_chunk::<4>()) {
-        // Some twice, which takes less than to find out how many there are.
-        slots.iter().for_each(Slot::set_unused);
-        last.iter().for_each(Slot::set_unused);
-    } else if let (Some(slots), Some(last)) = (rest.first_chunk::<2>(), rest.last_chunk::<2>()) {
-        slots.iter().for_each(Slot::set_unused);
-        last.iter().for_each(Slot::set_unused);
-    } else if let Some(slot) = rest.first() {
-        slot.set_unused();
+    match rest.last_chunk::<TOGETHER>() {
+        Some(slots) if pages.len() > FEW => {
+            for slots in rest.as_chunks::<TOGETHER>().0 {
+                slots.iter().for_each(Slot::set_unused);
+            }
+            slots.iter().for_each(Slot::set_unused);
+        }
+        // SAFETY: there are as many.
+        _ => below(rest.len(), |page| unsafe { rest.get_unchecked(page) }.set_unused()),
     }
     true
 }

@@ -2,11 +2,12 @@
 //!
 //! | way | searches |
 //! |---|---|
+//! | [`take_block`](Pools::take_block) | the CPU's bins, for a block that is entirely free, where [`take_near`](Pools::take_near) would end up |
 //! | [`take_rest`](Pools::take_rest) | the CPU's bump run, of which it takes all there is: no lock, one exchange |
 //! | [`take_near`](Pools::take_near) | the CPU's pool: its bump run, its current block, its bins |
 //! | [`take`](Pools::take) | everything: after the CPU's pool a new block, then the pools of others |
 
-use super::{Pools, state::pool_of};
+use super::{Pools, bins::Bins, state::pool_of};
 use crate::{
     AllocError, BLOCK_PAGES, CpuPin, Owner, Platform,
     blocks::{Block, Listed, Pages, Role},
@@ -25,6 +26,27 @@ pub(crate) struct PageRun<'a> {
 }
 
 impl<P: Platform> Pools<P> {
+    /// Takes a block of the CPU's pool that is entirely free, and caches no frames, as a whole, if [`take_near`](Self::take_near)
+    /// found `count` pages in no other. It is cheaper, because the block does not become the current one.
+    pub fn take_block(&self, pin: &P::Pin, owner: Owner, count: usize) -> Option<PageRun<'_>> {
+        let pool = self.pool(pin, owner);
+        let has_room = |block: &Block| block.pages.lock(pin).free() >= count;
+        if !pool.bump.is_empty() || pool.current.get(pin).is_some_and(has_room) {
+            return None;
+        }
+        let mut bins = pool.bins.lock(pin);
+        let (number, Bins::EMPTY) = bins.find_fitting(count)? else { return None };
+        let block = self.pending.blocks.block(number, pin);
+        let mut pages = block.pages.lock(pin);
+        if pages.has_frames() {
+            return None;
+        }
+        self.unlink(pin, &mut bins, block, Bins::EMPTY);
+        pages.set_listed(Listed::No);
+        pages.take_all();
+        Some(PageRun { page: number * BLOCK_PAGES, leaf: self.pending.blocks.leaf(block), has_frames: false })
+    }
+
     /// Takes all pages of the CPU's bump run: the number of the first, and their entries.
     pub fn take_rest(&self, pin: &P::Pin, owner: Owner) -> Option<(usize, &[Slot])> {
         self.pool(pin, owner).bump.take_rest()

@@ -122,11 +122,12 @@ impl<P: Platform> Reclaim<P> {
             Role::Freed { scattered: true, .. } => ranges.add(address(0), 1),
             Role::Freed { blocks, .. } => ranges.add(address(0), blocks as usize * BLOCK_PAGES),
             Role::Cached { pages, .. } => ranges.add(address(0), pages),
+            // Nothing is looked for any more once everything will be flushed.
             _ => {
-                for (first, end) in pages.runs_to_flush() {
-                    if !ranges.are_few() {
-                        break;
-                    }
+                let mut runs = pages.runs_to_flush();
+                while ranges.are_few()
+                    && let Some((first, end)) = runs.next()
+                {
                     ranges.add(address(first), end - first);
                 }
             }

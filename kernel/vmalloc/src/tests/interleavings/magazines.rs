@@ -214,16 +214,15 @@ fn pages_of_vm_map_ram_are_given_back_once() {
             });
             let mapped = run(1, shared, |shared| {
                 let pin = shared.machine.pin();
-                let (page, _) = shared.magazines.of(&pin)?.ram.take::<false>(1)?;
+                let (page, _) = shared.magazines.of(&pin)?.ram.take(1)?;
                 drop(pin);
                 let pin = shared.machine.pin();
                 let step = || shared.machine.0.step();
                 let is_noted = shared.magazines.of(&pin).is_some_and(|magazine| {
                     step();
-                    magazine.ram.unmap::<false>(page, 1, |_| {
-                        step();
-                        true
-                    })
+                    let slots = magazine.ram.behind(page, 1);
+                    step();
+                    slots.inspect(|slots| magazine.ram.unmapped_behind(slots)).is_some()
                 });
                 (!is_noted).then_some(page)
             });
