@@ -6,7 +6,8 @@ use core::{
 };
 use shuttle::thread;
 use vmalloc::{
-    AllocError, BLOCK_SIZE, PAGE_SIZE, Policy, Request, Reuse, Slack, Vmalloc, Zeroing, host::Machine,
+    AllocError, BLOCK_SIZE, PAGE_SIZE, Policy, ReallocError, Request, Reuse, Slack, Vmalloc, Zeroing,
+    host::Machine,
 };
 
 /// The first address of the instances.
@@ -80,16 +81,45 @@ impl Model {
 impl Cpu<'_> {
     /// Allocates, and writes a value that no other area has into each page.
     pub fn try_take(&self, pages: usize, how: impl FnOnce(Request) -> Request) -> Result<Area, AllocError> {
-        let request = how(Request::new(pages * PAGE_SIZE));
-        let start = self.vmalloc.allocate(request)?.addr().get();
-        let value = self.values.fetch_add(1, Ordering::Relaxed);
-        let area = Area { start, pages, value };
+        let area = self.allocate(pages, how)?;
         self.fill(area);
         Ok(area)
     }
 
+    /// Allocates as [`try_take`](Self::try_take) does, and looks whether there are zeros before it writes.
+    pub fn try_take_zeroed(&self, pages: usize) -> Result<Area, AllocError> {
+        let area = self.allocate(pages, Request::zeroed)?;
+        for page in area.watched() {
+            let mut bytes = [0xff; 8];
+            self.machine.read_bytes(area.start + page * PAGE_SIZE, &mut bytes).expect("mapped");
+            assert_eq!(bytes, [0; 8], "page {page} of {:#x} has another's bytes", area.start);
+        }
+        self.fill(area);
+        Ok(area)
+    }
+
+    fn allocate(&self, pages: usize, how: impl FnOnce(Request) -> Request) -> Result<Area, AllocError> {
+        let start = self.vmalloc.allocate(how(Request::new(pages * PAGE_SIZE)))?.addr().get();
+        Ok(Area { start, pages, value: self.values.fetch_add(1, Ordering::Relaxed) })
+    }
+
     pub fn take(&self, pages: usize) -> Area {
         self.try_take(pages, |request| request).expect("room")
+    }
+
+    /// Resizes an area, and writes into it anew if that succeeded: the area that there is now.
+    pub fn resize(&self, area: Area, pages: usize) -> (Area, Result<(), ReallocError>) {
+        self.look(area);
+        // SAFETY: nobody uses it.
+        match unsafe { self.vmalloc.vrealloc(area.address(), pages * PAGE_SIZE) } {
+            Ok(start) => {
+                let resized = Area { start: start.addr().get(), pages, ..area };
+                self.look(Area { pages: pages.min(area.pages).min(4), ..resized });
+                self.fill(resized);
+                (resized, Ok(()))
+            }
+            Err(error) => (area, Err(error)),
+        }
     }
 
     /// Has this CPU walk to the first pages of each block, as it may at any time.

@@ -10,6 +10,7 @@
 mod explore;
 mod machine;
 mod magazines;
+mod mixed;
 mod pools;
 mod purge;
 mod quarantine;

@@ -1,0 +1,143 @@
+//! Random calls of all kinds on several CPUs at once, under a random policy and in little memory: whatever two calls do to
+//! each other is met here sooner or later.
+
+use crate::{
+    explore::{LONG, explore_some},
+    machine::{Area, Cpu, Model},
+};
+use core::{mem, sync::atomic::Ordering};
+use shuttle::rand::{Rng, thread_rng};
+use std::sync::Mutex;
+use vmalloc::{AllocError, Frame, PAGE_SIZE, Platform, Protection, ReallocError, Request, Reuse};
+
+/// Calls that each CPU makes.
+const CALLS: usize = 8;
+/// Pages of areas: small ones, those that are parked by another rule, such as need a run of blocks, and a block or more.
+const PAGES: [usize; 12] = [1, 1, 1, 2, 2, 3, 4, 16, 17, 100, 300, 600];
+
+/// The areas that there are, of whichever CPU; each may free each.
+struct Shared(Mutex<Vec<Area>>);
+
+impl Shared {
+    fn put(&self, area: Area) {
+        self.0.lock().expect("no panic").push(area);
+    }
+
+    /// Takes one of the areas away from the others.
+    fn take(&self) -> Option<Area> {
+        let mut areas = self.0.lock().expect("no panic");
+        let count = areas.len();
+        (count > 0).then(|| areas.swap_remove(thread_rng().gen_range(0..count)))
+    }
+}
+
+fn pages() -> usize {
+    PAGES[thread_rng().gen_range(0..PAGES.len())]
+}
+
+/// Memory or address space may be short, and nothing else be wrong.
+fn expect_shortage(error: AllocError) {
+    let is_short = matches!(error, AllocError::OutOfFrames { .. } | AllocError::OutOfAddressSpace { .. });
+    assert!(is_short, "{error}");
+}
+
+fn allocate(cpu: &Cpu<'_>, shared: &Shared) {
+    let area = match thread_rng().gen_range(0..4) {
+        0 => cpu.try_take_zeroed(pages()),
+        1 => cpu.try_take(pages(), Request::no_wait),
+        2 => cpu.try_take(pages(), Request::guard_below),
+        _ => cpu.try_take(pages(), |request| request),
+    };
+    match area {
+        Ok(area) => shared.put(area),
+        Err(error) => expect_shortage(error),
+    }
+}
+
+fn resize(cpu: &Cpu<'_>, shared: &Shared) {
+    let Some(area) = shared.take() else { return };
+    let (area, result) = cpu.resize(area, pages());
+    shared.put(area);
+    match result {
+        Err(ReallocError::Size(error)) => expect_shortage(error),
+        result => result.expect("an area of ours"),
+    }
+}
+
+/// Maps frames for a moment, and gives them to others when every CPU has forgotten them.
+fn map_ram(cpu: &Cpu<'_>) {
+    let count = thread_rng().gen_range(1..6);
+    let mut frames: Vec<Frame> = Vec::new();
+    if cpu.machine.take_frames(count, |frame| frames.push(frame)) == count {
+        match cpu.vmalloc.vm_map_ram(&frames, Protection::ReadWrite) {
+            Ok(start) => {
+                let last = start.addr().get() + (count - 1) * PAGE_SIZE;
+                cpu.machine.write_bytes(last, &[cpu.number as u8]).expect("mapped");
+                cpu.speculate();
+                // SAFETY: nobody uses it.
+                unsafe { cpu.vmalloc.vm_unmap_ram(start, count) }.expect("mapped");
+                cpu.vmalloc.vm_unmap_aliases();
+            }
+            Err(error) => expect_shortage(error),
+        }
+    }
+    frames.into_iter().for_each(|frame| cpu.machine.give_back(frame));
+}
+
+/// Looks at all areas, as a console does.
+fn list(cpu: &Cpu<'_>) {
+    let mut summed = 0;
+    cpu.vmalloc.for_each_area(|areas| summed += areas.pages);
+    let listed = cpu.vmalloc.areas().inspect(|area| assert!(area.pages > 0, "{area}")).count();
+    // Others change both meanwhile.
+    assert!(summed < 1 << 20 && listed < 1 << 12, "{listed} areas, {summed} pages");
+}
+
+fn call(cpu: &Cpu<'_>, shared: &Shared) {
+    match thread_rng().gen_range(0..20) {
+        0..=5 => allocate(cpu, shared),
+        6..=10 => shared.take().into_iter().for_each(|area| cpu.free(area)),
+        11 | 12 => resize(cpu, shared),
+        13 => map_ram(cpu),
+        14 => mem::drop(cpu.vmalloc.purge()),
+        15 => cpu.speculate(),
+        16 => list(cpu),
+        17 => cpu.vmalloc.trim(),
+        18 => mem::drop(cpu.vmalloc.shrink(thread_rng().gen_range(1..100))),
+        _ => cpu.vmalloc.release_cpu(cpu.number),
+    }
+}
+
+/// Three CPUs make random calls, and free what others allocated.
+#[test]
+fn calls_of_all_kinds_do_not_disturb_each_other() {
+    explore_some(LONG, || {
+        let mut random = thread_rng();
+        let frames = [400, 900, 2500][random.gen_range(0..3)];
+        let model = if random.gen_bool(0.5) { Model::new(3, frames) } else { Model::flushing(3, frames) };
+        let model = Model { blocks: random.gen_range(4..9), ..model };
+        let (ceiling, lazy_max) = (random.gen_range(0..40), random.gen_range(0..200));
+        let quarantine = if random.gen_bool(0.2) { random.gen_range(1..50) } else { 0 };
+        let is_changed = random.gen_bool(0.2);
+        let shared = Shared(Mutex::default());
+        let prepare = |cpu: &Cpu<'_>| {
+            let tunables = cpu.vmalloc.tunables();
+            tunables.single_page_flush_ceiling.store(ceiling, Ordering::Relaxed);
+            tunables.lazy_max_pages.store(lazy_max, Ordering::Relaxed);
+            cpu.vmalloc.set_quarantine(quarantine);
+        };
+        let work = |cpu: &Cpu<'_>| {
+            for number in 0..CALLS {
+                if is_changed && cpu.number == 0 && number == CALLS / 2 {
+                    cpu.vmalloc.set_reuse(Reuse::AfterFlush);
+                    cpu.vmalloc.set_quarantine(0);
+                }
+                call(cpu, &shared);
+            }
+        };
+        model.run(prepare, &[&work, &work, &work], |cpu| {
+            cpu.vmalloc.set_quarantine(0);
+            shared.0.lock().expect("no panic").drain(..).for_each(|area| cpu.free(area));
+        });
+    });
+}
