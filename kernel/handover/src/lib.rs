@@ -1,10 +1,14 @@
-//! Things handed over to a worker, and waiting until the worker is done with all of them; and whether a thread runs or
-//! waits ([`State`]).
+//! How threads and CPUs wait for each other: the protocols of a kernel, apart from its threads, locks and CPUs.
 //!
-//! [`give`](Handover::give) may be called on any CPU, [`serve`](Handover::serve) by one worker at a time,
-//! [`settle`](Handover::settle) by anybody who may wait. The crate knows threads and locks only by the traits
-//! [`Queue`] and [`Wait`]. Built with `--cfg loom` it takes its atomics from loom, which explores every interleaving
-//! of a few threads in its tests.
+//! | for | there is |
+//! |---|---|
+//! | things handed over to a worker, and waiting until it is done with all of them | [`Handover`] |
+//! | waiting until something is true, and waking all who do | [`Wait`], of whatever is [`Waiters`] |
+//! | whether a thread runs, waits, or was woken | [`State`] |
+//! | waiting until nobody can still be looking at what was taken out of reach | [`GracePeriod`], [`Passes`] |
+//!
+//! The crate knows threads and locks by its traits alone. Built with `--cfg loom` it takes its atomics from loom, which
+//! explores every interleaving of a few threads in its tests.
 #![no_std]
 
 #[cfg(not(loom))]
@@ -12,11 +16,15 @@ use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 #[cfg(loom)]
 use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+mod grace;
 #[cfg(all(test, loom))]
 mod models;
 mod state;
+mod waiters;
 
+pub use grace::{GracePeriod, Passes};
 pub use state::State;
+pub use waiters::{Line, Waiters};
 
 /// A queue that any CPU may use at any time.
 pub trait Queue {
@@ -39,7 +47,8 @@ pub trait Wait {
     fn wake_all(&self);
 }
 
-/// Items on their way from those who give them to the worker, and those that the worker is at.
+/// Items on their way from those who give them to the worker, and those that the worker is at. [`give`](Self::give) may be
+/// called on any CPU, [`serve`](Self::serve) by one worker at a time, [`settle`](Self::settle) by anybody who may wait.
 pub struct Handover<Q, W> {
     queue: Q,
     /// Items given that the worker is not done with. Each is counted before it is queued: else the worker could be

@@ -67,6 +67,3 @@ impl Default for State {
         Self::new()
     }
 }
-
-#[cfg(all(test, loom))]
-mod models;

@@ -18,7 +18,6 @@ use crate::arch::{
     cpu::{self, MAX_CPUS, Pin},
     cpu_set::CpuSet,
 };
-use core::sync::atomic::{Ordering, fence};
 
 /// Microseconds between looks at CPUs that do not pass at once.
 const PATIENCE: u64 = 1000;
@@ -50,15 +49,14 @@ pub(crate) fn try_synchronize() -> bool {
 #[derive(Debug)]
 pub struct GracePeriod {
     others: CpuSet,
-    /// How often the others had passed when it started.
-    before: [u64; MAX_CPUS],
+    period: handover::GracePeriod<MAX_CPUS>,
 }
 
 impl GracePeriod {
     /// One that is over.
     #[must_use]
     pub const fn new() -> Self {
-        Self { others: CpuSet::EMPTY, before: [0; MAX_CPUS] }
+        Self { others: CpuSet::EMPTY, period: handover::GracePeriod::new() }
     }
 
     /// Starts it anew: [`wait`](Self::wait) waits for the readers that have begun by now.
@@ -68,20 +66,18 @@ impl GracePeriod {
     #[track_caller]
     pub fn start(&mut self) {
         assert_may_block("GracePeriod::start");
-        // Together with that of `pass`: a reader that is not waited for sees what was done before.
-        fence(Ordering::SeqCst);
         // There is no reader on this CPU while this thread runs there.
         self.others = cpu::online().without(CpuSet::from_bits(1 << Pin::new().cpu()));
-        for cpu in self.others.iter() {
-            self.before[cpu] = passes::count(cpu);
-        }
+        self.period.start(self.others.iter().map(|cpu| (cpu, passes::of(cpu))));
     }
 
     /// Whether it is over. It will be without anybody's doing: each CPU passes at its next tick or switch, if
     /// nothing is pinned then.
     pub fn is_over(&self) -> bool {
         let over = self.late().next().is_none();
-        fence(Ordering::SeqCst);
+        if over {
+            self.period.end();
+        }
         over
     }
 
@@ -105,11 +101,11 @@ impl GracePeriod {
                 }
             }
         }
-        fence(Ordering::SeqCst);
+        self.period.end();
     }
 
     fn is_late(&self, cpu: usize) -> bool {
-        passes::count(cpu) == self.before[cpu]
+        self.period.is_late(cpu, passes::of(cpu))
     }
 
     /// The CPUs that have not passed since it started.

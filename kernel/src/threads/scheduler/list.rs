@@ -112,13 +112,16 @@ impl<const KIND: usize> List<KIND> {
 
 /// Threads that wait for something that others make true. Whoever does so calls
 /// [`wake_all`](Self::wake_all) afterwards.
-pub struct WaitQueue(pub(in crate::threads) IrqLock<List<WAITING>>);
+pub struct WaitQueue(pub(in crate::threads) Waiting);
+
+/// The threads in a [`WaitQueue`], which they are added to in [`waiting`](crate::threads::waiting).
+pub(in crate::threads) struct Waiting(pub IrqLock<List<WAITING>>);
 
 impl WaitQueue {
     /// Nobody waits.
     #[must_use]
     pub const fn new() -> Self {
-        Self(IrqLock::new(lock_class!("wait queue"), List::new()))
+        Self(Waiting(IrqLock::new(lock_class!("wait queue"), List::new())))
     }
 }
 

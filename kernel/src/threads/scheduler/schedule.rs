@@ -100,7 +100,7 @@ fn schedule(why: Leave) {
     loop {
         cpu::take_switch();
         let number = cpu::current();
-        passes::pass(number);
+        passes::of(number).pass();
         let this = thread::current();
         if let Some(next) = choose(number, this, why) {
             go_to(number, this, next, why);

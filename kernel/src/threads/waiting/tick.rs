@@ -32,7 +32,7 @@ fn on_tick(cpu: usize, this: thread::ThreadRef) {
     sections::follow_switch();
     // The one pin is the interrupt's.
     if cpu::pins() == 1 {
-        passes::pass(cpu);
+        passes::of(cpu).pass();
     }
     (hooks::HOOKS.get().tick)(cpu);
     if this.class == Class::Normal {

@@ -2,10 +2,12 @@
 
 use super::context::assert_may_block;
 use crate::threads::scheduler::{
-    list::{List, WAITING, WaitQueue},
-    schedule, thread, wake,
+    list::{List, WAITING, WaitQueue, Waiting},
+    schedule,
+    thread::{self, ThreadRef},
+    wake,
 };
-use handover::Wait;
+use handover::{Line, Wait, Waiters};
 
 /// Lets others of the same class run first, if there are any in line for this CPU.
 ///
@@ -24,35 +26,14 @@ impl WaitQueue {
     /// # Panics
     /// The caller may not wait: see [`assert_may_block`].
     #[track_caller]
-    pub fn wait_until(&self, mut ready: impl FnMut() -> bool) {
+    pub fn wait_until(&self, ready: impl FnMut() -> bool) {
         assert_may_block("WaitQueue::wait_until");
-        let this = thread::current();
-        loop {
-            {
-                // Who makes it true takes this lock afterwards: either `ready` sees it, or this
-                // thread is seen in the list.
-                let mut waiting = self.0.lock();
-                if ready() {
-                    if List::<WAITING>::has(this) {
-                        waiting.remove_first(|thread| thread == this);
-                    }
-                    return;
-                }
-                if !List::<WAITING>::has(this) {
-                    waiting.push_back(this);
-                }
-            }
-            schedule::block();
-        }
+        self.0.wait_until(ready);
     }
 
     /// Makes all who wait look again. From anywhere, even from interrupts.
     pub fn wake_all(&self) {
-        // Under the lock: a thread taken out of the list cannot return, and end, before it has the lock.
-        let mut waiting = self.0.lock();
-        while let Some(thread) = waiting.pop() {
-            wake::wake(thread);
-        }
+        self.0.wake_all();
     }
 }
 
@@ -63,5 +44,45 @@ impl Wait for WaitQueue {
 
     fn wake_all(&self) {
         self.wake_all();
+    }
+}
+
+impl Waiters for Waiting {
+    type Line = List<WAITING>;
+
+    fn locked<T>(&self, act: impl FnOnce(&mut Self::Line) -> T) -> T {
+        act(&mut self.0.lock())
+    }
+
+    fn current(&self) -> ThreadRef {
+        thread::current()
+    }
+
+    fn block(&self) {
+        schedule::block();
+    }
+
+    fn wake(&self, thread: ThreadRef) {
+        wake::wake(thread);
+    }
+}
+
+impl Line for List<WAITING> {
+    type Thread = ThreadRef;
+
+    fn has(&self, thread: ThreadRef) -> bool {
+        Self::has(thread)
+    }
+
+    fn add(&mut self, thread: ThreadRef) {
+        self.push_back(thread);
+    }
+
+    fn remove(&mut self, thread: ThreadRef) {
+        self.remove_first(|other| other == thread);
+    }
+
+    fn pop(&mut self) -> Option<ThreadRef> {
+        self.pop()
     }
 }

@@ -218,10 +218,9 @@ impl<P: Platform> Areas<P> {
         }
     }
 
-    /// Gives back or retires all that a CPU has.
+    /// Gives back or retires all that a CPU had, which does not use it any more.
     pub(super) fn give_ram(&self, pin: &P::Pin, ram: &Ram) {
         self.retire_unmapped(pin, ram).leave_to_caller();
-        ram.forget();
         self.give_supply(pin, ram);
     }
 }

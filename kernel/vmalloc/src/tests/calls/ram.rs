@@ -3,8 +3,8 @@
 extern crate std;
 
 use crate::{
-    AllocError, BLOCK_PAGES, BLOCK_SIZE, Frame, FreeError, Kind, PAGE_SIZE, Platform, Protection, Returned,
-    Vmalloc,
+    AllocError, BLOCK_PAGES, BLOCK_SIZE, Frame, FreeError, Kind, Owner, PAGE_SIZE, Platform, Protection,
+    Returned, Vmalloc,
     tests::{
         machine::{Machine, PageFault, Random},
         support::{START, address, assert_marks, at, free, instance, map_ram, mark, take, unmap, unmap_ram},
@@ -161,6 +161,36 @@ fn kept_frames_are_given_back_where_others_are_mapped() {
     assert_eq!(areas.len(), BLOCK_PAGES);
     areas.into_iter().for_each(|area| free(&vmalloc, area).expect("allocated"));
     assert_balanced(&machine, vmalloc, frames);
+}
+
+/// A block that is entirely free is taken as a whole, but not if areas that owned their frames were freed there.
+/// Seen failing when `take_block` does not read `has_frames`.
+#[test]
+fn a_block_with_cached_frames_is_not_taken_as_a_whole() {
+    let machine = Machine::new(1, 20_000);
+    let vmalloc = instance(&machine, 10);
+    let pools = &vmalloc.areas_room().pools;
+    for owner in [Owner::Caller, Owner::Area] {
+        // Two blocks that mappings take as a whole become free.
+        for _ in 0..2 {
+            let run = pools.take(Owner::Caller, BLOCK_PAGES, 1).expect("room");
+            let pin = vmalloc.platform().pin();
+            let block = vmalloc.blocks().block(run.page / BLOCK_PAGES, &pin);
+            vmalloc.pending().retire(&pin, block, 0, BLOCK_PAGES, owner).leave_to_caller();
+        }
+        vmalloc.purge();
+        // One is the current one.
+        let pin = vmalloc.platform().pin();
+        let current = pools.take_near(&pin, Owner::Caller, BLOCK_PAGES, 1).expect("a free block");
+        let taken = pools.take_block(&pin, Owner::Caller, 1);
+        assert_eq!(taken.is_some(), owner == Owner::Caller, "{owner:?}");
+        drop(pin);
+        for run in [Some(current), taken].into_iter().flatten() {
+            pools.give(run.page / BLOCK_PAGES, 0, BLOCK_PAGES);
+        }
+        vmalloc.trim();
+    }
+    assert_balanced(&machine, vmalloc, Vec::new());
 }
 
 /// The oracle watches: a CPU that could reach a page's frame after the page was mapped anew fails the test, and so does
