@@ -187,8 +187,9 @@ fn no_wake_is_lost_and_none_counts_twice() {
     });
 }
 
-/// A thread waits for one thing, and one for another, in the same queue. Each ends when its own is there, while others may
-/// still be waking whoever they found. Two preemptions.
+/// A thread waits for one thing, and one for another, in the same queue. Each ends when its own is there. Two preemptions.
+///
+/// Seen failing (a deadlock) with a `wake_all` that wakes one of them.
 #[test]
 fn who_waits_for_something_else_goes_on_waiting() {
     explore(2, || {
@@ -201,6 +202,28 @@ fn who_waits_for_something_else_goes_on_waiting() {
         seen.wait_for(0);
         seen.thread().end();
         [other, waker].into_iter().for_each(|thread| thread.join().expect("as it should be"));
+    });
+}
+
+/// A thread that waits is woken for another reason too, so it may find by itself what it waits for, and end: who wakes all
+/// looks at none that has ended. Three preemptions.
+///
+/// Seen failing (it has ended) with a thread that does not leave the queue, and with a `wake_all` that opens the lock before
+/// it wakes.
+#[test]
+fn nobody_wakes_a_thread_that_has_ended() {
+    explore(3, || {
+        let seen = Seen::new(1, 1);
+        let waker = seen.spawn(0, |seen| seen.make_ready(0));
+        let other = seen.spawn(0, |seen| {
+            // It has a handle, which keeps what is left of the thread.
+            if seen.thread().state.wake() {
+                seen.thread().put_in_line();
+            }
+        });
+        seen.wait_for(0);
+        seen.thread().end();
+        [waker, other].into_iter().for_each(|thread| thread.join().expect("as it should be"));
     });
 }
 
