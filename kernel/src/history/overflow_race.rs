@@ -21,6 +21,8 @@ use vmalloc::{BLOCK_PAGES, Frame, OverflowPolicy, Policy, Protection};
 const BLOCKS: usize = 4;
 /// Overflows after which it is enough.
 const ENOUGH: u64 = 100_000;
+/// Threads that run it at most: more only wait longer for each other.
+const MOST: usize = 8;
 /// Pages that nobody ever holds: there is always room, once what was freed is flushed.
 const ROOM: usize = 64;
 /// Allocations after which it is enough even with fewer overflows.
@@ -36,7 +38,7 @@ struct Run {
 }
 
 pub(super) fn run() -> Result<(), CommandError> {
-    let workers = cpu::online_count().max(2);
+    let workers = cpu::online_count().clamp(2, MOST);
     println!("{workers} threads fill {BLOCKS} blocks all but {ROOM} pages, and free at random");
     println!("{:36} {:>12} {:>12} {:>24}", "", "allocations", "overflows", "failed though room was");
     let one_purge = flushing().overflow(OverflowPolicy::OnePurge);
