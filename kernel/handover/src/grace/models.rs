@@ -75,13 +75,17 @@ fn run(preemptions: usize, readers: usize) {
     });
 }
 
-/// A CPU reads while what it may be reading is replaced.
+/// A CPU reads while what it may be reading is replaced. Three preemptions.
+///
+/// Seen failing (it is written while it is read) without the fence of `pass`, without that of `start`, and with nobody late.
 #[test]
 fn a_reader_is_waited_for() {
     run(3, 1);
 }
 
-/// Two CPUs read.
+/// Two CPUs read. Two preemptions.
+///
+/// Seen failing as the other one.
 #[test]
 fn each_of_two_readers_is_waited_for() {
     run(2, 2);
