@@ -115,6 +115,17 @@ fn why(outcome: Outcome) -> String {
     }
 }
 
+/// Seen failing when the area is not counted.
+#[test]
+fn memory_is_small_for_who_frees_an_area_of_1_gib() {
+    let choices = Choices::of(&[1], &["1G".parse().unwrap()]).unwrap();
+    let plans: Vec<_> = (0..400).map(|run| Plan::draw(1, run, &choices)).collect();
+    assert!(plans.iter().any(Plan::is_small) && !plans.iter().all(Plan::is_small));
+    for plan in plans {
+        assert_eq!(plan.is_small(), plan.commands.contains("free=area"), "{}", plan.commands);
+    }
+}
+
 #[test]
 fn a_shortage_is_right_only_where_memory_is_small_and_never_of_balance() {
     let short =
