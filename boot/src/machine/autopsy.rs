@@ -3,7 +3,7 @@
 //! QEMU answers while its CPUs run, whatever they do. The way to where a CPU is, is read off its stack: each word there that
 //! is the address behind a call. Some of them may be left from earlier calls.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -12,34 +12,47 @@ use serde_json::{Value, json};
 
 use crate::symbols::Symbols;
 
-/// How long QEMU may take for an answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long QEMU may take for an answer. On a busy computer, and with many CPUs, it takes seconds.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// Words of a stack that are looked at.
 const WORDS: usize = 384;
 
 /// Tells where the CPUs of the machine are whose monitor this is, which runs the kernel that has these symbols: lines of
 /// text, or one that says why that cannot be told.
 pub fn tell(monitor: &Path, symbols: &Symbols) -> String {
-    let told = Monitor::connect(monitor).and_then(|mut monitor| {
+    tell_within(PATIENCE, monitor, symbols)
+}
+
+fn tell_within(patience: Duration, monitor: &Path, symbols: &Symbols) -> String {
+    let mut text = String::new();
+    let told = Monitor::connect(monitor, patience).and_then(|mut monitor| {
         let registers = monitor.ask("info registers -a", 0)?;
-        let mut text = String::from("boot: time is up; the CPUs are at\n");
+        text += "boot: time is up; the CPUs are at\n";
         for (cpu, (rip, rsp)) in cpus(&registers).into_iter().enumerate() {
             let stack = monitor.ask(&format!("x /{WORDS}gx {rsp:#x}"), cpu)?;
             text += &symbols.backtrace(cpu, rip, words(&stack));
         }
-        Ok(text)
+        Ok(())
     });
-    told.unwrap_or_else(|error| format!("boot: time is up; where the CPUs are QEMU does not say: {error}\n"))
+    match told {
+        Ok(()) => {}
+        // So a read tells that the time is up.
+        Err(error) if error.kind() == ErrorKind::WouldBlock => {
+            text += &format!("boot: time is up; QEMU does not answer in {patience:?} where the CPUs are\n");
+        }
+        Err(error) => text += &format!("boot: time is up; where the CPUs are QEMU does not say: {error}\n"),
+    }
+    text
 }
 
 /// QEMU's monitor, by its machine protocol (QEMU, docs/interop/qmp-spec).
 struct Monitor(BufReader<UnixStream>);
 
 impl Monitor {
-    fn connect(path: &Path) -> std::io::Result<Self> {
+    fn connect(path: &Path, patience: Duration) -> std::io::Result<Self> {
         let stream = UnixStream::connect(path)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(patience))?;
+        stream.set_write_timeout(Some(patience))?;
         let mut monitor = Self(BufReader::new(stream));
         monitor.call(&json!({ "execute": "qmp_capabilities" }))?;
         Ok(monitor)
@@ -57,7 +70,7 @@ impl Monitor {
         loop {
             let mut line = String::new();
             if self.0.read_line(&mut line)? == 0 {
-                return Err(std::io::ErrorKind::UnexpectedEof.into());
+                return Err(ErrorKind::UnexpectedEof.into());
             }
             // A greeting and events come in between.
             let answer: Value = serde_json::from_str(&line)?;
@@ -91,6 +104,7 @@ fn words(stack: &str) -> impl Iterator<Item = u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::net::UnixListener;
 
     #[test]
     fn registers_and_words_are_read() {
@@ -106,5 +120,26 @@ mod tests {
     fn a_monitor_that_is_not_there_is_said() {
         let told = tell(Path::new("/nosuch/monitor"), &Symbols::of(None));
         assert!(told.starts_with("boot: time is up; where the CPUs are QEMU does not say: "), "{told}");
+    }
+
+    /// It answers two requests of three, then never again: what it said is told, and that it said no more.
+    #[test]
+    fn a_monitor_that_stops_to_answer_is_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("monitor");
+        let listener = UnixListener::bind(&path).unwrap();
+        let monitor = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.write_all(b"{\"QMP\": {}}\n{\"return\": {}}\n").unwrap();
+            stream
+                .write_all(b"{\"return\": \"\\nCPU#0\\nRSP=0000000000000010\\nRIP=00000000000fff00\"}\n")
+                .unwrap();
+            stream
+        });
+        let told = tell_within(Duration::from_millis(50), &path, &Symbols::of(None));
+        let expected = "boot: time is up; the CPUs are at\n\
+                        boot: time is up; QEMU does not answer in 50ms where the CPUs are\n";
+        assert_eq!(told, expected);
+        drop(monitor.join().unwrap());
     }
 }
