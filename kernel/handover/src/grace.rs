@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicU64, Ordering, fence};
 #[cfg(loom)]
 use loom::sync::atomic::{AtomicU64, Ordering, fence};
 
-/// How often a CPU had no reader: a *reader* is a section that nothing takes away from its CPU. Each CPU counts its own
+/// How often a CPU had no reader: a *reader* is any section with preemption off. Each CPU counts its own
 /// [passes](Self::pass), and all look at them.
 #[derive(Debug)]
 #[repr(align(64))]
@@ -61,11 +61,12 @@ impl<const CPUS: usize> GracePeriod<CPUS> {
         Self { before: [0; CPUS] }
     }
 
-    /// Starts it anew, for these CPUs. On others there is no reader.
-    pub fn start<'a>(&mut self, cpus: impl IntoIterator<Item = (usize, &'a Passes)>) {
+    /// Starts it anew, for the CPUs that `cpus` tells of. It is asked when all can see what was done before: a CPU that it
+    /// leaves out has no reader who does not see that.
+    pub fn start<'a, C: IntoIterator<Item = (usize, &'a Passes)>>(&mut self, cpus: impl FnOnce() -> C) {
         // Together with that of `pass`: a reader that is not waited for sees what was done before.
         fence(Ordering::SeqCst);
-        for (cpu, passes) in cpus {
+        for (cpu, passes) in cpus() {
             self.before[cpu] = passes.count();
         }
     }

@@ -26,6 +26,7 @@ pub trait Waiters {
     type Line: Line;
 
     /// Calls `act` under the lock.
+    #[track_caller]
     fn locked<T>(&self, act: impl FnOnce(&mut Self::Line) -> T) -> T;
 
     /// Returns the thread that runs.
@@ -39,6 +40,7 @@ pub trait Waiters {
 }
 
 impl<W: Waiters> Wait for W {
+    #[track_caller]
     fn wait_until(&self, mut ready: impl FnMut() -> bool) {
         let this = self.current();
         // Who makes it true takes this lock afterwards: either `ready` sees it, or this thread is seen in the line.
@@ -55,6 +57,7 @@ impl<W: Waiters> Wait for W {
         }
     }
 
+    #[track_caller]
     fn wake_all(&self) {
         // Under the lock: a thread taken out of the line cannot return, and end, before it has the lock.
         self.locked(|line| {

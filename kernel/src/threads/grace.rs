@@ -66,9 +66,12 @@ impl GracePeriod {
     #[track_caller]
     pub fn start(&mut self) {
         assert_may_block("GracePeriod::start");
-        // There is no reader on this CPU while this thread runs there.
-        self.others = cpu::online().without(CpuSet::from_bits(1 << Pin::new().cpu()));
-        self.period.start(self.others.iter().map(|cpu| (cpu, passes::of(cpu))));
+        let others = &mut self.others;
+        self.period.start(|| {
+            // There is no reader on this CPU while this thread runs there.
+            *others = cpu::online().without(CpuSet::from_bits(1 << Pin::new().cpu()));
+            others.iter().map(|cpu| (cpu, passes::of(cpu)))
+        });
     }
 
     /// Whether it is over. It will be without anybody's doing: each CPU passes at its next tick or switch, if

@@ -32,16 +32,19 @@ impl WaitQueue {
     }
 
     /// Makes all who wait look again. From anywhere, even from interrupts.
+    #[track_caller]
     pub fn wake_all(&self) {
         self.0.wake_all();
     }
 }
 
 impl Wait for WaitQueue {
+    #[track_caller]
     fn wait_until(&self, ready: impl FnMut() -> bool) {
         self.wait_until(ready);
     }
 
+    #[track_caller]
     fn wake_all(&self) {
         self.wake_all();
     }
@@ -50,6 +53,7 @@ impl Wait for WaitQueue {
 impl Waiters for Waiting {
     type Line = List<WAITING>;
 
+    #[track_caller]
     fn locked<T>(&self, act: impl FnOnce(&mut Self::Line) -> T) -> T {
         act(&mut self.0.lock())
     }

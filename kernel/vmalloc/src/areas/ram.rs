@@ -3,13 +3,14 @@
 //! Up to a block of them share a block with other mappings, without a guard page between. Longer ones are runs of blocks,
 //! as other areas are.
 //!
-//! The fast path touches what the CPU has for itself (`magazines/ram.rs`) and the entries, and takes no lock. One page has
-//! a fast path of its own, which calls nothing, so that no register is saved.
+//! The fast path touches what the CPU has for itself (`magazines/ram.rs`) and the entries, and takes no lock. One page, up
+//! to [`FEW`] and more have a function each, which asks less for it: none of them calls another, so that no register is
+//! saved.
 
 use super::Areas;
 use crate::{
     AllocError, BLOCK_PAGES, Frame, PAGE_SIZE, Platform,
-    magazines::{Magazine, Ram},
+    magazines::Ram,
     page_table::{Attributes, FEW, map_ram, unmap_ram},
     pending::Pressure,
     pools::PageRun,
@@ -77,19 +78,17 @@ impl<P: Platform> Areas<P> {
         if self.magazines.of(&pin).is_none() {
             self.make_magazines(&pin);
         }
-        let Some(Magazine { ram, .. }) = self.magazines.of(&pin) else {
-            let run = self.pools.take_near(&pin, Owner::Caller, frames.len(), 1)?;
-            return NonNull::new(self.map_run(&run, frames, attributes) as *mut u8);
-        };
-        self.give_supply(&pin, ram);
-        let (run, rest) = match self.pools.take_block(&pin, Owner::Caller, frames.len()) {
+        let ram = self.magazines.of(&pin).map(|magazine| &magazine.ram);
+        ram.inspect(|ram| self.give_supply(&pin, ram));
+        let block = ram.and_then(|_| self.pools.take_block(&pin, Owner::Caller, frames.len()));
+        let (run, rest) = match block {
             Some(run) => (run, Some((run.page + frames.len(), &run.leaf[frames.len()..]))),
             None => {
                 let run = self.pools.take_near(&pin, Owner::Caller, frames.len(), 1)?;
-                (run, self.pools.take_rest(&pin, Owner::Caller))
+                (run, ram.and_then(|_| self.pools.take_rest(&pin, Owner::Caller)))
             }
         };
-        if let Some((page, slots)) = rest {
+        if let Some((ram, (page, slots))) = ram.zip(rest) {
             ram.put(self.span().page_address(page), slots);
         }
         drop(pin);
@@ -218,9 +217,10 @@ impl<P: Platform> Areas<P> {
         }
     }
 
-    /// Gives back or retires all that a CPU had, which does not use it any more.
+    /// Gives back or retires all that a CPU had. Its magazine may come to be used again.
     pub(super) fn give_ram(&self, pin: &P::Pin, ram: &Ram) {
         self.retire_unmapped(pin, ram).leave_to_caller();
+        ram.forget();
         self.give_supply(pin, ram);
     }
 }

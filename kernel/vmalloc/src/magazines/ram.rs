@@ -51,13 +51,14 @@ impl Stretch {
     /// Returns the first `count` pages, one at least and a block at most, if there are as many: their address and entries.
     #[inline(always)]
     fn first(&self, count: usize) -> Option<(usize, &[Slot])> {
+        debug_assert!((1..=BLOCK_PAGES).contains(&count));
         let first = self.first.load(Relaxed);
         // It does not wrap: no table lies within its own size of the end of the address space.
         if first.wrapping_add(count) > self.end.load(Relaxed) {
             return None;
         }
-        // SAFETY: `put` wrote where the entries of these pages are. The table is there: of the block's pages, some that are
-        // noted here are live.
+        // SAFETY: there is one page at least, so `put` wrote where the entries of these pages are. The table is there: of the
+        // block's pages, some that are noted here are live.
         let slots = unsafe { slice::from_raw_parts(NonNull::new_unchecked(first).as_ptr(), count) };
         Some((self.page_at(first.addr()), slots))
     }

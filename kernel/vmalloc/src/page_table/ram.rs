@@ -12,6 +12,7 @@ use crate::Frame;
 
 /// Entries written in one go of a loop, where they are more than [`FEW`].
 const TOGETHER: usize = 16;
+const _: () = assert!(TOGETHER <= FEW);
 
 /// Maps frames to as many pages, which nobody knows of, as one mapping, and publishes it.
 #[inline(always)]
@@ -22,6 +23,7 @@ pub(crate) fn map_ram(pages: &[Slot], frames: &[Frame], attributes: Attributes) 
     let ([inner @ .., last], [inner_frames @ .., last_frame]) = (rest, rest_frames) else {
         return first.publish(entry(first_frame).with_ram_start(1).with_last());
     };
+    // Compilers learn from the question of how many there are that a short mapping has no such chunk.
     match (inner.last_chunk(), inner_frames.last_chunk()) {
         (Some(slots), Some(frames)) if pages.len() > FEW => {
             for (slots, frames) in inner.as_chunks().0.iter().zip(inner_frames.as_chunks().0) {
@@ -30,7 +32,7 @@ pub(crate) fn map_ram(pages: &[Slot], frames: &[Frame], attributes: Attributes) 
             // What is left, and some of the others again: nobody knows of them yet.
             map_together(slots, frames, attributes);
         }
-        // SAFETY: there are as many slots, and as many frames.
+        // SAFETY: each number is below that of the slots, of which there are as many as of frames.
         _ => below(inner.len(), |page| unsafe {
             inner.get_unchecked(page).set(entry(inner_frames.get_unchecked(page)));
         }),
@@ -68,6 +70,7 @@ pub(crate) fn unmap_ram(pages: &[Slot]) -> bool {
     if !is_whole || first.replace(entry, Entry::UNUSED).is_err() {
         return false;
     }
+    // As above.
     match rest.last_chunk::<TOGETHER>() {
         Some(slots) if pages.len() > FEW => {
             for slots in rest.as_chunks::<TOGETHER>().0 {
@@ -75,7 +78,7 @@ pub(crate) fn unmap_ram(pages: &[Slot]) -> bool {
             }
             slots.iter().for_each(Slot::set_unused);
         }
-        // SAFETY: there are as many.
+        // SAFETY: each number is below that of the slots.
         _ => below(rest.len(), |page| unsafe { rest.get_unchecked(page) }.set_unused()),
     }
     true

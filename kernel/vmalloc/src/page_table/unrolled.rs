@@ -24,8 +24,9 @@ macro_rules! fall_from {
     }};
 }
 
-/// Calls `step` with each number below `count`, which is at most [`FEW`], the highest first. Of more it calls none.
+/// Calls `step` with each number below `count`, which is at most [`FEW`], the highest first.
 #[inline(always)]
 pub(super) fn below(count: usize, step: impl Fn(usize)) {
+    debug_assert!(count <= FEW);
     fall_from!(count, step, 'a 1 'b 2 'c 3 'd 4 'e 5 'f 6 'g 7 'h 8 'i 9 'j 10 'k 11 'l 12 'm 13 'n 14 'o 15 'p 16);
 }

@@ -89,7 +89,7 @@ impl<P: Platform> Pools<P> {
         }
     }
 
-    /// Gives back `count` pages from page `page` on that were taken from a current block, and not used.
+    /// Gives back `count` pages from page `page` on that were taken with others, and not used.
     pub fn give_unused(&self, pin: &P::Pin, page: usize, count: usize) {
         let block = self.pending.blocks.block(page / BLOCK_PAGES, pin);
         let mut pages = block.pages.lock(pin);

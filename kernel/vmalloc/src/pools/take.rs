@@ -2,7 +2,7 @@
 //!
 //! | way | searches |
 //! |---|---|
-//! | [`take_block`](Pools::take_block) | the CPU's bins, for a block that is entirely free, where [`take_near`](Pools::take_near) would end up |
+//! | [`take_block`](Pools::take_block) | the CPU's bins, for a block that is entirely free, unless others are to be used first |
 //! | [`take_rest`](Pools::take_rest) | the CPU's bump run, of which it takes all there is: no lock, one exchange |
 //! | [`take_near`](Pools::take_near) | the CPU's pool: its bump run, its current block, its bins |
 //! | [`take`](Pools::take) | everything: after the CPU's pool a new block, then the pools of others |
@@ -26,8 +26,9 @@ pub(crate) struct PageRun<'a> {
 }
 
 impl<P: Platform> Pools<P> {
-    /// Takes a block of the CPU's pool that is entirely free, and caches no frames, as a whole, if [`take_near`](Self::take_near)
-    /// found `count` pages in no other. It is cheaper, because the block does not become the current one.
+    /// Takes a block of the CPU's pool that is entirely free, and caches no frames, as a whole, if neither the bump run nor the
+    /// current block has `count` free pages, nor a lower bin a block that fits. It is cheaper than
+    /// [`take_near`](Self::take_near), because the block does not become the current one.
     pub fn take_block(&self, pin: &P::Pin, owner: Owner, count: usize) -> Option<PageRun<'_>> {
         let pool = self.pool(pin, owner);
         let has_room = |block: &Block| block.pages.lock(pin).free() >= count;

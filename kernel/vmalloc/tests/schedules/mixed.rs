@@ -64,22 +64,41 @@ fn resize(cpu: &Cpu<'_>, shared: &Shared) {
     }
 }
 
-/// Maps frames for a moment, and gives them to others when every CPU has forgotten them.
+/// Gives back what a CPU caches, for a caller who may or may not wait for a grace period.
+fn give_back(cpu: &Cpu<'_>) {
+    let (count, which) = (thread_rng().gen_range(1..100), thread_rng().gen_range(0..3));
+    cpu.machine.refuse_grace(thread_rng().gen_bool(0.5));
+    match which {
+        0 => cpu.vmalloc.trim(),
+        1 => mem::drop(cpu.vmalloc.shrink(count)),
+        _ => cpu.vmalloc.release_cpu(cpu.number),
+    }
+    cpu.machine.refuse_grace(false);
+}
+
+/// Maps frames several times, and gives them to others when every CPU has forgotten them.
 fn map_ram(cpu: &Cpu<'_>) {
     let count = thread_rng().gen_range(1..6);
     let mut frames: Vec<Frame> = Vec::new();
     if cpu.machine.take_frames(count, |frame| frames.push(frame)) == count {
-        match cpu.vmalloc.vm_map_ram(&frames, Protection::ReadWrite) {
-            Ok(start) => {
-                let last = start.addr().get() + (count - 1) * PAGE_SIZE;
-                cpu.machine.write_bytes(last, &[cpu.number as u8]).expect("mapped");
-                cpu.speculate();
-                // SAFETY: nobody uses it.
-                unsafe { cpu.vmalloc.vm_unmap_ram(start, count) }.expect("mapped");
-                cpu.vmalloc.vm_unmap_aliases();
+        let map = || cpu.vmalloc.vm_map_ram(&frames, Protection::ReadWrite);
+        let mapped: Vec<_> = (0..thread_rng().gen_range(1..5)).map(|_| map()).collect();
+        for start in mapped {
+            match start {
+                Ok(start) => {
+                    let last = start.addr().get() + (count - 1) * PAGE_SIZE;
+                    cpu.machine.write_bytes(last, &[cpu.number as u8]).expect("mapped");
+                    cpu.speculate();
+                    // SAFETY: nobody uses it.
+                    unsafe { cpu.vmalloc.vm_unmap_ram(start, count) }.expect("mapped");
+                    if thread_rng().gen_bool(0.2) {
+                        give_back(cpu);
+                    }
+                }
+                Err(error) => expect_shortage(error),
             }
-            Err(error) => expect_shortage(error),
         }
+        cpu.vmalloc.vm_unmap_aliases();
     }
     frames.into_iter().for_each(|frame| cpu.machine.give_back(frame));
 }
@@ -98,21 +117,19 @@ fn call(cpu: &Cpu<'_>, shared: &Shared) {
         0..=5 => allocate(cpu, shared),
         6..=10 => shared.take().into_iter().for_each(|area| cpu.free(area)),
         11 | 12 => resize(cpu, shared),
-        13 => map_ram(cpu),
-        14 => mem::drop(cpu.vmalloc.purge()),
-        15 => cpu.speculate(),
-        16 => list(cpu),
-        17 => cpu.vmalloc.trim(),
-        18 => mem::drop(cpu.vmalloc.shrink(thread_rng().gen_range(1..100))),
-        _ => cpu.vmalloc.release_cpu(cpu.number),
+        13 | 14 => map_ram(cpu),
+        15 => mem::drop(cpu.vmalloc.purge()),
+        16 => cpu.speculate(),
+        17 => list(cpu),
+        _ => give_back(cpu),
     }
 }
 
 /// Three CPUs make random calls, and free what others allocated.
 ///
 /// Seen failing with a purge that frees what became dirty during its flush, with pages that are flushed though they were not
-/// dirty when it began, with a free block that is closed while a purge has it, and with a leaf table that its pool does not
-/// forget.
+/// dirty when it began, with a free block that is closed while a purge has it, with a leaf table that its pool does not
+/// forget, and with an emptied magazine that goes on to note what was unmapped.
 #[test]
 fn calls_of_all_kinds_do_not_disturb_each_other() {
     explore_some(LONG, || {

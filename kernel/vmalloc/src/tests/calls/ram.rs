@@ -193,6 +193,33 @@ fn a_block_with_cached_frames_is_not_taken_as_a_whole() {
     assert_balanced(&machine, vmalloc, Vec::new());
 }
 
+/// A caller who may not wait has a CPU's magazine emptied, and the CPU takes it again: what was noted there is no more.
+/// Seen failing ("something else than vmalloc mapped it") when what was unmapped last is not forgotten.
+#[test]
+fn a_magazine_that_was_emptied_notes_nothing_any_more() {
+    let machine = Machine::new(1, 3000);
+    let vmalloc = instance(&machine, 4);
+    let frames = take(&machine, 2);
+    let map_four = || -> Vec<_> { (0..4).map(|_| map_ram(&vmalloc, &frames).expect("room")).collect() };
+    let mut mapped = map_four();
+    let kept = mapped.pop().expect("four");
+    mapped.into_iter().for_each(|start| unmap_ram(&vmalloc, start, 2).expect("mapped"));
+    machine.refuse_grace(true);
+    vmalloc.release_cpu(0);
+    machine.refuse_grace(false);
+    vmalloc.purge();
+    let again = map_four();
+    vmalloc.purge();
+    let more = map_four();
+    let mut starts: Vec<_> = [again, more].concat();
+    starts.push(kept);
+    starts.sort_unstable();
+    starts.dedup();
+    assert_eq!(starts.len(), 9, "live pages were mapped again");
+    starts.into_iter().for_each(|start| unmap_ram(&vmalloc, start, 2).expect("mapped"));
+    assert_balanced(&machine, vmalloc, frames);
+}
+
 /// The oracle watches: a CPU that could reach a page's frame after the page was mapped anew fails the test, and so does
 /// a frame given back too early. Seen failing when `vm_unmap_aliases` does nothing.
 #[test]
