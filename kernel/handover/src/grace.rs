@@ -61,8 +61,8 @@ impl<const CPUS: usize> GracePeriod<CPUS> {
         Self { before: [0; CPUS] }
     }
 
-    /// Starts it anew, for the CPUs that `cpus` tells of. It is asked when all can see what was done before: a CPU that it
-    /// leaves out has no reader who does not see that.
+    /// Starts it anew, for the CPUs that `cpus` tells of. It is asked when all can see what was done before, so that the
+    /// readers of a CPU that it leaves out see that, too.
     pub fn start<'a, C: IntoIterator<Item = (usize, &'a Passes)>>(&mut self, cpus: impl FnOnce() -> C) {
         // Together with that of `pass`: a reader that is not waited for sees what was done before.
         fence(Ordering::SeqCst);
@@ -77,7 +77,7 @@ impl<const CPUS: usize> GracePeriod<CPUS> {
         passes.count() == self.before[cpu]
     }
 
-    /// Ends it: no CPU is [late](Self::is_late). Nothing that is done afterwards disturbs a reader who was waited for.
+    /// Ends it: no CPU is [late](Self::is_late). What is done afterwards comes after all that the readers did.
     pub fn end(&self) {
         fence(Ordering::SeqCst);
     }

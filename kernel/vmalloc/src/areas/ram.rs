@@ -3,9 +3,9 @@
 //! Up to a block of them share a block with other mappings, without a guard page between. Longer ones are runs of blocks,
 //! as other areas are.
 //!
-//! The fast path touches what the CPU has for itself (`magazines/ram.rs`) and the entries, and takes no lock. One page, up
-//! to [`FEW`] and more have a function each, which asks less for it: none of them calls another, so that no register is
-//! saved.
+//! The fast path touches what the CPU has for itself (`magazines/ram.rs`) and the entries, and takes no lock. There is one
+//! for a single page, one for up to [`FEW`], and one for more: each asks less than one for all would, and calls nothing, so
+//! that no register is saved.
 
 use super::Areas;
 use crate::{
@@ -23,7 +23,6 @@ impl<P: Platform> Areas<P> {
     /// Maps frames in what this CPU has. `None`: they are not to be mapped so.
     #[inline(never)]
     pub fn map_ram_pages(&self, frames: &[Frame], attributes: Attributes) -> Option<NonNull<u8>> {
-        // A function for few pages finds out with fewer questions how many they are.
         if (2..=FEW).contains(&frames.len()) {
             self.map_ram_here(frames, attributes)
         } else {
