@@ -157,6 +157,11 @@ impl Ram {
         self.unmapped_elsewhere(0, &[], 0);
     }
 
+    /// Returns whether there is neither a supply nor something that was unmapped, for who has closed the magazines.
+    pub fn is_empty(&self) -> bool {
+        self.supply.count() == 0 && self.unmapped().is_none()
+    }
+
     /// Returns how many pages the supply has, and how many were unmapped, for others.
     pub fn counts(&self) -> (usize, usize) {
         // Whichever of the two is that of others, noted meanwhile: those that were there before were retired.

@@ -199,9 +199,9 @@ impl Magazines {
         self.closers.fetch_sub(1, Ordering::Release);
     }
 
-    /// Gives back the magazines of these CPUs, after it has called `retire` with each, not pinned. Where `synchronize`, which waits for a
-    /// grace period, returns that it did not, those of other CPUs stay as they are. The caller is outside of interrupt
-    /// handlers, and not pinned.
+    /// Gives back the magazines of these CPUs, after it has called `retire` with each, not pinned, which empties it. Where
+    /// `synchronize`, which waits for a grace period, returns that it did not, those of other CPUs stay as they are, and this
+    /// CPU may take its own again. The caller is outside of interrupt handlers, and not pinned.
     pub fn release<P: Platform>(
         &self,
         _: &Closed<'_>,
@@ -246,7 +246,12 @@ impl Magazines {
                 if let Some(magazine) = magazine.filter(|_| is_free) {
                     // SAFETY: only its own CPU used it, pinned. That pin is gone: a grace period has passed since the
                     // magazine was unlinked, or the CPU is this one.
-                    retire(unsafe { magazine.as_ref() });
+                    let magazine = unsafe { magazine.as_ref() };
+                    retire(magazine);
+                    debug_assert!(
+                        magazine.ram.is_empty(),
+                        "it may be used again, and notes what was given back"
+                    );
                 } else if let Some(magazine) = magazine {
                     link_again(&link.magazine, magazine);
                 }

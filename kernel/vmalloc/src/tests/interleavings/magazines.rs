@@ -231,6 +231,7 @@ fn pages_of_vm_map_ram_are_given_back_once() {
             let synchronize = || shared.machine.synchronize();
             shared.magazines.release(&closed, 0..MAX_CPUS, &shared.machine, synchronize, |magazine| {
                 let runs = [magazine.ram.unmapped(), magazine.ram.take_all()];
+                magazine.ram.forget();
                 shared.machine.0.step();
                 let pages = runs
                     .into_iter()
