@@ -245,7 +245,7 @@ fn assert_address_map(info: &BootInfo) {
 }
 
 fn build_tables(memory: Ranges<'_>) -> Result<Tables, BuildError> {
-    let mut tables = Tables::new(frames::take_zeroed)?;
+    let mut tables = Tables::new(frames::take_table)?;
     tables.adopt_image()?;
     for range in memory {
         tables.map_direct(range)?;

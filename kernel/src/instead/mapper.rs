@@ -46,8 +46,8 @@ pub(super) struct Mapper {
 impl Mapper {
     /// Makes one for the range, without pages; `None` without frames.
     pub fn new(range: Range<usize>) -> Option<Self> {
-        let top = reclaim::take_zeroed()?;
-        let Some(below) = reclaim::take_zeroed() else {
+        let top = reclaim::take_table()?;
+        let Some(below) = reclaim::take_table() else {
             give(iter::once(top));
             return None;
         };

@@ -1,17 +1,20 @@
-//! The physical frames: a buddy allocator for all, and for each CPU a magazine of single frames.
+//! The physical frames: a buddy allocator for all, for each CPU a magazine of single frames, and one of frames for
+//! page tables.
 //!
 //! A CPU takes and gives single frames at its magazine; when that is empty, a part of it is filled from the
-//! buddy in bulk, and when it is full the frames that are there longest go back. Before a request is refused the
-//! magazines of all CPUs are used up: single frames are taken out of them, for contiguous ones they are emptied into
-//! the buddy, which merges.
+//! buddy in bulk, and when it is full the frames that are there longest go back. Page tables, and the records beside
+//! them, have a magazine that all CPUs share: so they lie side by side, and not each among the frames that it maps.
+//! Whoever walks through many tables then meets few large pages of the direct map, or of the machine below. Before a
+//! request is refused all magazines are used up: single frames are taken out of them, for contiguous ones they are
+//! emptied into the buddy, which merges.
 //!
-//! Nobody but the CPUs' magazines is asked to give anything back: that is for a room
-//! above, `services`, whose callers may wait.
+//! Nobody but the magazines is asked to give anything back: that is for a room above, `services`, whose callers may
+//! wait.
 //!
 //! All calls may be made in threads, pinned or not, with interrupts on or off; not in interrupt handlers, which may
 //! have interrupted who holds a lock. Debug builds refuse that always, release builds where the lock is held.
 //!
-//! Locks: a magazine's, of any CPU, one at a time; then the buddy's; the last of the kernel's order.
+//! Locks: a magazine's, one at a time; then the buddy's; the last of the kernel's order.
 
 use crate::{
     arch::{
@@ -29,7 +32,7 @@ use core::{
 use frames::{Buddy, Magazine};
 use vmalloc::{AllocError, BLOCK_PAGES, Frame, PAGE_SHIFT, PAGE_SIZE};
 
-/// Frames that a CPU keeps at most.
+/// Frames that a magazine has at most.
 const MAGAZINE: usize = 512;
 /// Frames taken or given in one section with preemption off. Each may have to be cleared, or merged with its
 /// neighbours: some hundred instructions.
@@ -46,8 +49,12 @@ static BUDDY: Once<SpinLock<Buddy<'static>>> = Once::new();
 static TOTAL: AtomicUsize = AtomicUsize::new(0);
 /// Times that frames went from the buddy into a magazine; changed under the buddy's lock.
 static REFILLS: AtomicUsize = AtomicUsize::new(0);
+/// By CPU.
 static MAGAZINES: [SpinLock<Magazine<MAGAZINE>>; MAX_CPUS] =
     [const { SpinLock::new(lock_class!("magazine"), Magazine::new()) }; MAX_CPUS];
+/// Frames for page tables, of all CPUs.
+static TABLES: SpinLock<Magazine<MAGAZINE>> =
+    SpinLock::new(lock_class!("magazine of page tables"), Magazine::new());
 
 /// Counts of frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +63,7 @@ pub struct Counts {
     pub total: u64,
     /// Frames that nobody has, those in magazines included.
     pub free: u64,
-    /// Free frames in the CPUs' magazines.
+    /// Free frames in magazines.
     pub in_magazines: u64,
     /// 2 MiB frames that could be had at once.
     pub huge_free: u64,
@@ -100,6 +107,11 @@ fn buddy() -> &'static SpinLock<Buddy<'static>> {
     }
 }
 
+/// The magazines of all CPUs, and that of page tables.
+fn magazines() -> impl Iterator<Item = &'static SpinLock<Magazine<MAGAZINE>>> {
+    cpu::online().iter().map(|cpu| &MAGAZINES[cpu]).chain([&TABLES])
+}
+
 /// All frames there are, taken or not.
 #[inline]
 pub fn total() -> usize {
@@ -107,7 +119,7 @@ pub fn total() -> usize {
 }
 
 /// Takes up to `count` single frames, gives each to `sink`, and returns how many there were: fewer than `count` only
-/// if no CPU's magazine has any, nor the buddy. Preemption is off for some frames at a time; `sink` is called then,
+/// if no magazine has any, nor the buddy. Preemption is off for some frames at a time; `sink` is called then,
 /// and takes or gives no frames.
 #[inline]
 pub fn take(count: usize, mut sink: impl FnMut(Frame)) -> usize {
@@ -138,15 +150,15 @@ fn refill(magazine: &mut Magazine<MAGAZINE>, pin: &Pin) -> bool {
     some
 }
 
-/// Takes up to `count` frames out of the magazines of all CPUs, and out of the buddy, without refilling any.
+/// Takes up to `count` frames out of all magazines, and out of the buddy, without refilling any.
 #[cold]
 #[inline(never)]
 fn take_anywhere(count: usize, sink: &mut dyn FnMut(Frame)) -> usize {
     let mut taken = 0;
     look_everywhere(|| {
-        for cpu in cpu::online().iter() {
+        for magazine in magazines() {
             taken += in_pieces(count - taken, |pin, piece| {
-                MAGAZINES[cpu].lock_pinned(pin).pop_many(piece, |frame| sink(Frame::new(frame)))
+                magazine.lock_pinned(pin).pop_many(piece, |frame| sink(Frame::new(frame)))
             });
         }
         taken += in_pieces(count - taken, |pin, piece| {
@@ -198,10 +210,7 @@ pub unsafe fn give(mut frames: impl Iterator<Item = Frame>) {
     loop {
         let pin = Pin::new();
         let mut magazine = MAGAZINES[pin.cpu()].lock_pinned(&pin);
-        if magazine.is_full() {
-            let rest = magazine.len() - PIECE;
-            returned(magazine.drain_to(rest, &mut buddy().lock_pinned(&pin)));
-        }
+        make_room(&mut magazine, &pin);
         for _ in 0..PIECE {
             let Some(frame) = frames.next() else { return };
             if let Err(full) = magazine.push(frame.number()) {
@@ -212,14 +221,45 @@ pub unsafe fn give(mut frames: impl Iterator<Item = Frame>) {
     }
 }
 
-/// Takes a single frame full of zeros.
-pub fn take_zeroed() -> Option<Frame> {
-    let mut found = None;
-    take(1, |frame| found = Some(frame));
+/// Gives to the buddy what a full magazine has had longest.
+#[inline]
+fn make_room(magazine: &mut Magazine<MAGAZINE>, pin: &Pin) {
+    if magazine.is_full() {
+        let rest = magazine.len() - PIECE;
+        returned(magazine.drain_to(rest, &mut buddy().lock_pinned(pin)));
+    }
+}
+
+/// Takes a frame full of zeros for a page table, or for a record that is asked for as rarely: they lie side by side.
+pub fn take_table() -> Option<Frame> {
+    cpu::debug_assert_no_interrupt("frames::take_table");
+    let mut found = {
+        let pin = Pin::new();
+        let mut tables = TABLES.lock_pinned(&pin);
+        let first = tables.pop();
+        first.or_else(|| refill(&mut tables, &pin).then(|| tables.pop()).flatten()).map(Frame::new)
+    };
+    if found.is_none() {
+        take_anywhere(1, &mut |frame| found = Some(frame));
+    }
     let frame = found?;
     // SAFETY: the frame is ours, and the direct map shows it.
     unsafe { direct_map::pointer(frame).cast::<[u64; PAGE_SIZE / 8]>().write([0; PAGE_SIZE / 8]) };
     Some(frame)
+}
+
+/// Gives a frame back, with any contents, to those for page tables.
+///
+/// # Safety
+/// The frame was taken here, by any call, and nobody uses it any more.
+pub unsafe fn give_table(frame: Frame) {
+    cpu::debug_assert_no_interrupt("frames::give_table");
+    let pin = Pin::new();
+    let mut tables = TABLES.lock_pinned(&pin);
+    make_room(&mut tables, &pin);
+    if let Err(full) = tables.push(frame.number()) {
+        unreachable!("room was made for frame {:#x}", full.0);
+    }
 }
 
 /// Takes a huge frame: 512 contiguous frames, aligned to their size; the first of them.
@@ -271,12 +311,11 @@ pub unsafe fn give_run(first: Frame, count: usize) {
     returned(buddy().lock().free_run(first.number()..first.number() + count as u64));
 }
 
-/// Empties the magazines of all CPUs into the buddy, so that it can merge what was split. What CPUs give meanwhile may
-/// stay in theirs.
+/// Empties all magazines into the buddy, so that it can merge what was split. What is given meanwhile may stay in them.
 pub fn drain_magazines() {
-    for cpu in cpu::online().iter() {
+    for magazine in magazines() {
         in_pieces(MAGAZINE, |pin, piece| {
-            let mut magazine = MAGAZINES[cpu].lock_pinned(pin);
+            let mut magazine = magazine.lock_pinned(pin);
             let before = magazine.len();
             returned(magazine.drain_to(before.saturating_sub(piece), &mut buddy().lock_pinned(pin)));
             before - magazine.len()
@@ -295,13 +334,13 @@ pub fn free() -> usize {
     let in_buddy = || buddy().lock().free_frames();
     // What goes from the buddy to a magazine is counted before, and what goes to the buddy behind.
     let before = in_buddy();
-    let in_magazines: u64 = cpu::online().iter().map(|cpu| MAGAZINES[cpu].lock().len() as u64).sum();
+    let in_magazines: u64 = magazines().map(|magazine| magazine.lock().len() as u64).sum();
     (before.max(in_buddy()) + in_magazines) as usize
 }
 
 /// Counts, exact while no other CPU takes or gives frames.
 pub fn counts() -> Counts {
-    let in_magazines = MAGAZINES.iter().map(|magazine| magazine.lock().len() as u64).sum();
+    let in_magazines = MAGAZINES.iter().chain([&TABLES]).map(|magazine| magazine.lock().len() as u64).sum();
     let buddy = buddy().lock();
     let huge_free =
         (HUGE_ORDER..=frames::MAX_ORDER).map(|order| buddy.free_blocks(order) << (order - HUGE_ORDER)).sum();

@@ -41,7 +41,7 @@ impl Machine {
 }
 
 // SAFETY: 1. the frame allocator gives a frame to one taker. 2. the direct map shows its frames for
-// ever. 3. `take_zeroed` clears. 4. one page table root serves all CPUs, and outside of the image and
+// ever. 3. `take_table` clears. 4. one page table root serves all CPUs, and outside of the image and
 // the direct map only the library changes it. 5. `Cpus` flushes by INVLPG and
 // CR3, and the boot sequence lets each CPU take part before it uses what may change. 6. threads are
 // switched only when no pin is left. 7. a grace period is that. 8. the direct map's own tables are asked. 9. each
@@ -92,6 +92,15 @@ unsafe impl Platform for Machine {
     fn give_huge_frame(&self, first: Returned<Frame>) {
         // SAFETY: as above.
         unsafe { frames::give_huge(first.into_inner()) };
+    }
+
+    fn take_table(&self) -> Option<Frame> {
+        frames::take_table()
+    }
+
+    fn give_table(&self, frame: Returned<Frame>) {
+        // SAFETY: as above.
+        unsafe { frames::give_table(frame.into_inner()) };
     }
 
     #[inline]

@@ -35,8 +35,8 @@ pub fn take(count: usize, mut sink: impl FnMut(Frame)) -> usize {
 }
 
 /// Takes a single frame full of zeros.
-pub fn take_zeroed() -> Option<Frame> {
-    again(frames::take_zeroed)
+pub fn take_table() -> Option<Frame> {
+    again(frames::take_table)
 }
 
 /// Takes a huge frame, as [`frames::take_huge`] does.

@@ -102,7 +102,7 @@ struct Window {
 
 impl Window {
     fn new() -> Result<Self, AllocError> {
-        let frame = reclaim::take_zeroed().ok_or_else(|| frames::shortage(1))?;
+        let frame = reclaim::take_table().ok_or_else(|| frames::shortage(1))?;
         let pages = memory::vmalloc().vmap(&vec![frame; TOUCHED], Protection::ReadWrite);
         // SAFETY: it was just taken, and is mapped nowhere.
         let pages = pages.inspect_err(|_| unsafe { frames::give(iter::once(frame)) })?;

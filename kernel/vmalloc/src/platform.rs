@@ -184,7 +184,8 @@ pub unsafe trait Platform: Flusher {
 
     /// Takes a frame and fills it with zeros, for a page table or a record of the library. `None` means that memory has
     /// run out. The default takes one by [`take_frames`](Self::take_frames) and clears it, which is right for each machine
-    /// that keeps no frames of zeros.
+    /// that keeps no frames of zeros. A machine that gives tables side by side, away from the frames that they map, makes
+    /// walks through many tables cheaper: they meet fewer pages of the direct map.
     #[doc(alias = "pte_alloc_one_kernel")]
     fn take_table(&self) -> Option<Frame> {
         let mut taken = None;

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::ptr::NonNull;
 use kernel::{
     arch::{layout, paging},
-    memory,
+    memory::{self, Hoard},
     services::{Experiment, flushing},
     threads,
 };
@@ -107,7 +107,7 @@ fn an_address_used_again_shows_its_new_frame() {
         free(old);
         // The machine gets the frames back, and gives another one first.
         instance.trim();
-        let spare = memory::frames::take_zeroed().expect("a frame");
+        let spare = Hoard::take(1);
         let new = allocate();
         assert_eq!(new, old, "the lowest place that fits");
         assert_ne!(paging::lookup(address(new) as u64).expect("mapped").physical, before);
@@ -120,8 +120,7 @@ fn an_address_used_again_shows_its_new_frame() {
         }
         free(new);
         instance.trim();
-        // SAFETY: the test took what it gives back, and uses it no more.
-        unsafe { memory::frames::give(core::iter::once(spare)) };
+        drop(spare);
     }
 }
 

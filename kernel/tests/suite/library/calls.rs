@@ -60,7 +60,7 @@ fn vmap_shows_frames_in_the_order_given() {
 
 #[test_case]
 fn one_frame_may_be_mapped_more_than_once() {
-    let frame = frames::take_zeroed().expect("a frame");
+    let frame = frames::take_table().expect("a frame");
     let area = memory::vmalloc().vmap(&[frame; 3], Protection::ReadWrite).expect("room");
     write(area, 7, 42);
     assert_eq!([read(area, PAGE_SIZE + 7), read(area, 2 * PAGE_SIZE + 7)], [42, 42]);

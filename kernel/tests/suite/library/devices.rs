@@ -16,7 +16,7 @@ fn no_memory() -> [Frame; 2] {
 #[test_case]
 fn what_is_no_memory_is_mapped_and_not_read() {
     let vmalloc = memory::vmalloc();
-    let ram = frames::take_zeroed().expect("a frame");
+    let ram = frames::take_table().expect("a frame");
     for other in no_memory() {
         assert!(!direct_map::shows(other) && direct_map::shows(ram));
         let mut bytes = [1; 3 * PAGE_SIZE];
@@ -62,7 +62,7 @@ fn what_this_machine_cannot_map_is_refused() {
         assert_eq!(vmalloc.vmap(&[frame], Protection::ReadWrite), refused);
         assert_eq!(vmalloc.vm_map_ram(&[frame], Protection::ReadWrite), refused);
     }
-    let frame = frames::take_zeroed().expect("a frame");
+    let frame = frames::take_table().expect("a frame");
     let refused = Err(AllocError::CachedElsewhere { frame });
     assert_eq!(vmalloc.ioremap(frame.address(), PAGE_SIZE, Cache::Uncached), refused);
     // SAFETY: taken above, and mapped nowhere any more.

@@ -1,7 +1,7 @@
 //! The frame allocator, on the machine's memory.
 
 use alloc::{collections::BTreeSet, vec::Vec};
-use core::alloc::Layout;
+use core::{alloc::Layout, iter};
 use kernel::{
     arch::{cpu, paging::direct_map},
     memory::{self, Hoard, frames, percpu::PerCpuMemory},
@@ -63,20 +63,55 @@ fn huge_frames_are_aligned_and_merge_again() {
 }
 
 #[test_case]
-fn zeroed_frames_are_zero() {
-    let frame = frames::take_zeroed().expect("a frame");
+fn frames_for_tables_are_full_of_zeros() {
+    let frame = frames::take_table().expect("a frame");
     let bytes = direct_map::pointer(frame);
     // SAFETY: the frame is ours.
     unsafe { bytes.write_bytes(0xff, PAGE_SIZE) };
     // SAFETY: the test took what it gives back, and uses it no more.
-    unsafe { frames::give(core::iter::once(frame)) };
-    let again = frames::take_zeroed().expect("a frame");
+    unsafe { frames::give_table(frame) };
+    let again = frames::take_table().expect("a frame");
     assert_eq!(again, frame, "the frame given last is taken first");
     // SAFETY: the frame is ours.
     let words = unsafe { bytes.cast::<[u64; PAGE_SIZE / 8]>().read_volatile() };
     assert!(words.iter().all(|&word| word == 0));
     // SAFETY: the test took what it gives back, and uses it no more.
-    unsafe { frames::give(core::iter::once(again)) };
+    unsafe { frames::give_table(again) };
+}
+
+/// Seen failing when they came out of the CPUs' magazines.
+#[test_case]
+fn tables_lie_side_by_side_whatever_is_taken_between() {
+    frames::drain_magazines();
+    let before = frames::counts();
+    let (tables, others): (heapless::Vec<_, 16>, heapless::Vec<_, 16>) =
+        iter::repeat_with(|| (frames::take_table().expect("a frame"), Hoard::take(256))).take(16).unzip();
+    let numbers = tables.iter().map(|table| table.number());
+    let span = numbers.clone().max().expect("16") - numbers.min().expect("16");
+    for table in tables {
+        // SAFETY: the test took what it gives back, and uses it no more.
+        unsafe { frames::give_table(table) };
+    }
+    drop(others);
+    assert!(span < 128, "{span} frames from the first to the last of 16 tables");
+    frames::drain_magazines();
+    assert_eq!(frames::counts(), before);
+}
+
+/// Seen failing, with no room for the 513th, without what is given to the buddy.
+#[test_case]
+fn many_tables_may_go_back_at_once() {
+    frames::drain_magazines();
+    let before = frames::counts();
+    let tables: heapless::Vec<_, 700> =
+        iter::repeat_with(|| frames::take_table().expect("a frame")).take(700).collect();
+    for table in tables {
+        // SAFETY: the test took what it gives back, and uses it no more.
+        unsafe { frames::give_table(table) };
+    }
+    assert_eq!(frames::counts().free, before.free);
+    frames::drain_magazines();
+    assert_eq!(frames::counts(), before);
 }
 
 #[test_case]

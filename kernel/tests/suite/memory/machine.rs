@@ -92,7 +92,7 @@ fn a_look_up_survives_tables_that_go_meanwhile() {
     static OVER: AtomicBool = AtomicBool::new(false);
     let here = cpu::current();
     OVER.store(false, Ordering::Relaxed);
-    let frame = frames::take_zeroed().expect("a frame");
+    let frame = frames::take_table().expect("a frame");
     let looker = Builder::new("looker").on_cpu(here).spawn(move || {
         while !OVER.load(Ordering::Relaxed) {
             let found = paging::lookup(ADDRESS.load(Ordering::Relaxed)).map(|mapping| mapping.physical);
