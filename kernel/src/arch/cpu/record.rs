@@ -5,6 +5,7 @@
 use crate::arch::cpu::MAX_CPUS;
 use core::{
     arch::asm,
+    hint::assert_unchecked,
     mem::offset_of,
     ops::Range,
     sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
@@ -59,12 +60,15 @@ pub(super) unsafe fn init(number: usize) {
 /// The number of the CPU this runs on. It may change at once unless pinned.
 #[inline]
 pub fn current() -> usize {
-    let number: u32;
-    // SAFETY: GS points to this CPU's `Cpu`; the number never changes.
+    let number: usize;
+    // SAFETY: GS points to this CPU's `Cpu`; the number never changes. What writes the lower half of a register clears
+    // the upper one.
     unsafe {
         asm!("mov {:e}, gs:[{}]", out(reg) number, const offset_of!(Cpu, number), options(nostack, readonly, preserves_flags));
     }
-    number as usize
+    // SAFETY: `init` pointed GS to the record of a number that the array has.
+    unsafe { assert_unchecked(number < MAX_CPUS) };
+    number
 }
 
 pub(super) fn this() -> &'static Cpu {

@@ -12,8 +12,10 @@ macro_rules! fall_from {
     };
     (@block $count:ident, $step:ident, [$($arm:tt)*],) => {
         match $count {
+            0 => return,
             $($arm)*
-            _ => return,
+            // Not as for 0: callers who have asked how many there are need not be asked again.
+            _ => unreachable!("{} are not few", $count),
         }
     };
     (@block $count:ident, $step:ident, [$($arm:tt)*], $label:lifetime $number:literal $($rest:tt)*) => {{
