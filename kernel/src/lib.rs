@@ -5,7 +5,6 @@
 //! everything but what they do once booted: see [`entry`].
 #![no_std]
 // What is hardly ever called keeps the registers of who calls it: fast paths need not save theirs for it.
-#![feature(rust_cold_cc)]
 // So that a new event of vmalloc is not forgotten.
 #![feature(non_exhaustive_omitted_patterns_lint)]
 // `cargo test NAME` builds the library and the binary as test kernels too; neither has tests.

@@ -5,7 +5,7 @@ use super::{
     sections::{self, Kind},
 };
 use crate::{arch::hooks, assert_stays};
-use core::{arch::asm, marker::PhantomData, mem::offset_of, panic::Location, sync::atomic::Ordering};
+use core::{arch::{asm, naked_asm}, marker::PhantomData, mem::offset_of, panic::Location, sync::atomic::Ordering};
 use x86_64::instructions::interrupts;
 
 /// Keeps the running code on its CPU until dropped. It stays with that code, neither sent to other threads nor shared
@@ -17,6 +17,18 @@ pub struct Pin {
 }
 
 assert_stays!(Pin, &'static Pin);
+
+/// Calls one of the functions that [`aside!`] defines.
+macro_rules! call_aside {
+    ($function:ident $(, $($operand:tt)+)?) => {{
+        #[cold]
+        const fn cold() {}
+        cold();
+        // SAFETY: it keeps all registers that are not named as its result, and the stack. A call writes below the top of the
+        // stack: on this target nothing of a function's is there, where interrupts write at any time.
+        unsafe { asm!("call {}", sym $function $(, $($operand)+)?, options(nostack)) }
+    }};
+}
 
 impl Pin {
     /// Turns preemption off. May nest.
@@ -30,7 +42,7 @@ impl Pin {
                 "inc dword ptr gs:[{}]",
                 "jns {}",
                 const offset_of!(Cpu, preemption),
-                label { pinned(Location::caller()) },
+                label { call_aside!(pinned_aside, in("rax") Location::caller()) },
                 options(nostack)
             );
         }
@@ -48,7 +60,9 @@ impl Pin {
                 "jns {}",
                 const offset_of!(Cpu, preemption),
                 label {
-                    if !pinned_outside_interrupts(Location::caller()) {
+                    let inside: usize;
+                    call_aside!(pinned_outside_interrupts_aside, inlateout("rax") Location::caller() => inside);
+                    if inside != 0 {
                         return None;
                     }
                 },
@@ -82,24 +96,65 @@ impl Drop for Pin {
                 "dec dword ptr gs:[{}]",
                 "jz {}",
                 const offset_of!(Cpu, preemption),
-                label { last_pin_gone(sections::here()) },
+                label { call_aside!(last_pin_gone_aside) },
                 options(nostack)
             );
         }
     }
 }
 
+/// Defines a function `$name` that calls `$body` with `$argument`. It keeps the registers that a call may change, and asks
+/// for no alignment of the stack: so a function that makes a pin saves nothing on its common way, where this is not called.
+/// At the end RAX is what `$end` makes of what it was before, which is on the stack, and of what `$body` returned.
+macro_rules! aside {
+    ($name:ident, $body:ident($argument:literal), $end:literal) => {
+        #[unsafe(naked)]
+        extern "C" fn $name() {
+            naked_asm!(
+                "push rbp",
+                "mov rbp, rsp",
+                "push rax",
+                "push rcx",
+                "push rdx",
+                "push rsi",
+                "push rdi",
+                "push r8",
+                "push r9",
+                "push r10",
+                "push r11",
+                concat!("mov rdi, ", $argument),
+                "and rsp, -16",
+                "call {}",
+                "lea rsp, [rbp - 72]",
+                "pop r11",
+                "pop r10",
+                "pop r9",
+                "pop r8",
+                "pop rdi",
+                "pop rsi",
+                "pop rdx",
+                "pop rcx",
+                $end,
+                "pop rbp",
+                "ret",
+                sym $body,
+            )
+        }
+    };
+}
+
+aside!(pinned_aside, pinned("rax"), "pop rax");
+aside!(pinned_outside_interrupts_aside, pinned_outside_interrupts("rax"), "add rsp, 8");
+// The place is the return address.
+aside!(last_pin_gone_aside, last_pin_gone("[rbp + 8]"), "pop rax");
+
 /// A pin was made at `place`, perhaps the first, while the CPU was not quiet.
-#[cold]
-#[inline(never)]
-extern "rust-cold" fn pinned(place: &'static Location<'static>) {
+extern "C" fn pinned(place: &'static Location<'static>) {
     sections::begin(Kind::Preemption, place);
 }
 
-/// As [`pinned`]; but an interrupt handler is unpinned again, and told so by `false`.
-#[cold]
-#[inline(never)]
-extern "rust-cold" fn pinned_outside_interrupts(place: &'static Location<'static>) -> bool {
+/// As [`pinned`]; but an interrupt handler is unpinned again. Returns 1 then, and 0 otherwise.
+extern "C" fn pinned_outside_interrupts(place: &'static Location<'static>) -> usize {
     let inside = in_interrupt();
     if inside {
         // Not the last one: the handler itself runs pinned.
@@ -107,14 +162,12 @@ extern "rust-cold" fn pinned_outside_interrupts(place: &'static Location<'static
     } else {
         pinned(place);
     }
-    !inside
+    inside.into()
 }
 
 /// The last pin ended at `place` while the CPU was not quiet. A switch that was put off for the pins is
 /// made, but with interrupts off it stays put off, until the next pin or interrupt ends with them on.
-#[cold]
-#[inline(never)]
-extern "rust-cold" fn last_pin_gone(place: usize) {
+extern "C" fn last_pin_gone(place: usize) {
     // An interrupt that came between the decrement and here has ended the section itself.
     interrupts::without_interrupts(|| sections::end(Kind::Preemption, place));
     if this().switch_wanted.load(Ordering::Relaxed) && interrupts::are_enabled() {

@@ -146,10 +146,11 @@ impl<P: Platform> Areas<P> {
     fn unmap_ram_here(&self, address: usize, count: usize) -> Option<Pressure> {
         let pin = self.platform().pin_outside_interrupts()?;
         let ram = &self.magazines.here(&pin).ram;
-        if let Some(slots) = ram.behind(address, count)
-            && unmap_ram(slots)
+        // SAFETY: of the block that `ram` has in mind some pages are live, so its table is there.
+        if let Some(first) = ram.behind(address)
+            && unsafe { unmap_ram(first, count) }
         {
-            ram.unmapped_behind(slots);
+            ram.unmapped_behind(first, count);
             return Some(Pressure::Low);
         }
         drop(pin);
@@ -171,7 +172,8 @@ impl<P: Platform> Areas<P> {
         let pin = &self.platform().pin_outside_interrupts()?;
         let (first, leaf) = self.pools.small_page(pin, address)?;
         let (slots, behind) = leaf[first..].split_at_checked(count)?;
-        if !unmap_ram(slots) {
+        // SAFETY: the entries are in a table that the pin keeps.
+        if !unsafe { unmap_ram(NonNull::from(slots).cast(), count) } {
             return None;
         }
         // Behind it another one as long is to have room.

@@ -13,9 +13,10 @@ use crate::{
         AtomicPtr, AtomicUsize,
         Ordering::{self, Relaxed},
     },
-    page_table::Slot,
+    page_table::{Slot, Slots},
 };
 use core::{
+    hint::assert_unchecked,
     ops::Range,
     ptr::{self, NonNull},
     slice,
@@ -24,35 +25,51 @@ use core::{
 /// Addresses that one entry stands for.
 const BYTES_PER_SLOT: usize = PAGE_SIZE / size_of::<Slot>();
 
-/// Contiguous pages of one block, taken from the front.
-struct Stretch {
-    /// The entry of the first one, and the one behind that of the last.
-    first: AtomicPtr<Slot>,
-    end: AtomicPtr<Slot>,
+/// Bytes of a leaf table, which is aligned to as many.
+const TABLE_SIZE: usize = size_of::<Slots>();
+
+/// A page of a block, by its entry.
+struct Place {
+    slot: AtomicPtr<Slot>,
     /// What to add to [`BYTES_PER_SLOT`] times the address of a page's entry, for the address of the page.
     offset: AtomicUsize,
 }
 
-impl Stretch {
-    const fn new() -> Self {
-        Self {
-            first: AtomicPtr::new(ptr::null_mut()),
-            end: AtomicPtr::new(ptr::null_mut()),
-            offset: AtomicUsize::new(0),
-        }
+impl Place {
+    const fn nowhere() -> Self {
+        Self { slot: AtomicPtr::new(ptr::null_mut()), offset: AtomicUsize::new(0) }
     }
 
-    /// Returns where the page starts whose entry is at address `slot`.
+    /// Returns where the page starts, of the same block, whose entry is at address `slot`.
     #[inline(always)]
     fn page_at(&self, slot: usize) -> usize {
         slot.wrapping_mul(BYTES_PER_SLOT).wrapping_add(self.offset.load(Relaxed))
+    }
+
+    /// It is the page at `address` from now on.
+    fn put(&self, address: usize, slot: *const Slot) {
+        self.offset.store(address.wrapping_sub(slot.addr().wrapping_mul(BYTES_PER_SLOT)), Relaxed);
+        self.slot.store(slot.cast_mut(), Ordering::Release);
+    }
+}
+
+/// Contiguous pages of one block, taken from the front.
+struct Stretch {
+    first: Place,
+    /// The entry behind that of the last one.
+    end: AtomicPtr<Slot>,
+}
+
+impl Stretch {
+    const fn new() -> Self {
+        Self { first: Place::nowhere(), end: AtomicPtr::new(ptr::null_mut()) }
     }
 
     /// Returns the first `count` pages, one at least and a block at most, if there are as many: their address and entries.
     #[inline(always)]
     fn first(&self, count: usize) -> Option<(usize, &[Slot])> {
         debug_assert!((1..=BLOCK_PAGES).contains(&count));
-        let first = self.first.load(Relaxed);
+        let first = self.first.slot.load(Relaxed);
         // It does not wrap: no table lies within its own size of the end of the address space.
         if first.wrapping_add(count) > self.end.load(Relaxed) {
             return None;
@@ -60,26 +77,25 @@ impl Stretch {
         // SAFETY: there is one page at least, so `put` wrote where the entries of these pages are. The table is there: of the
         // block's pages, some that are noted here are live.
         let slots = unsafe { slice::from_raw_parts(NonNull::new_unchecked(first).as_ptr(), count) };
-        Some((self.page_at(first.addr()), slots))
+        Some((self.first.page_at(first.addr()), slots))
     }
 
     /// Takes the first pages, whose entries these are.
     #[inline(always)]
     fn take(&self, slots: &[Slot]) {
-        self.first.store(slots.as_ptr_range().end.cast_mut(), Relaxed);
+        self.first.slot.store(slots.as_ptr_range().end.cast_mut(), Relaxed);
     }
 
     /// The pages with these entries are here from now on, of which the first one starts at `address`.
     fn put(&self, address: usize, pages: &[Slot]) {
         let Range { start, end } = pages.as_ptr_range();
-        self.offset.store(address.wrapping_sub(start.addr().wrapping_mul(BYTES_PER_SLOT)), Relaxed);
-        self.first.store(start.cast_mut(), Ordering::Release);
+        self.first.put(address, start);
         self.end.store(end.cast_mut(), Relaxed);
     }
 
     fn count(&self) -> usize {
         // Others may read one of the two before it changes, and the other one behind.
-        let bytes = self.end.load(Relaxed).addr().saturating_sub(self.first.load(Relaxed).addr());
+        let bytes = self.end.load(Relaxed).addr().saturating_sub(self.first.slot.load(Relaxed).addr());
         (bytes / size_of::<Slot>()).min(BLOCK_PAGES)
     }
 }
@@ -88,8 +104,8 @@ impl Stretch {
 pub(crate) struct Ram {
     /// Free pages.
     supply: Stretch,
-    /// The pages behind those that were unmapped last, up to the end of the block.
-    behind: Stretch,
+    /// The page behind those that were unmapped last. Where the block has none, its entry would begin another table.
+    behind: Place,
     /// The address of the first entry of those, which lie one behind the other up to the pages behind.
     unmapped: AtomicUsize,
 }
@@ -97,7 +113,7 @@ pub(crate) struct Ram {
 impl Ram {
     /// Makes that of a CPU that has nothing.
     pub const fn without_pages() -> Self {
-        Self { supply: Stretch::new(), behind: Stretch::new(), unmapped: AtomicUsize::new(0) }
+        Self { supply: Stretch::new(), behind: Place::nowhere(), unmapped: AtomicUsize::new(0) }
     }
 
     /// Takes `count` pages of the supply, one at least and a block at most: their address and entries.
@@ -123,38 +139,47 @@ impl Ram {
         self.supply.put(address, pages);
     }
 
-    /// Returns the entries of the `count` pages at `address`, one at least and a block at most, if these lie behind those that
-    /// were unmapped last.
+    /// Returns the entry of the page at `address` if that is in the block of those that were unmapped last, right behind them.
     #[inline(always)]
-    pub fn behind(&self, address: usize, count: usize) -> Option<&[Slot]> {
-        let (start, slots) = self.behind.first(count)?;
-        (start == address).then_some(slots)
+    pub fn behind(&self, address: usize) -> Option<NonNull<Slot>> {
+        let slot = self.behind.slot.load(Relaxed);
+        // Behind what was unmapped it is not the first entry of its own table.
+        if slot.addr().is_multiple_of(TABLE_SIZE) || self.behind.page_at(slot.addr()) != address {
+            return None;
+        }
+        // SAFETY: null is a multiple of a table's size.
+        unsafe { assert_unchecked(!slot.is_null()) };
+        NonNull::new(slot)
     }
 
-    /// Counts the pages with these entries, which lie [behind](Self::behind) those that were unmapped last, as unmapped.
+    /// Counts the `count` pages from this entry on, which is that [behind](Self::behind) those that were unmapped last, as
+    /// unmapped.
     #[inline(always)]
-    pub fn unmapped_behind(&self, slots: &[Slot]) {
-        self.behind.take(slots);
+    pub fn unmapped_behind(&self, slot: NonNull<Slot>, count: usize) {
+        self.behind.slot.store(slot.as_ptr().wrapping_add(count), Relaxed);
     }
 
     /// Returns where the pages start that were unmapped last, and how many they are.
     pub fn unmapped(&self) -> Option<(usize, usize)> {
-        let (start, end) = (self.unmapped.load(Relaxed), self.behind.first.load(Relaxed).addr());
+        let (start, end) = (self.unmapped.load(Relaxed), self.behind.slot.load(Relaxed).addr());
         (start != end).then(|| (self.behind.page_at(start), (end - start) / size_of::<Slot>()))
     }
 
-    /// Those that were unmapped last were retired: from now on they are the `count` before `address`, where pages with
-    /// the entries `behind` follow in the block.
+    /// Those that were unmapped last were retired: from now on they are the `count` before `address`, where in their block
+    /// pages with the entries `behind` follow.
     pub fn unmapped_elsewhere(&self, address: usize, behind: &[Slot], count: usize) {
-        self.behind.put(address, behind);
-        // Release, as of the first entry behind: who does not find here what was noted before finds it retired.
-        let start = behind.as_ptr().addr() - count * size_of::<Slot>();
-        self.unmapped.store(start, Ordering::Release);
+        self.noted(address, behind.as_ptr(), count);
     }
 
     /// Those that were unmapped last were retired.
     pub fn forget(&self) {
-        self.unmapped_elsewhere(0, &[], 0);
+        self.noted(0, ptr::null(), 0);
+    }
+
+    fn noted(&self, address: usize, behind: *const Slot, count: usize) {
+        self.behind.put(address, behind);
+        // Release, as of the entry behind: who does not find here what was noted before finds it retired.
+        self.unmapped.store(behind.addr() - count * size_of::<Slot>(), Ordering::Release);
     }
 
     /// Returns whether there is neither a supply nor something that was unmapped, for who has closed the magazines.
@@ -165,7 +190,7 @@ impl Ram {
     /// Returns how many pages the supply has, and how many were unmapped, for others.
     pub fn counts(&self) -> (usize, usize) {
         // Whichever of the two is that of others, noted meanwhile: those that were there before were retired.
-        let end = self.behind.first.load(Ordering::Acquire).addr();
+        let end = self.behind.slot.load(Ordering::Acquire).addr();
         let unmapped = end.abs_diff(self.unmapped.load(Ordering::Acquire)) / size_of::<Slot>();
         (self.supply.count(), unmapped.min(BLOCK_PAGES))
     }

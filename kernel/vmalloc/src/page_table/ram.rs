@@ -9,6 +9,7 @@ use super::{
     unrolled::{FEW, below},
 };
 use crate::Frame;
+use core::ptr::NonNull;
 
 /// Entries written in one go of a loop, where they are more than [`FEW`].
 const TOGETHER: usize = 16;
@@ -53,34 +54,38 @@ fn map_together(slots: &[Slot; TOGETHER], frames: &[Frame; TOGETHER], attributes
     below(TOGETHER, |page| slots[page].set(Entry::page(frames[page], attributes)));
 }
 
-/// Unmaps the mapping that consists of these pages, if there is one. Of several that do one is told so.
+/// Unmaps the mapping that consists of `count` pages from the one on with this entry, if there is one. Of several that do
+/// one is told so.
+///
+/// # Safety
+/// The entry is one of a table that the caller may use: of a slice of its entries, up to the last one.
 #[inline(always)]
-pub(crate) fn unmap_ram(pages: &[Slot]) -> bool {
-    let [first, rest @ ..] = pages else { return false };
-    let entry = first.look();
-    let is_whole = match (pages.len(), rest) {
-        (length @ ..MANY, _) => entry.starts_ram(length),
-        (length, [second, third, ..]) => {
-            let (low, high) = (length % RAM_DIGIT, length / RAM_DIGIT);
-            entry.starts_ram(MANY) && second.get().has_ram_length(low) && third.get().has_ram_length(high)
+pub(crate) unsafe fn unmap_ram(first: NonNull<Slot>, count: usize) -> bool {
+    // SAFETY: promised by the caller, of this one; of others behind it, `map_ram` told the first one that they follow.
+    let slot = |page: usize| unsafe { first.add(page).as_ref() };
+    let entry = slot(0).look();
+    let is_whole = match count {
+        1..MANY => entry.starts_ram(count),
+        MANY.. if entry.starts_ram(MANY) => {
+            let (low, high) = (count % RAM_DIGIT, count / RAM_DIGIT);
+            slot(1).get().has_ram_length(low) && slot(2).get().has_ram_length(high)
         }
         _ => false,
     };
     // A CPU has nothing to mark: accessed and dirty bits are set.
-    if !is_whole || first.replace(entry, Entry::UNUSED).is_err() {
+    if !is_whole || slot(0).replace(entry, Entry::UNUSED).is_err() {
         return false;
     }
-    // As above.
-    match rest.last_chunk::<TOGETHER>() {
-        Some(slots) if pages.len() > FEW => {
-            for slots in rest.as_chunks::<TOGETHER>().0 {
-                slots.iter().for_each(Slot::set_unused);
-            }
-            slots.iter().for_each(Slot::set_unused);
-        }
-        // SAFETY: each number is below that of the slots.
-        _ => below(rest.len(), |page| unsafe { rest.get_unchecked(page) }.set_unused()),
+    if count <= FEW {
+        below(count - 1, |page| slot(page + 1).set_unused());
+        return true;
     }
+    let rest = count - 1;
+    for group in 0..rest / TOGETHER {
+        below(TOGETHER, |page| slot(1 + group * TOGETHER + page).set_unused());
+    }
+    // What is left, and some of the others again: nobody has been told that they are free.
+    below(TOGETHER, |page| slot(count - TOGETHER + page).set_unused());
     true
 }
 
@@ -117,10 +122,12 @@ mod tests {
                     (frames[page], ends.0, ends.1)
                 );
             }
-            for asked in (1..=512).filter(|&asked| asked != length) {
-                assert!(!unmap_ram(&slots[..asked]), "{asked} of {length}");
+            // SAFETY: the table is there.
+            let unmap = |count| unsafe { unmap_ram(NonNull::from(&slots[..]).cast(), count) };
+            for asked in (0..=512).filter(|&asked| asked != length) {
+                assert!(!unmap(asked), "{asked} of {length}");
             }
-            assert!(unmap_ram(&slots[..length]) && !unmap_ram(&slots[..length]));
+            assert!(unmap(length) && !unmap(length));
             assert!(slots[..length].iter().all(|slot| slot.get().is_unused()));
             assert!(length == 512 || slots[length].get().is_first());
         }
