@@ -12,9 +12,6 @@ use object::{Object, ObjectSection, ObjectSymbol, SymbolKind, SymbolMap, SymbolM
 
 use crate::places;
 
-/// Where the kernel has the loader put its ELF; `IMAGE_START` of the kernel's `layout.rs`.
-pub const IMAGE_START: u64 = 0xffff_ffff_8000_0000;
-
 /// Callers of a CPU that are told, at the most.
 const CALLERS: usize = 12;
 
@@ -101,7 +98,7 @@ impl Read {
         let bytes = std::fs::read(elf).ok()?;
         let file = object::File::parse(&*bytes).ok()?;
         let text = file.section_by_name(".text")?;
-        let start = IMAGE_START + text.address();
+        let start = text.address();
         let code = text.data().ok()?.to_vec();
         let dwarf = Dwarf::load(|section| {
             let data = file.section_by_name(section.name()).and_then(|section| section.data().ok());
@@ -132,7 +129,7 @@ impl Read {
         if !self.range.contains(&address) {
             return None;
         }
-        let mut frames = self.lines.find_frames(address - IMAGE_START).skip_all_loads().ok()?;
+        let mut frames = self.lines.find_frames(address).skip_all_loads().ok()?;
         let mut place = None;
         // Inlined ones come first, and what they are inlined in last.
         while let Ok(Some(frame)) = frames.next() {
@@ -152,7 +149,7 @@ impl Read {
             }
         }
         let mut place = place?;
-        if let Some(symbol) = self.functions.get(address - IMAGE_START) {
+        if let Some(symbol) = self.functions.get(address) {
             place.outer = plain(&format!("{:#}", rustc_demangle::demangle(&symbol.1)));
         }
         if place.function.is_empty() {
@@ -228,7 +225,7 @@ mod tests {
     #[test]
     fn of_what_is_no_kernel_nothing_is_known() {
         let symbols = Symbols::of(Some("/nosuch".into()));
-        assert_eq!(symbols.name(IMAGE_START + 5), "0xffffffff80000005");
-        assert_eq!(symbols.backtrace(1, 16, [IMAGE_START].into_iter()), "  CPU 1  0x10\n");
+        assert_eq!(symbols.name(0xffff_ffff_8000_0005), "0xffffffff80000005");
+        assert_eq!(symbols.backtrace(1, 16, [0xffff_ffff_8000_0000].into_iter()), "  CPU 1  0x10\n");
     }
 }

@@ -18,7 +18,7 @@ use crate::scratch::Scratch;
 use crate::session::Program;
 use crate::session::patience::Limit;
 use crate::status::{Doing, Result};
-use crate::symbols::{IMAGE_START, Symbols};
+use crate::symbols::Symbols;
 
 /// The device by which the kernel ends the machine; its port is [`protocol::EXIT_PORT`].
 pub const EXIT_DEVICE: [&str; 2] = ["-device", "isa-debug-exit,iobase=0xf4,iosize=4"];
@@ -221,10 +221,10 @@ impl Machine {
     }
 }
 
-/// What to type to a shell for gdb to find the kernel, its symbols, and the project's commands for gdb. The ELF is position independent, and the
-/// loader puts it where the kernel asks for, so gdb must be told. A hardware breakpoint, because nothing is there yet.
+/// What to type to a shell for gdb to find the kernel, its symbols, and the project's commands for gdb. A hardware
+/// breakpoint, because nothing is there yet.
 fn gdb(elf: &Path, port: u16) -> String {
-    let symbols = format!("symbol-file {} -o {IMAGE_START:#x}", elf.display());
+    let symbols = format!("symbol-file {}", elf.display());
     let script = format!("source {}", places::root().join("kernel/gdb/vmalloc.py").display());
     let target = format!("target remote :{port}");
     let commands = [&symbols, &script, &target, "hbreak _start", "continue"];

@@ -32,12 +32,11 @@ use core::{fmt::Display, mem::ManuallyDrop, ops::Range};
 use protocol::Exit;
 use vmalloc::{Cache, Frame, NewError, PAGE_SHIFT, PAGE_SIZE};
 
-/// Asks the loader for the kernel's address map.
+/// Asks the loader for the kernel's address map. The image is linked for its place in it.
 pub static LOADER_CONFIG: BootloaderConfig = {
     let mut config = BootloaderConfig::new_default();
     config.kernel_stack_size = LOADER_STACK;
     config.mappings.physical_memory = Some(Mapping::FixedAddress(DIRECT_MAP_START));
-    config.mappings.kernel_base = Mapping::FixedAddress(IMAGE_START);
     config.mappings.dynamic_range_start = Some(LOADER_START);
     config.mappings.dynamic_range_end = Some(LOADER_END);
     config
@@ -239,7 +238,6 @@ fn assert_address_map(info: &BootInfo) {
     assert_eq!(info.physical_memory_offset.into_option(), Some(DIRECT_MAP_START), "direct map");
     inside("the boot info", core::ptr::from_ref(info) as u64, loader.clone());
     inside("the loader's stack", info.kernel_stack_bottom, loader);
-    inside("the kernel's image", info.kernel_image_offset, image.clone());
     inside("the kernel's code", on_own_tables as *const () as u64, image);
     assert!(LOADER_END as usize <= VMALLOC.start);
 }
