@@ -5,14 +5,19 @@ use super::{
     sections::{self, Kind},
 };
 use crate::{arch::hooks, assert_stays};
-use core::{arch::{asm, naked_asm}, marker::PhantomData, mem::offset_of, panic::Location, sync::atomic::Ordering};
+use core::{
+    arch::{asm, naked_asm},
+    marker::PhantomData,
+    mem::offset_of,
+    panic::Location,
+    sync::atomic::Ordering,
+};
 use x86_64::instructions::interrupts;
 
 /// Keeps the running code on its CPU until dropped. It stays with that code, neither sent to other threads nor shared
 /// with them: the count that it is a part of is the CPU's.
 #[must_use]
 pub struct Pin {
-    cpu: usize,
     stays: PhantomData<*mut ()>,
 }
 
@@ -46,7 +51,7 @@ impl Pin {
                 options(nostack)
             );
         }
-        Self { cpu: current(), stays: PhantomData }
+        Self { stays: PhantomData }
     }
 
     /// As [`new`](Self::new), but `None` in an interrupt handler. Costs no more: there the CPU is not quiet.
@@ -69,14 +74,15 @@ impl Pin {
                 options(nostack)
             );
         }
-        Some(Self { cpu: current(), stays: PhantomData })
+        Some(Self { stays: PhantomData })
     }
 
     /// Returns the number of the CPU that the code stays on.
+    // It is read each time: kept, it would cost each function that a pin is handed to a register.
     #[inline]
     #[must_use]
     pub fn cpu(&self) -> usize {
-        self.cpu
+        current()
     }
 }
 

@@ -146,12 +146,12 @@ impl<P: Platform> Areas<P> {
     fn unmap_ram_here(&self, address: usize, count: usize) -> Option<Pressure> {
         let pin = self.platform().pin_outside_interrupts()?;
         let ram = &self.magazines.here(&pin).ram;
-        // SAFETY: of the block that `ram` has in mind some pages are live, so its table is there.
-        if let Some(first) = ram.behind(address)
-            && unsafe { unmap_ram(first, count) }
-        {
-            ram.unmapped_behind(first, count);
-            return Some(Pressure::Low);
+        if let Some(first) = ram.behind(address) {
+            // SAFETY: before the page are live ones of its block, those that were unmapped last: so the table is there.
+            if unsafe { unmap_ram(first, count) } {
+                ram.unmapped_behind(first, count);
+                return Some(Pressure::Low);
+            }
         }
         drop(pin);
         self.unmap_ram_elsewhere(address, count)

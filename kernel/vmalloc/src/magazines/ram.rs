@@ -65,25 +65,21 @@ impl Stretch {
         Self { first: Place::nowhere(), end: AtomicPtr::new(ptr::null_mut()) }
     }
 
-    /// Returns the first `count` pages, one at least and a block at most, if there are as many: their address and entries.
+    /// Takes the first `count` pages, one at least and a block at most, if there are as many: their address and entries.
     #[inline(always)]
-    fn first(&self, count: usize) -> Option<(usize, &[Slot])> {
+    fn take(&self, count: usize) -> Option<(usize, &[Slot])> {
         debug_assert!((1..=BLOCK_PAGES).contains(&count));
         let first = self.first.slot.load(Relaxed);
         // It does not wrap: no table lies within its own size of the end of the address space.
-        if first.wrapping_add(count) > self.end.load(Relaxed) {
+        let rest = first.wrapping_add(count);
+        if rest > self.end.load(Relaxed) {
             return None;
         }
+        self.first.slot.store(rest, Relaxed);
         // SAFETY: there is one page at least, so `put` wrote where the entries of these pages are. The table is there: of the
         // block's pages, some that are noted here are live.
         let slots = unsafe { slice::from_raw_parts(NonNull::new_unchecked(first).as_ptr(), count) };
         Some((self.first.page_at(first.addr()), slots))
-    }
-
-    /// Takes the first pages, whose entries these are.
-    #[inline(always)]
-    fn take(&self, slots: &[Slot]) {
-        self.first.slot.store(slots.as_ptr_range().end.cast_mut(), Relaxed);
     }
 
     /// The pages with these entries are here from now on, of which the first one starts at `address`.
@@ -119,9 +115,7 @@ impl Ram {
     /// Takes `count` pages of the supply, one at least and a block at most: their address and entries.
     #[inline(always)]
     pub fn take(&self, count: usize) -> Option<(usize, &[Slot])> {
-        let (address, slots) = self.supply.first(count)?;
-        self.supply.take(slots);
-        Some((address, slots))
+        self.supply.take(count)
     }
 
     /// Takes all pages of the supply: where they start, and how many they are.

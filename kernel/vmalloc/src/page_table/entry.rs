@@ -189,7 +189,7 @@ impl Entry {
     /// Returns whether the entry, with the marks of an area's ends or without, maps a page with these attributes.
     #[inline(always)]
     pub fn maps_as(self, attributes: Attributes) -> bool {
-        Self::are_mapped_as((self.0 ^ attributes.0) & !(FIRST | LAST | MORE_MASK))
+        turned(self.0 ^ attributes.0) & turned(!(FIRST | LAST | MORE_MASK | FRAME_MASK)) == 0
     }
 
     /// Returns the entry marked as the last page of an area.
@@ -221,12 +221,9 @@ impl Entry {
     #[inline(always)]
     pub fn starts_ram(self, pages: usize) -> bool {
         const START: u64 = PRESENT | FIRST | RAM;
-        const TURN: u32 = u64::BITS - RAM.trailing_zeros();
         debug_assert!(pages < RAM_DIGIT);
-        // Turned so that all bits that count lie in the lower half: its masks fit into instructions.
-        let turned = |bits: u64| bits.rotate_left(TURN) as u32;
         turned(self.0) & turned(START | OWNED | LENGTH_MASK)
-            == turned(START) | (pages as u32) << (LENGTH_SHIFT + TURN - u64::BITS)
+            == turned(START) | (pages as u32) << (LENGTH_SHIFT - RAM.trailing_zeros())
     }
 
     /// Returns whether the page belongs to a `vm_map_ram` mapping that shares a block.

@@ -50,3 +50,12 @@ pub(crate) const CALLER_MASK: u64 = (1 << 29) - 1;
 
 /// In an entry that is not present: the page is hidden. Where entries are present the bit means GLOBAL, which none is.
 pub(crate) const HIDDEN: u64 = 1 << 8;
+
+const TURN: u32 = u64::BITS - RAM.trailing_zeros();
+
+/// Returns the bits around those of the frame, side by side, and some of the frame's above them: so a mask of them fits into
+/// an instruction, and takes no register.
+#[inline(always)]
+pub(crate) const fn turned(bits: u64) -> u32 {
+    bits.rotate_left(TURN) as u32
+}
