@@ -106,6 +106,11 @@ fn each_of_block(leaf: &Slots, sink: &mut impl FnMut(AreaSummary)) {
             continue;
         }
         let pages = length(&leaf[page..]);
+        if pages == 0 {
+            // It was unmapped meanwhile.
+            page += 1;
+            continue;
+        }
         page += pages;
         if entry.is_ram() {
             sink(AreaSummary { caller: None, kind: Kind::VmMapRam, areas: 1, pages, oldest: None });

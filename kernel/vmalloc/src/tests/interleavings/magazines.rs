@@ -220,9 +220,9 @@ fn pages_of_vm_map_ram_are_given_back_once() {
                 let step = || shared.machine.0.step();
                 let is_noted = shared.magazines.of(&pin).is_some_and(|magazine| {
                     step();
-                    let slots = magazine.ram.behind(page, 1);
+                    let slot = magazine.ram.behind(page);
                     step();
-                    slots.inspect(|slots| magazine.ram.unmapped_behind(slots)).is_some()
+                    slot.inspect(|&slot| magazine.ram.unmapped_behind(slot, 1)).is_some()
                 });
                 (!is_noted).then_some(page)
             });
