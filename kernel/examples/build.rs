@@ -3,5 +3,6 @@
 //! unless it is told otherwise, needs no such thing.
 
 fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rustc-link-arg-tests=--image-base=0xffffffff80000000");
 }

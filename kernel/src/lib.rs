@@ -4,7 +4,6 @@
 //! It is a library so that the console kernel (`main.rs`) and the test kernels (`tests/`) share
 //! everything but what they do once booted: see [`entry`].
 #![no_std]
-// What is hardly ever called keeps the registers of who calls it: fast paths need not save theirs for it.
 // So that a new event of vmalloc is not forgotten.
 #![feature(non_exhaustive_omitted_patterns_lint)]
 // `cargo test NAME` builds the library and the binary as test kernels too; neither has tests.

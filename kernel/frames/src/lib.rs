@@ -1,13 +1,13 @@
 //! The logic of the physical frame allocator: a buddy allocator over bitmaps and the
-//! per-CPU magazines in front of it.
+//! magazines in front of it.
 //!
 //! A *frame* is 4 KiB of physical memory and is named by its page frame number, the
 //! physical address divided by 4096, a `u64` everywhere in this crate. Nothing here
 //! touches the memory it manages: no header is written into a free frame, so a frame that
 //! is not mapped, or not present, costs nothing until somebody uses it, and all of it runs
 //! on the host under test. There is no `unsafe`, no allocation and no lock: the kernel
-//! wraps one [`Buddy`] in a lock and gives every CPU a [`Magazine`] of its own; only a
-//! magazine's refill and drain need the lock.
+//! wraps one [`Buddy`] in a lock and gives every CPU a [`Magazine`] of its own, and one to
+//! page tables; only a magazine's refill and drain need the buddy's lock.
 //!
 //! | module | idea |
 //! |---|---|

@@ -147,9 +147,8 @@ struct TableFrames;
 // SAFETY: a frame that was taken belongs to the taker.
 unsafe impl FrameAllocator<Size4KiB> for TableFrames {
     fn allocate_frame(&mut self) -> Option<PhysFrame> {
-        let mut taken = None;
-        frames::take(1, |frame| taken = Some(frame));
-        taken.map(|frame: Frame| PhysFrame::containing_address(PhysAddr::new(frame.address())))
+        let table = frames::take_table()?;
+        Some(PhysFrame::containing_address(PhysAddr::new(table.address())))
     }
 }
 
@@ -164,6 +163,8 @@ impl FrameDeallocator<Size4KiB> for Emptied {
 
 /// Gives back frames of tables that no CPU can reach.
 fn give(tables: impl Iterator<Item = Frame>) {
-    // SAFETY: they were taken here, and nobody uses them any more, say the callers.
-    unsafe { frames::give(tables) };
+    for table in tables {
+        // SAFETY: it was taken here, and nobody uses it any more, say the callers.
+        unsafe { frames::give_table(table) };
+    }
 }

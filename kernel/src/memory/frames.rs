@@ -3,7 +3,7 @@
 //!
 //! A CPU takes and gives single frames at its magazine; when that is empty, a part of it is filled from the
 //! buddy in bulk, and when it is full the frames that are there longest go back. Page tables, and the records beside
-//! them, have a magazine that all CPUs share: so they lie side by side, and not each among the frames that it maps.
+//! them, have a magazine that all CPUs share, so that they lie side by side, not each among the frames that it maps.
 //! Whoever walks through many tables then meets few large pages of the direct map, or of the machine below. Before a
 //! request is refused all magazines are used up: single frames are taken out of them, for contiguous ones they are
 //! emptied into the buddy, which merges.

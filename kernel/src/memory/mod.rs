@@ -6,7 +6,7 @@
 //! | `percpu` | the same objects for each CPU | one, before those of vmalloc; in no order with others |
 //! | `machine`, `pin` | the machine as vmalloc sees it, the kernel's instance, its stacks | those of vmalloc |
 //! | `purge_wish` | how an instance asks to be purged in the background | none |
-//! | `frames`, `map` | physical frames; the loader's list of them | a CPU's magazine, then the buddy's: last of all |
+//! | `frames`, `map` | physical frames; the loader's list of them | a magazine, then the buddy's: last of all |
 //! | `tables`, `hoard` | page tables counted; frames taken away from everybody | none |
 //! | `hooks` | what is asked of the rooms above | none |
 //!

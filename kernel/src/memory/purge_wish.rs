@@ -4,7 +4,7 @@
 //! [hook](super::hooks::MemoryHooks::purge). No lock is taken here.
 
 use super::hooks;
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 
 /// What an instance and the thread that purges it share.
 #[derive(Debug)]
@@ -42,14 +42,20 @@ impl PurgeWish {
 
     /// Wakes the thread, unless that was done since it last [took](Self::take) the wish.
     pub fn want(&self) {
-        if !self.wanted.swap(true, Ordering::Release) {
+        // Of this fence and that of `take` one comes first: either the wish is found taken here, or the thread finds what is
+        // to be purged. So a wish that is there is only read, and CPUs that wish again and again do not take its line of
+        // memory from each other.
+        fence(Ordering::SeqCst);
+        if !self.wanted.load(Ordering::Relaxed) && !self.wanted.swap(true, Ordering::Release) {
             (hooks::HOOKS.get().purge)();
         }
     }
 
     /// Takes the wish back; whether there was one. For the thread.
     pub fn take(&self) -> bool {
-        self.wanted.swap(false, Ordering::Acquire)
+        let wanted = self.wanted.swap(false, Ordering::Acquire);
+        fence(Ordering::SeqCst);
+        wanted
     }
 
     /// Tells whether there is a thread.

@@ -2,7 +2,7 @@
 //!
 //! | who caches | what | asked for it by |
 //! |---|---|---|
-//! | the CPUs' magazines | single free frames | every request: see [`frames`] |
+//! | the magazines of CPUs and of page tables | single free frames | every request: see [`frames`] |
 //! | the kernel's vmalloc instance | frames of free pages, empty blocks and runs, page tables | its own requests; [`reclaim`] |
 //! | per-CPU memory, the heap | a chunk each in which no object lies | a purge notifier; [`reclaim`] |
 //! | areas that wait for a grace period | all they have | a purge notifier; [`reclaim`] |
@@ -34,7 +34,7 @@ pub fn take(count: usize, mut sink: impl FnMut(Frame)) -> usize {
     taken + frames::take(count - taken, sink)
 }
 
-/// Takes a single frame full of zeros.
+/// Takes a frame full of zeros, as [`frames::take_table`] does.
 pub fn take_table() -> Option<Frame> {
     again(frames::take_table)
 }

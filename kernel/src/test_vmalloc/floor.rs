@@ -102,7 +102,9 @@ struct Window {
 
 impl Window {
     fn new() -> Result<Self, AllocError> {
-        let frame = reclaim::take_table().ok_or_else(|| frames::shortage(1))?;
+        let mut frame = None;
+        reclaim::take(1, |taken| frame = Some(taken));
+        let frame = frame.ok_or_else(|| frames::shortage(1))?;
         let pages = memory::vmalloc().vmap(&vec![frame; TOUCHED], Protection::ReadWrite);
         // SAFETY: it was just taken, and is mapped nowhere.
         let pages = pages.inspect_err(|_| unsafe { frames::give(iter::once(frame)) })?;

@@ -100,7 +100,7 @@ impl CpuPin for SingleCpu {
 /// 1. A frame that was taken belongs to the taker alone until it is given back.
 ///    A huge frame is 512 frames, contiguous and aligned to their size.
 /// 2. Of a frame that was ever taken, [`direct_map`](Self::direct_map) points to the bytes, writable, for as long
-///    as the machine lives, and one frame is always at one address;
+///    as the machine lives, and one frame is always at one address, which is a multiple of a page's size;
 ///    [`frame_of`](Self::frame_of) is its inverse.
 /// 3. A table that was taken is full of zeros.
 /// 4. [`root`](Self::root) is the top level page table of every CPU, and nobody but the library

@@ -29,8 +29,9 @@ macro_rules! call_aside {
         #[cold]
         const fn cold() {}
         cold();
-        // SAFETY: it keeps all registers that are not named as its result, and the stack. A call writes below the top of the
-        // stack: on this target nothing of a function's is there, where interrupts write at any time.
+        // SAFETY: it keeps all registers that are not named as its result, and the stack. The call writes below the top of the
+        // stack. The kernel's target has no red zone (`disable-redzone`): no function has anything there, because interrupts
+        // write there at any time.
         unsafe { asm!("call {}", sym $function $(, $($operand)+)?, options(nostack)) }
     }};
 }
@@ -151,7 +152,7 @@ macro_rules! aside {
 
 aside!(pinned_aside, pinned("rax"), "pop rax");
 aside!(pinned_outside_interrupts_aside, pinned_outside_interrupts("rax"), "add rsp, 8");
-// The place is the return address.
+// What it was called before is the return address.
 aside!(last_pin_gone_aside, last_pin_gone("[rbp + 8]"), "pop rax");
 
 /// A pin was made at `place`, perhaps the first, while the CPU was not quiet.
@@ -171,9 +172,11 @@ extern "C" fn pinned_outside_interrupts(place: &'static Location<'static>) -> us
     inside.into()
 }
 
-/// The last pin ended at `place` while the CPU was not quiet. A switch that was put off for the pins is
+/// The last pin ended before `behind` while the CPU was not quiet. A switch that was put off for the pins is
 /// made, but with interrupts off it stays put off, until the next pin or interrupt ends with them on.
-extern "C" fn last_pin_gone(place: usize) {
+extern "C" fn last_pin_gone(behind: usize) {
+    // The next function may begin behind the call.
+    let place = behind - 1;
     // An interrupt that came between the decrement and here has ended the section itself.
     interrupts::without_interrupts(|| sections::end(Kind::Preemption, place));
     if this().switch_wanted.load(Ordering::Relaxed) && interrupts::are_enabled() {

@@ -84,6 +84,8 @@ fn frames_for_tables_are_full_of_zeros() {
 fn tables_lie_side_by_side_whatever_is_taken_between() {
     frames::drain_magazines();
     let before = frames::counts();
+    // What lies scattered goes first.
+    let scattered = Hoard::take(1024);
     let (tables, others): (heapless::Vec<_, 16>, heapless::Vec<_, 16>) =
         iter::repeat_with(|| (frames::take_table().expect("a frame"), Hoard::take(256))).take(16).unzip();
     let numbers = tables.iter().map(|table| table.number());
@@ -92,7 +94,7 @@ fn tables_lie_side_by_side_whatever_is_taken_between() {
         // SAFETY: the test took what it gives back, and uses it no more.
         unsafe { frames::give_table(table) };
     }
-    drop(others);
+    drop((others, scattered));
     assert!(span < 128, "{span} frames from the first to the last of 16 tables");
     frames::drain_magazines();
     assert_eq!(frames::counts(), before);

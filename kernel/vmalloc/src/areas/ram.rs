@@ -147,7 +147,8 @@ impl<P: Platform> Areas<P> {
         let pin = self.platform().pin_outside_interrupts()?;
         let ram = &self.magazines.here(&pin).ram;
         if let Some(first) = ram.behind(address) {
-            // SAFETY: before the page are live ones of its block, those that were unmapped last: so the table is there.
+            // SAFETY: before the page are live ones of its block, those that were unmapped last: so the table is there. The
+            // callers have checked `count`.
             if unsafe { unmap_ram(first, count) } {
                 ram.unmapped_behind(first, count);
                 return Some(Pressure::Low);
@@ -171,8 +172,9 @@ impl<P: Platform> Areas<P> {
     pub fn unmap_ram_there(&self, address: usize, count: usize) -> Option<Pressure> {
         let pin = &self.platform().pin_outside_interrupts()?;
         let (first, leaf) = self.pools.small_page(pin, address)?;
-        let (slots, behind) = leaf[first..].split_at_checked(count)?;
-        // SAFETY: the entries are in a table that the pin keeps.
+        let slots = &leaf[first..];
+        let behind = slots.get(count..)?;
+        // SAFETY: the entries are in a table that the pin keeps; there are as many.
         if !unsafe { unmap_ram(NonNull::from(slots).cast(), count) } {
             return None;
         }

@@ -29,13 +29,16 @@ pub(crate) enum Listed {
 }
 
 /// What each page of a block is, and which lists the block is in. Guarded by the block's lock.
+// In this order: what is small lies in one line with the rest of the descriptor, and each bitmap in one of its own. A block
+// that a CPU fills and another one purges as a whole moves each line once in each direction.
+#[repr(C)]
 pub(crate) struct Pages {
-    open: Bitmap,
-    unflushed: Bitmap,
     /// A stamp taken after the pages that are flushing were unmapped; [`Stamp::NEVER`] if there are none.
     flushing_since: Stamp,
     free: u16,
     unflushed_count: u16,
+    /// The pages that were [cut off](Pages::retire_cut) an area last, if they are dirty: the first, and how many they are.
+    last_cut: (u16, u16),
     /// No word below has a free page.
     lowest: u8,
     listed: Listed,
@@ -45,11 +48,14 @@ pub(crate) struct Pages {
     has_frames: bool,
     /// Whether the page before a run of unflushed ones may have to be flushed with it.
     cut: bool,
-    /// The pages that were [cut off](Pages::retire_cut) an area last, if they are dirty: the first, and how many they are.
-    last_cut: (u16, u16),
+    open: Bitmap,
+    unflushed: Bitmap,
 }
 
 const NO_CUT: (u16, u16) = (0, 0);
+
+/// Bytes of what lies before the bitmaps, for the descriptor's layout.
+pub(super) const BEFORE_BITMAPS: usize = mem::offset_of!(Pages, open);
 
 impl Pages {
     pub const fn new() -> Self {
@@ -316,12 +322,16 @@ impl Pages {
         }
         self.flushing_since = Stamp::NEVER;
         let mut dirty = 0;
-        for index in 0..WORDS {
-            let word = self.unflushed.word(index) & !self.open.word(index);
-            self.unflushed.set_word(index, word);
-            // Usually nothing was freed meanwhile, and counting bits is slow.
-            if word != 0 {
-                dirty += word.count_ones() as u16;
+        if self.stale() == BLOCK_PAGES && self.open == Bitmap::FULL {
+            self.unflushed = Bitmap::EMPTY;
+        } else {
+            for index in 0..WORDS {
+                let word = self.unflushed.word(index) & !self.open.word(index);
+                self.unflushed.set_word(index, word);
+                // Usually nothing was freed meanwhile, and counting bits is slow.
+                if word != 0 {
+                    dirty += word.count_ones() as u16;
+                }
             }
         }
         let pages = self.unflushed_count - dirty;

@@ -13,7 +13,8 @@ impl<P: Platform> Vmalloc<P> {
     /// more of each.
     ///
     /// Each block of 2 MiB is looked at in a read-side section of its own, in which `sink` is called: it calls nothing of
-    /// the library, and allocates nothing from it. Areas that are allocated or freed meanwhile are told or not.
+    /// the library, and allocates nothing from it. Areas that are allocated or freed meanwhile are told or not, mappings of
+    /// `vm_map_ram` also in part.
     ///
     /// # Panics
     /// In an interrupt handler.

@@ -214,6 +214,7 @@ impl Entry {
     /// Returns whether [`with_ram_length`](Self::with_ram_length) was told this length.
     #[inline(always)]
     pub fn has_ram_length(self, length: usize) -> bool {
+        debug_assert!(length < RAM_DIGIT);
         self.0 & LENGTH_MASK == (length as u64) << LENGTH_SHIFT
     }
 

@@ -8,7 +8,7 @@ use super::{
     entry::{MANY, RAM_DIGIT},
     unrolled::{FEW, below},
 };
-use crate::Frame;
+use crate::{BLOCK_PAGES, Frame};
 use core::ptr::NonNull;
 
 /// Entries written in one go of a loop, where they are more than [`FEW`].
@@ -58,9 +58,11 @@ fn map_together(slots: &[Slot; TOGETHER], frames: &[Frame; TOGETHER], attributes
 /// one is told so.
 ///
 /// # Safety
-/// The entry is one of a table that the caller may use: of a slice of its entries, up to the last one.
+/// 1. The entry is one of a table that the caller may use: of a slice of its entries, up to the last one.
+/// 2. `count` is a block's number of pages at most.
 #[inline(always)]
 pub(crate) unsafe fn unmap_ram(first: NonNull<Slot>, count: usize) -> bool {
+    debug_assert!(count <= BLOCK_PAGES);
     // SAFETY: promised by the caller, of this one; of others behind it, `map_ram` told the first one that they follow.
     let slot = |page: usize| unsafe { first.add(page).as_ref() };
     let entry = slot(0).look();

@@ -14,7 +14,7 @@ macro_rules! fall_from {
         match $count {
             0 => return,
             $($arm)*
-            // Not as for 0: callers who have asked how many there are need not be asked again.
+            // Not as for 0: who has checked the number pays for no second check.
             _ => unreachable!("{} are not few", $count),
         }
     };

@@ -59,7 +59,7 @@ impl<P: Platform> Pending<P> {
         self.cpus.of(pin.cpu()).list.push(block.number() as u32, &block.next_lazy);
     }
 
-    /// Takes the CPUs' lists, for [`visit`](Self::visit). The caller has the turn.
+    /// Takes the CPUs' lists, for [`look`](Self::look) and then [`visit`](Self::visit). The caller has the turn.
     pub fn take_lists(&self) {
         for cpu in self.cpus.iter() {
             let first = if cpu.list.is_empty() { NO_BLOCK } else { cpu.list.take() };
@@ -68,9 +68,27 @@ impl<P: Platform> Pending<P> {
         }
     }
 
-    /// Has `visit`, which runs pinned, look at each block of the lists that were taken. Returns what it returns, which comes
-    /// when the pin is gone. The caller has the turn.
+    /// Has `look`, which runs pinned, look at each block of the lists that were taken, which stays there. Returns what it
+    /// returns, which comes when the pin is gone. The caller has the turn.
+    pub fn look<T>(&self, mut look: impl FnMut(&P::Pin, &Block) -> T) -> impl Iterator<Item = T> {
+        // Its link is read behind `look`, which writes to that line of memory and so has it brought for both.
+        self.walk(move |pin, block| {
+            let told = look(pin, block);
+            (block.next_in_list(), told)
+        })
+    }
+
+    /// Has `visit` look at the blocks as [`look`](Self::look) does, and push them to other lists if it likes.
     pub fn visit<T>(&self, mut visit: impl FnMut(&P::Pin, &Block) -> T) -> impl Iterator<Item = T> {
+        self.walk(move |pin, block| {
+            // Read before the block may be pushed to another list.
+            let next = block.next_in_list();
+            (next, visit(pin, block))
+        })
+    }
+
+    /// Goes through the lists that were taken; `step` returns the number of the next block, and what is told of this one.
+    fn walk<T>(&self, mut step: impl FnMut(&P::Pin, &Block) -> (u32, T)) -> impl Iterator<Item = T> {
         let (mut cpus, mut next) = (self.cpus.iter(), NO_BLOCK);
         iter::from_fn(move || {
             while next == NO_BLOCK {
@@ -78,9 +96,9 @@ impl<P: Platform> Pending<P> {
             }
             let pin = self.blocks.platform().pin();
             let block = self.blocks.block(next as usize, &pin);
-            // Read before the block may be pushed to another list.
-            next = block.next_in_list();
-            Some(visit(&pin, block))
+            let told;
+            (next, told) = step(&pin, block);
+            Some(told)
         })
     }
 

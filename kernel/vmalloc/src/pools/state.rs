@@ -11,14 +11,26 @@ use crate::{
     percpu::{Part, PerCpu, Record, place},
 };
 
-use core::ops::Range;
+use core::ops::{Deref, Range};
 
 /// The pools of an instance.
 pub(crate) struct Pools<P> {
     pub pending: Pending<P>,
     pub(super) pools: PerCpu<PoolPair>,
     /// Blocks in the bins that are entirely free.
-    pub(super) empty_blocks: AtomicUsize,
+    pub(super) empty_blocks: Apart<AtomicUsize>,
+}
+
+/// Has a line of memory for itself: what all CPUs write is apart from what their fast paths read.
+#[repr(align(64))]
+pub(super) struct Apart<T>(T);
+
+impl<T> Deref for Apart<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
 }
 
 /// The pools of one CPU, by whose frames their pages show.
@@ -102,7 +114,7 @@ impl<P: Platform> Pools<P> {
     #[inline(always)]
     pub fn new(mut pending: Pending<P>) -> Self {
         let pools = pending.blocks.base.records.lay_out();
-        Self { pending, pools, empty_blocks: AtomicUsize::new(0) }
+        Self { pending, pools, empty_blocks: Apart(AtomicUsize::new(0)) }
     }
 
     #[inline(always)]

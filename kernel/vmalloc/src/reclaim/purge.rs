@@ -49,7 +49,7 @@ impl<P: Platform> Reclaim<P> {
         let mut ranges = Ranges::new(self.base().flush_ceiling());
         let mut last = Stamp::NEVER;
         let mut pages = 0;
-        for (stamp, freed) in pending.visit(|pin, block| self.begin_flush(pin, block, &mut ranges)) {
+        for (stamp, freed) in pending.look(|pin, block| self.begin_flush(pin, block, &mut ranges)) {
             last = last.max(stamp);
             pages += freed;
         }

@@ -53,8 +53,8 @@ pub(crate) const HIDDEN: u64 = 1 << 8;
 
 const TURN: u32 = u64::BITS - RAM.trailing_zeros();
 
-/// Returns the bits around those of the frame, side by side, and some of the frame's above them: so a mask of them fits into
-/// an instruction, and takes no register.
+/// Returns bits 63 to 52 as bits 11 to 0, and bits 19 to 0 above them. They are all but the upper ones of a frame's address.
+/// So a mask of them fits into an instruction, and takes no register.
 #[inline(always)]
 pub(crate) const fn turned(bits: u64) -> u32 {
     bits.rotate_left(TURN) as u32
