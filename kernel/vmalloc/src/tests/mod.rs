@@ -32,4 +32,6 @@ mod slack;
 #[cfg(not(loom))]
 pub(crate) mod support;
 #[cfg(not(loom))]
+mod told;
+#[cfg(not(loom))]
 mod watch;
