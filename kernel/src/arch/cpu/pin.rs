@@ -23,7 +23,7 @@ pub struct Pin {
 
 assert_stays!(Pin, &'static Pin);
 
-/// Calls one of the functions that [`aside!`] defines.
+/// Calls one of the functions that `aside!` defines, below.
 macro_rules! call_aside {
     ($function:ident $(, $($operand:tt)+)?) => {{
         #[cold]
