@@ -4,14 +4,14 @@
 //! lie in it. It is made when the block is opened, found through `table`, and stays for as long as the
 //! block is not free; `reclaim/records.rs` may give it back then.
 
-use super::{NO_BLOCK, Pages, Role, pages::BEFORE_BITMAPS, table::Reader};
+use super::{NO_BLOCK, Pages, Role, table::Reader};
 use crate::{
     Frame, LockClass, Platform,
     atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering},
     lock::{Lock, Locked},
     page_table::{Entry, Slots, directories},
 };
-use core::{mem::offset_of, ptr};
+use core::ptr;
 
 /// The descriptor of a vmap block.
 #[repr(C, align(64))]
@@ -37,8 +37,8 @@ impl Locked for Pages {
 #[cfg(not(loom))]
 const _: () = {
     assert!(size_of::<Block>() == 192, "less than a byte for each small area it can hold");
-    // The lock itself takes a word before what it guards.
-    assert!(offset_of!(Block, pages) + 8 + BEFORE_BITMAPS == 64, "each bitmap has a line of its own");
+    // The lock itself takes a word before what it guards, which has 24 bytes before its bitmaps.
+    assert!(core::mem::offset_of!(Block, pages) + 8 + 24 == 64, "each bitmap has a line of its own");
 };
 
 impl Block {

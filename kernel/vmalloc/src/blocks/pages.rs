@@ -54,8 +54,8 @@ pub(crate) struct Pages {
 
 const NO_CUT: (u16, u16) = (0, 0);
 
-/// Bytes of what lies before the bitmaps, for the descriptor's layout.
-pub(super) const BEFORE_BITMAPS: usize = mem::offset_of!(Pages, open);
+const _: () =
+    assert!(mem::offset_of!(Pages, open) == 24, "the descriptor's first line ends before the bitmaps");
 
 impl Pages {
     pub const fn new() -> Self {
