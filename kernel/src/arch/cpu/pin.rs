@@ -7,6 +7,7 @@ use super::{
 use crate::{arch::hooks, assert_stays};
 use core::{
     arch::{asm, naked_asm},
+    hint::cold_path,
     marker::PhantomData,
     mem::offset_of,
     panic::Location,
@@ -26,9 +27,7 @@ assert_stays!(Pin, &'static Pin);
 /// Calls one of the functions that `aside!` defines, below.
 macro_rules! call_aside {
     ($function:ident $(, $($operand:tt)+)?) => {{
-        #[cold]
-        const fn cold() {}
-        cold();
+        cold_path();
         // SAFETY: it keeps all registers that are not named as its result, and the stack. The call writes below the top of the
         // stack. The kernel's target has no red zone (`disable-redzone`): no function has anything there, because interrupts
         // write there at any time.

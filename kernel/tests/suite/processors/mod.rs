@@ -6,5 +6,6 @@ mod invlpgb;
 mod isolated;
 mod late_flushes;
 mod latency;
+mod pins;
 mod profile;
 mod threads;
