@@ -33,8 +33,8 @@ macro_rules! with_full_registers {
     }};
 }
 
-/// The meter is on, so that each of these pins begins a section and ends one. Seen failing with RAX cleared at
-/// the end, with RDX not kept, and with R11 cleared.
+/// The meter is on, so that each of these pins begins a section and ends one. Seen failing with RDX not kept, and with R11
+/// cleared. (With RAX cleared at the end the kernel does not get here.)
 #[test_case]
 fn pins_change_no_register() {
     assert!(sections::switch().load(Ordering::Relaxed) != 0, "a debug build measures");
