@@ -79,6 +79,15 @@ impl Model {
 }
 
 impl Cpu<'_> {
+    /// Looks at all areas, as a console does: each that is told is one.
+    pub fn look_at_all(&self) {
+        self.vmalloc
+            .for_each_area(|areas| assert!(areas.areas > 0 && areas.pages >= areas.areas, "{areas:?}"));
+        for area in self.vmalloc.areas() {
+            assert!(area.pages > 0 && self.vmalloc.contains(area.start), "{area}");
+        }
+    }
+
     /// Allocates, and writes a value that no other area has into each page.
     pub fn try_take(&self, pages: usize, how: impl FnOnce(Request) -> Request) -> Result<Area, AllocError> {
         let area = self.allocate(pages, how)?;

@@ -103,14 +103,6 @@ fn map_ram(cpu: &Cpu<'_>) {
     frames.into_iter().for_each(|frame| cpu.machine.give_back(frame));
 }
 
-/// Looks at all areas, as a console does: each that is told is one.
-fn list(cpu: &Cpu<'_>) {
-    cpu.vmalloc.for_each_area(|areas| assert!(areas.areas > 0 && areas.pages >= areas.areas, "{areas:?}"));
-    for area in cpu.vmalloc.areas() {
-        assert!(area.pages > 0 && cpu.vmalloc.contains(area.start), "{area}");
-    }
-}
-
 fn call(cpu: &Cpu<'_>, shared: &Shared) {
     match thread_rng().gen_range(0..20) {
         0..=5 => allocate(cpu, shared),
@@ -119,7 +111,7 @@ fn call(cpu: &Cpu<'_>, shared: &Shared) {
         13 | 14 => map_ram(cpu),
         15 => mem::drop(cpu.vmalloc.purge()),
         16 => cpu.speculate(),
-        17 => list(cpu),
+        17 => cpu.look_at_all(),
         _ => give_back(cpu),
     }
 }

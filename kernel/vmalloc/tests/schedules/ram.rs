@@ -63,3 +63,25 @@ fn one_cpu_flushes_what_others_unmapped() {
         Model::new(3, 1600).run(work, &[&work, &work, &flush], flush);
     });
 }
+
+/// A CPU maps and unmaps a frame again and again while another one looks at all that is mapped.
+///
+/// Seen failing with a mapping without pages, which was unmapped between two looks at its first entry.
+#[test]
+fn what_is_unmapped_meanwhile_is_told_or_not() {
+    explore(|| {
+        let work = |cpu: &Cpu<'_>| {
+            let mut frames = Vec::new();
+            assert_eq!(cpu.machine.take_frames(1, |frame| frames.push(frame)), 1);
+            for _ in 0..60 {
+                let mapped = cpu.vmalloc.vm_map_ram(&frames, Protection::ReadWrite).expect("room");
+                // SAFETY: nobody uses it.
+                unsafe { cpu.vmalloc.vm_unmap_ram(mapped, 1) }.expect("mapped");
+            }
+            cpu.vmalloc.vm_unmap_aliases();
+            frames.into_iter().for_each(|frame| cpu.machine.give_back(frame));
+        };
+        let look = |cpu: &Cpu<'_>| (0..4).for_each(|_| cpu.look_at_all());
+        Model::new(2, 1600).run(work, &[&work, &look], |_| {});
+    });
+}
