@@ -5,6 +5,7 @@
 //! | things handed over to a worker, and waiting until it is done with all of them | [`Handover`] |
 //! | waiting until something is true, and waking all who do | [`Wait`], of whatever is [`Waiters`] |
 //! | whether a thread runs, waits, or was woken | [`State`] |
+//! | having a worker look once more | [`Wish`] |
 //! | waiting until nobody can still be looking at what was taken out of reach | [`GracePeriod`], [`Passes`] |
 //!
 //! The crate knows threads and locks by its traits alone. Built with `--cfg loom` it takes its atomics from loom, which
@@ -21,10 +22,12 @@ mod grace;
 mod models;
 mod state;
 mod waiters;
+mod wish;
 
 pub use grace::{GracePeriod, Passes};
 pub use state::State;
 pub use waiters::{Line, Waiters};
+pub use wish::Wish;
 
 /// A queue that any CPU may use at any time.
 pub trait Queue {

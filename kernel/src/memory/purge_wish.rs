@@ -4,12 +4,13 @@
 //! [hook](super::hooks::MemoryHooks::purge). No lock is taken here.
 
 use super::hooks;
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use handover::Wish;
 
 /// What an instance and the thread that purges it share.
 #[derive(Debug)]
 pub struct PurgeWish {
-    wanted: AtomicBool,
+    wanted: Wish,
     /// Whether there is the thread.
     served: AtomicBool,
     /// 0: whoever frees purges.
@@ -23,7 +24,7 @@ impl PurgeWish {
     /// Makes one that no thread serves yet.
     #[must_use]
     pub const fn new() -> Self {
-        Self { wanted: AtomicBool::new(false), served: AtomicBool::new(false), drain: AtomicUsize::new(1) }
+        Self { wanted: Wish::new(), served: AtomicBool::new(false), drain: AtomicUsize::new(1) }
     }
 
     /// Whether the thread is used; 0: whoever frees purges.
@@ -42,20 +43,14 @@ impl PurgeWish {
 
     /// Wakes the thread, unless that was done since it last [took](Self::take) the wish.
     pub fn want(&self) {
-        // Of this fence and that of `take` one comes first: either the wish is found taken here, or the thread finds what is
-        // to be purged. So a wish that is there is only read, and CPUs that wish again and again do not take its line of
-        // memory from each other.
-        fence(Ordering::SeqCst);
-        if !self.wanted.load(Ordering::Relaxed) && !self.wanted.swap(true, Ordering::Release) {
+        if self.wanted.want() {
             (hooks::HOOKS.get().purge)();
         }
     }
 
     /// Takes the wish back; whether there was one. For the thread.
     pub fn take(&self) -> bool {
-        let wanted = self.wanted.swap(false, Ordering::Acquire);
-        fence(Ordering::SeqCst);
-        wanted
+        self.wanted.take()
     }
 
     /// Tells whether there is a thread.
