@@ -330,6 +330,7 @@
 // It has x86-64's instructions, but for tests.
 #[cfg(any(test, target_arch = "x86_64"))]
 pub mod adapters;
+mod apart;
 mod areas;
 mod arena;
 mod atomic;

@@ -33,7 +33,8 @@ const CASES: [(u64, u64, u64); 5] = [
     (2, 20_000, 10_000),
     (4, 2_000, 1_000),
     (8, 3_000, 2_000),
-    (VM_MAP_RAM, 20_000, 10_000),
+    // A CPU uses up a block in 512 loops, and a purge waits for some thirty.
+    (VM_MAP_RAM, 100_000, 10_000),
 ];
 
 /// The longer run has so many times the loops of the shorter one.

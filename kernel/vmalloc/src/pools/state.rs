@@ -3,6 +3,7 @@
 use super::{bins::Bins, bump::Bump, leaves::Leaves};
 use crate::{
     CpuPin, Frame, MAX_CPUS, Owner, Platform, Returned,
+    apart::Apart,
     atomic::{AtomicU64, AtomicUsize, Ordering},
     blocks::{Block, BlockSlot, Role},
     lock::Lock,
@@ -11,7 +12,7 @@ use crate::{
     percpu::{Part, PerCpu, Record, place},
 };
 
-use core::ops::{Deref, Range};
+use core::ops::Range;
 
 /// The pools of an instance.
 pub(crate) struct Pools<P> {
@@ -19,18 +20,6 @@ pub(crate) struct Pools<P> {
     pub(super) pools: PerCpu<PoolPair>,
     /// Blocks in the bins that are entirely free.
     pub(super) empty_blocks: Apart<AtomicUsize>,
-}
-
-/// Has a line of memory for itself: what all CPUs write is apart from what their fast paths read.
-#[repr(align(64))]
-pub(super) struct Apart<T>(T);
-
-impl<T> Deref for Apart<T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        &self.0
-    }
 }
 
 /// The pools of one CPU, by whose frames their pages show.
