@@ -11,7 +11,7 @@ use core::{ops::Range, panic::Location};
 use std::{string::ToString, vec::Vec};
 
 /// Small areas with their guard pages, runs of blocks with theirs, and both beside each other. Seen failing with runs that
-/// are not told, with ones that end a page early, and with areas told from the block's start on.
+/// are not told, and with runs that end elsewhere.
 #[test]
 fn what_waits_for_a_flush_is_told_by_its_addresses() {
     let machine = Machine::new(2, 4000);
@@ -40,8 +40,8 @@ fn what_waits_for_a_flush_is_told_by_its_addresses() {
     machine.assert_all_frames_back();
 }
 
-/// Each frame that the machine lacks is an area's, or counted as what it is. Seen failing with a record of the instance, or
-/// what its arena has, left out.
+/// Each frame that the machine lacks is an area's, or counted as what it is. Seen failing with other sums of the frames that
+/// the instance, its arena and what is remembered have.
 #[test]
 fn each_frame_that_an_instance_has_is_counted() {
     let machine = Machine::new(2, 6000);
@@ -86,7 +86,7 @@ fn sets_of_cpus_are_told_as_they_are_read() {
     }
 }
 
-/// Seen failing with the name of no thread, and with the bytes behind its end.
+/// Seen failing with a name that ends elsewhere, and with an age that is not known.
 #[test]
 fn a_freed_area_is_told_with_what_is_known() {
     let mut freed = Freed {
