@@ -18,7 +18,7 @@ use kernel::{
 const LONG: u64 = 20_000;
 
 /// What a busy computer may spoil is tried again: once it must be so.
-fn once(what: &str, attempt: impl Fn() -> bool) {
+pub(super) fn once(what: &str, attempt: impl Fn() -> bool) {
     assert!((0..100).any(|_| attempt()), "{what}");
 }
 
