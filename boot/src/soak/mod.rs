@@ -2,6 +2,7 @@
 //!
 //! | module | for |
 //! |---|---|
+//! | `cpu_time` | tells how long CPUs worked for a run |
 //! | `draw` | draws a run: a seed and a number decide all of it |
 //! | `judge` | tells what a run came to |
 //! | `random` | numbers that a seed decides |
@@ -9,6 +10,7 @@
 //! A run boots a kernel, has it carry out loads beside each other and commands after them, and ends with the command
 //! `balance`, which fails if anything was left behind. What fails is repeated by its seed and number.
 
+mod cpu_time;
 mod draw;
 mod judge;
 mod random;
@@ -91,7 +93,7 @@ pub fn run(options: &Options) -> Result<Status> {
     println!("seed {seed}");
     let begin = Instant::now();
     let time = Duration::from_secs(u64::from(options.minutes) * 60);
-    let (mut status, mut runs, mut failed) = (Status::Ok, 0, 0);
+    let (mut status, mut runs, mut failed, mut worked) = (Status::Ok, 0, 0, Duration::ZERO);
     let mut number = options.run.unwrap_or(0);
     loop {
         let mut plan = Plan::draw(seed, number, &choices);
@@ -99,9 +101,10 @@ pub fn run(options: &Options) -> Result<Status> {
             plan.commands.clone_from(commands);
         }
         let start = Instant::now();
-        let outcome = made.run(&plan, options)?;
+        let (outcome, work) = made.run(&plan, options)?;
         runs += 1;
-        println!("run {number}: {plan}: {outcome} ({:.0} s)", start.elapsed().as_secs_f64());
+        worked += work;
+        println!("run {number}: {plan}: {outcome} ({})", times(start.elapsed(), work));
         if let Outcome::Failed { status: how, .. } = &outcome {
             failed += 1;
             status = status.worse(*how);
@@ -113,8 +116,13 @@ pub fn run(options: &Options) -> Result<Status> {
             break;
         }
     }
-    println!("{runs} runs, {failed} failed ({:.0} s)", begin.elapsed().as_secs_f64());
+    println!("{runs} runs, {failed} failed ({})", times(begin.elapsed(), worked));
     Ok(status)
+}
+
+/// How long something took, and how long CPUs of this computer worked for it.
+fn times(took: Duration, work: Duration) -> String {
+    format!("{:.0} s, {:.0} s of CPU time", took.as_secs_f64(), work.as_secs_f64())
 }
 
 /// A seed that is hardly ever the same.
@@ -174,8 +182,8 @@ impl Made {
         Ok(self.program.clone().expect("it was just made"))
     }
 
-    /// Makes one run.
-    fn run(&mut self, plan: &Plan, soak: &Options) -> Result<Outcome> {
+    /// Makes one run: what it came to, and how long CPUs worked for its machine.
+    fn run(&mut self, plan: &Plan, soak: &Options) -> Result<(Outcome, Duration)> {
         let (elf, image) = self.kernel(plan.checked)?;
         let program = if plan.replays { Some(self.program()?) } else { None };
         let options = Machine {
@@ -199,6 +207,7 @@ impl Made {
         let machine = machine::prepare(&options, image, &orders)?.of(&elf);
         let mut witness = Witness::new(Purpose::commands(&plan.commands))?;
         let mut account = Account::default();
+        let before = cpu_time::of_children();
         let end = session::run(machine.program(), None, machine.limit(), &mut |output| {
             let text = witness.see(output);
             match output {
@@ -208,11 +217,12 @@ impl Made {
             }
             ControlFlow::Continue(())
         })?;
+        let worked = cpu_time::of_children().zip(before).map_or(Duration::ZERO, |(now, then)| now - then);
         let verdict = witness.verdict(&end);
         let outcome = account.outcome(&verdict, plan.is_small());
         if matches!(outcome, Outcome::Failed { .. }) {
             witness.complain(&verdict, &end);
         }
-        Ok(outcome)
+        Ok((outcome, worked))
     }
 }
