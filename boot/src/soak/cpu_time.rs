@@ -45,7 +45,8 @@ mod tests {
     fn a_child_that_works_is_counted_when_it_has_ended() {
         let before = of_children().expect("Linux tells it");
         let begin = Instant::now();
-        let mut child = Command::new("sh").args(["-c", "while :; do :; done"]).spawn().expect("there is a shell");
+        let mut child =
+            Command::new("sh").args(["-c", "while :; do :; done"]).spawn().expect("there is a shell");
         while begin.elapsed() < Duration::from_millis(300) {
             std::thread::sleep(Duration::from_millis(10));
         }
