@@ -69,6 +69,8 @@ pub struct Subject {
     pub name: &'static str,
     /// Pages that cases 1 and 1024, and `vmap`, take.
     pub nr_pages: u64,
+    /// Sets of pages that case 1024 maps in turn.
+    pub nr_sets: u64,
     /// One-page areas held meanwhile.
     pub live_areas: u64,
     /// The memory is asked for full of zeros.
@@ -84,14 +86,21 @@ impl<'de> Deserialize<'de> for Subject {
             case: u64,
             name: String,
             nr_pages: u64,
+            #[serde(default = "one")]
+            nr_sets: u64,
             live_areas: u64,
             zeroed: bool,
         }
-        let Written { case, name, nr_pages, live_areas, zeroed } = Written::deserialize(deserializer)?;
+        /// As they were before there could be others.
+        fn one() -> u64 {
+            1
+        }
+        let Written { case, name, nr_pages, nr_sets, live_areas, zeroed } =
+            Written::deserialize(deserializer)?;
         let mut known = CASES.iter().map(|&(bit, name, _)| (bit, name)).chain([(VMAP, VMAP_NAME)]);
         let same = known.find(|known| *known == (case, name.as_str()));
         let (case, name) = same.ok_or_else(|| de::Error::custom(format!("no case {case} is {name}")))?;
-        Ok(Self { case, name, nr_pages, live_areas, zeroed })
+        Ok(Self { case, name, nr_pages, nr_sets, live_areas, zeroed })
     }
 }
 
@@ -104,10 +113,10 @@ impl Subject {
     pub fn new(case: u64) -> Self {
         let known = CASES.iter().find(|(bit, ..)| *bit == case);
         let &(case, name, zeroed) = known.expect("the bit is one of CASES");
-        Self { case, name, nr_pages: 1, live_areas: 0, zeroed }
+        Self { case, name, nr_pages: 1, nr_sets: 1, live_areas: 0, zeroed }
     }
 
-    /// All cases, those with zeroing once more without it.
+    /// All cases, those with zeroing once more without it, and mappings of the same page once more with two in turn.
     #[must_use]
     pub fn cases() -> Vec<Self> {
         let mut all = Vec::new();
@@ -116,6 +125,8 @@ impl Subject {
             all.push(subject.clone());
             if subject.zeroed {
                 all.push(Self { zeroed: false, ..subject });
+            } else if case == VM_MAP_RAM {
+                all.push(Self { nr_sets: 2, ..subject });
             }
         }
         all
@@ -125,7 +136,8 @@ impl Subject {
     #[must_use]
     pub fn sizes() -> Vec<Self> {
         let of = |case| SIZES.map(|nr_pages| Self { nr_pages, ..Self::new(case) });
-        let vmap = Self { case: VMAP, name: VMAP_NAME, nr_pages: VMAP_PAGES, live_areas: 0, zeroed: false };
+        let vmap =
+            Self { case: VMAP, name: VMAP_NAME, nr_pages: VMAP_PAGES, zeroed: false, ..Self::new(FIX_SIZE) };
         [&of(FIX_SIZE)[..], &of(VM_MAP_RAM), &[vmap]].concat()
     }
 
@@ -150,7 +162,7 @@ impl Subject {
     /// Whether Linux's driver can do the same. It knows all cases up to 4096.
     #[must_use]
     pub fn is_linuxs(&self) -> bool {
-        self.case != VMAP && self.live_areas == 0 && !self.is_without_zeroing()
+        self.case != VMAP && self.nr_sets == 1 && self.live_areas == 0 && !self.is_without_zeroing()
     }
 
     /// Whether the command `floor` does the least work of this kind.
@@ -205,6 +217,9 @@ impl Subject {
         for (name, value) in self.parameters(count, workers) {
             commands += &format!(" {name}={value}");
         }
+        if self.nr_sets > 1 {
+            commands += &format!(" nr_sets={}", self.nr_sets);
+        }
         if self.is_without_zeroing() {
             commands += " zero=0";
         }
@@ -229,6 +244,9 @@ impl std::fmt::Display for Subject {
         if self.nr_pages > 1 {
             write!(f, ", {} pages", self.nr_pages)?;
         }
+        if self.nr_sets > 1 {
+            write!(f, ", {} sets in turn", self.nr_sets)?;
+        }
         if self.live_areas > 0 {
             write!(f, ", {} live areas", self.live_areas)?;
         }
@@ -246,7 +264,7 @@ mod tests {
     #[test]
     fn aligned_cases_are_measured_with_and_without_zeroing() {
         let names: Vec<String> = Subject::cases().iter().map(ToString::to_string).collect();
-        assert_eq!(names.len(), CASES.len() + 2);
+        assert_eq!(names.len(), CASES.len() + 3);
         assert!(names.contains(&"fix_align_alloc_test, not zeroed".into()));
         assert_eq!(Subject::new(16).commands(7, 1).matches("zero").count(), 0);
         let without = Subject { zeroed: false, ..Subject::new(16) };

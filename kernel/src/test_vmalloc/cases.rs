@@ -189,10 +189,19 @@ fn after_a_grace_period(loops: impl FnOnce() -> Result<(), AllocError>) -> Resul
 }
 
 fn vm_map_ram<M: Maker>(maker: &M, parameters: &Parameters, _: &mut Rng) -> Result<(), AllocError> {
-    let frames = Frames::take(parameters.pages())?;
+    let (pages, sets) = (parameters.pages(), parameters.sets());
+    let frames = Frames::take(pages.saturating_mul(sets))?;
     let frames = &*frames.0;
+    if sets == 1 {
+        // A loop of its own, which is no longer than Linux's.
+        for _ in 0..parameters.test_loop_count {
+            maker.map(frames)?.touch();
+        }
+        return Ok(());
+    }
+    let mut sets = frames.chunks_exact(pages).cycle();
     for _ in 0..parameters.test_loop_count {
-        maker.map(frames)?.touch();
+        maker.map(sets.next().expect("it never ends"))?.touch();
     }
     Ok(())
 }

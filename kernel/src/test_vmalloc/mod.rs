@@ -40,6 +40,7 @@ pub const ABOUT: &str = "runs the vmalloc benchmark cases\n\
     test_repeat_count      times each case is run (1)\n\
     test_loop_count        loops of a run (1000000)\n\
     nr_pages               pages that cases 1 and 1024 take, 0 means 1 (0)\n\
+    nr_sets                case 1024 maps so many sets of pages in turn, 0 means 1 (1)\n\
     use_huge               1: case 1 asks for 2 MiB pages (0)\n\
     nr_pcpu_objects        objects of case 128 (35000)\n\
     zero                   1: cases 16 and 32 ask for memory full of zeros, as Linux's do (1)\n\

@@ -10,6 +10,7 @@ pub(super) struct Parameters {
     pub test_repeat_count: u64,
     pub test_loop_count: u64,
     pub nr_pages: u64,
+    pub nr_sets: u64,
     pub use_huge: bool,
     pub run_test_mask: u64,
     pub nr_pcpu_objects: u64,
@@ -27,6 +28,7 @@ impl Default for Parameters {
             test_repeat_count: 1,
             test_loop_count: 1_000_000,
             nr_pages: 0,
+            nr_sets: 1,
             use_huge: false,
             run_test_mask: 7,
             nr_pcpu_objects: 35_000,
@@ -42,9 +44,14 @@ impl Parameters {
         self.nr_threads.clamp(1, 65_535) as usize
     }
 
-    /// Pages that case 1 allocates.
+    /// Pages that cases 1 and 1024 take.
     pub fn pages(&self) -> usize {
         usize::try_from(self.nr_pages).unwrap_or(usize::MAX).max(1)
+    }
+
+    /// Sets of pages that case 1024 maps in turn.
+    pub fn sets(&self) -> usize {
+        usize::try_from(self.nr_sets).unwrap_or(usize::MAX).max(1)
     }
 }
 

@@ -56,6 +56,7 @@ pub fn all(data: &Data) -> Vec<Chapter> {
 /// A case's name without what all names have.
 fn name(subject: &Subject) -> String {
     let zeroing = if subject.is_without_zeroing() { ", not zeroed" } else { "" };
+    let turns = if subject.nr_sets > 1 { ", in turn" } else { "" };
     let name = subject.name.trim_end_matches("_test").trim_end_matches("_alloc").trim_end_matches("_vmalloc");
-    format!("{name}{zeroing}")
+    format!("{name}{turns}{zeroing}")
 }

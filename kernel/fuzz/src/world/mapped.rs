@@ -39,6 +39,14 @@ impl World<'_> {
         (0..count).map(|index| Frame::new(known[(first + index * stride) % known.len()])).collect()
     }
 
+    /// Chooses of the frames that were unmapped last those that are still the program's.
+    fn choose_again(&self, count: u32) -> Vec<Frame> {
+        let known: Vec<u64> = self.frames.borrow().iter().collect();
+        let unmapped = self.unmapped.borrow();
+        let again = unmapped.iter().filter(|frame| known.binary_search(frame).is_ok());
+        again.take(count as usize).copied().map(Frame::new).collect()
+    }
+
     fn first_huge(&self) -> usize {
         let frames = self.frames.borrow();
         let singles: Vec<u64> = frames.singles().collect();
@@ -85,7 +93,7 @@ impl World<'_> {
     }
 
     pub(super) fn map_ram(&self, instance: usize, count: u32, how: u32, more: u32) {
-        let frames = self.choose(count, how);
+        let frames = if how % 8 == 6 { self.choose_again(count) } else { self.choose(count, how) };
         let protection = PROTECTIONS[more as usize % 4];
         let made = self.call(instance, |vmalloc| vmalloc.vm_map_ram(&frames, protection));
         self.note(|| format!("vm_map_ram of {} frames, {protection}: {made:x?}", frames.len()));
@@ -169,6 +177,7 @@ impl World<'_> {
         });
         self.note(|| format!("{} {start:#x}, {count} pages: {unmapped:?}", area.kind.freed_by()));
         super::owned::must_free(unmapped);
+        self.unmapped.replace(area.pages.iter().filter_map(|page| page.frame).collect());
     }
 
     /// Frames of the program's that nothing maps go back, which the machine refuses if a CPU can reach one.

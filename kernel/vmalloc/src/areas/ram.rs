@@ -11,7 +11,7 @@ use super::Areas;
 use crate::{
     AllocError, BLOCK_PAGES, Frame, PAGE_SIZE, Platform,
     magazines::Ram,
-    page_table::{Attributes, FEW, map_ram, unmap_ram},
+    page_table::{Attributes, FEW, map_ram, ram_page, unmap_ram, unmap_ram_page},
     pending::Pressure,
     pools::PageRun,
     span::page_in_block,
@@ -42,10 +42,20 @@ impl<P: Platform> Areas<P> {
     /// Maps one frame as [`map_ram_pages`](Self::map_ram_pages) does.
     #[inline(never)]
     pub fn map_ram_page(&self, frame: Frame, attributes: Attributes) -> Option<NonNull<u8>> {
-        if !self.is_addressable(frame) {
-            return None;
+        let pin = self.platform().pin_outside_interrupts()?;
+        let ram = &self.magazines.here(&pin).ram;
+        let entry = ram_page(frame, attributes);
+        let (address, slot) = match ram.take_again(entry) {
+            // It was mapped, so CPUs can address it.
+            Some(page) => page,
+            None if !self.is_addressable(frame) => return None,
+            None => ram.take(1).map(|(address, slots)| (address, &slots[0]))?,
+        };
+        if cfg!(debug_assertions) {
+            self.blocks().expect_unused(slot);
         }
-        self.map_ram_here(&[frame], attributes)
+        slot.publish(entry);
+        NonNull::new(address as *mut u8)
     }
 
     #[inline(always)]
@@ -139,7 +149,17 @@ impl<P: Platform> Areas<P> {
     /// Unmaps a mapping of one page as [`unmap_ram`](Self::unmap_ram) does.
     #[inline(never)]
     pub fn unmap_ram_page(&self, address: usize) -> Option<Pressure> {
-        self.unmap_ram_here(address, 1)
+        let pin = self.platform().pin_outside_interrupts()?;
+        let ram = &self.magazines.here(&pin).ram;
+        if let Some(slot) = ram.behind(address) {
+            // SAFETY: before the page are live ones of its block, those that were unmapped last: so the table is there.
+            if let Some(entry) = unmap_ram_page(unsafe { slot.as_ref() }) {
+                ram.unmapped_page_behind(slot, entry);
+                return Some(Pressure::Low);
+            }
+        }
+        drop(pin);
+        self.unmap_ram_elsewhere(address, 1)
     }
 
     #[inline(always)]

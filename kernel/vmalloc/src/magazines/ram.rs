@@ -6,6 +6,13 @@
 //! of its block's lock, when something else is unmapped, and when the magazines are given back.
 //!
 //! So whoever makes CPUs forget what was unmapped flushes what is noted here, too.
+//!
+//! **The same frame again.** Programs mostly get the page of memory that they gave back last, so a frame that is mapped has
+//! often just been unmapped. If it was the page unmapped last, the mapping gets that page again, and is no longer counted.
+//! This needs no flush, for the reasons in [`magazines`](super): a CPU that has a translation from before has one to the
+//! same frame, with the same rights and memory type, as nothing but the entry that the page had is written there again.
+//! Nobody reads the dirty bit of a page that shows the caller's frame, and there is no guard page. One page at least stays
+//! counted, which keeps the block, and so its table, where it is, as long as this CPU has a place in it.
 
 use crate::{
     BLOCK_PAGES, PAGE_SIZE,
@@ -13,7 +20,7 @@ use crate::{
         AtomicPtr, AtomicUsize,
         Ordering::{self, Relaxed},
     },
-    page_table::{Slot, Slots},
+    page_table::{Entry, Slot, Slots},
 };
 use core::{
     hint::assert_unchecked,
@@ -104,12 +111,19 @@ pub(crate) struct Ram {
     behind: Place,
     /// The address of the first entry of those, which lie one behind the other up to the pages behind.
     unmapped: AtomicUsize,
+    /// What the entry was of the last of those, if it was a mapping of one page and there is another one before it.
+    last: Slot,
 }
 
 impl Ram {
     /// Makes that of a CPU that has nothing.
     pub const fn without_pages() -> Self {
-        Self { supply: Stretch::new(), behind: Place::nowhere(), unmapped: AtomicUsize::new(0) }
+        Self {
+            supply: Stretch::new(),
+            behind: Place::nowhere(),
+            unmapped: AtomicUsize::new(0),
+            last: Slot::unused(),
+        }
     }
 
     /// Takes `count` pages of the supply, one at least and a block at most: their address and entries.
@@ -151,6 +165,31 @@ impl Ram {
     #[inline(always)]
     pub fn unmapped_behind(&self, slot: NonNull<Slot>, count: usize) {
         self.behind.slot.store(slot.as_ptr().wrapping_add(count), Relaxed);
+        self.last.set_unused();
+    }
+
+    /// Counts the page with this entry, which is that [behind](Self::behind) those that were unmapped last, as unmapped. It was
+    /// a mapping of its own, by the entry `was`.
+    #[inline(always)]
+    pub fn unmapped_page_behind(&self, slot: NonNull<Slot>, was: Entry) {
+        self.behind.slot.store(slot.as_ptr().wrapping_add(1), Relaxed);
+        // There is one before it: else there were no page behind.
+        self.last.set(was);
+    }
+
+    /// Takes the page that was unmapped last if it was a mapping of its own by the same entry: its address and entry.
+    #[inline(always)]
+    pub fn take_again(&self, entry: Entry) -> Option<(usize, &Slot)> {
+        if self.last.get() != entry {
+            return None;
+        }
+        self.last.set_unused();
+        let slot = self.behind.slot.load(Relaxed).wrapping_sub(1);
+        self.behind.slot.store(slot, Relaxed);
+        // SAFETY: the entry of a page that was noted is never unused, so this is the one of a page that was unmapped and not
+        // retired: its table is there, and none is at null.
+        let slot = unsafe { NonNull::new_unchecked(slot).as_ref() };
+        Some((self.behind.page_at(ptr::from_ref(slot).addr()), slot))
     }
 
     /// Returns where the pages start that were unmapped last, and how many they are.
@@ -171,6 +210,7 @@ impl Ram {
     }
 
     fn noted(&self, address: usize, behind: *const Slot, count: usize) {
+        self.last.set_unused();
         self.behind.put(address, behind);
         // Release, as of the entry behind: who does not find here what was noted before finds it retired.
         self.unmapped.store(behind.addr() - count * size_of::<Slot>(), Ordering::Release);

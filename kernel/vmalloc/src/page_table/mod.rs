@@ -20,7 +20,7 @@ mod unrolled;
 pub(crate) use entry::{Attributes, Entry, GuardInfo};
 pub(crate) use flush::Unflushed;
 pub(crate) use length::{mark_length, told_rest, unmap_rest, unmark_parked};
-pub(crate) use ram::{map_ram, unmap_ram};
+pub(crate) use ram::{map_ram, ram_page, unmap_ram, unmap_ram_page};
 pub(crate) use slot::{
     Slot, Slots, hide_none, publish_area, publish_page, publish_parked, remap, toggle, unmap_to_last,
 };

@@ -15,6 +15,12 @@ use core::ptr::NonNull;
 const TOGETHER: usize = 16;
 const _: () = assert!(TOGETHER <= FEW);
 
+/// Makes the entry of a mapping of one page.
+#[inline(always)]
+pub(crate) fn ram_page(frame: Frame, attributes: Attributes) -> Entry {
+    Entry::page(frame, attributes).with_ram_start(1).with_last()
+}
+
 /// Maps frames to as many pages, which nobody knows of, as one mapping, and publishes it.
 #[inline(always)]
 pub(crate) fn map_ram(pages: &[Slot], frames: &[Frame], attributes: Attributes) {
@@ -22,7 +28,7 @@ pub(crate) fn map_ram(pages: &[Slot], frames: &[Frame], attributes: Attributes) 
     let ([first, rest @ ..], [first_frame, rest_frames @ ..]) = (pages, frames) else { return };
     let entry = |&frame: &Frame| Entry::page(frame, attributes);
     let ([inner @ .., last], [inner_frames @ .., last_frame]) = (rest, rest_frames) else {
-        return first.publish(entry(first_frame).with_ram_start(1).with_last());
+        return first.publish(ram_page(*first_frame, attributes));
     };
     // Compilers learn from the question of how many there are that a short mapping has no such chunk.
     match (inner.last_chunk(), inner_frames.last_chunk()) {
@@ -52,6 +58,15 @@ pub(crate) fn map_ram(pages: &[Slot], frames: &[Frame], attributes: Attributes) 
 #[inline(always)]
 fn map_together(slots: &[Slot; TOGETHER], frames: &[Frame; TOGETHER], attributes: Attributes) {
     below(TOGETHER, |page| slots[page].set(Entry::page(frames[page], attributes)));
+}
+
+/// Unmaps the mapping that consists of the page with this entry, if there is one: what the entry was. Of several that do one
+/// is told so.
+#[inline(always)]
+pub(crate) fn unmap_ram_page(page: &Slot) -> Option<Entry> {
+    let entry = page.look();
+    // A CPU has nothing to mark: accessed and dirty bits are set.
+    (entry.starts_ram(1) && page.replace(entry, Entry::UNUSED).is_ok()).then_some(entry)
 }
 
 /// Unmaps the mapping that consists of `count` pages from the one on with this entry, if there is one. Of several that do

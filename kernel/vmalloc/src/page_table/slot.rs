@@ -25,6 +25,11 @@ pub(crate) struct Slot(AtomicU64);
 pub(crate) type Slots = [Slot; 512];
 
 impl Slot {
+    /// Makes a slot that lies in no table, with an unused entry.
+    pub const fn unused() -> Self {
+        Self(AtomicU64::new(Entry::UNUSED.0))
+    }
+
     /// Returns the entry, for its owner.
     #[inline(always)]
     pub fn get(&self) -> Entry {
