@@ -6,8 +6,8 @@ use core::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 use kernel::{
-    arch::{cpu, interrupts::attempt, tlb},
-    memory,
+    arch::{cpu, interrupts::attempt, paging::direct_map, tlb},
+    memory::{self, frames},
     services::Experiment,
     threads::{Builder, JoinHandle},
 };
@@ -110,6 +110,49 @@ fn an_area_that_grows_and_shrinks_flushes_nothing() {
         (2..10_000).for_each(turn);
         assert_eq!(flushes(here), before);
         assert!(instance.lazy_pages() <= 8, "{} pages wait", instance.lazy_pages());
+    })
+    .join();
+}
+
+/// 10000 times: a frame is mapped where it was before, read there, and unmapped. With other rights it is elsewhere.
+///
+/// Seen failing: with `take_again` that takes nothing.
+#[test_case]
+fn a_cpu_that_maps_one_frame_again_and_again_flushes_nothing() {
+    let instance = instance(4);
+    let here = cpu::online().without(cpu::isolated()).iter().next().expect("this one");
+    on_cpu(here, move || {
+        let mut frames = Vec::with_capacity(1);
+        assert_eq!(frames::take(1, |frame| frames.push(frame)), 1);
+        let frame = direct_map::pointer(frames[0]).cast::<u64>();
+        let map = |protection| instance.vm_map_ram(&frames, protection).expect("room");
+        // SAFETY: the test unmaps what it mapped, and uses it no more.
+        let unmap = |start| unsafe { instance.vm_unmap_ram(start, 1) }.expect("mapped");
+        unmap(map(Protection::ReadWrite));
+        let first = map(Protection::ReadWrite);
+        write(first, 0, 1);
+        unmap(first);
+        let before = flushes(here);
+        for turn in 0..10_000 {
+            // SAFETY: the frame is the test's.
+            unsafe { frame.write_volatile(turn) };
+            let again = map(Protection::ReadWrite);
+            assert_eq!((again, read(again, 0)), (first, turn));
+            write(again, 0, turn + 1);
+            // SAFETY: as above.
+            assert_eq!(unsafe { frame.read_volatile() }, turn + 1);
+            unmap(again);
+        }
+        assert_eq!(flushes(here), before);
+        assert_eq!((instance.lazy_pages(), instance.stats().used()), (2, 0));
+        let other = map(Protection::ReadOnly);
+        // SAFETY: the frame is the test's.
+        let is_written = unsafe { attempt::write(other.addr().get(), 7) };
+        assert!(other != first && !is_written, "the mapping was writable once");
+        unmap(other);
+        instance.vm_unmap_aliases();
+        // SAFETY: the test took it, and no CPU has a translation to it any more.
+        unsafe { frames::give(frames.into_iter()) };
     })
     .join();
 }
