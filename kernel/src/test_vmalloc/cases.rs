@@ -193,7 +193,7 @@ fn vm_map_ram<M: Maker>(maker: &M, parameters: &Parameters, _: &mut Rng) -> Resu
     let frames = Frames::take(pages.saturating_mul(sets))?;
     let frames = &*frames.0;
     if sets > 1 {
-        return map_in_turn(maker, frames.chunks_exact(pages).cycle(), parameters);
+        return map_in_turn(maker, frames, parameters);
     }
     for _ in 0..parameters.test_loop_count {
         maker.map(frames)?.touch();
@@ -203,12 +203,14 @@ fn vm_map_ram<M: Maker>(maker: &M, parameters: &Parameters, _: &mut Rng) -> Resu
 
 /// Apart from the loop of one set, which is not to pay for it.
 #[inline(never)]
-fn map_in_turn<'a, M: Maker>(
-    maker: &'a M,
-    sets: impl Iterator<Item = &'a [Frame]>,
-    parameters: &Parameters,
-) -> Result<(), AllocError> {
-    for (set, _) in sets.zip(0..parameters.test_loop_count) {
+fn map_in_turn<M: Maker>(maker: &M, frames: &[Frame], parameters: &Parameters) -> Result<(), AllocError> {
+    let mut rest = frames;
+    for _ in 0..parameters.test_loop_count {
+        if rest.is_empty() {
+            rest = frames;
+        }
+        let set;
+        (set, rest) = rest.split_at(parameters.pages());
         maker.map(set)?.touch();
     }
     Ok(())
