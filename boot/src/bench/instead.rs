@@ -26,6 +26,9 @@ const CASES: [(u64, u64, u64); 5] =
 /// The longer run has so many times the loops of the shorter one.
 const LONGER: u64 = 5;
 
+/// Of so many loops one interrupt or flush less in the longer run is taken for none.
+const SET_UP_VARIES: u64 = 1000;
+
 /// Interrupts and flushes a million loops, or why there are none.
 type Costs = std::result::Result<[f64; 2], String>;
 
@@ -93,13 +96,14 @@ fn costs(
     if let Some(failed) = [before, few, many].into_iter().find_map(|run| run.usec(subject.name).err()) {
         return Ok(Err(failed));
     }
-    // A host that did not run one of the CPUs for a while makes others wait, and ask again.
     let counted = [(few.interrupts, many.interrupts), (few.flushes, many.flushes)];
-    if counted.iter().any(|(few, many)| few > many) {
+    let more = (loops[1] - loops[0]) * u64::from(CPUS);
+    // Set-up costs a little more or less each time. Beyond that, a host that did not run one of the CPUs for a while makes
+    // others wait, and ask again.
+    if counted.iter().any(|(few, many)| few.saturating_sub(*many) > more / SET_UP_VARIES) {
         return Ok(Err("disturbed: the shorter run counted more".into()));
     }
-    let more = (loops[1] - loops[0]) * u64::from(CPUS);
-    Ok(Ok(counted.map(|(few, many)| (many - few) as f64 * 1e6 / more as f64)))
+    Ok(Ok(counted.map(|(few, many)| many.saturating_sub(few) as f64 * 1e6 / more as f64)))
 }
 
 #[cfg(test)]
@@ -124,6 +128,18 @@ mod tests {
             Ok(Reply::Done(line(0, 2000) + &line(0, 1000) + &line(0, 1800)))
         });
         assert_eq!(costs.unwrap(), Ok([1e6, 1e6]));
+    }
+
+    /// Seen failing: with what is less taken for a disturbance, or for a cost.
+    #[test]
+    fn a_little_less_than_before_is_nothing() {
+        let costs = |few| {
+            let text = line(0, 50) + &line(0, few) + &line(0, 40);
+            costs(&Subject::new(2), System::Here, [1000, 5000], |_| Ok(Reply::Done(text))).unwrap()
+        };
+        assert_eq!(costs(40), Ok([0.0, 0.0]));
+        assert_eq!(costs(44), Ok([0.0, 0.0]));
+        assert_eq!(costs(49), Err("disturbed: the shorter run counted more".into()));
     }
 
     #[test]
