@@ -47,8 +47,10 @@ impl Account {
     /// The lines by which commands say that they failed.
     fn failures(&self) -> impl Iterator<Item = &str> {
         self.commands.iter().flat_map(|(commands, printed)| {
+            // A command names itself; one that was not even begun is named with its arguments.
+            let whole = || commands.split('&').map(str::trim);
             let names: Vec<&str> =
-                commands.split('&').filter_map(|command| command.split_whitespace().next()).collect();
+                whole().filter_map(|command| command.split_whitespace().next()).chain(whole()).collect();
             printed
                 .lines()
                 .filter(move |line| line.split_once(": ").is_some_and(|(name, _)| names.contains(&name)))

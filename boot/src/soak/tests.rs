@@ -136,6 +136,9 @@ fn a_shortage_is_right_only_where_memory_is_small_and_never_of_balance() {
     let left =
         [("balance", "balance: something was left behind: frames of areas: 1, then 3; out of frames\n")];
     assert!(why(account(&left, 1).outcome(&failed, true)).contains("left behind"));
+    // There was not even a thread for it. Seen failing: with commands known by their first word alone.
+    let not_begun = [("hold 3 & latency load=1", "latency load=1: no memory for a thread: out of frames\n")];
+    assert_eq!(account(&not_begun, 1).outcome(&failed, true), Outcome::Short(1));
     let other = [("hold 3", "hold: 3: not a number\n")];
     assert_eq!(why(account(&other, 1).outcome(&failed, true)), "hold: 3: not a number");
 }
