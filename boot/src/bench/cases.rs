@@ -262,10 +262,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn aligned_cases_are_measured_with_and_without_zeroing() {
+    fn some_cases_are_measured_in_another_way_too() {
         let names: Vec<String> = Subject::cases().iter().map(ToString::to_string).collect();
         assert_eq!(names.len(), CASES.len() + 3);
         assert!(names.contains(&"fix_align_alloc_test, not zeroed".into()));
+        assert!(names.contains(&"vm_map_ram_test, 2 sets in turn".into()));
+        let in_turn = Subject { nr_sets: 2, ..Subject::new(VM_MAP_RAM) };
+        assert!(in_turn.commands(7, 1).ends_with(" nr_pages=1 nr_sets=2"));
         assert_eq!(Subject::new(16).commands(7, 1).matches("zero").count(), 0);
         let without = Subject { zeroed: false, ..Subject::new(16) };
         assert!(without.commands(7, 1).ends_with(" zero=0"));

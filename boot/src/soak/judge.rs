@@ -67,7 +67,7 @@ impl Account {
             // The kernel ended as it should, and tells of commands that failed.
             Status::Failed if verdict.complaints.is_empty() && self.failed > 0 => {
                 let is_shortage = |line: &&str| {
-                    !line.starts_with("balance: ") && SHORTAGES.iter().any(|words| line.contains(words))
+                    !line.starts_with("balance") && SHORTAGES.iter().any(|words| line.contains(words))
                 };
                 let lines: Vec<&str> = self.failures().collect();
                 let wrong = lines.iter().find(|line| !may_run_out || !is_shortage(line));

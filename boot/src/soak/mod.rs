@@ -93,7 +93,7 @@ pub fn run(options: &Options) -> Result<Status> {
     println!("seed {seed}");
     let begin = Instant::now();
     let time = Duration::from_secs(u64::from(options.minutes) * 60);
-    let (mut status, mut runs, mut failed, mut worked) = (Status::Ok, 0, 0, Duration::ZERO);
+    let (mut status, mut runs, mut failed, mut worked) = (Status::Ok, 0, 0, Some(Duration::ZERO));
     let mut number = options.run.unwrap_or(0);
     loop {
         let mut plan = Plan::draw(seed, number, &choices);
@@ -103,7 +103,7 @@ pub fn run(options: &Options) -> Result<Status> {
         let start = Instant::now();
         let (outcome, work) = made.run(&plan, options)?;
         runs += 1;
-        worked += work;
+        worked = worked.zip(work).map(|(sum, work)| sum + work);
         println!("run {number}: {plan}: {outcome} ({})", times(start.elapsed(), work));
         if let Outcome::Failed { status: how, .. } = &outcome {
             failed += 1;
@@ -120,9 +120,10 @@ pub fn run(options: &Options) -> Result<Status> {
     Ok(status)
 }
 
-/// How long something took, and how long CPUs of this computer worked for it.
-fn times(took: Duration, work: Duration) -> String {
-    format!("{:.0} s, {:.0} s of CPU time", took.as_secs_f64(), work.as_secs_f64())
+/// How long something took, and how long CPUs of this computer worked for it, if that is known.
+fn times(took: Duration, work: Option<Duration>) -> String {
+    let work = work.map_or(String::new(), |work| format!(", {:.0} s of CPU time", work.as_secs_f64()));
+    format!("{:.0} s{work}", took.as_secs_f64())
 }
 
 /// A seed that is hardly ever the same.
@@ -183,7 +184,7 @@ impl Made {
     }
 
     /// Makes one run: what it came to, and how long CPUs worked for its machine.
-    fn run(&mut self, plan: &Plan, soak: &Options) -> Result<(Outcome, Duration)> {
+    fn run(&mut self, plan: &Plan, soak: &Options) -> Result<(Outcome, Option<Duration>)> {
         let (elf, image) = self.kernel(plan.checked)?;
         let program = if plan.replays { Some(self.program()?) } else { None };
         let options = Machine {
@@ -217,7 +218,7 @@ impl Made {
             }
             ControlFlow::Continue(())
         })?;
-        let worked = cpu_time::of_children().zip(before).map_or(Duration::ZERO, |(now, then)| now - then);
+        let worked = cpu_time::of_children().zip(before).map(|(now, then)| now - then);
         let verdict = witness.verdict(&end);
         let outcome = account.outcome(&verdict, plan.is_small());
         if matches!(outcome, Outcome::Failed { .. }) {

@@ -57,7 +57,7 @@ calls! {
     Ioremap "ioremap" 10,
     /// `vunmap`: which area.
     Unmap "unmap" 30,
-    /// `vm_map_ram`: how many frames, from which on or those that were unmapped last, protection.
+    /// `vm_map_ram`: how many frames, from which on, protection; or one frame, again and again.
     MapRam "map-ram" 50,
     /// `vm_unmap_ram`: which mapping.
     UnmapRam "unmap-ram" 50,

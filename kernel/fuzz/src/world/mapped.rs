@@ -39,14 +39,6 @@ impl World<'_> {
         (0..count).map(|index| Frame::new(known[(first + index * stride) % known.len()])).collect()
     }
 
-    /// Chooses of the frames that were unmapped last those that are still the program's.
-    fn choose_again(&self, count: u32) -> Vec<Frame> {
-        let known: Vec<u64> = self.frames.borrow().iter().collect();
-        let unmapped = self.unmapped.borrow();
-        let again = unmapped.iter().filter(|frame| known.binary_search(frame).is_ok());
-        again.take(count as usize).copied().map(Frame::new).collect()
-    }
-
     fn first_huge(&self) -> usize {
         let frames = self.frames.borrow();
         let singles: Vec<u64> = frames.singles().collect();
@@ -93,22 +85,41 @@ impl World<'_> {
     }
 
     pub(super) fn map_ram(&self, instance: usize, count: u32, how: u32, more: u32) {
-        let frames = if how % 8 == 6 { self.choose_again(count) } else { self.choose(count, how) };
+        let again = how % 8 == 6;
+        let frames = self.choose(if again { 1 } else { count }, how);
+        if again {
+            // Twice before, so that a CPU has a page behind that of another mapping, and may map the frame there.
+            for _ in 0..2 {
+                let start = self.map_ram_of(instance, &frames, more);
+                // Others may have unmapped it meanwhile.
+                if let Some(start) =
+                    start.filter(|start| self.models[instance].borrow().areas.contains_key(start))
+                {
+                    self.unmap_at(instance, start);
+                }
+            }
+        }
+        self.map_ram_of(instance, &frames, more);
+    }
+
+    fn map_ram_of(&self, instance: usize, frames: &[Frame], more: u32) -> Option<usize> {
         let protection = PROTECTIONS[more as usize % 4];
-        let made = self.call(instance, |vmalloc| vmalloc.vm_map_ram(&frames, protection));
+        let made = self.call(instance, |vmalloc| vmalloc.vm_map_ram(frames, protection));
         self.note(|| format!("vm_map_ram of {} frames, {protection}: {made:x?}", frames.len()));
         match made {
             Ok(start) => {
                 let start = start.as_ptr() as usize;
                 let behind = usize::from(frames.len() > BLOCK_PAGES);
-                self.add(instance, self.map_area(start, Kind::VmMapRam, &frames, protection, behind));
+                self.add(instance, self.map_area(start, Kind::VmMapRam, frames, protection, behind));
                 self.use_at(instance, start, more as usize / 4 % frames.len());
+                return Some(start);
             }
             Err(AllocError::NoFrames) => assert!(frames.is_empty()),
             Err(error) => {
-                self.refused_mapping(instance, error, frames.len(), usize::from(frames.len() > BLOCK_PAGES))
+                self.refused_mapping(instance, error, frames.len(), usize::from(frames.len() > BLOCK_PAGES));
             }
         }
+        None
     }
 
     pub(super) fn unmap_ram(&self, instance: usize, which: u32) {
@@ -177,7 +188,6 @@ impl World<'_> {
         });
         self.note(|| format!("{} {start:#x}, {count} pages: {unmapped:?}", area.kind.freed_by()));
         super::owned::must_free(unmapped);
-        self.unmapped.replace(area.pages.iter().filter_map(|page| page.frame).collect());
     }
 
     /// Frames of the program's that nothing maps go back, which the machine refuses if a CPU can reach one.

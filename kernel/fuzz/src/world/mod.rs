@@ -40,8 +40,6 @@ pub struct World<'m> {
     instances: [RefCell<ManuallyDrop<Instance<'m>>>; 2],
     models: [RefCell<Model>; 2],
     frames: RefCell<Frames>,
-    /// Those of the mapping that was unmapped last.
-    unmapped: RefCell<Vec<u64>>,
     online: RefCell<Vec<bool>>,
     /// The CPU that makes a call in the middle of which others act.
     caller: Cell<Option<usize>>,
@@ -85,7 +83,6 @@ impl<'m> World<'m> {
             instances: [first, second].map(|instance| RefCell::new(ManuallyDrop::new(instance))),
             models: Default::default(),
             frames: RefCell::default(),
-            unmapped: RefCell::default(),
             online: RefCell::new(vec![true; cpus]),
             caller: Cell::new(None),
             queue: RefCell::default(),

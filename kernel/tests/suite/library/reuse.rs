@@ -148,7 +148,7 @@ fn a_cpu_that_maps_one_frame_again_and_again_flushes_nothing() {
         let other = map(Protection::ReadOnly);
         // SAFETY: the frame is the test's.
         let is_written = unsafe { attempt::write(other.addr().get(), 7) };
-        assert!(other != first && !is_written, "the mapping was writable once");
+        assert!(other != first && !is_written, "a mapping that is to be read alone");
         unmap(other);
         instance.vm_unmap_aliases();
         // SAFETY: the test took it, and no CPU has a translation to it any more.

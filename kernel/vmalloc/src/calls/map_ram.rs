@@ -62,6 +62,9 @@ impl<P: Platform> Vmalloc<P> {
     /// `address`. CPUs may still reach the frames by old translations until
     /// [`vm_unmap_aliases`](Self::vm_unmap_aliases). Refused in an interrupt handler.
     ///
+    /// A frame that is mapped alone, again and again, may get the same page each time: who unmaps such a mapping twice may
+    /// unmap the next one.
+    ///
     /// # Errors
     /// See [`FreeError`]; nothing has changed then.
     ///

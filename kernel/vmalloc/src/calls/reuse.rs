@@ -4,7 +4,8 @@ use crate::{Platform, Reuse, Vmalloc, types::tunables::Mode};
 
 impl<P: Platform> Vmalloc<P> {
     /// Changes whether freed areas may be used again before they were flushed. Where that ends and the caller may not wait
-    /// for a [grace period](Platform::synchronize), the areas that other CPUs have parked stay in use there.
+    /// for a [grace period](Platform::synchronize), what other CPUs have parked, or mapped by
+    /// [`vm_map_ram`](Self::vm_map_ram), stays in use there.
     ///
     /// # Panics
     /// In an interrupt handler.

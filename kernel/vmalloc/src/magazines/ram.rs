@@ -7,12 +7,12 @@
 //!
 //! So whoever makes CPUs forget what was unmapped flushes what is noted here, too.
 //!
-//! **The same frame again.** Programs mostly get the page of memory that they gave back last, so a frame that is mapped has
-//! often just been unmapped. If it was the page unmapped last, the mapping gets that page again, and is no longer counted.
-//! This needs no flush, for the reasons in [`magazines`](super): a CPU that has a translation from before has one to the
-//! same frame, with the same rights and memory type, as nothing but the entry that the page had is written there again.
-//! Nobody reads the dirty bit of a page that shows the caller's frame, and there is no guard page. One page at least stays
-//! counted, which keeps the block, and so its table, where it is, as long as this CPU has a place in it.
+//! **The same frame again.** Who keeps a frame may map it again and again. A mapping of one frame gets the page that was
+//! unmapped last if that had the very same entry, and the page is counted no longer. This needs no flush: a translation that
+//! a CPU still has leads to the same frame, with the same rights and memory type. Who gave the frame to somebody else
+//! meanwhile has had every CPU forget it. Nobody reads the dirty bit of a page that shows the caller's frame, and there is
+//! no guard page. One page at least stays counted, the one before: it keeps the block, and so its table, where it is, as long
+//! as this CPU has a place in it.
 
 use crate::{
     BLOCK_PAGES, PAGE_SIZE,
@@ -164,7 +164,7 @@ impl Ram {
     /// unmapped.
     #[inline(always)]
     pub fn unmapped_behind(&self, slot: NonNull<Slot>, count: usize) {
-        self.behind.slot.store(slot.as_ptr().wrapping_add(count), Relaxed);
+        self.behind.slot.store(slot.as_ptr().wrapping_add(count), Ordering::Release);
         self.last.set_unused();
     }
 
@@ -172,8 +172,8 @@ impl Ram {
     /// a mapping of its own, by the entry `was`.
     #[inline(always)]
     pub fn unmapped_page_behind(&self, slot: NonNull<Slot>, was: Entry) {
-        self.behind.slot.store(slot.as_ptr().wrapping_add(1), Relaxed);
-        // There is one before it: else there were no page behind.
+        self.behind.slot.store(slot.as_ptr().wrapping_add(1), Ordering::Release);
+        // One before it is counted: `behind` has found this one.
         self.last.set(was);
     }
 
@@ -185,7 +185,7 @@ impl Ram {
         }
         self.last.set_unused();
         let slot = self.behind.slot.load(Relaxed).wrapping_sub(1);
-        self.behind.slot.store(slot, Relaxed);
+        self.behind.slot.store(slot, Ordering::Release);
         // SAFETY: the entry of a page that was noted is never unused, so this is the one of a page that was unmapped and not
         // retired: its table is there, and none is at null.
         let slot = unsafe { NonNull::new_unchecked(slot).as_ref() };

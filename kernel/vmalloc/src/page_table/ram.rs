@@ -60,8 +60,8 @@ fn map_together(slots: &[Slot; TOGETHER], frames: &[Frame; TOGETHER], attributes
     below(TOGETHER, |page| slots[page].set(Entry::page(frames[page], attributes)));
 }
 
-/// Unmaps the mapping that consists of the page with this entry, if there is one: what the entry was. Of several that do one
-/// is told so.
+/// Unmaps the mapping that consists of the page with this entry, if there is one. Returns what the entry was; of several
+/// callers one gets it.
 #[inline(always)]
 pub(crate) fn unmap_ram_page(page: &Slot) -> Option<Entry> {
     let entry = page.look();

@@ -6,11 +6,11 @@ use crate::{
 };
 use vmalloc::{Frame, PAGE_SIZE, Platform, Protection};
 
-/// Maps frames of the CPU's own, uses them, unmaps them, and does so again.
+/// Maps frames of the CPU's own, uses them and unmaps them, so often that a single one gets the same page twice.
 fn map(cpu: &Cpu<'_>, count: usize) -> Vec<Frame> {
     let mut frames = Vec::new();
     assert_eq!(cpu.machine.take_frames(count, |frame| frames.push(frame)), count);
-    for round in 0..2_u8 {
+    for round in 0..4_u8 {
         let mapped = cpu.vmalloc.vm_map_ram(&frames, Protection::ReadWrite).expect("room");
         for page in 0..count {
             let address = mapped.addr().get() + page * PAGE_SIZE;

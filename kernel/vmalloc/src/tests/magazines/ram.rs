@@ -172,6 +172,16 @@ fn a_frame_that_is_mapped_again_gets_its_page_again() {
     machine.run_on(0);
     vmalloc.vm_unmap_aliases();
     (0..2).for_each(|_| assert_ne!(once(&frames[..1]), page, "it went"));
+
+    let page = once(&frames[..1]);
+    machine.run_on(1);
+    vmalloc.vm_unmap_aliases();
+    assert_eq!(
+        machine.read(2, page),
+        Err(PageFault),
+        "another CPU than the one that unmapped it had all forget it"
+    );
+    machine.run_on(0);
     finish(&machine, vmalloc, frames);
 }
 
@@ -189,7 +199,10 @@ fn a_table_stays_while_a_cpu_has_a_place_in_it() {
     // All of a block, and one more: so no supply and no pool holds the block.
     let mut all: Vec<_> = (0..BLOCK_PAGES - 4).map(|_| map()).collect();
     unmap_ram(&vmalloc, map(), 1).expect("mapped");
+    let page = map();
+    unmap_ram(&vmalloc, page, 1).expect("mapped");
     let again = map();
+    assert_eq!(again, page);
     all.extend((0..3).map(|_| map()));
     let next = map();
     machine.run_on(1);
