@@ -1,6 +1,5 @@
 //! A crate's modules, as its source declares them, and what each of them names of the others.
 
-mod cfg;
 mod imports;
 mod visit;
 
@@ -11,9 +10,9 @@ use std::path::{Path, PathBuf};
 use syn::visit::Visit;
 use syn::{Item, ItemMod, Meta};
 
-use self::cfg::is_test_only;
 use self::visit::Names;
 use super::arrow::Arrow;
+use crate::cfg::is_test_only;
 use crate::status::{Doing, Result};
 
 /// A module that is there in an ordinary build.

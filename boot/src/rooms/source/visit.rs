@@ -6,7 +6,7 @@ use proc_macro2::{TokenStream, TokenTree};
 use syn::visit::{self, Visit};
 use syn::{Attribute, ImplItem, Item, ItemImpl, ItemUse, Macro, Stmt, Type, UseTree, Visibility};
 
-use super::cfg::is_test_only;
+use crate::cfg::is_test_only;
 
 /// A name that a `use` brings in.
 #[derive(Clone, Debug, PartialEq, Eq)]
