@@ -6,7 +6,7 @@ set -euo pipefail
 # The user's words, before anything is installed for them.
 action=${1:-boot}
 case $action in
-    boot | exec | test | fuzz | soak | machines | bench | replay | trace | report | rooms | cargo | -*) ;;
+    boot | exec | test | fuzz | soak | machines | mutants | bench | replay | trace | report | rooms | cargo | -*) ;;
     setup)
         if (($# > 1)); then
             printf 'run.sh: setup takes no arguments: %s\n' "$2" >&2

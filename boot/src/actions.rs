@@ -25,7 +25,7 @@ use crate::session::{self, How};
 use crate::status::{Doing, Error, Result, Status};
 use crate::suites::kernel;
 use crate::suites::kernel::Tests;
-use crate::{bench, cargo, dat, machine, machines, places, replay, report, rooms, soak, suites};
+use crate::{bench, cargo, dat, machine, machines, mutants, places, replay, report, rooms, soak, suites};
 
 /// Does what the words after the program's name say.
 #[must_use]
@@ -82,6 +82,7 @@ fn act(action: Action) -> Result<Status> {
         Action::Fuzz { arguments } => fuzz(&arguments),
         Action::Soak(options) => soak::run(&options),
         Action::Machines(options) => machines::run(&options),
+        Action::Mutants(options) => mutants::run(&options),
         Action::Bench(options) => bench::run(&options),
         Action::Replay(options) => {
             emulator::check(&options.machine)?;

@@ -119,6 +119,28 @@ pub fn host_tests() -> Result<Vec<Executable>> {
     Ok(made.into_iter().filter(|program| program.is_test).collect())
 }
 
+/// The folder of a package of the workspace whose library has tests that run on the host.
+///
+/// # Errors
+/// Of status [`Status::Usage`](crate::status::Status::Usage) if there is no such package.
+pub fn tested_library(package: &str) -> Result<PathBuf> {
+    let out = plain(&["metadata", "--no-deps", "--format-version", "1"]).output().doing("start cargo")?;
+    if !out.status.success() {
+        return Err(Error::failed(String::from_utf8_lossy(&out.stderr).trim_end().replace('\n', " ")));
+    }
+    let workspace: Workspace =
+        serde_json::from_slice(&out.stdout).doing("read what cargo says of packages")?;
+    let found = workspace.packages.into_iter().find(|found| found.name == package);
+    let found = found.ok_or_else(|| Error::usage(format!("{package}: no such package")))?;
+    if KERNELS.concat().contains(&package) {
+        return Err(Error::usage(format!("{package}: its tests do not run on the host")));
+    }
+    if !found.targets.iter().any(|target| target.kind == ["lib"]) {
+        return Err(Error::usage(format!("{package}: has no library")));
+    }
+    Ok(found.manifest_path.parent().unwrap_or(root()).to_owned())
+}
+
 /// Builds the models: the tests of those crates that take their atomics from loom where `cfg(loom)` says so. What cargo
 /// makes with other flags has other names, so this spoils no other build.
 ///
@@ -179,8 +201,16 @@ fn build(what: &str, arguments: &[&str]) -> Result<Vec<Executable>> {
 
 /// Cargo in the workspace, that tells in messages what it makes.
 fn command(arguments: &[&str]) -> Command {
+    let mut command = plain(arguments);
+    command.arg("--message-format=json-render-diagnostics");
+    command
+}
+
+/// Cargo in the workspace, told nothing of the cargo that runs this program.
+#[must_use]
+pub fn plain(arguments: &[&str]) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.args(arguments).arg("--message-format=json-render-diagnostics").current_dir(root());
+    command.args(arguments).current_dir(root());
     // What an outer cargo says of its package must not reach an inner one.
     for (name, _) in env::vars_os() {
         let inherited = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_"];
@@ -215,6 +245,19 @@ struct Message {
     profile: Option<Profile>,
 }
 
+/// What cargo says of a workspace.
+#[derive(Deserialize)]
+struct Workspace {
+    packages: Vec<Package>,
+}
+
+#[derive(Deserialize)]
+struct Package {
+    name: String,
+    manifest_path: PathBuf,
+    targets: Vec<Target>,
+}
+
 #[derive(Deserialize)]
 struct Target {
     name: String,
@@ -227,7 +270,8 @@ struct Profile {
 }
 
 /// The program that a line of cargo's messages tells of, if any.
-fn executable(line: &str) -> Option<Executable> {
+#[must_use]
+pub fn executable(line: &str) -> Option<Executable> {
     let message: Message = serde_json::from_str(line).ok()?;
     if message.reason != "compiler-artifact" {
         return None;

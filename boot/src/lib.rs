@@ -12,6 +12,7 @@
 //! | [`cli`] | what the user types |
 //! | [`report`] | the figures of the benchmark suite, drawn |
 //! | [`rooms`] | draws a crate's modules, and checks who uses whom |
+//! | [`mutants`] | changes of a package's code that no test sees |
 //! | [`machines`] | the kernel's tests on each kind of machine |
 //! | [`dat`] | a trace of text as trace-cmd's `trace.dat` |
 //! | [`soak`] | random loads on random machines |
@@ -39,6 +40,7 @@ pub mod dat;
 pub mod lines;
 pub mod machine;
 pub mod machines;
+pub mod mutants;
 pub mod places;
 pub mod replay;
 pub mod report;

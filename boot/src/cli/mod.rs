@@ -14,6 +14,7 @@ use crate::bench;
 use crate::dat;
 use crate::machine::options::Options;
 use crate::machines;
+use crate::mutants;
 use crate::replay;
 use crate::report;
 use crate::rooms::Crate;
@@ -68,6 +69,8 @@ pub enum Action {
     Soak(soak::Options),
     /// Run the kernel's tests, and a round of soak, on each kind of machine that QEMU can be, and print a table
     Machines(machines::Options),
+    /// Change a package's code in one place after the other, and say which changes no unit test sees
+    Mutants(mutants::Options),
     /// Run the benchmark suite and print tables
     Bench(bench::Options),
     /// Make the vmalloc calls of a trace from a Linux again, and print a table of both
@@ -158,6 +161,7 @@ pub fn parse(mut words: Vec<OsString>) -> Result<Cli> {
         | Action::Fuzz { .. }
         | Action::Soak(_)
         | Action::Machines(_)
+        | Action::Mutants(_)
         | Action::Setup
         | Action::RunElf { .. } => {}
     }

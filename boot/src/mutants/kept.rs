@@ -1,0 +1,98 @@
+//! The verdicts on a package's changes, kept in a file: a run that was cut off goes on where it was.
+//!
+//! The first line has the number of the sources; each other one a verdict and a change. Other sources begin anew.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::Path;
+
+use super::judge::Verdict;
+use crate::status::{Doing, Result};
+
+/// The file, and what it says.
+#[derive(Debug)]
+pub struct Kept {
+    file: File,
+    verdicts: BTreeMap<String, Verdict>,
+}
+
+impl Kept {
+    /// Opens the file for sources of that number.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn open(path: &Path, sources: u64) -> Result<Self> {
+        let head = format!("sources {sources:016x}\n");
+        let old = fs::read_to_string(path).unwrap_or_default();
+        let verdicts: BTreeMap<String, Verdict> = match old.strip_prefix(&head) {
+            // The last line may be cut off.
+            Some(lines) => lines.split_inclusive('\n').filter_map(read).collect(),
+            None => BTreeMap::new(),
+        };
+        let all: String = verdicts.iter().map(|(text, verdict)| line(text, *verdict)).collect();
+        let doing = || format!("write {}", path.display());
+        let mut file = File::create(path).doing(doing())?;
+        file.write_all((head + &all).as_bytes()).doing(doing())?;
+        Ok(Self { file, verdicts })
+    }
+
+    /// The verdict on a change, if there is one.
+    #[must_use]
+    pub fn verdict(&self, text: &str) -> Option<Verdict> {
+        self.verdicts.get(text).copied()
+    }
+
+    /// Keeps a verdict.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn keep(&mut self, text: &str, verdict: Verdict) -> Result<()> {
+        self.file.write_all(line(text, verdict).as_bytes()).doing("write a verdict")?;
+        self.verdicts.insert(text.into(), verdict);
+        Ok(())
+    }
+}
+
+fn line(text: &str, verdict: Verdict) -> String {
+    format!("{}\t{text}\n", verdict.word())
+}
+
+/// Reads a line, which must be whole.
+fn read(line: &str) -> Option<(String, Verdict)> {
+    let (word, text) = line.strip_suffix('\n')?.split_once('\t')?;
+    let verdict = Verdict::ALL.into_iter().find(|verdict| verdict.word() == word)?;
+    Some((text.into(), verdict))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_goes_on_where_it_was_cut_off() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("p.txt");
+        for verdict in Verdict::ALL {
+            Kept::open(&path, 7).unwrap().keep(verdict.word(), verdict).unwrap();
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, text + "seen\tcut of").unwrap();
+        let mut kept = Kept::open(&path, 7).unwrap();
+        for verdict in Verdict::ALL {
+            assert_eq!(kept.verdict(verdict.word()), Some(verdict));
+        }
+        assert_eq!(kept.verdict("cut of"), None);
+        kept.keep("cut off", Verdict::Seen).unwrap();
+        assert_eq!(Kept::open(&path, 7).unwrap().verdict("cut off"), Some(Verdict::Seen));
+    }
+
+    #[test]
+    fn other_sources_begin_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("p.txt");
+        Kept::open(&path, 7).unwrap().keep("a", Verdict::Seen).unwrap();
+        assert_eq!(Kept::open(&path, 8).unwrap().verdict("a"), None);
+        assert_eq!(Kept::open(&path, 7).unwrap().verdict("a"), None);
+    }
+}
