@@ -148,7 +148,7 @@ mod tests {
             (line(0, 1) + &line(0, 1), "printed too little"),
             (line(0, 1) + &line(0, 1) + &line(1, 1), "failed"),
             (line(1, 1) + &line(0, 1) + &line(0, 1), "failed"),
-            (line(0, 1) + &line(0, 2) + &line(0, 1), "disturbed: the shorter run counted more"),
+            (line(0, 1) + &line(0, 18) + &line(0, 1), "disturbed: the shorter run counted more"),
         ] {
             let costs = costs(&Subject::new(2), System::Here, [1, 2], |commands| {
                 assert!(!commands.contains("instead"));

@@ -129,6 +129,6 @@ mod tests {
         let here = data.measured(Part::Cases, System::Here).next().unwrap().0;
         assert_eq!(data.beside(here, System::Linux), Some(3024.0));
         assert_eq!(data.sources[0].parts, [Part::Live]);
-        assert_eq!(data.measured(Part::Cases, System::Here).count(), 14);
+        assert_eq!(data.measured(Part::Cases, System::Here).count(), 15);
     }
 }

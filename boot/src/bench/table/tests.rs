@@ -92,7 +92,7 @@ fn a_figure_in_json_has_all_that_it_depends_on() {
     assert_eq!(json["linux"], "Linux 1");
     let expected = serde_json::json!({
         "part": "cases", "system": "here", "case": 1, "name": "fix_size_alloc_test", "nr_pages": 1,
-        "live_areas": 0, "zeroed": false, "accelerator": "tcg", "cpus": 1, "workers": 1, "memory": "2G",
+        "nr_sets": 1, "live_areas": 0, "zeroed": false, "accelerator": "tcg", "cpus": 1, "workers": 1, "memory": "2G",
         "profile": "release", "loops": [10_000, 20_000], "rounds": 1, "unit": "instructions a loop",
         "recorded": false, "value": 329.5
     });
