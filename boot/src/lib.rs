@@ -24,7 +24,7 @@
 //! | [`symbols`] | functions and lines of a kernel's addresses |
 //! | [`lines`] | reads traces of text |
 //! | [`cargo`] | builds through cargo and learns what it made |
-//! | [`cfg`] | which builds a piece of source is part of |
+//! | [`mod@cfg`] | which builds a piece of source is part of |
 //! | [`scratch`] | folders that do not outlive a run |
 //! | [`places`] | the folders that this program works in |
 //! | [`status`] | exit statuses and errors |

@@ -134,7 +134,8 @@ fn what_an_allocator_does_not_take_back_is_used_again() {
     }
 }
 
-/// Seen failing with ranges that were not joined, and with one that took the place of a longer one.
+/// Seen failing with ranges that were not joined, with one that took the place of a longer one, and with the lowest taken for
+/// the shortest.
 #[test]
 fn ranges_of_memory_are_joined_and_the_longest_are_known() {
     let page = PAGE_SIZE as u64;
@@ -144,12 +145,13 @@ fn ranges_of_memory_are_joined_and_the_longest_are_known() {
     assert!((1..9).all(|number| knows(&memory, number)) && !knows(&memory, 0) && !knows(&memory, 9));
     assert_eq!(memory.ram.iter().filter(|known| **known != (0, 0)).count(), 1);
     assert_eq!(memory.frames(), 8);
-    // Each longer than the one before, with holes.
-    let start = |index: u64| 1000 * index;
-    let ranges = (1..=70).rev().map(|index| start(index) * page..(start(index) + index) * page);
+    // Each of another length, 1 to 70, which have nothing to do with where they are, with holes.
+    let (start, length) = (|index: u64| 1000 * index, |index: u64| index * 37 % 71);
+    let ranges = (1..=70).rev().map(|index| start(index) * page..(start(index) + length(index)) * page);
     let memory = Memory::new(0, ranges);
-    let known: Vec<_> = (1..=70).filter(|&index| knows(&memory, start(index))).collect();
-    assert_eq!(known, (7..=70).collect::<Vec<_>>());
+    for index in 1..=70 {
+        assert_eq!(knows(&memory, start(index)), length(index) >= 7, "{} frames", length(index));
+    }
     assert_eq!(memory.frames(), (1..=70).sum());
 }
 
