@@ -343,3 +343,21 @@ fn pages_of_a_chunk_are_as_in_a_list() {
     }
     assert!(chunk.is_full());
 }
+
+/// A hole in a page that is full otherwise is used again. Seen failing with full pages that come into no bin when they have
+/// room again.
+#[test]
+fn a_hole_in_a_full_page_is_used_again() {
+    let mut owner = Owner::new();
+    let small = layout(1, 1);
+    let all: Vec<Object> = (0..GRANULES).map(|_| owner.take(small).expect("frames")).collect();
+    let page = |object: &Object| (object.chunk, object.place.offset() / PAGE_SIZE);
+    assert!(all.iter().all(|object| page(object) == page(&all[0])), "one page is full");
+    for hole in [0, 1, GRANULES / 2, GRANULES - 1] {
+        owner.give(all[hole]);
+        let again = owner.take(small).expect("frames");
+        assert_eq!((again.chunk, again.place.offset()), (all[hole].chunk, all[hole].place.offset()));
+    }
+    all.into_iter().for_each(|object| owner.give(object));
+    owner.check(0);
+}
