@@ -353,11 +353,13 @@ fn a_hole_in_a_full_page_is_used_again() {
     let all: Vec<Object> = (0..GRANULES).map(|_| owner.take(small).expect("frames")).collect();
     let page = |object: &Object| (object.chunk, object.place.offset() / PAGE_SIZE);
     assert!(all.iter().all(|object| page(object) == page(&all[0])), "one page is full");
+    let more = owner.take(small).expect("frames");
+    assert_ne!(page(&more), page(&all[0]));
     for hole in [0, 1, GRANULES / 2, GRANULES - 1] {
         owner.give(all[hole]);
         let again = owner.take(small).expect("frames");
         assert_eq!((again.chunk, again.place.offset()), (all[hole].chunk, all[hole].place.offset()));
     }
-    all.into_iter().for_each(|object| owner.give(object));
+    all.into_iter().chain([more]).for_each(|object| owner.give(object));
     owner.check(0);
 }
