@@ -136,9 +136,12 @@ impl Finder<'_> {
         };
         let function = self.names.join("::");
         let at = block.brace_token.span.open().byte_range().end;
-        // An implementation of `Default` would call itself.
-        let values = kinds::values(&signature.output).into_iter();
-        for value in values.filter(|value| signature.ident != "default" || value != "Default::default()") {
+        // An implementation of `Default` would call itself, and what is there already is no change.
+        let calls_itself = |value: &String| signature.ident == "default" && value == "Default::default()";
+        let is_there = |value: &String| block.stmts.len() == 1 && self.text(first.span()) == value;
+        let mut values = kinds::values(&signature.output);
+        values.retain(|value| !calls_itself(value) && !is_there(value));
+        for value in values {
             let what = format!("replace {function}{arrow} with {value}");
             self.add(first.span(), what, Edit::Return { at, value });
         }

@@ -29,6 +29,13 @@ fn operators_and_bodies_are_named_as_cargo_mutants_names_them() {
     assert_eq!(texts(source), expected);
 }
 
+/// Seen failing: with a body that is its own change.
+#[test]
+fn what_is_there_already_is_no_change() {
+    assert_eq!(texts("fn f() -> bool { false }"), ["1:18: replace f -> bool with true"]);
+    assert_eq!(texts("fn f() -> u8 { g(); 0 }").len(), 2);
+}
+
 #[test]
 fn names_have_the_modules_and_functions_around_them() {
     assert_eq!(
