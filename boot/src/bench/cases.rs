@@ -136,8 +136,7 @@ impl Subject {
     #[must_use]
     pub fn sizes() -> Vec<Self> {
         let of = |case| SIZES.map(|nr_pages| Self { nr_pages, ..Self::new(case) });
-        let vmap =
-            Self { case: VMAP, name: VMAP_NAME, nr_pages: VMAP_PAGES, zeroed: false, ..Self::new(FIX_SIZE) };
+        let vmap = Self { case: VMAP, name: VMAP_NAME, nr_pages: VMAP_PAGES, ..Self::new(FIX_SIZE) };
         [&of(FIX_SIZE)[..], &of(VM_MAP_RAM), &[vmap]].concat()
     }
 

@@ -97,11 +97,11 @@ fn costs(
         return Ok(Err(failed));
     }
     let counted = [(few.interrupts, many.interrupts), (few.flushes, many.flushes)];
-    let more = (loops[1] - loops[0]) * u64::from(CPUS);
     // A host that did not run one of the CPUs for a while makes others wait, and ask again.
     if counted.iter().any(|(few, many)| few.saturating_sub(*many) > SET_UP_VARIES) {
         return Ok(Err("disturbed: the shorter run counted more".into()));
     }
+    let more = (loops[1] - loops[0]) * u64::from(CPUS);
     Ok(Ok(counted.map(|(few, many)| many.saturating_sub(few) as f64 * 1e6 / more as f64)))
 }
 

@@ -1,40 +1,39 @@
 //! The kinds of changes: what takes the place of an operator, and of a function's body. They are cargo-mutants' kinds.
 
-use syn::{BinOp, GenericArgument, PathArguments, ReturnType, Type};
+use syn::{GenericArgument, PathArguments, ReturnType, Type};
 
-/// An operator, and those that take its place; none for one that stays.
+/// The operators that take the place of one; none for one that stays.
 #[must_use]
-pub fn operators(operator: &BinOp) -> (&'static str, &'static [&'static str]) {
+pub fn operators(operator: &str) -> Vec<String> {
+    let others = of_plain(operator);
+    match operator.strip_suffix('=') {
+        // One that assigns is replaced as the one that does not.
+        Some(plain) if others.is_empty() => of_plain(plain).iter().map(|other| format!("{other}=")).collect(),
+        _ => others.iter().map(|&other| other.to_owned()).collect(),
+    }
+}
+
+fn of_plain(operator: &str) -> &'static [&'static str] {
     match operator {
-        BinOp::Eq(_) => ("==", &["!="]),
-        BinOp::Ne(_) => ("!=", &["=="]),
-        BinOp::Lt(_) => ("<", &["==", ">", "<="]),
-        BinOp::Gt(_) => (">", &["==", "<", ">="]),
-        BinOp::Le(_) => ("<=", &[">"]),
-        BinOp::Ge(_) => (">=", &["<"]),
-        BinOp::And(_) => ("&&", &["||"]),
-        BinOp::Or(_) => ("||", &["&&"]),
-        BinOp::Add(_) => ("+", &["-", "*"]),
-        BinOp::Sub(_) => ("-", &["+", "/"]),
-        BinOp::Mul(_) => ("*", &["+", "/"]),
-        BinOp::Div(_) => ("/", &["%", "*"]),
-        BinOp::Rem(_) => ("%", &["/", "+"]),
-        BinOp::BitAnd(_) => ("&", &["|", "^"]),
-        BinOp::BitOr(_) => ("|", &["&", "^"]),
-        BinOp::BitXor(_) => ("^", &["|", "&"]),
-        BinOp::Shl(_) => ("<<", &[">>"]),
-        BinOp::Shr(_) => (">>", &["<<"]),
-        BinOp::AddAssign(_) => ("+=", &["-=", "*="]),
-        BinOp::SubAssign(_) => ("-=", &["+=", "/="]),
-        BinOp::MulAssign(_) => ("*=", &["+=", "/="]),
-        BinOp::DivAssign(_) => ("/=", &["%=", "*="]),
-        BinOp::RemAssign(_) => ("%=", &["/=", "+="]),
-        BinOp::BitAndAssign(_) => ("&=", &["|=", "^="]),
-        BinOp::BitOrAssign(_) => ("|=", &["&=", "^="]),
-        BinOp::BitXorAssign(_) => ("^=", &["|=", "&="]),
-        BinOp::ShlAssign(_) => ("<<=", &[">>="]),
-        BinOp::ShrAssign(_) => (">>=", &["<<="]),
-        _ => ("", &[]),
+        "==" => &["!="],
+        "!=" => &["=="],
+        "<" => &["==", ">", "<="],
+        ">" => &["==", "<", ">="],
+        "<=" => &[">"],
+        ">=" => &["<"],
+        "&&" => &["||"],
+        "||" => &["&&"],
+        "+" => &["-", "*"],
+        "-" => &["+", "/"],
+        "*" => &["+", "/"],
+        "/" => &["%", "*"],
+        "%" => &["/", "+"],
+        "&" => &["|", "^"],
+        "|" => &["&", "^"],
+        "^" => &["|", "&"],
+        "<<" => &[">>"],
+        ">>" => &["<<"],
+        _ => &[],
     }
 }
 
@@ -85,6 +84,20 @@ mod tests {
     fn of(output: &str) -> Vec<String> {
         let item: syn::ItemFn = syn::parse_str(&format!("fn f() {output} {{ loop {{}} }}")).unwrap();
         values(&item.sig.output)
+    }
+
+    #[test]
+    fn an_operator_that_assigns_is_replaced_by_such() {
+        for (operator, expected) in [
+            ("<", &["==", ">", "<="][..]),
+            ("<=", &[">"]),
+            ("==", &["!="]),
+            ("<<", &[">>"]),
+            ("<<=", &[">>="]),
+            ("|=", &["&=", "^="]),
+        ] {
+            assert_eq!(operators(operator), expected, "{operator}");
+        }
     }
 
     #[test]

@@ -42,4 +42,5 @@ fn a_run_that_leaves_nothing_behind_is_well() {
     let (status, said) = soak(&["--commands", commands]);
     assert_eq!(status, Some(0), "{said}");
     assert!(said.contains(": ok (") && said.contains("1 runs, 0 failed ("), "{said}");
+    assert_eq!(said.matches(" s of CPU time)").count(), 2, "of the run and of all: {said}");
 }

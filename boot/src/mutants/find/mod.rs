@@ -148,7 +148,7 @@ impl Finder<'_> {
     }
 
     fn operator(&mut self, binary: &ExprBinary) {
-        let (old, new) = kinds::operators(&binary.op);
+        let old = self.text(binary.op.span()).to_owned();
         // No parentheses may be put around a condition that binds names.
         let binds = matches!(binary.op, BinOp::And(_)) && (binds(&binary.left) || binds(&binary.right));
         if binds || !binary.attrs.is_empty() {
@@ -157,7 +157,7 @@ impl Finder<'_> {
         let place = binary.span().byte_range();
         let left = one_line(self.text(binary.left.span()));
         let right = one_line(self.text(binary.right.span()));
-        for new in new {
+        for new in kinds::operators(&old) {
             let what = match self.names.join("::") {
                 none if none.is_empty() => format!("replace {old} with {new}"),
                 function => format!("replace {old} with {new} in {function}"),

@@ -122,6 +122,17 @@ fn a_case_that_fails_is_counted_and_fails_the_command() {
     assert_eq!(error, "2 runs of cases failed");
 }
 
+/// Seen failing: with one set, however many are asked for.
+#[test_case]
+fn mappings_take_turns_among_as_many_sets_as_are_asked_for() {
+    let case = |sets| test_vmalloc::command(&["run_test_mask=1024", "nr_pages=2", "test_loop_count=7", sets]);
+    for sets in ["nr_sets=0", "nr_sets=1", "nr_sets=3", "nr_sets=9"] {
+        case(sets).expect("pass");
+    }
+    let error = case("nr_sets=99999999").expect_err("there are not so many frames");
+    assert_eq!(error.to_string(), "1 runs of cases failed");
+}
+
 #[test_case]
 fn tunables_are_set_within_their_range_only() {
     let cell = &memory::vmalloc().tunables().single_page_flush_ceiling;

@@ -180,14 +180,14 @@ impl Ram {
     /// Takes the page that was unmapped last if it was a mapping of its own by the same entry: its address and entry.
     #[inline(always)]
     pub fn take_again(&self, entry: Entry) -> Option<(usize, &Slot)> {
-        if self.last.get() != entry {
+        if entry.is_unused() || self.last.get() != entry {
             return None;
         }
         self.last.set_unused();
         let slot = self.behind.slot.load(Relaxed).wrapping_sub(1);
         self.behind.slot.store(slot, Ordering::Release);
-        // SAFETY: the entry of a page that was noted is never unused, so this is the one of a page that was unmapped and not
-        // retired: its table is there, and none is at null.
+        // SAFETY: `last` is not unused, so the page before that behind was unmapped, and neither retired nor taken since: it is
+        // live in its block, whose table is there. None is at null.
         let slot = unsafe { NonNull::new_unchecked(slot).as_ref() };
         Some((self.behind.page_at(ptr::from_ref(slot).addr()), slot))
     }

@@ -123,8 +123,8 @@ pub enum Zeroing {
 #[non_exhaustive]
 pub enum Reuse {
     /// The next allocation of as many pages on the same CPU takes the area with the frames that it had. No flush is needed
-    /// for that, because what any CPU remembers of the pages is right again. So does a frame that was mapped alone by
-    /// [`vm_map_ram`](crate::Vmalloc::vm_map_ram), if the same CPU maps it again.
+    /// for that, because what any CPU remembers of the pages is right again. In the same way a frame that was mapped alone by
+    /// [`vm_map_ram`](crate::Vmalloc::vm_map_ram) gets the page that it had, if the same CPU maps it again next.
     #[default]
     Hot,
     /// Every freed page waits for a flush before it is used again, as in Linux. Who still uses a freed area finds a page
