@@ -5,6 +5,7 @@
 //! | things handed over to a worker, and waiting until it is done with all of them | [`Handover`] |
 //! | waiting until something is true, and waking all who do | [`Wait`], of whatever is [`Waiters`] |
 //! | whether a thread runs, waits, or was woken | [`State`] |
+//! | threads in line for a CPU, and telling the CPU of one | [`RunQueue`] |
 //! | having a worker look once more | [`Wish`] |
 //! | waiting until nobody can still be looking at what was taken out of reach | [`GracePeriod`], [`Passes`] |
 //!
@@ -20,11 +21,13 @@ use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 mod grace;
 #[cfg(all(test, loom))]
 mod models;
+mod run_queue;
 mod state;
 mod waiters;
 mod wish;
 
 pub use grace::{GracePeriod, Passes};
+pub use run_queue::{Class, End, Lines, Row, Rows, RunQueue, Runnable};
 pub use state::State;
 pub use waiters::{Line, Waiters};
 pub use wish::Wish;

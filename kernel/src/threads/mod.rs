@@ -37,6 +37,7 @@ mod spawn;
 mod start;
 mod waiting;
 
+pub use handover::Class;
 pub(crate) use idle::run_cpu;
 pub(crate) use init::init;
 pub use reaper::settle;
@@ -44,7 +45,7 @@ pub(crate) use scheduler::schedule::preempt;
 pub use scheduler::{
     ended::living,
     list::WaitQueue,
-    thread::{Affinity, Class, current_id, current_name, current_tag},
+    thread::{Affinity, current_id, current_name, current_tag},
 };
 pub use spawn::{Builder, Handle, JoinHandle, STACK, SpawnError, current, park, spawn};
 pub use waiting::{

@@ -2,10 +2,9 @@
 
 use super::{
     scheduler::{
-        ended,
-        run_queue::{self, End},
+        ended, run_queue,
         schedule::{self, SLICE},
-        thread::{self, Affinity, Class, Start, Thread, ThreadRef},
+        thread::{self, Affinity, Start, Thread, ThreadRef},
         wake,
     },
     start,
@@ -19,6 +18,7 @@ use crate::{
 };
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use core::{fmt, sync::atomic::Ordering};
+use handover::{Class, End};
 use vmalloc::{AllocError, PAGE_SIZE};
 
 /// Bytes of a thread's stack unless it asks for others.

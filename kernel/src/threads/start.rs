@@ -4,11 +4,12 @@ use super::{
     idle,
     scheduler::{
         schedule, switch,
-        thread::{self, Class, ThreadRef},
+        thread::{self, ThreadRef},
     },
 };
 use crate::arch::cpu::{Pin, interrupt_flag};
 use core::{ops::Range, sync::atomic::Ordering};
+use handover::Class;
 
 /// Makes a thread start on this stack, which is its own, when it is switched to.
 pub(super) fn prepare(thread: ThreadRef, stack: &Range<usize>) {

@@ -8,10 +8,8 @@
 //! flag again on its own stack.
 
 use super::{
-    ended, passes,
-    run_queue::{self, End},
-    switch,
-    thread::{self, Class, Thread, ThreadRef},
+    ended, passes, run_queue, switch,
+    thread::{self, Thread, ThreadRef},
 };
 use crate::{
     arch::cpu::{self, MAX_CPUS, interrupt_flag},
@@ -21,6 +19,7 @@ use core::{
     ptr::null_mut,
     sync::atomic::{AtomicPtr, AtomicU8, Ordering},
 };
+use handover::{Class, End};
 use x86_64::instructions::interrupts;
 
 /// Ticks of a time slice: 12 ms.
@@ -124,15 +123,15 @@ fn choose(number: usize, this: ThreadRef, why: Leave) -> Option<ThreadRef> {
             (Class::RealTime, false) => return None,
             _ => Class::RealTime,
         };
-        let next = queue.take(least, false);
+        let next = queue.take(least);
         if next.is_none() && over {
             this.slice.store(SLICE, Ordering::Relaxed);
         }
         return next;
     }
-    let next = queue.take(Class::Normal, true).or_else(|| {
+    let next = queue.take_or_idle().or_else(|| {
         let stolen = steal(number)?;
-        // Who puts a thread in line here meanwhile believes the CPU idle, and tells it once too often.
+        // Who puts a thread in line here meanwhile takes the CPU for idle, and tells it once too often.
         queue.set_running(stolen.class);
         Some(stolen)
     });

@@ -14,30 +14,7 @@ use core::{
     ptr::NonNull,
     sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
 };
-use handover::State;
-
-/// Who goes first. Of two classes the greater goes strictly before the other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
-pub enum Class {
-    /// Runs when nothing else does: one thread of each CPU.
-    Idle = 0,
-    /// Takes turns with others of its class, each for a time slice.
-    Normal = 1,
-    /// Runs until it waits or yields; others of its class wait in line.
-    RealTime = 2,
-}
-
-impl Class {
-    /// The class of this number.
-    pub(in crate::threads) fn of(number: u8) -> Self {
-        match number {
-            0 => Self::Idle,
-            1 => Self::Normal,
-            _ => Self::RealTime,
-        }
-    }
-}
+use handover::{Class, State};
 
 /// The CPUs that a thread may run on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,9 +1,10 @@
 //! Waking threads: in any context, under any lock but a run queue's, which it takes.
 
 use super::{
-    run_queue::{self, End, ToTell},
+    run_queue::{self, ToTell},
     thread::ThreadRef,
 };
+use handover::End;
 
 /// Wakes a thread: it goes on if it is blocked, else its next block returns at once. From anywhere, even
 /// from interrupts.

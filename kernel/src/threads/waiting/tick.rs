@@ -8,13 +8,11 @@ use crate::{
     },
     threads::{
         hooks,
-        scheduler::{
-            passes, run_queue,
-            thread::{self, Class},
-        },
+        scheduler::{passes, run_queue, thread},
     },
 };
 use core::sync::atomic::Ordering;
+use handover::Class;
 
 /// Called on every interrupt of a CPU's timer, which interrupted the code at `place`, with interrupts off and pinned.
 pub(crate) fn on_timer(place: u64) {
