@@ -1,9 +1,7 @@
 //! Who may wait: asked by all that does, before it takes any lock.
 
-use crate::{
-    arch::cpu,
-    threads::scheduler::thread::{self, Class},
-};
+use crate::{arch::cpu, threads::scheduler::thread};
+use handover::Class;
 
 /// Whether the running code is in a thread that may wait: nothing is pinned, and interrupts are on.
 pub fn may_block() -> bool {
