@@ -113,10 +113,37 @@ fn cpus() -> Arc<[Cpu; 2]> {
     }))
 }
 
+/// A CPU that runs a thread hears of one that goes before it, and of no other. A new thread waits for those of its class and
+/// above it, for ever where one above it runs.
+///
+/// Seen failing with a `take` that does not say what runs, and with a `load` that leaves the running thread out.
+#[test]
+fn nobody_is_told_in_vain() {
+    explore(1, || {
+        let cpus = cpus();
+        let queue = &cpus[0].queue;
+        assert_eq!(queue.load(Class::Normal), 0);
+        assert!(queue.put(thread(0, Class::Normal), End::Back), "it idles");
+        assert_eq!(queue.take_or_idle(), Some(thread(0, Class::Normal)));
+        assert!(!queue.put(thread(1, Class::Normal), End::Back), "one of its class runs");
+        assert!(!queue.put(thread(2, Class::Normal), End::Front), "one of its class runs");
+        assert_eq!((queue.load(Class::Normal), queue.load(Class::RealTime)), (3, 2));
+        assert!(queue.put(thread(3, Class::RealTime), End::Back), "one of a lower class runs");
+        assert_eq!(queue.take(Class::RealTime), Some(thread(3, Class::RealTime)));
+        assert!(queue.load(Class::Normal) > usize::from(u16::MAX));
+        assert_eq!(queue.take(Class::RealTime), None, "those in line do not go before it");
+        assert_eq!(queue.take(Class::Normal), Some(thread(2, Class::Normal)), "it was put in front");
+        assert_eq!(queue.take_or_idle(), Some(thread(1, Class::Normal)));
+        assert_eq!(queue.load(Class::Normal), 1);
+        assert_eq!((queue.take_or_idle(), queue.load(Class::Normal)), (None, 0));
+    });
+}
+
 /// A CPU idles, and others put two threads in line for it, of the same class. It runs both, the first of which ends: none
 /// stands in line while the CPU halts. Four preemptions.
 ///
-/// Seen failing (a deadlock) with a CPU that counts as idle once the lock is open again, or never does.
+/// Seen failing (a deadlock) with a CPU that counts as idle once the lock is open again, or never does, and with a `put` that
+/// looks at what runs before it has the lock.
 #[test]
 fn what_is_put_in_line_runs() {
     explore(4, || {
@@ -135,8 +162,7 @@ fn what_is_put_in_line_runs() {
 /// A thread never ends, and one of [`Class::RealTime`] is put in line for its CPU, which had idled: it runs, whichever
 /// comes first. Four preemptions.
 ///
-/// Seen failing (a deadlock) with a `put` that looks at the class that runs before it has the lock, and with one that tells
-/// idle CPUs alone.
+/// Seen failing (a deadlock) as above.
 #[test]
 fn a_real_time_thread_runs_before_one_that_never_ends() {
     explore(4, || {
@@ -157,8 +183,7 @@ fn a_real_time_thread_runs_before_one_that_never_ends() {
 /// A CPU steals a thread that never ends from another one, while a thread of [`Class::RealTime`] is put in line for it: both
 /// run. Four preemptions.
 ///
-/// Seen failing (a deadlock) with a thief that counts as idle after it has stolen, and with one that says of what class the
-/// stolen thread is where it had said so before.
+/// Seen failing (a deadlock) with a `put` that tells idle CPUs alone.
 #[test]
 fn a_cpu_that_steals_hears_of_what_goes_before() {
     explore(4, || {
