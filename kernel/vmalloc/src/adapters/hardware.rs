@@ -214,6 +214,8 @@ pub(super) mod simulated {
         pub pat: Cell<u64>,
         pub rflags: Cell<u64>,
         pub full_flushes: Cell<usize>,
+        /// Address of the page that was flushed last.
+        pub flushed: Cell<usize>,
         pub ticks: Cell<u64>,
         /// Ticks between two readings of the time stamp counter.
         pub pace: Cell<u64>,
@@ -233,6 +235,7 @@ pub(super) mod simulated {
                 pat: Cell::new(PAT),
                 rflags: Cell::new(INTERRUPTS),
                 full_flushes: Cell::new(0),
+                flushed: Cell::new(0),
                 ticks: Cell::new(0),
                 pace: Cell::new(1),
             }
@@ -263,7 +266,9 @@ pub(super) mod simulated {
         assert_eq!(value, cr3());
         CPU.with(|cpu| cpu.full_flushes.update(|count| count + 1));
     }
-    pub fn invlpg(_: usize) {}
+    pub fn invlpg(address: usize) {
+        CPU.with(|cpu| cpu.flushed.set(address));
+    }
     pub fn cli() {
         CPU.with(|cpu| cpu.rflags.update(|flags| flags & !INTERRUPTS));
     }

@@ -38,7 +38,7 @@ impl Memory {
     fn add(&mut self, mut first: u64, mut end: u64) {
         // Those left out, and those given twice, count: it is a limit that nothing may reach.
         self.frames += (end - first) as usize;
-        for known in self.ram.iter_mut().filter(|known| known.0 < known.1) {
+        for known in &mut self.ram {
             if known.0 <= end && first <= known.1 {
                 (first, end) = (first.min(known.0), end.max(known.1));
                 *known = (0, 0);

@@ -3,6 +3,7 @@
 extern crate std;
 
 mod instances;
+mod sources;
 
 use super::{
     hardware::{
@@ -134,27 +135,6 @@ fn what_an_allocator_does_not_take_back_is_used_again() {
     }
 }
 
-/// Seen failing with ranges that were not joined, with one that took the place of a longer one, and with the lowest taken for
-/// the shortest.
-#[test]
-fn ranges_of_memory_are_joined_and_the_longest_are_known() {
-    let page = PAGE_SIZE as u64;
-    let knows = |memory: &Memory, number| memory.is_ram(Frame::new(number));
-    // Frame 0, which nothing can point to, in part, empty, in any order, touching.
-    let memory = Memory::new(0, [page * 8..page * 9, 0..page * 2 + 1, 5..7, page * 2..page * 8]);
-    assert!((1..9).all(|number| knows(&memory, number)) && !knows(&memory, 0) && !knows(&memory, 9));
-    assert_eq!(memory.ram.iter().filter(|known| **known != (0, 0)).count(), 1);
-    assert_eq!(memory.frames(), 8);
-    // Each of another length, 1 to 70, which have nothing to do with where they are, with holes.
-    let (start, length) = (|index: u64| 1000 * index, |index: u64| index * 37 % 71);
-    let ranges = (1..=70).rev().map(|index| start(index) * page..(start(index) + length(index)) * page);
-    let memory = Memory::new(0, ranges);
-    for index in 1..=70 {
-        assert_eq!(knows(&memory, start(index)), length(index) >= 7, "{} frames", length(index));
-    }
-    assert_eq!(memory.frames(), (1..=70).sum());
-}
-
 /// Seen failing with a check that looked at bit 13 of CR4.
 #[test]
 fn a_cpu_that_is_set_up_otherwise_is_refused() {
@@ -200,6 +180,8 @@ fn what_the_cpu_says_is_told() {
     let before = flushes();
     machine.flush_all();
     assert_eq!(flushes(), before + 1);
+    machine.flush_page(RANGE.start);
+    assert_eq!((flushes(), CPU.with(|cpu| cpu.flushed.get())), (before + 1, RANGE.start));
     let frame = Frame::new(FIRST + 3);
     assert_eq!(machine.frame_of(machine.direct_map(frame)), frame);
 }
@@ -366,14 +348,4 @@ fn several_threads_wait_for_grace_periods_where_they_may() {
     cpus.may_wait.store(false, Ordering::SeqCst);
     assert!(!machine.synchronize());
     assert_eq!(cpus.sent.load(Ordering::SeqCst), 2, "CPUs are interrupted for nothing");
-}
-
-#[cfg(all(feature = "x86_64", target_arch = "x86_64"))]
-#[test]
-fn frames_become_those_of_x86_64_and_come_back() {
-    use ::x86_64::structures::paging::PhysFrame;
-    let frame = Frame::new(0x12_3456_789a);
-    let theirs = PhysFrame::from(frame);
-    assert_eq!(theirs.start_address().as_u64(), frame.address());
-    assert_eq!(Frame::from(theirs), frame);
 }
