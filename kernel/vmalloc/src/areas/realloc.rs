@@ -106,7 +106,6 @@ impl<P: Platform> Areas<P> {
             let (count, left) = (run_blocks(old), run_blocks(new));
             let end = place.number + left;
             self.set_head(place.number, count);
-            self.page_slot(place, old - 1).unmark_last();
             if left < count {
                 self.blocks().set_unused(end..place.number + count);
                 // Readers must not look for the end in blocks that go.

@@ -8,6 +8,8 @@ mod check;
 #[cfg(not(loom))]
 mod cpus;
 #[cfg(not(loom))]
+mod fast;
+#[cfg(not(loom))]
 mod huge;
 #[cfg(loom)]
 pub(crate) mod interleavings;

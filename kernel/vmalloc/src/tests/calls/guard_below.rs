@@ -270,3 +270,46 @@ fn random_stacks_mappings_and_areas_keep_apart() {
         assert_eq!(vmalloc.stats().free, vmalloc.stats().total);
     }
 }
+
+/// In a range of one block there is room for a guard page below an area that shares it, and for none below one that does
+/// not. Seen failing with each of the bounds shifted by one.
+#[test]
+fn a_guard_below_needs_a_block_where_the_area_has_its_own() {
+    let machine = Machine::new(1, 2 * BLOCK_PAGES);
+    let vmalloc = instance(&machine, 1);
+    let request = |pages: usize| Request::new(pages * PAGE_SIZE).guard_below();
+    for fits in [request(1), request(BLOCK_PAGES - 2)] {
+        let area = vmalloc.allocate(fits).expect("it shares the block");
+        free(&vmalloc, area).expect("allocated");
+        vmalloc.trim();
+    }
+    for large in [request(BLOCK_PAGES - 1), request(BLOCK_PAGES), request(1).align(BLOCK_SIZE)] {
+        let refused = vmalloc.allocate(large);
+        assert!(matches!(refused, Err(AllocError::TooLarge { .. })), "{refused:?}");
+    }
+}
+
+/// The descriptor of the block below lies in another frame than those above, and there may be no frame for it.
+/// Seen failing with blocks that were taken and not given back.
+#[test]
+fn without_a_frame_for_the_block_below_nothing_is_lost() {
+    for blocks in (2..8).map(|power| 1 << power) {
+        for refused in 0.. {
+            let machine = Machine::new(1, 600);
+            let vmalloc = instance(&machine, 300);
+            let block = |number: usize| START + number * BLOCK_SIZE;
+            let (low, high) = (block(blocks - 1), block(blocks + 1));
+            machine.fail_after(refused);
+            let request = Request::new(3 * PAGE_SIZE).align(BLOCK_SIZE).guard_below().within(low, high);
+            let made = vmalloc.allocate(request.no_wait());
+            machine.never_fail();
+            let stats = vmalloc.stats();
+            if let Ok(area) = made {
+                assert_eq!(address(area), block(blocks));
+                free(&vmalloc, area).expect("allocated");
+                break;
+            }
+            assert_eq!(stats.free, stats.total, "{refused} frames were there");
+        }
+    }
+}
