@@ -17,11 +17,17 @@ fn all_of_a_range_can_be_used_block_by_block_and_is_one_run_again() {
     let machine = Machine::new(1, 12);
     let blocks = MAP_BLOCKS + 300;
     let mut arena = new_arena(&machine, blocks, SearchPolicy::Cached);
+    let mut all = 0;
     for block in 0..blocks {
         let (got, steps) = steps(&arena, || arena.allocate(&&machine, 1, 1, 0, ALL));
         assert_eq!(got, Ok(block));
         assert!(steps <= FEW_STEPS);
+        all += steps;
     }
+    assert!(
+        (blocks..2 * blocks).contains(&(all as usize)),
+        "{all} steps: most searches end where they start"
+    );
     assert_eq!(arena.allocate(&&machine, 1, 1, 0, ALL), Err(AllocError::NO_SPACE));
     // Every other first, so that no two neighbours are free.
     (0..blocks).step_by(2).for_each(|block| arena.free(&SingleCpu, block, 1));
@@ -120,5 +126,20 @@ fn steps_are_few_in_an_arena_of_32_tib() {
     arena.free(&SingleCpu, 0, MAX_BLOCKS);
     assert_eq!(arena.stats(&SingleCpu).longest_run, MAX_BLOCKS);
     release(arena, &machine);
+    machine.assert_all_frames_back();
+}
+
+/// A search in a map looks at a node of each level, and at a leaf.
+#[test]
+fn a_step_is_counted_for_each_level_of_a_map() {
+    let machine = Machine::new(1, 12);
+    let map = Map::take(&&machine).expect("a frame");
+    for (steps_before, count) in [(0, 1), (5, 3), (5, MAP_BLOCKS)] {
+        let mut steps = steps_before;
+        assert_eq!(map.find_in(1, count, &mut steps), 0);
+        // A run that crosses the halves is found at the top.
+        assert_eq!(steps - steps_before, if count == MAP_BLOCKS { 1 } else { 8 });
+    }
+    map.release(&&machine);
     machine.assert_all_frames_back();
 }

@@ -65,6 +65,22 @@ fn where_a_parked_area_starts_is_no_frames_address() {
     assert!(![PAGE_SIZE, 0x4000_0000, (1 << 46) - PAGE_SIZE].into_iter().any(Entry::can_be_parked_at));
 }
 
+/// Seen failing with entries that map as nothing, and with those that map as anything.
+#[test]
+fn an_entry_maps_as_it_was_made_whatever_its_frame_and_ends() {
+    let all = [Protection::ReadWrite, Protection::ReadOnly, Protection::ReadExecute]
+        .map(|protection| Attributes::new(protection, Owner::Area));
+    for (made, asked) in all.iter().flat_map(|made| all.iter().map(move |asked| (*made, *asked))) {
+        for frame in [0, 1, 0x12345, (1 << 40) - 1].map(Frame::new) {
+            let entry = Entry::page(frame, made);
+            for entry in [entry, entry.with_first(1).with_last(), entry.with_first(9), entry.with_digit(5)] {
+                assert_eq!(entry.maps_as(asked), made == asked, "{entry:?}");
+                assert!(!entry.toggled().maps_as(asked));
+            }
+        }
+    }
+}
+
 #[test]
 fn an_unused_entry_is_nothing_else() {
     let entry = Entry::UNUSED;

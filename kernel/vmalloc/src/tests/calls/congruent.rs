@@ -2,6 +2,8 @@
 
 extern crate std;
 
+mod refused;
+
 use crate::{
     AllocError, BLOCK_PAGES, BLOCK_SIZE, CongruentArea, CongruentError, CongruentSet, FreeError, Kind,
     MAX_CONGRUENT, PAGE_SIZE, PopulateError, ProtectError, Protection, ReallocError, Vmalloc,

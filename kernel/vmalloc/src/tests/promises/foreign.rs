@@ -112,7 +112,7 @@ fn what_lies_behind_missing_directories_is_found() {
     const BLOCKS: usize = 4 * 512;
     let machine = Machine::new(1, 3000);
     let vmalloc = instance_by(&machine, BLOCKS, policy());
-    let last = START + BLOCKS * BLOCK_SIZE - PAGE_SIZE;
+    let last = START + (BLOCKS - 1) * BLOCK_SIZE;
     let first = (START + 1).next_multiple_of(1 << 30) + (1 << 30);
     for foreign in [last, first] {
         assert_eq!(vmalloc.find_foreign().map(|found| found.address), (foreign == first).then_some(last));
