@@ -3,14 +3,14 @@
 //! The first line has the number of the sources; each other one a verdict and a change. Other sources begin anew.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs::File;
+use std::io::{Read, Seek, Write};
 use std::path::Path;
 
 use super::judge::Verdict;
-use crate::status::{Doing, Result};
+use crate::status::{Doing, Error, Result};
 
-/// The file, and what it says.
+/// The file, which is this run's alone, and what it says.
 #[derive(Debug)]
 pub struct Kept {
     file: File,
@@ -21,18 +21,25 @@ impl Kept {
     /// Opens the file for sources of that number.
     ///
     /// # Errors
-    /// If it cannot be written.
+    /// If it cannot be written, or another run has it.
     pub fn open(path: &Path, sources: u64) -> Result<Self> {
         let head = format!("sources {sources:016x}\n");
-        let old = fs::read_to_string(path).unwrap_or_default();
+        let doing = || format!("write {}", path.display());
+        let mut file =
+            File::options().read(true).write(true).create(true).truncate(false).open(path).doing(doing())?;
+        if file.try_lock().is_err() {
+            return Err(Error::failed(format!("another run of mutants has {}", path.display())));
+        }
+        let mut old = String::new();
+        // What is no text is none of ours.
+        let _ = file.read_to_string(&mut old);
         let verdicts: BTreeMap<String, Verdict> = match old.strip_prefix(&head) {
             // The last line may be cut off.
             Some(lines) => lines.split_inclusive('\n').filter_map(read).collect(),
             None => BTreeMap::new(),
         };
         let all: String = verdicts.iter().map(|(text, verdict)| line(text, *verdict)).collect();
-        let doing = || format!("write {}", path.display());
-        let mut file = File::create(path).doing(doing())?;
+        file.rewind().and_then(|()| file.set_len(0)).doing(doing())?;
         file.write_all((head + &all).as_bytes()).doing(doing())?;
         Ok(Self { file, verdicts })
     }
@@ -67,6 +74,8 @@ fn read(line: &str) -> Option<(String, Verdict)> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
@@ -84,7 +93,23 @@ mod tests {
         }
         assert_eq!(kept.verdict("cut of"), None);
         kept.keep("cut off", Verdict::Seen).unwrap();
+        drop(kept);
         assert_eq!(Kept::open(&path, 7).unwrap().verdict("cut off"), Some(Verdict::Seen));
+    }
+
+    /// Seen failing without a lock: the second run emptied the file, and both wrote into the same copy.
+    #[test]
+    fn of_two_runs_at_once_the_second_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("p.txt");
+        let mut first = Kept::open(&path, 7).unwrap();
+        first.keep("a", Verdict::Seen).unwrap();
+        let refused = Kept::open(&path, 7).unwrap_err();
+        assert!(refused.message.starts_with("another run of mutants has "), "{}", refused.message);
+        first.keep("b", Verdict::Survived).unwrap();
+        drop(first);
+        let kept = Kept::open(&path, 7).unwrap();
+        assert_eq!((kept.verdict("a"), kept.verdict("b")), (Some(Verdict::Seen), Some(Verdict::Survived)));
     }
 
     #[test]

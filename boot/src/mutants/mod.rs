@@ -104,24 +104,28 @@ pub fn run(options: &Options) -> Result<Status> {
         chosen.iter().for_each(|change| println!("{}", change.text));
         return Ok(Status::Ok);
     }
+    let excused = Excused::read(root)?;
     let tracked = copy::tracked(root)?;
     let folder = places::target_folder("mutants")?;
     let place = Place { copy: folder.join(&options.package), root, package };
     let file = folder.join(format!("{}.txt", options.package));
-    let mut told = Told {
-        kept: Kept::open(&file, sources::hash(root, &place.package, &tracked)?)?,
-        excused: Excused::read(root)?,
-        counts: Counts::default(),
-    };
-    let mut left = Vec::new();
+    let kept = Kept::open(&file, sources::hash(root, &place.package, &tracked)?)?;
+    let mut told = Told { kept, counts: Counts::default() };
+    let (excused, chosen): (Vec<_>, Vec<_>) =
+        chosen.into_iter().partition(|change| excused.has(&change.text));
+    told.counts.excuse(excused.len());
+    let (mut left, mut before) = (Vec::new(), 0);
     for change in chosen {
         match told.kept.verdict(&change.text) {
-            Some(verdict) => told.tell(change, verdict),
+            Some(verdict) => {
+                told.tell(change, verdict);
+                before += 1;
+            }
             None => left.push(change),
         }
     }
-    if told.counts.all > 0 {
-        eprintln!("boot: {} changes were judged before; {} says so", told.counts.all, file.display());
+    if before > 0 {
+        eprintln!("boot: {before} changes were judged before; {} says so", file.display());
     }
     if !left.is_empty() {
         place.judge(&options.package, &sources, &tracked, &left, &mut told)?;
@@ -155,16 +159,14 @@ fn choose<'a>(options: &Options, changes: &'a [Change], package: &Path) -> Resul
 /// What is known of changes, and said of them.
 struct Told {
     kept: Kept,
-    excused: Excused,
     counts: Counts,
 }
 
 impl Told {
     /// Counts a change, and tells the user if no test sees it.
     fn tell(&mut self, change: &Change, verdict: Verdict) {
-        let is_excused = self.excused.has(&change.text);
-        self.counts.count(verdict, is_excused);
-        if matches!(verdict, Verdict::Survived | Verdict::Untested) && !is_excused {
+        self.counts.count(verdict);
+        if matches!(verdict, Verdict::Survived | Verdict::Untested) {
             println!("{}: {}", verdict.word(), change.text);
         }
     }

@@ -6,6 +6,9 @@
 //! others ran. On a computer that does nothing else both are the same; a
 //! program that waits for an event that never comes gets old, too.
 //!
+//! The time in which this program itself was stopped does not count either: a
+//! stop of all, as a suspended computer is one, lets nothing get old.
+//!
 //! What Linux says of each thread is `schedstat` in `/proc`: how long it ran,
 //! and how long it was ready to run and waited for a CPU. A program's children
 //! are part of it. Where Linux says nothing the wall clock is all there is.
@@ -24,6 +27,10 @@ const LOOK: Duration = Duration::from_secs(1);
 /// The least time that is looked at by itself. Linux counts a thread's wait only when it is over, and on a busy computer
 /// that may take a while; before, the thread looks idle.
 const SPAN: Duration = Duration::from_secs(4);
+
+/// Who is asked after more than this was stopped, by a signal or with the computer, and what it waits for was, too, for all
+/// that it can know.
+const GAP: Duration = Duration::from_secs(60);
 
 /// An answer of the clock is good for so long: a program may print a line each microsecond, and have many threads.
 const FRESH: Duration = Duration::from_millis(20);
@@ -84,7 +91,7 @@ impl<S: Source> Patience<S> {
         };
         let own = self.clock.now();
         let in_all = limit.map(|(limit, from)| {
-            (from + limit).saturating_sub(own).min((limit * FAR).saturating_sub(self.clock.source.wall()))
+            (from + limit).saturating_sub(own).min((limit * FAR).saturating_sub(self.clock.wall()))
         });
         let to_end = self.ending.map(|ending| (self.heard + ending).saturating_sub(own));
         let left = in_all.into_iter().chain(to_end).min()?;
@@ -145,17 +152,28 @@ struct OwnTime<S> {
     /// When the clock was last read, and what it said.
     asked: Duration,
     answer: Duration,
+    /// How long nobody could look.
+    stopped: Duration,
 }
 
 impl<S: Source> OwnTime<S> {
     fn new(source: S) -> Self {
         let cpus = thread::available_parallelism().map_or(1, NonZero::get).try_into().unwrap_or(u32::MAX);
         let (now, usage, own) = (source.wall(), source.usage(), Duration::ZERO);
-        Self { source, cpus, looked: now, usage, own, asked: now, answer: own }
+        Self { source, cpus, looked: now, usage, own, asked: now, answer: own, stopped: Duration::ZERO }
+    }
+
+    /// The wall's time, but for that in which nobody could look.
+    fn wall(&self) -> Duration {
+        self.source.wall().saturating_sub(self.stopped)
     }
 
     fn now(&mut self) -> Duration {
-        let now = self.source.wall();
+        let gap = self.wall() - self.asked;
+        if gap > GAP {
+            self.stopped += gap - LOOK;
+        }
+        let now = self.wall();
         if now - self.asked < FRESH {
             return self.answer;
         }

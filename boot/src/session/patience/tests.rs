@@ -94,6 +94,22 @@ fn a_program_among_busy_ones_gets_old_slowly() {
     assert_eq!(clock.now(), Duration::from_secs(18));
 }
 
+/// Seen failing with the wall's time, of which both limits ran out at once.
+#[test]
+fn who_was_stopped_blames_nobody_for_it() {
+    for limit in [Limit::All, Limit::Silent].map(|limit| limit(Duration::from_secs(600))) {
+        let told = Told::default();
+        let mut patience = told.patience(limit);
+        told.passes(Duration::from_secs(100_000));
+        let mut seconds = 0;
+        while patience.left() != Some(Left::Nothing) {
+            told.passes(Duration::from_secs(1));
+            seconds += 1;
+        }
+        assert_eq!(seconds, 599, "it hangs all the same");
+    }
+}
+
 /// Seen failing with the process alone.
 #[test]
 fn what_a_child_uses_is_used_by_the_program() {
@@ -164,7 +180,11 @@ fn without_a_limit_nothing_ends_a_program_that_did_not_say_that_it_ends() {
 fn words_do_not_put_off_the_far_limit() {
     let (told, limit) = (Told::default(), Duration::from_secs(60));
     let mut patience = told.patience(Limit::Silent(limit));
-    told.passes(limit * FAR);
+    for _ in 0..FAR {
+        patience.heard();
+        assert_ne!(patience.left(), Some(Left::Nothing));
+        told.passes(limit);
+    }
     patience.heard();
     assert_eq!(patience.left(), Some(Left::Nothing));
 }
