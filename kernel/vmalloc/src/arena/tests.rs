@@ -8,7 +8,7 @@ mod threads;
 
 use super::{map::*, search::*, shared::*, state::*};
 use crate::{
-    AllocError, SearchPolicy, SingleCpu,
+    AllocError, PAGE_SIZE, SearchPolicy, SingleCpu,
     tests::machine::{Machine, Random},
 };
 use core::ops::Range;

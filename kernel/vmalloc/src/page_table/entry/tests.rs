@@ -73,6 +73,8 @@ fn an_entry_maps_as_it_was_made_whatever_its_frame_and_ends() {
     for (made, asked) in all.iter().flat_map(|made| all.iter().map(move |asked| (*made, *asked))) {
         for frame in [0, 1, 0x12345, (1 << 40) - 1].map(Frame::new) {
             let entry = Entry::page(frame, made);
+            let again = entry.quarantined().mapped_as(asked);
+            assert_eq!(again, (made == asked).then_some(entry));
             for entry in [entry, entry.with_first(1).with_last(), entry.with_first(9), entry.with_digit(5)] {
                 assert_eq!(entry.maps_as(asked), made == asked, "{entry:?}");
                 assert!(!entry.toggled().maps_as(asked));
