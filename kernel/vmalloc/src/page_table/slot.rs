@@ -325,3 +325,6 @@ pub(crate) fn unmap_to_last(pages: &[Slot]) -> usize {
 fn differences(slots: &[Slot; TOGETHER], other: u64) -> u64 {
     slots.iter().fold(0, |bits, slot| bits | (slot.get().0 ^ other))
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

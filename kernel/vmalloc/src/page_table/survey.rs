@@ -67,3 +67,36 @@ pub(crate) fn walk<P: Platform>(platform: &P, address: usize, physical_end: u64)
         shift -= LEVEL_BITS;
     }
 }
+
+#[cfg(all(test, feature = "check", not(loom)))]
+mod tests {
+    use super::*;
+    use crate::{
+        BLOCK_PAGES, BLOCK_SIZE, PAGE_SIZE, Protection, Request,
+        tests::{
+            machine::Machine,
+            support::{address, instance, protect},
+        },
+    };
+
+    /// Seen failing with what each level allows counted twice, and without pages of 2 MiB.
+    #[test]
+    fn a_walk_ends_where_the_machines_own_ends() {
+        let machine = Machine::new(1, 8 * BLOCK_PAGES);
+        let vmalloc = instance(&machine, 8);
+        let small = address(vmalloc.vmalloc(3 * PAGE_SIZE).expect("room"));
+        let huge = address(vmalloc.allocate(Request::new(BLOCK_SIZE).huge()).expect("room"));
+        protect(&vmalloc, small + PAGE_SIZE, 1, Protection::ReadOnly).expect("an area's page");
+        for (at, writable) in
+            [(small, true), (small + PAGE_SIZE, false), (huge, true), (huge + 77 * PAGE_SIZE, true)]
+        {
+            let expected = machine.translation(at).expect("mapped").frame;
+            let walked = walk(&&machine, at, u64::MAX);
+            assert_eq!(walked, Some((Frame::new(expected), writable)), "{at:#x}");
+            // The CPUs do not have the frame, or the first of a 2 MiB page.
+            let end = Frame::new(if at < huge { expected } else { expected & !(BLOCK_PAGES as u64 - 1) });
+            assert_eq!(walk(&&machine, at, end.address()), None);
+        }
+        assert_eq!(walk(&&machine, small + 3 * PAGE_SIZE, u64::MAX), None, "the guard page");
+    }
+}

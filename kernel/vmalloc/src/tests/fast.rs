@@ -4,13 +4,14 @@
 extern crate std;
 
 use crate::{
-    BLOCK_PAGES, PAGE_SIZE, Protection,
+    BLOCK_PAGES, PAGE_SIZE, Protection, Reuse,
     page_table::Attributes,
     pending::Pressure,
     tests::{
         machine::Machine,
-        support::{address, free, instance, map_ram, take, unmap_ram},
+        support::{address, free, instance, instance_by, map_ram, policy, take, unmap_ram},
     },
+    types::Owner,
 };
 use core::panic::Location;
 
@@ -55,6 +56,32 @@ fn a_mapping_of_more_than_a_block_or_of_nothing_is_left_to_the_slow_path() {
         assert!(areas.unmap_ram(address(first), count).is_none());
     }
     unmap_ram(&vmalloc, first, 1).expect("mapped");
+}
+
+/// Whether or not it is parked. Seen failing with either fast path left out.
+#[test]
+fn a_small_area_is_allocated_and_freed_by_the_fast_path() {
+    let attributes = Attributes::new(Protection::ReadWrite, Owner::Area);
+    for (policy, pages) in [policy(), policy().reuse(Reuse::AfterFlush)]
+        .into_iter()
+        .flat_map(|policy| [1, 2, 7, 16, 17, 100].map(|pages| (policy, pages)))
+    {
+        let machine = Machine::new(1, 2000);
+        let vmalloc = instance_by(&machine, 8, policy);
+        let areas = vmalloc.areas_room();
+        // The CPU's first ones make what it has.
+        for area in [(); 3].map(|()| vmalloc.vmalloc(pages * PAGE_SIZE).expect("room")) {
+            free(&vmalloc, area).expect("allocated");
+        }
+        vmalloc.purge();
+        let area = areas.allocate_hot(pages * PAGE_SIZE, attributes, Location::caller());
+        let area = address(area.unwrap_or_else(|| panic!("{pages} pages: the CPU has room")));
+        assert_eq!(vmalloc.find_area(area).expect("allocated").pages, pages);
+        assert!(areas.free_hot(area + PAGE_SIZE).is_none(), "no area starts there");
+        assert!(areas.free_hot(area).is_some(), "{pages} pages");
+        assert!(areas.free_hot(area).is_none(), "it is gone");
+        assert_eq!(vmalloc.stats().used(), 0);
+    }
 }
 
 /// Seen failing with a fast path that refuses all.
