@@ -1,6 +1,8 @@
 //! What the library asks of its machine, and the types that both use.
 
 mod shared;
+#[cfg(all(test, not(loom)))]
+mod tests;
 
 use crate::{BLOCK_PAGES, Event, Flusher, Frame, Overrun, PAGE_SIZE, Returned, Shootdown};
 use core::{ops::Deref, panic::Location, ptr::NonNull, sync::atomic::AtomicU64};

@@ -179,7 +179,10 @@ fn a_run_goes_on_into_the_next_map_only_where_that_is_free() {
     assert_eq!(arena.allocate_at(&&machine, MAP_BLOCKS, 5), Ok(()));
     let (got, taken) = steps(&arena, || arena.allocate(&&machine, MAP_BLOCKS, 1, 0, 3..3 * MAP_BLOCKS));
     assert_eq!(got, Ok(MAP_BLOCKS + 5));
-    assert_eq!(taken, 21, "twice, as a map is made between: a look here, up the next map, and at the third one");
+    assert_eq!(
+        taken, 21,
+        "twice, as a map is made between: a look here, up the next map, and at the third one"
+    );
     arena.free(&SingleCpu, MAP_BLOCKS + 5, MAP_BLOCKS);
     // From the start all of the first map fits.
     assert_eq!(arena.allocate(&&machine, MAP_BLOCKS, 1, 0, ALL), Ok(0));
