@@ -234,6 +234,23 @@ mod tests {
             prop_assert_eq!(view(&map).find(0, count, align), naive_find(&bools(&map), count, align));
         }
 
+        /// Seen failing with a search of long runs that starts at the first word, whatever it is told.
+        #[test]
+        fn find_begins_where_it_is_told(
+            map in bitmaps(), from in 0usize..8, count in prop_oneof![1usize..8, 1usize..=300],
+        ) {
+            let mut bits = bools(&map);
+            bits[..from * 64].fill(false);
+            prop_assert_eq!(view(&map).find(from, count, 1), naive_find(&bits, count, 1));
+        }
+
+        #[test]
+        fn a_run_is_as_long_as_to_the_first_gap(map in bitmaps(), from in 0usize..512) {
+            let bits = bools(&map);
+            let length = bits[from..].iter().take_while(|&&bit| bit).count();
+            prop_assert_eq!(view(&map).run_from(from), length);
+        }
+
         #[test]
         fn runs_are_measured_right(map in bitmaps()) {
             let bits = bools(&map);

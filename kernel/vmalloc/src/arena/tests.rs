@@ -6,7 +6,7 @@ mod searches;
 mod steps;
 mod threads;
 
-use super::{map::*, search::*, shared::*, state::*};
+use super::{map::*, search::*, shared::*, state::*, top::Top};
 use crate::{
     AllocError, PAGE_SIZE, SearchPolicy, SingleCpu,
     tests::machine::{Machine, Random},

@@ -4,9 +4,9 @@ extern crate std;
 
 use super::{
     machine::{Machine, PageFault},
-    support::{START, address, flushing, free, instance, policy, take},
+    support::{START, address, flushing, free, instance, policy},
 };
-use crate::{BLOCK_SIZE, CpuSet, Flusher, Freed, Kind, PAGE_SIZE, Platform, Returned, Reuse, Vmalloc};
+use crate::{BLOCK_SIZE, Birth, CpuSet, Freed, Kind, PAGE_SIZE, Reuse, Vmalloc};
 use core::{ops::Range, panic::Location};
 use std::{string::ToString, vec::Vec};
 
@@ -121,36 +121,47 @@ fn a_freed_area_is_told_with_what_is_known() {
     }
 }
 
-/// A reference to a machine is that machine: what it may leave to defaults, too. Seen failing with a pin, a huge frame, a
-/// kind of memory, a width of addresses, events and interrupts that stay behind.
+/// Areas tell of the time at which they were made or resized. Seen failing with a clock that stands still.
+#[test]
+fn areas_tell_when_they_were_made() {
+    let machine = Machine::new(1, 500);
+    let vmalloc = instance(&machine, 4);
+    let made = |area| {
+        let area = vmalloc.find_area(address(area)).expect("allocated");
+        area.made.map(Birth::milliseconds)
+    };
+    let first = vmalloc.vmalloc(PAGE_SIZE).expect("room");
+    vmalloc.set_clock(900);
+    let second = vmalloc.vmalloc(5 * PAGE_SIZE).expect("room");
+    vmalloc.set_clock(1 << 20);
+    assert_eq!((made(first), made(second)), (Some(0), Some(900)));
+    // SAFETY: simulated memory.
+    let second = unsafe { vmalloc.vrealloc(second, PAGE_SIZE) }.expect("less");
+    assert_eq!(made(second), Some(1 << 20));
+}
+
+/// An instance over a machine that is lent is as one over the machine: it interrupts other CPUs, or broadcasts.
 #[test]
 fn a_machine_may_be_lent() {
-    let machine = Machine::new(2, 2000);
-    let (lent, twice) = (&&machine, &&&machine);
-    assert!(Platform::pin_outside_interrupts(twice).is_some());
-    let frame = take(&machine, 1)[0];
-    assert!(Platform::is_ram(twice, frame));
-    assert_eq!(Platform::physical_bits(twice), Platform::physical_bits(lent));
-    assert!(Platform::physical_bits(twice) > 0);
-    let huge = Platform::take_huge_frame(twice).expect("512 frames side by side");
-    assert!(huge.number().is_multiple_of(512));
-    Platform::give_huge_frame(twice, Returned::new(huge));
-    (&machine).give_frames(Returned::new([frame].into_iter()));
-    assert_eq!(Flusher::here(twice), Flusher::here(lent));
-    let flushing = policy().reuse(Reuse::AfterFlush);
-    // SAFETY: the machine's address space has nothing else in it.
-    let made = unsafe { Vmalloc::with_policy(lent, START..START + 4 * BLOCK_SIZE, flushing) };
-    let vmalloc = made.expect("frames enough");
-    vmalloc.set_trace(true);
-    let area = vmalloc.vmalloc(PAGE_SIZE).expect("room");
-    assert!(!machine.take_events().is_empty());
-    machine.read(1, address(area)).expect("mapped");
-    let before = machine.interrupts();
-    // SAFETY: simulated memory, which is used no more but to see it fault.
-    unsafe { vmalloc.vfree(area) }.expect("allocated");
-    vmalloc.vm_unmap_aliases();
-    assert!(machine.interrupts() > before);
-    assert_eq!(machine.read(1, address(area)), Err(PageFault));
-    drop(vmalloc);
-    machine.assert_all_frames_back();
+    for broadcasts in [false, true] {
+        let machine = if broadcasts { Machine::broadcasting(2, 2000) } else { Machine::new(2, 2000) };
+        let lent = &&machine;
+        let flushing = policy().reuse(Reuse::AfterFlush);
+        // SAFETY: the machine's address space has nothing else in it.
+        let made = unsafe { Vmalloc::with_policy(lent, START..START + 4 * BLOCK_SIZE, flushing) };
+        let vmalloc = made.expect("frames enough");
+        vmalloc.set_trace(true);
+        let area = vmalloc.vmalloc(PAGE_SIZE).expect("room");
+        assert!(!machine.take_events().is_empty());
+        machine.read(1, address(area)).expect("mapped");
+        let before = machine.interrupts() + machine.broadcasts().0;
+        // SAFETY: simulated memory, which is used no more but to see it fault.
+        unsafe { vmalloc.vfree(area) }.expect("allocated");
+        vmalloc.vm_unmap_aliases();
+        assert!(machine.interrupts() + machine.broadcasts().0 > before);
+        assert_eq!(machine.interrupts() == 0, broadcasts);
+        assert_eq!(machine.read(1, address(area)), Err(PageFault));
+        drop(vmalloc);
+        machine.assert_all_frames_back();
+    }
 }

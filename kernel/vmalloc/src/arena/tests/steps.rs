@@ -216,3 +216,35 @@ fn a_long_search_is_cut_into_pieces() {
     }
     assert!(pieces > MAP_BLOCKS / 200, "{pieces} pieces");
 }
+
+/// The tree over the maps finds what a look at each finds, and counts a step for each node.
+#[test]
+fn the_first_map_with_enough_is_found() {
+    let machine = Machine::new(1, 4);
+    let mut random = Random::new(9);
+    for maps in [2, 3, 8, 100] {
+        let mut top = Top::new(&&machine, maps).expect("a frame");
+        let values: Vec<u16> = (0..maps).map(|_| random.below(20) as u16).collect();
+        values.iter().enumerate().for_each(|(map, &value)| top.set(map, value));
+        let depth = maps.next_power_of_two().ilog2() as u64;
+        for (from, wanted) in (0..maps).flat_map(|from| (1..22).map(move |wanted| (from, wanted))) {
+            let mut steps = 0;
+            let found = top.next(from, wanted, &mut steps);
+            assert_eq!(found, (from..maps).find(|&map| values[map] >= wanted), "{wanted} from {from}");
+            if found == Some(from) {
+                assert_eq!(steps, 1, "it is the first");
+            }
+            assert!((1..=2 * depth + 1).contains(&steps), "{steps} steps");
+        }
+        // Over the root's left half, and down its right one.
+        top.set(0, 1);
+        (1..maps).for_each(|map| top.set(map, 0));
+        top.set(maps - 1, 5);
+        let mut steps = 0;
+        assert_eq!(top.next(0, 5, &mut steps), Some(maps - 1));
+        assert!(steps > depth || maps == 2, "{steps} steps through {maps} maps");
+        // SAFETY: it is used no more.
+        unsafe { top.release(&&machine) };
+    }
+    machine.assert_all_frames_back();
+}
