@@ -126,6 +126,11 @@ impl<L> RunQueue<L> {
 
     /// Notes, on a CPU that counts as idle, that a thread of this class runs, which was not taken from this queue.
     pub fn set_running(&self, class: Class) {
+        debug_assert_eq!(self.running(), Class::Idle, "what runs becomes another one under the lock");
+        self.note_running(class);
+    }
+
+    fn note_running(&self, class: Class) {
         self.running.store(class as u8, Ordering::Relaxed);
     }
 
@@ -160,7 +165,7 @@ impl<L: Lines> RunQueue<L> {
         self.lines.locked(|rows| {
             let next = self.take_locked(rows, Class::Normal);
             if next.is_none() {
-                self.set_running(Class::Idle);
+                self.note_running(Class::Idle);
             }
             next
         })
@@ -173,7 +178,7 @@ impl<L: Lines> RunQueue<L> {
         }
         let next = next?;
         self.count(next, -1);
-        self.set_running(next.class());
+        self.note_running(next.class());
         Some(next)
     }
 

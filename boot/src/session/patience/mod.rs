@@ -6,8 +6,8 @@
 //! others ran. On a computer that does nothing else both are the same; a
 //! program that waits for an event that never comes gets old, too.
 //!
-//! The time in which this program itself was stopped does not count either: a
-//! stop of all, as a suspended computer is one, lets nothing get old.
+//! The time in which this program itself was stopped for more than ten seconds
+//! does not count either: a signal may have stopped both.
 //!
 //! What Linux says of each thread is `schedstat` in `/proc`: how long it ran,
 //! and how long it was ready to run and waited for a CPU. A program's children
@@ -28,9 +28,9 @@ const LOOK: Duration = Duration::from_secs(1);
 /// that may take a while; before, the thread looks idle.
 const SPAN: Duration = Duration::from_secs(4);
 
-/// Who is asked after more than this was stopped, by a signal or with the computer, and what it waits for was, too, for all
-/// that it can know.
-const GAP: Duration = Duration::from_secs(60);
+/// This program looks each second. Where it has not looked for longer than this it was stopped, and the other program may have
+/// been stopped with it.
+const GAP: Duration = Duration::from_secs(10);
 
 /// An answer of the clock is good for so long: a program may print a line each microsecond, and have many threads.
 const FRESH: Duration = Duration::from_millis(20);

@@ -94,20 +94,40 @@ fn a_program_among_busy_ones_gets_old_slowly() {
     assert_eq!(clock.now(), Duration::from_secs(18));
 }
 
+/// Looks each second until the program has no time left. Returns how many seconds it had.
+fn seconds_left(told: &Told, patience: &mut Patience<Told>) -> usize {
+    let mut seconds = 0;
+    while matches!(patience.left(), Some(Left::AtLeast(_))) {
+        told.second(1000);
+        seconds += 1;
+    }
+    seconds
+}
+
 /// Seen failing with the wall's time, of which both limits ran out at once.
 #[test]
 fn who_was_stopped_blames_nobody_for_it() {
     for limit in [Limit::All, Limit::Silent].map(|limit| limit(Duration::from_secs(600))) {
         let told = Told::default();
         let mut patience = told.patience(limit);
-        told.passes(Duration::from_secs(100_000));
-        let mut seconds = 0;
-        while patience.left() != Some(Left::Nothing) {
-            told.passes(Duration::from_secs(1));
-            seconds += 1;
+        for _ in 0..100 {
+            told.second(1000);
+            patience.left();
         }
-        assert_eq!(seconds, 599, "it hangs all the same");
+        told.passes(Duration::from_secs(100_000));
+        // The second after which it looks is its own.
+        assert_eq!(seconds_left(&told, &mut patience), 499);
+        assert_eq!(patience.left(), Some(Left::Nothing), "it hangs all the same");
     }
+    // A machine that has said its last word, and is stopped with all others.
+    let told = Told::default();
+    let mut patience = told.patience(Limit::None);
+    told.second(1000);
+    patience.heard();
+    patience.ends_within(Duration::from_secs(20));
+    told.passes(Duration::from_secs(30));
+    assert_eq!(seconds_left(&told, &mut patience), 19);
+    assert_eq!(patience.left(), Some(Left::NotEnded));
 }
 
 /// Seen failing with the process alone.
@@ -136,7 +156,7 @@ fn what_a_child_uses_is_used_by_the_program() {
 
 #[test]
 fn words_renew_patience_that_is_with_silence_only() {
-    let (told, limit) = (Told::default(), Duration::from_secs(60));
+    let (told, limit) = (Told::default(), Duration::from_secs(9));
     let mut all = told.patience(Limit::All(limit));
     let mut silent = told.patience(Limit::Silent(limit));
     told.passes(limit);
@@ -150,7 +170,7 @@ fn words_renew_patience_that_is_with_silence_only() {
 /// Seen failing, for `None`, with a program that was waited for without an end.
 #[test]
 fn who_said_that_it_ends_and_does_not_is_told_from_who_hangs() {
-    let (long, short) = (Duration::from_secs(600), Duration::from_secs(20));
+    let (long, short) = (Duration::from_secs(600), Duration::from_secs(9));
     for (limit, ending) in [
         (Limit::Silent(short), long),
         (Limit::Silent(long), short),
@@ -180,10 +200,10 @@ fn without_a_limit_nothing_ends_a_program_that_did_not_say_that_it_ends() {
 fn words_do_not_put_off_the_far_limit() {
     let (told, limit) = (Told::default(), Duration::from_secs(60));
     let mut patience = told.patience(Limit::Silent(limit));
-    for _ in 0..FAR {
+    for _ in 0..(limit * FAR).as_secs() {
         patience.heard();
         assert_ne!(patience.left(), Some(Left::Nothing));
-        told.passes(limit);
+        told.passes(LOOK);
     }
     patience.heard();
     assert_eq!(patience.left(), Some(Left::Nothing));

@@ -193,6 +193,7 @@ fn a_cpu_that_steals_hears_of_what_goes_before() {
             let cpus = Arc::clone(&cpus);
             thread::spawn(move || {
                 let first = cpus[1].next(&cpus[0]);
+                assert!(cpus[1].queue.load(first.class) > 0, "it runs");
                 let then = if first.class == Class::Normal {
                     cpus[1].run_until_another()
                 } else {

@@ -17,7 +17,7 @@ use core::panic::Location;
 
 /// Seen failing with any of the fast paths left out.
 #[test]
-fn a_mapping_of_up_to_a_block_needs_no_slow_path_once_there_are_pages() {
+fn a_mapping_needs_no_slow_path_once_its_cpu_has_pages() {
     for count in [1, 2, 3, 8, 9, 100, 170] {
         let machine = Machine::new(1, 2000);
         let vmalloc = instance(&machine, 8);

@@ -11,6 +11,8 @@ mod cpus;
 mod fast;
 #[cfg(not(loom))]
 mod huge;
+#[cfg(not(loom))]
+mod idle;
 #[cfg(loom)]
 pub(crate) mod interleavings;
 #[cfg(not(loom))]

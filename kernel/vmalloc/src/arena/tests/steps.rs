@@ -199,7 +199,7 @@ fn a_search_from_the_start_passes_each_leaf() {
     assert!(taken as usize >= LEAVES, "{taken} steps");
 }
 
-/// A search of many bases lets others have the lock between, but goes on where it has found a part.
+/// A search of many bases lets others have the lock between.
 #[test]
 fn a_long_search_is_cut_into_pieces() {
     let machine = Machine::new(1, 12);

@@ -1,4 +1,4 @@
-//! Entries are changed in one step wherever they can be: where they are not, a slower way does the same, and only these tests
+//! Entries are changed together wherever they can be. Where they are not, a slower way does the same, and only these tests
 //! would tell.
 
 extern crate std;
@@ -46,7 +46,7 @@ fn an_area_is_claimed_once_and_by_its_owner() {
     assert!(slots[0].claim(Owner::Area).is_none(), "it is gone");
 }
 
-/// Seen failing with a `publish_page`, a `publish_parked` and a `remap` that do nothing.
+/// Seen failing with a `publish_parked` and a `remap` that do nothing.
 #[test]
 fn pages_are_mapped_again_as_they_were_and_not_as_others() {
     for pages in (1..40).chain([100, 511]) {
@@ -74,6 +74,7 @@ fn pages_are_mapped_again_as_they_were_and_not_as_others() {
     }
 }
 
+/// Seen failing with a `publish_page` that does nothing.
 #[test]
 fn a_page_that_was_unmapped_is_an_area_again() {
     let slots = area(1);

@@ -294,22 +294,28 @@ fn a_guard_below_needs_a_block_where_the_area_has_its_own() {
 #[test]
 fn without_a_frame_for_the_block_below_nothing_is_lost() {
     for blocks in (2..8).map(|power| 1 << power) {
-        for refused in 0.. {
+        for granted in 0.. {
             let machine = Machine::new(1, 600);
             let vmalloc = instance(&machine, 300);
             let block = |number: usize| START + number * BLOCK_SIZE;
             let (low, high) = (block(blocks - 1), block(blocks + 1));
-            machine.fail_after(refused);
+            machine.fail_after(granted);
             let request = Request::new(3 * PAGE_SIZE).align(BLOCK_SIZE).guard_below().within(low, high);
             let made = vmalloc.allocate(request.no_wait());
             machine.never_fail();
             let stats = vmalloc.stats();
-            if let Ok(area) = made {
-                assert_eq!(address(area), block(blocks));
-                free(&vmalloc, area).expect("allocated");
-                break;
+            match made {
+                Ok(area) => {
+                    assert!(granted > 3, "a table and three pages need frames");
+                    assert_eq!(address(area), block(blocks));
+                    free(&vmalloc, area).expect("allocated");
+                    break;
+                }
+                Err(error) => assert_eq!(error.reason(), AllocError::NO_FRAMES),
             }
-            assert_eq!(stats.free, stats.total, "{refused} frames were there");
+            assert_eq!(stats.free, stats.total, "{granted} frames were there");
+            drop(vmalloc);
+            machine.assert_all_frames_back();
         }
     }
 }

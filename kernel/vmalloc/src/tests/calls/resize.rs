@@ -75,6 +75,30 @@ fn a_run_that_shrinks_flushes_what_it_loses() {
     machine.check();
 }
 
+/// A run that grows or shrinks inside its last block stays where it is, and the area behind it is left alone.
+///
+/// Seen failing with blocks that are taken, and with blocks that are freed, where there are none.
+#[test]
+fn a_run_that_keeps_its_blocks_stays_where_it_is() {
+    let machine = Machine::new(2, 4000);
+    let vmalloc = instance(&machine, 8);
+    let [run, behind] = [(); 2].map(|()| vmalloc.vmalloc(600 * PAGE_SIZE).expect("room"));
+    assert_eq!(address(behind), address(run) + 2 * BLOCK_SIZE);
+    load(&machine, behind, 600);
+    for pages in [700, 1023, 650, 600, 513] {
+        assert_eq!(resize(&vmalloc, run, pages).ok(), Some(run));
+        vmalloc.purge();
+        assert_marks(&machine, 0, address(behind), 0..600, 7);
+        let found = vmalloc.find_area(address(behind)).expect("it is allocated still");
+        assert_eq!((found.start, found.pages), (address(behind), 600));
+    }
+    [run, behind].into_iter().for_each(|area| free(&vmalloc, area).expect("allocated"));
+    vmalloc.trim();
+    assert_eq!(vmalloc.stats().free, vmalloc.stats().total);
+    drop(vmalloc);
+    machine.assert_all_frames_back();
+}
+
 #[test]
 fn an_area_that_grows_again_has_its_frames_again_after_a_purge() {
     let machine = Machine::new(2, 200);
