@@ -150,7 +150,7 @@ fn a_step_is_counted_for_each_level_of_a_map() {
 
 /// Most searches end in the leaf where they start, at the first look.
 ///
-/// Seen failing without `take_at_start`, and where it does not note where the next search starts.
+/// Seen failing where `take_at_start` does not count its step, or does not note where the next search starts.
 #[test]
 fn one_after_the_other_is_found_in_a_step() {
     for count in [1, 2, 4] {

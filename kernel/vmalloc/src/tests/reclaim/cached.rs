@@ -178,6 +178,9 @@ fn a_block_that_is_taken_leaves_its_place_to_others() {
 fn a_run_that_another_cpu_keeps_is_taken() {
     let machine = Machine::new(3, PLENTY);
     let vmalloc = instance(&machine, 100);
+    // It has a cache of its own.
+    machine.run_on(2);
+    let own = area(&vmalloc, 1);
     let mut placed = Vec::new();
     for round in 0..20 {
         machine.run_on(0);
@@ -193,6 +196,7 @@ fn a_run_that_another_cpu_keeps_is_taken() {
     }
     placed.dedup();
     assert_eq!((placed.len(), vmalloc.stats().kept), (1, 600));
+    free(&vmalloc, own).expect("allocated");
     drop(vmalloc);
     machine.assert_all_frames_back();
 }
