@@ -124,6 +124,28 @@ fn a_machine_without_more_ends_when_memory_is_not_what_it_should_be() {
     Least::new(&mut table).report_overrun(&overrun());
 }
 
+/// The defaults of a machine of one CPU name what is asked of it though there are more.
+#[test]
+#[should_panic(expected = "a machine of several CPUs interrupts them")]
+fn one_cpu_interrupts_nobody() {
+    let mut table = Table { entries: [const { AtomicU64::new(0) }; 512] };
+    Least::new(&mut table).interrupt(CpuSet::from_bits(2));
+}
+
+#[test]
+#[should_panic(expected = "a machine of several CPUs waits for CPU 1")]
+fn one_cpu_waits_for_nobody() {
+    let mut table = Table { entries: [const { AtomicU64::new(0) }; 512] };
+    Least::new(&mut table).wait(1, || false);
+}
+
+#[test]
+#[should_panic(expected = "a machine that cannot broadcast All")]
+fn one_cpu_broadcasts_nothing() {
+    let mut table = Table { entries: [const { AtomicU64::new(0) }; 512] };
+    Least::new(&mut table).broadcast(Scope::All);
+}
+
 /// A machine with something of its own everywhere, which says `answer` wherever it is asked.
 struct Own {
     least: Least,

@@ -196,3 +196,24 @@ fn what_was_turned_off_holds_nothing_back() {
     drop(vmalloc);
     machine.assert_all_frames_back();
 }
+
+/// Who frees into a quarantine forgets each page at once, or all where there are more than a flush goes through one by one.
+/// Seen failing with one page flushed for all, and with the bound shifted by one.
+#[test]
+fn who_frees_forgets_at_once() {
+    const CEILING: usize = 10;
+    let machine = Machine::new(2, 500);
+    let vmalloc = instance(&machine, 4);
+    vmalloc.tunables().single_page_flush_ceiling.store(CEILING, Ordering::Relaxed);
+    vmalloc.set_quarantine(10_000);
+    for (pages, expected) in [(1, (1, 0)), (CEILING, (CEILING, 0)), (CEILING + 1, (0, 1))] {
+        let area = vmalloc.vmalloc(pages * PAGE_SIZE).expect("room");
+        let words = (0..pages).map(|page| address(area) + page * PAGE_SIZE);
+        words.clone().for_each(|word| machine.write(0, word, 7).expect("mapped"));
+        let before = (machine.page_flushes(), machine.full_flushes());
+        free(&vmalloc, area).expect("allocated");
+        let after = (machine.page_flushes(), machine.full_flushes());
+        assert_eq!((after.0 - before.0, after.1 - before.1), expected, "{pages} pages");
+        words.for_each(|word| assert_eq!(machine.read(0, word), Err(PageFault)));
+    }
+}

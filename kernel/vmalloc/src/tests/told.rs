@@ -191,6 +191,33 @@ fn areas_side_by_side_are_told_at_once() {
     areas.into_iter().for_each(|area| free(&vmalloc, area).expect("allocated"));
 }
 
+/// What lies beside an address is told from as far as a block away. Seen failing with what lies side by side with it alone.
+#[test]
+fn neighbours_are_told_from_afar() {
+    let machine = Machine::new(1, 2000);
+    let vmalloc = flushing(&machine, 8);
+    let [low, middle, high] = [1, 200, 2].map(|pages| vmalloc.vmalloc(pages * PAGE_SIZE).expect("room"));
+    free(&vmalloc, middle).expect("allocated");
+    vmalloc.purge();
+    for inside in [0, 1, 100 * PAGE_SIZE, 150 * PAGE_SIZE + 4095] {
+        let told = vmalloc.whatis(address(middle) + inside);
+        let beside = [told.below, told.above].map(|area| area.map(|area| area.start));
+        assert_eq!(beside, [Some(address(low)), Some(address(high))], "{inside} bytes behind the start");
+    }
+    [low, high].into_iter().for_each(|area| free(&vmalloc, area).expect("allocated"));
+}
+
+/// Seen failing with the default told.
+#[test]
+fn whether_what_is_freed_is_used_again_is_told() {
+    let machine = Machine::new(1, 500);
+    let vmalloc = instance(&machine, 4);
+    for reuse in [Reuse::AfterFlush, Reuse::Hot, Reuse::AfterFlush] {
+        vmalloc.set_reuse(reuse);
+        assert_eq!(vmalloc.reuse(), reuse);
+    }
+}
+
 /// Areas tell of the time at which they were made or resized. Seen failing with a clock that stands still.
 #[test]
 fn areas_tell_when_they_were_made() {
