@@ -26,7 +26,7 @@ fn use_and_purge(machine: &Machine, vmalloc: &Vmalloc<&Machine>, cpu: usize) -> 
     address(area)
 }
 
-/// Seen failing with a CPU that is not noted as idle, with `Forbid` turned round, and with a flush at each wake.
+/// Seen failing with a CPU that is not noted as idle, and with `Forbid` turned round.
 #[test]
 fn an_idle_cpu_is_not_interrupted_and_catches_up() {
     let machine = &Machine::new(2, 500);

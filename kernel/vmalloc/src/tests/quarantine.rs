@@ -170,8 +170,7 @@ fn what_waits_is_had_where_there_is_nothing_else() {
     }
 }
 
-/// Without a quarantine all is as it was before one. Seen failing with magazines that stay closed, and with what was held
-/// that stays.
+/// Without a quarantine all is as it was before one. Seen failing with magazines that stay closed.
 #[test]
 fn what_was_turned_off_holds_nothing_back() {
     let machine = Machine::new(2, 4000);

