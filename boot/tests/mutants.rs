@@ -23,6 +23,10 @@ pub fn waits(x: u8) {
         left -= 1;
     }
 }
+const FIVE: u8 = double(2) + 1;
+const fn double(x: u8) -> u8 {
+    x * 2
+}
 pub struct Opaque;
 pub fn opaque() -> Opaque {
     Opaque
@@ -36,7 +40,8 @@ mod tests {
     }
     #[test]
     fn sums() {
-        assert_eq!(crate::sum(1), 5);
+        assert_eq!(crate::sum(1), crate::FIVE);
+        assert_eq!(crate::double(3), 6);
         crate::waits(3);
     }
 }
@@ -84,18 +89,25 @@ fn a_run_tells_what_no_test_sees_and_goes_on_where_it_was() {
         lines(&part),
         [survivor, "5 changes: 5 compile, 4 seen (0 by a time-out), 1 survived, 0 without a test, 0 excused"]
     );
-    let whole = mutants(folder.path(), &[]);
-    assert_eq!(
-        lines(&whole),
-        [
-            survivor,
-            "no test comes to it: small/src/lib.rs:9:5: replace nobody -> &str with Default::default()",
-            "survived: small/src/lib.rs:12:5: replace waits with ()",
-            "survived: small/src/lib.rs:13:16: replace != with == in waits",
-            "15 changes: 13 compile, 9 seen (1 by a time-out), 3 survived, 1 without a test, 1 excused",
-        ]
-    );
-    assert!(String::from_utf8_lossy(&whole.stderr).contains("5 changes were judged before"), "{whole:?}");
+    let whole = [
+        survivor,
+        "no test comes to it: small/src/lib.rs:9:5: replace nobody -> &str with Default::default()",
+        "survived: small/src/lib.rs:12:5: replace waits with ()",
+        "survived: small/src/lib.rs:13:16: replace != with == in waits",
+        "19 changes: 17 compile, 13 seen (1 by a time-out), 3 survived, 1 without a test, 1 excused",
+    ];
+    let judged_before = |run: &Output, number: usize| {
+        let told =
+            String::from_utf8_lossy(&run.stderr).contains(&format!("{number} changes were judged before"));
+        assert!(told, "{run:?}");
+    };
+    let rest = mutants(folder.path(), &[]);
+    assert_eq!(lines(&rest), whole);
+    judged_before(&rest, 5);
+    fs::write(folder.path().join("small/tests/run.rs"), "// Another one.").unwrap();
+    let again = mutants(folder.path(), &["--unseen"]);
+    assert_eq!(lines(&again), whole);
+    judged_before(&again, 14);
     fs::write(folder.path().join("small/src/lib.rs"), LIB.replace("x < 3", "x != 9")).unwrap();
     let other = mutants(folder.path(), &["--only", "is_small"]);
     let closing = "3 changes: 3 compile, 3 seen (0 by a time-out), 0 survived, 0 without a test, 0 excused";
@@ -108,6 +120,6 @@ fn a_list_has_all_changes_and_makes_none() {
     let folder = tempfile::tempdir().unwrap();
     make(folder.path());
     let listed = lines(&mutants(folder.path(), &["--list", "--file", "src/lib"]));
-    assert_eq!(listed.len(), 15, "{listed:?}");
+    assert_eq!(listed.len(), 19, "{listed:?}");
     assert_eq!(listed[0], "small/src/lib.rs:3:5: replace is_small -> bool with true");
 }

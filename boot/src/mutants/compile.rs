@@ -17,8 +17,8 @@ use super::switch::{self, Written};
 use crate::cargo;
 use crate::status::{Doing, Error, Result};
 
-/// Flags of the compiler's: what a lint denies is no error here.
-const FLAGS: &str = "--cap-lints=allow";
+/// What a lint denies is no error here.
+const NO_LINTS: &str = "--cap-lints=allow";
 
 /// A test program, and which changes could not be in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,7 +80,7 @@ fn build(copy: &Path, package: &str) -> Result<String> {
     command.args(["--target", "host-tuple", "--message-format=json"]).current_dir(copy);
     command.env("CARGO_TARGET_DIR", copy.join("target")).env("CARGO_PROFILE_DEV_DEBUG", "false");
     // By the variable that outranks whatever flags the user has set up.
-    command.env_remove("CARGO_ENCODED_RUSTFLAGS").env("RUSTFLAGS", FLAGS);
+    command.env_remove("CARGO_ENCODED_RUSTFLAGS").env("RUSTFLAGS", [NO_LINTS, switch::FEATURES].join(" "));
     let out = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output().doing("start cargo")?;
     Ok(String::from_utf8_lossy(&out.stdout).into_owned())
 }

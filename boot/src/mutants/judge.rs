@@ -44,6 +44,12 @@ impl Verdict {
             Self::Survived => "survived",
         }
     }
+
+    /// Whether a test for the change is not what is missing.
+    #[must_use]
+    pub fn needs_no_test(self) -> bool {
+        !matches!(self, Self::Survived | Self::Untested)
+    }
 }
 
 /// Judges a change by `tests`, of which the quickest is the first. `run` runs some of them, within a time.

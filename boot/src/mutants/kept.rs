@@ -1,6 +1,7 @@
 //! The verdicts on a package's changes, kept in a file: a run that was cut off goes on where it was.
 //!
-//! The first line has the number of the sources; each other one a verdict and a change. Other sources begin anew.
+//! The first line has the number of the sources; each other one a verdict and a change. Other sources begin anew, unless
+//! the user believes what was seen of those before.
 
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
@@ -17,12 +18,21 @@ pub struct Kept {
     verdicts: BTreeMap<String, Verdict>,
 }
 
+/// What a verdict on other sources counts for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Others {
+    /// Nothing.
+    Forgotten,
+    /// A change that a test saw there is seen; of the others nothing is known.
+    Believed,
+}
+
 impl Kept {
     /// Opens the file for sources of that number.
     ///
     /// # Errors
     /// If it cannot be written, or another run has it.
-    pub fn open(path: &Path, sources: u64) -> Result<Self> {
+    pub fn open(path: &Path, sources: u64, others: Others) -> Result<Self> {
         let head = format!("sources {sources:016x}\n");
         let doing = || format!("write {}", path.display());
         let mut file =
@@ -39,11 +49,11 @@ impl Kept {
         let mut old = String::new();
         // What is no text is none of ours.
         let _ = file.read_to_string(&mut old);
-        let verdicts: BTreeMap<String, Verdict> = match old.strip_prefix(&head) {
-            // The last line may be cut off.
-            Some(lines) => lines.split_inclusive('\n').filter_map(read).collect(),
-            None => BTreeMap::new(),
-        };
+        // The last line may be cut off, and the first one is no verdict.
+        let mut verdicts: BTreeMap<String, Verdict> = old.split_inclusive('\n').filter_map(read).collect();
+        if !old.starts_with(&head) {
+            verdicts.retain(|_, verdict| others == Others::Believed && verdict.needs_no_test());
+        }
         let all: String = verdicts.iter().map(|(text, verdict)| line(text, *verdict)).collect();
         file.rewind().and_then(|()| file.set_len(0)).doing(doing())?;
         file.write_all((head + &all).as_bytes()).doing(doing())?;
@@ -89,18 +99,18 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("p.txt");
         for verdict in Verdict::ALL {
-            Kept::open(&path, 7).unwrap().keep(verdict.word(), verdict).unwrap();
+            Kept::open(&path, 7, Others::Forgotten).unwrap().keep(verdict.word(), verdict).unwrap();
         }
         let text = fs::read_to_string(&path).unwrap();
         fs::write(&path, text + "seen\tcut of").unwrap();
-        let mut kept = Kept::open(&path, 7).unwrap();
+        let mut kept = Kept::open(&path, 7, Others::Forgotten).unwrap();
         for verdict in Verdict::ALL {
             assert_eq!(kept.verdict(verdict.word()), Some(verdict));
         }
         assert_eq!(kept.verdict("cut of"), None);
         kept.keep("cut off", Verdict::Seen).unwrap();
         drop(kept);
-        assert_eq!(Kept::open(&path, 7).unwrap().verdict("cut off"), Some(Verdict::Seen));
+        assert_eq!(Kept::open(&path, 7, Others::Forgotten).unwrap().verdict("cut off"), Some(Verdict::Seen));
     }
 
     /// Seen failing without a lock.
@@ -108,13 +118,13 @@ mod tests {
     fn of_two_runs_at_once_the_second_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("p.txt");
-        let mut first = Kept::open(&path, 7).unwrap();
+        let mut first = Kept::open(&path, 7, Others::Forgotten).unwrap();
         first.keep("a", Verdict::Seen).unwrap();
-        let refused = Kept::open(&path, 7).unwrap_err();
+        let refused = Kept::open(&path, 7, Others::Forgotten).unwrap_err();
         assert!(refused.message.starts_with("another run of mutants has "), "{}", refused.message);
         first.keep("b", Verdict::Survived).unwrap();
         drop(first);
-        let kept = Kept::open(&path, 7).unwrap();
+        let kept = Kept::open(&path, 7, Others::Forgotten).unwrap();
         assert_eq!((kept.verdict("a"), kept.verdict("b")), (Some(Verdict::Seen), Some(Verdict::Survived)));
     }
 
@@ -122,8 +132,26 @@ mod tests {
     fn other_sources_begin_anew() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("p.txt");
-        Kept::open(&path, 7).unwrap().keep("a", Verdict::Seen).unwrap();
-        assert_eq!(Kept::open(&path, 8).unwrap().verdict("a"), None);
-        assert_eq!(Kept::open(&path, 7).unwrap().verdict("a"), None);
+        Kept::open(&path, 7, Others::Forgotten).unwrap().keep("a", Verdict::Seen).unwrap();
+        assert_eq!(Kept::open(&path, 8, Others::Forgotten).unwrap().verdict("a"), None);
+        assert_eq!(Kept::open(&path, 7, Others::Forgotten).unwrap().verdict("a"), None);
+    }
+
+    /// Seen failing with all of them believed.
+    #[test]
+    fn of_other_sources_what_was_seen_is_believed_if_the_user_wants_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("p.txt");
+        let open = |sources| Kept::open(&path, sources, Others::Believed).unwrap();
+        for verdict in Verdict::ALL {
+            open(7).keep(verdict.word(), verdict).unwrap();
+        }
+        let kept = open(8);
+        for verdict in [Verdict::Seen, Verdict::TimedOut, Verdict::NotCompiled] {
+            assert_eq!(kept.verdict(verdict.word()), Some(verdict));
+        }
+        for verdict in [Verdict::Survived, Verdict::Untested] {
+            assert_eq!(kept.verdict(verdict.word()), None);
+        }
     }
 }

@@ -40,7 +40,7 @@ use self::cover::Coverage;
 use self::excused::Excused;
 use self::find::Change;
 use self::judge::{Counts, Verdict};
-use self::kept::Kept;
+use self::kept::{Kept, Others};
 use self::program::Program;
 use self::sources::Sources;
 use crate::status::{Doing, Error, Result, Status};
@@ -63,6 +63,9 @@ pub struct Options {
     /// Only one of N parts of the changes; the first is 0/N
     #[arg(long, value_name = "I/N")]
     pub shard: Option<Shard>,
+    /// Believe what was seen before a file changed: judge what no test saw then, and what is new
+    #[arg(long)]
+    pub unseen: bool,
     /// Only list the changes
     #[arg(long)]
     pub list: bool,
@@ -97,7 +100,8 @@ impl FromStr for Shard {
 /// If there is no such package or change, or the package cannot be built.
 pub fn run(options: &Options) -> Result<Status> {
     let root = places::root();
-    let package = cargo::tested_library(&options.package)?;
+    let folders = cargo::tested_library(&options.package)?;
+    let package = folders[0].clone();
     let sources = Sources::read(root, &package)?;
     let chosen = choose(options, &sources.changes, package.strip_prefix(root).unwrap_or(&package))?;
     if options.list {
@@ -109,7 +113,8 @@ pub fn run(options: &Options) -> Result<Status> {
     let folder = places::target_folder("mutants")?;
     let place = Place { copy: folder.join(&options.package), root, package };
     let file = folder.join(format!("{}.txt", options.package));
-    let kept = Kept::open(&file, sources::hash(root, &place.package, &tracked)?)?;
+    let others = if options.unseen { Others::Believed } else { Others::Forgotten };
+    let kept = Kept::open(&file, sources::hash(root, &folders, &tracked)?, others)?;
     let mut told = Told { kept, counts: Counts::default() };
     let (excused, chosen): (Vec<_>, Vec<_>) =
         chosen.into_iter().partition(|change| excused.has(&change.text));
@@ -166,7 +171,7 @@ impl Told {
     /// Counts a change, and tells the user if no test sees it.
     fn tell(&mut self, change: &Change, verdict: Verdict) {
         self.counts.count(verdict);
-        if matches!(verdict, Verdict::Survived | Verdict::Untested) {
+        if !verdict.needs_no_test() {
             println!("{}: {}", verdict.word(), change.text);
         }
     }
@@ -245,6 +250,7 @@ mod tests {
             only: only.map(String::from),
             file: file.map(String::from),
             shard: shard.map(|text| text.parse().unwrap()),
+            unseen: false,
             list: false,
         };
         let chosen = choose(&options, &changes, Path::new("kernel/p")).map_err(|error| error.message)?;

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::find::{self, Change};
 use crate::status::{Doing, Result};
@@ -60,15 +60,17 @@ impl Sources {
     }
 }
 
-/// A number that is another one when a file of the package is, those of its tests too, or a dependency's version.
+/// A number that is another one when a file in these folders is, those of tests too, or a dependency's version.
 ///
 /// # Errors
 /// If a file cannot be read.
-pub fn hash(root: &Path, package: &Path, tracked: &[String]) -> Result<u64> {
+pub fn hash(root: &Path, folders: &[PathBuf], tracked: &[String]) -> Result<u64> {
     let mut hasher = DefaultHasher::new();
     for name in tracked {
         let path = root.join(name);
-        let counts = path.starts_with(package) || name == "Cargo.toml" || name == "Cargo.lock";
+        let counts = folders.iter().any(|folder| path.starts_with(folder))
+            || name == "Cargo.toml"
+            || name == "Cargo.lock";
         if counts && path.is_file() {
             name.hash(&mut hasher);
             fs::read(&path).doing(format_args!("read {name}"))?.hash(&mut hasher);
@@ -110,19 +112,22 @@ mod tests {
     }
 
     #[test]
-    fn the_number_tells_of_each_file_of_the_package_and_of_no_other() {
+    fn the_number_tells_of_each_file_in_the_folders_and_of_no_other() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path();
-        fs::create_dir(root.join("p")).unwrap();
-        let files = ["Cargo.lock", "p/a", "q"].map(String::from);
+        let folders = ["p", "used"].map(|name| root.join(name));
+        folders.iter().for_each(|folder| fs::create_dir(folder).unwrap());
+        let files = ["Cargo.lock", "p/a", "q", "used/b"].map(String::from);
         let number = |changed: &str| {
             for name in &files {
                 fs::write(root.join(name), if name == changed { "new" } else { "old" }).unwrap();
             }
-            hash(root, &root.join("p"), &files).unwrap()
+            hash(root, &folders, &files).unwrap()
         };
         let before = number("");
         assert_eq!(number("q"), before);
-        assert!(number("Cargo.lock") != before && number("p/a") != before);
+        for counts in ["Cargo.lock", "p/a", "used/b"] {
+            assert_ne!(number(counts), before, "{counts}");
+        }
     }
 }

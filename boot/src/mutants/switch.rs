@@ -93,9 +93,13 @@ fn switch(change: &Change, is_first: bool, out: &mut Written) {
     out.text += after;
 }
 
+/// What the compiler must be told to take the [`module`].
+pub const FEATURES: &str = "-Zcrate-attr=feature(core_intrinsics,const_eval_select)";
+
 /// The module that asks which change to make, for a library whose changes have numbers up to `last`.
 ///
-/// The environment is read when it is first asked: what it is asked by may be what allocates.
+/// The environment is read when it is first asked: what it is asked by may be what allocates. While the compiler computes
+/// a constant no change is made.
 #[must_use]
 pub fn module(last: u32) -> String {
     let words = last / 64 + 1;
@@ -104,6 +108,7 @@ pub fn module(last: u32) -> String {
 #[doc(hidden)]
 pub(crate) mod mutants {{
     extern crate std as host;
+    use core::intrinsics::const_eval_select;
     use core::sync::atomic::{{AtomicU32, AtomicU64, Ordering::Relaxed}};
     use host::{{env, fs::File, io::Write, sync::OnceLock}};
 
@@ -114,7 +119,16 @@ pub(crate) mod mutants {{
     static FILE: OnceLock<File> = OnceLock::new();
 
     #[inline]
-    pub fn is(id: u32) -> bool {{
+    pub const fn is(id: u32) -> bool {{
+        const_eval_select((id,), never, at_run_time)
+    }}
+
+    const fn never(_: u32) -> bool {{
+        false
+    }}
+
+    #[inline]
+    fn at_run_time(id: u32) -> bool {{
         let wanted = WANTED.load(Relaxed);
         if wanted < NOTING {{ wanted == id }} else {{ rarely(id, wanted) }}
     }}
@@ -125,7 +139,7 @@ pub(crate) mod mutants {{
         if wanted == UNREAD {{
             WANTED.store(0, Relaxed);
             WANTED.store(read(), Relaxed);
-            return is(id);
+            return at_run_time(id);
         }}
         let bit = 1 << (id % 64);
         if NOTED[id as usize / 64].fetch_or(bit, Relaxed) & bit == 0 {{

@@ -1,7 +1,7 @@
 //! Finds the places of one source file that are changed: operators in code that runs, and bodies of functions.
 //!
-//! What is known before the program runs stays: constants, lengths of arrays, patterns, and `const fn`, which are
-//! asked for where no switch can be. So does what a macro is given, which is no syntax tree.
+//! What is known before the program runs stays: constants, lengths of arrays, patterns. So does what a macro is given,
+//! which is no syntax tree.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -118,8 +118,7 @@ impl Finder<'_> {
     }
 
     fn function(&mut self, attributes: &[Attribute], signature: &Signature, block: &Block) {
-        let known_before = signature.constness.is_some();
-        if is_unwanted(attributes) || known_before || attributes.iter().any(|a| a.path().is_ident("test")) {
+        if is_unwanted(attributes) || attributes.iter().any(|a| a.path().is_ident("test")) {
             return;
         }
         self.within(signature.ident.to_string(), |this| {
