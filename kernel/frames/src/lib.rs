@@ -47,6 +47,8 @@ mod buddy;
 mod bulk;
 mod error;
 mod magazine;
+#[cfg(test)]
+mod tests;
 
 pub use block::{Block, MAX_ORDER, MAX_RUN};
 pub use buddy::Buddy;

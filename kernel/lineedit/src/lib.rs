@@ -26,6 +26,8 @@ mod history;
 mod keys;
 mod line;
 mod nearest;
+#[cfg(test)]
+mod tests;
 
 use alloc::{string::String, vec::Vec};
 use core::fmt::{self, Write};

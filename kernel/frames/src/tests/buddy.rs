@@ -1,7 +1,10 @@
 //! What the buddy allocator promises, case by case; `model.rs` has the random walk.
 
-use frames::{Block, Buddy, FreeError, MAX_ORDER, MAX_RUN};
-use std::ops::Range;
+extern crate std;
+
+use crate::{Block, Buddy, FreeError, MAX_ORDER, MAX_RUN};
+use core::ops::Range;
+use std::{vec, vec::Vec};
 
 /// An allocator for `span` in which nothing is free.
 fn empty(span: Range<u64>) -> Buddy<'static> {

@@ -5,10 +5,12 @@
 //! model works out the blocks afresh at every step and predicts the very frames that an
 //! allocation returns, not only that they were free.
 
-use frames::{Block, Buddy, MAX_ORDER, MAX_RUN};
+extern crate std;
+
+use crate::{Block, Buddy, MAX_ORDER, MAX_RUN};
+use core::ops::Range;
 use proptest::prelude::*;
-use std::collections::BTreeSet;
-use std::ops::Range;
+use std::{collections::BTreeSet, vec, vec::Vec};
 
 /// Frames of the span: odd ends, and more than four blocks of the top order.
 const SPAN: Range<u64> = 700..5433;

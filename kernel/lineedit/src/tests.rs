@@ -1,7 +1,15 @@
 //! What a person sees: keys are typed, and the screen of a terminal, played by the crate `vt100`, is looked at.
 
-use lineedit::{COLUMNS, Editor, HISTORY, LONGEST};
-use std::num::NonZero;
+extern crate std;
+
+use crate::{COLUMNS, Editor, HISTORY, LONGEST};
+use core::num::NonZero;
+use std::{
+    borrow::ToOwned,
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
 
 const ROWS: NonZero<u16> = NonZero::new(24).unwrap();
 
