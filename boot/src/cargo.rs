@@ -142,6 +142,12 @@ pub fn tested_library(package: &str) -> Result<Vec<PathBuf>> {
     Ok(workspace.folders(found))
 }
 
+/// Returns whether a package has models.
+#[must_use]
+pub fn has_models(package: &str) -> bool {
+    MODELLED.contains(&package)
+}
+
 /// Builds the models: the tests of those crates that take their atomics from loom where `cfg(loom)` says so. What cargo
 /// makes with other flags has other names, so this spoils no other build.
 ///

@@ -10,16 +10,25 @@ use syn::{Attribute, Expr, Lit, Meta, Token};
 /// Options that no ordinary build sets.
 const TEST_ONLY: [&str; 4] = ["test", "loom", "shuttle", "miri"];
 
+/// Which tests of a library a program has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tests {
+    /// Its unit tests.
+    Units,
+    /// Its models, which are there where `cfg(loom)` says so.
+    Models,
+}
+
 /// Whether something with these attributes is for tests only.
 #[must_use]
 pub fn is_test_only(attributes: &[Attribute]) -> bool {
     is_out(attributes, &ordinary)
 }
 
-/// Whether something with these attributes is in no test program of this computer's that has all features.
+/// Whether something with these attributes is in no program with such tests, of this computer's, that has all features.
 #[must_use]
-pub fn is_in_no_test(attributes: &[Attribute]) -> bool {
-    is_out(attributes, &tested)
+pub fn is_in_none(attributes: &[Attribute], tests: Tests) -> bool {
+    is_out(attributes, &|option| tested(option, tests))
 }
 
 fn is_out(attributes: &[Attribute], option: &dyn Fn(&Meta) -> Option<bool>) -> bool {
@@ -37,10 +46,11 @@ fn ordinary(option: &Meta) -> Option<bool> {
 }
 
 /// The value of an option in a test program, if it is known.
-fn tested(option: &Meta) -> Option<bool> {
+fn tested(option: &Meta, tests: Tests) -> Option<bool> {
     let name = option.path().get_ident()?.to_string();
     let Meta::NameValue(pair) = option else {
-        return TEST_ONLY.contains(&name.as_str()).then_some(name == "test");
+        let is_set = name == "test" || name == "loom" && tests == Tests::Models;
+        return TEST_ONLY.contains(&name.as_str()).then_some(is_set);
     };
     let Expr::Lit(literal) = &pair.value else { return None };
     let Lit::Str(wanted) = &literal.lit else { return None };
@@ -102,17 +112,20 @@ mod tests {
 
     #[test]
     fn what_a_test_program_never_has_is_told_from_what_it_may_have() {
-        let no_test = |attribute: &str| {
+        let in_none = |attribute: &str| {
             let item: syn::ItemFn = syn::parse_str(&format!("#[{attribute}] fn f() {{}}")).unwrap();
-            is_in_no_test(&item.attrs)
+            [Tests::Units, Tests::Models].map(|tests| is_in_none(&item.attrs, tests))
         };
-        for never in ["cfg(not(test))", "cfg(loom)", "cfg(target_os = \"none\")", "cfg(not(feature = \"x\"))"]
+        for never in
+            ["cfg(not(test))", "cfg(shuttle)", "cfg(target_os = \"none\")", "cfg(not(feature = \"x\"))"]
         {
-            assert!(no_test(never), "{never}");
+            assert_eq!(in_none(never), [true; 2], "{never}");
         }
-        for may in ["cfg(test)", "cfg(not(loom))", "cfg(feature = \"x\")", "cfg(debug_assertions)", "inline"]
+        for may in ["cfg(test)", "cfg(not(miri))", "cfg(feature = \"x\")", "cfg(debug_assertions)", "inline"]
         {
-            assert!(!no_test(may), "{may}");
+            assert_eq!(in_none(may), [false; 2], "{may}");
         }
+        assert_eq!(in_none("cfg(loom)"), [true, false]);
+        assert_eq!(in_none("cfg(not(loom))"), [false, true]);
     }
 }

@@ -15,6 +15,7 @@ use super::find::Change;
 use super::sources::Sources;
 use super::switch::{self, Written};
 use crate::cargo;
+use crate::cfg::Tests;
 use crate::status::{Doing, Error, Result};
 
 /// What a lint denies is no error here.
@@ -33,12 +34,18 @@ pub struct Compiled {
 ///
 /// # Errors
 /// If there are errors that no change explains.
-pub fn program(copy: &Path, package: &str, sources: &Sources, changes: &[&Change]) -> Result<Compiled> {
+pub fn program(
+    copy: &Path,
+    package: &str,
+    tests: Tests,
+    sources: &Sources,
+    changes: &[&Change],
+) -> Result<Compiled> {
     let mut refused = BTreeSet::new();
     loop {
         let kept = changes.iter().copied().filter(|change| !refused.contains(&change.id)).collect();
         let written = write(copy, sources, kept)?;
-        let messages = build(copy, package)?;
+        let messages = build(copy, package, tests)?;
         if let Some(program) = messages.lines().find_map(cargo::executable).filter(|made| made.is_test) {
             return Ok(Compiled { program: program.path, refused });
         }
@@ -75,12 +82,16 @@ fn write(copy: &Path, sources: &Sources, changes: Vec<&Change>) -> Result<BTreeM
 }
 
 /// Has cargo build the test program, and returns its messages.
-fn build(copy: &Path, package: &str) -> Result<String> {
+fn build(copy: &Path, package: &str, tests: Tests) -> Result<String> {
     let mut command = cargo::plain(&["test", "--no-run", "--package", package, "--lib", "--all-features"]);
     command.args(["--target", "host-tuple", "--message-format=json"]).current_dir(copy);
     command.env("CARGO_TARGET_DIR", copy.join("target")).env("CARGO_PROFILE_DEV_DEBUG", "false");
+    let mut flags = vec![NO_LINTS, switch::FEATURES];
+    if tests == Tests::Models {
+        flags.push("--cfg=loom");
+    }
     // By the variable that outranks whatever flags the user has set up.
-    command.env_remove("CARGO_ENCODED_RUSTFLAGS").env("RUSTFLAGS", [NO_LINTS, switch::FEATURES].join(" "));
+    command.env_remove("CARGO_ENCODED_RUSTFLAGS").env("RUSTFLAGS", flags.join(" "));
     let out = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output().doing("start cargo")?;
     Ok(String::from_utf8_lossy(&out.stdout).into_owned())
 }

@@ -50,6 +50,7 @@ impl Excused {
 mod tests {
     use super::super::sources::Sources;
     use super::*;
+    use crate::cfg::Tests;
     use crate::places;
 
     #[test]
@@ -74,7 +75,7 @@ mod tests {
             manifest.parse::<toml::Table>().unwrap()["workspace"]["members"].as_array().unwrap().clone();
         let packages = members.iter().map(|member| root.join(member.as_str().unwrap()));
         let libraries: Vec<_> = packages.filter(|package| package.join("src/lib.rs").is_file()).collect();
-        let sources = libraries.iter().map(|library| Sources::read(root, library).unwrap());
+        let sources = libraries.iter().map(|library| Sources::read(root, library, Tests::Units).unwrap());
         let changes: Vec<String> = sources.flat_map(|of| of.changes).map(|change| change.text).collect();
         let excused = Excused::read(root).unwrap().0;
         let idle = excused.iter().filter(|excuse| !changes.iter().any(|change| excuse.is_match(change)));

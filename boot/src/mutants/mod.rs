@@ -43,6 +43,7 @@ use self::judge::{Counts, Verdict};
 use self::kept::{Kept, Others};
 use self::program::Program;
 use self::sources::Sources;
+use crate::cfg::Tests;
 use crate::status::{Doing, Error, Result, Status};
 use crate::{cargo, places};
 
@@ -66,6 +67,9 @@ pub struct Options {
     /// Believe what was seen before a file changed: judge what no test saw then, and what is new
     #[arg(long)]
     pub unseen: bool,
+    /// Run the package's models, which loom explores, in the place of its unit tests
+    #[arg(long)]
+    pub models: bool,
     /// Only list the changes
     #[arg(long)]
     pub list: bool,
@@ -102,7 +106,14 @@ pub fn run(options: &Options) -> Result<Status> {
     let root = places::root();
     let folders = cargo::tested_library(&options.package)?;
     let package = folders[0].clone();
-    let sources = Sources::read(root, &package)?;
+    if options.models && !cargo::has_models(&options.package) {
+        return Err(Error::usage(format!("--models: {} has none", options.package)));
+    }
+    let (name, tests) = match options.models {
+        true => (format!("{}-models", options.package), Tests::Models),
+        false => (options.package.clone(), Tests::Units),
+    };
+    let sources = Sources::read(root, &package, tests)?;
     let chosen = choose(options, &sources.changes, package.strip_prefix(root).unwrap_or(&package))?;
     if options.list {
         chosen.iter().for_each(|change| println!("{}", change.text));
@@ -111,8 +122,8 @@ pub fn run(options: &Options) -> Result<Status> {
     let excused = Excused::read(root)?;
     let tracked = copy::tracked(root)?;
     let folder = places::target_folder("mutants")?;
-    let place = Place { copy: folder.join(&options.package), root, package };
-    let file = folder.join(format!("{}.txt", options.package));
+    let place = Place { copy: folder.join(&name), root, package, tests };
+    let file = folder.join(format!("{name}.txt"));
     let others = if options.unseen { Others::Believed } else { Others::Forgotten };
     let kept = Kept::open(&file, sources::hash(root, &folders, &tracked)?, others)?;
     let mut told = Told { kept, counts: Counts::default() };
@@ -188,6 +199,7 @@ struct Place<'a> {
     root: &'a Path,
     package: PathBuf,
     copy: PathBuf,
+    tests: Tests,
 }
 
 impl Place<'_> {
@@ -204,7 +216,7 @@ impl Place<'_> {
         std::fs::create_dir_all(&self.copy).doing(format_args!("make the folder {}", self.copy.display()))?;
         copy::renew(self.root, tracked, &written, &self.copy)?;
         eprintln!("boot: building {name} with {} changes", changes.len());
-        let compiled = compile::program(&self.copy, name, sources, changes)?;
+        let compiled = compile::program(&self.copy, name, self.tests, sources, changes)?;
         let package = self.copy.join(self.package.strip_prefix(self.root).unwrap_or(&self.package));
         let program = Program { path: compiled.program, package };
         let coverage = Coverage::learn(&program, &self.copy.with_extension("noted"))?;
@@ -251,6 +263,7 @@ mod tests {
             file: file.map(String::from),
             shard: shard.map(|text| text.parse().unwrap()),
             unseen: false,
+            models: false,
             list: false,
         };
         let chosen = choose(&options, &changes, Path::new("kernel/p")).map_err(|error| error.message)?;

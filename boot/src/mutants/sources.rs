@@ -5,6 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 use super::find::{self, Change};
+use crate::cfg::Tests;
 use crate::status::{Doing, Result};
 
 /// A source file.
@@ -26,14 +27,15 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// Reads the library in the folder `package` of the workspace `root`.
+    /// Reads the library in the folder `package` of the workspace `root`, with the changes that a program with such tests
+    /// may have.
     ///
     /// # Errors
     /// If a file cannot be read, or is no Rust.
-    pub fn read(root: &Path, package: &Path) -> Result<Self> {
+    pub fn read(root: &Path, package: &Path, tests: Tests) -> Result<Self> {
         let mut sources = Self::default();
         let folder = package.join("src");
-        sources.file(root, &folder.join("lib.rs"), &folder)?;
+        sources.file(root, &folder.join("lib.rs"), &folder, tests)?;
         for (id, change) in (1..).zip(&mut sources.changes) {
             change.id = id;
         }
@@ -41,10 +43,10 @@ impl Sources {
     }
 
     /// Takes in a file, and the modules that it has in the folder `below`.
-    fn file(&mut self, root: &Path, file: &Path, below: &Path) -> Result<()> {
+    fn file(&mut self, root: &Path, file: &Path, below: &Path, tests: Tests) -> Result<()> {
         let text = fs::read_to_string(file).doing(format_args!("read {}", file.display()))?;
         let name = file.strip_prefix(root).unwrap_or(file).display().to_string();
-        let found = find::changes(&name, &text)?;
+        let found = find::changes(&name, &text, tests)?;
         self.files.push(Source { file: name, text });
         self.changes.extend(found.changes);
         let beside = file.parent().unwrap_or(root);
@@ -54,7 +56,7 @@ impl Sources {
             let owns_folder = module.named.is_some() || inner.ends_with("mod.rs");
             let inner_below =
                 if owns_folder { inner.parent().unwrap_or(root).into() } else { inner.with_extension("") };
-            self.file(root, &inner, &inner_below)?;
+            self.file(root, &inner, &inner_below, tests)?;
         }
         Ok(())
     }
@@ -100,7 +102,7 @@ mod tests {
         write("t.rs", "fn f() {}");
         write("other.rs", "");
         write("e.rs", "fn f() { 1 + 1; }");
-        let sources = Sources::read(folder.path(), &folder.path().join("p")).unwrap();
+        let sources = Sources::read(folder.path(), &folder.path().join("p"), Tests::Units).unwrap();
         let names: Vec<&str> = sources.files.iter().map(|source| source.file.as_str()).collect();
         assert_eq!(
             names,

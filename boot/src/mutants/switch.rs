@@ -164,10 +164,11 @@ pub(crate) mod mutants {{
 mod tests {
     use super::super::find;
     use super::*;
+    use crate::cfg::Tests;
 
     /// The file with those of its changes whose text has one of `wanted`.
     fn written(source: &str, wanted: &[&str]) -> Written {
-        let mut changes = find::changes("f.rs", source).unwrap().changes;
+        let mut changes = find::changes("f.rs", source, Tests::Units).unwrap().changes;
         for (id, change) in (1..).zip(&mut changes) {
             change.id = id;
         }

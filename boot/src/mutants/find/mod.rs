@@ -12,7 +12,7 @@ use syn::visit::{self, Visit};
 use syn::{Arm, Attribute, BinOp, Block, Expr, ExprBinary, Item, ItemMod, Local, Meta, Pat, Signature, Stmt};
 
 use super::kinds;
-use crate::cfg::{is_in_no_test, is_test_only};
+use crate::cfg::{Tests, is_in_none, is_test_only};
 use crate::status::{Doing, Result};
 
 /// One change of the code.
@@ -76,15 +76,15 @@ pub struct Found {
     pub elsewhere: Vec<Elsewhere>,
 }
 
-/// Finds the changes of a file.
+/// Finds the changes of a file that a program with such tests may have.
 ///
 /// # Errors
 /// If it is no Rust.
-pub fn changes(file: &str, source: &str) -> Result<Found> {
+pub fn changes(file: &str, source: &str, tests: Tests) -> Result<Found> {
     let parsed = syn::parse_file(source).doing(format_args!("parse {file}"))?;
     let mut finder =
-        Finder { file, source, names: Vec::new(), modules: PathBuf::new(), found: Found::default() };
-    if !is_unwanted(&parsed.attrs) {
+        Finder { file, source, tests, names: Vec::new(), modules: PathBuf::new(), found: Found::default() };
+    if !finder.is_unwanted(&parsed.attrs) {
         finder.visit_file(&parsed);
     }
     Ok(finder.found)
@@ -93,6 +93,7 @@ pub fn changes(file: &str, source: &str) -> Result<Found> {
 struct Finder<'a> {
     file: &'a str,
     source: &'a str,
+    tests: Tests,
     /// What the code lies in, from the outermost on.
     names: Vec<String>,
     /// The modules around the code, as far as this file has them.
@@ -101,6 +102,11 @@ struct Finder<'a> {
 }
 
 impl Finder<'_> {
+    /// Whether code with these attributes is no part of what is tested.
+    fn is_unwanted(&self, attributes: &[Attribute]) -> bool {
+        is_test_only(attributes) || is_in_none(attributes, self.tests)
+    }
+
     fn text(&self, of: Span) -> &str {
         &self.source[of.byte_range()]
     }
@@ -118,7 +124,7 @@ impl Finder<'_> {
     }
 
     fn function(&mut self, attributes: &[Attribute], signature: &Signature, block: &Block) {
-        if is_unwanted(attributes) || attributes.iter().any(|a| a.path().is_ident("test")) {
+        if self.is_unwanted(attributes) || attributes.iter().any(|a| a.path().is_ident("test")) {
             return;
         }
         self.within(signature.ident.to_string(), |this| {
@@ -171,7 +177,7 @@ impl<'ast> Visit<'ast> for Finder<'_> {
     fn visit_item(&mut self, item: &'ast Item) {
         match item {
             Item::Fn(item) => self.function(&item.attrs, &item.sig, &item.block),
-            Item::Impl(item) if !is_unwanted(&item.attrs) => {
+            Item::Impl(item) if !self.is_unwanted(&item.attrs) => {
                 let of_type = one_space(self.text(item.self_ty.span()));
                 let name = match &item.trait_ {
                     Some((of_trait, _)) => {
@@ -181,10 +187,10 @@ impl<'ast> Visit<'ast> for Finder<'_> {
                 };
                 self.within(name, |this| visit::visit_item_impl(this, item));
             }
-            Item::Trait(item) if !is_unwanted(&item.attrs) => {
+            Item::Trait(item) if !self.is_unwanted(&item.attrs) => {
                 self.within(item.ident.to_string(), |this| visit::visit_item_trait(this, item));
             }
-            Item::Mod(item) if !is_unwanted(&item.attrs) => self.module(item),
+            Item::Mod(item) if !self.is_unwanted(&item.attrs) => self.module(item),
             // Constants, types, and what macros make.
             _ => {}
         }
@@ -205,19 +211,19 @@ impl<'ast> Visit<'ast> for Finder<'_> {
     }
 
     fn visit_local(&mut self, local: &'ast Local) {
-        if !is_unwanted(&local.attrs) {
+        if !self.is_unwanted(&local.attrs) {
             visit::visit_local(self, local);
         }
     }
 
     fn visit_stmt(&mut self, statement: &'ast Stmt) {
-        if !matches!(statement, Stmt::Expr(Expr::Block(block), _) if is_unwanted(&block.attrs)) {
+        if !matches!(statement, Stmt::Expr(Expr::Block(block), _) if self.is_unwanted(&block.attrs)) {
             visit::visit_stmt(self, statement);
         }
     }
 
     fn visit_arm(&mut self, arm: &'ast Arm) {
-        if !is_unwanted(&arm.attrs) {
+        if !self.is_unwanted(&arm.attrs) {
             visit::visit_arm(self, arm);
         }
     }
@@ -269,11 +275,6 @@ fn named_file(attribute: &Attribute) -> Option<String> {
         },
         _ => None,
     }
-}
-
-/// Whether code with these attributes is no part of what is tested.
-fn is_unwanted(attributes: &[Attribute]) -> bool {
-    is_test_only(attributes) || is_in_no_test(attributes)
 }
 
 /// Whether a condition has a `let` that binds names for what follows.

@@ -4,7 +4,7 @@ use super::*;
 
 /// The texts of a file's changes, without its name.
 fn texts(source: &str) -> Vec<String> {
-    let changes = changes("f.rs", source).unwrap().changes;
+    let changes = changes("f.rs", source, Tests::Units).unwrap().changes;
     changes.iter().map(|change| change.text.trim_start_matches("f.rs:").to_owned()).collect()
 }
 
@@ -99,6 +99,6 @@ fn a_default_does_not_become_itself() {
 
 #[test]
 fn a_change_of_several_lines_is_written_on_one() {
-    let found = changes("f.rs", "fn f() -> ! { a // b\n + c(\n) }").unwrap();
+    let found = changes("f.rs", "fn f() -> ! { a // b\n + c(\n) }", Tests::Units).unwrap();
     assert_eq!(found.changes[0].edit, Edit::Instead { place: 14..28, with: "(a) - (c ())".into() });
 }

@@ -148,7 +148,9 @@ impl Seen {
     }
 
     fn wait_for(&self, number: usize) {
-        self.wait_until(|| self.kernel.ready[number].load(Ordering::Relaxed));
+        let is_ready = || self.kernel.ready[number].load(Ordering::Relaxed);
+        self.wait_until(is_ready);
+        assert!(is_ready(), "it did not wait");
     }
 }
 
@@ -172,6 +174,23 @@ impl Waiters for Seen {
     }
 }
 
+/// A wake is taken once, whether or not the thread had left its CPU.
+///
+/// Seen failing with a thread that goes on as if it was woken once more, and with a wake that is not taken.
+#[test]
+fn a_wake_counts_once() {
+    explore(0, || {
+        let state = State::new();
+        assert!(!state.take_wake(), "nobody woke it");
+        assert!(!state.wake(), "it runs");
+        assert!(state.take_wake() && !state.take_wake());
+        assert!(state.block() && state.wake(), "it is in no line");
+        state.go_on();
+        assert!(!state.take_wake(), "it went on by that one");
+        assert!(!state.wake() && !state.block(), "it has not left yet");
+    });
+}
+
 /// A thread waits for what two others make true, one after the other has or at once: it is woken, and in line once at a
 /// time. Three preemptions.
 ///
@@ -182,7 +201,9 @@ fn no_wake_is_lost_and_none_counts_twice() {
     explore(3, || {
         let seen = Seen::new(1, 2);
         let wakers = [0, 1].map(|number| seen.spawn(0, move |seen| seen.make_ready(number)));
-        seen.wait_until(|| seen.kernel.ready.iter().all(|ready| ready.load(Ordering::Relaxed)));
+        let are_ready = || seen.kernel.ready.iter().all(|ready| ready.load(Ordering::Relaxed));
+        seen.wait_until(are_ready);
+        assert!(are_ready(), "it did not wait");
         wakers.into_iter().for_each(|waker| waker.join().expect("as it should be"));
     });
 }
