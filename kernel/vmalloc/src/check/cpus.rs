@@ -143,3 +143,27 @@ unsafe impl<P: Platform> Flusher for Witness<'_, P> {
         self.platform.broadcast(scope);
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::tests::machine::Machine;
+
+    /// All of it, whatever of it a flush of pages needs.
+    #[test]
+    fn a_witness_has_the_machine_do_what_it_is_asked() {
+        let machine = &Machine::broadcasting(3, 100);
+        let witness = Witness { platform: &machine, patience: 1, broken: Cell::new(None) };
+        machine.run_on(2);
+        assert_eq!((witness.here(), witness.broadcasts()), (2, true));
+        witness.flush_page(0);
+        assert_eq!((machine.page_flushes(), machine.full_flushes()), (1, 0));
+        witness.flush_all();
+        assert_eq!((machine.page_flushes(), machine.full_flushes()), (1, 1));
+        witness.broadcast(Scope::All);
+        assert_eq!(machine.broadcasts(), (0, 1));
+        let ran = Cell::new(false);
+        witness.uninterrupted(|| ran.set(true));
+        assert!(ran.get());
+    }
+}

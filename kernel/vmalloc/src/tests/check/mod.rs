@@ -6,4 +6,8 @@ mod in_use;
 #[cfg(feature = "check")]
 mod promises;
 #[cfg(feature = "check")]
+mod reports;
+#[cfg(all(feature = "check", target_arch = "x86_64"))]
+mod this_cpu;
+#[cfg(feature = "check")]
 mod wrong;

@@ -16,7 +16,7 @@ use crate::{
 use core::ops::Range;
 use std::{string::ToString, vec::Vec};
 
-const FRAMES: usize = 2000;
+pub(super) const FRAMES: usize = 2000;
 const RANGE: Range<usize> = START..START + 64 * BLOCK_SIZE;
 
 /// A CPU of a simulated machine.
@@ -49,7 +49,7 @@ impl Cpu for SimulatedCpu<'_> {
     }
 }
 
-const REGISTERS: Registers = Registers {
+pub(super) const REGISTERS: Registers = Registers {
     root: Frame::new(0x1000),
     write_protect: true,
     no_execute: true,
@@ -58,7 +58,12 @@ const REGISTERS: Registers = Registers {
 };
 
 /// Checks a machine on the CPU that runs.
-fn run(machine: &Machine, bug: Bug, registers: Registers, has_direct_map: bool) -> Result<Report, Broken> {
+pub(super) fn run(
+    machine: &Machine,
+    bug: Bug,
+    registers: Registers,
+    has_direct_map: bool,
+) -> Result<Report, Broken> {
     let machine = &Wrong::new(machine, bug);
     let cpu = SimulatedCpu { machine, registers, has_direct_map };
     // SAFETY: simulated memory.
@@ -131,10 +136,11 @@ fn each_wrong_platform_is_named() {
         (Bug::InInterrupt, 1, Promise::InInterrupt, "in_interrupt() returned true"),
         (Bug::PinAlwaysZero, 2, Promise::Pins, "pin().cpu() returned 0, and here() 1, on one CPU"),
         (Bug::NoPin, 1, Promise::Pins, "pin_outside_interrupts() returned None"),
-        (Bug::HereTooHigh, 1, Promise::Here, "here() returned 512, and shootdown() has 1 CPUs"),
+        (Bug::HereTooHigh, 1, Promise::Here, "here() returned 1, and shootdown() has 1 CPUs"),
         (Bug::NotOnline, 1, Promise::Online, "CPU 0 is not online, CPUs {} are"),
         (Bug::OnlyTheFirstOnline, 3, Promise::Online, "CPU 2 is not online, CPUs {0} are"),
         (Bug::NeverRuns, 1, Promise::Uninterrupted, "uninterrupted() did not call its closure"),
+        (Bug::NeverRunsNested, 1, Promise::Uninterrupted, "uninterrupted() did not call its closure"),
         (Bug::InterruptsStayOn, 2, Promise::Uninterrupted, "interrupts are on within uninterrupted()"),
         (Bug::InterruptsStayOff, 2, Promise::Uninterrupted, "interrupts are not as they were before"),
         (Bug::OtherRoot, 1, Promise::Root, "root() returned 0x1001000, but CR3 has 0x1000000"),
@@ -167,6 +173,7 @@ fn each_wrong_platform_is_named() {
         (Bug::DirectMapMoves, 1, Promise::DirectMap, "for frame 0x1001000, and then 0x"),
         (Bug::DirectMapInsideOfPages, 1, Promise::DirectMap, "no page starts there"),
         (Bug::DirectMapShowsOneForTwo, 1, Promise::DirectMap, "is read there"),
+        (Bug::EndsNotKept, 1, Promise::DirectMap, "and 0x0 is read there"),
         (
             Bug::FrameOfOffByOne,
             1,
@@ -220,7 +227,7 @@ fn each_wrong_platform_is_named() {
             Promise::Waits,
             "wait() for CPU 0 returned before done() had returned true",
         ),
-        (Bug::WaitAsksOnce, 3, Promise::Waits, "wait() for CPU 0 returned before done() had returned true"),
+        (Bug::WaitGivesUp, 3, Promise::Waits, "wait() for CPU 0 returned before done() had returned true"),
     ] {
         let broken = run_on(cpus, cpus - 1, bug);
         let text = broken.to_string();

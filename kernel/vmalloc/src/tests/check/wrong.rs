@@ -19,6 +19,7 @@ pub(super) enum Bug {
     NotOnline,
     OnlyTheFirstOnline,
     NeverRuns,
+    NeverRunsNested,
     InterruptsStayOn,
     InterruptsStayOff,
     OtherRoot,
@@ -36,11 +37,14 @@ pub(super) enum Bug {
     DirectMapMoves,
     DirectMapInsideOfPages,
     DirectMapShowsOneForTwo,
+    EndsNotKept,
     FrameOfOffByOne,
     FrameOfRoundsUp,
+    NoTable,
     TablesNotZeroed,
     TablesZeroOnce,
     TableIsAFrame,
+    FrameZeroZeroed,
     HugeNotAligned,
     HugeIsTaken,
     FlushPageNot,
@@ -51,7 +55,7 @@ pub(super) enum Bug {
     InterruptsLost,
     OneInterruptLost,
     WaitDoesNotWait,
-    WaitAsksOnce,
+    WaitGivesUp,
 }
 
 /// A machine that is wrong in one thing.
@@ -173,9 +177,15 @@ unsafe impl<'m> Platform for Wrong<'m> {
 
     fn take_table(&self) -> Option<Frame> {
         match self.bug {
+            Bug::NoTable => None,
             Bug::TableIsAFrame => self.taken.get(),
             Bug::TablesNotZeroed => self.take_one(),
             Bug::TablesZeroOnce if self.tables_given.get() > 0 => self.take_one(),
+            Bug::FrameZeroZeroed => {
+                // SAFETY: the frame is there.
+                unsafe { self.machine.direct_map(Frame::new(0)).write_bytes(0, PAGE_SIZE) };
+                self.machine.take_table()
+            }
             _ => self.machine.take_table(),
         }
     }
@@ -197,6 +207,10 @@ unsafe impl<'m> Platform for Wrong<'m> {
             _ => number,
         };
         let page = self.machine.direct_map(Frame::new(number));
+        if self.is(Bug::EndsNotKept) && frame != Platform::root(self) {
+            // SAFETY: the last word of the frame.
+            unsafe { page.byte_add(PAGE_SIZE - 8).cast::<u64>().write(0) };
+        }
         let offset = if self.is(Bug::DirectMapInsideOfPages) { 16 } else { 0 };
         // SAFETY: inside the frame.
         unsafe { page.byte_add(offset) }
@@ -241,7 +255,7 @@ unsafe impl<'m> Platform for Wrong<'m> {
 // SAFETY: as above.
 unsafe impl Flusher for Wrong<'_> {
     fn here(&self) -> usize {
-        if self.is(Bug::HereTooHigh) { crate::MAX_CPUS } else { self.machine.here() }
+        if self.is(Bug::HereTooHigh) { self.shootdown().cpus() } else { self.machine.here() }
     }
 
     fn flush_page(&self, address: usize) {
@@ -270,14 +284,19 @@ unsafe impl Flusher for Wrong<'_> {
     fn wait(&self, cpu: usize, done: impl Fn() -> bool) {
         match self.bug {
             Bug::WaitDoesNotWait => {}
-            Bug::WaitAsksOnce => drop(done()),
+            Bug::WaitGivesUp => drop((0..3).any(|_| done())),
             _ => self.machine.wait(cpu, done),
         }
     }
 
     fn uninterrupted(&self, serve: impl FnOnce()) {
         let before = self.interrupts_on.replace(self.is(Bug::InterruptsStayOn));
-        if !self.is(Bug::NeverRuns) {
+        let runs = match self.bug {
+            Bug::NeverRuns => false,
+            Bug::NeverRunsNested => before,
+            _ => true,
+        };
+        if runs {
             self.machine.uninterrupted(serve);
         }
         self.interrupts_on.set(before && !self.is(Bug::InterruptsStayOff));
