@@ -120,3 +120,80 @@ impl Chunks {
         })
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    extern crate std;
+
+    use super::*;
+    use std::vec::Vec;
+
+    #[repr(C, align(4096))]
+    struct Page([u8; PAGE_SIZE]);
+
+    /// Memory for chunks.
+    struct Memory(Vec<Page>);
+
+    impl Memory {
+        fn new(pages: usize) -> Self {
+            Self((0..pages).map(|_| Page([0; PAGE_SIZE])).collect())
+        }
+
+        /// Makes a list of `count` chunks of `size` bytes, each of which begins on a page. There is one list at a time.
+        fn chunks(&mut self, count: usize, size: usize) -> Chunks {
+            let step = size.next_multiple_of(PAGE_SIZE);
+            assert!(count * step <= self.0.len() * PAGE_SIZE);
+            let start = NonNull::from(self.0.as_mut_slice()).cast::<u8>();
+            let mut chunks = Chunks::new();
+            for index in 0..count {
+                // SAFETY: as many bytes are there, and nobody else's.
+                unsafe { chunks.add(start.byte_add(index * step), size) };
+            }
+            chunks
+        }
+    }
+
+    fn layout(size: usize, align: usize) -> Layout {
+        Layout::from_size_align(size, align).expect("a layout")
+    }
+
+    /// Seen failing with what the allocator adds taken away, and with the size times the alignment.
+    #[test]
+    fn a_chunk_has_room_for_what_it_is_made_for_and_little_more() {
+        let mut memory = Memory::new(10);
+        for (pages, less) in (1..=8).flat_map(|pages| (1..=160).map(move |less| (pages, less))) {
+            for align in [1, 8, 64, PAGE_SIZE] {
+                let layout = layout(pages * PAGE_SIZE - less, align);
+                let room = Chunks::room_for(layout);
+                assert!(room <= (pages + 2) * PAGE_SIZE, "{room} bytes for {layout:?}");
+                let made = memory.chunks(1, room).allocate(layout);
+                assert!(made.is_some(), "{layout:?} is not in {room} bytes");
+            }
+        }
+    }
+
+    /// What lies behind it is a guard page. Seen failing with a chunk that has its first words' room behind its end.
+    #[test]
+    fn objects_fill_their_chunk_and_do_not_leave_it() {
+        let mut memory = Memory::new(2);
+        let mut chunks = memory.chunks(1, PAGE_SIZE);
+        let start = chunks.first.expect("added").as_ptr() as usize;
+        let objects = iter::from_fn(|| chunks.allocate(layout(16, 16)));
+        let ends: Vec<_> = objects.map(|object| object.as_ptr() as usize + 16 - start).collect();
+        assert_eq!(ends.iter().max(), Some(&PAGE_SIZE));
+        assert_eq!(ends.len(), (PAGE_SIZE - size_of::<Chunk>()) / 16);
+    }
+
+    /// Seen failing where the first of them was to spare.
+    #[test]
+    fn a_chunk_is_to_spare_once_two_are_empty() {
+        let mut memory = Memory::new(2);
+        let mut chunks = memory.chunks(2, PAGE_SIZE);
+        let layout = layout(PAGE_SIZE / 2, 8);
+        let objects = [(); 2].map(|()| chunks.allocate(layout).expect("room"));
+        assert!(chunks.allocate(layout).is_none(), "one in each");
+        // SAFETY: allocated for this layout, and used no more.
+        let spare = objects.map(|object| unsafe { chunks.deallocate(object, layout) });
+        assert_eq!(spare, [false, true]);
+    }
+}

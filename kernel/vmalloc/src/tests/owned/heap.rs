@@ -3,9 +3,9 @@
 extern crate std;
 
 use super::{INSTANCE, Machine, with_memory};
-use crate::{AllocError, BLOCK_PAGES, Heap, PAGE_SIZE, Usage, tests::machine::Random};
+use crate::{AllocError, BLOCK_PAGES, Heap, PAGE_SIZE, PurgeNotifier, Usage, tests::machine::Random};
 use core::alloc::{GlobalAlloc, Layout};
-use std::vec::Vec;
+use std::{format, vec::Vec};
 
 type Tested = Heap<&'static Machine>;
 
@@ -203,6 +203,30 @@ fn an_allocation_that_runs_out_gets_the_chunk_that_the_heap_keeps() {
         assert_eq!(vmalloc.vmalloc(PAGE_SIZE).map_err(AllocError::reason), Err(AllocError::NO_FRAMES));
         // SAFETY: the pages are allocated, and used no more.
         pages.into_iter().for_each(|page| unsafe { vmalloc.vfree(page) }.expect("allocated"));
+    });
+}
+
+#[test]
+fn as_a_notifier_it_says_whether_it_gave_something_back() {
+    with_memory(1, BLOCK_PAGES, 4, |_, _| {
+        let heap = heap();
+        assert!(!heap.purge(AllocError::NO_FRAMES));
+        Object::small(&heap).expect("memory enough").free(&heap);
+        assert!(heap.purge(AllocError::NO_FRAMES));
+        assert!(!heap.purge(AllocError::NO_FRAMES));
+    });
+}
+
+#[test]
+fn its_areas_are_its_chunks_and_what_is_large() {
+    with_memory(1, BLOCK_PAGES, 4, |_, vmalloc| {
+        let heap = heap();
+        let objects = [1000, 8 * PAGE_SIZE, 9 * PAGE_SIZE]
+            .map(|size| Object::new(&heap, size, 8, 1).expect("memory enough"));
+        assert_eq!((heap.usage().areas(), vmalloc.areas().count()), (3, 3));
+        assert_eq!(format!("{heap:?}"), "Heap { .. }");
+        objects.into_iter().for_each(|object| object.free(&heap));
+        heap.trim();
     });
 }
 

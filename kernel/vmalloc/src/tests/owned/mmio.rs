@@ -4,7 +4,7 @@ extern crate std;
 
 use super::with_memory;
 use crate::{AllocError, BLOCK_PAGES, BLOCK_SIZE, Cache, Frame, Kind, Mmio, volatile::map_field};
-use std::vec::Vec;
+use std::{format, vec::Vec};
 
 /// Where nothing is RAM.
 const DEVICE: u64 = 0xfed0_0000;
@@ -39,6 +39,7 @@ fn registers_are_mapped_until_they_are_dropped() {
             let registers = timer.as_ptr();
             assert_eq!(map_field!(registers.control).read(), 13);
             assert_eq!(map_field!(registers.counters).read(), [1, u64::MAX]);
+            assert_eq!(format!("{timer:?}"), format!("Mmio({start:#x})"));
             drop(timer);
             assert!(vmalloc.find_area(start).is_none());
         }

@@ -4,6 +4,8 @@
 extern crate std;
 
 mod area;
+#[cfg(feature = "collections")]
+mod collections;
 #[cfg(feature = "heap")]
 mod heap;
 #[cfg(feature = "mmio")]

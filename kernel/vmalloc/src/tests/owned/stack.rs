@@ -1,7 +1,10 @@
 //! Stacks.
 
+extern crate std;
+
 use super::with_memory;
 use crate::{AllocError, BLOCK_PAGES, BLOCK_SIZE, PAGE_SIZE, Stack, tests::machine::PageFault};
+use std::format;
 
 #[test]
 fn a_stack_is_guarded_at_both_ends() {
@@ -20,6 +23,7 @@ fn a_stack_is_guarded_at_both_ends() {
             for outside in [range.start - 8, guard.start, range.end] {
                 assert_eq!(machine.write(0, outside, 1), Err(PageFault));
             }
+            assert_eq!(format!("{stack:?}"), format!("Stack({:#x}..{:#x})", range.start, range.end));
             let hit = vmalloc.find_area(range.start - 8).expect("the stack's");
             assert_eq!((hit.guard_start(), hit.start), (guard.start, range.start));
         }
