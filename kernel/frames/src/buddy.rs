@@ -154,12 +154,6 @@ impl<'a> Buddy<'a> {
         self.total
     }
 
-    /// The page frame numbers that may be added, as given to [`new`](Self::new).
-    #[must_use]
-    pub fn span(&self) -> Range<u64> {
-        self.span.clone()
-    }
-
     /// Order of the largest free block: the largest `order` for which
     /// [`allocate`](Self::allocate) succeeds. `None` if no frame is free.
     #[inline]

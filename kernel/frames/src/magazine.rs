@@ -181,7 +181,7 @@ mod tests {
     extern crate std;
 
     use super::*;
-    use std::{vec, vec::Vec};
+    use std::{string::ToString, vec, vec::Vec};
 
     /// An allocator of frames `0..4096`, all free, on leaked storage.
     fn buddy() -> Buddy<'static> {
@@ -206,8 +206,9 @@ mod tests {
         for frame in [7, 8, 9] {
             magazine.push(frame).unwrap();
         }
-        assert!(magazine.is_full());
+        assert!(magazine.is_full() && !magazine.is_empty());
         assert_eq!(magazine.push(10), Err(Full(10)));
+        assert_eq!(Full(10).to_string(), "no room in the magazine for frame 0xa");
         assert_eq!(magazine.as_slice(), [7, 8, 9]);
         assert_eq!((magazine.pop(), magazine.pop(), magazine.pop()), (Some(9), Some(8), Some(7)));
         assert_eq!(magazine.pop(), None);

@@ -4,7 +4,7 @@ extern crate std;
 
 use crate::{Block, Buddy, FreeError, MAX_ORDER, MAX_RUN};
 use core::ops::Range;
-use std::{vec, vec::Vec};
+use std::{format, vec, vec::Vec};
 
 /// An allocator for `span` in which nothing is free.
 fn empty(span: Range<u64>) -> Buddy<'static> {
@@ -377,4 +377,13 @@ fn no_frame_of_a_free_block_is_freed_again_while_a_single_one_is_free() {
             refused(&mut buddy, FreeError::AlreadyFree { block, found }, |buddy| buddy.free(first, 0));
         }
     }
+}
+
+#[test]
+fn who_prints_an_allocator_reads_what_it_has() {
+    let shown = format!("{:?}", full(7..9));
+    assert!(
+        shown.starts_with("Buddy { span: 7..9, total: 2, free_frames: 2, free_blocks: [2, 0, "),
+        "{shown}"
+    );
 }
