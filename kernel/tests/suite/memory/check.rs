@@ -6,9 +6,10 @@ use kernel::{
     threads::Builder,
 };
 use vmalloc::{
-    Flusher, NewError, PAGE_SIZE, Request,
-    check::{self, Broken, Report, Seen, Untried},
+    Flusher, NewError, PAGE_SIZE, Platform, Request,
+    check::{self, Broken, Cpu, Report, Seen, ThisCpu, Untried},
 };
+use x86_64::registers::control::Cr8;
 
 fn run() -> Result<Report, Broken> {
     // SAFETY: this is a kernel, and no experiment is under way.
@@ -26,6 +27,21 @@ fn this_machine_keeps_its_promises_on_every_cpu() {
         assert_eq!(report.answered, if broadcasts { 0 } else { online.count() - 1 }, "{report}");
         assert!(report.untried().all(|what| what != Untried::Tables), "{report}");
         assert!(paging::lookup(layout::EXPERIMENTS.start as u64).is_none(), "it is unmapped again");
+    }
+}
+
+/// Seen failing with an answer that is always the same, and with interrupts alone looked at.
+#[test_case]
+fn a_cpu_takes_interrupts_where_neither_it_nor_its_interrupt_controller_masks_them() {
+    let platform = memory::vmalloc().platform();
+    let _pin = platform.pin();
+    assert!(ThisCpu.takes_interrupts());
+    platform.uninterrupted(|| assert!(!ThisCpu.takes_interrupts()));
+    for (class, takes) in [(14, true), (15, false)] {
+        Cr8::write_raw(class);
+        let seen = ThisCpu.takes_interrupts();
+        Cr8::write_raw(0);
+        assert_eq!(seen, takes, "class {class}");
     }
 }
 

@@ -26,6 +26,8 @@ impl Chunk {
 /// Chunks, guarded by the heap's lock.
 pub(super) struct Chunks {
     first: Option<NonNull<Chunk>>,
+    /// A free left more than one chunk empty, and nobody has looked for spare ones since.
+    has_spare: bool,
 }
 
 // SAFETY: the chunks belong to this list alone, wherever that goes.
@@ -37,7 +39,7 @@ impl Locked for Chunks {
 
 impl Chunks {
     pub const fn new() -> Self {
-        Self { first: None }
+        Self { first: None, has_spare: false }
     }
 
     /// Returns the bytes of a chunk that has room for a layout, which is not large.
@@ -65,17 +67,23 @@ impl Chunks {
         self.all().find_map(|chunk| chunk.heap.allocate_first_fit(layout).ok())
     }
 
-    /// Frees memory of a chunk, and returns whether that left more than one chunk empty.
+    /// Frees memory of a chunk.
     ///
     /// # Safety
     /// A chunk gave it out, for a layout of as many bytes, and nobody uses it any more.
-    pub unsafe fn deallocate(&mut self, memory: NonNull<u8>, layout: Layout) -> bool {
+    pub unsafe fn deallocate(&mut self, memory: NonNull<u8>, layout: Layout) {
         let Some(chunk) = self.all().find(|chunk| chunk.holds(memory)) else {
             panic!("{memory:p} was freed to the heap, which never gave it out");
         };
         // SAFETY: promised by the caller.
         unsafe { chunk.heap.deallocate(memory, layout) };
-        chunk.is_empty() && self.empty().count() > 1
+        let is_empty = chunk.is_empty();
+        self.has_spare |= is_empty && self.empty().count() > 1;
+    }
+
+    /// Returns whether more than one chunk was left empty, and nobody has [taken](Self::take_spare) what there is to spare.
+    pub fn has_spare(&self) -> bool {
+        self.has_spare
     }
 
     /// Adds a chunk.
@@ -99,6 +107,7 @@ impl Chunks {
     /// Takes out the largest chunk in which nothing is left, if there are more than `keep`: where it starts, and its bytes.
     pub fn take_spare(&mut self, keep: usize) -> Option<(NonNull<u8>, usize)> {
         if self.empty().count() <= keep {
+            self.has_spare = false;
             return None;
         }
         let chunk = self.empty().max_by_key(|chunk| chunk.size)?;
@@ -193,7 +202,11 @@ mod tests {
         let objects = [(); 2].map(|()| chunks.allocate(layout).expect("room"));
         assert!(chunks.allocate(layout).is_none(), "one in each");
         // SAFETY: allocated for this layout, and used no more.
-        let spare = objects.map(|object| unsafe { chunks.deallocate(object, layout) });
-        assert_eq!(spare, [false, true]);
+        let has_spare = objects.map(|object| unsafe {
+            chunks.deallocate(object, layout);
+            chunks.has_spare()
+        });
+        assert_eq!(has_spare, [false, true]);
+        assert!(chunks.take_spare(1).is_some() && chunks.take_spare(1).is_none() && !chunks.has_spare());
     }
 }

@@ -82,7 +82,8 @@ const FIRST_CHUNK: usize = 32 * PAGE_SIZE;
 /// [`PurgeNotifier`], before the instance refuses somebody: `vmalloc.register_notifier(&HEAP)`.
 ///
 /// # In interrupt handlers
-/// memory may be freed: it is noted, and the next call outside of a handler frees it. Whether the CPU is in a handler tells
+/// memory may be freed: it is noted, and the next call outside of a handler frees it. Chunks that this leaves empty go back
+/// with the next free outside of a handler. Whether the CPU is in a handler tells
 /// [`Platform::in_interrupt`]. Where that is wrong, a handler waits for ever for the lock of the code that it interrupted.
 ///
 /// # When it is dropped
@@ -216,10 +217,14 @@ impl<P: Platform> Heap<P> {
             // SAFETY: promised by the caller.
             return unsafe { self.returned.push(memory, layout) };
         };
-        // SAFETY: promised by the caller.
-        let is_spare = unsafe { self.lock(&pin).deallocate(memory, layout) };
+        let has_spare = {
+            let mut chunks = self.lock(&pin);
+            // SAFETY: promised by the caller.
+            unsafe { chunks.deallocate(memory, layout) };
+            chunks.has_spare()
+        };
         drop(pin);
-        if is_spare {
+        if has_spare {
             self.give_back(vmalloc, 1);
         }
     }

@@ -183,6 +183,29 @@ fn an_interrupt_handler_frees_but_does_not_allocate() {
     });
 }
 
+/// Seen failing with chunks that are given back only by the free that empties them.
+#[test]
+fn chunks_that_an_interrupt_handler_empties_go_back_with_the_next_free() {
+    with_memory(1, 8000, 16, |machine, _| {
+        let heap = heap();
+        let mut objects = Vec::new();
+        while heap.usage().chunks < 4 {
+            objects.push(Object::small(&heap).expect("memory enough"));
+        }
+        // It lies in the oldest chunk, which is not to spare.
+        let first = objects.remove(0);
+        machine.set_interrupt(true);
+        objects.into_iter().for_each(|object| object.free(&heap));
+        machine.set_interrupt(false);
+        assert_eq!(heap.usage().chunks, 4, "a look at it gives nothing back");
+        Object::small(&heap).expect("memory enough").free(&heap);
+        assert_eq!(heap.usage().chunks, 2, "that of the first object, and the smallest empty one");
+        first.free(&heap);
+        assert_eq!(heap.usage().chunks, 1);
+        heap.trim();
+    });
+}
+
 /// Seen failing with a notifier that does nothing.
 #[test]
 fn an_allocation_that_runs_out_gets_the_chunk_that_the_heap_keeps() {
