@@ -79,7 +79,7 @@ fn range(source: &str, part: &Range<usize>, mut changes: &[&Change], out: &mut W
 }
 
 fn switch(change: &Change, is_first: bool, out: &mut Written) {
-    let asked = format!("if crate::mutants::is({})", change.id);
+    let asked = format!("if crate::mutant_switches::is({})", change.id);
     let (before, what, after) = match &change.edit {
         Edit::Return { value, .. } => (format!(" {asked} {{ return "), value, "; }"),
         Edit::Instead { with, .. } => {
@@ -106,7 +106,7 @@ pub fn module(last: u32) -> String {
     format!(
         r#"
 #[doc(hidden)]
-pub(crate) mod mutants {{
+pub(crate) mod mutant_switches {{
     extern crate std as host;
     use core::intrinsics::const_eval_select;
     use core::sync::atomic::{{AtomicU32, AtomicU64, Ordering::Relaxed}};
@@ -180,31 +180,31 @@ mod tests {
     #[test]
     fn operators_and_bodies_get_switches_where_they_are() {
         let written = written("fn f(a: u8) -> bool { a < 3 }", &["with false", "with =="]);
-        let expected = "fn f(a: u8) -> bool { if crate::mutants::is(2) { return false; } \
-            (if crate::mutants::is(3) { (a) == (3) } else { (a < 3) }) }";
+        let expected = "fn f(a: u8) -> bool { if crate::mutant_switches::is(2) { return false; } \
+            (if crate::mutant_switches::is(3) { (a) == (3) } else { (a < 3) }) }";
         assert_eq!(written.text, expected);
     }
 
     #[test]
     fn what_stood_in_the_place_stays_one_operand_and_what_is_inside_has_its_own_switches() {
         let written = written("fn f(a: u8) { g(a * a + 2) }", &["+ with *", "* with +"]);
-        let expected = "fn f(a: u8) { g((if crate::mutants::is(3) { (a * a) * (2) } else { (\
-            (if crate::mutants::is(4) { (a) + (a) } else { (a * a) }) + 2) })) }";
+        let expected = "fn f(a: u8) { g((if crate::mutant_switches::is(3) { (a * a) * (2) } else { (\
+            (if crate::mutant_switches::is(4) { (a) + (a) } else { (a * a) }) + 2) })) }";
         assert_eq!(written.text, expected);
     }
 
     #[test]
     fn a_body_that_begins_with_an_operator_has_both() {
         let written = written("fn f()->bool{1<2}", &["with true", "with >"]);
-        let expected = "fn f()->bool{ if crate::mutants::is(1) { return true; }\
-            (if crate::mutants::is(4) { (1) > (2) } else { (1<2) })}";
+        let expected = "fn f()->bool{ if crate::mutant_switches::is(1) { return true; }\
+            (if crate::mutant_switches::is(4) { (1) > (2) } else { (1<2) })}";
         assert_eq!(written.text, expected);
     }
 
     #[test]
     fn several_changes_of_one_operator_are_asked_for_in_turn() {
         let written = written("fn f(a: u8) { a += 1; }", &["+="]);
-        let expected = "fn f(a: u8) { (if crate::mutants::is(2) { (a) -= (1) } else if crate::mutants::is(3) \
+        let expected = "fn f(a: u8) { (if crate::mutant_switches::is(2) { (a) -= (1) } else if crate::mutant_switches::is(3) \
             { (a) *= (1) } else { (a += 1) }); }";
         assert_eq!(written.text, expected);
     }

@@ -196,3 +196,34 @@ fn link<T, P: Platform>(platform: &P, slot: Option<&AtomicPtr<T>>, new: NonNull<
         platform.give_table(Returned::new(platform.frame_of(new.cast())));
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::tests::machine::Machine;
+
+    /// Seen failing with one root whatever there are, and with as many directories more as there are roots.
+    #[test]
+    fn an_instance_of_more_blocks_than_a_root_finds_has_two() {
+        let machine = &Machine::new(1, 10);
+        let mut table = BlockTable::new(&machine, Directory::BLOCKS * ENTRIES + 1).expect("frames enough");
+        assert_eq!((table.root_frames(), table.directories()), (2, 2 * ENTRIES));
+        table.release_roots(&machine);
+        machine.assert_all_frames_back();
+    }
+
+    /// Seen failing with a search that does not find the directory it is in.
+    #[test]
+    fn a_search_goes_on_behind_a_directory_without_descriptors() {
+        let machine = &Machine::new(1, 10);
+        let mut table = BlockTable::new(&machine, 3 * Directory::BLOCKS).expect("frames enough");
+        let (second, third) = (Directory::BLOCKS, 2 * Directory::BLOCKS);
+        assert_eq!(table.next(second + 5, &Platform::pin(&machine)), Err(third));
+        table.make(&machine, second + 100).expect("frames enough");
+        let first_of_frame = split(second + 100).0 * PER_FRAME;
+        assert_eq!(table.next(second + 5, &Platform::pin(&machine)), Ok(first_of_frame));
+        assert_eq!(table.next(second + 100, &Platform::pin(&machine)), Ok(second + 100));
+        assert_eq!(table.next(second + 200, &Platform::pin(&machine)), Err(third));
+        table.release_roots(&machine);
+    }
+}

@@ -127,3 +127,47 @@ impl Long {
         (areas.count(), self.parked.load(Relaxed) as usize)
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    extern crate std;
+
+    use super::*;
+    use crate::{page_table::slot::Slot, tests::support::START};
+    use std::vec::Vec;
+
+    /// The entries of an area, and of its guard page.
+    fn entries(pages: usize) -> Vec<Slot> {
+        (0..=pages).map(|_| Slot::unused()).collect()
+    }
+
+    fn has_place(long: &Long, slots: &[Slot]) -> bool {
+        long.place(Parked { address: START, slots }).is_some()
+    }
+
+    fn park(long: &Long, slots: &[Slot]) {
+        long.place(Parked { address: START, slots }).expect("room").park();
+    }
+
+    /// Seen failing with a limit that does not count the guard page.
+    #[test]
+    fn an_area_may_be_parked_if_its_guard_page_fits_too() {
+        let long = Long::without_places();
+        long.set_limit(100);
+        assert_eq!([99, 100].map(|pages| long.may_park(pages)), [true, false]);
+        assert_eq!([99, 100].map(|pages| has_place(&long, &entries(pages))), [true, false]);
+    }
+
+    /// Seen failing with the first size that has areas each time.
+    #[test]
+    fn each_size_makes_room_in_its_turn() {
+        let long = Long::without_places();
+        long.set_limit(1000);
+        let (short, longer) = (entries(SHORTEST), entries(SHORTEST + 2));
+        let made_room = || long.take_any().map(|area| area.slots.len() - 1);
+        [&short, &longer].iter().for_each(|slots| park(&long, slots));
+        assert_eq!(made_room(), Some(SHORTEST));
+        park(&long, &short);
+        assert_eq!([(); 3].map(|()| made_room()), [Some(SHORTEST + 2), Some(SHORTEST), None]);
+    }
+}

@@ -249,3 +249,6 @@ impl<P: Platform> Pools<P> {
         Ok(number)
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

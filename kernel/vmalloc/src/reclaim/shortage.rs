@@ -209,3 +209,42 @@ impl<P: Platform> Reclaim<P> {
 fn is_shortage(error: AllocError) -> bool {
     matches!(error, AllocError::OutOfAddressSpace { .. } | AllocError::OutOfFrames { .. })
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::tests::{machine::Machine, support::instance};
+    use core::panic::Location;
+
+    /// What it had held may do.
+    ///
+    /// Seen failing with failures that are not noted, and with those that are not compared.
+    #[test]
+    fn an_attempt_is_not_the_last_if_another_one_failed_meanwhile() {
+        let machine = Machine::new(1, 500);
+        let vmalloc = instance(&machine, 4);
+        let (reclaim, caller) = (vmalloc.reclaim(), Location::caller());
+        let once = |meanwhile: &dyn Fn()| {
+            let refused = |_| {
+                meanwhile();
+                Err::<(), _>(AllocError::NO_SPACE)
+            };
+            reclaim.in_turn(caller, || reclaim.press_once(0, caller, &refused))
+        };
+        assert_eq!(once(&|| ()), Some(Err(Some(AllocError::NO_SPACE))));
+        assert_eq!(once(&|| reclaim.turn.note_failure()), Some(Err(None)));
+    }
+
+    /// Seen failing with every error taken for a shortage.
+    #[test]
+    fn what_no_room_mends_is_not_tried_again() {
+        let machine = Machine::new(1, 500);
+        let vmalloc = instance(&machine, 4);
+        let (reclaim, caller) = (vmalloc.reclaim(), Location::caller());
+        let refused = AllocError::ZeroSize;
+        let made = reclaim.make_again::<()>(refused, Needs::pages(1, 1, caller), reclaim.ticket(), |_| {
+            unreachable!("it was not for want of room")
+        });
+        assert_eq!((made, vmalloc.tally().overflows), (Err(refused), 0));
+    }
+}

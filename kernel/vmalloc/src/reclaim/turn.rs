@@ -71,3 +71,25 @@ impl Turn {
         self.finished.load(Ordering::SeqCst) > ticket.0
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_purge_that_is_over_is_later_than_the_tickets_below_its_number() {
+        let turn = Turn::default();
+        turn.finished.store(5, Ordering::Relaxed);
+        assert_eq!([4, 5, 6].map(|number| turn.has_finished_since(Ticket(number))), [true, false, false]);
+    }
+
+    #[test]
+    fn each_failure_changes_their_number() {
+        let turn = Turn::default();
+        let failures = [(); 3].map(|()| {
+            turn.note_failure();
+            turn.failures()
+        });
+        assert_eq!(failures, [1, 2, 3]);
+    }
+}

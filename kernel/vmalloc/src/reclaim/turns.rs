@@ -114,3 +114,33 @@ impl<P: Platform> Reclaim<P> {
         }
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::{
+        PAGE_SIZE,
+        tests::{
+            machine::Machine,
+            support::{flushing, free},
+        },
+    };
+
+    /// Seen failing with a hint that nobody takes, with one where little waits, and with one besides the thread's.
+    #[test]
+    fn a_hint_is_left_to_who_has_the_turn_where_too_much_waits_and_no_thread_purges() {
+        for (has_thread, lazy_max, is_left) in [(false, 0, true), (false, 2000, false), (true, 0, false)] {
+            let machine = Machine::new(1, 2000);
+            let vmalloc = flushing(&machine, 4);
+            if has_thread {
+                machine.starve_purger();
+            }
+            let area = vmalloc.vmalloc(700 * PAGE_SIZE).expect("room");
+            free(&vmalloc, area).expect("allocated");
+            vmalloc.tunables().lazy_max_pages.store(lazy_max, Ordering::Relaxed);
+            let reclaim = vmalloc.reclaim();
+            reclaim.hint();
+            assert_eq!(reclaim.turn.missed.load(Ordering::Relaxed), is_left, "{has_thread}, {lazy_max}");
+        }
+    }
+}

@@ -4,6 +4,7 @@ extern crate std;
 
 use crate::{
     BLOCK_PAGES, BLOCK_SIZE, PAGE_SIZE, Platform, Returned, Vmalloc,
+    pending::Pressure,
     tests::{
         machine::{Machine, PageFault, Random},
         support::{address, free, instance, map_ram, take, unmap_ram},
@@ -215,4 +216,23 @@ fn who_frees_forgets_at_once() {
         assert_eq!((after.0 - before.0, after.1 - before.1), expected, "{pages} pages");
         words.for_each(|word| assert_eq!(machine.read(0, word), Err(PageFault)));
     }
+}
+
+/// What was held back counts when nothing is any more.
+///
+/// Seen failing with pages that stay held.
+#[test]
+fn without_a_quarantine_what_waited_counts_as_waiting() {
+    let machine = Machine::new(1, 8000);
+    let vmalloc = instance(&machine, 16);
+    vmalloc.tunables().lazy_max_pages.store(100, Ordering::Relaxed);
+    vmalloc.set_quarantine(10_000);
+    let areas: Vec<_> = (0..9).map(|_| vmalloc.vmalloc(100 * PAGE_SIZE).expect("room")).collect();
+    areas.into_iter().for_each(|area| free(&vmalloc, area).expect("allocated"));
+    let pending = vmalloc.pending();
+    assert!(vmalloc.lazy_pages() > 900 && pending.pressure() == Pressure::Low, "they are held");
+    vmalloc.set_quarantine(0);
+    assert!(pending.pressure() == Pressure::High);
+    vmalloc.purge();
+    assert_eq!(vmalloc.lazy_pages(), 0);
 }

@@ -101,3 +101,44 @@ proptest! {
         }
     }
 }
+
+fn used() -> Pages {
+    let mut pages = Pages::new();
+    pages.take_all();
+    pages
+}
+
+/// Seen failing with a cut that is forgotten when a flush ends which began before it, with one that is never forgotten, and
+/// with one where nothing was cut.
+#[test]
+fn the_page_before_a_cut_is_flushed_as_long_as_the_cut_waits() {
+    let stamp = || Shootdown::new(&[]).stamp();
+    let to_flush = |pages: &Pages| pages.runs_to_flush().collect::<Vec<_>>();
+    let mut pages = used();
+    let _ = pages.retire(100, 10, Owner::Area);
+    pages.begin_flush(stamp());
+    let _ = pages.retire_cut(300, 5);
+    pages.end_flush(|_| true);
+    assert_eq!(to_flush(&pages), [(299, 305)]);
+    pages.begin_flush(stamp());
+    pages.end_flush(|_| true);
+    let _ = pages.retire(200, 10, Owner::Area);
+    assert_eq!(to_flush(&pages), [(200, 210)], "the cut was flushed");
+    pages.begin_flush(stamp());
+    let _ = pages.retire(400, 10, Owner::Area);
+    pages.end_flush(|_| true);
+    assert_eq!(to_flush(&pages), [(400, 410)], "nothing was cut");
+}
+
+#[test]
+fn a_page_is_flushing_from_the_purge_that_takes_it_to_its_end() {
+    let mut pages = used();
+    let _ = pages.retire(70, 2, Owner::Area);
+    let flushing = |pages: &Pages| [69, 70, 71, 72].map(|page| pages.is_flushing(page));
+    assert_eq!(flushing(&pages), [false; 4], "dirty");
+    pages.begin_flush(Shootdown::new(&[]).stamp());
+    let _ = pages.retire(72, 1, Owner::Area);
+    assert_eq!(flushing(&pages), [false, true, true, false]);
+    pages.end_flush(|_| true);
+    assert_eq!(flushing(&pages), [false; 4], "free, but for the last one, which is dirty");
+}
