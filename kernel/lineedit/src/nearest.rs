@@ -77,6 +77,11 @@ mod tests {
         for typed in ["", "tr", "xyz", "poweroff", "zzzzzzzzzz"] {
             assert_eq!(meant(typed), None, "{typed}");
         }
+        let of = |letters: usize| "x".repeat(letters);
+        assert_eq!(distance(&of(LONGEST), &of(LONGEST - 1)), Some(1));
+        for (one, other) in [(LONGEST + 1, 1), (1, LONGEST + 1), (LONGEST + 1, LONGEST + 1)] {
+            assert_eq!(distance(&of(one), &of(other)), None, "{one} and {other} letters");
+        }
         let long = "x".repeat(100);
         assert_eq!(nearest(&long, core::iter::once(&*long).map(|word| &word[1..])), None);
     }

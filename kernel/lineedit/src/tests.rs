@@ -14,7 +14,7 @@ use std::{
 const ROWS: NonZero<u16> = NonZero::new(24).unwrap();
 
 const PROMPT: &str = "> ";
-const COMMANDS: [&str; 5] = ["floor", "help", "history", "hold", "test_vmalloc"];
+const COMMANDS: [&str; 6] = ["floor", "help", "history", "hold", "nr=", "test_vmalloc"];
 
 const UP: &str = "\x1b[A";
 const DOWN: &str = "\x1b[B";
@@ -158,6 +158,8 @@ fn each_key_does_what_it_says() {
         assert_eq!(entered(&format!("one two  {word_left}x")), "one xtwo  ", "{word_left:?}");
         for word_right in ["\x1bf", "\x1b[1;5C", "\x1b[1;3C"] {
             assert_eq!(entered(&format!("one two\x01{word_right}x")), "onex two", "{word_right:?}");
+            let behind = format!("one two six\x01{word_right}{word_right}x");
+            assert_eq!(entered(&behind), "one twox six", "{word_right:?}");
         }
     }
     assert_eq!(entered("one two three\x17x"), "one two x");
@@ -174,6 +176,9 @@ fn ctrl_c_gives_the_line_up() {
     console.type_keys(UP).assert(&["> mistake^C", ">"], (1, 2));
     console.type_keys("right\r");
     assert_eq!(console.lines, ["right"]);
+    // The newest line is the next one again.
+    console.type_keys("more\r").type_keys(UP).type_keys(UP).type_keys("\x03").type_keys(UP).type_keys("\r");
+    assert_eq!(console.lines, ["right", "more", "more"]);
 }
 
 #[test]
@@ -182,6 +187,36 @@ fn tab_completes_commands() {
     console.type_keys("t\t").assert(&["> test_vmalloc"], (0, 15));
     console.type_keys("x\t").assert(&["> test_vmalloc x"], (0, 16));
     assert!(console.written.ends_with('\x07'), "nothing begins so");
+    // A value follows at once, and where there is a space none is added.
+    assert_eq!(entered("n\t4"), "nr=4");
+    assert_eq!(entered(" now\x01he\t."), "help. now");
+}
+
+#[test]
+fn words_begin_alike_as_far_as_each_letter_is_the_same() {
+    for (words, common) in
+        [(&["flow", "floor", "flood"][..], Some("flo")), (&["a", "b"], Some("")), (&["é1", "é2"], Some("é"))]
+    {
+        assert_eq!(super::common_start(words), common);
+    }
+    assert_eq!(super::common_start(&[]), None);
+}
+
+#[test]
+fn a_list_fills_the_rows() {
+    let mut out = String::new();
+    super::list(&["abc"; 35], &mut out).unwrap();
+    let lengths: Vec<usize> = out.lines().skip(1).map(str::len).collect();
+    assert_eq!(lengths, [15 * 5 + 3, 15 * 5 + 3, 2 * 5 + 3], "columns of five");
+}
+
+#[test]
+fn keys_without_an_effect_ring() {
+    for keys in ["\x19", "\x7f", "\x15", LEFT, UP, "\x1bf"] {
+        let mut console = Console::new();
+        console.type_keys(keys);
+        assert!(console.written.ends_with('\x07'), "{keys:?}");
+    }
 }
 
 #[test]
@@ -223,6 +258,43 @@ fn a_line_longer_than_the_row_scrolls_in_it() {
     assert_eq!(console.lines, [line + "end"]);
 }
 
+/// Seen failing with a line that is scrolled one column late, or at half of its length; with the space of the prompt erased;
+/// and with a line that stays scrolled while the cursor goes back through it.
+#[test]
+fn a_line_is_scrolled_where_the_cursor_leaves_it() {
+    let room = COLUMNS - PROMPT.len() - 1;
+    let letters: String = (b'a'..=b'z').cycle().take(room + 1).map(char::from).collect();
+    let mut console = Console::new();
+    let shown = |text: &str| format!("> {text}");
+    console.type_keys(&letters[..room]).assert(&[&shown(&letters[..room])], (0, COLUMNS as u16 - 1));
+    // Half of the room is left of the cursor, then.
+    let scrolled = room + 1 - room / 2;
+    let column = |at: usize| (PROMPT.len() + at - scrolled) as u16;
+    console.type_keys(&letters[room..]).assert(&[&shown(&letters[scrolled..])], (0, column(room + 1)));
+    let mut typed = console.written.clone();
+    for end in (scrolled + 1..=room).rev() {
+        console.type_keys("\x7f").assert(&[&shown(&letters[scrolled..end])], (0, column(end)));
+        typed += "\x08 \x08";
+    }
+    assert_eq!(console.written, typed, "what is at the end is erased where it is");
+    // Nothing of the line would be seen.
+    console.type_keys("\x7f\x7f");
+    let end = scrolled - 1;
+    let (rows, cursor) = console.rows();
+    let from = end - (rows[0].len() - PROMPT.len());
+    assert!(from < end && rows == [shown(&letters[from..end])], "{rows:?}");
+    assert_eq!(cursor, (0, rows[0].len() as u16));
+    // To the left a part is shown before the cursor comes to it.
+    console.type_keys(&letters[end..]);
+    for at in (0..=room).rev() {
+        console.type_keys(LEFT);
+        let (rows, (_, column)) = console.rows();
+        let from = at - (column as usize - PROMPT.len());
+        assert!(letters[from..].starts_with(&rows[0][PROMPT.len()..]), "{at}: {rows:?}");
+        assert!(column as usize > PROMPT.len() || at == 0, "{at}: what is left of it is not seen");
+    }
+}
+
 #[test]
 fn a_line_does_not_grow_beyond_its_limit() {
     let mut console = Console::new();
@@ -257,9 +329,18 @@ fn what_comes_from_a_pipe_is_echoed_as_it_is() {
 #[test]
 fn keys_that_mean_nothing_are_swallowed_whole() {
     // Function keys of several terminals, Insert, page keys, Shift-Tab, mouse reports, Alt with a letter.
-    for keys in
-        ["\x1b[15~", "\x1bOP", "\x1b[[A", "\x1b[2~", "\x1b[5~", "\x1b[Z", "\x1b[<0;12;3M", "\x1bx", "\x1d"]
-    {
+    for keys in [
+        "\x1b[15~",
+        "\x1bOP",
+        "\x1b[[A",
+        "\x1b[2~",
+        "\x1b[5~",
+        "\x1b[Z",
+        "\x1b[<0;12;3M",
+        "\x1bx",
+        "\x1b ",
+        "\x1d",
+    ] {
         assert_eq!(entered(&format!("a{keys}b")), "ab", "{keys:?}");
     }
     // A sequence that is broken off by Enter.
