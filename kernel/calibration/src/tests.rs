@@ -167,3 +167,51 @@ fn counters_are_out_of_step_by_what_the_order_of_readings_does_not_explain() {
     assert_eq!(out_of_step(100, 90, 200), 10);
     assert_eq!(out_of_step(100, 207, 200), 7);
 }
+
+/// A clock that ticks each time it is read.
+struct Ticks(u64);
+
+impl Clock for Ticks {
+    fn hertz(&self) -> u64 {
+        100 * WINDOWS_PER_SECOND
+    }
+    fn bits(&self) -> u32 {
+        32
+    }
+    fn read(&mut self) -> u64 {
+        self.0 += 1;
+        self.0
+    }
+}
+
+#[test]
+fn a_window_lasts_as_many_ticks_as_its_part_of_a_second_and_three_that_agree_are_enough() {
+    let counted = |measurement: fn(&mut dyn Clock, &mut dyn FnMut() -> u64) -> Result<u64, Fault>| {
+        let (mut clock, mut counts) = (Ticks(0), 0);
+        let mut counter = || {
+            counts += 1;
+            counts
+        };
+        assert!(measurement(&mut clock, &mut counter).is_ok());
+        clock.0
+    };
+    let window = counted(window);
+    assert!((100..100 + 2 * READINGS as u64).contains(&window), "{window} ticks");
+    assert_eq!(counted(measure), 3 * window);
+}
+
+#[test]
+fn windows_agree_below_a_part_of_the_faster_one() {
+    for (first, second, agree) in [(1000, 991, true), (1000, 990, false), (990, 1000, false), (0, 0, false)] {
+        assert_eq!(super::agree(first, second, 100), agree, "{first} and {second}");
+    }
+}
+
+/// The first of the readings that took least counts, and the counter in its middle.
+#[test]
+fn both_are_read_together_when_nothing_disturbs() {
+    let mut counts = [0, 10, 20, 24, 30, 34, 40, 49].into_iter().chain(50..);
+    assert_eq!(together(&mut Ticks(0), &mut || counts.next().unwrap()), (5, 50));
+    let mut counts = [0, 10, 20, 24, 30, 34].into_iter().chain((40..).step_by(9));
+    assert_eq!(together(&mut Ticks(0), &mut || counts.next().unwrap()), (2, 22));
+}

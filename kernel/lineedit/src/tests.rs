@@ -286,10 +286,13 @@ fn a_line_is_scrolled_where_the_cursor_leaves_it() {
     assert_eq!(cursor, (0, rows[0].len() as u16));
     // To the left a part is shown before the cursor comes to it.
     console.type_keys(&letters[end..]);
+    let mut before = None;
     for at in (0..=room).rev() {
         console.type_keys(LEFT);
         let (rows, (_, column)) = console.rows();
         let from = at - (column as usize - PROMPT.len());
+        assert!(before.is_none_or(|before| from == before || at == before), "{at}: it need not move");
+        before = Some(from);
         assert!(letters[from..].starts_with(&rows[0][PROMPT.len()..]), "{at}: {rows:?}");
         assert!(column as usize > PROMPT.len() || at == 0, "{at}: what is left of it is not seen");
     }
