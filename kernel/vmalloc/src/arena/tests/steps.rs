@@ -171,6 +171,25 @@ fn one_after_the_other_is_found_in_a_step() {
     }
 }
 
+/// A search that begins in the leaf that changed last ends there, wherever in the arena that is, up to the end of its range.
+///
+/// Seen failing with another map looked at, and with a range whose last block is left to a longer search.
+#[test]
+fn a_search_needs_no_tree_in_the_leaf_that_changed_last() {
+    let machine = Machine::new(1, 12);
+    let mut arena = new_arena(&machine, 3 * MAP_BLOCKS, SearchPolicy::Cached);
+    for first in [0, 5, LEAF_BLOCKS, MAP_BLOCKS + 7, 2 * MAP_BLOCKS + 3 * LEAF_BLOCKS] {
+        assert_eq!(arena.allocate_at(&&machine, first, 1), Ok(()));
+        let (state, within) = (arena.state.get_mut(), first..first + 3);
+        assert_eq!(state.take_at_start(2, 1, &within), Some(first + 1));
+        assert_eq!(state.take_at_start(1, 1, &within), None, "it is full");
+        state.check();
+        arena.free(&SingleCpu, first, 3);
+    }
+    release(arena, &machine);
+    machine.assert_all_frames_back();
+}
+
 /// Seen failing with a map that nobody uses taken for longer than it is.
 #[test]
 fn a_run_goes_on_into_the_next_map_only_where_that_is_free() {
@@ -199,6 +218,24 @@ fn a_search_from_the_start_passes_each_leaf() {
     assert!(taken as usize >= LEAVES, "{taken} steps");
 }
 
+/// Of searches from the start each passes the holes again, however close they follow each other.
+///
+/// Seen failing with a search that begins where the lowest free block is.
+#[test]
+fn each_search_from_the_start_passes_the_holes_again() {
+    const HOLES: usize = 50;
+    let machine = Machine::new(1, 12);
+    let arena = full(&machine, LEAF_BLOCKS, SearchPolicy::FromStart);
+    (0..HOLES).for_each(|hole| arena.free(&SingleCpu, 2 * hole, 1));
+    arena.free(&SingleCpu, 110, 8);
+    let (_, taken) = steps(&arena, || {
+        for place in [110, 112, 114, 116] {
+            assert_eq!(arena.allocate(&&machine, 2, 1, 0, ALL), Ok(place));
+        }
+    });
+    assert!(taken as usize >= 4 * HOLES, "{taken} steps");
+}
+
 /// A search of many bases lets others have the lock between.
 #[test]
 fn a_long_search_is_cut_into_pieces() {
@@ -218,6 +255,8 @@ fn a_long_search_is_cut_into_pieces() {
 }
 
 /// The tree over the maps finds what a look at each finds, and counts a step for each node.
+///
+/// Seen failing with the nodes on the way down not counted.
 #[test]
 fn the_first_map_with_enough_is_found() {
     let machine = Machine::new(1, 4);
@@ -242,7 +281,7 @@ fn the_first_map_with_enough_is_found() {
         top.set(maps - 1, 5);
         let mut steps = 0;
         assert_eq!(top.next(0, 5, &mut steps), Some(maps - 1));
-        assert!(steps > depth || maps == 2, "{steps} steps through {maps} maps");
+        assert_eq!(steps, 2 * depth, "through {maps} maps");
         // SAFETY: it is used no more.
         unsafe { top.release(&&machine) };
     }
