@@ -4,6 +4,7 @@ extern crate std;
 
 use crate::{
     BLOCK_PAGES, BLOCK_SIZE, CongruentArea, Frame, PAGE_SIZE, Request, Reuse, Vmalloc,
+    arena::MAX_BLOCKS,
     tests::{
         machine::Machine,
         support::{START, address, at, free, instance_by, map_ram, policy, resize, take, unmap_ram},
@@ -205,5 +206,23 @@ fn nothing_else_is_foreign() {
             vmalloc.trim();
         }
         assert_eq!(vmalloc.find_foreign(), None);
+    }
+}
+
+/// What is mapped right behind the range is not the instance's business, even where no arena goes that far.
+///
+/// Seen failing: with a look at the block behind the last one.
+#[test]
+fn what_is_mapped_behind_the_range_is_not_looked_at() {
+    for blocks in [BLOCKS, MAX_BLOCKS] {
+        let machine = Machine::new(1, 2000);
+        let behind = START + blocks * BLOCK_SIZE;
+        assert!(machine.map_missing(behind));
+        let frame = machine.translation(behind).expect("mapped").frame;
+        let vmalloc = instance_by(&machine, blocks, policy());
+        assert_eq!(vmalloc.find_foreign(), None);
+        drop(vmalloc);
+        machine.give_back(Frame::new(frame));
+        machine.assert_all_frames_back();
     }
 }
