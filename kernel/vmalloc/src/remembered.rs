@@ -258,3 +258,6 @@ impl Place {
         })
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;
