@@ -84,6 +84,29 @@ fn a_small_area_is_allocated_and_freed_by_the_fast_path() {
     }
 }
 
+/// Seen failing with what is parked left to the slow path where zeros are asked for.
+#[test]
+fn what_is_parked_is_filled_with_zeros_by_the_fast_path() {
+    let attributes = Attributes::new(Protection::ReadWrite, Owner::Area).zeroed();
+    for pages in [1, 2, 5] {
+        let machine = Machine::new(1, 2000);
+        let vmalloc = instance(&machine, 8);
+        // The CPU's first one makes its magazines.
+        let [_, parked] = [(); 2].map(|()| {
+            let area = vmalloc.vmalloc(pages * PAGE_SIZE).expect("room");
+            machine.write(0, address(area), 7).expect("mapped");
+            free(&vmalloc, area).expect("allocated");
+            area
+        });
+        let area = vmalloc.areas_room().allocate_hot(pages * PAGE_SIZE, attributes, Location::caller());
+        assert_eq!(area, Some(parked), "{pages} pages");
+        assert_eq!(machine.read(0, address(parked)), Ok(0));
+        free(&vmalloc, parked).expect("allocated");
+        drop(vmalloc);
+        machine.assert_all_frames_back();
+    }
+}
+
 /// Seen failing with a fast path that refuses all.
 #[test]
 fn a_small_area_is_resized_where_it_is_by_the_fast_path() {
