@@ -79,6 +79,21 @@ fn what_the_cpus_cannot_address_is_not_mapped() {
     unmap(&vmalloc, mapped).expect("mapped");
 }
 
+/// Seen failing with bits left out that an even number of frames have.
+#[test]
+fn several_frames_that_the_cpus_cannot_address_do_not_hide_each_other() {
+    let machine = Machine::new(1, 2000);
+    let vmalloc = instance(&machine, 8);
+    let last = Frame::new((1 << (&machine).physical_bits()) / PAGE_SIZE as u64 - 1);
+    let beyond = Frame::new(last.number() + 1);
+    for frames in [[beyond, beyond, last], [last, beyond, beyond], [beyond, last, beyond]] {
+        for map in [Vmalloc::vmap, Vmalloc::vm_map_ram] {
+            let refused = map(&vmalloc, &frames, Protection::ReadWrite);
+            assert_eq!(refused, Err(AllocError::BadFrame { frame: beyond }));
+        }
+    }
+}
+
 /// In release builds too: seen failing there with a `debug_assert`.
 #[test]
 #[should_panic(expected = "40 bits of frame numbers")]

@@ -3,7 +3,8 @@
 extern crate std;
 
 use crate::{
-    AllocError, BLOCK_SIZE, Cache, Event, Kind, PAGE_SIZE, Platform, Protection, Request, Returned, Vmalloc,
+    AllocError, BLOCK_SIZE, Cache, CongruentArea, Event, Kind, PAGE_SIZE, Platform, Protection, Request,
+    Returned, Vmalloc,
     tests::{
         machine::{Machine, Random},
         support::{START, address, flushing, free, instance, protect, resize, take, unmap},
@@ -316,6 +317,26 @@ fn allocations_without_frees_are_the_areas() {
     assert!(areas.len() > 20);
     let found: Vec<_> = vmalloc.areas().map(|area| (area.start, area.pages)).collect();
     assert_eq!(live.into_iter().collect::<Vec<_>>(), found);
+}
+
+/// Of a set each area is told where it lies, and a refusal once. Seen failing with other sums of base and offset.
+#[test]
+fn each_area_of_a_set_is_told_where_it_lies() {
+    let machine = Machine::new(1, 3000);
+    let vmalloc = traced(&machine, 12);
+    let areas = [(0, 3), (2, 700), (6, 1)]
+        .map(|(blocks, pages)| CongruentArea { offset: blocks * BLOCK_SIZE, size: pages * PAGE_SIZE });
+    let set = vmalloc.allocate_congruent(&areas, 1).expect("room");
+    let told = machine.take_events().into_iter().map(|event| match event {
+        Event::Allocate { address, size, kind: Kind::Congruent, .. } => (address, size),
+        _ => panic!("{event}"),
+    });
+    assert_eq!(told.collect::<Vec<_>>(), areas.map(|area| (set.base() + area.offset, area.size)));
+    vmalloc.vmalloc(2 * BLOCK_SIZE).expect("room");
+    machine.take_events();
+    vmalloc.allocate_congruent(&areas, 1).expect_err("there is no second place for it");
+    let is_refusal = |event: &Event| matches!(event, Event::AllocateFailed { kind: Kind::Congruent, .. });
+    assert_eq!(machine.take_events().iter().filter(|event| is_refusal(event)).count(), 1);
 }
 
 #[test]
