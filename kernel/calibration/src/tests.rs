@@ -186,7 +186,8 @@ impl Clock for Ticks {
 
 #[test]
 fn a_window_lasts_as_many_ticks_as_its_part_of_a_second_and_three_that_agree_are_enough() {
-    let counted = |measurement: fn(&mut dyn Clock, &mut dyn FnMut() -> u64) -> Result<u64, Fault>| {
+    type Measurement = fn(&mut dyn Clock, &mut dyn FnMut() -> u64) -> Result<u64, Fault>;
+    let counted = |measurement: Measurement| {
         let (mut clock, mut counts) = (Ticks(0), 0);
         let mut counter = || {
             counts += 1;
