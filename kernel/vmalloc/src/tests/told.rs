@@ -87,6 +87,9 @@ fn sets_of_cpus_are_told_as_they_are_read() {
         let set = CpuSet::parse(list, 512).expect("a list");
         assert_eq!(set.to_string(), list);
     }
+    let set = CpuSet::parse("2-5,63,64", 512).expect("a list");
+    assert_eq!(set.bits(), 1 << 63 | 0b11_1100, "CPU 64 has no bit");
+    assert_eq!(CpuSet::from_bits(set.bits()).to_string(), "2-5,63");
 }
 
 /// Seen failing with a name that ends elsewhere, and with an age that is not known.
