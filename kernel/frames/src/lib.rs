@@ -47,7 +47,8 @@ mod buddy;
 mod bulk;
 mod error;
 mod magazine;
-#[cfg(test)]
+// Miri would take minutes for those.
+#[cfg(all(test, not(miri)))]
 mod tests;
 
 pub use block::{Block, MAX_ORDER, MAX_RUN};
