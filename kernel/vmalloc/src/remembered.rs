@@ -86,11 +86,15 @@ impl Remembered {
         switch(false);
         self.chunks.store(0, Ordering::Release);
         // Where nobody can wait for who reads, the frames stay for the next time.
-        if platform.synchronize() {
+        let nobody_reads = platform.synchronize();
+        if nobody_reads {
             self.give_frames(platform);
         }
         let chunks = count.min(MOST).div_ceil(PLACES);
         let is_made = chunks == 0 || self.make(platform, chunks);
+        if !is_made && nobody_reads {
+            self.give_frames(platform);
+        }
         if is_made && chunks > 0 {
             // Release: who finds them in use finds them made.
             self.chunks.store(chunks, Ordering::Release);
@@ -155,9 +159,12 @@ impl Remembered {
         self.chunks.load(Ordering::Relaxed) * PLACES
     }
 
-    /// Returns how many frames it has.
+    /// Returns how many frames it has, while any are in use.
     pub fn frames(&self, _pin: &impl CpuPin) -> usize {
-        // SAFETY: the pin keeps what was linked.
+        if self.chunks.load(Ordering::Acquire) == 0 {
+            return 0;
+        }
+        // SAFETY: it was linked while it was in use, and stays while there is the pin.
         let directory = unsafe { self.directory.load(Ordering::Acquire).as_ref() };
         let linked = |directory: &Directory| {
             directory.iter().filter(|link| !link.load(Ordering::Relaxed).is_null()).count()

@@ -159,9 +159,9 @@ impl<P: Platform> Areas<P> {
             pages.make_dirty(page, 1, Owner::Area);
             count += 1;
         }
-        let is_unlisted = pages.enlist();
+        self.pending().enlist(&pin, block, &mut pages);
         drop(pages);
-        self.pending().retired(&pin, block, count, is_unlisted)
+        self.pending().count(&pin, count)
     }
 
     /// What is flushed in a block becomes free: how many pages, and whether the block waits on. One that

@@ -37,7 +37,7 @@ pub(crate) struct Pages {
     flushing_since: Stamp,
     free: u16,
     unflushed_count: u16,
-    /// The pages that were [cut off](Pages::retire_cut) an area last, if they are dirty: the first, and how many they are.
+    /// The pages that were [cut off](Pages::cut) an area last, if they are dirty: the first, and how many they are.
     last_cut: (u16, u16),
     /// No word below has a free page.
     lowest: u8,
@@ -216,16 +216,8 @@ impl Pages {
         self.lazy
     }
 
-    /// Makes live pages dirty that were just unmapped; `owner` tells whose frames they map. Returns whether the caller has
-    /// to put the block into a list of blocks that wait for a flush: it is in none.
-    #[inline(always)]
-    #[must_use]
-    pub fn retire(&mut self, first: usize, count: usize, owner: Owner) -> bool {
-        self.make_dirty(first, count, owner);
-        self.enlist()
-    }
-
-    /// Makes live pages dirty that were just unmapped, for who sees to it that a purge comes to the block.
+    /// Makes live pages dirty that were just unmapped; `owner` tells whose frames they map. The caller sees to it that a purge
+    /// comes to the block.
     #[inline(always)]
     pub fn make_dirty(&mut self, first: usize, count: usize, owner: Owner) {
         if count == BLOCK_PAGES {
@@ -247,13 +239,12 @@ impl Pages {
         !mem::replace(&mut self.lazy, true)
     }
 
-    /// [Retires](Self::retire) pages that were cut off an area that owns its frames. The guard page before them took the
-    /// entry of a page that was mapped, and that is flushed with them.
-    #[must_use]
-    pub fn retire_cut(&mut self, first: usize, count: usize) -> bool {
+    /// Makes pages [dirty](Self::make_dirty) that were cut off an area that owns its frames. The guard page before them took
+    /// the entry of a page that was mapped, and that is flushed with them.
+    pub fn cut(&mut self, first: usize, count: usize) {
         self.cut = true;
         self.last_cut = (first as u16, count as u16);
-        self.retire(first, count, Owner::Area)
+        self.make_dirty(first, count, Owner::Area);
     }
 
     /// Makes pages live again that were cut off an area, if just these were cut off last in the block, and since then no flush

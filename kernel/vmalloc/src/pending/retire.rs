@@ -3,7 +3,7 @@
 use super::{Pending, Pressure};
 use crate::{
     BLOCK_PAGES, CpuPin, Owner, Platform,
-    blocks::{Block, NO_BLOCK, Role},
+    blocks::{Block, NO_BLOCK, Pages, Role},
 };
 use core::{iter, ops::Range, sync::atomic::Ordering};
 
@@ -11,25 +11,31 @@ impl<P: Platform> Pending<P> {
     /// `count` pages of a block, which show frames of `owner`'s, were unmapped: they wait for a flush.
     #[inline(always)]
     pub fn retire(&self, pin: &P::Pin, block: &Block, first: usize, count: usize, owner: Owner) -> Pressure {
-        let is_unlisted = block.pages.lock(pin).retire(first, count, owner);
-        self.retired(pin, block, count, is_unlisted)
-    }
-
-    /// `count` pages of a block, which is in no list if it `is_unlisted`, were marked as retired: they wait for a flush.
-    #[inline(always)]
-    pub fn retired(&self, pin: &P::Pin, block: &Block, count: usize, is_unlisted: bool) -> Pressure {
-        if is_unlisted {
-            self.push(pin, block);
-        }
+        let mut pages = block.pages.lock(pin);
+        pages.make_dirty(first, count, owner);
+        self.enlist(pin, block, &mut pages);
+        drop(pages);
         self.count(pin, count)
     }
 
+    /// Puts a block whose pages were made dirty, and are `pages`, into a list, unless it is in one. This is done under the block's
+    /// lock: whoever retires other pages of it finds it marked as listed, and relies on a purge that begins then to find it.
+    #[inline(always)]
+    pub fn enlist(&self, pin: &P::Pin, block: &Block, pages: &mut Pages) {
+        if pages.enlist() {
+            self.push(pin, block);
+        }
+    }
+
     /// Retires pages that were cut off an area in a block: see
-    /// [`Pages::retire_cut`](crate::blocks::Pages::retire_cut).
+    /// [`Pages::cut`](crate::blocks::Pages::cut).
     #[inline(always)]
     pub fn retire_cut(&self, pin: &P::Pin, block: &Block, first: usize, count: usize) -> Pressure {
-        let is_unlisted = block.pages.lock(pin).retire_cut(first, count);
-        self.retired(pin, block, count, is_unlisted)
+        let mut pages = block.pages.lock(pin);
+        pages.cut(first, count);
+        self.enlist(pin, block, &mut pages);
+        drop(pages);
+        self.count(pin, count)
     }
 
     /// Retires a run of `count` blocks from block `first` on that was unmapped, with the tables and frames that its roles

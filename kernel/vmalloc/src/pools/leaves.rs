@@ -16,8 +16,10 @@ use core::{
 /// How many are noted. Blocks so many apart have the same place.
 const PLACES: usize = 8;
 
-/// Where no block starts, and no page: so nothing lies in a block that starts there.
-const NOWHERE: usize = 1;
+/// Where a block starts that has another place: so whoever looks at this one finds that nothing lies there.
+fn nowhere(place: usize) -> usize {
+    (place + 1) % PLACES << BLOCK_SHIFT
+}
 
 /// The leaf tables of a pool's last blocks. Only the pool's own CPU, pinned, puts some there; others take theirs away.
 pub(super) struct Leaves {
@@ -36,7 +38,7 @@ fn place(address: usize) -> usize {
 impl Leaves {
     pub fn new() -> Self {
         Self {
-            starts: array::from_fn(|_| AtomicUsize::new(NOWHERE)),
+            starts: array::from_fn(|place| AtomicUsize::new(nowhere(place))),
             leaves: array::from_fn(|_| AtomicPtr::new(ptr::null_mut())),
         }
     }
@@ -46,14 +48,15 @@ impl Leaves {
     pub fn put(&self, start: usize, leaf: &Slots) {
         let place = place(start);
         // Others look at the start alone: after this they leave the place as it is.
-        self.starts[place].store(NOWHERE, Relaxed);
+        self.starts[place].store(nowhere(place), Relaxed);
         self.leaves[place].store(ptr::from_ref(leaf).cast_mut(), Relaxed);
         self.starts[place].store(start, Relaxed);
     }
 
     /// Takes the block that starts at `start` away: it is about to be closed, or to become another pool's.
     pub fn forget(&self, start: usize) {
-        let _ = self.starts[place(start)].compare_exchange(start, NOWHERE, Relaxed, Relaxed);
+        let place = place(start);
+        let _ = self.starts[place].compare_exchange(start, nowhere(place), Relaxed, Relaxed);
     }
 
     /// Returns the page that starts at `address`, by its place in its block, and the block's leaf table, if the block is
@@ -91,6 +94,10 @@ mod tests {
         let start = 0xffff_c900_0000_0000;
         let found = |address| leaves.find(address).map(|(page, leaf)| (page, ptr::from_ref(leaf)));
         assert_eq!([found(0), found(start)], [None; 2]);
+        // Wherever it lies, nothing is found where no block was put; seen failing with `NonNull::dangling`, which is 1.
+        let anywhere =
+            (0..2 * PLACES).flat_map(|block| [0, 1, 8, 4096, 4097].map(|byte| block * BLOCK_SIZE + byte));
+        assert!(anywhere.into_iter().all(|address| found(address).is_none()));
         leaves.put(start, &first);
         leaves.put(start + BLOCK_SIZE, &second);
         assert_eq!(found(start), Some((0, &raw const *first)));

@@ -162,6 +162,8 @@ impl<P: Platform> Pools<P> {
         // Another CPU by now, perhaps.
         if !records.make_own::<P>(&pin, self.platform()) {
             if let Ok(block) = opened {
+                // Whoever has found it as a current one, before it went back to the arena, takes nothing of it.
+                block.pages.lock(&pin).set_listed(Listed::No);
                 block.set_role(Role::Freed { blocks: self.arena_blocks(), scattered: true });
                 self.pending.close(&pin, block);
             }

@@ -4,6 +4,7 @@ use crate::{
     explore::explore,
     machine::{Cpu, Model},
 };
+use std::ptr::NonNull;
 use vmalloc::{Frame, PAGE_SIZE, Platform, Protection};
 
 /// Maps frames of the CPU's own, uses them and unmaps them, so often that a single one gets the same page twice.
@@ -61,6 +62,37 @@ fn one_cpu_flushes_what_others_unmapped() {
             }
         };
         Model::new(3, 1600).run(work, &[&work, &work, &flush], flush);
+    });
+}
+
+/// A CPU maps frames, one beside the other in one block. Two others unmap them, and each flushes and gives back what it
+/// unmapped.
+///
+/// Seen failing with a block that is put into a list when its lock is open already: the second one of those who retire pages
+/// there found it marked as listed, and flushed before it was in a list.
+#[test]
+fn each_of_two_who_unmap_in_one_block_flushes_its_pages() {
+    explore(|| {
+        let mapped = std::sync::Mutex::new(Vec::new());
+        let map = |cpu: &Cpu<'_>| {
+            for _ in 0..4 {
+                let mut frames = Vec::new();
+                assert_eq!(cpu.machine.take_frames(1, |frame| frames.push(frame)), 1);
+                let area = cpu.vmalloc.vmap(&frames, Protection::ReadWrite).expect("room");
+                cpu.machine.write_bytes(area.addr().get(), &[1]).expect("mapped");
+                mapped.lock().expect("no panic").push((area.addr(), frames[0]));
+            }
+        };
+        let unmap = |cpu: &Cpu<'_>| {
+            for _ in 0..6 {
+                let Some((area, frame)) = mapped.lock().expect("no panic").pop() else { continue };
+                // SAFETY: nobody else uses it.
+                unsafe { cpu.vmalloc.vunmap(NonNull::without_provenance(area)) }.expect("mapped");
+                cpu.vmalloc.vm_unmap_aliases();
+                cpu.machine.give_back(frame);
+            }
+        };
+        Model::new(3, 1600).run(map, &[&map, &unmap, &unmap], unmap);
     });
 }
 

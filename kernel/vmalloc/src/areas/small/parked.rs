@@ -159,9 +159,9 @@ impl<P: Platform> Areas<P> {
                 count += pages.len() + 1;
                 next = areas.next();
             }
-            let is_unlisted = state.enlist();
+            self.pending().enlist(pin, block, &mut state);
             drop(state);
-            pressure = pressure.or(self.pending().retired(pin, block, count, is_unlisted));
+            pressure = pressure.or(self.pending().count(pin, count));
         }
         pressure
     }

@@ -42,7 +42,7 @@ proptest! {
                 4..6 if !live.is_empty() => {
                     let (first, count) = live.swap_remove(index.index(live.len()));
                     if what == 4 {
-                        let _ = pages.retire(first, count, Owner::Area);
+                        pages.make_dirty(first, count, Owner::Area);
                         model[first..first + count].fill(Is::Dirty);
                     } else {
                         pages.give(first, count);
@@ -66,7 +66,7 @@ proptest! {
                 }
                 9 if !live.is_empty() => {
                     let (first, count) = live.swap_remove(index.index(live.len()));
-                    let _ = pages.retire_cut(first, count);
+                    pages.cut(first, count);
                     model[first..first + count].fill(Is::Dirty);
                     last_cut = (first, count);
                     cut = Some(last_cut);
@@ -115,17 +115,17 @@ fn the_page_before_a_cut_is_flushed_as_long_as_the_cut_waits() {
     let stamp = || Shootdown::new(&[]).stamp();
     let to_flush = |pages: &Pages| pages.runs_to_flush().collect::<Vec<_>>();
     let mut pages = used();
-    let _ = pages.retire(100, 10, Owner::Area);
+    pages.make_dirty(100, 10, Owner::Area);
     pages.begin_flush(stamp());
-    let _ = pages.retire_cut(300, 5);
+    pages.cut(300, 5);
     pages.end_flush(|_| true);
     assert_eq!(to_flush(&pages), [(299, 305)]);
     pages.begin_flush(stamp());
     pages.end_flush(|_| true);
-    let _ = pages.retire(200, 10, Owner::Area);
+    pages.make_dirty(200, 10, Owner::Area);
     assert_eq!(to_flush(&pages), [(200, 210)], "the cut was flushed");
     pages.begin_flush(stamp());
-    let _ = pages.retire(400, 10, Owner::Area);
+    pages.make_dirty(400, 10, Owner::Area);
     pages.end_flush(|_| true);
     assert_eq!(to_flush(&pages), [(400, 410)], "nothing was cut");
 }
@@ -133,11 +133,11 @@ fn the_page_before_a_cut_is_flushed_as_long_as_the_cut_waits() {
 #[test]
 fn a_page_is_flushing_from_the_purge_that_takes_it_to_its_end() {
     let mut pages = used();
-    let _ = pages.retire(70, 2, Owner::Area);
+    pages.make_dirty(70, 2, Owner::Area);
     let flushing = |pages: &Pages| [69, 70, 71, 72].map(|page| pages.is_flushing(page));
     assert_eq!(flushing(&pages), [false; 4], "dirty");
     pages.begin_flush(Shootdown::new(&[]).stamp());
-    let _ = pages.retire(72, 1, Owner::Area);
+    pages.make_dirty(72, 1, Owner::Area);
     assert_eq!(flushing(&pages), [false, true, true, false]);
     pages.end_flush(|_| true);
     assert_eq!(flushing(&pages), [false; 4], "free, but for the last one, which is dirty");
