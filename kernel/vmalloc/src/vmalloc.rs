@@ -136,8 +136,9 @@ impl<P: Platform> Vmalloc<P> {
     }
 
     /// Empties what CPU `cpu` has cached for itself: its magazines, pools, runs, and tables in reserve. For a CPU that goes
-    /// offline and does not use the instance any more; it may use it again later. Where the caller may not wait for a
-    /// [grace period](Platform::synchronize), the magazines stay.
+    /// offline and does not use the instance any more; it may use it again later. Blocks of its pools that areas use still, or in
+    /// which pages wait for a flush, stay in its pools: others use them before an allocation is refused. Where the caller may
+    /// not wait for a [grace period](Platform::synchronize), the magazines stay.
     ///
     /// # Panics
     /// If there is no such CPU, or in an interrupt handler.

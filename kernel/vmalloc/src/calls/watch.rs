@@ -2,7 +2,7 @@
 
 use crate::{
     AreaInfo, Kind, Overrun, PAGE_SIZE, Platform, Vmalloc, Whatis,
-    page_table::Entry,
+    page_table::{Entry, slot::Slot},
     pending::Pressure,
     types::{Caller, Owner, tunables::Mode},
 };
@@ -134,13 +134,14 @@ impl<P: Platform> Vmalloc<P> {
         let Some(area) = self.find_area(address) else { return };
         let filled = self.with_slack(&area, |slack| slack.fill(SLACK));
         if filled.is_some() {
-            self.change_guard(&area, Entry::with_filled_slack);
+            // A wrong free may have made the page another's by now.
+            self.with_guard(&area, |slot, guard| slot.replace(guard, guard.with_filled_slack()).is_ok());
         }
     }
 
     /// Returns what was written behind the bytes that were asked for of an area, if anything was.
     fn find_overrun(&self, area: &AreaInfo, freed_by: Caller) -> Option<Overrun> {
-        if !self.change_guard(area, |guard| guard)?.has_filled_slack() {
+        if !self.with_guard(area, |_, guard| guard.has_filled_slack())? {
             return None;
         }
         self.with_slack(area, |slack| {
@@ -166,15 +167,14 @@ impl<P: Platform> Vmalloc<P> {
         Some(look(slack))
     }
 
-    /// Changes the entry of the guard page behind an area, and returns what it is then.
-    fn change_guard(&self, area: &AreaInfo, how: impl FnOnce(Entry) -> Entry) -> Option<Entry> {
+    /// Calls `look` with the guard page's entry behind an area, where it is and what it is.
+    fn with_guard<T>(&self, area: &AreaInfo, look: impl FnOnce(&Slot, Entry) -> T) -> Option<T> {
         let blocks = self.blocks();
         let pin = self.platform().pin();
         let (block, page) = blocks.place(area.mapped_end(), &pin)?;
-        let guard = &block.leaf(self.platform())?[page];
-        let entry = Some(guard.get()).filter(|entry| entry.is_guard())?;
-        guard.set(how(entry));
-        Some(guard.get())
+        let slot = &block.leaf(self.platform())?[page];
+        let guard = Some(slot.get()).filter(|entry| entry.is_guard())?;
+        Some(look(slot, guard))
     }
 
     /// Tells what is at an address, and what was there if frees are [remembered](Self::set_remembered). It may be called in

@@ -116,9 +116,9 @@ impl<P: Platform> Pools<P> {
         }
     }
 
-    /// Takes blocks that are entirely free out of use.
-    pub fn close_empty_blocks(&self) {
-        for pool in self.all() {
+    /// Takes blocks of these CPUs' pools that are entirely free out of use.
+    pub fn close_empty_blocks(&self, cpus: Range<usize>) {
+        for pool in self.pools_of(cpus) {
             // Those that were there at first: others may put back what they took and did not use.
             let empty = pool.bins.lock(&self.platform().pin()).empty;
             for _ in 0..empty {

@@ -5,7 +5,7 @@
 //! | [`take_block`](Pools::take_block) | the CPU's bins, for a block that is entirely free, unless others are to be used first |
 //! | [`take_rest`](Pools::take_rest) | the CPU's bump run, of which it takes all there is: no lock, one exchange |
 //! | [`take_near`](Pools::take_near) | the CPU's pool: its bump run, its current block, its bins |
-//! | [`take`](Pools::take) | everything: after the CPU's pool a new block, then the pools of others |
+//! | [`take`](Pools::take) | everything: after the CPU's pool a new block, then the pools of others, then each block |
 
 use super::{Pools, bins::Bins, state::pool_of};
 use crate::{
@@ -180,7 +180,9 @@ impl<P: Platform> Pools<P> {
             Err(error) => return Err(error),
         };
         // Others allocate from the new block too when address space is short.
-        taken.or_else(|| self.take_from_others(&pin, pool, count, align)).ok_or(AllocError::NO_SPACE)
+        let taken = taken.or_else(|| self.take_from_others(&pin, pool, count, align));
+        drop(pin);
+        taken.or_else(|| self.take_in_place(count, align)).ok_or(AllocError::NO_SPACE)
     }
 
     /// Address space is short: takes a run from other pools' blocks, the current ones last.
@@ -200,6 +202,23 @@ impl<P: Platform> Pools<P> {
         }
         let mut current = self.all().filter_map(|pool| pool.current.get(pin));
         current.find_map(|block| self.take_from(block, pin, count, align))
+    }
+
+    /// Address space is short, and no bin promises enough: takes a run from any block that a pool has in a bin, where it is. Its
+    /// bin tells the longest run rounded down, and nothing of where that begins.
+    #[cold]
+    fn take_in_place(&self, count: usize, align: usize) -> Option<PageRun<'_>> {
+        let blocks = &self.pending.blocks;
+        // A pin and a lock for each: there may be many.
+        blocks.known().find_map(|number| {
+            let pin = self.platform().pin();
+            let block = blocks.find(number, &pin)?;
+            let mut pages = block.pages.lock(&pin);
+            // One that is entirely free has its bin's promise, and stays so.
+            let is_partly_free = matches!(pages.listed(), Listed::Bin(bin) if bin != Bins::EMPTY);
+            let first = if is_partly_free { pages.take(count, align)? } else { return None };
+            Some(PageRun { page: number * BLOCK_PAGES + first, leaf: blocks.leaf(block), has_frames: true })
+        })
     }
 
     /// Takes a run from a current block that may be another CPU's.

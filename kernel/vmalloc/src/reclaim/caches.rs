@@ -94,6 +94,7 @@ impl<P: Platform> Reclaim<P> {
         let cpus = cpu..cpu + 1;
         self.areas.release_magazines(&self.areas.magazines.close(), cpus.clone());
         self.areas.pools.retire_current_blocks(cpus.clone());
+        self.areas.pools.close_empty_blocks(cpus.clone());
         self.areas.pools.release_spares(cpus.clone());
         self.areas.close_cached_runs(cpus.clone());
         self.blocks().empty_reserves(cpus);
@@ -121,7 +122,7 @@ impl<P: Platform> Reclaim<P> {
     /// Closes the blocks in which nothing is allocated, and flushes what waits. The caller has the turn.
     pub(super) fn close_blocks(&self, caller: Caller) {
         self.areas.pools.retire_current_blocks(ALL);
-        self.areas.pools.close_empty_blocks();
+        self.areas.pools.close_empty_blocks(ALL);
         self.purge_waiting(caller);
     }
 
@@ -134,7 +135,7 @@ impl<P: Platform> Reclaim<P> {
         pools.retire_current_blocks(ALL);
         areas.release_frames(usize::MAX);
         pools.release_spares(ALL);
-        pools.close_empty_blocks();
+        pools.close_empty_blocks(ALL);
         areas.close_cached_runs(ALL);
         // Closed blocks: their tables, and what else was unmapped since. They were counted when their pages were flushed.
         let freed_meanwhile = self.purge_waiting(caller);

@@ -8,7 +8,7 @@ use crate::{
     page_table::{directories, entry::Entry},
     tests::{
         machine::Machine,
-        support::{START, address, free, instance, take, unmap, unmap_ram},
+        support::{START, address, at, free, instance, map_ram, resize, take, unmap, unmap_ram},
     },
 };
 use core::{ops::Range, sync::atomic::Ordering};
@@ -247,4 +247,47 @@ fn a_request_that_does_not_wait_purges_nothing() {
     assert_eq!(made.map_err(AllocError::reason), Err(AllocError::NO_FRAMES));
     assert_eq!(vmalloc.tally().purges, purges, "it does not wait");
     assert!(vmalloc.lazy_pages() > 2, "what was freed waits on");
+}
+
+/// A bin tells of a block's longest run rounded down to a power of two.
+///
+/// Seen failing with blocks looked at only where their bin promises enough.
+#[test]
+fn a_gap_that_is_long_enough_is_found_whatever_its_length() {
+    let machine = Machine::new(1, 4000);
+    let vmalloc = instance(&machine, 1);
+    let [_, gap, _] = [200, 100, 200].map(|pages| vmalloc.vmalloc(pages * PAGE_SIZE).expect("room"));
+    free(&vmalloc, gap).expect("allocated");
+    vmalloc.trim();
+    for pages in (1..=100).rev() {
+        let area =
+            vmalloc.vmalloc(pages * PAGE_SIZE).unwrap_or_else(|error| panic!("{pages} pages: {error}"));
+        free(&vmalloc, area).expect("allocated");
+        vmalloc.trim();
+    }
+    assert!(vmalloc.vmalloc(101 * PAGE_SIZE).is_err(), "its guard page would be another's");
+}
+
+/// The address 1 is that of `NonNull::dangling`, which is no area's. Seen failing with what is noted of no block taken for a
+/// block at 1.
+#[test]
+fn addresses_below_all_blocks_are_no_areas() {
+    let machine = Machine::new(1, 500);
+    let vmalloc = instance(&machine, 2);
+    let frames = take(&machine, 1);
+    for step in 0..2 {
+        for wrong in [1, 2, PAGE_SIZE, PAGE_SIZE + 1, BLOCK_SIZE, BLOCK_SIZE + 1] {
+            let wrong = at(wrong);
+            assert!(free(&vmalloc, wrong).is_err() && unmap(&vmalloc, wrong).is_err());
+            assert!(unmap_ram(&vmalloc, wrong, 1).is_err() && resize(&vmalloc, wrong, 3).is_err());
+        }
+        // Once more on a CPU that has blocks of its own.
+        let area = vmalloc.vmalloc(PAGE_SIZE).expect("room");
+        let mapped = map_ram(&vmalloc, &frames).expect("room");
+        free(&vmalloc, area).expect("allocated");
+        unmap_ram(&vmalloc, mapped, 1).expect("mapped");
+        if step == 1 {
+            vmalloc.trim();
+        }
+    }
 }

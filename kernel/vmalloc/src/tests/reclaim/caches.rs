@@ -130,7 +130,7 @@ fn fill(cache: Cached, machine: &Machine, vmalloc: &Vmalloc<&Machine>) -> Reques
             come_and_go(vmalloc, [pages(1)].into_iter());
             vmalloc.purge();
             vmalloc.areas_room().pools.retire_current_blocks(0..crate::MAX_CPUS);
-            vmalloc.areas_room().pools.close_empty_blocks();
+            vmalloc.areas_room().pools.close_empty_blocks(0..crate::MAX_CPUS);
             block
         }
         Cached::Tables => {

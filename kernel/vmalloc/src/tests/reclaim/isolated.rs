@@ -68,7 +68,7 @@ fn a_block_that_a_purge_has_is_closed_by_nobody_else() {
     drop(pin);
     flush(&machine, 1);
     vmalloc.areas_room().pools.retire_current_blocks(0..crate::MAX_CPUS);
-    vmalloc.areas_room().pools.close_empty_blocks();
+    vmalloc.areas_room().pools.close_empty_blocks(0..crate::MAX_CPUS);
     let role = vmalloc.blocks().with(0, Block::role);
     assert!(matches!(role, Role::Small { .. }), "{role:?}");
     vmalloc.purge();

@@ -176,3 +176,23 @@ fn room_in_the_hands_of_another_cpu_is_waited_for() {
     vmalloc.trim();
     assert_eq!(vmalloc.stats().free, vmalloc.stats().total);
 }
+
+/// Seen failing with the blocks left in the bins of its pools.
+#[test]
+fn a_cpu_that_goes_leaves_no_empty_block() {
+    let machine = Machine::new(2, 40_000);
+    let vmalloc = flushing(&machine, 64);
+    machine.run_on(1);
+    come_and_go(&vmalloc, 1, 3);
+    vmalloc.purge();
+    let blocks = || {
+        let mut blocks = 0;
+        vmalloc.for_each_block(|block| blocks += block.blocks);
+        blocks
+    };
+    assert_eq!(blocks(), 1);
+    machine.run_on(0);
+    vmalloc.release_cpu(1);
+    vmalloc.purge();
+    assert_eq!(blocks(), 0);
+}
