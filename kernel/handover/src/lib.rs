@@ -32,7 +32,7 @@ pub use state::State;
 pub use waiters::{Line, Waiters};
 pub use wish::Wish;
 
-/// A queue that any CPU may use at any time.
+/// A queue that any CPU may use at any time: what was added first comes out first.
 pub trait Queue {
     /// What is queued.
     type Item;
@@ -57,9 +57,11 @@ pub trait Wait {
 /// called on any CPU, [`serve`](Self::serve) by one worker at a time, [`settle`](Self::settle) by anybody who may wait.
 pub struct Handover<Q, W> {
     queue: Q,
-    /// Items given that the worker is not done with. Each is counted before it is queued: else the worker could be
-    /// done with it first, so that a count below zero is seen, and becomes zero without anybody being woken.
-    pending: AtomicUsize,
+    /// Items given so far. Each is counted before it is queued, so that whoever settles counts all that are queued before its
+    /// own.
+    given: AtomicUsize,
+    /// Items that the worker is done with.
+    done: AtomicUsize,
     /// Whether items were queued since the worker last looked.
     queued: AtomicBool,
     work: W,
@@ -70,20 +72,22 @@ impl<Q, W> Handover<Q, W> {
     /// A handover by `queue`, with nothing on its way. The worker waits in `work`, who settles in `settled`.
     #[cfg(not(loom))]
     pub const fn new(queue: Q, work: W, settled: W) -> Self {
-        Self { queue, pending: AtomicUsize::new(0), queued: AtomicBool::new(false), work, settled }
+        let (given, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Self { queue, given, done, queued: AtomicBool::new(false), work, settled }
     }
 
     /// A handover by `queue`, with nothing on its way. Loom's atomics cannot be made in a constant.
     #[cfg(loom)]
     pub fn new(queue: Q, work: W, settled: W) -> Self {
-        Self { queue, pending: AtomicUsize::new(0), queued: AtomicBool::new(false), work, settled }
+        let (given, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Self { queue, given, done, queued: AtomicBool::new(false), work, settled }
     }
 }
 
 impl<Q: Queue, W: Wait> Handover<Q, W> {
     /// Hands an item over.
     pub fn give(&self, item: Q::Item) {
-        self.pending.fetch_add(1, Ordering::Relaxed);
+        self.given.fetch_add(1, Ordering::Relaxed);
         self.queue.push(item);
         // Release, with the worker's swap: who finds it set finds the item. Whoever set it wakes the worker.
         if !self.queued.swap(true, Ordering::Release) {
@@ -96,14 +100,17 @@ impl<Q: Queue, W: Wait> Handover<Q, W> {
         self.work.wait_until(|| self.queued.swap(false, Ordering::Acquire));
         while let Some(item) = self.queue.pop() {
             each(item);
-            // Release: who sees that all is done sees what was done.
-            self.pending.fetch_sub(1, Ordering::Release);
+            // Release: who sees that an item is done sees what was done.
+            self.done.fetch_add(1, Ordering::Release);
             self.settled.wake_all();
         }
     }
 
-    /// Waits until the worker is done with all that was given before the call.
+    /// Waits until the worker is done with all that was given before the call, however much is given meanwhile.
     pub fn settle(&self) {
-        self.settled.wait_until(|| self.pending.load(Ordering::Acquire) == 0);
+        let given = self.given.load(Ordering::Relaxed);
+        // They come in their order, and are numbered around the end of the counts.
+        let is_behind = |done: usize| given.wrapping_sub(done).cast_signed() > 0;
+        self.settled.wait_until(|| !is_behind(self.done.load(Ordering::Acquire)));
     }
 }

@@ -11,20 +11,25 @@ use loom::{
     },
     thread,
 };
-use std::vec::Vec;
+use std::{
+    boxed::Box,
+    cell::{Cell, RefCell},
+    collections::VecDeque,
+    rc::Rc,
+};
 
 /// As the kernel's list under a lock.
-struct Items(Mutex<Vec<u32>>);
+struct Items(Mutex<VecDeque<u32>>);
 
 impl Queue for Items {
     type Item = u32;
 
     fn push(&self, item: u32) {
-        self.0.lock().expect("held by nobody that panicked").push(item);
+        self.0.lock().expect("held by nobody that panicked").push_back(item);
     }
 
     fn pop(&self) -> Option<u32> {
-        self.0.lock().expect("held by nobody that panicked").pop()
+        self.0.lock().expect("held by nobody that panicked").pop_front()
     }
 }
 
@@ -47,7 +52,7 @@ impl Wait for Waiting {
 
 fn handover() -> Arc<Handover<Items, Waiting>> {
     let [work, settled] = [(); 2].map(|()| Waiting(Mutex::new(()), Condvar::new()));
-    let items = Items(Mutex::new(Vec::new()));
+    let items = Items(Mutex::new(VecDeque::new()));
     Arc::new(Handover::new(items, work, settled))
 }
 
@@ -105,5 +110,58 @@ fn all_that_was_given_is_done_when_it_is_settled() {
             assert!(done.load(Ordering::Relaxed) & 1 << item != 0);
         }
         worker.join().expect("as it should be");
+    });
+}
+
+/// A queue of which one item is had for each time that it is allowed.
+#[derive(Default)]
+struct OneByOne {
+    items: RefCell<VecDeque<u32>>,
+    is_allowed: Cell<bool>,
+}
+
+impl Queue for OneByOne {
+    type Item = u32;
+
+    fn push(&self, item: u32) {
+        self.items.borrow_mut().push_back(item);
+    }
+
+    fn pop(&self) -> Option<u32> {
+        self.is_allowed.take().then(|| self.items.borrow_mut().pop_front())?
+    }
+}
+
+/// Something that happens while a thread waits.
+#[derive(Default)]
+struct Meanwhile(RefCell<Option<Box<dyn FnOnce()>>>);
+
+impl Wait for Meanwhile {
+    fn wait_until(&self, mut ready: impl FnMut() -> bool) {
+        if let Some(happens) = self.0.take() {
+            assert!(!ready(), "there is something to wait for");
+            happens();
+        }
+        assert!(ready(), "what is waited for was done");
+    }
+
+    fn wake_all(&self) {}
+}
+
+/// Seen failing with a wait for all that is under way.
+#[test]
+fn what_is_given_later_is_not_waited_for() {
+    explore(0, || {
+        let [work, settled] = [(); 2].map(|()| Meanwhile::default());
+        let handover = Rc::new(Handover::new(OneByOne::default(), work, settled));
+        let its = Rc::clone(&handover);
+        let one_of_two = move || {
+            its.give(2);
+            its.queue.is_allowed.set(true);
+            its.serve(|item| assert_eq!(item, 1));
+        };
+        *handover.settled.0.borrow_mut() = Some(Box::new(one_of_two));
+        handover.give(1);
+        handover.settle();
     });
 }

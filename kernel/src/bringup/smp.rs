@@ -206,11 +206,12 @@ extern "C" fn enter() -> ! {
     start.exceptions.load();
     idt::load();
     apic::init_cpu();
+    // Before it arrives: who starts CPUs frees nothing until then, so no page table goes that this one may walk through.
+    tlb::init_cpu();
     start.arrived.store(true, Ordering::Release);
     while !cpu::online().contains(start.number) {
         start.clocks.answer();
         core::hint::spin_loop();
     }
-    tlb::init_cpu();
     threads::run_cpu();
 }

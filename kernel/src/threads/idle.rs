@@ -27,8 +27,11 @@ pub fn run_cpu() -> ! {
 pub(super) fn run() -> ! {
     loop {
         schedule::run_others();
-        // SAFETY: `run_others` returns with interrupts off. The CPU stops, and goes on in the loop after a handler.
+        // SAFETY: `run_others` returns with interrupts off. The CPU stops, and leaves idleness before it runs others.
         unsafe { tlb::enter_idle() };
         interrupt_flag::enable_and_halt();
+        // Mostly a handler has done so. But a CPU may go on behind `hlt` without one: after an SMI whose handler wants that, or
+        // where a hypervisor had stopped it for a page of its own.
+        tlb::leave_idle();
     }
 }

@@ -114,7 +114,7 @@ unsafe impl Flusher for Cpus {
 }
 
 /// Lets the CPU this runs on take part in shootdowns. For the boot sequence, which calls it on the first CPU before there is
-/// an instance, and starts all others before there is anybody who frees.
+/// an instance, and waits for each other one to have called it, before there is anybody who frees.
 pub(crate) fn init_cpu() {
     let pin = Pin::new();
     // SAFETY: the CPU runs on its stack alone, which was mapped before it started; nothing is freed, so no page table
@@ -132,13 +132,13 @@ pub fn flush_here() {
 ///
 /// # Safety
 /// Interrupts are off, and the caller turns them on and stops the CPU next: it touches nothing that may be unmapped
-/// before the handler of the interrupt that ends that, which calls [`leave_idle`].
+/// before it has called [`leave_idle`], as the handler of the interrupt that ends that does.
 pub(crate) unsafe fn enter_idle() {
     // SAFETY: the caller's promise.
     unsafe { shootdown().enter_idle(&Cpus) };
 }
 
-/// Called at the beginning of each interrupt.
+/// Called at the beginning of each interrupt, and by a CPU that goes on after it stopped.
 pub(crate) fn leave_idle() {
     shootdown().leave_idle(&Cpus);
 }
