@@ -39,14 +39,42 @@ impl Clock for Counter {
     }
 }
 
+/// Microseconds between two looks at the time of which more count for no more: the machine was stopped meanwhile, and so
+/// were the CPUs that it waits for.
+const STOPPED: u64 = 100_000;
+
+/// The time that is left for something to be done, as far as the machine runs: where a hypervisor stops all of it, the counter
+/// goes on.
+pub(crate) struct TimeLeft {
+    cycles: u64,
+    last: u64,
+    /// What counts at most for one look.
+    most: u64,
+}
+
+impl TimeLeft {
+    /// Begins to count now. Needs [`set_frequency`].
+    pub(crate) fn new(microseconds: u64) -> Self {
+        Self { cycles: cycles(microseconds), last: now(), most: cycles(STOPPED) }
+    }
+
+    /// Whether the time is over. It is looked at again and again.
+    pub(crate) fn is_over(&mut self) -> bool {
+        let now = now();
+        // The thread may have come to a CPU whose counter is behind.
+        let passed = now.saturating_sub(self.last).min(self.most);
+        self.cycles = self.cycles.saturating_sub(passed);
+        self.last = now;
+        self.cycles == 0
+    }
+}
+
 /// Spins until `done` or until `microseconds` have passed; whether it was done in time. Needs
 /// [`set_frequency`].
 pub fn spin_until(microseconds: u64, done: impl Fn() -> bool) -> bool {
-    let cycles = microseconds * kilohertz() / 1000;
-    let start = now();
+    let mut left = TimeLeft::new(microseconds);
     while !done() {
-        // The thread may have come to a CPU whose counter is behind.
-        if now().saturating_sub(start) >= cycles {
+        if left.is_over() {
             return done();
         }
         core::hint::spin_loop();

@@ -4,6 +4,7 @@
 //! Source: ACPI specification 6.5, sections 5.2.9 (FADT), 5.2.11.1 (DSDT) and 5.2.12 (MADT); IA-PC HPET specification,
 //! section 3.2.4.
 
+use super::madt::{Entry, entries};
 use crate::{
     arch::{cpu, paging::direct_map},
     drivers::soft_off::{SoftOff, sleep_types},
@@ -13,7 +14,7 @@ use acpi::{
     AcpiError, AcpiHandler, AcpiTable, AcpiTables, PhysicalMapping,
     address::{AddressSpace, GenericAddress},
     fadt::Fadt,
-    madt::{Madt, MadtEntry},
+    madt::Madt,
     sdt::{SdtHeader, Signature},
 };
 use alloc::vec::Vec;
@@ -22,9 +23,6 @@ use vmalloc::{AllocError, Cache, Frame, PAGE_SHIFT, PAGE_SIZE};
 
 /// The flag of a processor that may be used, in entries of both kinds.
 const ENABLED: u32 = 1 << 0;
-/// No APIC's id: interrupts to it go to all. Firmware gives it to processors that are not there.
-const BROADCAST: u8 = 0xff;
-
 /// What the tables say. What they do not say, or say of another kind of machine, is missing.
 #[derive(Clone, Debug, Default)]
 pub struct Platform {
@@ -56,7 +54,7 @@ impl Platform {
         let tables = unsafe { AcpiTables::from_rsdp(Physical, rsdp as usize) }?;
         let mut platform = Self::default();
         match tables.find_table::<Madt>() {
-            Ok(madt) => madt.get().entries().for_each(|entry| platform.add(&entry)),
+            Ok(madt) => entries(bytes(&madt)).for_each(|entry| platform.add(entry)),
             Err(error) => println!("no other CPUs: the firmware's table of them: {error:?}"),
         }
         platform.hpet = tables.find_table::<HpetTable>().ok().and_then(|table| table.registers());
@@ -70,26 +68,36 @@ impl Platform {
         Ok(platform)
     }
 
-    fn add(&mut self, entry: &MadtEntry<'_>) {
-        let (id, flags) = match entry {
-            MadtEntry::LocalApic(cpu) if cpu.apic_id != BROADCAST => (cpu.apic_id.into(), cpu.flags),
-            MadtEntry::LocalX2Apic(cpu) => (cpu.x2apic_id, cpu.flags),
-            MadtEntry::IoApic(io_apic) => return self.io_apics.push(io_apic.io_apic_address.into()),
-            _ => return,
-        };
-        if flags & ENABLED != 0 && !self.apic_ids.contains(&id) {
-            self.apic_ids.push(id);
+    fn add(&mut self, entry: Entry) {
+        match entry {
+            Entry::IoApic { address } => self.io_apics.push(address),
+            Entry::Cpu { apic_id, flags } if flags & ENABLED != 0 && !self.apic_ids.contains(&apic_id) => {
+                self.apic_ids.push(apic_id);
+            }
+            Entry::Cpu { .. } => {}
         }
     }
 }
 
+/// The bytes of a table that is shown.
+fn bytes<T>(table: &PhysicalMapping<Physical, T>) -> &[u8] {
+    // SAFETY: so many bytes are shown while the mapping lives, and nobody writes them.
+    unsafe { slice::from_raw_parts(table.virtual_start().cast().as_ptr(), table.region_length()) }
+}
+
 /// What the FADT and the table that it names say of switching off.
 fn soft_off(tables: &AcpiTables<Physical>, fadt: &Fadt) -> Option<SoftOff> {
+    // SAFETY: the firmware says that the table is there, and so is its header.
+    let header = unsafe {
+        Physical.map_physical_region::<SdtHeader>(fadt.dsdt_address().ok()?, size_of::<SdtHeader>())
+    };
+    if (header.length as usize) < size_of::<SdtHeader>() {
+        return None;
+    }
     let aml = tables.dsdt().ok()?;
-    // SAFETY: the firmware says that the table is there.
+    // SAFETY: as above.
     let mapped = unsafe { Physical.map_physical_region::<u8>(aml.address, aml.length as usize) };
-    // SAFETY: so many bytes are shown while `mapped` lives, and nobody writes them.
-    let bytes = unsafe { slice::from_raw_parts(mapped.virtual_start().as_ptr(), mapped.region_length()) };
+    let bytes = bytes(&mapped);
     let second = fadt.pm1b_control_block().ok().flatten();
     let handover = u16::try_from(fadt.smi_cmd_port).ok().filter(|&port| port != 0 && fadt.acpi_enable != 0);
     Some(SoftOff {

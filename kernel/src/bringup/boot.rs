@@ -133,21 +133,24 @@ extern "C" fn on_own_tables() -> ! {
     let registers = |address| memory::vmalloc().ioremap(address, PAGE_SIZE, Cache::Uncached);
     // SAFETY: that is what `ioremap` does, and nobody unmaps it.
     if let Err(error) = unsafe { apic::init(registers) } {
-        println!("too little memory for the interrupt controller's registers: {error}");
+        println!("the interrupt controller's registers cannot be mapped: {error}");
         power::exit(Exit::Unfit);
     }
     let Some(firmware) = FIRMWARE.get() else { unreachable!("set before") };
     let platform = read_platform(firmware.rsdp);
     power::init(platform.reset, platform.off);
-    let registers = |&address| memory::vmalloc().ioremap(address, ioapic::BYTES, Cache::Uncached);
-    match platform.io_apics.iter().map(registers).collect() {
-        // SAFETY: the firmware says that they are there; they were just mapped, and nobody unmaps them.
-        Ok(registers) => unsafe { ioapic::init(registers) },
-        Err(error) => {
-            println!("too little memory for the interrupt controllers' registers: {error}");
-            power::exit(Exit::Unfit);
+    let registers = platform.io_apics.iter().filter_map(|&address| {
+        match memory::vmalloc().ioremap(address, ioapic::BYTES, Cache::Uncached) {
+            Ok(registers) => Some(registers),
+            // Such as one at 0, which some firmware tells of.
+            Err(error) => {
+                println!("the interrupt controller at {address:#x} is left out: {error}");
+                None
+            }
         }
-    }
+    });
+    // SAFETY: the firmware says that they are there; they were just mapped, and nobody unmaps them.
+    unsafe { ioapic::init(registers.collect()) };
     // Before time is measured: in an emulator busy CPUs would disturb that.
     // SAFETY: the kernel has started none of them yet.
     unsafe { apic::send_init_to_others() };

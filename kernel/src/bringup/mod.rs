@@ -9,7 +9,7 @@
 //! | `boot` | the sequence |
 //! | `hooks` | who calls whom upward |
 //! | `smp`, `trampoline`, `tsc_sync` | the other CPUs |
-//! | `acpi`, `clocks` | what the firmware tells; how fast time runs |
+//! | `acpi`, `madt`, `clocks` | what the firmware tells; how fast time runs |
 //! | `exception_stacks` | what a CPU needs to take exceptions |
 
 mod acpi;
@@ -17,6 +17,7 @@ mod boot;
 mod clocks;
 mod exception_stacks;
 mod hooks;
+pub mod madt;
 pub mod smp;
 mod trampoline;
 mod tsc_sync;

@@ -1,7 +1,7 @@
 //! The memory map that the boot loader hands over, as ranges of whole pages.
 
 use bootloader_api::info::{MemoryRegion, MemoryRegionKind};
-use core::ops::Range;
+use core::{iter, ops::Range};
 use vmalloc::PAGE_SIZE;
 
 /// Firmware and the start code of other CPUs live below.
@@ -24,18 +24,17 @@ impl<'a> Map<'a> {
 
     /// Memory that nobody uses, above the first MiB.
     pub fn usable(self) -> Ranges<'a> {
-        Ranges { rest: self.regions, wanted: |kind| kind == MemoryRegionKind::Usable, from: LOW_MEMORY_END }
+        Ranges::new(self.regions, |kind| kind == MemoryRegionKind::Usable, LOW_MEMORY_END)
     }
 
     /// All memory, whoever uses it, as opposed to devices and holes.
     pub fn all(self) -> Ranges<'a> {
-        Ranges { rest: self.regions, wanted: is_memory, from: 0 }
+        Ranges::new(self.regions, is_memory, 0)
     }
 
     /// The lowest unused range of this many bytes in the first MiB that no firmware is known to write to.
     pub fn low(self, bytes: u64) -> Option<Range<u64>> {
-        let unused = |kind| kind == MemoryRegionKind::Usable;
-        let mut ranges = Ranges { rest: self.regions, wanted: unused, from: CORRUPTED_END };
+        let mut ranges = Ranges::new(self.regions, |kind| kind == MemoryRegionKind::Usable, CORRUPTED_END);
         let range = ranges.find(|range| range.start + bytes <= range.end.min(LOW_MEMORY_END))?;
         Some(range.start..range.start + bytes)
     }
@@ -50,20 +49,43 @@ fn is_memory(kind: MemoryRegionKind) -> bool {
     }
 }
 
-/// Page-aligned physical ranges, lowest first: none empty, none that touch or overlap.
+/// Page-aligned physical ranges, lowest first: none empty, none that touch or overlap. Where a region that is wanted overlaps
+/// one that is not, as in some firmwares' maps, the other one has it.
 #[derive(Clone, Debug)]
 pub struct Ranges<'a> {
+    /// The regions that begin at `at` or above.
     rest: &'a [MemoryRegion],
     wanted: fn(MemoryRegionKind) -> bool,
-    from: u64,
+    at: u64,
+    /// The end of what is wanted, and of what is not, of the regions that begin below `at`.
+    wanted_end: u64,
+    unwanted_end: u64,
 }
 
-impl Ranges<'_> {
-    /// The next region's whole pages, if any of them is wanted.
-    fn pages(&self, region: &MemoryRegion) -> Option<Range<u64>> {
-        let page = PAGE_SIZE as u64;
-        let range = region.start.max(self.from).next_multiple_of(page)..region.end / page * page;
-        ((self.wanted)(region.kind) && !range.is_empty()).then_some(range)
+impl<'a> Ranges<'a> {
+    fn new(regions: &'a [MemoryRegion], wanted: fn(MemoryRegionKind) -> bool, from: u64) -> Self {
+        Self { rest: regions, wanted, at: from, wanted_end: 0, unwanted_end: 0 }
+    }
+
+    /// The next range, whether or not it has whole pages.
+    fn next_bytes(&mut self) -> Option<Range<u64>> {
+        let mut found: Option<Range<u64>> = None;
+        loop {
+            // Nothing begins in between.
+            let next = self.rest.first().map_or(u64::MAX, |region| region.start.max(self.at));
+            let part = self.at.max(self.unwanted_end)..next.min(self.wanted_end);
+            match &mut found {
+                _ if part.is_empty() => {}
+                None => found = Some(part),
+                Some(found) if part.start <= found.end => found.end = part.end,
+                Some(_) => return found,
+            }
+            self.at = next;
+            let Some((region, rest)) = self.rest.split_first() else { return found };
+            self.rest = rest;
+            let end = if (self.wanted)(region.kind) { &mut self.wanted_end } else { &mut self.unwanted_end };
+            *end = region.end.max(*end);
+        }
     }
 }
 
@@ -71,18 +93,8 @@ impl Iterator for Ranges<'_> {
     type Item = Range<u64>;
 
     fn next(&mut self) -> Option<Range<u64>> {
-        let mut merged: Option<Range<u64>> = None;
-        while let Some((region, rest)) = self.rest.split_first() {
-            match (self.pages(region), &mut merged) {
-                (None, _) => {}
-                (Some(pages), None) => merged = Some(pages),
-                (Some(pages), Some(merged)) if pages.start <= merged.end => {
-                    merged.end = merged.end.max(pages.end)
-                }
-                (Some(_), Some(_)) => break,
-            }
-            self.rest = rest;
-        }
-        merged
+        let page = PAGE_SIZE as u64;
+        let whole = |bytes: Range<u64>| bytes.start.next_multiple_of(page)..bytes.end / page * page;
+        iter::from_fn(|| self.next_bytes()).map(whole).find(|pages| !pages.is_empty())
     }
 }

@@ -6,7 +6,7 @@
 use crate::arch::{
     apic::{self, Vector},
     cpu::{self, MAX_CPUS, interrupt_flag},
-    tsc,
+    tsc::TimeLeft,
 };
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 
@@ -18,7 +18,7 @@ static COUNT: AtomicUsize = AtomicUsize::new(0);
 /// Stops the CPU, which is pinned and has interrupts on, until `done`, or until `microseconds` have passed; whether it was
 /// done in time. Handlers of interrupts run meanwhile.
 pub(super) fn wait_until(microseconds: u64, done: impl Fn() -> bool) -> bool {
-    let (start, limit) = (tsc::now(), tsc::cycles(microseconds));
+    let mut left = TimeLeft::new(microseconds);
     let this = &HALTED[cpu::current()];
     this.store(true, Ordering::Relaxed);
     COUNT.fetch_add(1, Ordering::SeqCst);
@@ -29,7 +29,7 @@ pub(super) fn wait_until(microseconds: u64, done: impl Fn() -> bool) -> bool {
             interrupt_flag::enable();
             break true;
         }
-        if tsc::now().saturating_sub(start) >= limit {
+        if left.is_over() {
             interrupt_flag::enable();
             break done();
         }

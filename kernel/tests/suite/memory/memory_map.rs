@@ -57,6 +57,33 @@ fn neighbours_and_overlaps_are_one_range_of_whole_pages() {
     assert!(map.all().eq([2 * MIB + PAGE..4 * MIB - PAGE, 6 * MIB..8 * MIB]));
 }
 
+/// A firmware's map may say two things of one page: the more careful one holds.
+///
+/// Seen failing with each region by itself.
+#[test_case]
+fn what_overlaps_something_else_is_not_used() {
+    let usable = MemoryRegionKind::Usable;
+    let mut parts = vec![
+        region(2 * MIB..8 * MIB, usable),
+        // At its start, within it, and beyond its end; a page that is used in part only.
+        region(MIB..2 * MIB + PAGE, DEVICE),
+        region(3 * MIB + 1..3 * MIB + 2, DEVICE),
+        region(4 * MIB..5 * MIB, RUNTIME),
+        region(7 * MIB..9 * MIB, DEVICE),
+        // Within what is not used, and all of another one.
+        region(8 * MIB..8 * MIB + PAGE, usable),
+        region(10 * MIB..11 * MIB, usable),
+        region(10 * MIB..11 * MIB, DEVICE),
+        MemoryRegion { start: 20 * MIB, end: 19 * MIB, kind: DEVICE },
+        region(18 * MIB..21 * MIB, usable),
+    ];
+    let map = Map::new(&mut parts);
+    let first = 2 * MIB + PAGE..3 * MIB;
+    let last = 18 * MIB..21 * MIB;
+    assert!(map.usable().eq([first.clone(), 3 * MIB + PAGE..4 * MIB, 5 * MIB..7 * MIB, last.clone()]));
+    assert!(map.all().eq([first, 3 * MIB + PAGE..7 * MIB, last]));
+}
+
 /// Seen failing: with the first page as the only one that is left alone (CPUs were started at 0x1000).
 #[test_case]
 fn nobody_gets_memory_that_firmware_is_known_to_write_to() {

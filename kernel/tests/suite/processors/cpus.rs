@@ -330,3 +330,34 @@ fn wrong_lists_of_cpus_are_named() {
 fn the_boot_cpu_is_not_isolated() {
     assert!(!cpu::is_isolated(0));
 }
+
+/// A table of CPUs and interrupt controllers ends where it is wrong: with an entry without a length, one that ends behind the
+/// table, or one that is shorter than its kind is.
+#[test_case]
+fn a_wrong_table_of_cpus_is_read_up_to_where_it_is_wrong() {
+    use kernel::bringup::madt::{Entry, entries};
+    let table = |parts: &[&[u8]]| [&[0; 44][..], &parts.concat()].concat();
+    let (cpu, io_apic) = ([0, 8, 0, 7, 1, 0, 0, 0], [1, 12, 0, 0, 0, 0, 0xc0, 0xfe, 0, 0, 0, 0]);
+    let (absent, x2apic) = ([0, 8, 0, 255, 0, 0, 0, 0], [9, 16, 0, 0, 0x23, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    let other = [4, 6, 0, 0, 0, 0];
+    let told = [
+        Entry::Cpu { apic_id: 7, flags: 1 },
+        Entry::IoApic { address: 0xfec0_0000 },
+        Entry::Cpu { apic_id: 0x123, flags: 0 },
+    ];
+    let right: &[&[u8]] = &[&cpu, &other, &absent, &io_apic, &x2apic];
+    assert!(entries(&table(right)).eq(told));
+    for wrong in [
+        &[0, 0, 0, 0][..],
+        &[0],
+        &[4, 1, 4, 6, 0, 0, 0, 0],
+        &[0, 200, 0, 0],
+        &[0, 4, 0, 1],
+        &[9, 8, 0, 0, 0, 0, 0, 0],
+    ] {
+        assert!(entries(&table(&[right, &[wrong, &cpu]].concat())).eq(told), "{wrong:?}");
+    }
+    for length in [0, 10, 43] {
+        assert_eq!(entries(&[0; 44][..length]).count(), 0);
+    }
+}

@@ -17,6 +17,9 @@ use spin::mutex::SpinMutex;
 /// to 4 GHz.
 const PATIENCE: u64 = 1 << 37;
 
+/// Ticks between two looks of which more count for no more: the machine was stopped meanwhile, and so was the other CPU.
+const STOPPED: u64 = 1 << 28;
+
 /// A [`Platform`] for kernels that see all physical memory at an offset; frames come from `S`. See the
 /// [module](super) for an example and for what interrupt handlers may do.
 ///
@@ -322,11 +325,13 @@ unsafe impl<S: FrameSource, C: Cpus> Flusher for Machine<S, C> {
 /// Returns when `done` returns true, and calls `meanwhile` again and again until then. A CPU for which that takes too long is
 /// broken.
 fn wait_patiently(cpu: usize, done: impl Fn() -> bool, meanwhile: impl Fn()) {
-    let start = hardware::ticks();
+    let (mut last, mut waited) = (hardware::ticks(), 0_u64);
     while !done() {
         meanwhile();
         spin_loop();
-        let waited = hardware::ticks().saturating_sub(start);
+        let now = hardware::ticks();
+        waited = waited.saturating_add(now.saturating_sub(last).min(STOPPED));
+        last = now;
         // It may have answered while this thread was off its CPU, or this CPU stood still.
         assert!(
             waited < PATIENCE || done(),

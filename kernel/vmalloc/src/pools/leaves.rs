@@ -18,7 +18,7 @@ const PLACES: usize = 8;
 
 /// Where a block starts that has another place: so whoever looks at this one finds that nothing lies there.
 fn nowhere(place: usize) -> usize {
-    (place + 1) % PLACES << BLOCK_SHIFT
+    ((place + 1) % PLACES) << BLOCK_SHIFT
 }
 
 /// The leaf tables of a pool's last blocks. Only the pool's own CPU, pinned, puts some there; others take theirs away.
