@@ -33,7 +33,9 @@ impl Kept {
     /// # Errors
     /// If it cannot be written, or another run has it.
     pub fn open(path: &Path, sources: u64, others: Others) -> Result<Self> {
-        let head = format!("sources {sources:016x}\n");
+        // With what is believed the file is none for a run that believes nothing.
+        let believed = if others == Others::Believed { " and others" } else { "" };
+        let head = format!("sources {sources:016x}{believed}\n");
         let doing = || format!("write {}", path.display());
         let mut file =
             File::options().read(true).write(true).create(true).truncate(false).open(path).doing(doing())?;
@@ -153,5 +155,10 @@ mod tests {
         for verdict in [Verdict::Survived, Verdict::Untested] {
             assert_eq!(kept.verdict(verdict.word()), None);
         }
+        drop(kept);
+        open(8).keep("survived now", Verdict::Survived).unwrap();
+        assert_eq!(open(8).verdict("survived now"), Some(Verdict::Survived), "it goes on where it was");
+        let anew = Kept::open(&path, 8, Others::Forgotten).unwrap();
+        assert!(Verdict::ALL.iter().all(|verdict| anew.verdict(verdict.word()).is_none()));
     }
 }

@@ -103,17 +103,18 @@ pub(crate) unsafe fn start_all(apic_ids: Vec<u32>, low_frames: Option<Frame>) {
     tsc::spin_until(RESET_TIME, || false);
     let ids = FIRMWARE_IDS.call_once(|| apic_ids);
     let others = || ids.iter().copied().filter(|&id| id != boot_id);
-    for id in others().take(MAX_CPUS - 1) {
+    let mut waiting = others();
+    while cpu::online_count() < MAX_CPUS
+        && let Some(id) = waiting.next()
+    {
         // SAFETY: only the boot sequence calls this.
         if let Err(error) = unsafe { start(id, START_LIMIT) } {
             println!("the CPU with APIC id {id} is left out: {error}");
         }
     }
-    match others().count() {
-        count if count >= MAX_CPUS => {
-            println!("{} of {} CPUs are left out: {}", count + 1 - MAX_CPUS, count + 1, StartError::TooMany)
-        }
-        _ => {}
+    let left = waiting.count();
+    if left > 0 {
+        println!("{left} of {} CPUs are left out: {}", others().count() + 1, StartError::TooMany);
     }
     let (apart, farthest) = (OUT_OF_STEP.load(Ordering::Relaxed), FARTHEST.load(Ordering::Relaxed));
     if apart > 0 {

@@ -20,6 +20,8 @@ const WORD: u64 = 8;
 /// Writes where a CPU is that stays there, or is this one. Some of the callers may be left from earlier calls.
 pub fn print(cpu: usize, Stopped { at, stack }: Stopped) {
     println!("  CPU {cpu}  {}", Place(at));
+    // A stack pointer that is no multiple of a word's size would have a word reach into a guard page.
+    let stack = stack & !(WORD - 1);
     let end = stack.saturating_add(LENGTH);
     let words = (stack..end).step_by(WORD as usize).map_while(|address| Some((address, read(address)?)));
     let mut callers = 0;

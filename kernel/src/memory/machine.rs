@@ -202,8 +202,9 @@ static VMALLOC: Once<Vmalloc<Machine>> = Once::new();
 /// When the kernel's instance was made, by the TSC.
 static MADE: AtomicU64 = AtomicU64::new(0);
 
-/// The policy of this kernel's instances. Dirty bits are trusted: the kernel has no driver for a device that writes to
-/// memory by itself, and writes to the frames of areas through the areas' addresses only.
+/// The policy of this kernel's instances. Dirty bits are trusted: the kernel writes to the frames of areas through the areas'
+/// addresses only, and the one device that writes to memory by itself, which answers on the stream to the host, writes where
+/// the CPU has written before.
 pub fn policy() -> Policy {
     Policy::default().zeroing(Zeroing::TrustDirty).slack(Slack::Ignored)
 }

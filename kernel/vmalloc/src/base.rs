@@ -101,7 +101,7 @@ impl<P: Platform> Base<P> {
     }
 
     /// In debug builds, asserts what each call relies on: the machine names the current CPU by one number, and the CPU is
-    /// online. Every public call that changes anything begins with it, or with one of the two below.
+    /// online. Public calls that allocate or free begin with it, or with one of the two below, but for the fast path of `vrealloc`.
     // The models have machines that are right.
     #[inline(always)]
     #[track_caller]

@@ -307,8 +307,8 @@
 //!
 //! Locks are taken in this order: the arena's; a pool's, or that of a CPU's cached runs; a block's, or a CPU's reserve: no
 //! other lock is taken under either. The notifiers' lock is taken with no other held, and no other is taken under it.
-//! None is held while memory is taken from the platform or given to it, or while CPUs are flushed. Most allocations take
-//! no lock, and most frees take the block's.
+//! None is held while memory is taken from the platform or given to it, or while CPUs are flushed. Most allocations and most
+//! frees, those of what is parked, take no lock; other frees take the block's.
 #![no_std]
 // docs.rs says of each item which feature it needs.
 #![cfg_attr(docsrs, feature(doc_cfg))]

@@ -120,7 +120,7 @@ impl Controls {
         unsafe {
             Efer::write_raw(self.efer);
             // Before CR4: shadow stacks and branch tracking must never be on with write protection off
-            // (section 2.5). After INIT caches are off (table 10-1); this turns them on.
+            // (section 2.5). After power-up and reset caches are off (table 10-1); this turns them on.
             Cr0::write_raw(self.cr0);
             Cr4::write_raw(self.cr4);
             if Msr::new(PAT).read() != self.pat {

@@ -137,7 +137,7 @@ impl Meter {
             return;
         }
         self.since.store(0, Ordering::Relaxed);
-        let cycles = tsc::now() - since;
+        let cycles = tsc::now().saturating_sub(since);
         if cycles > self.longest.load(Ordering::Relaxed) {
             self.store(cycles, self.began.load(Ordering::Relaxed), place);
         }

@@ -184,7 +184,7 @@ impl Pages {
 
     /// Makes live pages free that every CPU has flushed.
     pub fn give(&mut self, first: usize, count: usize) {
-        debug_assert!(self.are_live(first, count), "pages {first} to {} are free already", first + count);
+        debug_assert!(self.are_live(first, count), "not all of {count} pages from {first} on are live");
         // The guard page of the area that was cut: the next one that ends there may have other rights.
         if (first..first + count).contains(&usize::from(self.last_cut.0.wrapping_sub(1))) {
             self.last_cut = NO_CUT;

@@ -17,8 +17,9 @@ impl<P: Platform> Vmalloc<P> {
     }
 
     /// Makes every CPU forget what was unmapped before this call, isolated ones too. For who is about to
-    /// give frames away that [`vmap`](Self::vmap) or [`vm_map_ram`](Self::vm_map_ram) had mapped, or to change
-    /// how they are cached elsewhere.
+    /// give frames away that [`vmap`](Self::vmap) or [`vm_map_ram`](Self::vm_map_ram) had mapped. An
+    /// [idle](crate::Shootdown::enter_idle) CPU forgets before it uses anything, and until then may load what was there by
+    /// speculation alone: whoever changes how the frames are cached elsewhere has such CPUs flush, too.
     ///
     /// # Panics
     /// In an interrupt handler.

@@ -120,7 +120,8 @@ impl<'a, P: Platform> View<'a, P> {
             *byte = unsafe { bytes.add(offset).read_volatile() };
         }
         // The bytes were read before the entry is read again. The page may have been marked, protected or
-        // split meanwhile. It was not freed and mapped anew to the same frame: no flush is over before this section.
+        // split meanwhile, or freed and mapped to the same frame again: that is nobody else's before a flush, and none is over
+        // before this section.
         fence(Ordering::Acquire);
         self.slot_at(address).filter(|&(.., now)| now == frame).map(drop)
     }

@@ -19,7 +19,8 @@
 //! └───────────────────────────┴───────────────┘
 //! ```
 //! The entry of a guard page below an area is bit 63 alone; the area's first entry has bit 53 then, and not bit 52. Bits 58
-//! to 55 of an area's first entry tell how many more pages there are, if they are few; bit 54 that it is changed.
+//! to 55 of a small area's first entry tell how many more pages there are, if they are few; bit 54 that it is changed. Those
+//! of a run tell nothing.
 //! Bits 52 and 54 together, in the first entry of an area that owns its frames, tell that pages of it may be hidden.
 //! A zero entry is unused. A quarantined entry holds its frame until each CPU has flushed, so that nobody else gets it;
 //! the frame number is inverted so that a CPU with the L1TF flaw, which speculates

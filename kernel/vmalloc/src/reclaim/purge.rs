@@ -68,6 +68,10 @@ impl<P: Platform> Reclaim<P> {
         self.turn.purged.fetch_add(pages as u64, Ordering::Relaxed);
         self.quarantine.end_purge(last, self.retired());
         pending.hold(if self.quarantine.is_on() { pending.lazy_pages() } else { 0 });
+        // It may have been ended meanwhile, and nothing be held before that was stored.
+        if !self.quarantine.is_on() {
+            pending.hold(0);
+        }
         self.turn.finished.store(number, Ordering::SeqCst);
         // As many as a directory maps: one may be empty now. Which CPUs are isolated is not asked later.
         let freed = self.turn.blocks.load(Ordering::Relaxed);

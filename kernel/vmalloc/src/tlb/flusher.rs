@@ -31,7 +31,8 @@ pub unsafe trait Flusher {
     /// Returns the number of the current CPU, below [`MAX_CPUS`](crate::MAX_CPUS).
     #[doc(alias = "smp_processor_id")]
     fn here(&self) -> usize;
-    /// Makes the current CPU forget the page at `address`, and the whole of its paging-structure caches: `invlpg` does.
+    /// Makes the current CPU forget the page at `address`, and the ways to it in its paging-structure caches: `invlpg`
+    /// does.
     #[doc(alias = "flush_tlb_one_kernel")]
     fn flush_page(&self, address: usize);
     /// Makes the current CPU forget every translation that is not global, and the whole of its paging-structure caches:

@@ -26,7 +26,7 @@ impl Chunk {
 /// Chunks, guarded by the heap's lock.
 pub(super) struct Chunks {
     first: Option<NonNull<Chunk>>,
-    /// A free left more than one chunk empty, and nobody has looked for spare ones since.
+    /// A free left more than one chunk empty, and [`take_spare`](Self::take_spare) has not found too few since.
     has_spare: bool,
 }
 
@@ -81,7 +81,7 @@ impl Chunks {
         self.has_spare |= is_empty && self.empty().count() > 1;
     }
 
-    /// Returns whether more than one chunk was left empty, and nobody has [taken](Self::take_spare) what there is to spare.
+    /// Returns whether a free left more than one chunk empty, so that it is worth while to [take](Self::take_spare) some.
     pub fn has_spare(&self) -> bool {
         self.has_spare
     }

@@ -82,8 +82,8 @@ const FIRST_CHUNK: usize = 32 * PAGE_SIZE;
 /// [`PurgeNotifier`], before the instance refuses somebody: `vmalloc.register_notifier(&HEAP)`.
 ///
 /// # In interrupt handlers
-/// memory may be freed: it is noted, and the next call outside of a handler frees it. Chunks that this leaves empty go back
-/// with the next free outside of a handler. Whether the CPU is in a handler tells
+/// memory may be freed: it is noted, and the next call for a small object outside of a handler frees it. Chunks that this leaves
+/// empty go back with the next free of a small object outside of a handler. Whether the CPU is in a handler tells
 /// [`Platform::in_interrupt`]. Where that is wrong, a handler waits for ever for the lock of the code that it interrupted.
 ///
 /// # When it is dropped

@@ -6,7 +6,7 @@ use core::{
 };
 
 /// A time by the clock that [`set_clock`](crate::Vmalloc::set_clock) sets: exact below 1024 ms, from there on to a part in
-/// 1024, and for more than a hundred years. Earlier ones are less.
+/// 1024, and for some 69 years. Earlier ones are less.
 // A floating-point number: 5 bits of exponent above 10 bits of fraction. Its bits lie where a guard page's entry has them, so
 // that an allocation takes them as they are.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
