@@ -142,6 +142,26 @@ impl Model {
         used
     }
 
+    /// Returns whether a block that areas share for sure has a gap of so many bytes at a multiple of `align`: all areas in it lie
+    /// in it entirely, and one of them does not begin it.
+    #[must_use]
+    pub fn has_gap(&self, range: &std::ops::Range<usize>, bytes: usize, align: usize) -> bool {
+        range.clone().step_by(BLOCK_SIZE).any(|block| {
+            let end = block + BLOCK_SIZE;
+            let areas =
+                || self.areas.values().filter(|area| area.extent().start < end && area.extent().end > block);
+            let is_shared = areas()
+                .all(|area| area.set.is_none() && area.extent().start >= block && area.extent().end <= end)
+                && areas().any(|area| area.start != block);
+            let ends = areas().map(|area| area.extent().end).chain([block]);
+            let is_free = |gap: usize| {
+                gap + bytes <= end
+                    && areas().all(|area| area.extent().end <= gap || area.extent().start >= gap + bytes)
+            };
+            is_shared && ends.map(|end| end.next_multiple_of(align)).any(is_free)
+        })
+    }
+
     /// Returns how many pages the areas have, guard pages included; and how many they have if each that begins a block, or
     /// does not fit in half a one, has whole blocks.
     #[must_use]

@@ -65,7 +65,7 @@ impl World<'_> {
         }
     }
 
-    /// Whether blocks that no area has anything in are enough.
+    /// Whether blocks that no area has anything in are enough, or a gap between small areas.
     fn has_space(&self, instance: usize, asked: Asked) -> bool {
         let range = self.setting.range(instance);
         let used = self.models[instance].borrow().used_blocks(&range);
@@ -73,7 +73,14 @@ impl World<'_> {
             // Which blocks are guard pages of shared ones is not known here.
             return false;
         }
-        let blocks = (asked.pages + asked.guards).div_ceil(BLOCK_PAGES);
+        let pages = asked.pages + asked.guards;
+        if pages <= BLOCK_PAGES / 2
+            && asked.align <= BLOCK_SIZE / 2
+            && self.models[instance].borrow().has_gap(&range, pages * PAGE_SIZE, asked.align.max(PAGE_SIZE))
+        {
+            return true;
+        }
+        let blocks = pages.div_ceil(BLOCK_PAGES);
         let first_aligned = range.start.next_multiple_of(asked.align.max(BLOCK_SIZE));
         let step = asked.align.max(BLOCK_SIZE);
         (first_aligned..range.end).step_by(step).any(|start| {
