@@ -110,3 +110,15 @@ fn where_address_space_is_short_all_own_blocks_are_looked_at() {
     let none = pools.take(Owner::Caller, 4, 4).map(|run| run.page);
     assert_eq!(none, Err(AllocError::NO_SPACE));
 }
+
+/// Seen failing with a bump run that hands out nothing.
+#[test]
+fn the_bump_run_serves_by_itself() {
+    let machine = Machine::new(1, 500);
+    let vmalloc = instance(&machine, 3);
+    let pools = &vmalloc.areas_room().pools;
+    let (block, _) = take(pools, 300, 1);
+    let pin = pools.platform().pin();
+    let run = pools.take_bump(&pin, Owner::Caller, 10).map(|run| run.page);
+    assert_eq!(run, Some(block * BLOCK_PAGES + 300));
+}
