@@ -19,7 +19,7 @@ use crate::{
 };
 use alloc::{format, sync::Arc, vec::Vec};
 use core::{
-    fmt,
+    fmt, mem,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 use protocol::replay::Call;
@@ -188,11 +188,14 @@ impl Shared {
     fn go_through(&self, calls: Vec<Call>, before: u64, start: Option<u64>) {
         self.turn.store(0, Ordering::Relaxed);
         self.through.store(0, Ordering::Relaxed);
-        {
+        let calls = Arc::new(calls);
+        let old = {
             let mut batch = self.batch.lock();
             let number = batch.number + 1;
-            *batch = Batch { number, calls: Arc::new(calls), before, start, over: false };
-        }
+            mem::replace(&mut *batch, Batch { number, calls, before, start, over: false })
+        };
+        // Nothing is allocated or freed under the lock: that may wake the thread that purges.
+        drop(old);
         self.changed.wake_all();
         self.finished.wait_until(|| self.through.load(Ordering::Acquire) == self.workers);
     }
