@@ -181,14 +181,16 @@ fn as_many_are_remembered_as_are_wanted_and_no_frame_is_lost() {
     machine.assert_all_frames_back();
 }
 
+/// Seen failing with the frames kept that were taken before the one that was missing.
 #[test]
 fn without_frames_nothing_is_remembered_and_nothing_lost() {
     let machine = Machine::new(1, 3000);
     let vmalloc = instance(&machine, 8);
     for allowed in 0..4 {
+        let free_before = machine.free_frames();
         machine.fail_after(allowed);
         assert!(!vmalloc.set_remembered(256), "{allowed} frames");
-        assert_eq!(vmalloc.remembered(), 0);
+        assert_eq!((vmalloc.remembered(), machine.free_frames()), (0, free_before));
         machine.never_fail();
         let area = vmalloc.vmalloc(1).expect("room");
         free(&vmalloc, area).expect("allocated");
