@@ -332,7 +332,7 @@ fn the_boot_cpu_is_not_isolated() {
 }
 
 /// A table of CPUs and interrupt controllers ends where it is wrong: with an entry without a length, one that ends behind the
-/// table, or one that is shorter than its kind is.
+/// table, or one that is shorter than its kind is. Seen failing with a length below two taken for two.
 #[test_case]
 fn a_wrong_table_of_cpus_is_read_up_to_where_it_is_wrong() {
     use kernel::bringup::madt::{Entry, entries};
