@@ -30,53 +30,35 @@ pub struct Policy {
     pub slack: Slack,
 }
 
+/// Defines methods that take a policy and say one thing of it otherwise.
+macro_rules! setters {
+    ($($(#[$text:meta])* $name:ident: $type:ty,)*) => {$(
+        $(#[$text])*
+        pub const fn $name(mut self, $name: $type) -> Self {
+            self.$name = $name;
+            self
+        }
+    )*};
+}
+
 impl Policy {
-    /// Says how free address space is searched.
-    pub const fn search(mut self, search: SearchPolicy) -> Self {
-        self.search = search;
-        self
-    }
-
-    /// Says whether a guard page lies behind each block that areas share.
-    pub const fn guards(mut self, guards: GuardPolicy) -> Self {
-        self.guards = guards;
-        self
-    }
-
-    /// Says what an allocation does that finds no address space.
-    pub const fn overflow(mut self, overflow: OverflowPolicy) -> Self {
-        self.overflow = overflow;
-        self
-    }
-
-    /// Says what yields to what when pages are freed faster than they are purged.
-    pub const fn purge(mut self, purge: PurgePolicy) -> Self {
-        self.purge = purge;
-        self
-    }
-
-    /// Says how many directories are flushed at once before they are given back.
-    pub const fn gather(mut self, gather: GatherPolicy) -> Self {
-        self.gather = gather;
-        self
-    }
-
-    /// Says whether a freed area may be used again before it was flushed.
-    pub const fn reuse(mut self, reuse: Reuse) -> Self {
-        self.reuse = reuse;
-        self
-    }
-
-    /// Says whether a page that no CPU has written is taken to be full of zeros still.
-    pub const fn zeroing(mut self, zeroing: Zeroing) -> Self {
-        self.zeroing = zeroing;
-        self
-    }
-
-    /// Says whether an instance begins with a look at what lies behind the bytes that were asked for.
-    pub const fn slack(mut self, slack: Slack) -> Self {
-        self.slack = slack;
-        self
+    setters! {
+        /// Says how free address space is searched.
+        search: SearchPolicy,
+        /// Says whether a guard page lies behind each block that areas share.
+        guards: GuardPolicy,
+        /// Says what an allocation does that finds no address space.
+        overflow: OverflowPolicy,
+        /// Says what yields to what when pages are freed faster than they are purged.
+        purge: PurgePolicy,
+        /// Says how many directories are flushed at once before they are given back.
+        gather: GatherPolicy,
+        /// Says whether a freed area may be used again before it was flushed.
+        reuse: Reuse,
+        /// Says whether a page that no CPU has written is taken to be full of zeros still.
+        zeroing: Zeroing,
+        /// Says whether an instance begins with a look at what lies behind the bytes that were asked for.
+        slack: Slack,
     }
 }
 
