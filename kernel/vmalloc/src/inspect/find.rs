@@ -93,17 +93,21 @@ impl<'a, P: Platform> View<'a, P> {
     /// Finds the first area that starts in a block, at page `page` or behind.
     fn first_from(&self, number: usize, page: usize) -> Option<AreaInfo> {
         match self.block(number)?.role() {
-            Role::Small { .. } => {
-                let leaf = self.leaf(number)?;
-                let mut starts = (page..BLOCK_PAGES).filter(|&page| leaf[page].look().shown().is_first());
-                starts.find_map(|page| self.small_area(number, page))
-            }
+            Role::Small { .. } => (page..BLOCK_PAGES).find_map(|page| self.small_area_from(number, page)),
             Role::Head { .. } if page == 0 => self.run_area(number),
             Role::Congruent { pages, behind: 0 } if page == 0 => self.congruent_area(number, pages),
             _ => None,
         }
     }
 
+    /// Finds the area that starts at page `page` of a shared block.
+    pub fn small_area_from(&self, number: usize, page: usize) -> Option<AreaInfo> {
+        let is_first = self.leaf(number)?[page].look().shown().is_first();
+        let found = is_first.then(|| self.small_area(number, page))?;
+        found.filter(|area| area.start == self.blocks.span().address(number, page))
+    }
+
+    /// Finds the area that page `page` of a shared block lies in, or on whose guard page it does.
     fn small_area(&self, number: usize, page: usize) -> Option<AreaInfo> {
         let leaf = self.leaf(number)?;
         let inside = match leaf[page].look() {
