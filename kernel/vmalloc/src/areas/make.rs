@@ -26,40 +26,26 @@ impl<P: Platform> Areas<P> {
 
     /// Frees the area that starts at `address`, whose frames are `owner`'s. `None`: none starts there.
     pub fn free(&self, address: usize, owner: Owner) -> Option<Pressure> {
-        let pin = self.platform().pin();
-        let (block, page) = self.blocks().place(address, &pin)?;
-        match block.role() {
-            Role::Small { .. } => {
-                let leaf = block.leaf(self.platform())?;
-                let entry = leaf[page].claim_any(owner)?;
-                if entry.hides() {
-                    hide_none(leaf[page + 1..].iter());
-                }
-                Some(self.free_small(&pin, Claimed { block, first: page, leaf, entry }, owner))
-            }
-            Role::Head { .. } if page == 0 => {
-                let first = block.number();
-                drop(pin);
-                self.free_run(first, owner)
-            }
-            _ => None,
-        }
+        let entry = self.blocks().claim(address, owner)?;
+        Some(self.free_claimed(address, owner, entry))
     }
 
-    /// Frees the area at `address` that owns its frames, and whose first entry, which was `entry`, is claimed.
-    pub fn free_claimed(&self, address: usize, entry: Entry) -> Pressure {
+    /// Frees the area that starts at `address`, whose frames are `owner`'s, and whose first entry, which was `entry`, is
+    /// claimed.
+    pub fn free_claimed(&self, address: usize, owner: Owner, entry: Entry) -> Pressure {
         let pin = self.platform().pin();
         let (block, first) = self.blocks().area_place(address, &pin);
-        if let Role::Head { .. } = block.role() {
+        if let Role::Head { blocks, huge } = block.role() {
             let first = block.number();
             drop(pin);
-            return self.free_claimed_run(first, Owner::Area, entry);
+            return self.free_run(first, blocks as usize, huge, owner, entry);
         }
         let claimed = Claimed { block, first, leaf: self.blocks().leaf(block), entry };
         if entry.hides() {
+            // If an interrupt handler noted the area, its first entry has its marks still.
             claimed.leaf[first].change(Entry::unmarked_owned);
             hide_none(claimed.leaf[first + 1..].iter());
         }
-        self.free_small(&pin, claimed, Owner::Area)
+        self.free_small(&pin, claimed, owner)
     }
 }

@@ -7,7 +7,7 @@
 use super::{Areas, Attempt, Backing, Shape};
 use crate::{
     AllocError, BLOCK_PAGES, Frame, Platform, Returned,
-    blocks::{Block, Role},
+    blocks::Role,
     page_table::{Entry, GuardInfo, Slot, hide_none, publish_area},
     pending::Pressure,
     span::run_blocks,
@@ -144,20 +144,16 @@ impl<P: Platform> Areas<P> {
         table.into_iter().for_each(|table| self.blocks().give_leaf(table));
     }
 
-    /// Frees the run that starts at a block, and whose frames are `owner`'s. `None`: none does.
-    pub(super) fn free_run(&self, first: usize, owner: Owner) -> Option<Pressure> {
-        // In a read-side section: it may be nobody's any more, and its tables go when this CPU has flushed.
-        let entry = self
-            .blocks()
-            .read_side(|side| self.blocks().run_start(self.blocks().find(first, side)?)?.claim_any(owner))?;
-        Some(self.free_claimed_run(first, owner, entry))
-    }
-
-    /// Frees a run whose first entry, which was `entry`, is claimed.
-    pub(super) fn free_claimed_run(&self, first: usize, owner: Owner, entry: Entry) -> Pressure {
-        let role = self.blocks().with(first, Block::role);
-        let Role::Head { blocks, huge } = role else { unreachable!("a run says so") };
-        let count = blocks as usize;
+    /// Frees a run of `count` blocks, `huge` of them mapped by 2 MiB pages, whose frames are `owner`'s, and whose first
+    /// entry, which was `entry`, is claimed.
+    pub(super) fn free_run(
+        &self,
+        first: usize,
+        count: usize,
+        huge: u32,
+        owner: Owner,
+        entry: Entry,
+    ) -> Pressure {
         let below = usize::from(entry.has_guard_below());
         if entry.hides() {
             self.hide_none(first, count, entry);

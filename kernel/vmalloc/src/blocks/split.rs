@@ -39,7 +39,7 @@ pub(crate) enum Mapping<'a> {
 
 impl<'a> Mapping<'a> {
     /// Returns the slot of the entry that maps page `page` of the block.
-    fn slot(self, page: usize) -> &'a Slot {
+    pub(super) fn slot(self, page: usize) -> &'a Slot {
         match self {
             Self::Small(leaf) | Self::Unflushed(leaf, _) => &leaf[page],
             Self::Huge(slot, _) => slot,
@@ -80,12 +80,6 @@ impl<P: Platform> Blocks<P> {
             unreachable!("block {number} of the run has a directory")
         };
         mapping.slot(page % BLOCK_PAGES)
-    }
-
-    /// Returns the slot of the entry of the first page of a run that starts in a block. `None` means that nothing is mapped
-    /// there.
-    pub fn run_start(&self, block: &Block) -> Option<&Slot> {
-        self.mapping(block).map(|mapping| mapping.slot(0))
     }
 
     /// Returns the leaf table of a block of a run. A 2 MiB page is split first; when this returns, every CPU has

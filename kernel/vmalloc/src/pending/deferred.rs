@@ -12,7 +12,7 @@ use crate::{
     BLOCK_PAGES, CpuPin, Owner, Platform,
     atomic::framed::{AtomicUsize, Ordering},
     blocks::Role,
-    page_table::{entry::Entry, slot::Slot},
+    page_table::entry::Entry,
 };
 
 /// What a noted area has in its first words.
@@ -29,12 +29,11 @@ impl<P: Platform> Pending<P> {
     /// the caller reports a wrong address then.
     #[cold]
     pub fn defer_free(&self, address: usize) -> bool {
-        let Some(slot) = self.first_slot(address) else { return false };
-        let Some(entry) = slot.claim_any(Owner::Area) else { return false };
-        // The link is written by another mapping than this one.
-        slot.set(entry.with_dirty().quarantined());
-        let pages = self.claimed_pages(address, entry);
+        let Some(entry) = self.blocks.claim(address, Owner::Area) else { return false };
         let pin = self.blocks.platform().pin();
+        // The link is written by another mapping than this one.
+        self.blocks.area_start(address, &pin).set(entry.with_dirty().quarantined());
+        let pages = self.claimed_pages(address, entry, &pin);
         let cpu = self.cpus.of(pin.cpu());
         let link = self.link(entry);
         link.pages.store(pages, Ordering::Relaxed);
@@ -57,8 +56,9 @@ impl<P: Platform> Pending<P> {
             let mut next = cpu.deferred.swap(0, Ordering::Acquire);
             while next != 0 {
                 let address = next;
-                let Some(slot) = self.first_slot(address) else { unreachable!("{address:#x} is an area") };
-                let entry = slot.get().mapped();
+                let pin = self.blocks.platform().pin();
+                let entry = self.blocks.area_start(address, &pin).get().mapped();
+                drop(pin);
                 let link = self.link(entry);
                 next = link.next.load(Ordering::Relaxed);
                 self.deferred_pages.fetch_sub(link.pages.load(Ordering::Relaxed), Ordering::Relaxed);
@@ -75,9 +75,8 @@ impl<P: Platform> Pending<P> {
     }
 
     /// Pages that an area will be counted as when it is freed; its first entry, which was `entry`, is claimed.
-    fn claimed_pages(&self, address: usize, entry: Entry) -> usize {
-        let pin = self.blocks.platform().pin();
-        let (block, page) = self.blocks.area_place(address, &pin);
+    fn claimed_pages(&self, address: usize, entry: Entry, pin: &P::Pin) -> usize {
+        let (block, page) = self.blocks.area_place(address, pin);
         let below = usize::from(entry.has_guard_below());
         if let Role::Head { blocks, .. } = block.role() {
             return (below + blocks as usize) * BLOCK_PAGES;
@@ -85,16 +84,5 @@ impl<P: Platform> Pending<P> {
         let mut rest = self.blocks.leaf(block)[page + 1..].iter();
         let more = if entry.is_last() { None } else { rest.position(|slot| slot.get().shown().is_last()) };
         below + more.map_or(0, |last| last + 1) + 2
-    }
-
-    /// The entry of the page at `address`, if an area may start there.
-    fn first_slot(&self, address: usize) -> Option<&Slot> {
-        let pin = self.blocks.platform().pin();
-        let (block, page) = self.blocks.place(address, &pin)?;
-        match block.role() {
-            Role::Small { .. } => block.leaf(self.blocks.platform()).map(|leaf| &leaf[page]),
-            Role::Head { .. } if page == 0 => self.blocks.run_start(block),
-            _ => None,
-        }
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     BLOCK_PAGES, Event, Forbid, Platform, PurgePolicy, Reach, Stamp,
     blocks::{Block, Role},
     page_table::flush::Unflushed,
-    types::Caller,
+    types::{Caller, Owner},
 };
 use core::sync::atomic::Ordering;
 
@@ -44,7 +44,9 @@ impl<P: Platform> Reclaim<P> {
         self.areas.retire_unmapped_here();
         self.quarantine.begin_purge(self.retired());
         // What is freed is purged at once.
-        pending.take_deferred(|address, entry| self.areas.free_claimed(address, entry).leave_to_caller());
+        pending.take_deferred(|address, entry| {
+            self.areas.free_claimed(address, Owner::Area, entry).leave_to_caller()
+        });
         pending.take_lists();
         let mut ranges = Ranges::new(self.base().flush_ceiling());
         let mut last = Stamp::NEVER;
