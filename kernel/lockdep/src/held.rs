@@ -34,6 +34,13 @@ impl Held {
         self.count
     }
 
+    /// The class of the lock taken last of those under which no memory is allocated, and where it was taken.
+    #[must_use]
+    pub fn forbids_allocation(&self) -> Option<(&'static str, &'static Location<'static>)> {
+        let last = self.iter().filter(|taken| !taken.class.allocating).last();
+        last.map(|Taken { class, place }| (class.name(), place))
+    }
+
     /// Whether a lock of the class is held.
     #[must_use]
     pub fn holds(&self, class: &Class) -> bool {

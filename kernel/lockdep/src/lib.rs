@@ -24,13 +24,21 @@ pub struct Class {
     name: &'static str,
     /// Its number in the graph, plus one; 0 before it is first taken.
     number: AtomicUsize,
+    allocating: bool,
 }
 
 impl Class {
     /// A class under this name, for one [`Graph`].
     #[must_use]
     pub const fn new(name: &'static str) -> Self {
-        Self { name, number: AtomicUsize::new(0) }
+        Self { name, number: AtomicUsize::new(0), allocating: false }
+    }
+
+    /// A class, as [`new`](Self::new) makes it, of locks under which memory is allocated, because what they protect is
+    /// somebody else's code that does.
+    #[must_use]
+    pub const fn allocating(name: &'static str) -> Self {
+        Self { allocating: true, ..Self::new(name) }
     }
 
     /// The name that reports call it by.

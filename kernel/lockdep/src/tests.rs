@@ -255,3 +255,26 @@ fn two_cpus_that_take_a_new_class_at_once_number_it_alike() {
         }
     }
 }
+
+/// Seen failing with the lock taken last alone, and with the kind of class not asked for.
+#[test]
+fn memory_is_allocated_under_allocating_locks_alone() {
+    let allocating: &Class = Box::leak(Box::new(Class::allocating("allocating")));
+    let (graph, strict) = (Graph::new(), class("strict"));
+    let mut held = Held::new();
+    assert!(held.forbids_allocation().is_none());
+    take(&graph, &mut held, allocating);
+    assert!(held.forbids_allocation().is_none());
+    take(&graph, &mut held, strict);
+    take(&graph, &mut held, class("stricter"));
+    held.release(strict);
+    assert_eq!(held.forbids_allocation().map(|(name, _)| name), Some("stricter"));
+    let mut held = Held::new();
+    let line = line!() + 1;
+    take(&graph, &mut held, strict);
+    take(&graph, &mut held, allocating);
+    let (name, place) = held.forbids_allocation().expect("one is held");
+    assert_eq!((name, place.line()), ("strict", line));
+    held.release(strict);
+    assert!(held.forbids_allocation().is_none());
+}

@@ -1,4 +1,4 @@
-//! Free addresses, as published crates keep them, each behind a spinlock.
+//! Free addresses, as published crates keep them, each behind a spinlock, under which they allocate.
 
 use crate::{lock_class, sync::SpinLock};
 use alloc::alloc;
@@ -26,7 +26,7 @@ pub struct FreeList(SpinLock<free_list::FreeList<16>>);
 
 impl Addresses for FreeList {
     fn new(range: Range<usize>) -> Option<Self> {
-        let list = SpinLock::new(lock_class!("instead free-list"), free_list::FreeList::new());
+        let list = SpinLock::new(lock_class!(allocating "instead free-list"), free_list::FreeList::new());
         let list = Self(list);
         list.give(range.start, range.len() / PAGE_SIZE);
         Some(list)
@@ -89,7 +89,7 @@ unsafe impl vmem::Allocator for Tags {
 
 impl Default for ArenaLock {
     fn default() -> Self {
-        Self(SpinLock::new(lock_class!("instead vmem"), ()))
+        Self(SpinLock::new(lock_class!(allocating "instead vmem"), ()))
     }
 }
 

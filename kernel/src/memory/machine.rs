@@ -12,7 +12,7 @@ use crate::{
         tlb::{self, Cpus},
         tsc,
     },
-    sync::Once,
+    sync::{Once, order},
     trace::{self, Who},
 };
 use core::{
@@ -129,6 +129,7 @@ unsafe impl Platform for Machine {
     }
 
     fn wake_purger(&self) -> bool {
+        order::expect_none_held("a free wakes the purger");
         self.purger.is_some_and(PurgeWish::wake)
     }
 

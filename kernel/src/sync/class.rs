@@ -25,8 +25,19 @@ impl Class {
     /// A class under this name.
     #[must_use]
     pub const fn new(name: &'static str) -> Self {
+        Self::with(lockdep::Class::new(name))
+    }
+
+    /// A class under this name, of locks under which memory is allocated and freed: what they protect is the code of others,
+    /// which does.
+    #[must_use]
+    pub const fn allocating(name: &'static str) -> Self {
+        Self::with(lockdep::Class::allocating(name))
+    }
+
+    const fn with(order: lockdep::Class) -> Self {
         Self {
-            order: lockdep::Class::new(name),
+            order,
             counts: Counts::new(),
             listed: AtomicBool::new(false),
             next: AtomicPtr::new(null_mut()),

@@ -5,7 +5,7 @@
 //! | [`SpinLock`] | preemption is off | what threads share |
 //! | [`IrqLock`] | interrupts are off too | what interrupts take as well |
 //!
-//! Nobody sleeps, and nothing is allocated, while one is held. Guards stay with the thread that locked, and go in
+//! Nobody sleeps, and nothing is allocated or freed, while one is held: debug builds panic. Guards stay with the thread that locked, and go in
 //! any order but where interrupts are off: there the one that was made later goes first. Debug builds check the order
 //! they are taken in: see [`order`]. How long they are waited for is counted on request: see [`stat`].
 //!
@@ -24,11 +24,16 @@ pub use irq_lock::{IrqLock, IrqLockGuard};
 pub use spin::once::Once;
 pub use spin_lock::{SpinLock, SpinLockGuard};
 
-/// A lock class of its own for each place this stands at: `&'static` [`Class`], by its name.
+/// A lock class of its own for each place this stands at: `&'static` [`Class`], by its name; or one of locks
+/// under which memory is [allocated](Class::allocating).
 #[macro_export]
 macro_rules! lock_class {
     ($name:expr) => {{
         static CLASS: $crate::sync::Class = $crate::sync::Class::new($name);
+        &CLASS
+    }};
+    (allocating $name:expr) => {{
+        static CLASS: $crate::sync::Class = $crate::sync::Class::allocating($name);
         &CLASS
     }};
 }

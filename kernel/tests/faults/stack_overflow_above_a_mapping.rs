@@ -30,7 +30,7 @@ static END: AtomicUsize = AtomicUsize::new(0);
 
 fn main() -> ! {
     kernel::testing::expect_panic(TEST, "of the thread deep");
-    let mut taken = Vec::new();
+    let mut taken = Vec::with_capacity(BLOCK_PAGES);
     frames::take(BLOCK_PAGES, |frame| taken.push(frame));
     // A block of which each page is mapped, before the block that stacks come from next.
     let map = memory::vmalloc().vm_map_ram(&taken, Protection::ReadWrite).expect("room");

@@ -2,7 +2,14 @@
 
 use crate::{arch::tsc, command::CommandError, lock_class, memory, println, sync::SpinLock};
 use alloc::{format, vec::Vec};
-use core::{cmp::Reverse, fmt, mem, panic::Location, ptr};
+use core::{
+    cmp::Reverse,
+    fmt::{self, Write},
+    mem,
+    panic::Location,
+    ptr,
+};
+use heapless::String;
 use vmalloc::{AreaSummary, Birth, PAGE_SIZE};
 
 pub(in crate::console) const ABOUT: &str = "counts areas and bytes by who asked for them, the most bytes first\n\
@@ -121,13 +128,21 @@ fn older(one: Option<Birth>, other: Option<Birth>) -> Option<Birth> {
     }
 }
 
+/// Bytes that an age takes at most.
+const MOST_DIGITS: usize = 24;
+
 /// How old something is, in milliseconds, if that is known.
 struct Age(Option<u64>);
 
 impl fmt::Display for Age {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Some(age) => f.pad(&format!("{}.{:03} s", age / 1000, age % 1000)),
+            Some(age) => {
+                // Not in the heap: it is written under the serial line's lock.
+                let mut text = String::<MOST_DIGITS>::new();
+                write!(text, "{}.{:03} s", age / 1000, age % 1000)?;
+                f.pad(&text)
+            }
             None => f.pad("-"),
         }
     }
@@ -154,7 +169,9 @@ pub fn top(arguments: &[&str]) -> Result<(), CommandError> {
             // The one before goes when the lock is open.
             let _before = MARK.lock().replace(table);
         }
-        ["clear"] => drop(MARK.lock().take()),
+        ["clear"] => {
+            let _before = MARK.lock().take();
+        }
         [other, ..] => return Err(CommandError::new(format!("{other}: neither nothing, mark nor clear"))),
     }
     Ok(())

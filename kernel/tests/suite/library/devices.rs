@@ -38,7 +38,7 @@ fn what_is_no_memory_is_mapped_and_not_read() {
 /// All that the frame allocator has is shown, which is the least that must be.
 #[test_case]
 fn the_direct_map_shows_what_is_allocated() {
-    let mut taken = alloc::vec::Vec::new();
+    let mut taken = alloc::vec::Vec::with_capacity(2 * BLOCK_PAGES);
     frames::take(2 * BLOCK_PAGES, |frame| taken.push(frame));
     assert!(taken.iter().all(|&frame| direct_map::shows(frame)));
     // SAFETY: taken above, and mapped nowhere any more.

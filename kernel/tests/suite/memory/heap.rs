@@ -78,7 +78,10 @@ fn interrupt_handlers_free() {
     let Some(other) = cpu::online().iter().find(|&cpu| cpu != 0) else { return };
     let used = heap::usage().used;
     *GIVEN.lock() = Some((Box::new(1), vec![1; 100_000]));
-    interrupts::call_on(other, || drop(GIVEN.lock().take()));
+    interrupts::call_on(other, || {
+        let given = GIVEN.lock().take();
+        drop(given);
+    });
     assert_eq!(heap::usage().used, used);
 }
 

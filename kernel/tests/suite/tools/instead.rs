@@ -102,7 +102,7 @@ fn what_is_freed_no_cpu_sees_again() {
         reach(&step, 1);
         drop(area);
         // The frames that the area had are somebody else's.
-        let mut others = Vec::new();
+        let mut others = Vec::with_capacity(pages + 1);
         frames::take(pages + 1, |frame| others.push(frame));
         let area = instead.allocate(pages).expect("memory");
         assert_eq!(area.start(), start, "first fit");
@@ -122,7 +122,7 @@ fn what_is_freed_no_cpu_sees_again() {
 #[test_case]
 fn the_callers_frames_stay_the_callers() {
     let instead = make::<FreeList>();
-    let mut own = Vec::new();
+    let mut own = Vec::with_capacity(3);
     frames::take(3, |frame| own.push(frame));
     let free = frames::free();
     let mapping = instead.map(&own).expect("memory");
