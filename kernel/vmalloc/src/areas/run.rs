@@ -171,7 +171,7 @@ impl<P: Platform> Areas<P> {
     /// Shows the pages of a run whose first entry, which was `entry`, is claimed, so that they are unmapped as others are.
     #[cold]
     fn hide_none(&self, first: usize, count: usize, entry: Entry) {
-        // Pages of 2 MiB are not hidden, and the first block has none in an area that hides pages.
+        // Pages of 2 MiB are not hidden.
         self.blocks().run_slot(first, 0, &self.platform().pin()).set(entry.unmarked_owned().quarantined());
         for leaf in (first..first + count).filter_map(|number| self.blocks().find_leaf(number)) {
             hide_none(leaf.iter());

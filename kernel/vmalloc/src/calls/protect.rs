@@ -7,11 +7,11 @@
 use crate::{
     AreaInfo, BLOCK_PAGES, BLOCK_SIZE, Kind, PAGE_SIZE, Platform, ProtectError, Protection, Vmalloc,
     blocks::Mapping,
-    page_table::{Slot, Unflushed},
+    page_table::{Entry, Slot, Unflushed},
     span::page_in_block,
     types::Caller,
 };
-use core::{iter, panic::Location, ptr::NonNull};
+use core::{panic::Location, ptr::NonNull};
 
 impl<P: Platform> Vmalloc<P> {
     /// Changes the protection of the pages of `size` bytes from `start`, which is page-aligned, all in
@@ -52,17 +52,18 @@ impl<P: Platform> Vmalloc<P> {
         let end = start + pages * PAGE_SIZE;
         self.split(&area, self.cut_blocks(&area, start, end), caller)?;
         if hides {
-            self.split(&area, self.hidden_blocks(&area, start, end), caller)?;
+            let span = &self.base().span;
+            self.split(&area, span.block_at(start)..=span.block_at(end - 1), caller)?;
         }
         if area.kind == Kind::Vmalloc {
-            self.change_first(&area, if hides { Slot::mark_hiding } else { Slot::mark_changed });
+            self.change_first(&area, if hides { Entry::hiding } else { Entry::changed });
         }
         let mut at = start;
         while at < end {
             at = self.protect_block(at, end, protection, caller);
         }
         if !hides && area.kind == Kind::Vmalloc && (start, end) == (area.start, area.mapped_end()) {
-            self.change_first(&area, Slot::unmark_hiding);
+            self.change_first(&area, Entry::without_hiding);
         }
         // A 2 MiB page may be split next, and its small pages have the new rights from the beginning.
         let unflushed = if area.huge_pages > 0 { Unflushed::for_speculation } else { Unflushed::new };
@@ -70,21 +71,27 @@ impl<P: Platform> Vmalloc<P> {
         Ok(())
     }
 
-    /// Marks an area in its first entry, or takes a mark away: by `change`. One that begins with a 2 MiB page needs none.
-    fn change_first(&self, area: &AreaInfo, change: fn(&Slot)) {
-        self.first_slot(area).into_iter().for_each(change);
+    /// Marks an area in its first entry, or takes a mark away: by `change`.
+    fn change_first(&self, area: &AreaInfo, change: fn(Entry) -> Entry) {
+        // Ends: the entry is marked by CPUs once each, and a 2 MiB page is protected or split by others once each.
+        while let slot = self.first_slot(area)
+            && let entry = slot.look()
+            && slot.replace(entry, change(entry)).is_err()
+        {}
     }
 
     /// Returns whether pages of an area that owns its frames may be hidden.
     pub(super) fn hides_pages(&self, area: &AreaInfo) -> bool {
-        self.first_slot(area).is_some_and(|slot| slot.look().shown().hides())
+        self.first_slot(area).look().shown().hides()
     }
 
-    /// Returns the first entry of an area, if that is in a leaf table.
-    fn first_slot(&self, area: &AreaInfo) -> Option<&Slot> {
-        let blocks = self.blocks();
-        let leaf = blocks.find_leaf(blocks.span().block_at(area.start))?;
-        Some(&leaf[page_in_block(area.start)])
+    /// Returns the slot of the first entry of an area: that of a 2 MiB page links a table as soon as the page is split.
+    fn first_slot(&self, area: &AreaInfo) -> &Slot {
+        let number = self.base().span.block_at(area.start);
+        match self.blocks().mapping_of(number) {
+            Some(mapping) => mapping.slot(page_in_block(area.start)),
+            None => unreachable!("block {number} of the area is mapped"),
+        }
     }
 
     /// Splits the 2 MiB pages of an area in these blocks.
@@ -99,13 +106,6 @@ impl<P: Platform> Vmalloc<P> {
         }
         let split = blocks.try_for_each(|number| self.reclaim().split_huge(number, caller));
         split.map_err(|_| ProtectError::OutOfFrames)
-    }
-
-    /// Returns the blocks that the range covers, whose pages are to be hidden, and the first one of the area, whose entry is
-    /// to tell of that.
-    fn hidden_blocks(&self, area: &AreaInfo, start: usize, end: usize) -> impl Iterator<Item = usize> {
-        let span = &self.base().span;
-        iter::once(span.block_at(area.start)).chain(span.block_at(start)..=span.block_at(end - 1))
     }
 
     /// Returns the blocks that the range covers only in part.

@@ -47,8 +47,6 @@ impl Entry {
     pub const UNUSED: Self = Self(0);
     /// The bit that marks an area's last page.
     pub const LAST_MARK: u64 = LAST;
-    /// The bit that marks the first page of an area that is [changed](Self::is_changed).
-    pub const CHANGED_MARK: u64 = CHANGED;
     /// Pages of the longest areas whose first entry tells how many they are.
     pub const MOST_COUNTED: usize = 16;
     /// Pages of the longest areas whose second and third entry tell it.
@@ -72,8 +70,9 @@ impl Entry {
     /// Returns the entry for 4 KiB page `page` of the 2 MiB page that this entry maps.
     pub fn small_page(self, page: usize) -> Self {
         debug_assert!(self.is_huge() && page < 512);
-        let marks = if page == 0 { FIRST | GUARDED_BELOW } else { 0 } | if page == 511 { LAST } else { 0 };
-        let first = self.0 & !(FIRST | GUARDED_BELOW | LAST) | self.0 & marks;
+        const FIRSTS: u64 = FIRST | GUARDED_BELOW | Entry::HIDES_MARK;
+        let marks = if page == 0 { FIRSTS } else { 0 } | if page == 511 { LAST } else { 0 };
+        let first = self.0 & !(FIRSTS | LAST) | self.0 & marks;
         Self(memory_type::to_small(first) + (page as u64) * PAGE_SIZE as u64)
     }
 

@@ -111,25 +111,10 @@ impl Slot {
     }
 
     /// Has the first page of an area, which may be in use, tell how many pages the area has from now on, if one entry can tell
-    /// both that and how many it had; otherwise marks it as [changed](Self::mark_changed). One that is marked stays so.
+    /// both that and how many it had; otherwise marks it as [changed](Entry::changed). One that is marked stays so.
     pub fn mark_resized(&self, before: usize, now: usize) {
         let tells = before.max(now) <= Entry::MOST_COUNTED;
         self.update(|entry| if tells { entry.with_pages(now) } else { entry.changed() });
-    }
-
-    /// Marks the first page of an area, which may be in use, that is protected, or whose entries do not tell how long it is.
-    pub fn mark_changed(&self) {
-        self.0.fetch_or(Entry::CHANGED_MARK, Ordering::Relaxed);
-    }
-
-    /// Marks the first page of an area some of whose pages are about to be hidden.
-    pub fn mark_hiding(&self) {
-        self.0.fetch_or(Entry::HIDES_MARK, Ordering::Relaxed);
-    }
-
-    /// Takes the mark away that [`mark_hiding`](Self::mark_hiding) makes, of an area that hides no page any more.
-    pub fn unmark_hiding(&self) {
-        self.update(Entry::without_hiding);
     }
 
     /// Clears the mark that [`mark_last`](Self::mark_last) sets.

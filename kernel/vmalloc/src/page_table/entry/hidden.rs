@@ -14,7 +14,12 @@ use super::{
 
 impl Entry {
     /// The bits that mark the first page of an area that may have hidden pages.
-    pub const HIDES_MARK: u64 = RAM | CHANGED;
+    pub(super) const HIDES_MARK: u64 = RAM | CHANGED;
+
+    /// Returns the entry of the first page of an area some of whose pages are about to be hidden.
+    pub fn hiding(self) -> Self {
+        Self(self.0 | Self::HIDES_MARK)
+    }
 
     /// Returns whether the page is an area's, and nobody may access it.
     pub fn is_hidden(self) -> bool {

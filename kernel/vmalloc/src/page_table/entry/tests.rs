@@ -135,12 +135,13 @@ fn a_quarantined_page_of_somebody_else_gives_no_frame() {
 #[test]
 fn a_huge_entry_splits_into_its_small_pages() {
     let attributes = Attributes::new(Protection::ReadOnly, Owner::Area);
-    let huge = Entry::huge(Frame::new(1024), attributes).with_first(512).with_last();
+    let huge = Entry::huge(Frame::new(1024), attributes).with_first(512).with_last().hiding();
     for page in 0..512 {
         let small = huge.small_page(page);
         assert!(small.is_owned() && !small.is_huge());
         assert_eq!(small.frame().number(), 1024 + page as u64);
         assert_eq!((small.is_first(), small.is_last()), (page == 0, page == 511));
+        assert_eq!((small.hides(), small.is_changed()), (page == 0, page == 0));
     }
 }
 
