@@ -4,7 +4,7 @@
 
 use crate::{
     BLOCK_PAGES, Platform, Stats, Tally, Vmalloc,
-    blocks::Role,
+    blocks::{Block, Role},
     page_table::{directories, slot::Slot},
     span::run_blocks,
 };
@@ -52,14 +52,19 @@ impl<P: Platform> Vmalloc<P> {
             lazy: self.pending().deferred_pages() + noted.unmapped,
             ..Stats::default()
         };
-        blocks.known().for_each(|number| self.count_block(number, &mut stats));
+        for number in blocks.known() {
+            let pin = self.platform().pin();
+            blocks.read_side(|side| {
+                blocks.find(number, side).map(|block| self.count_block(block, &pin, &mut stats))
+            });
+        }
         stats
     }
 
-    fn count_block(&self, number: usize, stats: &mut Stats) {
-        let (blocks, pin) = (self.blocks(), self.platform().pin());
-        let Some(block) = blocks.find(number, &pin) else { return };
-        let pages = block.pages.lock(&pin);
+    /// Counts what a block has, of which tables may go as soon as the read-side section ends.
+    fn count_block(&self, block: &Block, pin: &P::Pin, stats: &mut Stats) {
+        let blocks = self.blocks();
+        let pages = block.pages.lock(pin);
         let leaf = block.leaf(self.platform());
         stats.leaf_tables += usize::from(leaf.is_some());
         let role = block.role();
@@ -90,8 +95,7 @@ impl<P: Platform> Vmalloc<P> {
                 stats.quarantined += 1;
             }
         }
-        let huge_waits = || blocks.read_side(|_| blocks.directory_slot(number).filter(|slot| waits(slot)));
-        if leaf.is_none() && huge_waits().is_some() {
+        if leaf.is_none() && blocks.directory_slot(block.number()).is_some_and(waits) {
             stats.quarantined += BLOCK_PAGES;
         }
     }

@@ -16,14 +16,17 @@ impl<P: Platform> Vmalloc<P> {
     pub fn for_each_block(&self, mut sink: impl FnMut(BlockStats)) {
         self.base().assert_not_in_interrupt("for_each_block");
         let blocks = self.blocks();
-        blocks.known().filter_map(|number| self.count_pages(number)).for_each(&mut sink);
+        let counted = |number| {
+            let pin = self.platform().pin();
+            blocks.read_side(|side| self.count_pages(blocks.find(number, side)?, &pin))
+        };
+        blocks.known().filter_map(counted).for_each(&mut sink);
     }
 
-    fn count_pages(&self, number: usize) -> Option<BlockStats> {
-        let pin = self.platform().pin();
-        let block = self.blocks().find(number, &pin)?;
-        let pages = block.pages.lock(&pin);
-        let mut stats = BlockStats { first: number, blocks: 1, ..BlockStats::default() };
+    /// Counts the pages of a block, whose table may go as soon as the read-side section ends.
+    fn count_pages(&self, block: &Block, pin: &P::Pin) -> Option<BlockStats> {
+        let pages = block.pages.lock(pin);
+        let mut stats = BlockStats { first: block.number(), blocks: 1, ..BlockStats::default() };
         match block.role() {
             Role::Unused => return None,
             role if role.has_pages() => self.count_each(block, &pages, &mut stats),
