@@ -3,7 +3,7 @@
 //! Directories are shared by all that lies in their range, other instances included, so they are linked by
 //! compare-and-swap and no lock guards them. A lower directory, which maps 1 GiB, goes when nothing is mapped below
 //! it (`reclaim/directories.rs`); who follows one has a block below, or is in a read-side section. An upper directory,
-//! which maps 512 GiB, stays.
+//! which maps 512 GiB, stays, and so does one that was there before, such as a boot loader's: the machine did not give it.
 
 use super::{Entry, Slot, Slots};
 use crate::{BLOCK_SHIFT, Frame, Platform, Returned};
@@ -61,8 +61,8 @@ pub(crate) fn behind_missing<P: Platform>(platform: &P, address: usize) -> Optio
     (!is_there).then(|| (address | ((1 << LOWER_SHIFT) - 1)).saturating_add(1))
 }
 
-/// Returns the lower directories that map nothing outside of a range: the first address of each, and the entry that links
-/// it. There may be many places for one, so upper directories are looked up once.
+/// Returns the lower directories that the library made and that map nothing outside of a range: the first address of each,
+/// and the entry that links it. There may be many places for one, so upper directories are looked up once.
 pub(crate) fn lower<'a, P: Platform>(
     platform: &'a P,
     range: &Range<usize>,
@@ -76,7 +76,7 @@ pub(crate) fn lower<'a, P: Platform>(
             upper = below(platform, &root(platform)[index(address, ROOT_SHIFT)]);
         }
         let slot = &upper?[index(address, LOWER_SHIFT)];
-        slot.look().is_present().then_some((address, slot))
+        slot.look().is_made_directory().then_some((address, slot))
     })
 }
 
@@ -125,7 +125,7 @@ fn make_directory<'a, P: Platform>(platform: &'a P, slot: &Slot) -> Option<&'a S
         let frame = take_table(platform)?;
         // Whatever is not present links nothing, zero or not. Whoever sees the link, CPUs that walk the tables
         // included, sees the zeros below.
-        let linked = slot.try_update(|entry| (!entry.is_present()).then_some(Entry::table(frame)));
+        let linked = slot.try_update(|entry| (!entry.is_present()).then_some(Entry::directory(frame)));
         if linked.is_err() {
             platform.give_table(Returned::new(frame));
         }

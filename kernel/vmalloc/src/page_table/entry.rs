@@ -97,6 +97,16 @@ impl Entry {
         Self(frame.address() | PRESENT | WRITABLE | ACCESSED)
     }
 
+    /// Makes an entry that links a directory which the library has made.
+    pub fn directory(frame: Frame) -> Self {
+        Self(Self::table(frame).0 | MADE)
+    }
+
+    /// Returns whether the entry links a directory which the library has made, and not somebody before it.
+    pub fn is_made_directory(self) -> bool {
+        self.0 & (PRESENT | MADE) == PRESENT | MADE
+    }
+
     /// Returns the entry marked as the first of the pages of an area.
     #[inline]
     pub fn with_first(self, pages: usize) -> Self {

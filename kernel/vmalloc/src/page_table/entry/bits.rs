@@ -13,6 +13,8 @@ pub(crate) const HUGE: u64 = 1 << 7;
 /// In an entry of a leaf table: the highest bit of the number of an entry of the page attribute table.
 pub(crate) const SMALL_PAT: u64 = 1 << 7;
 pub(crate) const FIRST: u64 = 1 << 9;
+/// In an entry that links a directory: the library made that.
+pub(crate) const MADE: u64 = 1 << 9;
 pub(crate) const LAST: u64 = 1 << 10;
 pub(crate) const OWNED: u64 = 1 << 11;
 pub(crate) const NO_EXECUTE: u64 = 1 << 63;

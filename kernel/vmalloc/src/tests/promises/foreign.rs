@@ -151,6 +151,9 @@ fn who_comes_upon_a_foreign_table_names_it() {
     let start = START & !(GIB - 1);
     // SAFETY: the machine's address space has nothing else in it.
     let vmalloc = unsafe { Vmalloc::new(&machine, start..start + GIB) }.expect("frames enough");
+    // The library makes the directory.
+    let area = vmalloc.vmalloc(PAGE_SIZE).expect("room");
+    free(&vmalloc, area).expect("allocated");
     let foreign = start + 300 * BLOCK_SIZE;
     map_at(&machine, foreign + PAGE_SIZE);
     let text = panic_of(|| vmalloc.trim());

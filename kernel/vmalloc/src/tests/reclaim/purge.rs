@@ -5,6 +5,7 @@ extern crate std;
 use crate::{
     AllocError, BLOCK_PAGES, BLOCK_SIZE, Cache, FreeError, GatherPolicy, PAGE_SIZE, Platform, Policy,
     Protection, Request, Returned, Slack, Vmalloc,
+    page_table::{Entry, directories},
     tests::{
         machine::{Machine, Moment, PageFault},
         support::{
@@ -219,6 +220,33 @@ fn pages_in_many_places_are_all_flushed() {
         drop(vmalloc);
         machine.assert_all_frames_back();
     }
+}
+
+/// A directory that a boot loader left empty is used and stays: nobody but the loader knows whose its frame is.
+///
+/// Seen failing with each directory given back in which nothing is mapped.
+#[test]
+fn directories_that_were_there_before_stay() {
+    const GIB: usize = 1 << 30;
+    let start = START.next_multiple_of(GIB);
+    let machine = Machine::new(1, 300);
+    let shared = &&machine;
+    let [upper, lower] = [(); 2].map(|()| shared.take_table().expect("enough"));
+    // SAFETY: tables, which the test alone changes.
+    let slots = unsafe { [shared.root(), upper].map(|frame| directories::table(shared, frame)) };
+    let links = [&slots[0][start >> 39 & 511], &slots[1][start >> 30 & 511]];
+    links.iter().zip([upper, lower]).for_each(|(link, frame)| link.set(Entry::table(frame)));
+    for _ in 0..2 {
+        let vmalloc = instance(&machine, 2 * GIB / BLOCK_SIZE);
+        let area = vmalloc.allocate(Request::new(PAGE_SIZE).within(start, start + GIB)).expect("room");
+        machine.write(0, address(area), 1).expect("mapped");
+        free(&vmalloc, area).expect("allocated");
+        vmalloc.trim();
+        assert_eq!(links.map(|link| link.get().frame()), [upper, lower]);
+    }
+    links.iter().for_each(|link| link.set_unused());
+    [lower, upper].iter().for_each(|&frame| shared.give_table(Returned::new(frame)));
+    machine.assert_all_frames_back();
 }
 
 /// Page tables go with what they mapped, whatever memory there is to write them down in. The
