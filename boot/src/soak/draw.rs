@@ -102,7 +102,9 @@ impl Plan {
     pub fn is_small(&self) -> bool {
         // `latency` frees an area of 1 GiB then.
         let area = if self.commands.contains("free=area") { 1024 } else { 0 };
-        self.memory.mebibytes < 768 + area + 160 * u32::from(self.cpus)
+        let threads = |word: &str| word.strip_prefix("nr_threads=")?.parse().ok();
+        let threads = self.commands.split([' ', ';']).filter_map(threads).max();
+        self.memory.mebibytes < 768 + area + 160 * threads.unwrap_or(0).max(u32::from(self.cpus))
     }
 
     fn draw_parameters(&self, random: &mut Random) -> String {
