@@ -39,7 +39,7 @@ pub(crate) enum Mapping<'a> {
 
 impl<'a> Mapping<'a> {
     /// Returns the slot of the entry that maps page `page` of the block.
-    pub fn slot(self, page: usize) -> &'a Slot {
+    pub(super) fn slot(self, page: usize) -> &'a Slot {
         match self {
             Self::Small(leaf) | Self::Unflushed(leaf, _) => &leaf[page],
             Self::Huge(slot, _) => slot,

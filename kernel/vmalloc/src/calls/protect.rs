@@ -73,23 +73,27 @@ impl<P: Platform> Vmalloc<P> {
 
     /// Marks an area in its first entry, or takes a mark away: by `change`.
     fn change_first(&self, area: &AreaInfo, change: fn(Entry) -> Entry) {
-        // Ends: the entry is marked by CPUs once each, and a 2 MiB page is protected or split by others once each.
-        while let slot = self.first_slot(area)
-            && let entry = slot.look()
+        // Ends: CPUs, and `frame_at`, mark the entry once each, and a 2 MiB page is protected or split by others once each.
+        while let (slot, entry) = self.first_entry(area)
             && slot.replace(entry, change(entry)).is_err()
         {}
     }
 
     /// Returns whether pages of an area that owns its frames may be hidden.
     pub(super) fn hides_pages(&self, area: &AreaInfo) -> bool {
-        self.first_slot(area).look().shown().hides()
+        self.first_entry(area).1.shown().hides()
     }
 
-    /// Returns the slot of the first entry of an area: that of a 2 MiB page links a table as soon as the page is split.
-    fn first_slot(&self, area: &AreaInfo) -> &Slot {
+    /// Returns the slot and the first entry of an area, as it was found there: the slot of a 2 MiB page links a table as soon
+    /// as another CPU splits that.
+    fn first_entry(&self, area: &AreaInfo) -> (&Slot, Entry) {
         let number = self.base().span.block_at(area.start);
         match self.blocks().mapping_of(number) {
-            Some(mapping) => mapping.slot(page_in_block(area.start)),
+            Some(Mapping::Huge(slot, entry)) => (slot, entry),
+            Some(Mapping::Small(leaf) | Mapping::Unflushed(leaf, _)) => {
+                let slot = &leaf[page_in_block(area.start)];
+                (slot, slot.look())
+            }
             None => unreachable!("block {number} of the area is mapped"),
         }
     }

@@ -12,6 +12,7 @@ mod machine;
 mod magazines;
 mod mixed;
 mod pools;
+mod protect;
 mod purge;
 mod quarantine;
 mod ram;
