@@ -140,7 +140,13 @@ impl<P: Platform> Areas<P> {
         if cfg!(debug_assertions) {
             leaf.iter().for_each(|slot| self.blocks().expect_unused(slot));
         }
-        let table = self.blocks().with(number, |block| block.set_leaf(None));
+        let table = {
+            let pin = self.platform().pin();
+            let block = self.blocks().block(number, &pin);
+            // Who counts frames that are cached or wait has it locked while looking into the table.
+            let _pages = block.pages.lock(&pin);
+            block.set_leaf(None)
+        };
         table.into_iter().for_each(|table| self.blocks().give_leaf(table));
     }
 

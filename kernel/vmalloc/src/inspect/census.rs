@@ -13,8 +13,7 @@ impl<P: Platform> Vmalloc<P> {
     /// more of each.
     ///
     /// Each block of 2 MiB is looked at in a read-side section of its own, in which `sink` is called: it calls nothing of
-    /// the library, and allocates nothing from it. Areas that are allocated or freed meanwhile are told or not, mappings of
-    /// `vm_map_ram` also in part.
+    /// the library, and allocates nothing from it. Areas that are allocated or freed meanwhile are told or not.
     ///
     /// # Panics
     /// In an interrupt handler.
@@ -103,7 +102,7 @@ fn each_of_block<P: Platform>(
         page = if let Some(alike) = Alike::at(leaf, page) {
             alike.tell(sink);
             alike.end
-        } else if let Some(area) = view.small_area_from(number, page) {
+        } else if let Some(area) = view.small_area_at(number, page) {
             sink(summary(&area));
             page + area.pages + area.guard_pages
         } else {

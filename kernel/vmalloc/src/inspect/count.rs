@@ -61,7 +61,8 @@ impl<P: Platform> Vmalloc<P> {
         stats
     }
 
-    /// Counts what a block has, of which tables may go as soon as the read-side section ends.
+    /// Counts what a block has. Its leaf table stays while its pages are locked, and the directory above while the read-side
+    /// section lasts.
     fn count_block(&self, block: &Block, pin: &P::Pin, stats: &mut Stats) {
         let blocks = self.blocks();
         let pages = block.pages.lock(pin);

@@ -93,7 +93,7 @@ impl<'a, P: Platform> View<'a, P> {
     /// Finds the first area that starts in a block, at page `page` or behind.
     fn first_from(&self, number: usize, page: usize) -> Option<AreaInfo> {
         match self.block(number)?.role() {
-            Role::Small { .. } => (page..BLOCK_PAGES).find_map(|page| self.small_area_from(number, page)),
+            Role::Small { .. } => (page..BLOCK_PAGES).find_map(|page| self.small_area_at(number, page)),
             Role::Head { .. } if page == 0 => self.run_area(number),
             Role::Congruent { pages, behind: 0 } if page == 0 => self.congruent_area(number, pages),
             _ => None,
@@ -101,7 +101,7 @@ impl<'a, P: Platform> View<'a, P> {
     }
 
     /// Finds the area that starts at page `page` of a shared block.
-    pub fn small_area_from(&self, number: usize, page: usize) -> Option<AreaInfo> {
+    pub fn small_area_at(&self, number: usize, page: usize) -> Option<AreaInfo> {
         let is_first = self.leaf(number)?[page].look().shown().is_first();
         let found = is_first.then(|| self.small_area(number, page))?;
         found.filter(|area| area.start == self.blocks.span().address(number, page))
@@ -164,9 +164,15 @@ fn counted<P: Platform>(blocks: &Blocks<P>, area: AreaInfo) -> AreaInfo {
     }
     let first = blocks.span().block_at(area.start);
     let present = |leaf: &Slots| leaf.iter().filter(|slot| slot.look().is_present()).count();
-    let in_block =
-        |number| blocks.read_side(|side| View { blocks, side }.leaf(number).map(present)).unwrap_or(0);
-    let populated = (first..first + run_blocks(area.pages)).map(in_block).sum();
+    let in_block = |number| {
+        blocks.read_side(|side| match (View { blocks, side }).block(number)? {
+            block if matches!(block.role(), Role::Congruent { .. }) => {
+                block.leaf(blocks.platform()).map(present)
+            }
+            _ => None,
+        })
+    };
+    let populated = (first..first + run_blocks(area.pages)).filter_map(in_block).sum();
     AreaInfo { populated, ..area }
 }
 

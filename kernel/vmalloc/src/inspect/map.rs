@@ -23,7 +23,7 @@ impl<P: Platform> Vmalloc<P> {
         blocks.known().filter_map(counted).for_each(&mut sink);
     }
 
-    /// Counts the pages of a block, whose table may go as soon as the read-side section ends.
+    /// Counts the pages of a block, whose table may go when the read-side section ends.
     fn count_pages(&self, block: &Block, pin: &P::Pin) -> Option<BlockStats> {
         let pages = block.pages.lock(pin);
         let mut stats = BlockStats { first: block.number(), blocks: 1, ..BlockStats::default() };
