@@ -39,7 +39,8 @@ pub fn hold(arguments: &[&str]) -> Result<(), CommandError> {
         });
     let held = areas.len();
     // A hold beside this one may have put its own there meanwhile; the last one's stay.
-    mem::replace(&mut *HELD.lock(), areas).into_iter().for_each(free);
+    let before = mem::replace(&mut *HELD.lock(), areas);
+    before.into_iter().for_each(free);
     match result {
         Ok(()) => println!("{held} one-page areas are held"),
         Err(error) => return Err(CommandError::new(format!("{word}: {held} are held, then: {error}"))),
