@@ -74,6 +74,8 @@ macro_rules! entry {
 
 /// Called by the loader, on its page tables and its stack.
 pub fn start(info: &'static mut BootInfo, main: fn() -> !) -> ! {
+    // UEFI runs programs with interrupts on, and says nothing of them when it ends.
+    x86_64::instructions::interrupts::disable();
     // SAFETY: the loader starts one CPU, once.
     unsafe { cpu::init(0) };
     hooks::install();

@@ -1,7 +1,8 @@
 //! The local APIC of each CPU: its timer, and interrupts to other CPUs.
 //!
-//! By its x2APIC registers where the CPU has them, else by the page of registers that all CPUs see
-//! at the same address, each its own. Source: Intel SDM 3A, chapter 12.
+//! By its x2APIC registers where the firmware has turned them on, and in virtual machines where the CPU has them; else by the
+//! page of registers that all CPUs see at the same address, each its own: firmware that works with the page in its system
+//! management mode must find it. Source: Intel SDM 3A, chapter 12.
 //!
 //! Called by what sends interrupts or sets the timer, in any context, once [`init`] ran; no lock is taken.
 
@@ -13,7 +14,10 @@ use super::{
     tsc,
 };
 use calibration::Fault;
-use core::ptr::NonNull;
+use core::{
+    ptr::NonNull,
+    sync::atomic::{AtomicU32, Ordering},
+};
 pub use registers::{Mode, mode};
 use registers::{Register, msr, read, set_mode, write};
 use spin::Once;
@@ -34,7 +38,11 @@ const BASE_ENABLED: u64 = 1 << 11;
 const BASE_ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 
 const SPURIOUS_ENABLED: u32 = 1 << 8;
-const LOCAL_MASKED: u32 = 1 << 16;
+/// A source of the CPU's own is masked. Its vector is one that has a handler: what was pending when it was masked may come by it.
+const LOCAL_MASKED: u32 = 1 << 16 | Vector::Unexpected as u32;
+const DELIVERY_MODE: u32 = 7 << 8;
+/// A source interrupts the firmware's system management mode, and is the firmware's.
+const DELIVER_SMI: u32 = 2 << 8;
 /// The timer counts each of its clock's ticks.
 const DIVIDE_BY_1: u32 = 0b1011;
 
@@ -50,7 +58,7 @@ const DELIVERY_LOOKS: usize = 1 << 16;
 
 /// Prepares the boot CPU's APIC, and masks the two 8259 interrupt controllers.
 ///
-/// `map` is asked for the page of registers, by its physical address, if the CPU has no x2APIC.
+/// `map` is asked for the page of registers, by its physical address, if they are used so.
 ///
 /// # Errors
 /// That of `map`.
@@ -60,15 +68,14 @@ const DELIVERY_LOOKS: usize = 1 << 16;
 pub(crate) unsafe fn init(
     map: impl FnOnce(u64) -> Result<NonNull<u8>, AllocError>,
 ) -> Result<(), AllocError> {
+    // SAFETY: every x86-64 CPU has the register; reading it changes nothing.
+    let base = unsafe { Msr::new(APIC_BASE).read() };
     let features = raw_cpuid::CpuId::new().get_feature_info();
-    let mode = match features.is_some_and(|features| features.has_x2apic()) {
-        true => Mode::X2apic,
-        false => {
-            // SAFETY: every x86-64 CPU has the register; reading it changes nothing.
-            let base = unsafe { Msr::new(APIC_BASE).read() } & BASE_ADDRESS;
-            let page = map(base)?;
-            Mode::Xapic { page: page.as_ptr() as usize }
-        }
+    let has_x2apic = features.is_some_and(|features| features.has_x2apic());
+    let mode = if base & BASE_X2APIC != 0 || has_x2apic && cpu::is_virtual() {
+        Mode::X2apic
+    } else {
+        Mode::Xapic { page: map(base & BASE_ADDRESS)?.as_ptr() as usize }
     };
     // SAFETY: promised by the caller; the CPU says where its registers are.
     unsafe { set_mode(mode) };
@@ -98,7 +105,14 @@ pub(crate) fn calibrate() -> Result<(), Fault> {
     Ok(())
 }
 
-/// Prepares the APIC of the CPU this runs on: every source of its own masked, interrupts from other
+/// The number, among the sources of a CPU's own, of that of thermal interrupts.
+const THERMAL_NUMBER: u32 = 5;
+
+/// What the firmware left in the boot CPU's entry for thermal interrupts, if these are its own, or 0. A CPU that is started has
+/// lost it, and would stay in system management mode for ever if that waited for such an interrupt.
+static THERMAL: AtomicU32 = AtomicU32::new(0);
+
+/// Prepares the APIC of the CPU this runs on: every source of its own masked that is not the firmware's, interrupts from other
 /// CPUs let through.
 pub(crate) fn init_cpu() {
     let mut base = Msr::new(APIC_BASE);
@@ -111,18 +125,28 @@ pub(crate) fn init_cpu() {
         }
     }
     let last = read(Register::Version) >> 16 & 0xff;
+    // Errors first: they would be told of vectors that are written to the others.
     let sources = [
+        (Register::LocalError, 3),
         (Register::LocalTimer, 0),
         (Register::LocalPin0, 1),
         (Register::LocalPin1, 2),
-        (Register::LocalError, 3),
         (Register::LocalPerformance, 4),
-        (Register::LocalThermal, 5),
+        (Register::LocalThermal, THERMAL_NUMBER),
         (Register::LocalCorrectedError, 6),
     ];
     write(Register::Spurious, SPURIOUS_ENABLED | Vector::Spurious as u32);
-    for (source, _) in sources.into_iter().filter(|&(_, number)| number <= last) {
-        write(source, LOCAL_MASKED);
+    for (source, number) in sources.into_iter().filter(|&(_, number)| number <= last) {
+        let left = read(source);
+        let is_firmwares = |entry: u32| entry & DELIVERY_MODE == DELIVER_SMI;
+        if number == THERMAL_NUMBER && is_firmwares(left) {
+            THERMAL.store(left, Ordering::Relaxed);
+        }
+        match THERMAL.load(Ordering::Relaxed) {
+            _ if is_firmwares(left) => {}
+            thermal if number == THERMAL_NUMBER && thermal != 0 => write(source, thermal),
+            _ => write(source, LOCAL_MASKED),
+        }
     }
     write(Register::TaskPriority, 0);
     write(Register::TimerDivide, DIVIDE_BY_1);

@@ -2,7 +2,7 @@
 
 use super::sections::{self, Kind};
 use crate::assert_stays;
-use core::{marker::PhantomData, panic::Location};
+use core::{arch::asm, marker::PhantomData, panic::Location};
 use x86_64::instructions::interrupts;
 
 /// Keeps interrupts off; dropped, they are as they were before. It stays with the code that made it: the flag is the
@@ -75,5 +75,7 @@ pub(crate) fn enable() {
 #[inline]
 pub(crate) fn enable_and_halt() {
     sections::end(Kind::Interrupts, sections::here());
-    interrupts::enable_and_hlt();
+    // SAFETY: an interrupt's handler is like other code that runs meanwhile. What was written before is written before: the
+    // instructions may use memory, as far as the compiler knows.
+    unsafe { asm!("sti", "hlt", options(nostack)) };
 }

@@ -128,6 +128,11 @@ pub fn flush_here() {
     shootdown().flush_all_here(&Cpus);
 }
 
+/// Flushes everything on the CPU this runs on, in any context, and tells nobody.
+pub(super) fn forget() {
+    Cpus.flush_all();
+}
+
 /// This CPU is about to stop until the next interrupt.
 ///
 /// # Safety
