@@ -30,6 +30,12 @@ pub enum UnfitCpu {
         "process-context identifiers are on, and a write of CR3 flushes one context only: clear CR4.PCIDE, bit 17"
     )]
     ProcessContexts,
+    /// Shadow stacks of the supervisor's are on: a page that is read only, with the dirty bit, as those of areas are, would be one
+    /// (Intel SDM 1, chapter 17).
+    #[error(
+        "supervisor shadow stacks are on, and pages that are read only would be such: clear bit 0 of IA32_S_CET, MSR 0x6a2"
+    )]
+    ShadowStacks,
     /// The register IA32_PAT, 277H, differs from that of the CPU that made the machine: a page would have another memory
     /// type on each.
     #[error(
@@ -50,6 +56,9 @@ pub(super) fn check() -> Result<(), UnfitCpu> {
         Err(UnfitCpu::FiveLevels)
     } else if bit(cpu::cr4(), 17) {
         Err(UnfitCpu::ProcessContexts)
+    } else if bit(cpu::cr4(), 23) && bit(cpu::msr(0x6a2), 0) {
+        // A CPU that has the bit in CR4 has the register.
+        Err(UnfitCpu::ShadowStacks)
     } else {
         Ok(())
     }
@@ -212,6 +221,7 @@ pub(super) mod simulated {
         pub cr4: Cell<u64>,
         pub efer: Cell<u64>,
         pub pat: Cell<u64>,
+        pub shadow_stacks: Cell<u64>,
         pub rflags: Cell<u64>,
         pub full_flushes: Cell<usize>,
         /// Address of the page that was flushed last.
@@ -233,6 +243,7 @@ pub(super) mod simulated {
                 cr4: Cell::new(0),
                 efer: Cell::new(1 << 11),
                 pat: Cell::new(PAT),
+                shadow_stacks: Cell::new(0),
                 rflags: Cell::new(INTERRUPTS),
                 full_flushes: Cell::new(0),
                 flushed: Cell::new(0),
@@ -256,6 +267,8 @@ pub(super) mod simulated {
         match number {
             0xc000_0080 => CPU.with(|cpu| cpu.efer.get()),
             0x277 => CPU.with(|cpu| cpu.pat.get()),
+            // A CPU whose bit of CR4 is clear may lack it.
+            0x6a2 if cr4() >> 23 & 1 != 0 => CPU.with(|cpu| cpu.shadow_stacks.get()),
             _ => unreachable!("nobody asks for {number:#x}"),
         }
     }

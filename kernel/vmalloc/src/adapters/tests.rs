@@ -135,7 +135,7 @@ fn what_an_allocator_does_not_take_back_is_used_again() {
     }
 }
 
-/// Seen failing with a check that looked at bit 13 of CR4.
+/// Seen failing with a check that looked at bit 13 of CR4, and with one of CR4 alone for shadow stacks.
 #[test]
 fn a_cpu_that_is_set_up_otherwise_is_refused() {
     let refusal = || {
@@ -153,6 +153,10 @@ fn a_cpu_that_is_set_up_otherwise_is_refused() {
     with(|| CPU.with(|cpu| cpu.cr0.set(1)), UnfitCpu::WriteProtectOff);
     with(|| CPU.with(|cpu| cpu.cr4.set(1 << 12)), UnfitCpu::FiveLevels);
     with(|| CPU.with(|cpu| cpu.cr4.set(1 << 17)), UnfitCpu::ProcessContexts);
+    with(|| CPU.with(|cpu| (cpu.cr4.set(1 << 23), cpu.shadow_stacks.set(1)).0), UnfitCpu::ShadowStacks);
+    // Branches alone are tracked.
+    CPU.with(|cpu| cpu.shadow_stacks.set(1 << 2));
+    assert_eq!(refusal(), None);
 }
 
 /// Seen failing with a CPU that is not asked for its memory types.
