@@ -23,7 +23,9 @@
 //! 4. **The guard page stays.** The page behind the area is no other area's. No CPU could reach it while the area was live,
 //!    nor can one afterwards; or, if the area was cut, a CPU may reach the frame that the page had, which waits behind it for
 //!    a flush of both. An area with a guard page below is not parked.
-//! 5. **Old pointers are the caller's fault.** Who still writes by one hits the next owner, as everywhere before a flush.
+//! 5. **No code.** A CPU may have fetched in advance what was in the page before, and need not look again until an interrupt,
+//!    as a flush is, or another instruction that serialises. So executable areas are not parked.
+//! 6. **Old pointers are the caller's fault.** Who still writes by one hits the next owner, as everywhere before a flush.
 //!    [`Reuse::AfterFlush`](crate::Reuse) parks nothing, for those who hunt such a write.
 //!
 //! What was cut off an area of up to [`CLASSES`] pages comes back for the same reasons when the area grows by just that

@@ -129,11 +129,12 @@ impl Entry {
         self.0 & START == START
     }
 
-    /// Returns whether an area starts here that owns its frames, has no guard page below, and is not
-    /// [changed](Self::is_changed).
+    /// Returns whether an area starts here that owns its frames, has no guard page below, is not
+    /// [changed](Self::is_changed), and is no code. A CPU may have fetched code in advance that was there before: the flush that
+    /// parked areas do without has it start anew (Intel SDM 3A, section 9.1.3).
     #[inline(always)]
     pub fn is_parkable(self) -> bool {
-        const START: u64 = PRESENT | FIRST | OWNED;
+        const START: u64 = PRESENT | FIRST | OWNED | NO_EXECUTE;
         self.0 & (START | RAM | GUARDED_BELOW | CHANGED) == START
     }
 

@@ -104,8 +104,8 @@ pub enum Zeroing {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reuse {
-    /// The next allocation of as many pages on the same CPU takes the area with the frames that it had. No flush is needed
-    /// for that, because what any CPU remembers of the pages is right again. In the same way a frame that was mapped alone by
+    /// The next allocation of as many pages on the same CPU takes the area with the frames that it had, unless it was
+    /// executable. No flush is needed for that, because what any CPU remembers of the pages is right again. In the same way a frame that was mapped alone by
     /// [`vm_map_ram`](crate::Vmalloc::vm_map_ram) gets the page that it had, if the same CPU maps it again next.
     #[default]
     Hot,

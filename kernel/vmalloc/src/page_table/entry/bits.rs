@@ -49,6 +49,8 @@ pub(crate) const SLACK_FILLED: u64 = 1 << 63;
 pub(crate) const CALLER_SHIFT: u32 = 18;
 /// Bits 31 to 3 of the caller's address. Above them is a [`Birth`](crate::types::area::birth::Birth).
 pub(crate) const CALLER_MASK: u64 = (1 << 29) - 1;
+/// The bits of the caller's address where they are, which are inverted.
+pub(crate) const CALLER_INVERTED: u64 = CALLER_MASK << CALLER_SHIFT;
 
 /// In an entry that is not present: the page is hidden. Where entries are present the bit means GLOBAL, which none is.
 pub(crate) const HIDDEN: u64 = 1 << 8;

@@ -1,7 +1,8 @@
 //! Guard pages behind areas: their entries tell whose area ends there.
 //!
-//! An entry has the lowest 32 bits of where the caller's place in the code is noted, which is within 2 GiB of the library,
-//! as all of a kernel is.
+//! An entry has bits 30 to 3 of where the caller's place in the code is noted, which is within 2 GiB of the library, as all of
+//! a kernel is. They are inverted: kernels lie at the lower end of the last 2 GiB, and taken for a frame's address, as a CPU
+//! with the L1TF flaw does, the entry is past most memory.
 
 use super::{Entry, bits::*};
 use crate::{Kind, types::area::birth::Birth};
@@ -32,7 +33,7 @@ impl Entry {
         );
         let (slack, kind) = ((info.slack as u64) << SLACK_SHIFT, (info.kind as u64) << KIND_SHIFT);
         let caller = (caller >> 3 & CALLER_MASK) << CALLER_SHIFT;
-        Self(GUARD_MARK | slack | kind | caller | info.made.bits())
+        Self((slack | caller | info.made.bits()) ^ (GUARD_MARK | CALLER_INVERTED | kind))
     }
 
     /// Returns the entry of a guard page behind an area, marked as one whose slack was filled.
@@ -51,8 +52,8 @@ impl Entry {
         if !self.is_guard() {
             return None;
         }
-        let caller =
-            nearest(((self.0 >> CALLER_SHIFT & CALLER_MASK) << 3) as u32) as *const Location<'static>;
+        let caller = nearest((((self.0 ^ CALLER_INVERTED) >> CALLER_SHIFT & CALLER_MASK) << 3) as u32)
+            as *const Location<'static>;
         Some(GuardInfo {
             slack: (self.0 >> SLACK_SHIFT & SLACK_MASK) as usize,
             kind: Kind::from_number(self.0 >> KIND_SHIFT & KIND_MASK)?,
