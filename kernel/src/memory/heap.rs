@@ -2,8 +2,8 @@
 //!
 //! Allocated from in threads, pinned or not; an interrupt handler that tries gets none, and may free. It starts empty.
 //!
-//! Lock: the heap's, with which no other is taken; chunks and large objects are allocated and freed outside of it. So nothing
-//! is allocated or freed under a lock: a free may also wake the purger. Debug builds see to that.
+//! Lock: the heap's, with which no other is taken; chunks and large objects are allocated and freed outside of it. It is not
+//! called under another lock: a free may wake the purger. Debug builds see to that.
 
 use super::machine::{Machine, try_vmalloc};
 use crate::sync::order;

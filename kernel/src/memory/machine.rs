@@ -129,7 +129,7 @@ unsafe impl Platform for Machine {
     }
 
     fn wake_purger(&self) -> bool {
-        order::expect_none_held("a free wakes the purger");
+        order::expect_none_held("the purger is woken");
         self.purger.is_some_and(PurgeWish::wake)
     }
 

@@ -5,7 +5,7 @@
 //! | [`SpinLock`] | preemption is off | what threads share |
 //! | [`IrqLock`] | interrupts are off too | what interrupts take as well |
 //!
-//! Nobody sleeps, and nothing is allocated or freed, while one is held: debug builds panic. Guards stay with the thread that locked, and go in
+//! Nobody sleeps, and no heap memory is allocated or freed, while one is held: debug builds panic. Guards stay with the thread that locked, and go in
 //! any order but where interrupts are off: there the one that was made later goes first. Debug builds check the order
 //! they are taken in: see [`order`]. How long they are waited for is counted on request: see [`stat`].
 //!

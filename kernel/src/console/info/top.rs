@@ -129,7 +129,7 @@ fn older(one: Option<Birth>, other: Option<Birth>) -> Option<Birth> {
 }
 
 /// Bytes that an age takes at most.
-const MOST_DIGITS: usize = 24;
+const AGE_BYTES: usize = 24;
 
 /// How old something is, in milliseconds, if that is known.
 struct Age(Option<u64>);
@@ -139,7 +139,7 @@ impl fmt::Display for Age {
         match self.0 {
             Some(age) => {
                 // Not in the heap: it is written under the serial line's lock.
-                let mut text = String::<MOST_DIGITS>::new();
+                let mut text = String::<AGE_BYTES>::new();
                 write!(text, "{}.{:03} s", age / 1000, age % 1000)?;
                 f.pad(&text)
             }

@@ -194,7 +194,8 @@ impl<P: Platform> Areas<P> {
         let (first, leaf) = self.pools.small_page(pin, address)?;
         let slots = &leaf[first..];
         let behind = slots.get(count..)?;
-        // SAFETY: the entries are in a table that the pin keeps; there are as many.
+        // SAFETY: the entries are in the table of a block that has live pages, the mapping's; there are as many. Whoever unmaps
+        // what they do not have breaks the contract of the call.
         if !unsafe { unmap_ram(NonNull::from(slots).cast(), count) } {
             return None;
         }
