@@ -3,8 +3,8 @@
 //! ```text
 //!  63  62 61  47 46        18 17  15 14    2 1 0
 //! ┌──┬───┬──────┬────────────┬──────┬───────┬───┐
-//! │ S│ 1 │ time │ caller / 8 │ kind │ slack │1 0│  guard: never present, tells whose area ends here; S slack filled
-//! └──┴───┴──────┴────────────┴──────┴───────┴───┘
+//! │ S│ 1 │ time │ caller / 8 │ kind │ slack │1 0│  guard: never present, tells whose area ends here; S slack filled;
+//! └──┴───┴──────┴────────────┴──────┴───────┴───┘  the caller inverted
 //! ┌──┬─────┬──────────────────┬─┬─┬─┬────┬───┐
 //! │NX│  R  │ frame (51..12)   │O│L│F│    │ 1 │  mapped; F first, L last page of an area, O owned frame
 //! └──┴─────┴──────────────────┴─┴─┴─┴────┴───┘  R: by vm_map_ram, bit 52, and how many pages, bits 58..53
