@@ -62,10 +62,10 @@ def is_live(entry):
 
 class Caller:
     """The place in the source that allocated: a core::panic::Location, of which the guard's entry has the lowest 32 bits of the
-    address: it is in the kernel's image."""
+    address, inverted: it is in the kernel's image."""
 
     def __init__(self, guard):
-        address = IMAGE.start & ~0xFFFF_FFFF | (guard >> 18 & (1 << 29) - 1) << 3
+        address = IMAGE.start & ~0xFFFF_FFFF | (~guard >> 18 & (1 << 29) - 1) << 3
         name, length, line, column = struct.unpack("<QQII", read(address, 24))
         file = read(name, length).rstrip(b"\0").decode(errors="replace") if length < PAGE else "?"
         self.text = f"{file}:{line}:{column}"
