@@ -5,6 +5,7 @@ use crate::{
     arch::{
         cpu,
         interrupts::stop::{self, Stopped},
+        tlb,
     },
     println,
     trace::stream,
@@ -25,6 +26,8 @@ fn panic(info: &PanicInfo<'_>) -> ! {
         power::exit(Exit::Panic);
     }
     stop::stop_others();
+    // A CPU that was idle was not interrupted for what is read here.
+    tlb::forget();
     let this = cpu::current();
     // SAFETY: interrupts are off, and the other CPUs have stopped.
     unsafe { serial::force_unlock() };

@@ -5,7 +5,7 @@ use super::{
     attempt,
     stop::{self, Stopped},
 };
-use crate::arch::{cpu, hooks, tlb};
+use crate::arch::{cpu, hooks};
 use core::fmt;
 use vmalloc::PAGE_SIZE;
 use x86_64::registers::control::Cr2;
@@ -54,7 +54,6 @@ impl fmt::Display for Registers {
 }
 
 const NMI: u64 = 2;
-const MACHINE_CHECK: u64 = 18;
 /// Of an address that is none, too.
 const GENERAL_PROTECTION: u64 = 13;
 const PAGE_FAULT: u64 = 14;
@@ -71,10 +70,6 @@ pub(in crate::arch) fn handle(registers: &mut Registers) {
             return;
         }
         stop::stop_this(interrupted);
-    }
-    if matches!(vector, NMI | MACHINE_CHECK) {
-        // The CPU may have been idle, and so was not interrupted for what is reported with here.
-        tlb::forget();
     }
     stop::note(interrupted);
     match vector {

@@ -129,7 +129,7 @@ pub fn flush_here() {
 }
 
 /// Flushes everything on the CPU this runs on, in any context, and tells nobody.
-pub(super) fn forget() {
+pub(crate) fn forget() {
     Cpus.flush_all();
 }
 
