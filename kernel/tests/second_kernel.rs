@@ -135,6 +135,7 @@ static CONFIG: BootloaderConfig = {
 bootloader_api::entry_point!(start, config = &CONFIG);
 
 fn start(info: &'static mut BootInfo) -> ! {
+    x86_64::instructions::interrupts::disable();
     let usable = info.memory_regions.iter().filter(|region| region.kind == MemoryRegionKind::Usable);
     let largest = usable.max_by_key(|region| region.end - region.start).expect("memory");
     let page = PAGE_SIZE as u64;

@@ -8,7 +8,7 @@ use core::{arch::asm, fmt::Write, panic::PanicInfo, ptr::NonNull};
 pub use protocol::{self, Record};
 use protocol::{EXIT_PORT, Exit};
 use uart_16550::{Config, Uart16550Tty};
-use x86_64::instructions::{hlt, port::Port};
+use x86_64::instructions::{hlt, interrupts, port::Port};
 
 /// Declares an example to be a kernel with one test of this name, which [`begin`] announces as `TEST`.
 #[macro_export]
@@ -20,6 +20,8 @@ macro_rules! example {
 
 /// Says that the example begins.
 pub fn begin(name: &str) {
+    // UEFI runs programs with interrupts on, and says nothing of them when it ends.
+    interrupts::disable();
     say(Record::Tests { count: 1 });
     say(Record::Test { name });
 }

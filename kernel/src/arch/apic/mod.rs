@@ -116,8 +116,12 @@ static THERMAL: AtomicU32 = AtomicU32::new(0);
 /// CPUs let through.
 pub(crate) fn init_cpu() {
     let mut base = Msr::new(APIC_BASE);
-    // SAFETY: enabled first, then switched to x2APIC: the only order allowed (section 12.12.5).
+    // SAFETY: enabled first, then switched to x2APIC, and from there to the page by way of disabled: the only orders allowed
+    // (section 12.12.5).
     unsafe {
+        if mode() != Mode::X2apic && base.read() & BASE_X2APIC != 0 {
+            base.write(base.read() & !(BASE_ENABLED | BASE_X2APIC));
+        }
         let enabled = base.read() | BASE_ENABLED;
         base.write(enabled);
         if mode() == Mode::X2apic {

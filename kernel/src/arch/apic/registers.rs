@@ -1,5 +1,5 @@
-//! The registers of the local APIC: by MSRs where the CPU has an x2APIC, else in a page that all CPUs see at the same
-//! address, each its own.
+//! The registers of the local APIC: by MSRs where it is used as x2APIC, else in a page that all CPUs see at the same address,
+//! each its own.
 
 use core::fmt;
 use spin::Once;
