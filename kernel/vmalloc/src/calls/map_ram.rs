@@ -24,7 +24,8 @@ impl<P: Platform> Vmalloc<P> {
         self.base().debug_assert_cpu();
         let attributes = Attributes::ram(protection);
         let mapped = match frames {
-            _ if protection == Protection::None => None,
+            // Code gets no page again without a flush.
+            _ if matches!(protection, Protection::None | Protection::ReadExecute) => None,
             &[frame] => self.areas_room().map_ram_page(frame, attributes),
             _ => self.areas_room().map_ram_pages(frames, attributes),
         };

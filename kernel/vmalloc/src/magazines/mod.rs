@@ -24,7 +24,9 @@
 //!    nor can one afterwards; or, if the area was cut, a CPU may reach the frame that the page had, which waits behind it for
 //!    a flush of both. An area with a guard page below is not parked.
 //! 5. **No code.** A CPU may have fetched in advance what was in the page before, and need not look again until an interrupt,
-//!    as a flush is, or another instruction that serialises. So executable areas are not parked.
+//!    as most flushes are, or another instruction that serialises. So executable areas are not parked, and neither what was cut
+//!    off them nor a frame that `vm_map_ram` mapped executable gets its page again so. Where flushes are broadcast, and interrupt
+//!    nobody, who writes code sees to that.
 //! 6. **Old pointers are the caller's fault.** Who still writes by one hits the next owner, as everywhere before a flush.
 //!    [`Reuse::AfterFlush`](crate::Reuse) parks nothing, for those who hunt such a write.
 //!

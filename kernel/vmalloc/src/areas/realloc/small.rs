@@ -18,8 +18,8 @@
 //! was the guard too, then leads to the frame again that CPUs may have for it, with the same rights: an area that was protected
 //! takes nothing back, nor does one that has had more than 16 pages, which are both marked as [changed](Entry::is_changed);
 //! and another area ends before what was cut off only if it was parked as it was, or after the guard page there was given back
-//! or flushed, which makes the cut forgotten. So that needs no flush, as `magazines` tells of parked areas; and it is done only
-//! where there are magazines.
+//! or flushed, which makes the cut forgotten; nor does code. So that needs no flush, as `magazines` tells of parked areas; and it
+//! is done only where there are magazines.
 
 use crate::{
     BLOCK_PAGES, CpuPin, Kind, PAGE_SIZE, Platform,
@@ -161,8 +161,9 @@ impl<P: Platform> Areas<P> {
     fn extend(&self, page: usize, slots: &[Slot], old: usize, new: usize, attempt: Attempt) -> bool {
         let pin = self.platform().pin();
         let (number, next) = (page / BLOCK_PAGES, page % BLOCK_PAGES + old + 1);
-        // What is parked shows that pages may be used again before a flush.
-        let is_hot = self.magazines.of(&pin).is_some() && !slots[0].get().is_changed();
+        // What is parked shows that pages may be used again before a flush; and code is not, as `magazines` has it.
+        let first = slots[0].get();
+        let is_hot = self.magazines.of(&pin).is_some() && !first.is_changed() && !first.is_executable();
         let (cpu, taken) = (pin.cpu(), self.pools.take_at(&pin, number, next, new - old, is_hot));
         drop(pin);
         if !taken {

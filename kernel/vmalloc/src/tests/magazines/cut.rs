@@ -88,6 +88,24 @@ fn the_next_owner_has_them_too() {
     assert_balanced(&machine, vmalloc, area);
 }
 
+/// A CPU may have fetched in advance what is in the pages of code, and no flush has it start anew.
+///
+/// Seen failing: with code that takes back what was cut off it.
+#[test]
+fn code_takes_nothing_back() {
+    for protection in [Protection::ReadOnly, Protection::ReadExecute] {
+        let machine = Machine::new(CPUS, FRAMES);
+        let (vmalloc, other) = instance_with_area(&machine, 4);
+        let request = Request::new(4 * PAGE_SIZE).protection(protection);
+        let area = vmalloc.allocate(request).expect("room");
+        assert_eq!(resized(&machine, &vmalloc, area, 2), area);
+        let grown = resized(&machine, &vmalloc, area, 4);
+        assert_eq!(grown == area, protection == Protection::ReadOnly, "{protection}");
+        free(&vmalloc, grown).expect("allocated");
+        assert_balanced(&machine, vmalloc, other);
+    }
+}
+
 /// By another length a page would get another frame than CPUs have for it. So the area moves.
 ///
 /// Seen failing, by the oracle: with `take_cut` not asking how many pages were cut off.

@@ -59,6 +59,26 @@ fn aliases_that_another_cpu_has_noted_are_flushed() {
     }
 }
 
+/// A frame of code that is mapped again and again gets another page each time: no flush has CPUs fetch anew what is in it.
+///
+/// Seen failing: with code mapped as other frames are.
+#[test]
+fn code_gets_no_page_again_before_a_flush() {
+    for protection in [Protection::ReadOnly, Protection::ReadExecute] {
+        let machine = Machine::new(1, 3000);
+        let vmalloc = instance(&machine, 8);
+        let frames = take(&machine, 1);
+        let mapped = [(); 3].map(|()| {
+            let start = vmalloc.vm_map_ram(&frames, protection).expect("room");
+            unmap_ram(&vmalloc, start, 1).expect("mapped");
+            start
+        });
+        assert_ne!(mapped[0], mapped[1]);
+        assert_eq!(mapped[1] == mapped[2], protection == Protection::ReadOnly, "{protection}");
+        finish(&machine, vmalloc, frames);
+    }
+}
+
 /// What was unmapped is counted wherever it is noted, and a purge on the same CPU frees it. Seen failing: with purges that
 /// leave it where it is.
 #[test]
