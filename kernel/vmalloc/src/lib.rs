@@ -167,27 +167,29 @@
 //! # Before the first call
 //!
 //! A kernel sees to these points before it makes an instance. Most of them fail far from their cause if they are forgotten.
-//! [`adapters::Machine`] sees to some of them: it refuses a CPU that is not set up as the first two say, and brings the first
+//! [`adapters::Machine`] sees to some of them: it refuses a CPU that is not set up as the first three say, and brings the first
 //! CPU online.
 //!
 //! 1. **No execute.** Bit 11 of the EFER register (NXE) is set on each CPU. Every page but code has the bit 63 in its entry,
 //!    which is reserved otherwise: the first access is a page fault, by the entry of a page that is there.
 //! 2. **Four levels.** CR4.LA57 is clear: page tables have four levels. The direct map, and the root that
 //!    [`Platform::root`] returns, are those that all CPUs use.
-//! 3. **Stack.** [`Vmalloc::new`] returns the instance by value, which is smaller than a page. A stack of 64 KiB is enough
+//! 3. **Neither shadow stacks nor contexts.** Bit 0 of IA32_S_CET, MSR 0x6a2, is clear where CR4.CET is set: pages of areas that
+//!    are read only would be shadow stacks of the supervisor's. CR4.PCIDE is clear, unless [`Flusher`] flushes all contexts.
+//! 4. **Stack.** [`Vmalloc::new`] returns the instance by value, which is smaller than a page. A stack of 64 KiB is enough
 //!    to make it, in builds without optimisation, too.
-//! 4. **Frames and the limits.** [`Platform::total_frames`] is what the machine has for its users. Up to a 16th of it waits
+//! 5. **Frames and the limits.** [`Platform::total_frames`] is what the machine has for its users. Up to a 16th of it waits
 //!    for a flush, and twice that for a moment; an eighth each is cached in empty blocks and in freed runs, and an eighth and a
 //!    32nd in freed areas that the CPUs use next, at most. Who runs short elsewhere calls [`Vmalloc::shrink`], or sets [`Tunables::lazy_max_pages`].
-//! 5. **CPUs.** Each CPU calls [`Shootdown::set_online`] before it first uses an instance, or touches what another allocated,
+//! 6. **CPUs.** Each CPU calls [`Shootdown::set_online`] before it first uses an instance, or touches what another allocated,
 //!    the first CPU too. A CPU that is not online is not asked to flush.
-//! 6. **Interrupts.** [`Platform::in_interrupt`] says what is true in handlers, and the interrupt that
+//! 7. **Interrupts.** [`Platform::in_interrupt`] says what is true in handlers, and the interrupt that
 //!    [`Flusher::interrupt`] sends is answered by [`Shootdown::answer`].
-//! 7. **Page faults.** The handler of page faults maps nothing in an instance's range: a fault there is a mistake of who
+//! 8. **Page faults.** The handler of page faults maps nothing in an instance's range: a fault there is a mistake of who
 //!    touched the address. It asks [`contains`](Vmalloc::contains) first, and has [`whatis`](Vmalloc::whatis) tell
 //!    what the address is; see [below](#in-a-page-fault-handler). What is mapped there all the same is found, if late: see
 //!    [`find_foreign`](Vmalloc::find_foreign).
-//! 8. **Physical addresses.** [`frame_at`](Vmalloc::frame_at) tells the frame at an address, for a device (DMA), say. The
+//! 9. **Physical addresses.** [`frame_at`](Vmalloc::frame_at) tells the frame at an address, for a device (DMA), say. The
 //!    mappers of other crates do not: entries of the library's that are not present are not zero, and `translate` of the
 //!    crate `x86_64`, which takes everything but zero for mapped, returns a frame for freed pages and guard pages. Where
 //!    somebody writes to frames that `frame_at` did not tell, the policy is [`Zeroing::Always`], the default.

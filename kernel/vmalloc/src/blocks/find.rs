@@ -3,8 +3,7 @@
 use super::{Block, Blocks, Pages, Role, table::Reader};
 use crate::{
     BLOCK_PAGES, ForeignEntry, PAGE_SIZE, Platform,
-    page_table::{Entry, Slot, Slots},
-    types::Owner,
+    page_table::{Slot, Slots},
 };
 use core::{iter, ops::Range, ptr};
 
@@ -59,28 +58,6 @@ impl<P: Platform> Blocks<P> {
     pub fn area_place<'a>(&'a self, address: usize, reader: &'a impl Reader) -> (&'a Block, usize) {
         let Some(place) = self.place(address, reader) else { unreachable!("{address:#x} is an area") };
         place
-    }
-
-    /// Claims the area that starts at `address`, as [`Slot::claim_any`] does, if one does whose frames are `owner`'s.
-    pub fn claim(&self, address: usize, owner: Owner) -> Option<Entry> {
-        // What lies there may be nobody's any more, and its table go as soon as every CPU has flushed.
-        self.read_side(|side| self.start(address, side)?.claim_any(owner))
-    }
-
-    /// Returns the slot of the first page of the area that the caller has at `address`.
-    pub fn area_start<'a>(&'a self, address: usize, reader: &'a impl Reader) -> &'a Slot {
-        let Some(slot) = self.start(address, reader) else { unreachable!("{address:#x} is an area") };
-        slot
-    }
-
-    /// Returns the slot of the page at `address`, if an area may start there.
-    fn start<'a>(&'a self, address: usize, reader: &'a impl Reader) -> Option<&'a Slot> {
-        let (block, page) = self.place(address, reader)?;
-        match block.role() {
-            Role::Small { .. } => block.leaf(self.platform()).map(|leaf| &leaf[page]),
-            Role::Head { .. } if page == 0 => self.mapping(block).map(|mapping| mapping.slot(0)),
-            _ => None,
-        }
     }
 
     /// Returns the numbers of the blocks that have descriptors, the lowest first. They may lose them at any time.

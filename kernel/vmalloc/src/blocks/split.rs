@@ -24,7 +24,7 @@ use super::{Block, Blocks, Role, table::Reader};
 use crate::{
     AllocError, BLOCK_PAGES, BLOCK_SIZE, Platform, Returned,
     page_table::{Entry, Slot, Slots, Unflushed, directories},
-    types::Caller,
+    types::{Caller, Owner},
 };
 
 /// How a block of a run is mapped.
@@ -39,7 +39,7 @@ pub(crate) enum Mapping<'a> {
 
 impl<'a> Mapping<'a> {
     /// Returns the slot of the entry that maps page `page` of the block.
-    pub(super) fn slot(self, page: usize) -> &'a Slot {
+    fn slot(self, page: usize) -> &'a Slot {
         match self {
             Self::Small(leaf) | Self::Unflushed(leaf, _) => &leaf[page],
             Self::Huge(slot, _) => slot,
@@ -80,6 +80,28 @@ impl<P: Platform> Blocks<P> {
             unreachable!("block {number} of the run has a directory")
         };
         mapping.slot(page % BLOCK_PAGES)
+    }
+
+    /// Claims the area that starts at `address`, as [`Slot::claim_any`] does, if one does whose frames are `owner`'s.
+    pub fn claim(&self, address: usize, owner: Owner) -> Option<Entry> {
+        // What lies there may be nobody's any more, and its table go as soon as every CPU has flushed.
+        self.read_side(|side| self.start(address, side)?.claim_any(owner))
+    }
+
+    /// Returns the slot of the first page of the area that the caller has at `address`.
+    pub fn area_start<'a>(&'a self, address: usize, reader: &'a impl Reader) -> &'a Slot {
+        let Some(slot) = self.start(address, reader) else { unreachable!("{address:#x} is an area") };
+        slot
+    }
+
+    /// Returns the slot of the page at `address`, if an area may start there.
+    fn start<'a>(&'a self, address: usize, reader: &'a impl Reader) -> Option<&'a Slot> {
+        let (block, page) = self.place(address, reader)?;
+        match block.role() {
+            Role::Small { .. } => block.leaf(self.platform()).map(|leaf| &leaf[page]),
+            Role::Head { .. } if page == 0 => self.mapping(block).map(|mapping| mapping.slot(0)),
+            _ => None,
+        }
     }
 
     /// Returns the leaf table of a block of a run. A 2 MiB page is split first; when this returns, every CPU has

@@ -60,7 +60,7 @@ impl Alike {
     fn at(leaf: &Slots, page: usize) -> Option<Self> {
         let next = |page: usize| {
             let entry = leaf.get(page)?.look();
-            let pages = entry.pages().filter(|_| entry.is_parkable())?;
+            let pages = entry.pages().filter(|_| entry.is_plain_start())?;
             Some((leaf.get(page + pages)?.look(), pages))
         };
         let (guard, pages) = next(page)?;

@@ -28,6 +28,7 @@
 
 mod attributes;
 mod bits;
+mod directory;
 mod guard;
 mod hidden;
 mod memory_type;
@@ -92,21 +93,6 @@ impl Entry {
         }
     }
 
-    /// Makes an entry of a directory, which links a table below it. Only leaf entries limit access.
-    pub fn table(frame: Frame) -> Self {
-        Self(frame.address() | PRESENT | WRITABLE | ACCESSED)
-    }
-
-    /// Makes an entry that links a directory which the library has made.
-    pub fn directory(frame: Frame) -> Self {
-        Self(Self::table(frame).0 | MADE)
-    }
-
-    /// Returns whether the entry links a directory which the library has made, and not somebody before it.
-    pub fn is_made_directory(self) -> bool {
-        self.0 & (PRESENT | MADE) == PRESENT | MADE
-    }
-
     /// Returns the entry marked as the first of the pages of an area.
     #[inline]
     pub fn with_first(self, pages: usize) -> Self {
@@ -129,8 +115,21 @@ impl Entry {
         self.0 & START == START
     }
 
-    /// Returns whether an area starts here that owns its frames, has no guard page below, is not
-    /// [changed](Self::is_changed), and is no code. A CPU may have fetched code in advance that was there before: the flush that
+    /// Returns whether what a present entry maps may be executed.
+    #[inline(always)]
+    pub fn is_executable(self) -> bool {
+        self.0 & NO_EXECUTE == 0
+    }
+
+    /// Returns whether an area starts here that owns its frames, has no guard page below, and is not
+    /// [changed](Self::is_changed): its entries tell how long it is.
+    #[inline(always)]
+    pub fn is_plain_start(self) -> bool {
+        const START: u64 = PRESENT | FIRST | OWNED;
+        self.0 & (START | RAM | GUARDED_BELOW | CHANGED) == START
+    }
+
+    /// Returns whether an area starts here as [`is_plain_start`](Self::is_plain_start) says that is no code. A CPU may have fetched code in advance that was there before: the flush that
     /// parked areas do without has it start anew (Intel SDM 3A, section 9.1.3).
     #[inline(always)]
     pub fn is_parkable(self) -> bool {

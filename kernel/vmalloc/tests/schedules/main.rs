@@ -12,7 +12,6 @@ mod machine;
 mod magazines;
 mod mixed;
 mod pools;
-mod protect;
 mod purge;
 mod quarantine;
 mod ram;

@@ -1,6 +1,6 @@
 //! Guard pages behind areas: their entries tell whose area ends there.
 //!
-//! An entry has bits 30 to 3 of where the caller's place in the code is noted, which is within 2 GiB of the library, as all of
+//! An entry has bits 31 to 3 of where the caller's place in the code is noted, which is within 2 GiB of the library, as all of
 //! a kernel is. They are inverted: kernels lie at the lower end of the last 2 GiB, and taken for a frame's address, as a CPU
 //! with the L1TF flaw does, the entry is past most memory.
 

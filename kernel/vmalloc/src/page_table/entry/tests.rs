@@ -30,6 +30,19 @@ fn a_guard_tells_what_it_was_told() {
     }
 }
 
+/// Of a caller in a kernel's image, 3 MiB from the lower end of the last 2 GiB: what a CPU takes for a frame's address is past
+/// 16 TiB.
+///
+/// Seen failing with the caller's address as it is.
+#[test]
+fn a_guard_is_no_frames_address() {
+    let (low, caller) = (0x8030_0000_u64, Location::caller());
+    let guard = Entry::guard(GuardInfo { slack: 0, kind: Kind::Vmalloc, caller, made: Birth::of(0) });
+    let others = core::ptr::from_ref(caller) as u64 ^ low;
+    let moved = guard.0 ^ (others >> 3 & CALLER_MASK) << CALLER_SHIFT;
+    assert!(moved & FRAME_MASK & ((1 << 46) - 1) >= 1 << 44, "{moved:#x}");
+}
+
 /// Seen failing without the assertion.
 #[test]
 #[should_panic(expected = "promise 10 of Platform")]
