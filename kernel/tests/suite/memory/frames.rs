@@ -84,8 +84,9 @@ fn frames_for_tables_are_full_of_zeros() {
 fn tables_lie_side_by_side_whatever_is_taken_between() {
     frames::drain_magazines();
     let before = frames::counts();
-    // What lies scattered goes first.
-    let scattered = Hoard::take(1024);
+    // What lies scattered goes first: all that is in no free block of 2 MiB.
+    let whole = before.huge_free as usize * BLOCK_PAGES;
+    let scattered = Hoard::take(before.free as usize - whole + 1024);
     let (tables, others): (heapless::Vec<_, 16>, heapless::Vec<_, 16>) =
         iter::repeat_with(|| (frames::take_table().expect("a frame"), Hoard::take(256))).take(16).unzip();
     let numbers = tables.iter().map(|table| table.number());
