@@ -5,9 +5,9 @@
 //! | [`SpinLock`] | preemption is off | what threads share |
 //! | [`IrqLock`] | interrupts are off too | what interrupts take as well |
 //!
-//! Nobody sleeps, and no heap memory is allocated or freed, while one is held: debug builds panic. Guards stay with the thread that locked, and go in
-//! any order but where interrupts are off: there the one that was made later goes first. Debug builds check the order
-//! they are taken in: see [`order`]. How long they are waited for is counted on request: see [`stat`].
+//! Nobody sleeps, and no heap memory is allocated or freed, while one is held: debug builds panic. Guards stay with the thread
+//! that locked, and go in any order but where interrupts are off: there the one that was made later goes first. Debug builds
+//! check the order they are taken in: see [`order`]. How long they are waited for is counted on request: see [`stat`].
 //!
 //! All rooms but `arch` use them; what they take in which order their headers say. A [`SpinLock`] is for threads alone, an
 //! [`IrqLock`] for interrupt handlers too.

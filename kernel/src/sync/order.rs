@@ -131,8 +131,8 @@ pub fn held() -> usize {
     if CHECKED { local(|local| local.thread.count()) } else { 0 }
 }
 
-/// Panics if a lock is held in the context that runs, which is about to allocate or free memory, but for locks of
-/// [allocating](Class::allocating) classes. Release builds do not look.
+/// Panics if a lock is held, but for those of [allocating](Class::allocating) classes, in the context that runs. `what` says in
+/// the report what it is about to do, such as to allocate memory. Release builds do not look.
 pub fn expect_none_held(what: &str) {
     if CHECKED && let Some((class, place)) = local(|local| local.held().forbids_allocation()) {
         panic!("{what} while the lock of class {class}, taken at {place}, is held");

@@ -142,14 +142,12 @@ pub(crate) fn init_cpu() {
     write(Register::Spurious, SPURIOUS_ENABLED | Vector::Spurious as u32);
     for (source, number) in sources.into_iter().filter(|&(_, number)| number <= last) {
         let left = read(source);
-        let is_firmwares = |entry: u32| entry & DELIVERY_MODE == DELIVER_SMI;
-        if number == THERMAL_NUMBER && is_firmwares(left) {
+        let is_thermal = number == THERMAL_NUMBER;
+        if left & DELIVERY_MODE != DELIVER_SMI {
+            let thermal = THERMAL.load(Ordering::Relaxed);
+            write(source, if is_thermal && thermal != 0 { thermal } else { LOCAL_MASKED });
+        } else if is_thermal {
             THERMAL.store(left, Ordering::Relaxed);
-        }
-        match THERMAL.load(Ordering::Relaxed) {
-            _ if is_firmwares(left) => {}
-            thermal if number == THERMAL_NUMBER && thermal != 0 => write(source, thermal),
-            _ => write(source, LOCAL_MASKED),
         }
     }
     write(Register::TaskPriority, 0);

@@ -129,8 +129,9 @@ impl Entry {
         self.0 & (START | RAM | GUARDED_BELOW | CHANGED) == START
     }
 
-    /// Returns whether an area starts here as [`is_plain_start`](Self::is_plain_start) says that is no code. A CPU may have fetched code in advance that was there before: the flush that
-    /// parked areas do without has it start anew (Intel SDM 3A, section 9.1.3).
+    /// Returns whether an area starts here as [`is_plain_start`](Self::is_plain_start) says, and is no code: a CPU may have
+    /// fetched in advance what was there before, until a flush has it start anew, which parked areas do without (Intel SDM 3A,
+    /// section 9.1.3).
     #[inline(always)]
     pub fn is_parkable(self) -> bool {
         const START: u64 = PRESENT | FIRST | OWNED | NO_EXECUTE;
