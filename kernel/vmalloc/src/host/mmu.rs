@@ -103,12 +103,7 @@ impl Machine {
         let state = &mut *state;
         // One that is offline walks nowhere.
         for (cpu, tlb) in state.tlbs.iter_mut().enumerate().filter(|&(cpu, _)| online.contains(cpu)) {
-            let pages: std::vec::Vec<usize> = tlb.translations().map(|(page, _)| page).collect();
-            for page in pages {
-                if let Some(found) = self.translation(page << PAGE_SHIFT) {
-                    tlb.remember(cpu, state.asleep[cpu], page, found);
-                }
-            }
+            tlb.observe(cpu, state.asleep[cpu], |address| self.translation(address));
         }
     }
 

@@ -4,7 +4,7 @@ extern crate std;
 
 use super::entry::Translation;
 use crate::{BLOCK_SHIFT, PAGE_SHIFT};
-use std::{collections::HashMap, vec::Vec};
+use std::{collections::BTreeMap, vec::Vec};
 
 /// log2 of the bytes that a directory right above leaf tables maps.
 pub(super) const GIB_SHIFT: u32 = 30;
@@ -14,13 +14,13 @@ pub(super) const GIB_SHIFT: u32 = 30;
 pub(super) struct Tlb {
     /// Page number to what walks found there since the page was flushed, the first one first. A CPU uses
     /// whichever it likes; here it is the oldest.
-    pages: HashMap<usize, Vec<Translation>>,
+    pages: BTreeMap<usize, Vec<Translation>>,
     /// Block number to the leaf table that a walk found there.
-    tables: HashMap<usize, u64>,
+    tables: BTreeMap<usize, u64>,
     /// GiB number to the directory that a walk found there.
-    directories: HashMap<usize, u64>,
+    directories: BTreeMap<usize, u64>,
     /// In how many of the translations, and of the ways, each frame is.
-    frames: HashMap<u64, (usize, usize)>,
+    frames: BTreeMap<u64, (usize, usize)>,
 }
 
 impl Tlb {
@@ -57,18 +57,19 @@ impl Tlb {
     /// Remembers what a walk found, beside what is remembered already.
     pub fn remember(&mut self, cpu: usize, asleep: bool, page: usize, found: Translation) {
         let known = self.pages.entry(page).or_default();
-        if let Some(known) = known.iter_mut().find(|known| known.with_dirty(found.dirty) == found) {
-            known.dirty |= found.dirty;
-            return;
+        if add(known, cpu, asleep, page, found) {
+            self.frames.entry(found.frame).or_default().0 += 1;
         }
-        for known in known.iter() {
-            assert!(
-                known.may_stand_beside(found, asleep),
-                "CPU {cpu} may have {known:x?} and {found:x?} of page {page:#x} at once",
-            );
+    }
+
+    /// Walks again to each page that there is a translation of, and remembers what it finds there now.
+    pub fn observe(&mut self, cpu: usize, asleep: bool, walk: impl Fn(usize) -> Option<Translation>) {
+        for (&page, known) in &mut self.pages {
+            let found = walk(page << PAGE_SHIFT);
+            if let Some(found) = found.filter(|&found| add(known, cpu, asleep, page, found)) {
+                self.frames.entry(found.frame).or_default().0 += 1;
+            }
         }
-        known.push(found);
-        self.frames.entry(found.frame).or_default().0 += 1;
     }
 
     /// Remembers the way to a block's leaf table.
@@ -123,4 +124,21 @@ impl Tlb {
         let blocks: Vec<usize> = self.tables.keys().copied().collect();
         blocks.into_iter().for_each(|block| self.forget_table(block << BLOCK_SHIFT));
     }
+}
+
+/// Adds what a walk found to what a CPU knows of a page, unless it knows that already, but for the dirty bit. Returns
+/// whether it did not.
+fn add(known: &mut Vec<Translation>, cpu: usize, asleep: bool, page: usize, found: Translation) -> bool {
+    if let Some(known) = known.iter_mut().find(|known| known.with_dirty(found.dirty) == found) {
+        known.dirty |= found.dirty;
+        return false;
+    }
+    for known in known.iter() {
+        assert!(
+            known.may_stand_beside(found, asleep),
+            "CPU {cpu} may have {known:x?} and {found:x?} of page {page:#x} at once",
+        );
+    }
+    known.push(found);
+    true
 }
