@@ -1,6 +1,6 @@
 //! Runs histories until one fails or there were enough, shrinks the one that fails, and prints it.
 
-use clap::Parser;
+use clap::{Parser, value_parser};
 use fuzz::{Failure, History, shrink::shrink};
 use std::{
     fmt::Write as _,
@@ -27,14 +27,14 @@ struct Options {
     #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u64,
     /// How many operations at least
-    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = value_parser!(u64).range(1..))]
     operations: u64,
     /// Only this history of the seed
-    #[arg(long, value_name = "H")]
+    #[arg(long, value_name = "H", value_parser = value_parser!(u64).range(..u64::MAX))]
     history: Option<u64>,
     /// Operations of a history
-    #[arg(long, value_name = "N", default_value_t = 2000)]
-    length: usize,
+    #[arg(long, value_name = "N", default_value_t = 2000, value_parser = value_parser!(u64).range(1..=1_000_000))]
+    length: u64,
     /// Where lists of steps that fail are kept [default: failures, beside this program in target/]
     #[arg(long, value_name = "FOLDER")]
     keep: Option<PathBuf>,
@@ -52,7 +52,7 @@ static BEGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
 /// The second in which something was run last, and the history.
 static ALIVE: (AtomicU64, AtomicU64) = (AtomicU64::new(0), AtomicU64::new(0));
 
-/// Says that a history is about to run.
+/// Says that a history, or a file with a list of steps, is about to run.
 fn alive(number: u64) {
     ALIVE.1.store(number, Ordering::Relaxed);
     ALIVE.0.store(BEGIN.elapsed().as_secs(), Ordering::Relaxed);
@@ -60,20 +60,22 @@ fn alive(number: u64) {
 
 fn main() -> ExitCode {
     let options = Options::parse();
+    alive(0);
     if !options.files.is_empty() {
+        let files = options.files.clone();
+        thread::spawn(move || watch(|number| format!("./run.sh fuzz {}", files[number as usize].display())));
         return run_files(&options.files);
     }
-    let seed = options.seed;
-    alive(0);
-    thread::spawn(move || watch(seed));
+    let (seed, length) = (options.seed, options.length);
+    thread::spawn(move || watch(|number| command(seed, number, length)));
     let histories = match options.history {
         Some(history) => history..history + 1,
-        None => 0..options.operations.div_ceil(options.length.max(1) as u64),
+        None => 0..options.operations.div_ceil(length),
     };
     let (mut operations, mut last) = (0, Instant::now());
     for number in histories.clone() {
         alive(number);
-        let history = History::draw(options.seed, number, options.length);
+        let history = History::draw(seed, number, length as usize);
         if let Err(failure) = history.run() {
             return tell(&options, number, history, failure);
         }
@@ -90,14 +92,19 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Ends the program when a history does not end.
-fn watch(seed: u64) {
+/// The command that runs a history again.
+fn command(seed: u64, number: u64, length: u64) -> String {
+    format!("./run.sh fuzz --seed {seed} --history {number} --length {length}")
+}
+
+/// Ends the program when what runs, by the command that it is repeated by, does not end.
+fn watch(command: impl Fn(u64) -> String) {
     loop {
         thread::sleep(Duration::from_secs(1));
-        let (since, history) = (ALIVE.0.load(Ordering::Relaxed), ALIVE.1.load(Ordering::Relaxed));
+        let (since, number) = (ALIVE.0.load(Ordering::Relaxed), ALIVE.1.load(Ordering::Relaxed));
         if BEGIN.elapsed().as_secs() > since + PATIENCE {
-            println!("seed {seed}, history {history}: it does not end, or what is shrunk of it does not");
-            println!("repeat it by: ./run.sh fuzz --seed {seed} --history {history}");
+            println!("a history does not end, or what is shrunk of it does not");
+            println!("repeat it by: {}", command(number));
             std::process::exit(124);
         }
     }
@@ -107,14 +114,12 @@ fn watch(seed: u64) {
 fn tell(options: &Options, number: u64, history: History, failure: Failure) -> ExitCode {
     let seed = options.seed;
     println!("seed {seed}, history {number}: {failure}");
-    println!("repeat it by: ./run.sh fuzz --seed {seed} --history {number} --length {}", options.length);
+    println!("repeat it by: {}", command(seed, number, options.length));
     let shrunk = shrink(history, failure, TRIES, |history| {
         alive(number);
         history.run()
     });
     let list = commented(&shrunk.history);
-    println!("shrunk to {} steps in {} runs: {}", shrunk.history.steps.len(), shrunk.tries, shrunk.failure);
-    print!("{list}");
     let beside = || std::env::current_exe().unwrap_or_default().with_file_name("failures");
     let keep = options.keep.clone().unwrap_or_else(beside);
     let file = keep.join(format!("seed-{seed}-history-{number}.txt"));
@@ -122,7 +127,11 @@ fn tell(options: &Options, number: u64, history: History, failure: Failure) -> E
         "# seed {seed}, history {number}\n# {}\n{list}",
         shrunk.failure.to_string().replace('\n', "\n# ")
     );
-    match fs::create_dir_all(&keep).and_then(|()| fs::write(&file, text)) {
+    // First kept, then printed: who reads it may go away.
+    let kept = fs::create_dir_all(&keep).and_then(|()| fs::write(&file, text));
+    println!("shrunk to {} steps in {} runs: {}", shrunk.history.steps.len(), shrunk.tries, shrunk.failure);
+    print!("{list}");
+    match kept {
         Ok(()) => println!("run this list by: ./run.sh fuzz {}", file.display()),
         Err(error) => println!("{}: {error}", file.display()),
     }
@@ -149,7 +158,8 @@ fn commented(history: &History) -> String {
 }
 
 fn run_files(files: &[PathBuf]) -> ExitCode {
-    for file in files {
+    for (number, file) in files.iter().enumerate() {
+        alive(number as u64);
         let read =
             |file: &Path| fs::read_to_string(file).map_err(|error| error.to_string())?.parse::<History>();
         let history = match read(file) {
