@@ -51,6 +51,7 @@ pub mod soak;
 pub mod status;
 pub mod suites;
 pub mod symbols;
+pub mod words;
 
 #[cfg(test)]
 #[path = "../tests/scripts/mod.rs"]

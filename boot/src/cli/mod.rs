@@ -6,7 +6,6 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::builder::ValueParser;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
@@ -20,6 +19,7 @@ use crate::report;
 use crate::rooms::Crate;
 use crate::soak;
 use crate::status::{Error, Result};
+use crate::words;
 
 /// Boots the vmalloc kernel in QEMU, and tests it.
 #[derive(Debug, Parser)]
@@ -44,7 +44,7 @@ pub enum Action {
     /// Boot, run console commands, print exactly what they print, power off
     Exec {
         /// Console commands, separated by semicolons
-        #[arg(value_name = "CMD; CMD; ...", value_parser = commands())]
+        #[arg(value_name = "CMD; CMD; ...", value_parser = words::commands())]
         commands: String,
         /// The machine.
         #[command(flatten)]
@@ -53,6 +53,7 @@ pub enum Action {
     /// Run the host tests and the kernel's tests
     Test {
         /// Run only the tests whose name contains this
+        #[arg(value_parser = words::filter())]
         filter: Option<String>,
         /// The machine.
         #[command(flatten)]
@@ -113,6 +114,7 @@ pub struct RunArguments {
 #[command(name = "cargo test --", bin_name = "cargo test --")]
 pub struct TestArguments {
     /// Run only the tests whose name contains this
+    #[arg(value_parser = words::filter())]
     pub filter: Option<String>,
     /// The machine.
     #[command(flatten)]
@@ -126,14 +128,6 @@ pub struct TestArguments {
     /// Accepted as libtest does; test kernels run one test at a time
     #[arg(long, value_name = "N")]
     pub test_threads: Option<u32>,
-}
-
-/// Reads console commands; there must be one.
-fn commands() -> ValueParser {
-    ValueParser::new(|text: &str| match text.split(';').all(|command| command.trim().is_empty()) {
-        true => Err("no command".to_owned()),
-        false => Ok(text.to_owned()),
-    })
 }
 
 /// Reads the words after the program's name.
@@ -200,14 +194,16 @@ fn read<T: Parser>(program: &str, mut words: Vec<OsString>) -> Result<T> {
     })
 }
 
-/// The first paragraph of clap's message, and what it says of a similar word, on one line.
+/// The first paragraph of clap's message, and what it says of a similar word, on one line. That any word can be passed as a
+/// value helps nobody.
 fn one_line(message: &str) -> String {
     let mut paragraphs = message.split("\n\n").map(|paragraph| {
         let words: Vec<&str> = paragraph.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
         words.join(" ")
     });
     let what = paragraphs.next().unwrap_or_default();
-    let tip = paragraphs.find_map(|paragraph| paragraph.strip_prefix("tip: ").map(|tip| format!("; {tip}")));
+    let tip = paragraphs.find_map(|paragraph| paragraph.strip_prefix("tip: ").map(str::to_owned));
+    let tip = tip.filter(|tip| !tip.starts_with("to pass ")).map(|tip| format!("; {tip}"));
     what.trim_start_matches("error: ").to_owned() + &tip.unwrap_or_default()
 }
 

@@ -110,6 +110,13 @@ fn each_wrong_input_is_named_in_one_line() {
     }
 }
 
+/// Seen failing with the words that clap adds: that the option can be passed as a value, which is no name of a test.
+#[test]
+fn nobody_is_told_to_pass_an_option_as_a_value() {
+    assert!(!complaint(&["test", "--nocapture"]).contains("tip"));
+    assert!(complaint(&["boot", "--memroy", "1G"]).contains("--memory"));
+}
+
 #[test]
 fn the_parts_of_the_suite_are_run_once_and_in_order() {
     use crate::bench::figure::Part;

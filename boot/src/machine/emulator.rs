@@ -72,7 +72,7 @@ pub fn version(program: &str) -> Result<String> {
 /// Why QEMU cannot make the machine, in its own words on one line; `None` if it can.
 ///
 /// # Errors
-/// QEMU could not be started, or a signal wants this program to end.
+/// QEMU could not be started, says neither yes nor no, or a signal wants this program to end.
 pub fn refusal(options: &Options) -> Result<Option<String>> {
     let accelerator = choice::without_kernel(options)?;
     let mut orders = tempfile::tempfile().doing("make a temporary file")?;
@@ -83,11 +83,17 @@ pub fn refusal(options: &Options) -> Result<Option<String>> {
     command.args(qemu::users_words(options)).stdin(orders);
     let end = session::run(command, None, LIMIT, &mut |_| ControlFlow::Continue(()))?;
     let words: Vec<&str> = end.stderr.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    Ok(match end.how {
-        How::Exited(0) => None,
-        _ if !words.is_empty() => Some(words.join("; ")),
-        other => Some(format!("it ended as {other:?} without a word")),
-    })
+    match end.how {
+        How::Exited(0) => Ok(None),
+        How::Exited(_) if !words.is_empty() => Ok(Some(words.join("; "))),
+        // A crash is no refusal: it would hide that nothing was tried on the machine.
+        other => {
+            let said = if words.is_empty() { "without a word".into() } else { words.join("; ") };
+            Err(Error::failed(format!(
+                "QEMU was asked whether it makes a machine, and ended as {other:?}: {said}"
+            )))
+        }
+    }
 }
 
 #[cfg(test)]

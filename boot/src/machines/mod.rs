@@ -7,6 +7,7 @@
 mod list;
 
 use std::fmt::Write;
+use std::path::Path;
 use std::time::Instant;
 
 use clap::{Args, Parser};
@@ -16,13 +17,14 @@ use crate::machine::emulator;
 use crate::machine::options::{Options as Machine, PROGRAM};
 use crate::status::{Error, Result, Status};
 use crate::suites::kernel;
-use crate::{cargo, soak, suites};
+use crate::{cargo, soak, suites, words};
 
 /// What the user says of the machines.
 #[derive(Args, Debug)]
 #[group(id = "machines")]
 pub struct Options {
     /// Run only the tests whose name contains this
+    #[arg(value_parser = words::filter())]
     pub filter: Option<String>,
     /// Only the machines whose options contain this, such as pc or EPYC
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
@@ -60,49 +62,71 @@ pub fn run(options: &Options) -> Result<Status> {
         let text = options.only.as_deref().unwrap_or_default();
         return Err(Error::usage(format!("--only {text}: no machine has that among its options")));
     }
+    emulator::version(&options.emulator)?;
     let kernels = cargo::test_kernels()?;
     let suite = kernels.into_iter().find(|kernel| kernel.label == suites::SUITE);
     let suite = suite.ok_or_else(|| Error::failed(format!("cargo made no {}", suites::SUITE)))?.path;
-    let (mut table, mut all) =
-        (String::from("| machine | options | tests | soak | s |\n|---|---|---|---|---|\n"), Status::Ok);
+    let (mut table, mut all, mut made) =
+        (String::from("| machine | options | tests | soak | s |\n|---|---|---|---|---|\n"), Status::Ok, 0);
     for kind in kinds {
         println!("machine: {}: {}", kind.about, kind.words);
         let machine = machine(kind, &options.emulator)?;
         let begin = Instant::now();
-        let (tests, soak) = match emulator::refusal(&machine)? {
-            Some(words) => {
+        let Row { status, tests, soak } = match emulator::refusal(&machine) {
+            Ok(Some(words)) => {
                 println!("left out, because QEMU refuses it: {words}");
-                ("left out".to_owned(), "left out")
+                Row { status: Status::Ok, tests: "left out".into(), soak: "left out" }
             }
-            None => {
-                let (verdict, _) = kernel::run(&suite, &machine, options.filter.as_deref())?;
-                let (passed, failed) = (verdict.passed, verdict.failed);
-                match kind.lacks {
-                    Some(what) => {
-                        let said = verdict.complaints.concat();
-                        let is_said = verdict.status == Status::Unfit && said.contains(what);
-                        all = all.worse(if is_said {
-                            Status::Ok
-                        } else {
-                            verdict.status.worse(Status::Failed)
-                        });
-                        (if is_said { what.to_owned() } else { format!("FAILED: {said}") }, "")
-                    }
-                    None => {
-                        let status = soak::run(&round(&machine))?;
-                        let none = if passed + failed == 0 { Status::Failed } else { Status::Ok };
-                        all = all.worse(verdict.status).worse(status).worse(none);
-                        let soak = if status == Status::Ok { "ok" } else { "FAILED" };
-                        (format!("{passed} passed, {failed} failed"), soak)
-                    }
-                }
+            Ok(None) => {
+                made += 1;
+                tried(kind, &machine, &suite, options.filter.as_deref())?
             }
+            // On the other machines it may do better.
+            Err(Error { status: status @ Status::Failed, message }) => {
+                Row { status, tests: format!("FAILED: {message}"), soak: "" }
+            }
+            Err(error) => return Err(error),
         };
+        all = all.worse(status);
         let seconds = begin.elapsed().as_secs();
         let _ = writeln!(table, "| {} | `{}` | {tests} | {soak} | {seconds} |", kind.about, kind.words);
     }
     print!("{table}");
-    Ok(all)
+    match (all, made) {
+        (Status::Ok, 0) => Err(Error::unfit(format!("{} makes none of these machines", options.emulator))),
+        _ => Ok(all),
+    }
+}
+
+/// What came of a machine.
+struct Row {
+    status: Status,
+    tests: String,
+    soak: &'static str,
+}
+
+/// Runs the tests and a round of soak on a machine that QEMU makes.
+fn tried(kind: &Kind, machine: &Machine, suite: &Path, filter: Option<&str>) -> Result<Row> {
+    let (verdict, _) = kernel::run(suite, machine, filter)?;
+    if let Some(what) = kind.lacks {
+        let said = verdict.complaints.concat();
+        return Ok(match verdict.status == Status::Unfit && said.contains(what) {
+            true => Row { status: Status::Ok, tests: what.to_owned(), soak: "" },
+            false => Row {
+                status: verdict.status.worse(Status::Failed),
+                tests: format!("FAILED: {said}"),
+                soak: "",
+            },
+        });
+    }
+    let (passed, failed) = (verdict.passed, verdict.failed);
+    let soak = soak::run(&round(machine))?;
+    let none = if passed + failed == 0 { Status::Failed } else { Status::Ok };
+    Ok(Row {
+        status: verdict.status.worse(soak).worse(none),
+        tests: format!("{passed} passed, {failed} failed"),
+        soak: if soak == Status::Ok { "ok" } else { "FAILED" },
+    })
 }
 
 /// The round of soak: the same commands on each machine of the same size.

@@ -4,11 +4,11 @@ use std::io::Read;
 use std::ops::ControlFlow;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{self, Sender};
+use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Signal, getppid, set_parent_process_death_signal};
+use rustix::process::{Pid, Signal, getppid, kill_process_group, set_parent_process_death_signal};
 
 use super::end::{End, How};
 use super::event::Event;
@@ -22,6 +22,9 @@ use crate::symbols::Symbols;
 
 /// How long a machine may take to end after its kernel has said that it does: in its own time.
 const ENDING: Duration = Duration::from_secs(20);
+
+/// How long what the program said on standard error may still come when it has ended: somebody else may have the pipe.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// A program to run; the symbols of the kernel that runs in it; and what is asked when its time is up, before it is
 /// ended: the answer goes to what it printed on standard error.
@@ -83,7 +86,7 @@ fn run_and_end(
     if input.is_some() {
         command.stdin(Stdio::piped());
     }
-    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     ends_with_this_process(&mut command);
     let start = Instant::now();
     let child = command.spawn().map_err(|error| {
@@ -97,20 +100,19 @@ fn run_and_end(
     let (sender, receiver) = mpsc::channel();
     signals::tell(sender.clone());
 
-    let mut stderr = child.0.stderr.take().expect("is piped");
-    let stderr = thread::spawn(move || {
-        let mut text = Vec::new();
-        let _ = stderr.read_to_end(&mut text);
-        String::from_utf8_lossy(&text).into_owned()
-    });
+    let stderr = child.0.stderr.take().expect("is piped");
+    let (errors, said) = mpsc::channel();
+    thread::spawn(move || forward(stderr, |bytes| bytes.is_some_and(|bytes| errors.send(bytes).is_ok())));
     let stdout = child.0.stdout.take().expect("is piped");
     if let (Some(input), Some(stdin)) = (input, child.0.stdin.take()) {
         input.attach(stdin, sender.clone());
     }
-    thread::spawn(move || forward(stdout, &sender));
+    thread::spawn(move || {
+        forward(stdout, |bytes| sender.send(bytes.map_or(Event::Closed, Event::Bytes)).is_ok());
+    });
 
     let mut watch = Watch { receiver, patience: Patience::new(limit, child.0.id()), ending };
-    let how = watch.until_end(&mut child.0, &symbols, sink);
+    let how = watch.until_end(&child.0, &symbols, sink);
     let took = start.elapsed();
     let asked = when_time_is_up.filter(|_| matches!(how, Stopped::By(How::TimedOut)));
     let answer = asked.map_or_else(String::new, |ask| ask(&symbols));
@@ -123,7 +125,7 @@ fn run_and_end(
     // still to be obeyed.
     drop(watch);
     match signals::received().map_or(how, Stopped::BySignal) {
-        Stopped::By(how) => Ok(End { how, stderr: stderr.join().unwrap_or_default() + &answer, took }),
+        Stopped::By(how) => Ok(End { how, stderr: last_words(&said) + &answer, took }),
         Stopped::BySignal(signal) => {
             Err(Error { status: Status::Interrupted(signal), message: String::new() })
         }
@@ -146,33 +148,46 @@ fn ends_with_this_process(command: &mut Command) {
     unsafe { command.pre_exec(before_it_starts) };
 }
 
-/// A program that does not outlive the value.
+/// A program that does not outlive the value, nor do those that it started: a script that starts QEMU would leave it.
 struct Guarded(Child);
 
 impl Drop for Guarded {
     fn drop(&mut self) {
-        let _ = self.0.kill();
+        // It leads a group of its own, whose number is nobody else's while it has not been waited for.
+        let _ = kill_process_group(Pid::from_child(&self.0), Signal::KILL);
         let _ = self.0.wait();
     }
 }
 
-fn forward(mut from: impl Read, to: &Sender<Event>) {
+/// Gives what comes `from` a program to `take`, piece by piece, for as long as that returns `true`, and `None` at the end.
+fn forward(mut from: impl Read, mut take: impl FnMut(Option<Vec<u8>>) -> bool) {
     let mut buffer = vec![0; 1 << 16];
     loop {
-        let event = match from.read(&mut buffer) {
-            Ok(length @ 1..) => Event::Bytes(buffer[..length].to_vec()),
+        let bytes = match from.read(&mut buffer) {
+            Ok(length @ 1..) => Some(buffer[..length].to_vec()),
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-            Ok(_) | Err(_) => Event::Closed,
+            Ok(_) | Err(_) => None,
         };
-        let last = matches!(event, Event::Closed);
-        if to.send(event).is_err() || last {
+        let last = bytes.is_none();
+        if !take(bytes) || last {
             return;
         }
     }
 }
 
+/// What a program that has ended said on standard error.
+fn last_words(said: &Receiver<Vec<u8>>) -> String {
+    let (mut text, until) = (Vec::new(), Instant::now() + LAST_WORDS);
+    while let Ok(bytes) = said.recv_timeout(until.saturating_duration_since(Instant::now())) {
+        text.extend(bytes);
+    }
+    String::from_utf8_lossy(&text).into_owned()
+}
+
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn sh(script: &str, limit: Limit) -> (How, String, End) {
@@ -229,6 +244,26 @@ mod tests {
     fn a_program_that_closes_its_output_and_stays_is_ended_in_time() {
         let script = "exec sleep 600 >&- 2>&-";
         assert_eq!(sh(script, Limit::All(Duration::from_millis(200))).0, How::TimedOut);
+    }
+
+    /// Seen failing: with the program alone killed, and its standard error read to the end, it waited for ever.
+    #[test]
+    fn what_a_program_started_ends_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let mark = folder.path().join("mark");
+        let script = format!("sleep 600 & echo $! > {0}.new; mv {0}.new {0}; wait", mark.display());
+        let (how, _, end) = sh(&script, Limit::All(Duration::from_millis(400)));
+        assert_eq!((how, end.stderr.as_str()), (How::TimedOut, ""));
+        let process = Path::new("/proc").join(std::fs::read_to_string(&mark).unwrap().trim());
+        let state = || std::fs::read_to_string(process.join("stat")).unwrap_or_default();
+        // Who has become its parent may not have waited for it yet.
+        for _ in 0..1000 {
+            if state().is_empty() || state().contains(") Z ") {
+                return;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        panic!("it runs: {}", state());
     }
 
     #[test]

@@ -17,13 +17,16 @@ static RUNNING: Mutex<Vec<Sender<Event>>> = Mutex::new(Vec::new());
 static RECEIVED: AtomicI32 = AtomicI32::new(0);
 
 /// From now on a signal that ends this process first ends its programs and
-/// gives the terminal back. Call once, from `main`.
+/// gives the terminal back. Call once, from `main`. A signal that this process was started to ignore, as `nohup` does, stays
+/// ignored.
 ///
 /// # Errors
 /// If the handler cannot be installed.
 pub fn handle_signals() -> Result<()> {
-    let mut signals =
-        signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM]).doing("handle signals")?;
+    let ignored = ignored();
+    let ending =
+        [SIGHUP, SIGINT, SIGQUIT, SIGTERM].into_iter().filter(|signal| ignored >> (signal - 1) & 1 == 0);
+    let mut signals = signal_hook::iterator::Signals::new(ending).doing("handle signals")?;
     thread::spawn(move || {
         for signal in signals.forever() {
             RECEIVED.store(signal, Ordering::SeqCst);
@@ -35,6 +38,13 @@ pub fn handle_signals() -> Result<()> {
         }
     });
     Ok(())
+}
+
+/// The signals that this process ignores, one bit for each: 0 for signal 1.
+fn ignored() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap_or_default();
+    u64::from_str_radix(mask.trim(), 16).unwrap_or_default()
 }
 
 /// The signal that this process got, if any.

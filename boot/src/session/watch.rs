@@ -2,12 +2,12 @@
 
 use std::cell::Cell;
 use std::ops::ControlFlow;
-use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, ExitStatus};
+use std::process::Child;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use protocol::Record;
+use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
 use super::end::How;
 use super::event::Event;
@@ -40,7 +40,7 @@ impl Watch {
     /// Hands on all output, then says how the program ended or why it must.
     pub(super) fn until_end(
         &mut self,
-        child: &mut Child,
+        child: &Child,
         symbols: &Symbols,
         sink: &mut dyn FnMut(Output<'_>) -> ControlFlow<()>,
     ) -> Stopped {
@@ -83,8 +83,8 @@ impl Watch {
             if unwanted.get() {
                 return Stopped::By(How::EndedByUser);
             }
-            if closed && let Ok(Some(status)) = child.try_wait() {
-                return Stopped::By(how(status));
+            if closed && let Some(how) = ended(child) {
+                return Stopped::By(how);
             }
         }
     }
@@ -118,9 +118,10 @@ fn is_last(record: Record<'_>) -> bool {
     }
 }
 
-fn how(status: ExitStatus) -> How {
-    match (status.code(), status.signal()) {
-        (Some(code), _) => How::Exited(code),
-        (None, signal) => How::Signalled(signal.unwrap_or_default()),
-    }
+/// How a program ended, if it has. It is still to be waited for: until then its number is nobody else's.
+fn ended(child: &Child) -> Option<How> {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    let status = waitid(WaitId::Pid(Pid::from_child(child)), options).ok()??;
+    let signalled = || How::Signalled(status.terminating_signal().unwrap_or_default());
+    Some(status.exit_status().map_or_else(signalled, How::Exited))
 }

@@ -104,7 +104,8 @@ impl Plan {
         let area = if self.commands.contains("free=area") { 1024 } else { 0 };
         let threads = |word: &str| word.strip_prefix("nr_threads=")?.parse().ok();
         let threads = self.commands.split([' ', ';']).filter_map(threads).max();
-        self.memory.mebibytes < 768 + area + 160 * threads.unwrap_or(0).max(u32::from(self.cpus))
+        let threads = threads.unwrap_or(0).max(u32::from(self.cpus));
+        self.memory.mebibytes < threads.saturating_mul(160).saturating_add(768 + area)
     }
 
     fn draw_parameters(&self, random: &mut Random) -> String {

@@ -6,8 +6,7 @@ use crate::session::judge::Verdict;
 use crate::status::Status;
 
 /// What a command may fail with where memory is short.
-const SHORTAGES: [&str; 5] =
-    ["runs of cases failed", "out of frames", "too little memory", "no memory", "out of address space"];
+const SHORTAGES: [&str; 4] = ["out of frames", "too little memory", "no memory", "out of address space"];
 
 /// What a run came to.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -25,6 +25,7 @@ use clap::Args;
 use protocol::Record;
 
 use crate::machine;
+use crate::machine::emulator;
 use crate::machine::image::{self, Image};
 use crate::machine::options::{Accel, Memory, Options as Machine, Qemu};
 use crate::machine::qemu::Orders;
@@ -33,7 +34,7 @@ use crate::session::judge::Purpose;
 use crate::session::serial::Output;
 use crate::session::witness::Witness;
 use crate::status::{Result, Status};
-use crate::{cargo, places, replay, session};
+use crate::{cargo, places, replay, session, words};
 use draw::{Choices, Plan};
 use judge::{Account, Outcome};
 
@@ -61,7 +62,7 @@ pub struct Options {
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub memory: Vec<Memory>,
     /// Run these console commands in the place of those that are drawn
-    #[arg(long, value_name = "CMD; CMD; ...")]
+    #[arg(long, value_name = "CMD; CMD; ...", value_parser = words::commands())]
     pub commands: Option<String>,
     /// What runs the guest's instructions
     #[arg(long, value_name = "WHAT", value_enum, default_value_t = Accel::Auto)]
@@ -84,6 +85,7 @@ struct Made {
 /// A kernel does not build, a machine cannot be started, or a signal wants this program to end.
 pub fn run(options: &Options) -> Result<Status> {
     let choices = Choices::of(&options.cpus, &options.memory)?;
+    emulator::check(&any_machine(options))?;
     let seed = options.seed.unwrap_or_else(any_seed);
     let mut made = Made {
         kernels: [None, None],
@@ -111,13 +113,29 @@ pub fn run(options: &Options) -> Result<Status> {
             println!("  repeat it by: {}", repeat(options, seed, number));
             println!("  {}", plan.commands);
         }
-        number += 1;
         if options.run.is_some() || begin.elapsed() >= time {
             break;
         }
+        number += 1;
     }
     println!("{runs} runs, {failed} failed ({})", times(begin.elapsed(), worked));
     Ok(status)
+}
+
+/// A machine that runs may have, for QEMU to say whether it makes such.
+fn any_machine(soak: &Options) -> Machine {
+    Machine {
+        cpus: Some(1),
+        memory: Memory { mebibytes: 1024 },
+        prealloc: false,
+        icount: None,
+        accel: soak.accel,
+        timeout: None,
+        append: String::new(),
+        qemu: soak.qemu.clone(),
+        gdb: None,
+        verbose: false,
+    }
 }
 
 /// How long something took, and how long CPUs of this computer worked for it, if that is known.
@@ -190,14 +208,8 @@ impl Made {
         let options = Machine {
             cpus: Some(plan.cpus),
             memory: plan.memory,
-            prealloc: false,
-            icount: None,
-            accel: soak.accel,
-            timeout: None,
             append: plan.parameters.clone(),
-            qemu: soak.qemu.clone(),
-            gdb: None,
-            verbose: false,
+            ..any_machine(soak)
         };
         let orders = Orders {
             parameters: plan.parameters.clone(),

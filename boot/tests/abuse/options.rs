@@ -4,7 +4,9 @@ use std::process::Command;
 
 use crate::assert_one_line;
 
-/// Seen failing for the port 0, which is none, and for the limit of 1e19 seconds, which ended in a panic.
+/// Seen failing for the port 0, which is none, and for the limit of 1e19 seconds, which ended in a panic. `--nocapture` as
+/// a filter had all tests of the host run, and none of the kernel's; no command at all was a soak that was well, and so were
+/// machines that no emulator made.
 ///
 /// What is left to QEMU, or to the kernel, is not here.
 #[test]
@@ -53,6 +55,12 @@ fn odd_values_are_named_in_one_line() {
         (&["trace", "t", "--out"], "--out"),
         (&["rooms", "vmaloc"], "vmalloc"),
         (&["test", "a", "b"], "b"),
+        (&["test", "--nocapture"], "--nocapture"),
+        (&["test", "--", "--nocapture"], "--nocapture"),
+        (&["machines", "--", "-q"], "-q"),
+        (&["soak", "--commands", " ; "], "--commands"),
+        (&["soak", "--cpu", "nosuch", "--minutes", "1"], "nosuch"),
+        (&["machines", "--emulator", "false"], "false"),
     ] {
         let output = Command::new(env!("CARGO_BIN_EXE_boot")).args(words).output().unwrap();
         assert_one_line(&output, 2, named);

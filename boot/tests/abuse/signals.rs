@@ -1,14 +1,31 @@
 //! Signals at each stage of a run.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 use crate::awaited::awaited;
 use crate::scripts::write_script;
 use crate::{CONSOLE, Place};
+
+/// Seen failing: the handler of signals took the place of what `nohup` had set, and the run ended.
+#[test]
+fn a_signal_that_is_ignored_from_the_start_ends_nothing() {
+    let place = Place::new(&format!("echo begun > \"$0.mark\"; {CONSOLE}"));
+    let boot = place.console();
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' HUP; exec \"$0\" \"$@\""]).arg(boot.get_program()).args(boot.get_args());
+    let mut program =
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    awaited("the machine", || place.path("qemu.mark").exists().then_some(()));
+    kill_process(Pid::from_child(&program), Signal::HUP).unwrap();
+    program.stdin.take().unwrap().write_all(b"poweroff\n").unwrap();
+    let status = program.wait().unwrap();
+    assert_eq!(status.code(), Some(0), "{status}");
+}
 
 /// Starts the host program, and waits until QEMU is asked for something that has `stage` among its words; then QEMU
 /// hangs.

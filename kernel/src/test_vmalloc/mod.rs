@@ -50,7 +50,7 @@ pub const ABOUT: &str = "runs the vmalloc benchmark cases\n\
 /// The console command.
 ///
 /// # Errors
-/// The line names the parameter that is wrong, or says how many runs failed.
+/// The line names the parameter that is wrong, or says how many runs failed, and what the first one ran into.
 pub fn command(arguments: &[&str]) -> Result<(), CommandError> {
     let parameters = Parameters::parse(arguments)?;
     let makers = Arc::new(Makers::new(parameters.instead)?);
@@ -58,20 +58,18 @@ pub fn command(arguments: &[&str]) -> Result<(), CommandError> {
     let reports = workers::run(&parameters, &makers)
         .map_err(|error| CommandError::new(format!("nr_threads={}: {error}", parameters.nr_threads)))?;
     let costs = Costs::now().since(&before);
-    let (mut failed, mut runs) = (0, 0);
+    let (mut failed, mut runs, mut first) = (0, 0, None);
     for (worker, report) in reports.iter().enumerate() {
         for (case, result) in &report.results {
             print_summary(case, result, &parameters);
             failed += result.failed;
+            first = first.or(result.error);
             runs += result.passed + result.failed + result.expected_failures;
         }
         println!("All test took worker{worker}={} cycles", report.cycles);
     }
     costs.print(runs.saturating_mul(parameters.test_loop_count));
-    match failed {
-        0 => Ok(()),
-        _ => Err(CommandError::new(format!("{failed} runs of cases failed"))),
-    }
+    first.map_or(Ok(()), |error| Err(CommandError::new(format!("{failed} runs of cases failed: {error}"))))
 }
 
 fn print_summary(case: &Case, result: &Outcome, parameters: &Parameters) {

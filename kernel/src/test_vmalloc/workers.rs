@@ -12,6 +12,7 @@ use crate::{
 use alloc::{format, sync::Arc, vec::Vec};
 use core::sync::atomic::{AtomicBool, Ordering};
 use fastrand::Rng;
+use vmalloc::AllocError;
 
 /// What came of a case, in runs.
 #[derive(Clone, Copy, Default)]
@@ -19,6 +20,8 @@ pub(super) struct Outcome {
     pub passed: u64,
     pub failed: u64,
     pub expected_failures: u64,
+    /// What the first run that failed ran into.
+    pub error: Option<AllocError>,
     pub cycles: u64,
 }
 
@@ -81,7 +84,10 @@ fn run_case(case: &Case, makers: &Makers, parameters: &Parameters, random: &mut 
         match case.run(makers, parameters, random) {
             Ok(()) => result.passed += 1,
             Err(_) if case.may_fail => result.expected_failures += 1,
-            Err(_) => result.failed += 1,
+            Err(error) => {
+                result.failed += 1;
+                result.error.get_or_insert(error);
+            }
         }
     }
     result.cycles = tsc::now() - start;

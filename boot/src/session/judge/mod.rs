@@ -315,9 +315,9 @@ impl Judge {
     /// The kernel says that something failed: its records must say what.
     fn about_failure(&self, complaints: &mut Vec<String>) -> Status {
         match self.purpose {
-            Purpose::Commands { .. } => match self.commands_done {
+            Purpose::Commands { count } => match self.commands_done {
                 Some(0) => complaints.push("the kernel ended as failed, but counts no failed command".into()),
-                Some(_) => {}
+                Some(_) => complaints.extend(self.left_out(count)),
                 None if self.console => {
                     complaints.push("the kernel ended as failed before its commands were done".into());
                 }
@@ -337,6 +337,12 @@ impl Judge {
         Status::Failed
     }
 
+    /// Says how many of the user's commands ran, if some did not.
+    fn left_out(&self, count: usize) -> Option<String> {
+        let is_short = self.commands < count && !self.may_end_early;
+        is_short.then(|| format!("the kernel ran {} of {count} commands", self.commands))
+    }
+
     /// The kernel says that all succeeded: its records must agree.
     fn check_closing(&self, complaints: &mut Vec<String>) {
         let mut add = |complaint: String| complaints.push(complaint);
@@ -347,10 +353,7 @@ impl Judge {
             Purpose::Console => {}
             Purpose::Commands { count } => match self.commands_done {
                 None => add("the kernel ended before its commands were done".into()),
-                Some(0) if self.commands < count && !self.may_end_early => {
-                    add(format!("the kernel ran {} of {count} commands", self.commands));
-                }
-                Some(0) => {}
+                Some(0) => complaints.extend(self.left_out(count)),
                 Some(failed) => add(format!("the kernel ended as succeeded, but {failed} commands failed")),
             },
             Purpose::Tests { filtered } => {

@@ -49,6 +49,18 @@ fn a_failed_command_is_said_by_the_kernel_itself() {
     assert_eq!(commands(&["!console", "!commands-done 2"], FAILURE), (Status::Failed, String::new()));
 }
 
+/// Seen failing with those counted only where the kernel says that all succeeded.
+#[test]
+fn commands_that_are_left_out_are_told_of_when_others_failed_too() {
+    for (closing, how) in [("!commands-done 0", SUCCESS), ("!commands-done 1", FAILURE)] {
+        let lines = ["!console", "!command hold 3", closing];
+        let whole = judge(Purpose::Commands { count: 1 }, &lines, how);
+        assert!(whole.complaints.is_empty(), "{whole:?}");
+        let short = judge(Purpose::Commands { count: 2 }, &lines, how);
+        assert_eq!(short.complaints, ["the kernel ran 1 of 2 commands"]);
+    }
+}
+
 /// Seen failing with every failure of QEMU one of the run.
 #[test]
 fn a_machine_that_qemu_cannot_start_is_what_the_computer_lacks() {

@@ -100,9 +100,9 @@ fn modes_stand_for_parameters_that_others_win_over() {
         let error = refusal(&["run_test_mask=1", pages, mode, "test_loop_count=1", "nr_threads=2"]);
         let runs = [("performance", 6), ("smoke", 20), ("stress", 40)];
         let (_, runs) = runs.into_iter().find(|(name, _)| mode.ends_with(name)).expect("listed");
-        assert_eq!(error, alloc::format!("{runs} runs of cases failed"));
+        assert!(error.starts_with(&alloc::format!("{runs} runs of cases failed: ")), "{error}");
         let error = refusal(&["test_repeat_count=1", "run_test_mask=1", mode, pages, "nr_threads=1"]);
-        assert_eq!(error, "1 runs of cases failed");
+        assert!(error.starts_with("1 runs of cases failed: "), "{error}");
     }
 }
 
@@ -119,7 +119,7 @@ fn case_1_takes_its_sizes() {
 fn a_case_that_fails_is_counted_and_fails_the_command() {
     let error =
         refusal(&["run_test_mask=1", "nr_pages=99999999", "test_repeat_count=2", "test_loop_count=1"]);
-    assert_eq!(error, "2 runs of cases failed");
+    assert!(error.starts_with("2 runs of cases failed: 409599995904 bytes "), "{error}");
 }
 
 /// Seen failing: with one set, however many are asked for.
@@ -130,7 +130,7 @@ fn mappings_take_turns_among_as_many_sets_as_are_asked_for() {
         case(sets).expect("pass");
     }
     let error = case("nr_sets=99999999").expect_err("there are not so many frames");
-    assert_eq!(error.to_string(), "1 runs of cases failed");
+    assert!(error.to_string().starts_with("1 runs of cases failed: out of frames: "), "{error}");
 }
 
 #[test_case]
