@@ -51,7 +51,7 @@ impl<T> Framed<T> {
         unsafe { self.give_back(platform) };
     }
 
-    /// Gives the frame back, of a value that cannot be moved because what it is in is dropped.
+    /// Gives back the frame of a value that cannot be moved, because what contains it is being dropped.
     ///
     /// # Safety
     /// The value is not used again.

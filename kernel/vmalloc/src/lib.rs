@@ -1,11 +1,11 @@
-//! Linux's vmalloc subsystem for x86-64 kernels: it allocates memory that is contiguous in kernel virtual address space
-//! and made of single page frames. A kernel gets areas of any size, stacks with guard pages, a heap that grows and shrinks,
-//! and the registers of devices with the right caching.
+//! Linux's vmalloc subsystem for x86-64 kernels: it allocates memory that is contiguous in kernel virtual
+//! address space and made of individual page frames. A kernel gets areas of any size, stacks with guard
+//! pages, a heap that grows and shrinks, and device registers mapped with the right cache attributes.
 //!
-//! # A whole example
+//! # A complete example
 //!
-//! A kernel says where it sees physical memory, and how to take and give a frame. This is all that a kernel on one CPU
-//! writes to have an instance:
+//! A kernel says where it maps physical memory, and how to take a frame and give one back. This is all that a
+//! kernel on one CPU writes to get an instance:
 //!
 //! ```no_run,ignore-aarch64
 //! use core::ops::Range;
@@ -21,7 +21,7 @@
 //!
 //! static VMALLOC: Once<Vmalloc<Kernel>> = Once::new();
 //!
-//! /// Takes a frame from the kernel's allocator, which tells frames by their physical addresses.
+//! /// Takes a frame from the kernel's allocator, which identifies frames by physical address.
 //! fn take() -> Option<Frame> {
 //!     frames::allocate().map(|address| Frame::new(address / 4096))
 //! }
@@ -33,12 +33,12 @@
 //!     true
 //! }
 //!
-//! /// Makes the instance. The loader shows physical address 0 at `offset`, and `usable` are the
+//! /// Makes the instance. The loader maps physical address 0 at `offset`, and `usable` lists the
 //! /// addresses of RAM.
 //! fn start(offset: u64, usable: impl Iterator<Item = Range<u64>>) -> &'static Vmalloc<Kernel> {
 //!     let memory = Memory::new(offset, usable);
 //!     let frames = (take as fn() -> _, give as fn(_) -> _);
-//!     // SAFETY: one CPU runs, and all else that the function lists holds, too.
+//!     // SAFETY: one CPU runs, and everything else that the function requires holds, too.
 //!     let machine = unsafe { Machine::one_cpu(memory, frames) }.expect("a CPU that is set up");
 //!     let range = 0xffff_c900_0000_0000..0xffff_c980_0000_0000;
 //!     // SAFETY: nothing else is mapped in this range, now or later.
@@ -49,8 +49,8 @@
 //! # fn main() -> Result<(), Box<dyn core::error::Error>> {
 //! # let (offset, usable) = (0, core::iter::empty());
 //! let vmalloc = start(offset, usable);
-//! let area = vmalloc.vmalloc(10_000)?; // three pages, and a guard page behind them
-//! // SAFETY: the area is this long, nobody else uses it, and nor do we once it is freed.
+//! let area = vmalloc.vmalloc(10_000)?; // three pages, followed by a guard page
+//! // SAFETY: the area is this long, nobody else uses it, and neither do we once it is freed.
 //! unsafe {
 //!     area.write_bytes(0xff, 10_000);
 //!     vmalloc.vfree(area)?;
@@ -59,15 +59,15 @@
 //! # }
 //! ```
 //!
-//! The crate `x86_64`'s frame allocators take the place of the two functions, and a kernel on several CPUs gives two
-//! functions more: see [`adapters`]. A kernel that would rather not have interrupts off for a moment implements
-//! [`Platform`] itself, and has [`check::platform`] try whether it kept its promises.
+//! Frame allocators of the crate `x86_64` can take the place of the two functions, and a kernel on several
+//! CPUs supplies two more functions: see [`adapters`]. A kernel that does not want interrupts off even
+//! briefly implements [`Platform`] itself, and has [`check::platform`] test whether it keeps its promises.
 //!
 //! # A tour
 //!
-//! **Allocate.** [`vmalloc`](Vmalloc::vmalloc) and [`vzalloc`](Vmalloc::vzalloc) are the common calls; a [`Request`] tells
-//! what is to differ. [`vfree`](Vmalloc::vfree) frees, and [`vrealloc`](Vmalloc::vrealloc) resizes by moving page table
-//! entries, not bytes. Every call that is refused says why by a typed error, and has changed nothing.
+//! **Allocate.** [`vmalloc`](Vmalloc::vmalloc) and [`vzalloc`](Vmalloc::vzalloc) are the common calls; a [`Request`]
+//! says what should differ. [`vfree`](Vmalloc::vfree) frees, and [`vrealloc`](Vmalloc::vrealloc) resizes by moving
+//! page table entries, not bytes. A refused call says why in a typed error, and has changed nothing.
 //!
 //! ```
 //! # use vmalloc::{PAGE_SIZE, Request, Vmalloc};
@@ -90,8 +90,8 @@
 //! # Ok(()) }
 //! ```
 //!
-//! **Own.** [`Area`] and [`Stack`] free what they have when they are dropped, as [`VBox`] and [`VVec`] do. They need no
-//! `unsafe`.
+//! **Own.** [`Area`] and [`Stack`] free what they own when they are dropped, as [`VBox`] and [`VVec`]
+//! do. They need no `unsafe`.
 //!
 //! ```
 //! # use vmalloc::{Area, PAGE_SIZE, Protection, Request, Stack, Vmalloc};
@@ -116,7 +116,7 @@
 //! # Ok(()) }
 //! ```
 //!
-//! **A heap.** [`Heap`] is a global allocator. It can be one before there is an instance: until then it refuses.
+//! **A heap.** [`Heap`] is a global allocator. It can be one before there is an instance, and refuses until then.
 //!
 //! ```no_run,standalone_crate,ignore-aarch64
 //! # #[cfg(feature = "heap")]
@@ -131,9 +131,9 @@
 //! # fn main() {}
 //! ```
 //!
-//! **Map.** [`ioremap`](Vmalloc::ioremap) maps the registers of a device with the [`Cache`] that they need, and [`Mmio`]
-//! owns such a mapping. [`vmap`](Vmalloc::vmap) maps frames of the caller's, and [`vm_map_ram`](Vmalloc::vm_map_ram) does
-//! for a short time.
+//! **Map.** [`ioremap`](Vmalloc::ioremap) maps the registers of a device with the [`Cache`] type that they
+//! need, and [`Mmio`] owns such a mapping. [`vmap`](Vmalloc::vmap) maps the caller's frames, and
+//! [`vm_map_ram`](Vmalloc::vm_map_ram) does so for a short time.
 //!
 //! ```
 //! # use vmalloc::{AllocError, Cache, PAGE_SIZE, Vmalloc};
@@ -155,54 +155,54 @@
 //! # Ok(()) }
 //! ```
 //!
-//! **Look.** [`find_area`](Vmalloc::find_area) finds the area of an address, in any context.
+//! **Look.** [`find_area`](Vmalloc::find_area) finds the area that contains an address, in any context.
 //! [`areas`](Vmalloc::areas) and [`stats`](Vmalloc::stats) list and count.
 //!
-//! **Find a mistake.** [`whatis`](Vmalloc::whatis) says what is at an address, for
-//! [handlers of page faults](#in-a-page-fault-handler) above all, and, after
-//! [`set_remembered`](Vmalloc::set_remembered), what was there, who allocated it and who freed it.
-//! [`set_check_slack`](Vmalloc::set_check_slack) finds writes behind the bytes that were asked for, and after
-//! [`set_quarantine`](Vmalloc::set_quarantine) pointers into freed memory fault for longer.
+//! **Find a bug.** [`whatis`](Vmalloc::whatis) says what is at an address, above all for [page fault
+//! handlers](#in-a-page-fault-handler), and, after [`set_remembered`](Vmalloc::set_remembered), what was
+//! there, who allocated it and who freed it. [`set_check_slack`](Vmalloc::set_check_slack) finds writes past
+//! the requested bytes, and after [`set_quarantine`](Vmalloc::set_quarantine) pointers into freed memory
+//! keep faulting for longer.
 //!
 //! # Before the first call
 //!
-//! A kernel sees to these points before it makes an instance. Most of them fail far from their cause if they are forgotten.
-//! [`adapters::Machine`] sees to some of them: it refuses a CPU that is not set up as the first three say, and brings the first
-//! CPU online.
+//! A kernel takes care of these points before it makes an instance. Most of them, if forgotten, cause a
+//! failure far from the mistake. [`adapters::Machine`] handles some of them: it refuses a CPU that is not set
+//! up as the first three points say, and brings the first CPU online.
 //!
-//! 1. **No execute.** Bit 11 of the EFER register (NXE) is set on each CPU. Every page but code has the bit 63 in its entry,
-//!    which is reserved otherwise: the first access is a page fault, by the entry of a page that is there.
-//! 2. **Four levels.** CR4.LA57 is clear: page tables have four levels. The direct map, and the root that
-//!    [`Platform::root`] returns, are those that all CPUs use.
-//! 3. **Neither shadow stacks nor contexts.** Bit 0 of IA32_S_CET, MSR 0x6a2, is clear where CR4.CET is set: pages of areas that
-//!    are read only would be shadow stacks of the supervisor's. CR4.PCIDE is clear, unless [`Flusher`] flushes all contexts.
-//! 4. **Stack.** [`Vmalloc::new`] returns the instance by value, which is smaller than a page. A stack of 64 KiB is enough
-//!    to make it, in builds without optimisation, too.
-//! 5. **Frames and the limits.** [`Platform::total_frames`] is what the machine has for its users. Up to a 16th of it waits
-//!    for a flush, and twice that for a moment; an eighth each is cached in empty blocks and in freed runs, and an eighth and a
-//!    32nd in freed areas that the CPUs use next, at most. Who runs short elsewhere calls [`Vmalloc::shrink`], or sets [`Tunables::lazy_max_pages`].
-//! 6. **CPUs.** Each CPU calls [`Shootdown::set_online`] before it first uses an instance, or touches what another allocated,
-//!    the first CPU too. A CPU that is not online is not asked to flush.
-//! 7. **Interrupts.** [`Platform::in_interrupt`] says what is true in handlers, and the interrupt that
-//!    [`Flusher::interrupt`] sends is answered by [`Shootdown::answer`].
-//! 8. **Page faults.** The handler of page faults maps nothing in an instance's range: a fault there is a mistake of who
-//!    touched the address. It asks [`contains`](Vmalloc::contains) first, and has [`whatis`](Vmalloc::whatis) tell
-//!    what the address is; see [below](#in-a-page-fault-handler). What is mapped there all the same is found, if late: see
-//!    [`find_foreign`](Vmalloc::find_foreign).
-//! 9. **Physical addresses.** [`frame_at`](Vmalloc::frame_at) tells the frame at an address, for a device (DMA), say. The
-//!    mappers of other crates do not: entries of the library's that are not present are not zero, and `translate` of the
-//!    crate `x86_64`, which takes everything but zero for mapped, returns a frame for freed pages and guard pages. Where
-//!    somebody writes to frames that `frame_at` did not tell, the policy is [`Zeroing::Always`], the default.
+//! 1. **No execute, write protection.** EFER.NXE (bit 11) and CR0.WP (bit 16) are set on each CPU. All pages but code
+//!    have bit 63 in their entry, reserved without NXE: the first access would fault, though the page is present.
+//! 2. **Four levels.** CR4.LA57 is clear: page tables have four levels. All CPUs use the same direct map, and
+//!    the root that [`Platform::root`] returns.
+//! 3. **Neither shadow stacks nor PCIDs.** Bit 0 of IA32_S_CET, MSR 0x6a2, is clear if CR4.CET is set: else read-only
+//!    pages would be supervisor shadow stacks. CR4.PCIDE is clear, unless [`Flusher`] flushes all contexts.
+//! 4. **Stack.** [`Vmalloc::new`] returns the instance by value; it is smaller than a page. A stack of 64 KiB
+//!    is enough to make it, even in unoptimised builds.
+//! 5. **Frames and limits.** [`Platform::total_frames`] is what the machine has for its users. At most a 16th of it waits for
+//!    a flush (briefly twice that), an eighth each is cached in empty blocks and in freed runs, and an eighth plus a 32nd in
+//!    freed areas to be reused. If memory is short elsewhere, call [`Vmalloc::shrink`] or set [`Tunables::lazy_max_pages`].
+//! 6. **CPUs.** Each CPU, the first included, calls [`Shootdown::set_online`] before it first uses an
+//!    instance or touches memory that another CPU allocated. A CPU that is not online is not asked to flush.
+//! 7. **Interrupts.** [`Platform::in_interrupt`] tells the truth in handlers, and the handler of the
+//!    interrupt that [`Flusher::interrupt`] sends calls [`Shootdown::answer`].
+//! 8. **Page faults.** The page fault handler maps nothing in an instance's range: a fault there is a bug in
+//!    the code that touched the address. The handler first asks [`contains`](Vmalloc::contains), and then
+//!    [`whatis`](Vmalloc::whatis) what the address is; see [below](#in-a-page-fault-handler). A page that is
+//!    mapped there all the same is found, if late: see [`find_foreign`](Vmalloc::find_foreign).
+//! 9. **Physical addresses.** [`frame_at`](Vmalloc::frame_at) returns the frame at an address, say for a device (DMA).
+//!    Mappers of other crates cannot: entries of the library that are not present are not zero, and `translate` of the
+//!    crate `x86_64`, which takes all but zero for mapped, returns a frame for freed pages and guard pages. If anybody
+//!    writes to frames not looked up by `frame_at`, the policy must be [`Zeroing::Always`], the default.
 //!
 //! # Trying it
 //!
-//! What uses an instance can be tested on the host, on a machine of one or several CPUs whose TLBs forget nothing by
-//! themselves: [`host::Machine`], with the feature `host`. The examples of this page run on it.
+//! Code that uses an instance can be tested on the host, on a machine of one or several CPUs whose TLBs drop
+//! nothing by themselves: [`host::Machine`], with the feature `host`. The examples of this page run on it.
 //!
 //! # In a page fault handler
 //!
-//! [`contains`](Vmalloc::contains) and [`whatis`](Vmalloc::whatis) take no lock, so a handler may call them whatever it
-//! interrupted. A handler that maps pages on demand does so for what is not the instance's only:
+//! [`contains`](Vmalloc::contains) and [`whatis`](Vmalloc::whatis) take no lock, so a handler may call them
+//! whatever it interrupted. A handler that maps pages on demand does so only outside the instance's range:
 //!
 //! ```
 //! use vmalloc::{Platform, Vmalloc};
@@ -229,7 +229,7 @@
 //! # Ok(()) }
 //! ```
 //!
-//! With frees remembered that prints, for a use of memory after it was freed,
+//! If frees are remembered, this prints, for a use after free,
 //!
 //! ```text
 //! 0xffffc900000d1000 is in a page that no area has; what was there before is 5000 bytes of vmalloc at 0xffffc900000d1000,
@@ -243,31 +243,31 @@
 //! | calls | threads that may wait | pinned, or locks held | interrupt handlers |
 //! |---|---|---|---|
 //! | `vfree` | yes | yes | the area is noted, and the next purge frees it |
-//! | `whatis`, `find_area`, `frame_at`, `area_frames`, `contains`, `vread`, `lazy_pages`, `lazy_max` | yes | yes | yes |
+//! | `whatis`, `find_area`, `frame_at`, `area_frames`, `contains`, `vread`, `lazy_pages`, `lazy_max`, `set_clock`, `set_trace_purges` | yes | yes | yes |
 //! | `vmalloc`, `vzalloc`, `allocate`, `vmap`, `ioremap`, `vm_map_ram`, `vrealloc`, `allocate_congruent`, `populate` | yes | yes; they do not wait, and may be refused instead | refused |
 //! | `vunmap`, `vm_unmap_ram`, `free_congruent`, `depopulate`, `set_protection` | yes | yes | refused |
 //! | `purge`, `vm_unmap_aliases` | yes | yes, and they do not wait for another thread's purge | a panic |
 //! | `new`, `with_policy` | yes | yes | a panic |
-//! | `trim`, `set_trace`, `set_reuse`, `set_remembered`, `set_check_slack`, `set_quarantine`, dropping an instance | yes | yes, and they may leave something | a panic |
-//! | `find_foreign`, `areas`, `next_area`, `lazy_ranges`, `stats`, `tally`, `register_notifier`, `unregister_notifier` | yes | yes | a panic |
+//! | `trim`, `shrink`, `release_cpu`, `set_trace`, `set_reuse`, `set_remembered`, `set_check_slack`, `set_quarantine`, dropping an instance | yes | yes, but they may leave something undone | a panic |
+//! | `find_foreign`, `areas`, `next_area`, `for_each_area`, `for_each_block`, `lazy_ranges`, `stats`, `tally`, `register_notifier`, `unregister_notifier` | yes | yes | a panic |
 //!
-//! An interrupt handler may have interrupted whoever holds a lock of the library. The machine tells where a call is made
-//! by [`Platform::in_interrupt`] and [`Platform::pause`]. A call that is refused there returns its error `InInterrupt`
-//! and has changed nothing. While a call waits for other CPUs, it leaves interrupts on or off as they
-//! were.
+//! An interrupt handler may have interrupted code that holds a lock of the library. The machine tells where
+//! a call is made by [`Platform::in_interrupt`] and [`Platform::pause`]. A call that is refused there
+//! returns its error `InInterrupt` and has changed nothing. While a call waits for other CPUs, it leaves
+//! interrupts on or off as they were.
 //!
 //! # Features
 //!
-//! None is on unless it is asked for. Without `collections` the library does not use `alloc`.
+//! None is enabled by default. Without `collections` the library does not use `alloc`.
 //!
-//! | feature | has | builds on |
+//! | feature | provides | builds on |
 //! |---|---|---|
 //! | `heap` | [`Heap`], a global allocator | `linked_list_allocator` |
 //! | `mmio` | [`Mmio`], a device's registers | `volatile` |
 //! | `collections` | [`VBox`] and [`VVec`], collections in areas of their own. It uses `alloc`, so there must be a global allocator, which a [`Heap`] can be | `allocator-api2` |
-//! | `host` | [`host::Machine`], to try on the host what uses the library; it is left out for a target without `std` | `std` |
+//! | `host` | [`host::Machine`], to test on the host what uses the library; it is left out for a target without `std` | `std` |
 //! | `x86_64` | [`adapters::Freeing`] and [`adapters::NeverFreeing`], frame allocators of the crate `x86_64`, and conversions between [`Frame`] and its `PhysFrame` | `x86_64` 0.15 |
-//! | `check` | [`check::platform`], which tries whether a machine keeps its promises | `raw-cpuid`, `x86_64` |
+//! | `check` | [`check::platform`], which tests whether a machine keeps its promises | `raw-cpuid`, `x86_64` |
 //!
 //! # Inside
 //!
@@ -275,17 +275,17 @@
 //! 192 bytes. The descriptor's bitmaps and the page table entries hold what Linux keeps in trees of objects, so a free
 //! allocates nothing. Freed pages keep their frames; one flush makes all of them free again, in batches called purges.
 //!
-//! The modules are rooms in a fixed order: each uses those below it and none above it. The table has the order.
-//! [`Vmalloc`] is built in the same way: its layers own each other, so that none can call upward.
+//! The modules are rooms in a fixed order: each uses those below it and none above it. The table gives the
+//! order. [`Vmalloc`] is built in the same way: its layers own each other, so that none can call upward.
 //!
 //! | room | has |
 //! |---|---|
-//! | `check` | whether a machine keeps its promises (feature `check`) |
+//! | `check` | tests whether a machine keeps its promises (feature `check`) |
 //! | `owned` | types that own: areas, stacks, collections, registers, a heap |
 //! | `calls` | the public calls, one file for each family |
-//! | `inspect` | the areas at addresses, lists of areas, counters, and reading what may vanish |
+//! | `inspect` | finding and listing areas, counters, and reading what may vanish |
 //! | `vmalloc` | the instance: the rooms put together |
-//! | `reclaim` | purges; what an allocation does that ran out; giving back caches, directories and records |
+//! | `reclaim` | purges; what an allocation does when it runs out; giving back caches, directories and records |
 //! | `areas` | small areas, runs of blocks, cached runs, mappings of `vm_map_ram`, congruent areas |
 //! | `magazines` | each CPU's freed areas that the next allocations take as they are |
 //! | `pools` | each CPU's supply of pages: bump run, current block, bins |
@@ -294,23 +294,23 @@
 //! | `arena` | which blocks are free |
 //! | `page_table` | entries, and the tables that hold them |
 //! | `base` | the machine, the span, the tunables and the policy, for every room to ask |
-//! | `remembered` | the last frees, while they are wanted |
+//! | `remembered` | the last frees, if they are to be remembered |
 //! | `percpu` | each CPU's record, in which each room has its part |
 //! | `framed` | values in frames of their own |
 //! | `lock` | spinlocks that can only be taken pinned |
 //! | `span` | the arithmetic of addresses, pages and blocks |
-//! | [`adapters`] | a machine that is ready, for one CPU or several |
-//! | [`host`] | a machine of the host's memory, for tests (feature `host`) |
+//! | [`adapters`] | a ready-made machine, for one CPU or several |
+//! | [`host`] | a simulated machine in the host's memory, for tests (feature `host`) |
 //! | `platform` | what the library asks of its machine |
 //! | `bitmap` | runs of set bits in the 512 bits of a block |
-//! | `types` | the words of the public interface |
+//! | `types` | the vocabulary of the public interface |
 //! | `tlb` | which CPUs must flush, by epochs and mailboxes |
 //! | `atomic` | the atomics, which loom and shuttle replace |
 //!
-//! Locks are taken in this order: the arena's; a pool's, or that of a CPU's cached runs; a block's, or a CPU's reserve: no
-//! other lock is taken under either. The notifiers' lock is taken with no other held, and no other is taken under it.
-//! None is held while memory is taken from the platform or given to it, or while CPUs are flushed. Most allocations and most
-//! frees, those of what is parked, take no lock; other frees take the block's.
+//! Locks are taken in this order: the arena's; a pool's, or that of a CPU's cached runs; a block's, or that of a CPU's
+//! reserve. No other lock is taken under the last two. The notifiers' lock is taken with no other held, and no other
+//! is taken under it. None is held while memory is taken from the platform or given to it, or while CPUs are flushed.
+//! Most allocations and frees, those that take or leave parked areas, take no lock; other frees take the block's.
 #![no_std]
 // docs.rs says of each item which feature it needs.
 #![cfg_attr(docsrs, feature(doc_cfg))]

@@ -1,9 +1,9 @@
-//! Frees that are remembered: a ring of the last ones, in frames of the machine's that are there only while it is wanted.
+//! Remembered frees: a ring of the last ones, in frames of the machine's that exist only while needed.
 //!
-//! Any CPU writes, in any context, and waits for nobody: it takes a number, and with it a place in the ring. Who comes to a
-//! place in which another one is still writing, because that CPU does not run, leaves its free untold. A reader looks at
-//! the number before and after it has read, as of a sequence lock. Both are pinned meanwhile, so the frames go after a
-//! grace period.
+//! Any CPU writes, in any context, and waits for nobody: it takes a number, and with it a place in the ring.
+//! A writer that comes to a place in which another one is still writing, because that CPU does not run, does
+//! not record its free. A reader looks at the number before and after it has read, as with a sequence lock.
+//! Both are pinned meanwhile, so the frames can go after a grace period.
 
 use crate::{
     CpuPin, MAX_CPUS, PAGE_SIZE, Platform,
@@ -76,9 +76,9 @@ impl Remembered {
         }
     }
 
-    /// Changes how many frees are remembered, and forgets what was. `switch` is told whether any are to be, and sees to it
-    /// that frees are told from then on. Returns `false` if there are too few frames, or somebody else changes it just now:
-    /// then none are.
+    /// Changes how many frees are remembered, and forgets those that were. `switch` is told whether any are
+    /// to be, and sees to it that frees are reported from then on. Returns `false` if there are too few
+    /// frames, and remembers none; or if somebody else is changing it, and does nothing.
     pub fn set<P: Platform>(&self, platform: &P, count: usize, switch: impl Fn(bool)) -> bool {
         if self.changing.swap(true, Ordering::Acquire) {
             return false;

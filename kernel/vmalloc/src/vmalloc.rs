@@ -20,25 +20,25 @@ pub const MAX_RANGE: usize = arena::MAX_BLOCKS * BLOCK_SIZE;
 
 /// A vmalloc allocator over a range of kernel virtual address space.
 ///
-/// Nobody else maps anything in the range: see [what to do before the first call](crate#before-the-first-call). The frame
-/// at an address is told by [`frame_at`](Self::frame_at), and not by a page walk that takes what is not zero for mapped.
+/// Nobody else may map anything in the range: see [what to do before the first call](crate#before-the-first-call). Find
+/// the frame at an address by [`frame_at`](Self::frame_at), not by a page walk that takes all but zero for mapped.
 ///
-/// Its rooms stand on each other: each owns its state and the room below, so that none can call upward.
+/// Its rooms are stacked: each owns its state and the room below, so that none can call upward.
 // Reclaim > Areas > Pools > Pending > Blocks > Base.
 pub struct Vmalloc<P: Platform> {
     reclaim: Reclaim<P>,
 }
 
 impl<P: Platform> Vmalloc<P> {
-    /// Makes an instance over `range`, whose ends are multiples of [`BLOCK_SIZE`], which is at most
-    /// [`MAX_RANGE`] bytes long and lies in one half of the address space. A range in which something is mapped already is
-    /// refused.
+    /// Makes an instance over `range`, whose ends are multiples of [`BLOCK_SIZE`], and which is at most
+    /// [`MAX_RANGE`] bytes long and lies in one half of the address space. A range in which something is
+    /// already mapped is refused.
     ///
     /// The top level page table entries of the range are filled now and never change again, so
     /// page tables that copy them later need no fault to see new mappings.
     ///
-    /// A range that begins below 64 TiB has no magazines (see [`Reuse`](crate::Reuse)): frees and allocations there take a
-    /// lock. What magazines write into page tables would name frames that a CPU with the L1TF flaw can read.
+    /// A range that begins below 64 TiB has no magazines (see [`Reuse`](crate::Reuse)): frees and allocations there
+    /// take a lock. What magazines write into page tables would be addresses that a CPU with the L1TF flaw can read.
     #[doc(alias = "vmalloc_init")]
     ///
     /// # Errors
@@ -48,15 +48,15 @@ impl<P: Platform> Vmalloc<P> {
     /// In an interrupt handler.
     ///
     /// # Safety
-    /// Until the instance is dropped, nobody else maps anything in the range, a page fault handler included. A page that
-    /// somebody maps there all the same is named by a panic when its place is to be allocated, in nearly all cases: see
-    /// [`find_foreign`](Self::find_foreign).
+    /// Until the instance is dropped, nobody else, page fault handlers included, maps anything in the range.
+    /// A page that is mapped there all the same is reported by a panic when its place is about to be
+    /// allocated, in nearly all cases: see [`find_foreign`](Self::find_foreign).
     pub unsafe fn new(platform: P, range: Range<usize>) -> Result<Self, NewError> {
         // SAFETY: the caller's promise.
         unsafe { Self::with_policy(platform, range, Policy::default()) }
     }
 
-    /// Makes an instance with another [`Policy`] than the default: see [`new`](Self::new) for the rest.
+    /// Makes an instance with a [`Policy`] other than the default: see [`new`](Self::new) for the rest.
     ///
     /// # Errors
     /// See [`NewError`].
@@ -98,20 +98,20 @@ impl<P: Platform> Vmalloc<P> {
         &self.base().tunables
     }
 
-    /// Sets the clock to a time in milliseconds: areas that are made or resized from now on tell that it was then
-    /// ([`AreaInfo::made`](crate::AreaInfo::made)). The machine calls it now and then, such as at each tick of one CPU. Without
-    /// a call all areas were made at 0.
+    /// Sets the instance's clock to a time in milliseconds. Areas that are made or resized from now on record
+    /// it ([`AreaInfo::made`](crate::AreaInfo::made)). The kernel calls this regularly, for example at each
+    /// tick of one CPU. If it is never called, all areas are recorded as made at 0.
     pub fn set_clock(&self, milliseconds: u64) {
         self.base().set_clock(milliseconds);
     }
 
-    /// Gives all free memory back to the machine: flushes what waits, and empties the caches of frames of free pages,
-    /// magazines, empty blocks, freed runs, leaf tables in reserve, and directories and records of free address space. An allocation that
-    /// runs out of address space or frames does this itself: nobody needs to call it for that.
+    /// Gives all free memory back to the machine: flushes what waits, and empties the caches: frames of free pages,
+    /// magazines, empty blocks, freed runs, reserved leaf tables, directories and records of free address space. An
+    /// allocation that runs out of address space or frames does this itself: nobody needs to call it for that.
     ///
-    /// What other CPUs free meanwhile may stay, and records do where the caller may not wait for a
-    /// [grace period](Platform::synchronize). Where another thread purges, and the caller may not wait for it, nothing
-    /// happens.
+    /// What other CPUs free meanwhile may stay cached, and records stay if the caller may not wait for
+    /// a [grace period](Platform::synchronize). If another thread is purging, and the caller may not
+    /// wait for it, nothing happens.
     ///
     /// # Panics
     /// In an interrupt handler.
@@ -121,10 +121,10 @@ impl<P: Platform> Vmalloc<P> {
         self.reclaim.trim(Location::caller());
     }
 
-    /// Gives at least `frames` cached frames back to the machine if there are as many, those that cost least first: frames
-    /// cached in free pages, then those of parked areas and of what waits for a flush, then all that
-    /// [`trim`](Self::trim) gives but records. Returns how many were given. For a machine that runs short and asks all who
-    /// cache; an instance's own allocations do it themselves.
+    /// Gives at least `frames` cached frames back to the machine if that many are cached, the cheapest first:
+    /// frames cached in free pages, then those of parked areas and of what waits for a flush, then all that
+    /// [`trim`](Self::trim) gives except records. Returns how many were given. It is for a machine that runs
+    /// short of memory and asks everyone who caches some; an instance's own allocations do this themselves.
     ///
     /// # Panics
     /// In an interrupt handler.
@@ -135,10 +135,10 @@ impl<P: Platform> Vmalloc<P> {
         self.reclaim.shrink(frames, Location::caller())
     }
 
-    /// Empties what CPU `cpu` has cached for itself: its magazines, pools, runs, and tables in reserve. For a CPU that goes
-    /// offline and does not use the instance any more; it may use it again later. Blocks of its pools that areas use still, or in
-    /// which pages wait for a flush, stay in its pools: others use them before an allocation is refused. Where the caller may
-    /// not wait for a [grace period](Platform::synchronize), the magazines stay.
+    /// Empties what CPU `cpu` has cached for itself: its magazines, pools, runs and reserved tables. It is for a
+    /// CPU that goes offline and stops using the instance, though it may use it again later. Blocks of its pools
+    /// that areas still use, or in which pages wait for a flush, stay there: others use them before an allocation
+    /// is refused. If the caller may not wait for a [grace period](Platform::synchronize), the magazines stay.
     ///
     /// # Panics
     /// If there is no such CPU, or in an interrupt handler.

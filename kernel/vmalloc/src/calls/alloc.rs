@@ -10,11 +10,11 @@ use crate::{
 use core::{panic::Location, ptr::NonNull};
 
 impl<P: Platform> Vmalloc<P> {
-    /// Allocates `size` bytes, contiguous in kernel virtual address space, of undefined contents,
-    /// readable and writable, with a guard page behind. Refused in an interrupt handler.
+    /// Allocates `size` bytes, contiguous in kernel virtual address space, with undefined contents, readable
+    /// and writable, followed by a guard page. Refused in an interrupt handler.
     ///
     /// # Errors
-    /// See [`AllocError`]; nothing has changed then.
+    /// See [`AllocError`]; a refused call has changed nothing.
     #[track_caller]
     #[inline]
     pub fn vmalloc(&self, size: usize) -> Result<NonNull<u8>, AllocError> {
@@ -24,7 +24,7 @@ impl<P: Platform> Vmalloc<P> {
     /// Allocates as [`vmalloc`](Self::vmalloc) does, filled with zeros. Refused in an interrupt handler.
     ///
     /// # Errors
-    /// See [`AllocError`]; nothing has changed then.
+    /// See [`AllocError`]; a refused call has changed nothing.
     #[track_caller]
     pub fn vzalloc(&self, size: usize) -> Result<NonNull<u8>, AllocError> {
         self.allocate(Request::new(size).zeroed())
@@ -33,7 +33,7 @@ impl<P: Platform> Vmalloc<P> {
     /// Allocates what `request` asks for. Refused in an interrupt handler.
     ///
     /// # Errors
-    /// See [`AllocError`]; nothing has changed then.
+    /// See [`AllocError`]; a refused call has changed nothing.
     #[track_caller]
     #[inline]
     pub fn allocate(&self, request: Request) -> Result<NonNull<u8>, AllocError> {

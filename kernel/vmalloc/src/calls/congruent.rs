@@ -9,11 +9,11 @@ use crate::{
 use core::{ops::Range, panic::Location};
 
 impl<P: Platform> Vmalloc<P> {
-    /// Allocates areas at these offsets, the lowest first, from a base aligned to `align` bytes and to a
-    /// block: the lowest at which all are free. No page of them has a frame. Refused in an interrupt handler.
+    /// Allocates `areas`, listed from the lowest offset up, at a base aligned to `align` bytes and to a
+    /// block: the lowest at which all are free. Their pages have no frames. Refused in an interrupt handler.
     ///
     /// # Errors
-    /// See [`CongruentError`]; nothing has changed then.
+    /// See [`CongruentError`]; a refused call has changed nothing.
     #[doc(alias = "pcpu_get_vm_areas")]
     #[track_caller]
     pub fn allocate_congruent(
@@ -36,10 +36,10 @@ impl<P: Platform> Vmalloc<P> {
         Ok(made?)
     }
 
-    /// Frees all areas of a set, with what frames they have. Refused in an interrupt handler.
+    /// Frees all areas of a set, with whatever frames they have. Refused in an interrupt handler.
     ///
     /// # Errors
-    /// See [`FreeError`]; nothing has changed then.
+    /// See [`FreeError`]; a refused call has changed nothing.
     ///
     /// # Safety
     /// 1. This instance allocated the set, and it was not freed.
@@ -54,16 +54,16 @@ impl<P: Platform> Vmalloc<P> {
         Ok(())
     }
 
-    /// Gives frames, of undefined contents, to the pages `pages` of every area of a set that has some of
-    /// them: pages count from the beginning of each. Refused in an interrupt handler.
+    /// Gives frames, with undefined contents, to the pages `pages` of every area of a set that has any of
+    /// them; pages are counted from the beginning of each area. Refused in an interrupt handler.
     ///
     /// # Errors
-    /// See [`PopulateError`]; nothing has changed then. Where it says that the set is not allocated it saw so, which
-    /// is no promise to see it of every set that is not.
+    /// See [`PopulateError`]; a refused call has changed nothing. `NotAllocated` is always right, but not
+    /// every set that is not allocated is found to be so.
     ///
     /// # Safety
-    /// 1. This instance allocated the set, and it was not freed: the blocks of one that was may be another's by now,
-    ///    or have lost their descriptors.
+    /// 1. This instance allocated the set, and it was not freed: the blocks of a freed set may be somebody
+    ///    else's by now, or have lost their descriptors.
     /// 2. Nobody frees the set meanwhile.
     #[track_caller]
     pub unsafe fn populate(&self, set: CongruentSet, pages: Range<usize>) -> Result<(), PopulateError> {
@@ -84,11 +84,11 @@ impl<P: Platform> Vmalloc<P> {
         })
     }
 
-    /// Takes the frames of the pages `pages` away again, in every area of a set that has some of them. They
-    /// go back, if they are needed, when every CPU has flushed. Refused in an interrupt handler.
+    /// Takes the frames away again from the pages `pages` of every area of a set that has any of them. They
+    /// go back, if they are needed, once every CPU has flushed. Refused in an interrupt handler.
     ///
     /// # Errors
-    /// See [`PopulateError`]; nothing has changed then.
+    /// See [`PopulateError`]; a refused call has changed nothing.
     ///
     /// # Safety
     /// 1. This instance allocated the set, and it was not freed.

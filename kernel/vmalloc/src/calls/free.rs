@@ -12,7 +12,7 @@ impl<P: Platform> Vmalloc<P> {
     /// it notes the area, and the next purge frees it.
     ///
     /// # Errors
-    /// See [`FreeError`]; nothing has changed then.
+    /// See [`FreeError`]; a refused call has changed nothing.
     ///
     /// # Safety
     /// Nobody uses the area any more.
@@ -47,12 +47,12 @@ impl<P: Platform> Vmalloc<P> {
         Ok(())
     }
 
-    /// Unmaps the area, made by [`vmap`](Self::vmap) or [`ioremap`](Self::ioremap), that starts at
-    /// `address`, or in whose first page it lies if a device's registers did. CPUs may still reach the
-    /// frames by old translations until [`vm_unmap_aliases`](Self::vm_unmap_aliases). Refused in an interrupt handler.
+    /// Unmaps the area at `address`, made by [`vmap`](Self::vmap) or [`ioremap`](Self::ioremap); for
+    /// `ioremap`, `address` may be anywhere in its first page. CPUs may still reach the frames by old
+    /// translations until [`vm_unmap_aliases`](Self::vm_unmap_aliases). Refused in an interrupt handler.
     ///
     /// # Errors
-    /// See [`FreeError`]; nothing has changed then.
+    /// See [`FreeError`]; a refused call has changed nothing.
     ///
     /// # Safety
     /// Nobody uses the area any more.

@@ -10,15 +10,15 @@ use crate::{
 use core::{panic::Location, ptr::NonNull};
 
 impl<P: Platform> Vmalloc<P> {
-    /// Maps frames of the caller's, in their order, to contiguous addresses with a guard page behind.
-    /// The frames stay the caller's. Who gives them to somebody else first calls
-    /// [`vunmap`](Self::vunmap), then [`vm_unmap_aliases`](Self::vm_unmap_aliases). Each 512 frames of the list, counted
-    /// from its start, that are contiguous and aligned to 2 MiB are mapped by a 2 MiB page;
-    /// [`set_protection`](Self::set_protection) of a part of one takes a frame for a page table. Refused in an
-    /// interrupt handler.
+    /// Maps the caller's frames, in the order given, to contiguous addresses, followed by a guard page. The
+    /// frames stay the caller's. Before giving them to somebody else, the caller calls
+    /// [`vunmap`](Self::vunmap), then [`vm_unmap_aliases`](Self::vm_unmap_aliases). Each group of 512
+    /// frames, counted from the start of the list, that is contiguous and aligned to 2 MiB is mapped by a
+    /// 2 MiB page; [`set_protection`](Self::set_protection) of a part of one takes a frame for a page table.
+    /// Refused in an interrupt handler.
     ///
     /// # Errors
-    /// See [`AllocError`]; nothing has changed then.
+    /// See [`AllocError`]; a refused call has changed nothing.
     #[track_caller]
     pub fn vmap(&self, frames: &[Frame], protection: Protection) -> Result<NonNull<u8>, AllocError> {
         let caller = Location::caller();
@@ -54,15 +54,15 @@ impl<P: Platform> Vmalloc<P> {
         Ok(pages_for(&self.base().span, frames.len().saturating_mul(PAGE_SIZE))?.0)
     }
 
-    /// Maps `size` bytes of the physical address space from `physical` on: a device's registers or
-    /// memory. Neither needs to be page-aligned. The pointer is to the first byte asked for. RAM is refused, but
-    /// for [`Cache::WriteBack`], as which it is cached elsewhere. If the first page is aligned to 2 MiB, 2 MiB pages map
-    /// all that fills them. The firmware must have given each of these one memory type (by the MTRRs); the first 2 MiB of
-    /// the physical address space, where it has not, are always mapped by 4 KiB pages. Refused in an interrupt handler.
-    /// `Mmio` (feature `mmio`) owns such a mapping.
+    /// Maps `size` bytes of physical address space, starting at `physical`: a device's registers or memory.
+    /// Neither needs to be page-aligned. The pointer is to the first byte asked for. RAM is refused except
+    /// with [`Cache::WriteBack`], as which it is cached elsewhere. If the first page is aligned to 2 MiB,
+    /// 2 MiB pages map the range as far as it fills them. The firmware must have given each of these one
+    /// memory type (by the MTRRs); the first 2 MiB of physical addresses, where it has not, are always mapped
+    /// by 4 KiB pages. Refused in an interrupt handler. `Mmio` (feature `mmio`) owns such a mapping.
     ///
     /// # Errors
-    /// See [`AllocError`]; nothing has changed then.
+    /// See [`AllocError`]; a refused call has changed nothing.
     #[track_caller]
     pub fn ioremap(&self, physical: u64, size: usize, cache: Cache) -> Result<NonNull<u8>, AllocError> {
         let caller = Location::caller();

@@ -11,13 +11,13 @@ use crate::{
 use core::{panic::Location, ptr::NonNull};
 
 impl<P: Platform> Vmalloc<P> {
-    /// Maps frames of the caller's, in their order, to contiguous addresses, as [`vmap`](Self::vmap) does,
-    /// but without a guard page behind, and faster. For mappings that soon go again: one that stays holds
-    /// up a block that others share. Whether the CPUs can address each of several frames is only asked in builds with
-    /// debug assertions: one that they cannot faults when it is used. Refused in an interrupt handler.
+    /// Maps the caller's frames, in the order given, to contiguous addresses, as [`vmap`](Self::vmap) does,
+    /// but faster and without a guard page. It is for short-lived mappings: one that stays holds up a block
+    /// that others share. Of several frames, only builds with debug assertions are sure to check that the
+    /// CPUs can address each: one that they cannot faults when it is used. Refused in an interrupt handler.
     ///
     /// # Errors
-    /// See [`AllocError`]; nothing has changed then.
+    /// See [`AllocError`]; a refused call has changed nothing.
     #[inline]
     #[track_caller]
     pub fn vm_map_ram(&self, frames: &[Frame], protection: Protection) -> Result<NonNull<u8>, AllocError> {
@@ -59,15 +59,15 @@ impl<P: Platform> Vmalloc<P> {
             .map(pointer)
     }
 
-    /// Unmaps the `count` pages of the mapping, made by [`vm_map_ram`](Self::vm_map_ram), that starts at
+    /// Unmaps the mapping of `count` pages, made by [`vm_map_ram`](Self::vm_map_ram), that starts at
     /// `address`. CPUs may still reach the frames by old translations until
     /// [`vm_unmap_aliases`](Self::vm_unmap_aliases). Refused in an interrupt handler.
     ///
-    /// A frame that is mapped alone, again and again, may get the same page each time: who unmaps such a mapping twice may
-    /// unmap the next one.
+    /// A frame that is repeatedly mapped alone may get the same page each time: unmapping such a mapping
+    /// twice may unmap the next one.
     ///
     /// # Errors
-    /// See [`FreeError`]; nothing has changed then.
+    /// See [`FreeError`]; a refused call has changed nothing.
     ///
     /// # Safety
     /// Nobody uses the mapping any more.

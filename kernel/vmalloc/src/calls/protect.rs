@@ -14,17 +14,17 @@ use crate::{
 use core::{panic::Location, ptr::NonNull};
 
 impl<P: Platform> Vmalloc<P> {
-    /// Changes the protection of the pages of `size` bytes from `start`, which is page-aligned, all in
-    /// one area. When it returns, every CPU goes by the new protection. A part of a 2 MiB page takes a frame for a page table,
-    /// and so does the whole of one that [nobody is to access](Protection::None). Refused in an interrupt handler.
+    /// Changes the protection of the pages of `size` bytes from `start`, page-aligned, all in one area. When it
+    /// returns, every CPU observes the new protection. Protecting part of a 2 MiB page takes a frame for a page
+    /// table, and so does making all of one [inaccessible](Protection::None). Refused in an interrupt handler.
     ///
     /// # Errors
-    /// See [`ProtectError`]; nothing has changed then.
+    /// See [`ProtectError`]; a refused call has changed nothing.
     ///
     /// # Safety
-    /// Nobody counts on the protection the pages had, and nobody frees or resizes the area meanwhile. What is
-    /// made executable is code. Calls for parts of one area may be made at once, of one 2 MiB page too, if no two
-    /// of the parts overlap.
+    /// Nobody relies on the protection that the pages had, and nobody frees or resizes the area meanwhile.
+    /// What is made executable is code. Calls for parts of one area, even of one 2 MiB page, may be made at
+    /// the same time if no two of the parts overlap.
     #[doc(alias = "set_memory_ro")]
     #[doc(alias = "set_memory_x")]
     #[track_caller]

@@ -4,8 +4,8 @@ use crate::{Platform, PurgeNotifier, Reach, Vmalloc};
 use core::panic::Location;
 
 impl<P: Platform> Vmalloc<P> {
-    /// Flushes what was unmapped and makes it free. Returns the pages of address space that became
-    /// free. Waits for a purge that is under way, but for callers that may not; isolated CPUs are not
+    /// Flushes what was unmapped and makes it free. Returns how many pages of address space became free. It
+    /// waits for a purge that is under way, unless the caller may not wait; isolated CPUs are not
     /// interrupted, and what they may still reach goes on waiting.
     ///
     /// # Panics
@@ -16,10 +16,10 @@ impl<P: Platform> Vmalloc<P> {
         self.reclaim().purge(Reach::Considerate, Location::caller()).unwrap_or(0)
     }
 
-    /// Makes every CPU forget what was unmapped before this call, isolated ones too. For who is about to
-    /// give frames away that [`vmap`](Self::vmap) or [`vm_map_ram`](Self::vm_map_ram) had mapped. An
-    /// [idle](crate::Shootdown::enter_idle) CPU forgets before it uses anything, and until then may load what was there by
-    /// speculation alone: whoever changes how the frames are cached elsewhere has such CPUs flush, too.
+    /// Makes every CPU, isolated ones too, forget what was unmapped before this call. Call it before giving away
+    /// frames that [`vmap`](Self::vmap) or [`vm_map_ram`](Self::vm_map_ram) had mapped. An
+    /// [idle](crate::Shootdown::enter_idle) CPU forgets before it uses anything, and until then may load what was
+    /// there by speculation only: whoever changes how the frames are cached elsewhere has to flush such CPUs, too.
     ///
     /// # Panics
     /// In an interrupt handler.
@@ -29,7 +29,7 @@ impl<P: Platform> Vmalloc<P> {
         self.reclaim().unmap_aliases(Location::caller());
     }
 
-    /// Registers a notifier; `false` if there are [`MAX_NOTIFIERS`](crate::MAX_NOTIFIERS) already.
+    /// Registers a notifier. Returns `false` if there are [`MAX_NOTIFIERS`](crate::MAX_NOTIFIERS) already.
     ///
     /// # Panics
     /// In an interrupt handler.
@@ -38,7 +38,7 @@ impl<P: Platform> Vmalloc<P> {
         self.reclaim().notifiers.register(&self.platform().pin(), notifier)
     }
 
-    /// Removes a notifier; `false` if it is not registered. It may still be running on another CPU.
+    /// Removes a notifier. Returns `false` if it is not registered. It may still be running on another CPU.
     ///
     /// # Panics
     /// In an interrupt handler.

@@ -5,13 +5,13 @@ use crate::{AreaInfo, Kind, PAGE_SIZE, Platform, ReallocError, Vmalloc, pending:
 use core::{panic::Location, ptr::NonNull};
 
 impl<P: Platform> Vmalloc<P> {
-    /// Makes the area at `address` `size` bytes long, and returns where it is now. What both sizes have
-    /// in common keeps its contents and its protection; what is new has undefined contents, and the protection
-    /// of the page that was the last: of an area with several, who wants another sets it. The area keeps its
-    /// alignment only where it stays, and is aligned to a page where it moves. Refused in an interrupt handler.
+    /// Resizes the area at `address` to `size` bytes, and returns where it is now. What both sizes have in
+    /// common keeps its contents and protection; what is new has undefined contents, and the protection of
+    /// the page that was the last: in an area with several, the caller sets another if needed. The area keeps
+    /// its alignment only if it stays; if it moves, it is aligned to a page. Refused in an interrupt handler.
     ///
     /// # Errors
-    /// See [`ReallocError`]; the area is as it was then.
+    /// See [`ReallocError`]; a refused call leaves the area as it was.
     ///
     /// # Safety
     /// Nobody else uses the area, nor its old address afterwards.

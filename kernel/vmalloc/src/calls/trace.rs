@@ -25,8 +25,8 @@ impl Asked {
 }
 
 impl<P: Platform> Vmalloc<P> {
-    /// Begins to tell [`Platform::trace`] all that is done, or ends it. What is traced takes the slow paths. Where the caller may
-    /// not wait for a [grace period](Platform::synchronize), areas that other CPUs reuse are not told of.
+    /// Turns tracing on or off: [`Platform::trace`] is told of all that is done, and calls take the slow paths. If the
+    /// caller may not wait for a [grace period](Platform::synchronize), areas that other CPUs reuse are not reported.
     ///
     /// # Panics
     /// In an interrupt handler.
@@ -35,13 +35,13 @@ impl<P: Platform> Vmalloc<P> {
         self.reclaim().bar_magazines(Mode::Trace, on);
     }
 
-    /// Begins to tell [`Platform::trace`] of purges and flushes, and of who asked for them, and of nothing else; or ends it.
-    /// That slows no other call down, and changes nothing of what is done.
+    /// Turns on or off the tracing of purges and flushes alone: [`Platform::trace`] is told of them and of
+    /// who asked for them. This slows down no other call, and does not change what is done.
     pub fn set_trace_purges(&self, on: bool) {
         self.base().tunables.modes.set(Mode::TracePurges, on);
     }
 
-    /// Returns whether [`set_trace`](Self::set_trace) has begun to tell what is done.
+    /// Returns whether [`set_trace`](Self::set_trace) is on.
     pub fn is_traced(&self) -> bool {
         self.base().is_traced()
     }

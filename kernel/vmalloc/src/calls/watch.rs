@@ -12,12 +12,12 @@ use core::slice;
 const SLACK: u8 = 0xa5;
 
 impl<P: Platform> Vmalloc<P> {
-    /// Remembers the last `count` frees from now on, rounded up to whole frames of 64, at most 32768; none if that is 0. What
-    /// was remembered before is forgotten. [`whatis`](Self::whatis) and refused frees then tell who freed what was at an
-    /// address. While any are remembered, frees take a slow path, and nothing is reused before a flush. A resized area is
-    /// not taken for freed.
+    /// From now on remembers the last `count` frees, rounded up to whole frames of 64, at most 32768; none if
+    /// it is 0. What was remembered before is forgotten. [`whatis`](Self::whatis) and refused frees then say
+    /// who freed what was at an address. While frees are remembered, they take a slow path, and nothing is
+    /// reused before a flush. Resizing an area does not count as a free.
     ///
-    /// Returns `false` if there are not enough frames, or another thread changes this just now: then none are.
+    /// Returns `false` if frames are too few (then none are remembered), or another thread is changing this.
     ///
     /// # Panics
     /// In an interrupt handler.
@@ -33,11 +33,11 @@ impl<P: Platform> Vmalloc<P> {
         self.base().remembered.capacity()
     }
 
-    /// Begins to fill what lies behind the bytes that were asked for, in the last page of each area that owns its frames, and
-    /// to look for changes there when such an area is freed; or ends it. What was changed is told to
-    /// [`Platform::report_overrun`]. While it is on, allocations and frees take slow paths, and nothing is reused before a
-    /// flush. Areas that were made before, or resized while it was off, are not looked at. Builds with debug assertions begin with it
-    /// on, unless the policy says [otherwise](crate::Policy::slack).
+    /// Turns the checking of slack on or off. While it is on, the bytes past those requested, in the last page
+    /// of each area that owns its frames, are filled when it is made, and changes found there when it is freed
+    /// are reported to [`Platform::report_overrun`]. Allocations and frees take slow paths, and nothing is
+    /// reused before a flush. Areas that were made before, or resized while it was off, are not checked. Builds
+    /// with debug assertions begin with it on, unless the policy says [otherwise](crate::Policy::slack).
     ///
     /// # Panics
     /// In an interrupt handler.
@@ -52,13 +52,13 @@ impl<P: Platform> Vmalloc<P> {
         self.base().tunables.modes.has(Mode::CheckSlack)
     }
 
-    /// Has freed pages wait, from now on, until at least `pages` other pages of address space were freed; 0 ends that. So a
-    /// pointer into freed memory faults for a while, or hits what nobody owns. [`vfree`](Self::vfree) makes the current CPU
-    /// forget the area at once, so that a use of the pointer there faults; others forget it with the next purge.
+    /// From now on makes freed pages wait until at least `pages` other pages of address space were freed; 0 ends
+    /// that. A pointer into freed memory then faults for a while, or hits what nobody owns. [`vfree`](Self::vfree)
+    /// makes the current CPU forget the area at once, so a use there faults; others forget it with the next purge.
     ///
-    /// While this is on, up to twice as many pages lie idle, with their frames, and what is freed from one purge to the next
-    /// beside them; each purge flushes everything, and frees take a slow path. Where an allocation would be refused else, and
-    /// in [`trim`](Self::trim) and [`shrink`](Self::shrink), all pages stop waiting.
+    /// While this is on, up to twice as many pages lie idle with their frames, besides what is freed from one
+    /// purge to the next; each purge flushes everything, and frees take a slow path. Where an allocation would
+    /// otherwise fail, and in [`trim`](Self::trim) and [`shrink`](Self::shrink), all pages stop waiting.
     ///
     /// # Panics
     /// In an interrupt handler.
@@ -68,8 +68,8 @@ impl<P: Platform> Vmalloc<P> {
         self.reclaim().set_quarantine(pages);
     }
 
-    /// Returns how many other pages are freed before a page is used again, as [`set_quarantine`](Self::set_quarantine) was
-    /// told.
+    /// Returns how many other pages are freed before a page is used again, as set by
+    /// [`set_quarantine`](Self::set_quarantine).
     pub fn quarantine(&self) -> usize {
         self.reclaim().quarantine()
     }
@@ -177,8 +177,8 @@ impl<P: Platform> Vmalloc<P> {
         Some(look(slot, guard))
     }
 
-    /// Tells what is at an address, and what was there if frees are [remembered](Self::set_remembered). It may be called in
-    /// any context: a page fault handler prints it. [The front page](crate#in-a-page-fault-handler) has an example.
+    /// Says what is at an address, and what was there if frees are [remembered](Self::set_remembered). It may be called
+    /// in any context, as by a page fault handler: [the front page](crate#in-a-page-fault-handler) has an example.
     pub fn whatis(&self, address: usize) -> Whatis {
         let was = self.base().remembered.find(self.platform(), address);
         Whatis { was, ..self.look_at(address) }

@@ -8,12 +8,12 @@ use crate::{
 };
 
 impl<P: Platform> Vmalloc<P> {
-    /// Tells `sink` of all areas in few words, those together that lie side by side and were asked for alike. It is the way
-    /// to sum up a million areas: of most it reads the first entry and that of the guard page. [`areas`](Self::areas) tells
-    /// more of each.
+    /// Reports all areas to `sink` in few words; those that lie side by side and were requested alike are
+    /// combined. It is the way to sum up a million areas: of most it reads the first entry and that of the
+    /// guard page. [`areas`](Self::areas) reports more of each.
     ///
-    /// Each block of 2 MiB is looked at in a read-side section of its own, in which `sink` is called: it calls nothing of
-    /// the library, and allocates nothing from it. Areas that are allocated or freed meanwhile are told or not.
+    /// Each 2 MiB block is examined in a read-side section of its own, in which `sink` is called: `sink` must not call
+    /// the library, nor allocate from it. Areas that are allocated or freed meanwhile may or may not be reported.
     ///
     /// # Panics
     /// In an interrupt handler.

@@ -101,9 +101,9 @@ impl<P: Platform> Vmalloc<P> {
         }
     }
 
-    /// Returns how many pages wait for a flush, without a walk. It is what [`Stats::lazy`] counts, without the blocks
-    /// that had become empty before and whose tables wait. While other CPUs free or purge it is approximate, and may be
-    /// negative. It may be called in any context.
+    /// Returns how many pages wait for a flush, without a walk. It is what [`Stats::lazy`] counts, less the
+    /// blocks that had become empty before and whose tables wait. While other CPUs free or purge it is
+    /// approximate, and may be negative. It may be called in any context.
     #[doc(alias = "vmap_lazy_nr")]
     pub fn lazy_pages(&self) -> i64 {
         self.pending().lazy_pages() + self.areas_room().magazines.unmapped(&self.platform().pin()) as i64
@@ -117,8 +117,8 @@ impl<P: Platform> Vmalloc<P> {
         self.pending().lazy_max()
     }
 
-    /// Gives `sink` the ranges of addresses that were freed and wait for a flush, the lowest first. Areas that interrupt
-    /// handlers freed are among them once a purge has come to them, and so is what CPUs unmapped last by `vm_unmap_ram`.
+    /// Gives `sink` the ranges of addresses that were freed and wait for a flush, the lowest first. What interrupt
+    /// handlers freed, and what CPUs last unmapped by `vm_unmap_ram`, is included once a purge has come to it.
     ///
     /// # Panics
     /// In an interrupt handler.

@@ -13,8 +13,8 @@ use crate::{
 };
 
 impl<P: Platform> Vmalloc<P> {
-    /// Finds the area that `address` lies in, or on whose guard page behind or below it does. It may be called in any
-    /// context: in a page fault handler it tells whose address was touched, and [where](crate#in-a-page-fault-handler).
+    /// Finds the area that `address` lies in, guard pages included. It may be called in any context: in a
+    /// page fault handler it tells whose address was touched, and [where](crate#in-a-page-fault-handler).
     #[doc(alias = "find_vm_area")]
     #[doc(alias = "find_vmap_area")]
     pub fn find_area(&self, address: usize) -> Option<AreaInfo> {

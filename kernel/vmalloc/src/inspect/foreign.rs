@@ -3,18 +3,18 @@
 use crate::{BLOCK_SIZE, ForeignEntry, Platform, Vmalloc, page_table::directories};
 
 impl<P: Platform> Vmalloc<P> {
-    /// Compares the page tables of the whole range with what the instance left there, and returns the first page or table
-    /// that something else put into a free place. It is for those who hunt whoever did it, for instance at the end of each
-    /// test.
+    /// Compares the page tables of the whole range with what the instance left there, and returns the first
+    /// page or table that something else put into a free place. It is for finding the culprit, for instance
+    /// by a call at the end of each test.
     ///
-    /// Without this call a foreign entry is found when its place is about to be allocated, by a panic that names it: where
-    /// an area needs new frames, a guard page or a new block. The fast paths, which map an area again with the frames that
-    /// it had, and `vm_map_ram` look only in builds with debug assertions. So does each purge, at the blocks that it flushes.
+    /// Without this call, a panic names a foreign entry only when its place is about to be allocated: where an area
+    /// needs new frames, a guard page or a new block. The fast paths, which map an area with the frames that it
+    /// had, and `vm_map_ram` look only in builds with debug assertions. So does a purge, at blocks that it flushes.
     ///
-    /// It costs a look at each entry of the tables that are linked. What other CPUs allocate and free meanwhile is not taken
-    /// for foreign. Not looked at are the pages behind the end of an area that has blocks of its own, what waits for a
-    /// flush, cached runs, and, where the caller may not wait for a [grace period](crate::Platform::synchronize), what
-    /// other CPUs have in their magazines.
+    /// It costs a look at each entry of the tables that are linked. What other CPUs allocate and free
+    /// meanwhile is not taken for foreign. It does not look at the pages behind the end of an area that has
+    /// blocks of its own, what waits for a flush, cached runs, or, if the caller may not wait for a [grace
+    /// period](crate::Platform::synchronize), what other CPUs have in their magazines.
     ///
     /// # Panics
     /// In an interrupt handler.

@@ -7,9 +7,9 @@ use crate::{
 };
 
 impl<P: Platform> Vmalloc<P> {
-    /// Tells `sink` of each block in use what its pages are, the lowest first. It takes the lock of each block, one after the
-    /// other, and reads each page table entry once. What others allocate and free meanwhile is told as it is when its turn
-    /// comes. `sink` is called without a lock.
+    /// Tells `sink` what the pages of each block in use are, the lowest block first. It takes the lock of
+    /// each block, one after the other, and reads each page table entry once. What others allocate and free
+    /// meanwhile is reported as it is when its turn comes. `sink` is called with no lock held.
     ///
     /// # Panics
     /// In an interrupt handler.

@@ -24,12 +24,12 @@ impl<P: Platform> Vmalloc<P> {
         self.base().span.range.contains(&address)
     }
 
-    /// Returns the frame that is mapped at an address, [accessible](crate::Protection::None) or not; `None` if none is, or
-    /// the address is not in the range. The page counts as written from now on, because the caller may write the frame by
-    /// another mapping, or have a device do it. It may be called in any context.
+    /// Returns the frame that is mapped at an address, [accessible](crate::Protection::None) or not; `None` if
+    /// none is, or the address is not in the range. The page counts as written from now on, because the caller
+    /// may write the frame through another mapping, or have a device do it. It may be called in any context.
     ///
-    /// It is the call to use in the place of `translate` of the crate `x86_64`, which takes every entry but zero for one
-    /// that is mapped: pages that were freed, and guard pages, have entries that are not present and not zero.
+    /// Use it instead of `translate` of the crate `x86_64`, which takes every entry but zero for one that is
+    /// mapped: freed pages and guard pages have entries that are neither present nor zero.
     #[doc(alias = "vmalloc_to_pfn")]
     #[doc(alias = "vmalloc_to_page")]
     #[must_use]
@@ -47,10 +47,10 @@ impl<P: Platform> Vmalloc<P> {
         })
     }
 
-    /// Returns the frames of the area that `address` lies in, in the order of its pages, for who gives their physical addresses
-    /// to a device; `None` if it lies in no area. Pages of a [congruent](Kind::Congruent) area that have no frame are left out.
-    /// Each page is looked up when the iterator comes to it, as by [`frame_at`](Self::frame_at), and counts as written from
-    /// then on. It may be called in any context.
+    /// Returns the frames of the area that `address` lies in, in page order, for callers that give their
+    /// physical addresses to a device; `None` if it lies in no area. Pages of a [congruent](Kind::Congruent)
+    /// area that have no frame are left out. Each page is looked up when the iterator comes to it, as by
+    /// [`frame_at`](Self::frame_at), and counts as written from then on. It may be called in any context.
     #[doc(alias = "sg_alloc_table_from_pages")]
     pub fn area_frames(&self, address: usize) -> Option<impl Iterator<Item = Frame>> {
         let area = self.find_area(address)?;
@@ -58,11 +58,11 @@ impl<P: Platform> Vmalloc<P> {
         Some(pages.filter_map(|page| self.frame_at(page)))
     }
 
-    /// Reads memory from `address` on into `buffer` without faulting, and returns how many bytes of it were mapped.
-    /// Everything else reads as zeros: holes, guard pages, pages that
-    /// [nobody may access](crate::Protection::None), what is freed meanwhile, what is outside
-    /// of the range, and registers and memory of devices, which it does not touch, whichever call mapped them.
-    /// It may be called in any context.
+    /// Reads memory from `address` into `buffer` without faulting, and returns how many of the bytes
+    /// were mapped. Everything else reads as zeros: holes, guard pages, pages that [nobody may
+    /// access](crate::Protection::None), what is freed meanwhile, what is outside of the range, and
+    /// registers and memory of devices, which it does not touch, whichever call mapped them. It may
+    /// be called in any context.
     #[doc(alias = "vread_iter")]
     pub fn vread(&self, address: usize, buffer: &mut [u8]) -> usize {
         let blocks = self.blocks();

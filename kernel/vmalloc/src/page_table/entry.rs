@@ -138,7 +138,7 @@ impl Entry {
         self.0 & (START | RAM | GUARDED_BELOW | CHANGED) == START
     }
 
-    /// Returns how many pages the area has whose first page this is, if the entry tells.
+    /// Returns how many pages the area has that starts with this entry, if the entry tells.
     #[inline(always)]
     pub fn pages(self) -> Option<usize> {
         let more = (self.0 & MORE_MASK) >> MORE_SHIFT;
@@ -158,7 +158,7 @@ impl Entry {
         address as u64 & FRAME_MASK >= 1 << 46
     }
 
-    /// Returns where the parked area starts behind whose pages this entry is.
+    /// Returns where the parked area starts that this entry lies behind.
     #[inline(always)]
     pub fn parked_address(self) -> usize {
         debug_assert!(self.0 != 0 && self.0.is_multiple_of(PAGE_SIZE as u64));
@@ -191,7 +191,7 @@ impl Entry {
         self.0 & CHANGED != 0
     }
 
-    /// Returns the entry, mapped, as it is while its area is parked, with the marks that it has, or the other way round.
+    /// Returns a mapped entry as it is while its area is parked, with its marks kept, or the other way round.
     #[inline(always)]
     pub fn toggled(self) -> Self {
         Self(self.0 ^ (FRAME_MASK | PRESENT))
@@ -324,8 +324,8 @@ impl Entry {
         self.0 & WRITABLE != 0
     }
 
-    /// Returns the present entry as quarantined: no CPU can load the translation any more, but those that have it do until
-    /// they flush.
+    /// Returns the present entry as quarantined: no CPU can load the translation any more, but those that
+    /// have it keep it until they flush.
     #[inline]
     pub fn quarantined(self) -> Self {
         debug_assert!(self.is_present());

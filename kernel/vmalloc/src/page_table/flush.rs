@@ -28,9 +28,9 @@ impl<T> Unflushed<T> {
         Self { content: Some(content), range, forbid: Forbid::Speculation }
     }
 
-    /// Makes every CPU forget the range, and returns the content. The flush goes page by page up to the instance's
-    /// [ceiling](crate::Tunables::single_page_flush_ceiling); a longer range is flushed with everything else. `caller` is
-    /// who is told to have asked for it.
+    /// Makes every CPU forget the range, and returns the content. The flush goes page by page up to the
+    /// instance's [ceiling](crate::Tunables::single_page_flush_ceiling); a longer range is flushed with
+    /// everything else. `caller` is reported as who asked for it.
     pub fn flush<P: Platform>(mut self, base: &Base<P>, caller: Caller) -> T {
         let platform = &base.platform;
         let pages = self.range.len() >> PAGE_SHIFT;

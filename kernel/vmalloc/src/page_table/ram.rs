@@ -69,8 +69,8 @@ pub(crate) fn unmap_ram_page(page: &Slot) -> Option<Entry> {
     (entry.starts_ram(1) && page.replace(entry, Entry::UNUSED).is_ok()).then_some(entry)
 }
 
-/// Unmaps the mapping that consists of `count` pages from the one on with this entry, if there is one. Of several that do
-/// one is told so.
+/// Unmaps the mapping of `count` pages that starts with the page of this entry, if there is one. Of
+/// several callers one is told so.
 ///
 /// # Safety
 /// 1. The entry is one of a table that the caller may use: of a slice of its entries, up to the last one.

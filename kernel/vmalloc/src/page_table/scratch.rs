@@ -36,13 +36,13 @@ impl<'a> Scratch<'a> {
         Self { address, slot: &table[directories::index(address, shift)], links }
     }
 
-    /// Maps the page to a frame. What CPUs remember of another one they are to forget then.
+    /// Maps the page to a frame. CPUs must then forget what they remember of another one.
     pub fn map(&self, frame: Frame) {
         let attributes = Attributes::new(Protection::ReadWrite, Owner::Caller);
         self.slot.publish(Entry::page(frame, attributes));
     }
 
-    /// Unmaps the page and unlinks the tables. CPUs are to forget both before the frames are used for something else.
+    /// Unmaps the page and unlinks the tables. CPUs must forget both before the frames are used otherwise.
     pub fn unlink(self) {
         [self.slot].into_iter().chain(self.links.into_iter().rev().flatten()).for_each(Slot::set_unused);
     }

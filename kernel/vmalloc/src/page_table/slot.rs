@@ -36,7 +36,7 @@ impl Slot {
         Entry(self.0.load(Ordering::Relaxed))
     }
 
-    /// Returns the entry, for who goes on to read what was written before it was [published](Self::publish).
+    /// Returns the entry, for readers of what was written before it was [published](Self::publish).
     #[inline(always)]
     pub fn look(&self) -> Entry {
         Entry(self.0.load(Ordering::Acquire))
@@ -48,7 +48,7 @@ impl Slot {
         self.0.store(entry.0, Ordering::Relaxed);
     }
 
-    /// Writes an entry, so that who [reads](Self::look) it finds what was written before.
+    /// Writes an entry, so that whoever [reads](Self::look) it finds what was written before.
     #[inline(always)]
     pub fn publish(&self, entry: Entry) {
         self.0.store(entry.0, Ordering::Release);
@@ -110,8 +110,8 @@ impl Slot {
         self.0.fetch_or(Entry::LAST_MARK, Ordering::Release);
     }
 
-    /// Has the first page of an area, which may be in use, tell how many pages the area has from now on, if one entry can tell
-    /// both that and how many it had; otherwise marks it as [changed](Entry::changed). One that is marked stays so.
+    /// Makes the first page of an area, maybe in use, tell how many pages the area has from now on, if one entry can
+    /// tell both that and how many it had; otherwise marks it as [changed](Entry::changed). One that is marked stays so.
     pub fn mark_resized(&self, before: usize, now: usize) {
         let tells = before.max(now) <= Entry::MOST_COUNTED;
         self.update(|entry| if tells { entry.with_pages(now) } else { entry.changed() });

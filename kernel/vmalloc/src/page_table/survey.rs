@@ -12,8 +12,8 @@ use core::ops::Range;
 /// log2 of the entries of a table.
 pub(super) const LEVEL_BITS: u32 = 9;
 
-/// Finds the lowest address of a range whose entry maps a page, of any size, or is in use in a leaf table though it maps
-/// none, or links a leaf table that holds nothing. Empty tables above that do not count. Only tables that there are cost anything, 512 loads each at most.
+/// Finds the lowest address of a range whose entry maps a page, of any size, or is in use in a leaf table though it maps none,
+/// or links an empty leaf table. Empty tables above do not count. Only existing tables cost anything, 512 loads each at most.
 pub(crate) fn first_in_use<P: Platform>(platform: &P, range: &Range<usize>) -> Option<(usize, Entry)> {
     find_below(platform, directories::root(platform), ROOT_SHIFT, range.start, range.end - 1)
 }

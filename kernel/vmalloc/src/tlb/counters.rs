@@ -2,8 +2,8 @@
 
 use core::sync::atomic::{AtomicU64 as Count, Ordering};
 
-/// Counts of what a CPU did to flush, and of what it was spared. They only grow; whoever wants to measure from now on
-/// stores 0.
+/// Counts of what a CPU did to flush, and of what it was spared. They only grow; to
+/// measure from now on, store 0.
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct Counters {
@@ -14,7 +14,7 @@ pub struct Counters {
     /// Interrupts that this CPU sent to others to make them flush, one for each CPU interrupted.
     #[doc(alias = "nr_tlb_remote_flush")]
     pub sent: Count,
-    /// Interrupts that this CPU was sent by others to make it flush.
+    /// Interrupts that other CPUs sent to this one to make it flush.
     #[doc(alias = "nr_tlb_remote_flush_received")]
     pub received: Count,
     /// Times the CPU was not interrupted because it had flushed since the pages were unmapped.
@@ -25,12 +25,12 @@ pub struct Counters {
     pub spared: Count,
     /// Times the CPU was interrupted although it was isolated.
     pub forced: Count,
-    /// Broadcasts that this CPU made, of pages or of everything. No other count has them.
+    /// Broadcasts that this CPU made, of pages or of everything. No other counter includes them.
     pub broadcasts: Count,
 }
 
 impl Counters {
-    /// Makes counters of nothing.
+    /// Makes counters that are all 0.
     #[must_use]
     pub const fn new() -> Self {
         Self {

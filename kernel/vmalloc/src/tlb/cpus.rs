@@ -4,7 +4,7 @@ use crate::atomic::{AtomicU64, Ordering};
 use core::{array, fmt, iter};
 use thiserror::Error;
 
-/// The most CPUs that a machine can have: their numbers are below it.
+/// The maximum number of CPUs of a machine: their numbers are below it.
 // Loom keeps a history of each atomic of each CPU: as few as the models need.
 #[doc(alias = "NR_CPUS")]
 pub const MAX_CPUS: usize = if cfg!(loom) { 3 } else { 512 };
@@ -21,7 +21,7 @@ impl CpuSet {
     /// The set of no CPU.
     pub const EMPTY: Self = Self([0; WORDS]);
 
-    /// Makes the set of each CPU n below 64 whose bit n is set.
+    /// Makes the set that contains each CPU n below 64 whose bit n is set.
     #[must_use]
     pub const fn from_bits(bits: u64) -> Self {
         let mut set = Self::EMPTY;
@@ -29,19 +29,19 @@ impl CpuSet {
         set
     }
 
-    /// Returns the CPUs below 64 of the set as bits: bit n is set for CPU n.
+    /// Returns the set's CPUs below 64 as bits: bit n is set for CPU n.
     #[must_use]
     pub const fn bits(self) -> u64 {
         self.0[0]
     }
 
-    /// Returns whether the CPU is in the set, which one of [`MAX_CPUS`] or above never is.
+    /// Returns whether the CPU is in the set; one numbered [`MAX_CPUS`] or above never is.
     #[must_use]
     pub const fn contains(self, cpu: usize) -> bool {
         cpu < MAX_CPUS && self.0[cpu / WORD] >> (cpu % WORD) & 1 != 0
     }
 
-    /// Returns the set with `cpu` added to it if `condition` holds, else the set. `cpu` is below [`MAX_CPUS`].
+    /// Returns the set with `cpu`, which is below [`MAX_CPUS`], added if `condition` holds, else unchanged.
     #[must_use]
     pub const fn with_if(mut self, cpu: usize, condition: bool) -> Self {
         self.0[cpu / WORD] |= (condition as u64) << (cpu % WORD);
@@ -80,11 +80,11 @@ impl CpuSet {
         })
     }
 
-    /// Reads a list of numbers and of ranges with both ends, such as `2-5,7`, of a machine whose CPUs' numbers are below
-    /// `limit`, at most [`MAX_CPUS`].
+    /// Parses a list of numbers and inclusive ranges, such as `2-5,7`, for a machine whose CPU numbers are
+    /// below `limit`, at most [`MAX_CPUS`].
     ///
     /// # Errors
-    /// Returns a [`ListError`] with the first part of the list that is no number or range below `limit`.
+    /// Returns a [`ListError`] with the first part of the list that is not a number or range below `limit`.
     #[doc(alias = "cpulist_parse")]
     pub fn parse(list: &str, limit: usize) -> Result<Self, ListError<'_>> {
         let mut set = Self::EMPTY;
@@ -123,7 +123,7 @@ impl fmt::Display for CpuSet {
     }
 }
 
-/// Why a list names no set of CPUs.
+/// Why a list does not name a set of CPUs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ListError<'a> {

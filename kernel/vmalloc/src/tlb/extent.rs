@@ -39,17 +39,17 @@ pub enum Reach {
     Everyone,
 }
 
-/// What CPUs must not do any more with what was unmapped or changed. The choice decides whether idle CPUs are
-/// interrupted.
+/// What CPUs must no longer do with what was unmapped or changed. The choice decides whether
+/// idle CPUs are interrupted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Forbid {
-    /// No program may use it. Idle CPUs are not interrupted: they run none before they wake, and flush first.
+    /// No code may use it. Idle CPUs are not interrupted: they run none before they wake, and flush first.
     Use,
-    /// No CPU may speculate on it either. Idle CPUs are interrupted, as they must be before page tables are given back
-    /// and when 2 MiB pages change. If they were not, one could, between waking and flushing, walk through a page table
-    /// that its paging-structure caches still have, and set accessed bits in what is somebody's data by then; or load a
-    /// translation beside one of another size with other rights, which is undefined (Intel SDM 3A, 4.10.2.3 and
-    /// 4.10.3.1).
+    /// No CPU may speculate on it either. Idle CPUs are interrupted, as they must be before page tables are
+    /// given back and when 2 MiB pages change. Otherwise one could, between waking and flushing, walk through
+    /// a page table that its paging-structure caches still have, and set accessed bits in what is somebody's
+    /// data by then; or load a translation beside one of another size with other rights, which is undefined
+    /// (Intel SDM 3A, 4.10.2.3 and 4.10.3.1).
     #[doc(alias = "freed_tables")]
     Speculation,
 }

@@ -46,7 +46,7 @@ impl Shootdown {
         Stamp(self.epoch.load(Ordering::SeqCst))
     }
 
-    /// Returns whether no CPU can do any more what `forbid` says with what was unmapped before the stamp was taken.
+    /// Returns whether no CPU can do what `forbid` says any more with what was unmapped before the stamp.
     pub fn is_flushed(&self, stamp: Stamp, forbid: Forbid) -> bool {
         if self.epoch.load(Ordering::SeqCst) <= stamp.0 {
             return false;
@@ -59,10 +59,10 @@ impl Shootdown {
         })
     }
 
-    /// Makes every CPU forget what was unmapped before `stamp` was taken, by full flushes of those that have not flushed
-    /// since. With [`Reach::Considerate`] isolated CPUs are left out. Returns true if none was: then what `forbid` says
-    /// cannot happen any more, even if [`is_flushed`](Self::is_flushed) says false for a moment, while a CPU that was
-    /// idle catches up. Called pinned.
+    /// Makes every CPU forget what was unmapped before `stamp` was taken, by full flushes of those that have
+    /// not flushed since. With [`Reach::Considerate`] isolated CPUs are left out. Returns true if none was
+    /// left out: then what `forbid` says cannot happen any more, even if [`is_flushed`](Self::is_flushed)
+    /// returns false for a moment, while a CPU that was idle catches up. It must be called pinned.
     #[doc(alias = "flush_tlb_all")]
     pub fn round(&self, flusher: &impl Flusher, stamp: Stamp, reach: Reach, forbid: Forbid) -> bool {
         let _ = self.epoch.compare_exchange(stamp.0, stamp.0 + 1, Ordering::SeqCst, Ordering::SeqCst);
@@ -92,8 +92,8 @@ impl Shootdown {
         !spared
     }
 
-    /// Makes every CPU forget the pages of these page-aligned ranges of addresses, one by one, as far as `forbid` asks.
-    /// Isolated CPUs are included. Called pinned, after the pages were unmapped or changed.
+    /// Makes every CPU forget the pages of these page-aligned address ranges, one by one, as far as `forbid`
+    /// asks. Isolated CPUs are included. It must be called pinned, after the pages were unmapped or changed.
     #[doc(alias = "flush_tlb_kernel_range")]
     pub fn flush_pages(&self, flusher: &impl Flusher, ranges: &[Range<usize>], forbid: Forbid) {
         let here = flusher.here();
@@ -139,8 +139,8 @@ impl Shootdown {
         }
     }
 
-    /// Flushes what others asked of the current CPU, with interrupts off. It may be called at any time, and costs little
-    /// if nobody asked: a CPU that waits with interrupts off calls it again and again.
+    /// Flushes what others asked the current CPU to flush, with interrupts off. It may be called at any time,
+    /// and costs little if nobody asked: a CPU that waits with interrupts off calls it repeatedly.
     pub fn serve(&self, flusher: &impl Flusher) {
         flusher.uninterrupted(|| {
             let cpu = self.cpu(flusher.here());
@@ -165,9 +165,9 @@ impl Shootdown {
         self.serve(flusher);
     }
 
-    /// Runs `look` as a read-side section, with interrupts off: page tables and descriptors that it finds are not given
-    /// back before it is over, even if others unlink and flush them meanwhile. It must not flush. Sections nest: the
-    /// report of a fault may come in the middle of one.
+    /// Runs `look` as a read-side section, with interrupts off: page tables and descriptors that it finds are
+    /// not given back before it is over, even if others unlink and flush them meanwhile. `look` must not
+    /// flush. Sections nest: the report of a fault may come in the middle of one.
     pub fn look(&self, flusher: &impl Flusher, look: impl FnOnce()) {
         flusher.uninterrupted(|| {
             // Only the current CPU counts here.
@@ -185,8 +185,8 @@ impl Shootdown {
         });
     }
 
-    /// Flushes the whole TLB of the current CPU, with interrupts off, and remembers that it did. A machine that has to
-    /// flush for a reason of its own does it by this, and spares the CPU an interrupt later.
+    /// Flushes the whole TLB of the current CPU, with interrupts off, and records that it did. A machine that
+    /// has to flush for a reason of its own does it by this call, which spares the CPU an interrupt later.
     #[doc(alias = "flush_tlb_local")]
     pub fn flush_all_here(&self, flusher: &impl Flusher) {
         flusher.uninterrupted(|| {

@@ -14,7 +14,7 @@ const FIRST_EPOCH: u64 = 1;
 pub(super) const IDLE: u32 = 1;
 pub(super) const ISOLATED: u32 = 2;
 
-/// What a [`Shootdown`] knows of the TLB of one CPU. A machine of several CPUs has a `static` of them.
+/// What a [`Shootdown`] knows of the TLB of one CPU. A machine of several CPUs has a `static` array of them.
 #[doc(alias = "cpu_tlbstate")]
 #[cfg_attr(loom, derive(Default))]
 #[repr(align(128))]
@@ -46,10 +46,10 @@ impl TlbState {
     }
 }
 
-/// TLB shootdown by epochs: knows which CPUs may still use old translations, and makes them forget. It interrupts only
-/// CPUs that have not flushed since. A machine has one, whatever number of instances it has, and tells it of its CPUs
-/// by [`set_online`](Self::set_online), [`answer`](Self::answer), [`enter_idle`](Self::enter_idle) and
-/// [`leave_idle`](Self::leave_idle).
+/// TLB shootdown by epochs: knows which CPUs may still use old translations, and makes them forget. It
+/// interrupts only CPUs that have not flushed since. A machine has one, however many instances it has, and
+/// tells it about its CPUs by [`set_online`](Self::set_online), [`answer`](Self::answer),
+/// [`enter_idle`](Self::enter_idle) and [`leave_idle`](Self::leave_idle).
 pub struct Shootdown {
     pub(super) epoch: AtomicU64,
     online: AtomicCpuSet,
@@ -68,7 +68,7 @@ impl fmt::Debug for Shootdown {
 
 #[cfg(not(loom))]
 impl Shootdown {
-    /// Makes one for a machine that has CPU 0 and as many `others` as there are states, none of which is
+    /// Makes one for a machine that has CPU 0 and one more CPU for each state in `others`, none of which is
     /// [online](Self::set_online) yet: CPU n has `others[n - 1]`.
     ///
     /// ```
@@ -118,7 +118,7 @@ impl Shootdown {
         panic!("CPU {number} has no TlbState: the machine's Shootdown has {}", self.cpus());
     }
 
-    /// Returns how many CPUs the machine may have: their numbers are below.
+    /// Returns how many CPUs the machine may have: their numbers are below this.
     pub fn cpus(&self) -> usize {
         1 + self.others.len()
     }
@@ -134,15 +134,15 @@ impl Shootdown {
         self.count.load(Ordering::Relaxed).max(1) as usize
     }
 
-    /// Brings the current CPU online: from now on flushes reach it. The machine calls this on each CPU when it can be
-    /// interrupted. An `isolated` one is interrupted only for what cannot wait: see [`Reach`](crate::Reach).
+    /// Brings the current CPU online: from now on flushes reach it. The machine calls this on each CPU once it can
+    /// be interrupted. One that is `isolated` is interrupted only for what cannot wait: see [`Reach`](crate::Reach).
     ///
     /// # Safety
     /// 1. The current CPU has used no translation of an instance's range yet, or none since it went
     ///    [offline](Self::set_offline).
-    /// 2. From the moment that its CR3 has tables with such a range until this returns, no page table of an instance
-    ///    is given back, because nobody makes the CPU forget its ways through them: so nothing is purged or trimmed
-    ///    meanwhile, or the CPU starts on tables without the range.
+    /// 2. From the moment that its CR3 leads to tables with such a range until this returns, no page table of
+    ///    an instance is given back, because nobody makes the CPU forget its paths through them: so nothing
+    ///    is purged or trimmed meanwhile, or the CPU starts on tables without the range.
     pub unsafe fn set_online(&self, flusher: &impl Flusher, isolated: bool) {
         let cpu = self.cpu(flusher.here());
         cpu.state.store(if isolated { ISOLATED } else { 0 }, Ordering::SeqCst);
@@ -158,8 +158,8 @@ impl Shootdown {
     /// [`Vmalloc::release_cpu`](crate::Vmalloc::release_cpu).
     ///
     /// # Safety
-    /// From now on the CPU reads, writes and executes nothing that an instance maps, not even by speculation: its CR3 has
-    /// tables without the range, or it stops for good with interrupts off.
+    /// From now on the CPU reads, writes and executes nothing that an instance maps, not even by speculation:
+    /// its CR3 leads to tables without the range, or it stops for good with interrupts off.
     #[doc(alias = "cpu_down")]
     pub unsafe fn set_offline(&self, flusher: &impl Flusher) {
         // Who waits for the CPU waits no more. What was posted to it stays until it comes online again.
@@ -185,15 +185,15 @@ impl Shootdown {
     #[doc(alias = "enter_lazy_tlb")]
     ///
     /// # Safety
-    /// 1. Interrupts are off, and go on only as the CPU stops.
-    /// 2. Whatever ends that calls [`leave_idle`](Self::leave_idle) before the CPU reads, writes or executes anything
-    ///    that an instance maps.
+    /// 1. Interrupts are off, and are turned on only as the CPU halts.
+    /// 2. Whatever wakes the CPU calls [`leave_idle`](Self::leave_idle) before the CPU reads, writes or
+    ///    executes anything that an instance maps.
     pub unsafe fn enter_idle(&self, flusher: &impl Flusher) {
         self.cpu(flusher.here()).state.fetch_or(IDLE, Ordering::SeqCst);
     }
 
-    /// Says that the current CPU runs again: if it was idle it flushes what it was not interrupted for, with interrupts
-    /// off. The machine may call it whether the CPU was idle or not, so in every interrupt handler.
+    /// Says that the current CPU runs again: if it was idle it flushes what it was not interrupted for, with
+    /// interrupts off. The machine may call it whether or not the CPU was idle, thus in every interrupt handler.
     pub fn leave_idle(&self, flusher: &impl Flusher) {
         flusher.uninterrupted(|| {
             let cpu = self.cpu(flusher.here());

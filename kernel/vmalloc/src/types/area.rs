@@ -17,7 +17,7 @@ pub struct AreaInfo {
     pub start: usize,
     /// Pages, without guard pages.
     pub pages: usize,
-    /// Guard pages behind the area: one, or none behind what `vm_map_ram` maps inside a block.
+    /// Guard pages behind the area: one, or none behind a mapping that `vm_map_ram` made inside a block.
     pub guard_pages: usize,
     /// Guard pages below the area, if they were [asked for](crate::Request::guard_below): one, or a block of them.
     pub guard_below: usize,
@@ -29,13 +29,13 @@ pub struct AreaInfo {
     pub requested: usize,
     /// Which call made the area.
     pub kind: Kind,
-    /// Who made that call; `None` for an area without a guard page, whose entry would have it.
+    /// Who made that call, as the guard page's entry has it; `None` for an area without a guard page.
     pub caller: Option<&'static Location<'static>>,
-    /// When that was, or when the area was last resized. `None` as above.
+    /// When the area was made, or last resized; `None` if `caller` is.
     pub made: Option<Birth>,
 }
 
-/// What [`for_each_area`](crate::Vmalloc::for_each_area) tells of an area, or of several that lie side by side.
+/// What [`for_each_area`](crate::Vmalloc::for_each_area) reports of an area, or of several side by side.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct AreaSummary {
@@ -43,7 +43,7 @@ pub struct AreaSummary {
     pub caller: Option<&'static Location<'static>>,
     /// Which call made them.
     pub kind: Kind,
-    /// How many they are.
+    /// How many areas there are.
     pub areas: usize,
     /// Pages of 4 KiB of all of them, without guard pages.
     pub pages: usize,
@@ -52,7 +52,7 @@ pub struct AreaSummary {
 }
 
 impl AreaInfo {
-    /// Returns the first address behind the area and the guard page behind it, if it has one.
+    /// Returns the first address past the area and the guard page behind it, if it has one.
     #[must_use]
     pub fn end(&self) -> usize {
         self.mapped_end() + self.guard_pages * PAGE_SIZE
@@ -64,15 +64,15 @@ impl AreaInfo {
         self.start - self.guard_below * PAGE_SIZE
     }
 
-    /// Returns the first address behind the area's own pages: that of the guard page, if it has one.
+    /// Returns the first address past the area's own pages: that of the guard page, if it has one.
     #[must_use]
     pub fn mapped_end(&self) -> usize {
         self.start + self.pages * PAGE_SIZE
     }
 }
 
-/// Writes a line as of Linux's `/proc/vmallocinfo`: range and size with the guard page behind, caller or `-`, pages,
-/// kind; then how many pages are populated if not all are, and how many 2 MiB pages there are if there are any.
+/// Writes a line as in Linux's `/proc/vmallocinfo`: range and size with the guard page behind, caller or `-`,
+/// pages, kind; then how many pages are populated if not all are, and how many 2 MiB pages there are, if any.
 impl fmt::Display for AreaInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (start, end) = (self.start, self.end());
@@ -134,7 +134,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Returns whose the frames of such an area are.
+    /// Returns who owns the frames of such an area.
     pub(crate) const fn owner(self) -> Owner {
         match self {
             Self::Vmalloc | Self::Congruent => Owner::Area,
@@ -200,8 +200,8 @@ pub enum Protection {
     /// The page can be read and executed.
     #[doc(alias = "PAGE_KERNEL_ROX")]
     ReadExecute,
-    /// The page cannot be accessed: each access faults. It keeps its frame, and what is in it. Only areas that own their
-    /// frames have such pages, and of 4 KiB only; an area that has any is not [resized](crate::Vmalloc::vrealloc).
+    /// The page cannot be accessed: each access faults. It keeps its frame and contents. Only areas that own their
+    /// frames have such pages, all of 4 KiB; an area with any cannot be [resized](crate::Vmalloc::vrealloc).
     #[doc(alias = "set_memory_np")]
     #[doc(alias = "PROT_NONE")]
     None,
@@ -219,8 +219,8 @@ impl fmt::Display for Protection {
     }
 }
 
-/// How CPUs cache a page: its memory type (Intel SDM 3A, table 12-2). An entry of the
-/// [page attribute table](crate::Platform::page_attribute_table) has it; where none does, the page is not cached.
+/// How CPUs cache a page: its memory type (Intel SDM 3A, table 12-2). The type is that of an entry of the
+/// [page attribute table](crate::Platform::page_attribute_table); if no entry has it, the page is not cached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Cache {
@@ -231,8 +231,8 @@ pub enum Cache {
     /// Reads are cached, writes go to memory at once.
     #[doc(alias = "ioremap_wt")]
     WriteThrough,
-    /// Reads are not cached. Writes are gathered, and go to memory in bursts and in any order: for memory that is written a
-    /// lot, such as a frame buffer. The table has no such entry at reset.
+    /// Reads are not cached. Writes are gathered, and go to memory in bursts and in any order: for memory
+    /// that is written a lot, such as a frame buffer. At reset the table has no such entry.
     #[doc(alias = "ioremap_wc")]
     WriteCombining,
     /// Neither reads nor writes are cached: for registers of devices.

@@ -2,10 +2,10 @@
 
 use core::fmt;
 
-/// The most areas that a set can have.
+/// The maximum number of areas in a set.
 pub const MAX_CONGRUENT: usize = 64;
 
-/// What one area of a set is asked to be: where it starts and how long it is, in bytes.
+/// What is asked of one area of a set: where it starts and how long it is, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CongruentArea {
     /// Bytes from the set's base to its first byte: a multiple of [`BLOCK_SIZE`](crate::BLOCK_SIZE).
@@ -14,8 +14,8 @@ pub struct CongruentArea {
     pub size: usize,
 }
 
-/// The name of congruent areas that were allocated together, as an address names an area: a copy of it names the same
-/// set, and is worth nothing once the set is freed.
+/// Identifies congruent areas that were allocated together, as an address identifies an area: a copy
+/// identifies the same set, and is useless once the set is freed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct CongruentSet {
     pub(crate) base: usize,
@@ -24,7 +24,7 @@ pub struct CongruentSet {
 }
 
 impl CongruentSet {
-    /// Returns the address that the areas' offsets count from. It lies in the set only if an offset is 0.
+    /// Returns the address that the areas' offsets count from. An area starts there only if an offset is 0.
     #[must_use]
     #[inline]
     pub fn base(self) -> usize {

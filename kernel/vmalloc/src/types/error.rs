@@ -7,14 +7,14 @@ use crate::{AreaInfo, Cache, Frame, Freed};
 use core::{fmt, ops::Range, panic::Location};
 use thiserror::Error;
 
-/// Why there is no new area.
+/// Why an area was not made.
 #[derive(Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum AllocError {
     /// An area of zero bytes was asked for.
     #[error("an area of 0 bytes was asked for: ask for one byte at least")]
     ZeroSize,
-    /// Size and guard page together, in bytes, do not fit the instance's range.
+    /// The size and the guard pages together, in bytes, do not fit the instance's range.
     #[error(
         "{size} bytes and the guard pages do not fit the address range: make the instance over a longer one"
     )]
@@ -25,7 +25,7 @@ pub enum AllocError {
     /// The alignment is not a power of two.
     #[error("alignment {align} is not a power of two: `usize::next_power_of_two` gives one")]
     BadAlignment {
-        /// Bytes asked for.
+        /// The alignment asked for, in bytes.
         align: usize,
     },
     /// No free run of address space is long enough at this alignment, or inside the range that was asked for.
@@ -36,25 +36,25 @@ pub enum AllocError {
     OutOfAddressSpace {
         /// Bytes asked for, in whole pages.
         size: usize,
-        /// Bytes that the address is to be a multiple of.
+        /// The alignment of the address, in bytes.
         align: usize,
-        /// Blocks of 2 MiB in the longest free run of the instance's whole range, when the last attempt had failed. Areas
-        /// of less than 2 MiB may lie in blocks that others use in part, too.
+        /// Blocks of 2 MiB in the longest free run of the instance's whole range, after the last attempt
+        /// failed. Areas of less than 2 MiB may also lie in blocks that others partly use.
         longest: u32,
     },
-    /// Frames, for the area or for its page tables, ran out.
+    /// There were not enough frames for the area or for its page tables.
     #[error(
         "out of frames: {needed} or more are needed for the area and its page tables, {free} are free; free areas, or have a \
          purge notifier make other users of memory give some back (`Vmalloc::register_notifier`)"
     )]
     OutOfFrames {
-        /// Frames that the area and its page tables take at least, were nothing cached.
+        /// The least number of frames that the area and its page tables take if nothing is cached.
         needed: usize,
-        /// Frames that were free when the last attempt had failed, by [`Platform::free_frames`](crate::Platform::free_frames).
-        /// There may be as many as are needed, if others gave them back since, or the machine counts none.
+        /// Frames that were free after the last failure, by [`Platform::free_frames`](crate::Platform::free_frames).
+        /// There may be as many as needed, if others gave them back since, or the machine does not count them.
         free: usize,
     },
-    /// The range asked for holds no whole block of the instance's range, or none besides the guard page below.
+    /// The range asked for holds no whole block of the instance's, or none but that of the guard page below.
     #[error(
         "{start:#x}..{end:#x} holds too few whole 2 MiB blocks of the vmalloc range: widen it; `range` tells the whole"
     )]
@@ -80,7 +80,7 @@ pub enum AllocError {
         /// The first such frame of those that were given to map.
         frame: Frame,
     },
-    /// The physical range wraps, or ends behind the last physical address that the CPUs have.
+    /// The physical range wraps, or ends past the last physical address that the CPUs have.
     #[error(
         "{size} bytes at {start:#x} are no physical range of this machine: it must not wrap, nor exceed \
          `Platform::physical_bits`"
@@ -91,7 +91,7 @@ pub enum AllocError {
         /// Bytes asked for.
         size: usize,
     },
-    /// There is RAM in the physical range, which is cached as such elsewhere: one frame cached in two ways is
+    /// The physical range contains RAM, which is cached as such elsewhere: caching one frame in two ways is
     /// undefined (Intel SDM 3A, section 12.12.4).
     #[error(
         "{frame} is RAM, which the direct map shows cached: map it with `Cache::WriteBack`, or by `vmap`"
@@ -100,10 +100,10 @@ pub enum AllocError {
         /// The first frame of RAM.
         frame: Frame,
     },
-    /// Frames of the caller's cannot be mapped as [pages that nobody may access](crate::Protection::None).
+    /// The caller's frames cannot be mapped as [pages that nobody may access](crate::Protection::None).
     #[error("frames of the caller's are not mapped with Protection::None")]
     NoAccess,
-    /// The page attribute table that the machine tells of has no entry that would do.
+    /// The machine's page attribute table has no entry that would do.
     #[error(
         "no entry of the page attribute table is {cache} or uncached: see Platform::page_attribute_table"
     )]
@@ -137,13 +137,13 @@ const _: () = assert!(size_of::<AllocError>() == 24);
 #[derive(Clone, Copy, Error)]
 #[non_exhaustive]
 pub enum FreeError {
-    /// What is not noted in a list, as frees are, cannot be done in an interrupt handler.
+    /// Unlike `vfree`, which notes the area in a list, the call cannot be made in an interrupt handler.
     #[error(
         "{caller}: {address:#x} cannot be unmapped or resized in an interrupt handler: do it in a thread; `vfree` is \
          allowed"
     )]
     InInterrupt {
-        /// What was to be unmapped or resized.
+        /// The address of what was to be unmapped or resized.
         address: usize,
         /// Who asked.
         caller: &'static Location<'static>,
@@ -153,7 +153,7 @@ pub enum FreeError {
         "{caller}: {address:#x} is outside the vmalloc range: `contains` tells which instance has an address"
     )]
     OutsideRange {
-        /// What was asked to be freed.
+        /// The address that was to be freed.
         address: usize,
         /// Who asked.
         caller: &'static Location<'static>,
@@ -163,15 +163,15 @@ pub enum FreeError {
         "{caller}: nothing is allocated at {address:#x}: it never was, or was freed before; `set_remembered` tells who freed"
     )]
     NotAllocated {
-        /// What was asked to be freed.
+        /// The address that was to be freed.
         address: usize,
         /// Who asked.
         caller: &'static Location<'static>,
     },
-    /// The area that started at the address was freed before, as is remembered of it.
+    /// The area that started at the address was freed before, and that is remembered.
     #[error("{caller}: {address:#x} was freed before: {freed}")]
     FreedBefore {
-        /// What was asked to be freed.
+        /// The address that was to be freed.
         address: usize,
         /// What it was, and who freed it.
         freed: Freed,
@@ -181,14 +181,14 @@ pub enum FreeError {
     /// The address lies inside an area (or on its guard page), not at its start.
     #[error("{caller}: {address:#x} is not the start of its area, which is what to free: {area}")]
     InsideArea {
-        /// What was asked to be freed.
+        /// The address that was to be freed.
         address: usize,
         /// The area it lies in.
         area: AreaInfo,
         /// Who asked.
         caller: &'static Location<'static>,
     },
-    /// The area was made by another call than the one that this call undoes.
+    /// The area was made by a call other than the one that this call undoes.
     #[error("{caller}: the area is of another kind, which `{}` frees: {area}", .area.kind.freed_by())]
     WrongKind {
         /// The area that starts at the address.
@@ -196,7 +196,7 @@ pub enum FreeError {
         /// Who asked.
         caller: &'static Location<'static>,
     },
-    /// The mapping has another number of pages than was asked to be unmapped.
+    /// The number of pages to be unmapped is not that of the mapping.
     #[error("{caller}: {pages} pages are to be unmapped, and the whole mapping has {}: {area}", .area.pages)]
     WrongLength {
         /// Pages asked for.
@@ -215,10 +215,10 @@ pub enum ReallocError {
     /// No area that owns its frames starts at the address.
     #[error(transparent)]
     Address(#[from] FreeError),
-    /// There is no address space or no memory for the new size, or it is no size of an area.
+    /// There is no address space or no memory for the new size, or no area can have that size.
     #[error(transparent)]
     Size(#[from] AllocError),
-    /// Pages of the area may be such as [nobody may access](crate::Protection::None).
+    /// The area may have pages that [nobody may access](crate::Protection::None).
     #[error("{caller}: protect the whole of the area otherwise than by Protection::None first: {area}")]
     Inaccessible {
         /// The area.
@@ -232,7 +232,7 @@ pub enum ReallocError {
 #[derive(Clone, Copy, Error)]
 #[non_exhaustive]
 pub enum ProtectError {
-    /// An interrupt handler cannot wait until other CPUs go by the new protection.
+    /// An interrupt handler cannot wait until other CPUs observe the new protection.
     #[error("protections cannot be changed in an interrupt handler: do it in a thread")]
     InInterrupt,
     /// The address is not page-aligned, or the range is empty.
@@ -249,27 +249,27 @@ pub enum ProtectError {
         /// First address asked for.
         address: usize,
     },
-    /// The range goes on behind the mapped pages of the area it starts in.
+    /// The range extends past the mapped pages of the area that it starts in.
     #[error("the range ends behind its area, whose own pages end at {:#x}: {area}", .area.mapped_end())]
     BehindArea {
         /// The area.
         area: AreaInfo,
     },
-    /// Pages of a congruent area come and go; they are always read and written. Only those of areas that own their frames
-    /// can be such as [nobody may access](crate::Protection::None).
+    /// Pages of a congruent area come and go; they are always read-write. Only areas that own their frames
+    /// can have pages that [nobody may access](crate::Protection::None).
     #[error("congruent areas stay read-write, and only vmalloc's can have Protection::None: {area}")]
     WrongKind {
         /// The area.
         area: AreaInfo,
     },
-    /// No frame for the table that splits a 2 MiB page, of which a part is to be protected, or all of it from every access.
+    /// There was no frame for the table that splits a 2 MiB page, to protect a part or make all inaccessible.
     #[error(
         "out of frames for the table that splits a 2 MiB page: allocate without `huge` what is to be protected"
     )]
     OutOfFrames,
 }
 
-/// Why there are no congruent areas.
+/// Why congruent areas were not made.
 #[derive(Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum CongruentError {
@@ -279,21 +279,21 @@ pub enum CongruentError {
         /// Areas asked for.
         count: usize,
     },
-    /// An area does not begin a multiple of [`BLOCK_SIZE`](crate::BLOCK_SIZE) behind the base.
+    /// An area's offset from the base is not a multiple of [`BLOCK_SIZE`](crate::BLOCK_SIZE).
     #[error("offset {offset:#x} is no multiple of 2 MiB (`BLOCK_SIZE`): round it up")]
     BadOffset {
-        /// Bytes asked for.
+        /// The offset asked for, in bytes.
         offset: usize,
     },
-    /// An area begins before the one in front of it in the list ends, its guard page included: in blocks.
+    /// An area begins before the end of the one listed before it, guard page included, in whole blocks.
     #[error(
         "area {index} begins in a 2 MiB block of the one before, guard page included: sort them, or move it up"
     )]
     Overlap {
-        /// Which one, counted from 0.
+        /// The index of the area that begins too early, counted from 0.
         index: usize,
     },
-    /// The areas are refused for a reason for which any area may be.
+    /// The areas are refused for a reason that can apply to any area.
     #[error(transparent)]
     Refused(#[from] AllocError),
 }
@@ -302,12 +302,12 @@ pub enum CongruentError {
 #[derive(Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum PopulateError {
-    /// Locks are taken for it, which the code that an interrupt handler interrupted may hold.
+    /// The call takes locks, which the code that an interrupt handler interrupted may hold.
     #[error(
         "pages cannot be populated or depopulated in an interrupt handler: do it in a thread, or beforehand"
     )]
     InInterrupt,
-    /// The set was freed, or is another instance's.
+    /// The set was freed, or belongs to another instance.
     #[error(
         "no congruent areas are allocated at {base:#x}: they were freed before, or are another instance's"
     )]
@@ -320,19 +320,19 @@ pub enum PopulateError {
     BadRange {
         /// First page asked for.
         start: usize,
-        /// Behind the last one.
+        /// One past the last page asked for.
         end: usize,
     },
-    /// There is a frame there already.
+    /// A page has a frame already.
     #[error("{address:#x} has frames already: populate each page once, until it is depopulated")]
     Populated {
-        /// Where, or some pages before.
+        /// The address of that page, or of one some pages before it.
         address: usize,
     },
-    /// There is no frame there.
+    /// A page has no frame.
     #[error("{address:#x} lacks frames: depopulate only what was populated")]
     NotPopulated {
-        /// Where, or some pages before.
+        /// The address of that page, or of one some pages before it.
         address: usize,
     },
     /// Frames ran out.
@@ -341,9 +341,9 @@ pub enum PopulateError {
          memory give some back (`Vmalloc::register_notifier`)"
     )]
     OutOfFrames {
-        /// Frames that the pages need, were nothing cached.
+        /// Frames that the pages need if nothing is cached.
         needed: usize,
-        /// Frames that were free when the last attempt had failed.
+        /// Frames that were free after the last attempt failed.
         free: usize,
     },
 }
@@ -363,25 +363,25 @@ pub enum NewError {
         "{0:#x?} is no range of whole 2 MiB blocks above address 0, 32 TiB at most: round its ends to `BLOCK_SIZE`"
     )]
     BadRange(Range<usize>),
-    /// The range is not in one half of the address space: bits 63 to 47 of its addresses are not all alike, and no
-    /// CPU has those where they are not.
+    /// The range is not in one half of the address space: bits 63 to 47 of its addresses are not all alike,
+    /// and CPUs have no addresses in which they differ.
     #[error(
         "{0:#x?} is not in one half of the address space: bits 63 to 47 of all its addresses must be alike (page tables \
          of four levels)"
     )]
     NotCanonical(Range<usize>),
-    /// A page of the range is mapped, or its page table entry holds something, or there is a leaf table for it: the range is somebody's, an instance's that
-    /// lives or lost areas perhaps, or the kernel's image or direct map. Choose another one.
+    /// A page of the range is mapped, or its entry is not zero, or a leaf table is there: the range is somebody's,
+    /// perhaps an instance's that lives or lost areas, or the kernel's image or direct map. Choose another one.
     #[error(
         "{address:#x} is in use: its page table entry is {entry:#x}; an instance needs a range that nobody uses"
     )]
     InUse {
         /// The lowest such address.
         address: usize,
-        /// The entry, of a page of 4 KiB, 2 MiB or 1 GiB, or of the leaf table.
+        /// The entry: that of a page of 4 KiB, 2 MiB or 1 GiB, or that of the leaf table.
         entry: u64,
     },
-    /// No frame was to be had for the page tables at the top of the range.
+    /// No frame was available for the page tables at the top of the range, or for the instance's records.
     #[error("out of frames for the page tables at the top of the range: `Platform::take_table` gave none")]
     OutOfFrames,
 }

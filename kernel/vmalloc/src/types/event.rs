@@ -13,7 +13,7 @@
 use crate::{AllocError, Kind};
 use core::{fmt, panic::Location};
 
-/// Something that an instance did, as [`Platform::trace`](crate::Platform::trace) is told while
+/// Something that an instance did, as reported to [`Platform::trace`](crate::Platform::trace) while
 /// [`set_trace`](crate::Vmalloc::set_trace) is on. Pages are of 4 KiB.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -47,8 +47,8 @@ pub enum Event {
         /// Who called.
         caller: &'static Location<'static>,
     },
-    /// An area is freed, unmapped, or resized, whether it moves or stays. A free in an interrupt handler is told there, though
-    /// the next purge carries it out.
+    /// An area is freed, unmapped, or resized, whether it moves or stays. A free in an interrupt handler is
+    /// reported there, though the next purge carries it out.
     #[doc(alias = "free_vmap_area_noflush")]
     Free {
         /// First address.
@@ -57,8 +57,8 @@ pub enum Event {
         pages: usize,
         /// Which call made the area.
         kind: Kind,
-        /// Pages of address space that wait for a flush, without those of the area. The count is approximate while other
-        /// CPUs free, and may be negative then.
+        /// Pages of address space that wait for a flush, without those of the area. The count is approximate
+        /// while other CPUs free, and may then be negative.
         waiting: i64,
         /// Who freed or resized it.
         caller: &'static Location<'static>,
@@ -66,10 +66,10 @@ pub enum Event {
     /// A purge begins.
     #[doc(alias = "purge_vmap_area_lazy")]
     PurgeBegin {
-        /// Pages of address space that wait for a flush. The count is approximate while other CPUs free, and may be
-        /// negative then.
+        /// Pages of address space that wait for a flush. The count is approximate while other CPUs free,
+        /// and may then be negative.
         pages: i64,
-        /// Whose call purges.
+        /// Who made the call that purges.
         caller: &'static Location<'static>,
     },
     /// A purge is over.
@@ -77,11 +77,11 @@ pub enum Event {
         /// Pages of address space that the purge made free.
         pages: usize,
     },
-    /// CPUs are about to be made to flush their TLBs.
+    /// CPUs are about to be told to flush their TLBs.
     Flush {
         /// Pages flushed one by one; `None` if everything is flushed.
         pages: Option<usize>,
-        /// Whose call makes them.
+        /// Who made the call that flushes.
         caller: &'static Location<'static>,
     },
     /// Every CPU is made to forget what was unmapped before.

@@ -2,11 +2,11 @@
 
 use core::fmt;
 
-/// A page table entry in an instance's range that something else than the library wrote: a page that somebody mapped
-/// there. [`Vmalloc::find_foreign`](crate::Vmalloc::find_foreign) finds them.
+/// A page table entry in an instance's range that something other than the library wrote: a page that
+/// somebody mapped there. [`Vmalloc::find_foreign`](crate::Vmalloc::find_foreign) finds them.
 ///
-/// Usually the page fault handler did it, of a kernel that maps a page wherever one is missing. See [the list of what to
-/// do before the first call](crate#before-the-first-call).
+/// Usually it comes from the page fault handler of a kernel that maps a page wherever one is missing. See
+/// [the list of what to do before the first call](crate#before-the-first-call).
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ForeignEntry {

@@ -24,7 +24,7 @@ pub(crate) const PHYSICAL_BITS: u32 = 52;
 pub struct Frame(u64);
 
 impl Frame {
-    /// Makes the frame of this number: its physical address divided by [`PAGE_SIZE`].
+    /// Makes the frame with this number: its physical address divided by [`PAGE_SIZE`].
     ///
     /// # Panics
     /// If the number has more than 40 bits, which no x86-64 has: they would be other bits of a page table entry.

@@ -1,8 +1,8 @@
 //! Policies: what other kernels, or Linux before, did in the place of what the library does, to be measured beside it.
 
-/// What an instance does where there is a choice. The default is right for every kernel. [`zeroing`](Self::zeroing) makes
-/// a kernel faster that keeps a promise more; every other value than the default is for experiments and tests. Only slow
-/// paths ask for it.
+/// What an instance does where there is a choice. The default is right for every kernel.
+/// [`zeroing`](Self::zeroing) can speed up a kernel that keeps one more promise; all other values but the
+/// defaults are for experiments and tests. Only slow paths consult the policy.
 ///
 /// ```
 /// # use vmalloc::{Policy, Zeroing};
@@ -16,17 +16,17 @@ pub struct Policy {
     pub search: SearchPolicy,
     /// Whether a guard page lies behind each block that areas share.
     pub guards: GuardPolicy,
-    /// What an allocation does that finds no address space.
+    /// What an allocation that finds no address space does.
     pub overflow: OverflowPolicy,
     /// What yields to what when pages are freed faster than they are purged.
     pub purge: PurgePolicy,
     /// How many directories are flushed at once before they are given back.
     pub gather: GatherPolicy,
-    /// Whether a freed area may be used again before it was flushed.
+    /// Whether a freed area may be used again before it is flushed.
     pub reuse: Reuse,
-    /// Whether a page that no CPU has written is taken to be full of zeros still.
+    /// Whether a page that no CPU has written is assumed to be still full of zeros.
     pub zeroing: Zeroing,
-    /// Whether an instance begins with a look at what lies behind the bytes that were asked for.
+    /// Whether an instance begins with [slack checks](crate::Vmalloc::set_check_slack) on.
     pub slack: Slack,
 }
 
@@ -43,35 +43,35 @@ macro_rules! setters {
 
 impl Policy {
     setters! {
-        /// Says how free address space is searched.
+        /// Sets how free address space is searched.
         search: SearchPolicy,
-        /// Says whether a guard page lies behind each block that areas share.
+        /// Sets whether a guard page lies behind each block that areas share.
         guards: GuardPolicy,
-        /// Says what an allocation does that finds no address space.
+        /// Sets what an allocation that finds no address space does.
         overflow: OverflowPolicy,
-        /// Says what yields to what when pages are freed faster than they are purged.
+        /// Sets what yields to what when pages are freed faster than they are purged.
         purge: PurgePolicy,
-        /// Says how many directories are flushed at once before they are given back.
+        /// Sets how many directories are flushed at once before they are given back.
         gather: GatherPolicy,
-        /// Says whether a freed area may be used again before it was flushed.
+        /// Sets whether a freed area may be used again before it is flushed.
         reuse: Reuse,
-        /// Says whether a page that no CPU has written is taken to be full of zeros still.
+        /// Sets whether a page that no CPU has written is assumed to be still full of zeros.
         zeroing: Zeroing,
-        /// Says whether an instance begins with a look at what lies behind the bytes that were asked for.
+        /// Sets whether an instance begins with [slack checks](crate::Vmalloc::set_check_slack) on.
         slack: Slack,
     }
 }
 
-/// Whether an instance begins with a look at what lies behind the bytes that were asked for; it may be
-/// [changed](crate::Vmalloc::set_check_slack). The default follows the build: what is written there is found where debug
-/// assertions are on.
+/// Whether an instance begins with checks of slack, the bytes past those requested in an area's last page; it
+/// may be [changed](crate::Vmalloc::set_check_slack). The default follows the build: with debug assertions,
+/// writes to slack are found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Slack {
-    /// It is left alone.
+    /// Slack is left alone.
     Ignored,
-    /// It is filled when an area is allocated, and looked at when it is freed. Each call takes a slow path, and no area is
-    /// used again before it was flushed.
+    /// Slack is filled when an area is allocated, and checked when it is freed. Each call takes a slow path,
+    /// and no area is used again before it is flushed.
     Checked,
 }
 
@@ -81,36 +81,36 @@ impl Default for Slack {
     }
 }
 
-/// Whether [`vzalloc`](crate::Vmalloc::vzalloc), and requests for [zeros](crate::Request::zeroed), clear a page that was
-/// full of zeros when it was mapped last, and that no CPU has written since.
+/// Whether [`vzalloc`](crate::Vmalloc::vzalloc), and requests for [zeros](crate::Request::zeroed), clear a
+/// page that was full of zeros when it was last mapped, and that no CPU has written since.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Zeroing {
-    /// Each page is cleared each time. It is right whoever writes to the frames.
+    /// Each page is cleared each time. This is right no matter who writes to the frames.
     #[default]
     Always,
-    /// A page is not cleared if its frame was full of zeros when it was mapped, and its entry has no dirty bit. It saves a
-    /// page's worth of stores for each page that its owner before did not write.
+    /// A page is not cleared if its frame was full of zeros when it was mapped, and its entry has no dirty
+    /// bit. This saves a page's worth of stores for each page that its previous owner did not write.
     ///
-    /// The condition is that nobody writes to the frame of an area but through the area's own addresses, or through the
-    /// direct map after a call of [`frame_at`](crate::Vmalloc::frame_at), which sets the dirty bit. The write of a device
-    /// (DMA) sets no dirty bit in a page table, and neither does a write through another mapping of the frame, which
-    /// somebody found by a page walk of their own. The next owner would find there, in the place of zeros, what was written
-    /// so.
+    /// The condition is that nobody writes to the frame of an area except through the area's own addresses,
+    /// or through the direct map after a call of [`frame_at`](crate::Vmalloc::frame_at), which sets the dirty
+    /// bit. A write by a device (DMA) sets no dirty bit in a page table, and a write through another mapping
+    /// of the frame, found by a page walk of somebody's own, does not set the area's. The next owner would
+    /// then find what was written there instead of zeros.
     TrustDirty,
 }
 
-/// Whether a freed area may be used again before it was flushed.
+/// Whether a freed area may be used again before it is flushed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reuse {
     /// The next allocation of as many pages on the same CPU takes the area with the frames that it had, unless it was
-    /// executable. No flush is needed for that, because what any CPU remembers of the pages is right again. In the same way a frame that was mapped alone by
-    /// [`vm_map_ram`](crate::Vmalloc::vm_map_ram) gets the page that it had, if the same CPU maps it again next.
+    /// executable. No flush is needed: the translations that CPUs still have are right again. Likewise a frame that
+    /// [`vm_map_ram`](crate::Vmalloc::vm_map_ram) mapped alone gets its page again, if the same CPU maps it next.
     #[default]
     Hot,
-    /// Every freed page waits for a flush before it is used again, as in Linux. Who still uses a freed area finds a page
-    /// fault sooner, and not the next owner's data.
+    /// Every freed page waits for a flush before it is used again, as in Linux. A use of a freed area then
+    /// hits a page fault sooner, and not the next owner's data.
     AfterFlush,
 }
 
@@ -118,7 +118,7 @@ pub enum Reuse {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SearchPolicy {
-    /// A search begins at the cached start, below which all is used, and descends trees of free runs.
+    /// A search begins at the cached start, below which all is in use, and descends trees of free runs.
     #[default]
     Cached,
     /// A search walks from the start of the range, hole by hole, as Linux did before 2010.
@@ -138,7 +138,7 @@ pub enum GuardPolicy {
     BehindBlocks,
 }
 
-/// What an allocation does that finds no address space.
+/// What an allocation that finds no address space does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OverflowPolicy {
@@ -153,9 +153,9 @@ pub enum OverflowPolicy {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PurgePolicy {
-    /// A purge yields to other threads between two blocks, up to
-    /// [`purge_priority`](crate::Tunables::purge_priority) times [`lazy_max`](crate::Vmalloc::lazy_max). Above that,
-    /// who frees purges too, or waits for the purge that is under way.
+    /// A purge yields to other threads between two blocks, as long as no more than
+    /// [`purge_priority`](crate::Tunables::purge_priority) times [`lazy_max`](crate::Vmalloc::lazy_max) pages
+    /// wait. Above that, callers that free purge too, or wait for the purge that is under way.
     #[default]
     Threshold,
     /// A purge always yields, as in Linux before 2019.

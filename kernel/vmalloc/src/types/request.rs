@@ -3,8 +3,8 @@
 use crate::{PAGE_SIZE, Protection};
 use core::fmt;
 
-/// What [`Vmalloc::allocate`](crate::Vmalloc::allocate) is asked for: a size, and what is to differ from an ordinary
-/// area, each by a method. Sizes and alignments are in bytes.
+/// A request to [`Vmalloc::allocate`](crate::Vmalloc::allocate): a size, and a method for each way in which
+/// the area may differ from an ordinary one. Sizes and alignments are in bytes.
 ///
 /// ```
 /// # use vmalloc::{PAGE_SIZE, Request};
@@ -41,8 +41,8 @@ impl fmt::Debug for Place {
 }
 
 impl Request {
-    /// Makes a request for an ordinary area of `size` bytes: page-aligned, of 4 KiB pages, read and written, with
-    /// undefined contents.
+    /// Makes a request for an ordinary area of `size` bytes: page-aligned, of 4 KiB pages, readable and
+    /// writable, with undefined contents.
     #[inline]
     pub const fn new(size: usize) -> Self {
         let protection = Protection::ReadWrite;
@@ -56,7 +56,7 @@ impl Request {
         self
     }
 
-    /// Fills the area with zeros. [`Zeroing`](crate::Zeroing) tells which pages are not cleared again.
+    /// Fills the area with zeros. [`Zeroing`](crate::Zeroing) says which pages are not cleared again.
     #[doc(alias = "__GFP_ZERO")]
     #[inline]
     pub const fn zeroed(mut self) -> Self {
@@ -64,7 +64,7 @@ impl Request {
         self
     }
 
-    /// Maps the area by 2 MiB pages where a whole one is needed and can be had, and by 4 KiB pages elsewhere.
+    /// Maps the area by 2 MiB pages where a whole one is needed and available, and by 4 KiB pages elsewhere.
     #[doc(alias = "VM_ALLOW_HUGE_VMAP")]
     #[inline]
     pub const fn huge(mut self) -> Self {
@@ -72,8 +72,8 @@ impl Request {
         self
     }
 
-    /// Maps the area under another protection than [`ReadWrite`](Protection::ReadWrite). By 4 KiB pages, whatever was asked
-    /// for, if it is [`None`](Protection::None).
+    /// Gives the area a protection other than [`ReadWrite`](Protection::ReadWrite). If it is
+    /// [`None`](Protection::None), the area is of 4 KiB pages, whatever was asked for.
     #[doc(alias = "pgprot_t")]
     #[inline]
     pub const fn protection(mut self, protection: Protection) -> Self {
@@ -85,9 +85,9 @@ impl Request {
         self
     }
 
-    /// Makes the allocation fail at once where it runs out of address space or frames: it neither purges nor calls
-    /// purge notifiers. Callers that hold locks or have preemption off need not ask for it so as not to wait for other
-    /// threads: they never do.
+    /// Makes the allocation fail at once if it runs out of address space or frames: it neither purges nor
+    /// calls purge notifiers. Callers that hold locks or have preemption off do not need this to keep from
+    /// waiting for other threads: they never wait.
     #[doc(alias = "GFP_NOWAIT")]
     #[inline]
     pub const fn no_wait(mut self) -> Self {
@@ -95,18 +95,18 @@ impl Request {
         self
     }
 
-    /// Puts a guard page below the area as well: for stacks, which grow down. Without it, what lies below may be
-    /// mapped, as by [`vm_map_ram`](crate::Vmalloc::vm_map_ram), whose mappings have no guard page. The area keeps the
-    /// page when it is resized. It costs a page of address space, or a block if the area with its guard pages is longer
-    /// than a block, is aligned to more than a page, or has to lie in a range.
+    /// Puts a guard page below the area, too: for stacks, which grow down. Without it, what lies below may be
+    /// mapped, for example by [`vm_map_ram`](crate::Vmalloc::vm_map_ram), whose mappings have no guard page.
+    /// The area keeps the page when it is resized. It costs a page of address space, or a block if the area
+    /// with its guard pages is longer than a block, is aligned to more than a page, or has to lie in a range.
     #[inline]
     pub const fn guard_below(mut self) -> Self {
         self.place = Some(Place { guard_below: true, ..self.placed() });
         self
     }
 
-    /// Puts the area, its guard pages included, inside the addresses `start..end`. Only blocks of 2 MiB that lie in
-    /// there as a whole are used.
+    /// Puts the area, its guard pages included, inside the addresses `start..end`. Only 2 MiB blocks that lie
+    /// wholly inside them are used.
     #[inline]
     pub const fn within(mut self, start: usize, end: usize) -> Self {
         self.place = Some(Place { within: Some((start, end)), ..self.placed() });

@@ -2,10 +2,10 @@
 
 use crate::Frame;
 
-/// Frames that a machine [gave](crate::Platform::take_frames) and gets back: no CPU can reach them any more. Only the
-/// library makes one, so nobody else can give a frame away that is in use.
+/// Frames that a machine [gave](crate::Platform::take_frames) and gets back: no CPU can reach them any more.
+/// Only the library can make one, so nobody else can give back a frame that is still in use.
 ///
-/// A machine takes out what is in it, or goes over the frames of an iterator. What nobody can write is this:
+/// A machine takes the contents out, or iterates over the frames. Nobody outside the library can write this:
 ///
 /// ```compile_fail,E0624
 /// # use vmalloc::{Frame, Platform, Returned};
@@ -24,7 +24,7 @@ impl<T> Returned<T> {
         Self(frames)
     }
 
-    /// Takes it out.
+    /// Takes the contents out.
     #[inline(always)]
     pub fn into_inner(self) -> T {
         self.0

@@ -2,8 +2,8 @@
 
 use crate::PAGE_SIZE;
 
-/// What an instance has allocated, caches and waits for, as [`stats`](crate::Vmalloc::stats) counts it. Pages and
-/// frames are of 4 KiB; pages are pages of address space.
+/// What an instance has allocated, cached and waiting for a flush, as [`stats`](crate::Vmalloc::stats) counts
+/// it. Pages and frames are of 4 KiB; pages are pages of address space.
 #[doc(alias = "vmalloc_info")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -22,15 +22,15 @@ pub struct Stats {
     pub quarantined: usize,
     /// Frames of parked areas.
     pub parked_frames: usize,
-    /// Frames cached in the entries of pages that are free, or not populated, and flushed: they are mapped there again.
+    /// Frames cached in entries of flushed pages that are free or unpopulated: they are mapped there again.
     pub kept: usize,
     /// The longest run of free pages in a block, or of free blocks.
     pub largest_free_run: usize,
-    /// Frames of the library's own records: descriptors, the directories of these, the arena's maps, the CPUs' magazines. Those
-    /// of free blocks, and magazines, go back when memory runs short, and by [`trim`](crate::Vmalloc::trim).
+    /// Frames of the library's records: descriptors, their directories, the arena's maps, magazines, remembered frees.
+    /// Those of free blocks, and magazines, go back when memory is short, and by [`trim`](crate::Vmalloc::trim).
     pub metadata_frames: usize,
-    /// Frames that the instance has until it is dropped: one for each CPU that ever allocated from it, and five or more
-    /// besides.
+    /// Frames that the instance holds until it is dropped: one for each CPU that ever allocated from
+    /// it, and at least five more.
     pub instance_frames: usize,
     /// Bytes of the instance itself.
     pub instance_bytes: usize,
@@ -42,7 +42,7 @@ pub struct Stats {
     pub directories: usize,
 }
 
-/// What an instance did since it was made, as [`tally`](crate::Vmalloc::tally) reports it.
+/// What an instance has done since it was made, as [`tally`](crate::Vmalloc::tally) reports it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Tally {
@@ -50,7 +50,7 @@ pub struct Tally {
     pub search_steps: u64,
     /// Allocations that ran out of address space or frames at first.
     pub overflows: u64,
-    /// Attempts that these made again, after a purge or after caches were given back.
+    /// Further attempts that these made, after a purge or after caches were given back.
     pub retries: u64,
     /// Purges that began.
     pub purges: u64,
@@ -65,9 +65,9 @@ impl Stats {
         self.leaf_tables + self.reserved_tables + self.directories
     }
 
-    /// Returns how many pages areas have, guard pages included. The counters are not read at one moment: while others allocate
-    /// and free, a page may be counted twice, or not at all while its block is opened, so that the result is too small or too
-    /// large by what changed meanwhile. It is never below zero.
+    /// Returns how many pages areas have, guard pages included. The counters are not read all at once: while
+    /// others allocate and free, a page may be counted twice, or not at all while its block is being opened,
+    /// so that the result is too small or too large by what changed meanwhile. It is never below zero.
     #[doc(alias = "VmallocUsed")]
     #[must_use]
     pub fn used(&self) -> usize {
@@ -87,26 +87,26 @@ impl Stats {
     }
 }
 
-/// What the pages of one block of 2 MiB are, or those of a freed run of blocks: see
+/// How many pages of one block of 2 MiB, or of a freed run of blocks, are in each state: see
 /// [`Vmalloc::for_each_block`](crate::Vmalloc::for_each_block). Each page is counted once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BlockStats {
-    /// Number of the block, from the beginning of the range; of a freed run, of its first.
+    /// Number of the block, counted from the beginning of the range; for a freed run, of its first block.
     pub first: usize,
-    /// Blocks that are told of: 1, but of a freed run.
+    /// Blocks that this reports on: 1, except for a freed run.
     pub blocks: usize,
-    /// Pages that are mapped, or are of an area that nobody may access.
+    /// Pages that are mapped, or that are an area's but nobody may access.
     pub live: usize,
-    /// Pages with a frame that a CPU has for its next areas: of parked areas, and of what it hands out next.
+    /// Pages with a frame that a CPU keeps for its next areas: of parked areas, or to be handed out next.
     pub parked: usize,
     /// Pages that were freed and wait for a purge.
     pub dirty: usize,
-    /// Pages that the purge under way flushes.
+    /// Pages that the purge under way is flushing.
     pub flushing: usize,
     /// Free pages that keep a frame for the next area.
     pub cached: usize,
-    /// Guard pages, and what the last block of a run has behind its guard page.
+    /// Guard pages, what lies behind one in a run's last block, and unpopulated pages of congruent areas.
     pub guard: usize,
     /// Free pages without a frame.
     pub free: usize,

@@ -6,17 +6,17 @@ use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 /// Limits and switches of an instance that may be changed while it runs, by plain stores. Pages are of 4 KiB.
 #[derive(Debug)]
 pub struct Tunables {
-    /// Pages up to which a flush goes page by page; a longer one flushes everything. Linux's default is 33.
+    /// Pages up to which a flush goes page by page; a larger one flushes everything. Linux's default is 33.
     #[doc(alias = "tlb_single_page_flush_ceiling")]
     pub single_page_flush_ceiling: AtomicUsize,
     /// Pages that may wait for a flush before a purge is due. 0 stands for 32 MiB, and as much again for each doubling
     /// of the number of CPUs, but a 16th of the memory at most: see [`lazy_max`](crate::Vmalloc::lazy_max).
     pub lazy_max_pages: AtomicUsize,
-    /// Factor of [`lazy_max`](crate::Vmalloc::lazy_max): where more pages wait, purging outranks allocating, and who
-    /// frees purges, or waits for a purge.
+    /// Factor of [`lazy_max`](crate::Vmalloc::lazy_max): if more pages wait, purging outranks allocating, and
+    /// callers that free purge, or wait for a purge.
     pub purge_priority: AtomicUsize,
-    /// Leaf tables that each CPU has in reserve, unused and full of zeros; at most 16. At first they are 8, or the 1024th
-    /// part of the memory if that is less.
+    /// Leaf tables that each CPU has in reserve, unused and full of zeros; at most 16. The initial value is
+    /// 8, or a 1024th of the machine's frames if that is less.
     pub table_reserve: AtomicUsize,
     pub(crate) modes: Modes,
 }

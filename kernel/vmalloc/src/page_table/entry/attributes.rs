@@ -32,7 +32,7 @@ impl Attributes {
         self.0 & DIRTY == 0
     }
 
-    /// Returns the bits of them that an unmapped page has which still holds its frame.
+    /// Returns those of the bits that an unmapped page has while it still holds its frame.
     #[inline(always)]
     pub fn unmapped(self) -> u64 {
         self.0 & !PRESENT
@@ -58,7 +58,7 @@ impl Attributes {
         Some(Self(ordinary.0 | memory_type::bits(cache, pat)?))
     }
 
-    /// Makes the attributes of pages, of undefined contents, by which the area grows whose last page this entry maps.
+    /// Makes the attributes of pages, of undefined contents, by which an area grows that ends with this entry.
     #[inline]
     pub fn of_growth(last: Entry) -> Self {
         let owned = Self::new(Protection::ReadWrite, Owner::Area);

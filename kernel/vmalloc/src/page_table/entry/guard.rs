@@ -71,7 +71,7 @@ impl Entry {
         (self.0 ^ other.0) & ASKED == 0
     }
 
-    /// Returns when the area was made behind which the guard page is whose entry this is.
+    /// Returns when the area was made whose guard page has this entry.
     #[inline(always)]
     pub fn birth(self) -> Birth {
         Birth::in_entry(self.0)

@@ -16,7 +16,7 @@ impl Entry {
     /// The bits that mark the first page of an area that may have hidden pages.
     pub(super) const HIDES_MARK: u64 = RAM | CHANGED;
 
-    /// Returns the entry of the first page of an area some of whose pages are about to be hidden.
+    /// Returns the entry of an area's first page, marked because some of its pages are about to be hidden.
     pub fn hiding(self) -> Self {
         Self(self.0 | Self::HIDES_MARK)
     }
@@ -26,7 +26,7 @@ impl Entry {
         self.0 & (PRESENT | GUARD | HIDDEN) == HIDDEN
     }
 
-    /// Returns the entry of an area's page as nobody may access it.
+    /// Returns the entry of an area's page as it is while nobody may access the page.
     pub fn hidden(self) -> Self {
         if self.is_present() { Self(self.quarantined().0 | HIDDEN) } else { self }
     }
@@ -46,7 +46,7 @@ impl Entry {
         Self(self.unmarked().0 & !RAM)
     }
 
-    /// Returns whether an area starts at the page, whose entry is [shown](Self::shown), that may have hidden pages.
+    /// Returns whether an area that may have hidden pages starts at the page, whose entry is [shown](Self::shown).
     pub fn hides(self) -> bool {
         const MARKED: u64 = PRESENT | OWNED | RAM;
         self.0 & MARKED == MARKED

@@ -5,8 +5,8 @@ use core::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-/// A time by the clock that [`set_clock`](crate::Vmalloc::set_clock) sets: exact below 1024 ms, from there on to a part in
-/// 1024, and for some 69 years. Earlier ones are less.
+/// A time on the clock that [`set_clock`](crate::Vmalloc::set_clock) sets: exact below 2048 ms, from there on
+/// to one part in 1024, up to some 69 years. Earlier times compare as less.
 // A floating-point number: 5 bits of exponent above 10 bits of fraction. Its bits lie where a guard page's entry has them, so
 // that an allocation takes them as they are.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -4,8 +4,8 @@ use crate::types::area::Kind;
 use core::{fmt, panic::Location};
 
 /// An area that was freed, as [`whatis`](crate::Vmalloc::whatis) and
-/// [`FreeError::FreedBefore`](crate::FreeError::FreedBefore) tell of it. It is remembered if
-/// [`set_remembered`](crate::Vmalloc::set_remembered) asked for that before.
+/// [`FreeError::FreedBefore`](crate::FreeError::FreedBefore) report it. It is remembered if
+/// [`set_remembered`](crate::Vmalloc::set_remembered) asked for that beforehand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Freed {
@@ -17,15 +17,15 @@ pub struct Freed {
     pub requested: usize,
     /// Which call made the area.
     pub kind: Kind,
-    /// Who made it; `None` for a mapping of `vm_map_ram`.
+    /// Who made it; `None` for a mapping of `vm_map_ram` without a guard page.
     pub allocated_by: Option<&'static Location<'static>>,
     /// Who freed it.
     pub freed_by: &'static Location<'static>,
-    /// The CPU that did.
+    /// The CPU that freed it.
     pub cpu: usize,
-    /// What the machine tells of the thread that did: [`Platform::thread_tag`](crate::Platform::thread_tag).
+    /// How the machine names the thread that freed it: [`Platform::thread_tag`](crate::Platform::thread_tag).
     pub thread: [u8; 16],
-    /// Nanoseconds from then until it was looked up, by [`Platform::now`](crate::Platform::now); 0 if that tells no time.
+    /// Nanoseconds from the free to the lookup, by [`Platform::now`](crate::Platform::now); 0 without a clock.
     pub age: u64,
 }
 

@@ -15,7 +15,7 @@ pub struct Whatis {
     pub address: usize,
     /// What is there now.
     pub place: Place,
-    /// The area that was freed last of those that are remembered and had the address.
+    /// The area freed last, of those that are remembered and had the address.
     pub was: Option<Freed>,
     /// The nearest area below, if there is one in the same block of 2 MiB or at the end of the one below.
     pub below: Option<AreaInfo>,
@@ -33,7 +33,7 @@ pub enum Place {
     Area {
         /// The area.
         area: AreaInfo,
-        /// What the page allows; `None` if the page is not populated.
+        /// What may be done with the page; `None` if it is not populated.
         protection: Option<Protection>,
     },
     /// It is on the guard page behind an area.
@@ -46,17 +46,17 @@ pub enum Place {
         /// The area.
         area: AreaInfo,
     },
-    /// It is in a page that no area has, of a block that small areas share: it is free, parked, or waits for a flush.
+    /// It is in a page of no area, in a block that small areas share: free, parked, or waiting for a flush.
     FreePage,
-    /// It is in blocks of a freed area, which are cached for another one of as many blocks.
+    /// It is in the blocks of a freed area, which are cached for another one of as many blocks.
     CachedRun,
     /// It is in blocks that were freed and wait for a flush.
     FreedBlocks,
-    /// It is in a block that no area has.
+    /// It is in a block of no area.
     FreeBlock,
 }
 
-/// Writes a phrase that goes on a sentence such as "it is", and the neighbours in lines of their own.
+/// Writes a phrase that continues a sentence such as "it is", and the neighbours on lines of their own.
 impl fmt::Display for Whatis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { address, place, was, below, above } = self;
