@@ -1,4 +1,4 @@
-//! Frames as the crate `x86_64` has them.
+//! Frames and frame allocators of the crate `x86_64`.
 
 use super::FrameSource;
 use crate::Frame;
@@ -7,7 +7,7 @@ use ::x86_64::{
     structures::paging::{FrameAllocator, FrameDeallocator, PhysFrame, Size4KiB},
 };
 
-/// A [`FrameSource`] of an allocator of the crate `x86_64` that takes frames back.
+/// A [`FrameSource`] made from an allocator of the crate `x86_64` that takes frames back.
 #[derive(Clone, Copy, Debug)]
 pub struct Freeing<A>(pub A);
 
@@ -23,8 +23,8 @@ impl<A: FrameAllocator<Size4KiB> + FrameDeallocator<Size4KiB>> FrameSource for F
     }
 }
 
-/// A [`FrameSource`] of an allocator of the crate `x86_64` that does not take frames back: the machine keeps them, and
-/// hands them out again before it takes others.
+/// A [`FrameSource`] made from an allocator of the crate `x86_64` that does not take frames back: the machine
+/// keeps them, and hands them out again before it takes others.
 #[derive(Clone, Copy, Debug)]
 pub struct NeverFreeing<A>(pub A);
 

@@ -1,7 +1,7 @@
-//! Grace periods by interrupts: a CPU that takes one was not pinned when it came, for pinned code has interrupts off.
+//! Grace periods by interrupts: a CPU that takes one was not pinned then, for pinned code has interrupts off.
 //!
-//! Who waits makes the other CPUs late and interrupts them; each handler says that its CPU is late no more. Called with no
-//! lock held.
+//! Whoever waits marks the other CPUs late and interrupts them; each handler clears its CPU's mark. Callers
+//! hold no lock.
 
 use crate::{
     CpuSet,

@@ -1,5 +1,5 @@
-//! Registers and instructions of the CPU. All here is called in ring 0, which who makes a [`Machine`](super::Machine)
-//! promises.
+//! Registers and instructions of the CPU. All of this is called in ring 0, as whoever makes a
+//! [`Machine`](super::Machine) promises.
 
 use crate::Frame;
 use core::marker::PhantomData;
@@ -10,14 +10,14 @@ use instructions as cpu;
 #[cfg(test)]
 use simulated as cpu;
 
-/// How a CPU is set up that an instance cannot run on.
+/// Why an instance cannot run on a CPU as it is set up.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UnfitCpu {
     /// Bit 11 of EFER is clear: a page table entry that forbids execution faults.
     #[error("the no-execute bit of page table entries is off: set EFER.NXE, bit 11 of MSR 0xc0000080")]
     NoExecuteOff,
-    /// Bit 16 of CR0 is clear: the kernel can write what is read-only.
+    /// Bit 16 of CR0 is clear: the kernel can write to read-only pages.
     #[error("write protection is off for the kernel: set CR0.WP, bit 16")]
     WriteProtectOff,
     /// Bit 12 of CR4 is set: page tables have five levels.
@@ -25,19 +25,19 @@ pub enum UnfitCpu {
         "page tables have five levels, and the library knows four: clear CR4.LA57 before paging is turned on"
     )]
     FiveLevels,
-    /// Bit 17 of CR4 is set: a write of CR3 flushes one process context only.
+    /// Bit 17 of CR4 is set: a write to CR3 flushes only one process context.
     #[error(
         "process-context identifiers are on, and a write of CR3 flushes one context only: clear CR4.PCIDE, bit 17"
     )]
     ProcessContexts,
-    /// Shadow stacks of the supervisor's are on: a page that is read only, with the dirty bit, as those of areas are, would be one
-    /// (Intel SDM 1, chapter 17).
+    /// Supervisor shadow stacks are on: a read-only page with the dirty bit set, as areas have them, would be
+    /// one (Intel SDM 1, chapter 17).
     #[error(
         "supervisor shadow stacks are on, and pages that are read only would be such: clear bit 0 of IA32_S_CET, MSR 0x6a2"
     )]
     ShadowStacks,
-    /// The register IA32_PAT, 277H, differs from that of the CPU that made the machine: a page would have another memory
-    /// type on each.
+    /// The register IA32_PAT, 277H, differs from that of the CPU that made the machine: a page would have a
+    /// different memory type on each.
     #[error(
         "the page attribute table differs from the first CPU's: write the same to IA32_PAT, MSR 0x277, on each CPU"
     )]

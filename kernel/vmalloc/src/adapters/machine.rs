@@ -1,7 +1,7 @@
 //! The machine: frames from a source, interrupts off for a pin, the CPU's own registers for the rest.
 //!
-//! The frames have the only lock. It is taken with interrupts off, and nothing else is locked or flushed under it but what
-//! the source does.
+//! The only lock guards the frames. It is taken with interrupts off, and nothing else is locked or flushed
+//! under it, except by the source.
 
 use super::{
     cpus::{Cpus, OneCpu},
@@ -23,8 +23,8 @@ const STOPPED: u64 = 1 << 28;
 /// A [`Platform`] for kernels that see all physical memory at an offset; frames come from `S`. See the
 /// [module](super) for an example and for what interrupt handlers may do.
 ///
-/// An instance owns its machine. A kernel of several instances makes them over references to one machine. The machine's
-/// [`total_frames`](Platform::total_frames) counts all that [`Memory::new`] was told, which may be more than the source has. A kernel whose source has much less sets
+/// An instance owns its machine; several share one by references to it. [`total_frames`](Platform::total_frames)
+/// counts all that [`Memory::new`] was told of, which may be more than the source has. If that has much less, set
 /// [`lazy_max_pages`](crate::Tunables::lazy_max_pages), so that what waits for a flush does not take most of it.
 pub struct Machine<S, C = OneCpu> {
     memory: Memory,
@@ -62,15 +62,15 @@ impl<S: FrameSource> Machine<S> {
 }
 
 impl<S: FrameSource, C: Cpus> Machine<S, C> {
-    /// Makes the machine of a kernel that runs on several CPUs. The current one is online from now on, the others when each
-    /// has called [`set_online`](Self::set_online). `others` has a state for each of them, as
-    /// [`Shootdown::new`] says.
+    /// Makes the machine of a kernel that runs on several CPUs. The current one is online from now on, each
+    /// other one once it has called [`set_online`](Self::set_online). `others` has a state for each of the
+    /// others, as [`Shootdown::new`] says.
     ///
-    /// No CPU may wait with interrupts off for what another one does while that calls the library: the other one may wait
-    /// for this one to flush. Who has to calls [`Shootdown::serve`] again and again. That answers flushes and ends no grace
-    /// period, which only [`answer`](Self::answer) does: allocations that run short of memory, [`trim`] and what else gives
-    /// caches back on the other CPU wait until this one takes the interrupt. A CPU that does not answer within
-    /// 2³⁷ ticks of the time stamp counter is named by a panic.
+    /// With interrupts off, no CPU may wait for what another one does while that calls the library: the other one
+    /// may be waiting for this one to flush. A CPU that has to wait calls [`Shootdown::serve`] again and again.
+    /// That answers flushes, but ends no grace period; only [`answer`](Self::answer) does: on the other CPU,
+    /// allocations that run short of memory, [`trim`] and whatever else gives caches back wait until this one
+    /// takes the interrupt. If a CPU does not answer within 2³⁷ ticks of the time stamp counter, a panic names it.
     ///
     /// [`trim`]: crate::Vmalloc::trim
     ///
@@ -91,7 +91,7 @@ impl<S: FrameSource, C: Cpus> Machine<S, C> {
     ///    `cpus` do not;
     /// 6. handlers of non-maskable interrupts and machine checks call no function of the library but `find_area`, `frame_at`,
     ///    `contains` and `vread`; other handlers call it with interrupts off;
-    /// 7. [`Cpus::here`] tells the CPU that it runs on, at most as many as `others` has states;
+    /// 7. [`Cpus::here`] returns the CPU that it runs on, at most the number of states in `others`;
     /// 8. [`answer`](Self::answer) is called by the handler of a maskable interrupt only.
     pub unsafe fn several_cpus(
         memory: Memory,
@@ -108,17 +108,17 @@ impl<S: FrameSource, C: Cpus> Machine<S, C> {
         Ok(machine)
     }
 
-    /// Brings the current CPU online: from now on it may use what instances map, and is interrupted when they flush. It
-    /// takes interrupts from now on, or soon.
+    /// Brings the current CPU online: from now on it may use what instances map, and is interrupted when they
+    /// flush. It has to take interrupts now, or soon.
     ///
     /// # Errors
-    /// If an instance cannot run on the CPU as it is set up, or its page attribute table is not that of the CPU that made the
-    /// machine. It is not online then.
+    /// If an instance cannot run on the CPU as it is set up, or its page attribute table is not that of the
+    /// CPU that made the machine. The CPU is not online then.
     ///
     /// # Safety
     /// 1. The CPU has used nothing that an instance maps.
-    /// 2. Since it loaded page tables with an instance's range, and until this returns, nothing is freed, purged or
-    ///    trimmed: see [`Shootdown::set_online`].
+    /// 2. From when it loaded page tables with an instance's range until this returns, nothing is freed,
+    ///    purged or trimmed: see [`Shootdown::set_online`].
     pub unsafe fn set_online(&self) -> Result<(), UnfitCpu> {
         hardware::check()?;
         if hardware::page_attribute_table() != self.page_attribute_table {
@@ -131,7 +131,7 @@ impl<S: FrameSource, C: Cpus> Machine<S, C> {
         Ok(())
     }
 
-    /// Answers an interrupt that another CPU sent by [`Cpus::interrupt`]. The handler of that calls it, with interrupts off.
+    /// Answers an interrupt that [`Cpus::interrupt`] sent. Its handler calls this, with interrupts off.
     pub fn answer(&self) {
         let pin = self.pin();
         self.shootdown.answer(self);
@@ -183,7 +183,7 @@ impl<S, C> fmt::Debug for Machine<S, C> {
     }
 }
 
-/// Keeps the current thread on its CPU by keeping interrupts off, until it is dropped; then they are what they were.
+/// Keeps the current thread on its CPU by turning interrupts off until it is dropped, which restores them.
 pub struct Pin {
     cpu: usize,
     _off: InterruptsOff,
@@ -255,8 +255,8 @@ unsafe impl<S: FrameSource, C: Cpus> Platform for Machine<S, C> {
         &self.shootdown
     }
 
-    /// Returns false, in an interrupt handler, too: it has interrupted nothing of the library, for that has interrupts off
-    /// where it must not be interrupted.
+    /// Returns false, even in an interrupt handler: it has interrupted nothing of the library, which has
+    /// interrupts off where it must not be interrupted.
     #[inline]
     fn in_interrupt(&self) -> bool {
         false

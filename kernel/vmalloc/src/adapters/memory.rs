@@ -1,4 +1,4 @@
-//! Memory of a machine: where it is seen, what of it is RAM, and where frames come from.
+//! Memory of a machine: where it is seen, which of it is RAM, and where frames come from.
 
 use crate::{Frame, PAGE_SIZE};
 use core::{ops::Range, ptr::NonNull};
@@ -17,14 +17,14 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Describes memory that the kernel sees at virtual address `offset` plus its physical address. `usable` are the
-    /// physical addresses of RAM, in bytes, in any order: all that frames are taken from, and best the rest, too, such as
-    /// the kernel's image. Frames that are in part outside of them do not count.
+    /// Describes memory that the kernel sees at virtual address `offset` plus its physical address. `usable`
+    /// has the physical addresses of RAM, in bytes, in any order: all that frames are taken from, and
+    /// preferably the rest, such as the kernel's image. Frames that lie only partly in them do not count.
     ///
-    /// What RAM `usable` leaves out is taken for registers of a device: [`vread`](crate::Vmalloc::vread) does not read it where
-    /// it was not allocated by the instance, and [`ioremap`](crate::Vmalloc::ioremap) does not refuse to map it with another
-    /// memory type. Of ranges that do not touch, the 64 longest are known. At offset 0
-    /// frame 0 does not count: nothing can point there.
+    /// RAM that `usable` leaves out is taken for registers of a device: [`vread`](crate::Vmalloc::vread) does
+    /// not read it unless the instance allocated it, and [`ioremap`](crate::Vmalloc::ioremap) does not refuse
+    /// to map it with another memory type. Of the ranges that do not touch, only the 64 longest are known. At
+    /// offset 0, frame 0 does not count: nothing can point there.
     #[must_use]
     pub fn new(offset: u64, usable: impl IntoIterator<Item = Range<u64>>) -> Self {
         let mut memory = Self { offset: offset as usize, ram: [(0, 0); RANGES], frames: 0 };
@@ -75,18 +75,18 @@ impl Memory {
 }
 
 /// Where a [`Machine`](super::Machine) takes frames from, and what it gives them back to. A pair of closures,
-/// `(take, give)`, does as well. Both are called with interrupts off and by one CPU at a time. They leave interrupts off, do
-/// not call the library, and wait for nothing that needs another CPU to take an interrupt.
+/// `(take, give)`, will do. Both are called with interrupts off and by one CPU at a time. They leave
+/// interrupts off, do not call the library, and wait for nothing that needs another CPU to take an interrupt.
 ///
-/// Where handlers call the library or threads are preempted, a lock of the kernel's that they take is taken with interrupts
-/// off everywhere; or they only try it, and say that there is no frame, or that they did not take one back. Otherwise they
-/// spin for ever for whom they interrupted or preempted.
+/// If handlers call the library or threads are preempted, any kernel lock that the two take is taken with
+/// interrupts off everywhere; or they only try it, and else say that there is no frame, or that they did not
+/// take one back. Otherwise they spin for ever, waiting for the code that they interrupted or preempted.
 pub trait FrameSource {
     /// Takes a frame that nobody uses, with any contents. `None` means that there is none now.
     fn take(&mut self) -> Option<Frame>;
 
-    /// Takes back a frame that [`take`](Self::take) gave, and returns true. An allocator that cannot, never or just now,
-    /// returns false and leaves the frame to the machine, which hands it out again before it takes another.
+    /// Takes back a frame that [`take`](Self::take) gave, and returns true. An allocator that cannot, ever or
+    /// now, returns false and leaves the frame to the machine, which hands it out again before it takes another.
     ///
     /// # Safety
     /// `take` gave the frame, it was not taken back since, and nobody uses it.

@@ -1,5 +1,5 @@
-//! A machine that is ready: [`Machine`] implements [`Platform`](crate::Platform) for kernels that see all physical memory
-//! at an offset, on one CPU or several.
+//! A ready-made machine: [`Machine`] implements [`Platform`](crate::Platform) for kernels that see all
+//! physical memory at an offset, on one CPU or several.
 //!
 //! ```no_run
 //! use vmalloc::adapters::{Machine, Memory};
@@ -28,30 +28,30 @@
 //!
 //! With the feature `x86_64`, an allocator that implements `FrameAllocator<Size4KiB>` of the crate `x86_64` takes the
 //! place of the two closures: as `Freeing(allocator)` if it is a `FrameDeallocator` too, else as `NeverFreeing(allocator)`.
-//! [`Frame`](crate::Frame) and `PhysFrame` convert into each other. Kernels on another version of that crate, or on none,
-//! give closures, or implement [`FrameSource`]. To name the type of a `static`, take closures that capture nothing for
-//! `fn` pointers: `Vmalloc<Machine<(fn() -> Option<Frame>, fn(Frame) -> bool)>>`.
+//! [`Frame`](crate::Frame) and `PhysFrame` convert into each other. Kernels on another version of that crate,
+//! or without it, pass closures, or implement [`FrameSource`]. To name the type of a `static`, pass closures
+//! that capture nothing as `fn` pointers: `Vmalloc<Machine<(fn() -> Option<Frame>, fn(Frame) -> bool)>>`.
 //!
 //! # Several CPUs
 //!
-//! [`Machine::several_cpus`] asks for two functions more, [`Cpus`]: which CPU am I, and send an interrupt to these CPUs.
-//! Its handler calls [`Machine::answer`], and each further CPU calls [`Machine::set_online`] before it uses what an
-//! instance maps.
+//! [`Machine::several_cpus`] asks for two more functions, [`Cpus`]: one says which CPU it runs on, one
+//! interrupts others. The handler of that calls [`Machine::answer`], and each further CPU calls
+//! [`Machine::set_online`] before it uses what an instance maps.
 //!
 //! # Interrupts and threads
 //!
-//! While the library is [pinned](crate::Platform::pin) it runs with interrupts off, and before it goes on they are what
-//! they were. So nothing of the library is ever interrupted in the middle:
+//! While the library is [pinned](crate::Platform::pin) it runs with interrupts off, and restores them
+//! afterwards. So it is never interrupted where it must not be:
 //!
-//! * Every call may be made in an interrupt handler, the ones that allocate too, and `vfree` frees at once. There as with
-//!   interrupts off no call waits for another thread; one that would have to is refused.
-//! * The frame source is called with interrupts off, and by one CPU at a time. If it takes a lock of the kernel's, and
-//!   handlers call the library or threads are preempted, the kernel takes that lock with interrupts off everywhere, or the source only tries it and
-//!   says that it has no frame, or did not take one back. Who has no lock of that kind gives the allocator to the adapter
-//!   and takes what else the kernel needs by [`Machine::take_frame`].
-//! * Handlers of non-maskable interrupts and machine checks come in the middle of anything. They call `find_area`,
-//!   `frame_at`, `contains` and `vread` only.
-//! * What is done with interrupts off at a time is the handling of one block, at most 512 pages, or one flush.
+//! * Every call may be made in an interrupt handler, even those that allocate, and `vfree` frees at once.
+//!   There, as with interrupts off, no call waits for another thread; one that would have to is refused.
+//! * The frame source is called with interrupts off, and by one CPU at a time. If it takes a kernel lock, and
+//!   handlers call the library or threads are preempted, the kernel takes that lock with interrupts off everywhere;
+//!   or the source only tries it, and else says that it has no frame, or did not take one back. A kernel without
+//!   such a lock gives the allocator to the adapter and takes what it needs itself by [`Machine::take_frame`].
+//! * Handlers of non-maskable interrupts and machine checks can interrupt anything. They call only
+//!   `find_area`, `frame_at`, `contains` and `vread`.
+//! * Interrupts are off at most while one block, of up to 512 pages, is handled, or for one flush.
 
 #[cfg(all(feature = "x86_64", target_arch = "x86_64"))]
 mod allocators;

@@ -1,5 +1,5 @@
-//! One CPU's cache of runs: by length, the last one put there first. A run leaves when an allocation takes it or when
-//! all caches are emptied.
+//! One CPU's cache of runs, by length; the last one put there is taken first. A run leaves when an allocation
+//! takes it or when all caches are emptied.
 
 use crate::{
     LockClass,

@@ -1,12 +1,12 @@
-//! Congruent areas: several at once, at set distances from one base, for memory that each CPU has at the
-//! same distance from its own.
+//! Congruent areas: several at once, at set distances from one base, for per-CPU memory that lies at the same
+//! distance from each CPU's own base.
 //!
-//! They begin as address space with leaf tables, without frames. Pages of it are populated, and depopulated
-//! again, in all areas of a set alike (`populate`).
+//! They begin as address space with leaf tables, but without frames. Their pages are populated, and
+//! depopulated again, in all areas of a set alike (`populate`).
 //!
-//! Each block's pages say which of them are populated: those are live. The first blocks of a set's areas
-//! are linked to each other, so that a set is known by its first block alone, and nothing is allocated for
-//! it. Freeing a set closes its blocks one by one, each when its pages are flushed.
+//! Each block records which of its pages are populated: those are live. The first blocks of a set's areas are
+//! linked to each other, so that a set is known by its first block alone, and nothing is allocated for it.
+//! Freeing a set closes its blocks one by one, each when its pages are flushed.
 
 mod populate;
 

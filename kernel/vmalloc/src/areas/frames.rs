@@ -1,8 +1,8 @@
 //! Frames of pages: mapping the ones that are cached in the pages' entries, taking new ones, giving cached ones back.
 //!
-//! A free page of a block may still have the frame it had when it was last in use, unmapped and flushed. Mapping it
-//! again is one store: neither does the machine take the frame back and give another, nor is a table searched. When
-//! frames run short they are given back.
+//! A free page of a block may still have the frame that it had when it was last in use, unmapped and flushed.
+//! Mapping it again is one store: the machine does not take the frame back and give another, and no table is
+//! searched. When frames run short, cached ones are given back.
 
 use super::{Areas, Backing, Shape};
 use crate::{

@@ -1,9 +1,9 @@
 //! Areas: making them, giving them back, resizing them.
 //!
-//! *Small* areas share a block (`Shape::is_small` decides: mostly less than half a block), each a run of its pages
-//! (`small`). A larger one, or one aligned to more than half a block, is a *run* of blocks of its own (`run`),
-//! with its own tables; runs that were freed are cached (`cached`). `ram` has the mappings of `vm_map_ram`, `congruent`
-//! and `populate` several areas at set distances whose pages come and go.
+//! *Small* areas share a block (`Shape::is_small` decides: mostly less than half a block), each a run of its
+//! pages (`small`). A larger one, or one aligned to more than half a block, is a *run* of blocks of its own
+//! (`run`), with its own tables; runs that were freed are cached (`cached`). `ram` has the mappings of
+//! `vm_map_ram`, `congruent` and `populate` have several areas at set distances, whose pages come and go.
 //!
 //! ```text
 //! free ──take──▶ mapped ──unmap──▶ quarantined ──purge: flush──▶ free, mostly with its frames

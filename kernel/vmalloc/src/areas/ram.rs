@@ -1,11 +1,11 @@
-//! Mappings of `vm_map_ram`: frames of the caller's, for a short time.
+//! Mappings of `vm_map_ram`: the caller's frames, mapped for a short time.
 //!
-//! Up to a block of them share a block with other mappings, without a guard page between. Longer ones are runs of blocks,
-//! as other areas are.
+//! A mapping of up to a block of frames shares a block with others, without a guard page between them. Longer
+//! ones are runs of blocks, as other areas are.
 //!
-//! The fast path touches what the CPU has for itself (`magazines/ram.rs`) and the entries, and takes no lock. There is one
-//! for a single page, one for up to [`FEW`], and one for more: each asks less than one for all would, and calls nothing, so
-//! that no register is saved.
+//! The fast path touches only what the CPU has for itself (`magazines/ram.rs`) and the entries, and takes no
+//! lock. There is one for a single page, one for up to [`FEW`], and one for more: each makes fewer checks
+//! than a common one would, and calls nothing, so that no register is saved.
 
 use super::Areas;
 use crate::{

@@ -1,8 +1,8 @@
-//! Resizing an area that cannot be resized as a small one where it is.
+//! Resizing an area that cannot be resized in place as a small one.
 //!
-//! Shrinking a run gives its tail back. Growing takes the blocks behind it if they are free; if not, the area moves:
-//! its page table entries are written at a new place, and not a byte is copied. All that can fail happens before
-//! anything of the area changes.
+//! Shrinking a run gives its tail back. Growing takes the blocks behind it if they are free; if not, the area
+//! moves: its page table entries are written at a new place, and not a byte is copied. Everything that can
+//! fail happens before anything of the area changes.
 
 mod small;
 

@@ -1,4 +1,4 @@
-//! Runs: areas of blocks of their own.
+//! Runs: areas that have blocks of their own.
 //!
 //! A block is opened, filled with tables and frames, and linked when all blocks of the run are full. A run that fails
 //! half-way was never linked, so it goes back without a flush. A run that is freed is cached, or its blocks are

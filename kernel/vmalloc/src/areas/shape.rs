@@ -1,4 +1,4 @@
-//! Shapes: requests in pages, checked.
+//! Shapes: checked requests, in pages.
 
 use crate::{
     AllocError, BLOCK_PAGES, Frame, Kind, PAGE_SHIFT, PAGE_SIZE, Platform, Protection, Request,

@@ -1,7 +1,7 @@
-//! Small areas: runs of pages of a block that areas share.
+//! Small areas: runs of pages in blocks that areas share.
 //!
-//! The fast path takes what the CPU's magazine has (`hot`), or else its pool. A free parks the area in the magazine, or
-//! retires it with others. Whatever is traced takes the slow path.
+//! The fast path takes what the CPU's magazine has (`hot`), or else what its pool has. A free parks the area
+//! in the magazine, or retires it with others. Whatever is traced takes the slow path.
 
 mod hot;
 mod long;

@@ -1,4 +1,4 @@
-//! What the room owns, and the way to the rooms below.
+//! What the room owns, and access to the rooms below.
 
 use super::cache::CachedRuns;
 use crate::{

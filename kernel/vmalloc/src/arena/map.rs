@@ -1,11 +1,11 @@
 //! Which of 16384 blocks are used, and where their free runs are: one frame.
 //!
-//! A bit a block, set while it is used, and over the bits a binary tree of free runs. A leaf of the
-//! tree is 128 bits; each node has the length of the free run that its blocks begin with, of the one that
-//! they end with, and of the longest. A search examines two nodes a level at most; an update stops where a node
-//! does not change.
+//! There is a bit for each block, set while it is used, and above the bits a binary tree of free runs. A leaf
+//! of the tree is 128 bits; each node has the lengths of the free run that its blocks begin with, of the one
+//! that they end with, and of the longest. A search examines at most two nodes a level; an update stops where
+//! a node does not change.
 //!
-//! For the arena alone, under its lock. Nothing here takes a lock or allocates.
+//! It is used by the arena alone, under its lock. Nothing here takes a lock or allocates.
 
 use crate::{PAGE_SIZE, Platform, Returned, bitmap::starts_of_runs};
 use core::{mem, ptr::NonNull};

@@ -1,7 +1,7 @@
 //! Finding the lowest run of free blocks, or several at once, at set distances from one base.
 //!
-//! The lowest base is found run by run, in turn: where one does not fit, the next free run that is long enough for it tells
-//! the lowest base that remains, and all must fit again. No base is passed over at which all fit.
+//! The lowest base is found run by run: where one does not fit, the next free run that is long enough for it
+//! gives the lowest base that remains, and all must fit again. No base at which all fit is passed over.
 
 use super::{
     map::{LEAF_BLOCKS, LEAVES, MAP_BLOCKS, bits, lowest_run},

@@ -1,10 +1,10 @@
-//! A tree of maxima over an arena's maps: which of them may end a free run of some length.
+//! A tree of maxima over an arena's maps: in which of them a free run of some length may end.
 //!
-//! A map's value is the longest free run inside it, or the one it begins with together with what
-//! the map before it ends with, whichever is longer: the runs of two maps at most. Longer ones
-//! consist of maps that are free as a whole, which any value finds.
+//! A map's value is the longest free run inside it, or the one it begins with together with the one that the
+//! map before it ends with, whichever is longer: the runs of two maps at most. Longer runs consist of maps
+//! that are entirely free, which a search for any value finds.
 //!
-//! For the arena alone, under its lock.
+//! It is used by the arena alone, under its lock.
 
 use super::map::MAPS;
 use crate::{Platform, framed::Framed};

@@ -1,8 +1,8 @@
 //! The vmap block: 2 MiB of address space, one leaf page table and one descriptor.
 //!
-//! A descriptor is 192 bytes, and that is all the library remembers of a block, however many areas
-//! lie in it. It is made when the block is opened, found through `table`, and stays for as long as the
-//! block is not free; `reclaim/records.rs` may give it back then.
+//! A descriptor is 192 bytes, and that is all the library remembers of a block, however many areas lie in it.
+//! It is made when the block is opened, found through `table`, and stays as long as the block is not free;
+//! after that `reclaim/records.rs` may give it back.
 
 use super::{NO_BLOCK, Pages, Role, table::Reader};
 use crate::{

@@ -6,8 +6,8 @@
 //! ```text
 //! arena ──open──▶ descriptor, leaf table ──link──▶ mapped ──unlink, flush──▶ arena
 //! ```
-//! A descriptor is used pinned, or in a read-side section, which the compiler sees to: the references that look-ups return
-//! end with it. What is done without a pin goes by the block's number.
+//! A descriptor is used pinned, or in a read-side section, which the compiler enforces: the references that
+//! look-ups return end with it. Code without a pin goes by the block's number.
 //!
 //! Every room above uses this one. It owns the arena, the table of descriptors, and each CPU's reserve of leaf tables.
 //! Locks: a block's, around its pages, or a CPU's reserve: no other lock is taken under either, and neither is held while

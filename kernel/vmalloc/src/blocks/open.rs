@@ -1,5 +1,5 @@
-//! Opening blocks and linking what they map. `open` only takes numbers from the arena; a block is opened by `make`
-//! (descriptor, directories), which `open_leaf` also calls. Nothing that is not linked can be reached by a CPU.
+//! Opening blocks and linking what they map. `open` only takes numbers from the arena; a block is opened by
+//! `make` (descriptor, directories), which `open_leaf` also calls. A CPU can reach nothing that is not linked.
 
 use super::{Block, Blocks};
 use crate::{

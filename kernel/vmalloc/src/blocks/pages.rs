@@ -7,8 +7,8 @@
 //! flushing    1     1          dirty when the flush that is under way began
 //! free        1     0
 //! ```
-//! So eight word operations move all dirty pages of a block to flushing, and eight all flushing ones
-//! to free, however many areas they were.
+//! So eight word operations move all dirty pages of a block to flushing, and eight more move all flushing
+//! ones to free, however many areas they were.
 
 use crate::{
     BLOCK_PAGES, Stamp,

@@ -1,7 +1,7 @@
 //! Splitting the 2 MiB page of a block into 4 KiB pages of the same frames, while programs use it.
 //!
-//! The directory entry of a block changes from the 2 MiB page to a leaf table in one step, and only then the
-//! table is stored in the block's descriptor:
+//! The directory entry of a block changes from the 2 MiB page to a leaf table in one step, and only then is
+//! the table stored in the block's descriptor:
 //!
 //! ```text
 //! descriptor: none   entry: 2 MiB page     Mapping::Huge

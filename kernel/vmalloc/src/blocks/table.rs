@@ -1,12 +1,12 @@
-//! The table of descriptors: finds that of a block by its number, by three loads, without a lock, in any context.
+//! The table of descriptors: finds a block's by its number, with three loads, without a lock, in any context.
 //!
-//! Descriptors stand in frames of [`PER_FRAME`], found through frames of pointers, the table's directories. Either
-//! is made when it is first needed, and freed when all of its blocks are free (`records`). Frames of pointers to
-//! directories, the roots, are made with the instance: one for 10.5 TiB.
+//! Descriptors lie in frames of [`PER_FRAME`], found through frames of pointers, the table's directories.
+//! Both are made when first needed, and freed when all of their blocks are free (`records`). Frames of
+//! pointers to directories, the roots, are made with the instance: one for each 10.5 TiB.
 //!
-//! Whoever uses a descriptor is a [`Reader`], whether or not it has the block: pinned, or with interrupts off, from the
-//! look-up to the last use. A record is unlinked first, and freed when every CPU has had a moment without either. So no
-//! look-up relies on what its caller says of the block.
+//! Whoever uses a descriptor is a [`Reader`], whether or not it owns the block: pinned, or with interrupts
+//! off, from the look-up to the last use. A record is unlinked first, and freed when every CPU has had a
+//! moment without either. So no look-up relies on what its caller says about the block.
 
 use super::{
     Block,

@@ -9,7 +9,7 @@ use thiserror::Error;
 #[error("{}: {promise}; {seen}", if *.promise == Promise::Memory { "lacking" } else { "broken" })]
 #[non_exhaustive]
 pub struct Broken {
-    /// Which one.
+    /// Which promise it is.
     pub promise: Promise,
     /// What was seen.
     pub seen: Seen,
@@ -36,7 +36,7 @@ pub enum Seen {
     OtherRoot {
         /// What [`root`](crate::Platform::root) returned.
         returned: Frame,
-        /// What CR3 has.
+        /// What CR3 holds.
         cr3: Frame,
     },
     /// [`in_interrupt`](crate::Platform::in_interrupt) returned true.
@@ -49,15 +49,15 @@ pub enum Seen {
     BadNumber {
         /// The number.
         cpu: usize,
-        /// CPUs of the [`Shootdown`](crate::Shootdown), whose numbers are below.
+        /// How many CPUs the [`Shootdown`](crate::Shootdown) has, whose numbers are below.
         cpus: usize,
     },
     /// The pin and the flusher name different CPUs.
     #[error("pin().cpu() returned {pin}, and here() {here}, on one CPU")]
     TwoNumbers {
-        /// What the pin said.
+        /// What the pin returned.
         pin: usize,
-        /// What [`here`](crate::Flusher::here) said.
+        /// What [`here`](crate::Flusher::here) returned.
         here: usize,
     },
     /// [`pin_outside_interrupts`](crate::Platform::pin_outside_interrupts) returned `None`.
@@ -80,7 +80,7 @@ pub enum Seen {
     /// Interrupts are not as they were before.
     #[error("interrupts are not as they were before uninterrupted()")]
     NotRestored,
-    /// The frames that were asked for were not to be had.
+    /// Fewer frames could be taken than were asked for.
     #[error("{taken} of {asked} frames were to be had, and the check needs all")]
     TooFew {
         /// Frames or tables asked for.
@@ -88,7 +88,7 @@ pub enum Seen {
         /// Those that came.
         taken: usize,
     },
-    /// [`take_frames`](crate::Platform::take_frames) returned another number than `sink` was given.
+    /// [`take_frames`](crate::Platform::take_frames) returned a different number than `sink` was given.
     #[error("take_frames({asked}) returned {returned}, and gave the sink {given} frames")]
     Miscounted {
         /// Frames asked for.
@@ -98,7 +98,7 @@ pub enum Seen {
         /// Frames that the sink was given.
         given: usize,
     },
-    /// More frames are free than there are.
+    /// More frames are said to be free than there are in all.
     #[error("free_frames() returned {free}, and total_frames() {total}")]
     MoreFree {
         /// Free frames.
@@ -134,7 +134,7 @@ pub enum Seen {
         /// The number of bits.
         bits: u32,
     },
-    /// The CPU has another number of physical address bits.
+    /// The CPU has a different number of physical address bits.
     #[error("physical_bits() returned {returned}, and CPUID says {cpuid}")]
     OtherBits {
         /// What [`physical_bits`](crate::Platform::physical_bits) returned.
@@ -148,7 +148,7 @@ pub enum Seen {
         /// The frame.
         frame: Frame,
     },
-    /// The direct map has a frame at no page.
+    /// The direct map shows a frame at an address where no page starts.
     #[error("direct_map() returned {address:#x} for frame {:#x}: no page starts there", .frame.address())]
     NoPage {
         /// The frame.
@@ -156,17 +156,17 @@ pub enum Seen {
         /// What [`direct_map`](crate::Platform::direct_map) returned.
         address: usize,
     },
-    /// The direct map has a frame at two addresses.
+    /// The direct map shows a frame at two addresses.
     #[error("direct_map() returned {first:#x} for frame {:#x}, and then {second:#x}", .frame.address())]
     TwoAddresses {
         /// The frame.
         frame: Frame,
         /// What [`direct_map`](crate::Platform::direct_map) returned at first.
         first: usize,
-        /// What it returned then.
+        /// What it returned the second time.
         second: usize,
     },
-    /// [`frame_of`](crate::Platform::frame_of) is not the inverse.
+    /// [`frame_of`](crate::Platform::frame_of) is not the inverse of `direct_map`.
     #[error("direct_map() returned {address:#x} for frame {:#x}, and frame_of() {:#x} for that", .frame.address(), .returned.address())]
     NoInverse {
         /// The frame.
@@ -202,7 +202,7 @@ pub enum Seen {
         /// Where the direct map has it.
         address: usize,
     },
-    /// What was written to a frame is not there.
+    /// What was written to a frame cannot be read back.
     #[error("{written:#x} was written to frame {:#x} by the direct map at {address:#x}, and {read:#x} is read there", .frame.address())]
     Lost {
         /// The frame.
@@ -214,7 +214,7 @@ pub enum Seen {
         /// What was read.
         read: u64,
     },
-    /// A page that is mapped to a frame shows something else than the direct map.
+    /// A page that is mapped to a frame shows something other than the direct map.
     #[error("{written:#x} was written to frame {:#x} by the direct map, and a page mapped to that frame at {address:#x} has {}", .frame.address(), Word(*.read))]
     OtherBytes {
         /// The frame.
@@ -231,12 +231,12 @@ pub enum Seen {
     NotZero {
         /// The table.
         table: Frame,
-        /// Where in the table.
+        /// The offset in the table, in bytes.
         offset: usize,
         /// What was there.
         word: u64,
     },
-    /// A CPU uses a translation after a flush.
+    /// A CPU still uses an old translation after a flush.
     #[error("after {flush}, CPU {cpu} reads frame {:#x} at {address:#x}, which was mapped to {:#x} before", .old.address(), .new.address())]
     Stale {
         /// The flush.

@@ -5,11 +5,11 @@ use crate::Frame;
 /// The CPU that a check runs on: how it reads memory, and what its registers say. A kernel uses
 /// [`ThisCpu`]; a simulated machine implements it for its own.
 pub trait Cpu {
-    /// Reads the eight bytes at an address that the page tables map, as a program would: by its translations. `None` means
-    /// that the access faults, which only a simulated CPU can tell.
+    /// Reads the eight bytes at an address that the page tables map, as a program would: through the CPU's
+    /// translations. `None` means that the access faults, which only a simulated CPU can tell.
     ///
     /// # Safety
-    /// The address is a multiple of eight, and mapped to a frame of the caller's.
+    /// The address is a multiple of eight, and mapped to a frame that the caller owns.
     unsafe fn read(&self, address: usize) -> Option<u64>;
 
     /// Returns what the CPU's registers say now.
@@ -31,14 +31,14 @@ pub trait Cpu {
     }
 }
 
-/// What a CPU's registers say of paging.
+/// What a CPU's registers say about paging.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Registers {
     /// The frame of the top level page table, in CR3.
     pub root: Frame,
     /// Whether writes to read-only pages fault in the kernel, too: CR0.WP.
     pub write_protect: bool,
-    /// Whether the no-execute bit of entries is one, and not a reserved bit that faults: EFER.NXE.
+    /// Whether the no-execute bit of entries is in effect, rather than a reserved bit that faults: EFER.NXE.
     pub no_execute: bool,
     /// Whether page tables have five levels: CR4.LA57.
     pub five_levels: bool,

@@ -1,4 +1,4 @@
-//! CPUs: which one runs, which are online, pins, and interrupts that arrive.
+//! Checks of CPUs: which one runs, which are online, pins, and whether interrupts arrive.
 
 use super::{
     Broken, Cpu, Promise, Seen, Untried,

@@ -1,4 +1,4 @@
-//! The ways in which a CPU is made to forget.
+//! The ways to make a CPU forget translations.
 
 use crate::{PAGE_SIZE, Platform, Scope};
 use core::{
@@ -6,7 +6,7 @@ use core::{
     sync::atomic::{Ordering, fence},
 };
 
-/// A way in which a CPU is made to forget.
+/// A way to make a CPU forget translations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Flush {

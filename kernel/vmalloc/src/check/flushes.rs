@@ -1,4 +1,4 @@
-//! Flushes that flush: a page is mapped to one frame and then to another, and read after each kind of flush.
+//! Whether flushes flush: a page is mapped to one frame, then to another, and read after each kind of flush.
 
 use super::{
     Broken, Cpu, Flush, Promise, Seen,

@@ -1,4 +1,4 @@
-//! Frames, tables and 2 MiB frames: each its taker's alone, shown by the direct map at one place, and given back.
+//! Frames, tables and 2 MiB frames: each is its taker's alone, at one place in the direct map, and goes back.
 
 use super::{
     Broken, Cpu, Promise, Seen, Untried,

@@ -1,6 +1,6 @@
 //! A self-check: whether a machine keeps the promises of [`Platform`] and [`Flusher`](crate::Flusher).
 //!
-//! Glue that is wrong in one line makes itself felt much later, as memory that two owners have. [`platform`] tries each
+//! A single wrong line of glue shows up much later, as memory that has two owners. [`platform`] tries each
 //! promise that can be tried, and names the first one that is broken, and what it saw:
 //!
 //! ```
@@ -43,20 +43,20 @@ pub use promise::Promise;
 pub use report::{Report, Untried};
 use trial::Trial;
 
-/// Tries whether `machine` keeps its promises on the current CPU, and whether an instance may be made over `range`. Called
-/// outside of interrupt handlers before the instance is made; and on each other CPU after it was brought online, with a
-/// range that no instance has.
+/// Checks whether `machine` keeps its promises on the current CPU, and whether an instance may be made over
+/// `range`. Call it outside of interrupt handlers, before the instance is made; and on each other CPU once
+/// that is online, with a range that no instance has.
 ///
-/// `announce` is told each promise before it is tried, some of them several times. A machine that is wrong may hang or
-/// fault in the check: the promise that was announced last tells why. In particular a page fault after
-/// [`Promise::DirectMap`] means that the direct map lacks something, and CR2 has the address. It may be called pinned.
+/// `announce` is called with each promise before that is tried, with some several times, and may be called
+/// pinned. A wrong machine may hang or fault in the check: the promise announced last tells why. In particular,
+/// a page fault after [`Promise::DirectMap`] means that the direct map lacks something, and CR2 has the address.
 ///
 /// At the end all memory is given back, and the range is as it was.
 ///
 /// # Errors
-/// [`Broken`] tells the first promise that was found broken. What was taken stays taken then, and the range is not to be
-/// used: where a frame has two owners, or a flush does not flush, nothing can be given back. With
-/// [`Promise::Memory`] it tells that fewer frames are free than the check takes; all were given back.
+/// [`Broken`] names the first promise that was found broken. What was taken stays taken then, and the range
+/// must not be used: where a frame has two owners, or a flush does not flush, nothing can be given back.
+/// [`Promise::Memory`] means that fewer frames are free than the check takes; all were given back.
 ///
 /// # Safety
 /// 1. The caller is a kernel: the registers of the CPU can be read.
@@ -72,13 +72,13 @@ pub unsafe fn platform<P: Platform>(
     unsafe { platform_on(&ThisCpu, machine, range, announce) }
 }
 
-/// Tries a machine as [`platform`] does, by a CPU that may be simulated.
+/// Checks a machine as [`platform`] does, on a CPU that may be simulated.
 ///
 /// # Errors
-/// As [`platform`] has them.
+/// The same as those of [`platform`].
 ///
 /// # Safety
-/// As [`platform`] asks for, on that CPU.
+/// The same as for [`platform`], on that CPU.
 pub unsafe fn platform_on<P: Platform>(
     cpu: &impl Cpu,
     machine: &P,

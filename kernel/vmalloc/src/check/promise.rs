@@ -42,7 +42,7 @@ pub enum Promise {
     Paging,
     /// The condition on the range in [`Vmalloc::new`](crate::Vmalloc::new).
     Range,
-    /// What the check itself needs: free frames. A machine without them was not found wrong.
+    /// What the check itself needs: free frames. A machine without them is not therefore wrong.
     Memory,
 }
 

@@ -1,4 +1,4 @@
-//! What a check has found in order, and what it could not try.
+//! What a check found to be right, and what it could not try.
 
 use crate::CpuSet;
 use core::fmt;
@@ -9,7 +9,7 @@ use core::fmt;
 pub struct Report {
     /// The CPU that the check ran on. Others are checked by calls on them.
     pub cpu: usize,
-    /// The CPUs that are online. One that is missing here, and uses an instance, will use memory that others have.
+    /// The CPUs that are online. One that uses an instance and is missing here will use memory that others own.
     pub online: CpuSet,
     /// Frames that were taken, tables and those of a 2 MiB frame included. All were given back.
     pub frames: usize,
@@ -26,11 +26,11 @@ pub struct Report {
 #[repr(u8)]
 #[non_exhaustive]
 pub enum Untried {
-    /// Whether a pin keeps other threads off its CPU, and whether what is uninterrupted is.
+    /// Whether a pin keeps other threads off its CPU, and whether `uninterrupted` does.
     Threads,
-    /// Whether a grace period has come to pass when [`synchronize`](crate::Platform::synchronize) says so.
+    /// Whether a grace period has really passed when [`synchronize`](crate::Platform::synchronize) says so.
     Grace,
-    /// Whether other CPUs run on the page tables under the root, and flush by what they answer.
+    /// Whether other CPUs run on the page tables under the root, and really flush when they answer.
     OtherCpus,
     /// Whether others leave the range alone.
     Others,
@@ -38,9 +38,9 @@ pub enum Untried {
     OtherFrames,
     /// Interrupts, of which there are none: no other CPU is online, or the machine broadcasts.
     Interrupts,
-    /// 2 MiB frames, of which none was to be had.
+    /// 2 MiB frames, of which none was available.
     HugeFrames,
-    /// Whether the page tables have the direct map: the machine is simulated, and its direct map its host's memory.
+    /// Whether the page tables map the direct map: on a simulated machine, that is its host's memory.
     Tables,
 }
 

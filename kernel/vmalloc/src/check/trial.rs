@@ -1,4 +1,4 @@
-//! A check under way: what it tries by, what it holds, what it has to report.
+//! A check under way: what it uses, what it holds, and what it has to report.
 
 use super::{Broken, Cpu, Promise, Report, Seen};
 use crate::{CpuSet, Frame, Platform, page_table::survey, types::frame::PHYSICAL_BITS, vmalloc};

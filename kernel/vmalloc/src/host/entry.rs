@@ -1,4 +1,4 @@
-//! Page table entries as the simulated CPUs read them: by Intel's manual, not by the library's words.
+//! Page table entries as the simulated CPUs read them: by Intel's manual, not by the library's definitions.
 
 use crate::{BLOCK_PAGES, PAGE_SHIFT};
 

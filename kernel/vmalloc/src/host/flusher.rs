@@ -1,4 +1,4 @@
-//! How the simulated machine's CPUs forget, each for itself, in interrupts, or all by a broadcast.
+//! How the simulated machine's CPUs forget: each by itself, in interrupts, or all at once by a broadcast.
 
 use super::{
     Machine, Moment, Tlb,
@@ -8,7 +8,7 @@ use super::{
 use crate::{CpuSet, Flusher, PAGE_SIZE, Scope};
 
 impl Machine {
-    /// Returns how many interrupts CPUs took to flush.
+    /// Returns how many interrupts were sent to make CPUs flush.
     pub fn interrupts(&self) -> usize {
         self.state().interrupts
     }
@@ -80,7 +80,7 @@ unsafe impl Flusher for &Machine {
         self.broadcasts
     }
 
-    /// A broadcast of pages leaves a CPU the ways that it has to other leaf tables.
+    /// A broadcast of pages leaves entries for other leaf tables in the CPUs' paging-structure caches.
     fn broadcast(&self, scope: Scope<'_>) {
         assert!(self.broadcasts);
         let mut state = self.state();

@@ -47,10 +47,10 @@ impl Machine {
         self.others.acting.store(true, Ordering::Relaxed);
     }
 
-    /// Makes `call`, and has other CPUs act in the middle of it: `act` is called whenever the library calls the machine and
-    /// another CPU could do something, as no lock is held and interrupts are on. It says by [`run_on`](Self::run_on) which
-    /// CPU acts, and may call the library; the CPU that was interrupted goes on afterwards. At each such moment all
-    /// CPUs [walk](Self::observe) to what they know.
+    /// Runs `call`, and lets other CPUs act in the middle of it: `act` is called whenever the library calls
+    /// the machine and another CPU could do something, because no lock is held and interrupts are on. It says
+    /// by [`run_on`](Self::run_on) which CPU acts, and may call the library; the CPU that was interrupted
+    /// goes on afterwards. At each such moment all CPUs [walk](Self::observe) again to the pages they know.
     ///
     /// # Panics
     /// if others act already.

@@ -1,4 +1,4 @@
-//! Memory of the host: the frames of the machine, and what lies where the program follows pointers.
+//! The host's memory: the machine's frames, and what lies where the program follows pointers.
 
 extern crate std;
 
@@ -19,7 +19,7 @@ impl Machine {
         Frame::new(self.first).address()..Frame::new(self.first + 1 + self.frames as u64).address()
     }
 
-    /// Has the machine run out of memory soon: it gives this many frames, tables and 2 MiB frames more, and none after them.
+    /// Makes the machine run out of memory: it still gives this many frames, tables and 2 MiB frames.
     pub fn fail_after(&self, allocations: usize) {
         self.allowance.store(allocations as isize, Ordering::Relaxed);
     }
@@ -47,8 +47,8 @@ impl Machine {
         self.taken.load(Ordering::Relaxed)
     }
 
-    /// Looks whether every frame is free but the root and the directories that it links, as it must be once there is no
-    /// instance any more.
+    /// Checks that every frame is free except the root and the directories that it links, as must be so once
+    /// there is no instance any more.
     ///
     /// # Panics
     /// if frames are missing.
@@ -108,7 +108,7 @@ impl Machine {
         }
     }
 
-    /// Takes back a frame that the program itself [took](crate::Platform::take_frames), and had mapped perhaps.
+    /// Takes back a frame that the program itself [took](crate::Platform::take_frames), and may have mapped.
     ///
     /// # Panics
     /// if a CPU can still reach the frame, or the machine has it already.
@@ -122,18 +122,18 @@ impl Machine {
         Layout::array::<u8>(frames * PAGE_SIZE + BLOCK_SIZE).expect("a small layout")
     }
 
-    /// Returns a range for an instance whose areas the program itself may use, by pointers and by types that own: memory of
-    /// the host lies there, 2 MiB for each of the `blocks`. The simulated CPUs do not see what is written there, nor does
-    /// the program see what they write.
+    /// Returns a range for an instance whose areas the program itself may use, by pointers and by owning
+    /// types: host memory lies there, 2 MiB for each of the `blocks`. The simulated CPUs do not see what the
+    /// program writes there, nor does the program see what they write.
     ///
     /// # Panics
     /// if there are no blocks.
     ///
     /// # Safety
-    /// The page tables say nothing of this memory: an area that moves to another address leaves its bytes behind, the
-    /// next owner finds those of the last one, and the program may write what is protected. So nothing relies on what is
-    /// kept when an area is resized, as `VVec` and `Heap` do when they grow, nor on zeros in addresses that were used
-    /// before.
+    /// The page tables do not govern this memory: an area that moves to another address leaves its bytes
+    /// behind, the next owner finds those of the last one, and the program may write what is protected. So
+    /// nothing may rely on bytes being kept when an area is resized, as `VVec` and `Heap` do when they grow,
+    /// nor on zeros at addresses that were used before.
     pub unsafe fn pointers(&self, blocks: usize) -> Range<usize> {
         let memory = Blocks::new(blocks);
         let start = memory.start.addr().get();

@@ -1,4 +1,4 @@
-//! What a simulated CPU does at an address: by its TLB, or by the page tables, in which it marks what it uses.
+//! How a simulated CPU accesses an address: by its TLB, or by page tables, in which it marks what it uses.
 
 extern crate std;
 
@@ -93,8 +93,8 @@ impl Machine {
         Ok(found)
     }
 
-    /// Has all CPUs that are online walk to what they have translations of, and remember what they find there now: a TLB may have
-    /// more than one translation of a page.
+    /// Makes all online CPUs walk again to the pages that they have translations of, and remember what they
+    /// find there now: a TLB may have more than one translation of a page.
     ///
     /// # Panics
     /// if a CPU gets two that it must not have at once.
@@ -145,8 +145,8 @@ impl Machine {
         Ok(found)
     }
 
-    /// Has the CPU that [runs](Self::run_on) read the bytes at an address, by what it remembers of the page tables where it
-    /// does. A part may have been read when it faults.
+    /// Makes the CPU that [runs](Self::run_on) read the bytes at an address, by the translations that it
+    /// remembers where it has any. When it faults, some may have been read.
     ///
     /// # Errors
     /// [`PageFault`] where nothing is mapped.
@@ -164,8 +164,8 @@ impl Machine {
         })
     }
 
-    /// Has the CPU that [runs](Self::run_on) look for the translation of an address and keep it, as it may at any time
-    /// without a program that uses the address.
+    /// Makes the CPU that [runs](Self::run_on) look up the translation of an address and keep it, as it may
+    /// at any time, even if no program uses the address.
     ///
     /// # Errors
     /// [`PageFault`] where nothing is mapped.
@@ -173,7 +173,7 @@ impl Machine {
         self.speculate(self.current(), address).map(drop)
     }
 
-    /// Has the CPU that [runs](Self::run_on) write bytes at an address, as [`read_bytes`](Self::read_bytes) reads them.
+    /// Makes the CPU that [runs](Self::run_on) write bytes, as [`read_bytes`](Self::read_bytes) reads them.
     ///
     /// # Errors
     /// [`PageFault`] where nothing is mapped, or what is mapped is read-only.
@@ -203,12 +203,12 @@ impl Machine {
         Ok(())
     }
 
-    /// Looks whether any CPU remembers what it must not while no call of the library is under way: a translation that
-    /// is unlike what the page tables say now, or of a free frame; the way to a table that is free or another's.
-    /// What an idle CPU has of pages does not count: it uses none before it has flushed.
+    /// Checks that no CPU remembers what it must not while no call of the library is under way: a translation
+    /// that differs from what the page tables say now, or leads to a free frame; a path to a table that is free
+    /// or another block's. An idle CPU's translations of pages do not count: it uses none before it has flushed.
     ///
     /// # Panics
-    /// if one does, and names it.
+    /// if one does; the message names it.
     pub fn check(&self) {
         let (state, online) = (self.state(), self.shootdown.online());
         for (cpu, tlb) in state.tlbs.iter().enumerate().filter(|&(cpu, _)| online.contains(cpu)) {

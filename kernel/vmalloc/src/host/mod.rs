@@ -1,7 +1,7 @@
-//! A machine of the host's memory, to try code on: frames, page tables, and CPUs whose TLBs forget nothing by themselves.
+//! A machine of the host's memory, for tests: frames, page tables, and CPUs whose TLBs never forget by themselves.
 //!
-//! What uses the library is tested on it as any other code, by `cargo test`, with the feature `host` among the
-//! `dev-dependencies`:
+//! Code that uses the library is tested on it like any other code, by `cargo test`, with the feature `host`
+//! among the `dev-dependencies`:
 //!
 //! ```
 //! use vmalloc::{PAGE_SIZE, Vmalloc, host::{Machine, PageFault}};
@@ -31,25 +31,25 @@
 //! ```
 //!
 //! # What it finds
-//! A real TLB may drop a translation at any time, which hides missing flushes. Here each CPU keeps every translation, with
-//! its size, rights, memory type and dirty bit, and every way to a leaf table, that it ever loaded. The machine panics, and says why,
+//! A real TLB may drop a translation at any time, which hides missing flushes. Here each CPU keeps all it ever loaded:
+//! translations (size, rights, memory type, dirty bit) and paths to leaf tables. The machine panics, saying why,
 //!
-//! * when a frame or a table is given back that a CPU can still reach; one that is idle reaches no page, but walks through
-//!   tables;
+//! * when a frame or a table is given back that a CPU can still reach; an idle CPU reaches no page, but walks
+//!   through tables;
 //! * when a CPU may have two translations of a page that it must not have at once;
-//! * in [`Machine::check`], when a CPU allows what the page tables do not allow any more.
+//! * in [`Machine::check`], when a CPU still allows what the page tables no longer allow.
 //!
-//! Frames that are taken or given back are overwritten, so that who reads one that is not its own finds it. Frames run out
-//! when [`Machine::fail_after`] says so.
+//! Frames that are taken or given back are overwritten, so that code that reads a frame that is not its own
+//! notices. Frames run out when [`Machine::fail_after`] says so.
 //!
 //! # One thread
-//! plays all CPUs: [`Machine::run_on`] says which one runs, so a test does the same in every run. The machine implements
-//! [`Platform`](crate::Platform) by reference, and serves as many instances as there are references. It is no [`Sync`], and
-//! so is no instance on it: a `static` that holds one is a `thread_local!` in the test.
+//! One thread plays all CPUs: [`Machine::run_on`] says which one runs, so a test does the same in every run. The
+//! machine implements [`Platform`](crate::Platform) by reference, and serves as many instances as there are references.
+//! It is not [`Sync`], nor is an instance on it: what would be a `static` is a `thread_local!` in the test.
 //!
 //! # Pointers
-//! An address is the simulated CPUs'. The program itself must not follow a pointer that the library returns, nor may types
-//! that own, such as [`Area`](crate::Area), be read or written: by [`Machine::pointers`] there is a range in which they may.
+//! Addresses are the simulated CPUs'. The program itself must not follow a pointer that the library returns, nor
+//! read or write owning types such as [`Area`](crate::Area), except in a range that [`Machine::pointers`] returned.
 // What only the library's own tests have other CPUs do is part of the machine everywhere.
 #![cfg_attr(not(test), allow(dead_code, reason = "the library's own tests use it"))]
 
@@ -102,7 +102,7 @@ struct State {
     broadcasts: (usize, usize),
 }
 
-/// A machine of some frames and CPUs, which all have the same page tables.
+/// A machine with some frames and CPUs, all of which have the same page tables.
 ///
 /// [The module's page](self) says how it is used, and what it finds.
 pub struct Machine {
@@ -155,8 +155,8 @@ impl fmt::Debug for Machine {
 }
 
 impl Machine {
-    /// Makes a machine with CPUs that are online and forget nothing, and with free frames. The first CPU runs. What the CPUs
-    /// are asked to flush by is never given back, some bytes for each CPU.
+    /// Makes a machine with CPUs that are online and forget nothing, and with free frames. The first CPU
+    /// runs. The CPUs' `TlbState`s, some bytes for each CPU, are never given back.
     ///
     /// # Panics
     /// if there is no CPU, there are more than [`MAX_CPUS`](crate::MAX_CPUS), or the host has no memory for the frames.
@@ -223,8 +223,8 @@ impl Machine {
         machine
     }
 
-    /// Makes a machine as [`new`](Self::new) does that flushes all its CPUs by broadcast, as those with the instruction INVLPGB
-    /// can.
+    /// Makes a machine, as [`new`](Self::new) does, that flushes all its CPUs by broadcast, as machines with
+    /// the instruction INVLPGB can.
     pub fn broadcasting(cpus: usize, frames: usize) -> Self {
         let mut machine = Self::new(cpus, frames);
         machine.broadcasts = true;
@@ -236,7 +236,7 @@ impl Machine {
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Has the calls that follow run on this CPU: the library's, and accesses to memory.
+    /// Makes the calls that follow run on this CPU: the library's, and accesses to memory.
     ///
     /// # Panics
     /// if the machine has no such CPU.
@@ -257,8 +257,8 @@ impl Machine {
         self.run_on(before);
     }
 
-    /// Wakes a CPU that sleeps. What it speculates before it catches up walks by the ways that it has, which are
-    /// checked when tables are given back.
+    /// Wakes a CPU that sleeps. Until it catches up, it speculates along the paths through tables that it
+    /// remembers, which are checked when tables are given back.
     pub fn wake(&self, cpu: usize) {
         if !self.is_asleep(cpu) {
             return;
@@ -280,12 +280,12 @@ impl Machine {
         threads::acting().unwrap_or_else(|| self.cpu.load(Ordering::Relaxed))
     }
 
-    /// Says whether the calls that follow are made in an interrupt handler.
+    /// Sets whether the calls that follow are made in an interrupt handler.
     pub fn set_interrupt(&self, inside: bool) {
         self.in_interrupt.store(inside, Ordering::Relaxed);
     }
 
-    /// Tells the library from now on that there is a thread that purges, which never runs.
+    /// Tells the library from now on that there is a thread that purges, though it never runs.
     pub fn starve_purger(&self) {
         self.starved_purger.store(true, Ordering::Relaxed);
     }

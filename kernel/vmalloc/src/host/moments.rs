@@ -71,12 +71,12 @@ impl Machine {
         }
     }
 
-    /// Tells the library from now on that all frames may be free, as machines do that do not count them.
+    /// Tells the library from now on that all frames may be free, as machines that do not count them do.
     pub fn hide_free_frames(&self) {
         self.moments.hidden.store(true, Ordering::Relaxed);
     }
 
-    /// Has the calls that follow be made where nobody may wait for others, or where one may.
+    /// Makes the calls that follow run where the caller may not wait for others, or, with `false`, may.
     pub fn refuse_pause(&self, refuses: bool) {
         self.moments.refuses.store(refuses, Ordering::Relaxed);
     }

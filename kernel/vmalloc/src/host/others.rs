@@ -1,7 +1,7 @@
 //! What other CPUs do while the library is in the middle of a call, and what keeps them from it.
 //!
-//! Under `cfg(shuttle)` the threads, and the locks that the machine itself has, are shuttle's, which decides at each lock and
-//! at each access to the library's atomics who goes on.
+//! Under `cfg(shuttle)` the threads, and the locks of the machine itself, are shuttle's, which decides at
+//! each lock and at each access to the library's atomics which thread goes on.
 
 extern crate std;
 

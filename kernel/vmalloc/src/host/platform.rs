@@ -1,4 +1,4 @@
-//! What the library asks of the simulated machine, but flushing.
+//! What the library asks of the simulated machine, except flushing.
 
 extern crate std;
 
@@ -6,7 +6,7 @@ use super::{Frame, Machine, Moment, others::Bar, readers::Reading};
 use crate::{BLOCK_PAGES, CpuPin, Event, LockClass, PAGE_SIZE, Platform, Returned, Shootdown};
 use core::{fmt, panic::Location, ptr::NonNull, sync::atomic::Ordering};
 
-/// What keeps code on a simulated CPU.
+/// Keeps code on a simulated CPU.
 pub struct Pin<'m> {
     cpu: usize,
     machine: &'m Machine,

@@ -1,4 +1,4 @@
-//! Threads that play a CPU each: what they wait for each other by, and how they are interrupted.
+//! Threads that each play a CPU: how they wait for each other, and how they are interrupted.
 
 extern crate std;
 
@@ -79,8 +79,8 @@ fn is_uninterrupted() -> bool {
 }
 
 impl Machine {
-    /// Has this thread alone play a CPU while it does something: it is on that CPU, whatever [`run_on`](Self::run_on) says
-    /// elsewhere, and other threads' interrupts wait until it calls the machine.
+    /// Makes this thread alone play a CPU while `act` runs: it is on that CPU, whatever
+    /// [`run_on`](Self::run_on) says elsewhere, and other threads' interrupts wait until it calls the machine.
     ///
     /// # Panics
     /// if the thread plays a CPU already, or another one plays that CPU.

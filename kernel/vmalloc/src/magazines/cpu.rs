@@ -1,4 +1,4 @@
-//! The magazines of one CPU: a frame.
+//! The magazines of one CPU, in one frame.
 
 use super::{Long, Ram};
 use crate::{

@@ -1,8 +1,8 @@
-//! The areas that one CPU has parked of those whose first entry does not tell how many pages they are: a frame.
+//! The areas one CPU has parked whose first entry does not tell how many pages they have, in one frame.
 //!
-//! There are places for a few of each size, because one of them has as many frames as many small ones. What is parked has so
-//! many pages in all at most. If an area would be too many, others make room, one size after the other, its own when that
-//! comes, so that what a workload does not need any more goes.
+//! There are only a few places for each size, because one of these areas has as many frames as many small
+//! ones. How many pages are parked in all is limited. If an area would exceed that, others make room, one
+//! size after the other, its own in its turn, so that what a workload no longer needs goes.
 
 use super::cpu::{Parked, Place};
 use crate::{

@@ -1,18 +1,18 @@
 //! What a CPU has for `vm_map_ram`: pages that it maps next, and those that it unmapped last.
 //!
 //! Both are live pages in their blocks, so that mapping some and unmapping some takes no lock: nobody else touches them.
-//! A mapping is made of the first pages of the *supply*. What is unmapped is only counted where it lies right behind what
-//! was unmapped before, as it does where mappings go in the order in which they came. It is retired at once, under one hold
-//! of its block's lock, when something else is unmapped, and when the magazines are given back.
+//! A mapping is made of the first pages of the *supply*. Pages that are unmapped right behind those unmapped before
+//! are only counted, as is usual where mappings go in the order in which they came. All are retired at once, under
+//! one hold of their block's lock, when something elsewhere is unmapped, and when the magazines are given back.
 //!
 //! So whoever makes CPUs forget what was unmapped flushes what is noted here, too.
 //!
-//! **The same frame again.** Who keeps a frame may map it again and again. A mapping of one frame gets the page that was
-//! unmapped last if that had the very same entry, and the page is counted no longer. This needs no flush: a translation that
-//! a CPU still has leads to the same frame, with the same rights and memory type. Who gave the frame to somebody else
-//! meanwhile has had every CPU forget it. Nobody reads the dirty bit of a page that shows the caller's frame, and there is
-//! no guard page. One page at least stays counted, the one before: it keeps the block, and so its table, where it is, as long
-//! as this CPU has a place in it.
+//! **The same frame again.** A caller that keeps a frame may map it again and again. A mapping of one frame gets
+//! the page that was unmapped last if that had the very same entry, and the page is no longer counted. This needs
+//! no flush: a translation that a CPU still has leads to the same frame, with the same rights and memory type. A
+//! caller that gave the frame to somebody else meanwhile has made every CPU forget it. Nobody reads the dirty bit
+//! of a page that shows the caller's frame, and there is no guard page. At least one page stays counted, the one
+//! before: it keeps the block, and so its table, where it is, as long as this CPU has a place in it.
 
 use crate::{
     BLOCK_PAGES, PAGE_SIZE,

@@ -10,8 +10,8 @@ use core::{
 /// An area that is freed when it is dropped.
 ///
 /// The bytes of an area made by [`new`](Self::new) are zeros at first; those of one made by
-/// [`new_uninit`](Self::new_uninit) are undefined, and of the type [`MaybeUninit<u8>`](MaybeUninit), as those of a `Box`
-/// are.
+/// [`new_uninit`](Self::new_uninit) are undefined, and so have the type [`MaybeUninit<u8>`](MaybeUninit), as
+/// in a `Box`.
 ///
 /// ```
 /// use vmalloc::{Area, Platform, Protection, Request, Vmalloc};
@@ -39,8 +39,8 @@ use core::{
 /// ```
 ///
 /// # When it is dropped
-/// [`vfree`](Vmalloc::vfree) frees the area, which does not fail. In an interrupt handler the area is noted, and the next
-/// purge frees it.
+/// [`vfree`](Vmalloc::vfree) frees the area, which never fails. In an interrupt handler the area is only
+/// noted, and the next purge frees it.
 pub struct Area<'a, P: Platform, T = u8> {
     vmalloc: &'a Vmalloc<P>,
     bytes: NonNull<[T]>,
@@ -53,8 +53,8 @@ unsafe impl<P: Platform, T: Send> Send for Area<'_, P, T> where Vmalloc<P>: Sync
 unsafe impl<P: Platform, T: Sync> Sync for Area<'_, P, T> where Vmalloc<P>: Sync {}
 
 impl<'a, P: Platform> Area<'a, P> {
-    /// Allocates what `request` asks for, [zeroed](Request::zeroed) whether it asks for that or not. Refused in an interrupt
-    /// handler.
+    /// Allocates what `request` asks for, [zeroed](Request::zeroed) whether it asks for that or not. This is
+    /// refused in an interrupt handler.
     ///
     /// # Errors
     /// See [`AllocError`]; nothing has changed then.
@@ -67,7 +67,7 @@ impl<'a, P: Platform> Area<'a, P> {
 }
 
 impl<'a, P: Platform> Area<'a, P, MaybeUninit<u8>> {
-    /// Allocates what `request` asks for, with undefined contents unless it is to be zeroed. Refused in an interrupt handler.
+    /// Allocates what `request` asks for, undefined unless it is to be zeroed; refused in interrupt handlers.
     ///
     /// # Errors
     /// See [`AllocError`]; nothing has changed then.
@@ -78,10 +78,10 @@ impl<'a, P: Platform> Area<'a, P, MaybeUninit<u8>> {
         Ok(Self { vmalloc, bytes, protection: request.protection })
     }
 
-    /// Takes the bytes for initialised.
+    /// Declares the bytes to be initialised.
     ///
     /// # Safety
-    /// Each byte was written since the area was made, or the area was asked to be zeroed.
+    /// Each byte has been written since the area was made, or the area was requested as zeroed.
     pub unsafe fn assume_init(self) -> Area<'a, P> {
         let (vmalloc, protection) = (self.vmalloc, self.protection);
         let bytes = NonNull::slice_from_raw_parts(self.as_ptr(), self.len());
@@ -91,18 +91,18 @@ impl<'a, P: Platform> Area<'a, P, MaybeUninit<u8>> {
 }
 
 impl<'a, P: Platform, T> Area<'a, P, T> {
-    /// Makes an area that owns what [`leak`](Self::leak) returned, or any area that its frames belong to: a slice at the
-    /// address that [`allocate`](Vmalloc::allocate) returned, of as many bytes as were asked for.
+    /// Makes an `Area` of what [`leak`](Self::leak) returned, or of any area that owns its frames: a slice at
+    /// the address that [`allocate`](Vmalloc::allocate) returned, of as many bytes as were asked for.
     ///
     /// # Safety
-    /// 1. `vmalloc` allocated the area, of as many bytes, and did not free it. Nobody else uses or frees it.
+    /// 1. `vmalloc` allocated the area, with that size, and did not free it. Nobody else uses or frees it.
     /// 2. All its pages can be [read and written](Protection::ReadWrite).
     /// 3. `T` is `MaybeUninit<u8>`, or it is `u8` and all bytes are initialised.
     pub unsafe fn from_raw(vmalloc: &'a Vmalloc<P>, bytes: NonNull<[T]>) -> Self {
         Self { vmalloc, bytes, protection: Protection::ReadWrite }
     }
 
-    /// Gives the area up without freeing it. [`from_raw`](Self::from_raw) makes it an area again, or `vfree` frees it.
+    /// Gives the area up without freeing it: [`from_raw`](Self::from_raw) takes it back, or `vfree` frees it.
     #[must_use = "what is leaked and not noted is never freed"]
     pub fn leak(self) -> NonNull<[T]> {
         let bytes = self.bytes;
@@ -119,13 +119,13 @@ impl<'a, P: Platform, T> Area<'a, P, T> {
         self.bytes.cast()
     }
 
-    /// Returns how many bytes were asked for; no area has none.
+    /// Returns how many bytes were asked for, which is never zero.
     #[expect(clippy::len_without_is_empty, reason = "no area is empty")]
     pub fn len(&self) -> usize {
         self.bytes.len()
     }
 
-    /// Returns the bytes to be read.
+    /// Returns the bytes for reading.
     ///
     /// # Panics
     /// If [nobody may access](Protection::None) them.
@@ -135,18 +135,18 @@ impl<'a, P: Platform, T> Area<'a, P, T> {
         unsafe { self.bytes.as_ref() }
     }
 
-    /// Returns the bytes to be read and written.
+    /// Returns the bytes for reading and writing.
     ///
     /// # Panics
-    /// If they are [protected](Self::protect) from being written.
+    /// If they are [protected](Self::protect) against writes.
     pub fn as_mut_slice(&mut self) -> &mut [T] {
         assert!(self.protection == Protection::ReadWrite, "{self:?} cannot be written");
         // SAFETY: as above; they can be written, and are borrowed with `self`, which nobody else has.
         unsafe { self.bytes.as_mut() }
     }
 
-    /// Returns the frames of the area's pages, in their order: for the list of addresses that a device is given. The pages
-    /// count as written from now on; see [`area_frames`](Vmalloc::area_frames).
+    /// Returns the frames of the area's pages, in their order, as a device's list of addresses needs them.
+    /// The pages count as written from now on; see [`area_frames`](Vmalloc::area_frames).
     pub fn frames(&self) -> impl Iterator<Item = Frame> {
         self.vmalloc.area_frames(self.as_ptr().as_ptr() as usize).into_iter().flatten()
     }
@@ -156,8 +156,8 @@ impl<'a, P: Platform, T> Area<'a, P, T> {
         self.protection
     }
 
-    /// Changes the protection of the whole area. When it returns, every CPU goes by the new one. Refused in an interrupt
-    /// handler.
+    /// Changes the protection of the whole area. When this returns, the new one is in effect on every CPU. It
+    /// is refused in an interrupt handler.
     ///
     /// # Errors
     /// See [`ProtectError`]; nothing has changed then.

@@ -1,8 +1,8 @@
 //! The users' types: boxes and vectors in areas of their own.
 //!
-//! A reference to an instance is an allocator of `allocator-api2`, and so goes with every collection
-//! that takes one. Each allocation is an area, so these are for what is large: a page is the least.
-//! Growing moves page table entries, not bytes.
+//! A reference to an instance is an allocator of `allocator-api2`, and so works with every collection that
+//! takes one. Each allocation is an area, so these are for what is large: the least is a page. Growing moves
+//! page table entries, not bytes.
 
 use crate::{PAGE_SIZE, Platform, Request, Vmalloc};
 use allocator_api2::alloc::{AllocError, Allocator, Layout};
@@ -10,12 +10,12 @@ use core::ptr::NonNull;
 
 /// A value in an area of its own.
 ///
-/// `VBox::new_in(value, &vmalloc)` makes one, or `try_new_in` to be told when there is no memory.
+/// `VBox::new_in(value, &vmalloc)` makes one; `try_new_in` returns an error when there is no memory.
 pub type VBox<'a, T, P> = allocator_api2::boxed::Box<T, &'a Vmalloc<P>>;
 
 /// A vector in an area of its own.
 ///
-/// `VVec::new_in(&vmalloc)` makes one; `try_reserve` tells when there is no memory.
+/// `VVec::new_in(&vmalloc)` makes one; `try_reserve` returns an error when there is no memory.
 ///
 /// ```
 /// # use vmalloc::{VVec, Vmalloc};

@@ -4,8 +4,8 @@ use crate::{AllocError, Cache, FreeError, Platform, Vmalloc};
 use core::{fmt, ptr::NonNull};
 use volatile::{VolatilePtr, access::ReadOnly};
 
-/// A device's registers or memory, mapped until this is dropped, and accessed by volatile reads and writes of the crate
-/// [`volatile`], which is exported as `vmalloc::volatile`.
+/// A device's registers or memory, mapped until this is dropped, and accessed by volatile reads and writes of
+/// the crate [`volatile`], which is re-exported as `vmalloc::volatile`.
 ///
 /// ```no_run
 /// use vmalloc::{Cache, Mmio, Platform, Vmalloc};
@@ -41,15 +41,15 @@ unsafe impl<P: Platform, T: ?Sized + Send> Send for Mmio<'_, P, T> where Vmalloc
 unsafe impl<P: Platform, T: ?Sized + Sync> Sync for Mmio<'_, P, T> where Vmalloc<P>: Sync {}
 
 impl<'a, P: Platform, T> Mmio<'a, P, T> {
-    /// Maps the registers at this physical address as [`ioremap`](Vmalloc::ioremap) does. Refused in an interrupt handler.
+    /// Maps the registers at `physical` as [`ioremap`](Vmalloc::ioremap) does; refused in interrupt handlers.
     ///
     /// # Errors
     /// See [`AllocError`]; nothing has changed then.
     ///
     /// # Safety
-    /// 1. A device has registers, or memory, of the type `T` there, and each value that they can have is one of that type.
-    /// 2. The address is aligned as the type is.
-    /// 3. Nobody else uses them.
+    /// 1. A device has registers or memory of the type `T` there, and each of their values is valid as a `T`.
+    /// 2. The address is aligned as the type requires.
+    /// 3. Nobody else uses the registers.
     #[track_caller]
     pub unsafe fn new(vmalloc: &'a Vmalloc<P>, physical: u64, cache: Cache) -> Result<Self, AllocError> {
         let registers = vmalloc.ioremap(physical, size_of::<T>(), cache)?.cast::<T>();
@@ -65,7 +65,7 @@ impl<'a, P: Platform, T> Mmio<'a, P, [T]> {
     /// See [`AllocError`]; nothing has changed then.
     ///
     /// # Safety
-    /// As for [`new`](Mmio::new), of each of them.
+    /// As for [`new`](Mmio::new), for each of them.
     #[track_caller]
     pub unsafe fn new_slice(
         vmalloc: &'a Vmalloc<P>,
@@ -81,13 +81,13 @@ impl<'a, P: Platform, T> Mmio<'a, P, [T]> {
 }
 
 impl<P: Platform, T: ?Sized> Mmio<'_, P, T> {
-    /// Returns a pointer by which the registers are read; `map_field!` makes it one to a field.
+    /// Returns a pointer for reading the registers; `map_field!` turns it into one to a field.
     pub fn as_ptr(&self) -> VolatilePtr<'_, T, ReadOnly> {
         // SAFETY: the registers are mapped, aligned and valid for `T` as `new` was promised, and borrowed with `self`.
         unsafe { VolatilePtr::new_read_only(self.registers) }
     }
 
-    /// Returns a pointer by which the registers are read and written; `map_field!` makes it one to a field.
+    /// Returns a pointer for reading and writing the registers; `map_field!` turns it into one to a field.
     pub fn as_mut_ptr(&mut self) -> VolatilePtr<'_, T> {
         // SAFETY: as above; nobody else has `self`.
         unsafe { VolatilePtr::new(self.registers) }

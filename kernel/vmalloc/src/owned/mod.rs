@@ -1,5 +1,5 @@
-//! Types that own what they were given, and give it back when they are dropped. Each is made of the public calls, which
-//! stay for those who would rather call them.
+//! Types that own what they were given, and give it back when they are dropped. Each is built on the public
+//! calls, which remain for those who would rather use them.
 //!
 //! [`Area`] owns an area, [`Stack`] an area with guard pages at both ends. With the feature `collections` a `VBox` and a
 //! `VVec` are collections in areas; with the feature `heap` a `Heap` serves as a

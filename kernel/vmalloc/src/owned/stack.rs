@@ -23,10 +23,10 @@ use core::{fmt, mem::MaybeUninit, ops::Range, ptr::NonNull};
 /// # Ok(()) }
 /// ```
 ///
-/// # An overflow
-/// faults at an address of [`guard`](Self::guard). A handler of page faults need not know the stacks:
-/// [`find_area`](Vmalloc::find_area) works there, and tells whose guard page an address lies in. The handler needs a stack
-/// of its own (an IST entry), since the CPU pushes its frame to where the stack has overflowed.
+/// # On overflow
+/// The stack faults at an address in [`guard`](Self::guard). A page fault handler need not know the stacks:
+/// [`find_area`](Vmalloc::find_area) works in it, and tells whose guard page an address lies in. The handler
+/// needs a stack of its own (an IST entry), since the CPU pushes its frame where the stack has overflowed.
 ///
 /// ```
 /// # use vmalloc::{PAGE_SIZE, Platform, Stack, Vmalloc};
@@ -50,14 +50,14 @@ use core::{fmt, mem::MaybeUninit, ops::Range, ptr::NonNull};
 /// ```
 ///
 /// # When it is dropped
-/// it is freed as an [`Area`] is. Whoever has a CPU run on it, which takes `unsafe` code, sees to it that none does by then.
+/// It is freed as an [`Area`] is. Whoever runs a CPU on it, in `unsafe` code, ensures that none does by then.
 pub struct Stack<'a, P: Platform> {
     area: Area<'a, P, MaybeUninit<u8>>,
 }
 
 impl<'a, P: Platform> Stack<'a, P> {
-    /// Allocates a stack of `size` bytes, rounded up to whole pages and full of zeros, where backtraces end. Refused in an
-    /// interrupt handler.
+    /// Allocates a stack of `size` bytes, rounded up to whole pages, full of zeros, at which backtraces end.
+    /// This is refused in an interrupt handler.
     ///
     /// # Errors
     /// See [`AllocError`]; nothing has changed then.
@@ -67,12 +67,12 @@ impl<'a, P: Platform> Stack<'a, P> {
         Ok(Self { area: Area::new_uninit(vmalloc, Request::new(size).zeroed().guard_below())? })
     }
 
-    /// Returns the address that the stack grows down from: the first one behind it, which is a multiple of [`PAGE_SIZE`].
+    /// Returns the address that the stack grows down from: the first one past it, a multiple of [`PAGE_SIZE`].
     ///
-    /// The System V ABI wants the stack pointer to be a multiple of 16 where `call` stands, and so 8 less than one where a
-    /// function begins. A function that is entered by `call` on this stack finds it so if the stack pointer was `top()`
-    /// before. One that is entered otherwise, by `jmp`, `ret` or `iretq`, needs a stack pointer of `top() - 8`, where a zero
-    /// ends backtraces in the place of a return address.
+    /// The System V ABI requires the stack pointer to be a multiple of 16 at a `call`, and so 8 less than one
+    /// at the start of a function. That is so in a function entered by `call` on this stack if the stack
+    /// pointer was `top()` before. One that is entered otherwise, by `jmp`, `ret` or `iretq`, needs a stack
+    /// pointer of `top() - 8`, where a zero takes the place of a return address and ends backtraces.
     pub fn top(&self) -> NonNull<u8> {
         // SAFETY: the end of the area.
         unsafe { self.area.as_ptr().add(self.area.len()) }
@@ -88,7 +88,7 @@ impl<'a, P: Platform> Stack<'a, P> {
         self.bottom().as_ptr() as usize..self.top().as_ptr() as usize
     }
 
-    /// Returns the addresses of the guard pages below, in which a stack that overflows faults: at least one page.
+    /// Returns the addresses of the guard pages below the stack, where an overflow faults: at least one page.
     pub fn guard(&self) -> Range<usize> {
         let bottom = self.range().start;
         match self.area.vmalloc().find_area(bottom) {

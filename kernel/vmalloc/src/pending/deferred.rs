@@ -1,8 +1,8 @@
 //! Frees in interrupt handlers: noted without a lock, done by the next purge.
 //!
-//! The interrupted code may hold any of the locks. The handler claims the area by its first entry, as
-//! every free does, so that freeing it twice is refused at once; then it puts the area into a list of
-//! its CPU. The links are in the areas' first words, written by the direct map: the area may be read-only.
+//! The interrupted code may hold any of the locks. The handler claims the area by its first entry, as every
+//! free does, so that freeing it twice is refused at once; then it puts the area into a list of its CPU. The
+//! links are in the areas' first words, written through the direct map: the area may be read-only.
 //!
 //! Noted pages count as pending. The CPU's next free checks the limit; frees on other CPUs check it when they next add
 //! their share to the sum.

@@ -1,5 +1,5 @@
-//! A list of blocks that is pushed to by its own CPU, or by those that share a record, and taken whole by a purge of any
-//! CPU; so neither needs a lock.
+//! A list of blocks. Its own CPU, or those that share a record, push to it, and a purge on any CPU takes it
+//! whole; so neither needs a lock.
 
 use crate::{
     atomic::{AtomicU32, Ordering},

@@ -1,12 +1,12 @@
 //! Pending: what was unmapped and waits for a flush.
 //!
-//! Whoever unmaps pages retires them here: they are marked dirty in their block, the block is put into the list of
-//! the current CPU if it is in none, and the pages are counted. Nobody here flushes. Who retires gets a [`Pressure`],
+//! Whoever unmaps pages retires them here: they are marked dirty in their block, the block goes into the current
+//! CPU's list if it is in none, and the pages are counted. Nobody here flushes. Whoever retires gets a [`Pressure`],
 //! and hands it to `reclaim` when it holds no lock and no pin; `reclaim` alone takes the lists and purges.
 //!
-//! A block with dirty pages is in one list at most, pushed by whoever made the first of its pages dirty; a run of
-//! blocks that was freed is there by its first one. Interrupt handlers, which may have interrupted the holder of any
-//! lock, note what they free in lists of their own (`deferred`).
+//! A block with dirty pages is in one list at most, pushed by whoever made the first of its pages dirty; a
+//! run of blocks that was freed is in one by its first block. Interrupt handlers, which may have interrupted
+//! the holder of any lock, note what they free in lists of their own (`deferred`).
 //!
 //! Locks: a block's, to mark its pages. The lists take none.
 

@@ -1,9 +1,9 @@
 //! Bump runs: contiguous pages that a CPU hands out without a lock, in order of address.
 //!
-//! What is free behind a run of pages that is taken from a pool's current block is taken with it, under the same hold
-//! of the block's lock. From here one compare-and-swap takes any number of pages. The block
-//! counts these pages as live, so it is neither closed nor does it lose its leaf table. They go back when they are too
-//! few for a request, and, from all CPUs, when frames or address space are short.
+//! When a run of pages is taken from a pool's current block, the free pages behind it are taken too, under
+//! the same hold of the block's lock. From here one compare-and-swap takes any number of them. The block
+//! counts these pages as live, so it is neither closed nor does it lose its leaf table. They go back when
+//! they are too few for a request, and, from all CPUs, when frames or address space are short.
 
 use crate::{
     BLOCK_PAGES,

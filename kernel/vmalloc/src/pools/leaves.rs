@@ -1,7 +1,7 @@
-//! Leaf tables of the blocks that a pool took pages of not long ago.
+//! Leaf tables of the blocks that a pool recently took pages of.
 //!
-//! What a CPU frees mostly lies in one of them. So its leaf table is found by the address alone, without the way over the
-//! block's descriptor.
+//! What a CPU frees mostly lies in one of them. So its leaf table is found by the address alone, without
+//! going through the block's descriptor.
 
 use crate::{
     BLOCK_PAGES, BLOCK_SHIFT, PAGE_SHIFT,

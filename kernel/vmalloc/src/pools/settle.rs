@@ -1,4 +1,4 @@
-//! Settling: where a block of a pool belongs once pages of it became free, and emptying the pools.
+//! Settling: where a block of a pool belongs once some of its pages became free, and emptying the pools.
 
 use super::{Pools, bins::Bins, bump::Bump};
 use crate::{

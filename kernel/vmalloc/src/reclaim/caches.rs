@@ -1,12 +1,12 @@
 //! Caches: all that an instance caches for speed, in one list, and giving it back.
 //!
-//! [`trim`](crate::Vmalloc::trim) and an allocation that ran out of room (`shortage`) give back what `release_caches`
-//! lists, magazines, and records, so nothing that is cached anywhere, on whatever CPU, stands in anybody's way. A cache that is added
-//! gets a line there, and a name in `tests/reclaim/caches.rs`, where each is filled on another CPU and had by an
-//! allocation.
+//! [`trim`](crate::Vmalloc::trim) and an allocation that ran out of room (`shortage`) give back what
+//! `release_caches` lists, magazines, and records, so that nothing cached on any CPU stands in anybody's way.
+//! A cache that is added gets a line there, and a name in `tests/reclaim/caches.rs`, where each is filled on
+//! another CPU and obtained by an allocation.
 //!
-//! `trim` and `release` take the turn (`turn`); who runs short has it. Each step takes the locks of what it gives back,
-//! one at a time.
+//! `trim` and `release` take the turn (`turn`); an allocation that runs short already has it. Each step takes
+//! the locks of what it gives back, one at a time.
 
 use super::Reclaim;
 use crate::{

@@ -1,9 +1,9 @@
 //! Directories in which nothing is mapped any more are given back: unlinked, flushed, freed, in that order.
 //!
-//! A directory maps 512 blocks. When all of them are free the arena gives them out as one run, to nobody
-//! but this module, so that nobody can link anything below meanwhile. Unlinked directories are gathered, so that one
-//! flush does for many: as many as a page of pointers holds if a frame for it is to be had, eight if not. It works
-//! without memory. Only what was flushed is freed.
+//! A directory maps 512 blocks. When all of them are free the arena gives them out as one run, to this module
+//! alone, so that nobody can link anything below meanwhile. Unlinked directories are gathered, so that one
+//! flush serves many: as many as a page of pointers holds if there is a frame for it, eight if not. So this
+//! works without memory. Only what was flushed is freed.
 
 use super::Reclaim;
 use crate::{

@@ -2,8 +2,8 @@
 //!
 //! A purge takes the lists of all CPUs. Each block's dirty pages become *flushing*. There is one flush: page
 //! by page if they are few, otherwise of everything. Then the flushing pages become free, and freed runs of
-//! blocks are cached, or go back to the arena, their frames and tables to the machine. What is unmapped meanwhile waits
-//! for the next purge.
+//! blocks are cached, or go back to the arena, and their frames and tables to the machine. What is unmapped
+//! meanwhile waits for the next purge.
 
 use super::{Reclaim, ranges::Ranges};
 use crate::{

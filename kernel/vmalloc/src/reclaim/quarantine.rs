@@ -1,9 +1,9 @@
-//! The quarantine: freed pages that nobody uses again before so many others were freed.
+//! The quarantine: freed pages that nobody uses again before a set number of others were freed.
 //!
-//! It is for those who hunt a pointer into freed memory: while the page waits, a use of the pointer faults, or hits what
-//! nobody owns. Pages in it are *flushing* still, though every CPU has flushed them. A purge lets those go that an earlier
-//! one flushed, once enough were freed since the end of that one. So that stamps tell purges apart, each flushes
-//! everything, which begins a new epoch.
+//! It is for hunting a pointer into freed memory: while the page waits, a use of the pointer faults, or hits
+//! what nobody owns. Pages in it are still *flushing*, though every CPU has flushed them. A purge releases
+//! those that an earlier one flushed, once enough were freed since the end of that one. Each purge flushes
+//! everything, which begins a new epoch, so that stamps tell purges apart.
 //!
 //! An allocation that would be refused, [`trim`](crate::Vmalloc::trim) and [`shrink`](crate::Vmalloc::shrink) end the wait
 //! of all pages.

@@ -1,9 +1,9 @@
-//! Records of nothing are given back: descriptors all of whose blocks are free, and the arena's maps.
+//! Giving back records of nothing: descriptors all of whose blocks are free, and the arena's maps.
 //!
-//! The arena gives out the blocks of a record, to nobody but this module, so that nobody can open one and make its
-//! descriptor meanwhile. The record is unlinked. Who found it before is a reader: after a grace period its frame
-//! goes back, and the blocks. One grace period does for many records, which are noted on the stack. If no grace period can
-//! be had, they are linked again.
+//! The arena gives out the blocks of a record to this module alone, so that nobody can open one and make its
+//! descriptor meanwhile. The record is unlinked. Whoever found it before is a reader: after a grace period
+//! its frame goes back, and so do the blocks. One grace period serves many records, which are noted on the
+//! stack. If no grace period can be had, they are linked again.
 //!
 //! The search visits one directory of the table at a time; a directory whose blocks are all free is given back whole.
 //! Between two of them others may purge.

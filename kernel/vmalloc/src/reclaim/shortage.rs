@@ -1,17 +1,17 @@
 //! Reclaim: the slow path of an allocation that ran out of address space or frames.
 //!
-//! It applies the cheapest remedy first, and tries again after each: a purge that begins after the failure; giving
-//! back all that the instance caches for speed (`caches`), on all CPUs; its records, which takes a grace period; asking
-//! the purge notifiers. If fewer frames are free than an attempt surely needs, it is not made: it would take them from
-//! others only to give them back. Called with no lock held.
+//! It applies the cheapest remedy first, and tries again after each: a purge that began after the attempt
+//! did; giving back all that the instance caches for speed (`caches`), on all CPUs; its records, which takes
+//! a grace period; asking the purge notifiers. If fewer frames are free than an attempt surely needs, it is
+//! not made: it would take them from others only to give them back. Called with no lock held.
 //!
 //! Why a refusal is right: the last attempt is made with the turn (`turn`), after a purge, and after everything was
-//! given back; magazines stay closed meanwhile. Nobody else purges then, nor holds free address space to give directories
-//! or records back. If the attempt fails, nothing waits and no other attempt has failed meanwhile (`Turn::note_failure`),
-//! then all else was allocated, or is in the hands of CPUs, on its way from one place to another. Who looks for address
-//! space and may wait looks once more after a grace period, in which they put it down. What is missed then too is held by
-//! attempts under way: the refusal is right. Where something waits, or another attempt has failed, others may have taken
-//! what the purge freed, and the round is repeated, up to [`ROUNDS`] times, unless what waits would not do either.
+//! given back; magazines stay closed meanwhile. Nobody else purges then, or holds free address space to give back
+//! directories or records. If the attempt fails while nothing waits and no other has failed (`Turn::note_failure`),
+//! all else is allocated, or in the hands of CPUs, on its way from one place to another. Whoever lacks address space
+//! and may wait looks again after a grace period, in which they put it down. What is missing then is held by attempts
+//! under way: the refusal is right. Where something waits, or another attempt has failed, others may have taken what
+//! the purge freed, and the round is repeated, up to [`ROUNDS`] times, unless what waits would not do either.
 //!
 //! With the turn, an attempt collects all frames first. So if it fails it has mapped nothing that would have to wait.
 //! Where it maps earlier, it flushes what it gives back.

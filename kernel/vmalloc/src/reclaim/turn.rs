@@ -1,16 +1,16 @@
 //! The turn: whose it is to purge, or to give back directories and records.
 //!
-//! Purges are numbered, and who fails to allocate notes the number of the last one that had begun, in a [`Ticket`]: a
-//! later one, whoever ran it, has flushed what was unmapped before the failure. So nobody gives up while a purge that
-//! may help is under way, and nobody repeats what another one did.
+//! Purges are numbered. Before an attempt that may fail, an allocation notes the number of the last one that
+//! has begun, in a [`Ticket`]: a later one, whoever runs it, flushes what was unmapped before the attempt. So
+//! nobody gives up while a purge that may help is under way, and nobody repeats what another one did.
 //!
-//! Who gives back directories or records takes the turn too, and holds free address space for a while. So an
-//! allocation that ran out makes its last attempt with the turn (`shortage`).
+//! Whoever gives back directories or records takes the turn too, and holds free address space for a while. So
+//! an allocation that ran out makes its last attempt with the turn (`shortage`).
 //!
-//! Whoever waits for the turn waits for others' purges or last attempts. A wait ends: a purge handles only the lists it
-//! took. A last attempt lasts one allocation, with its zeroing, so it may last as long as zeroing all memory. Whoever may
-//! not wait is refused meanwhile, or leaves undone what needs the turn. Nobody is first in line, so a wait may be for more
-//! than one of them.
+//! Whoever waits for the turn waits for others' purges or last attempts. Every wait ends: a purge handles
+//! only the lists it took. A last attempt lasts one allocation, with its zeroing, so it may last as long as
+//! zeroing all memory. Whoever may not wait is refused meanwhile, or leaves undone what needs the turn.
+//! Nobody is first in line, so a wait may be for more than one of them.
 //!
 //! If a free finds too much pending and cannot take the turn, it sets `missed`; whoever gives the turn up then purges.
 

@@ -1,8 +1,8 @@
 //! Taking the turn (`turn`) and giving it up.
 //!
-//! Purges, and whatever gives back caches, directories or records, run here one at a time. Public calls purge through it,
-//! `shortage` and `caches` work in a turn, and every free that finds too much pending comes to `relieve`. It is called with
-//! no lock held. Whoever gives the turn up purges for the frees that could not take it.
+//! Purges, and whatever gives back caches, directories or records, run here one at a time. Public calls purge
+//! through it, `shortage` and `caches` work in a turn, and every free that finds too much pending comes to
+//! `relieve`. Callers hold no lock. Whoever gives the turn up purges for the frees that could not take it.
 
 use super::{Reclaim, turn::Ticket};
 use crate::{Platform, PurgePolicy, Reach, pending::Pressure, types::Caller};

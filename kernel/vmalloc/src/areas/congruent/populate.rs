@@ -1,8 +1,8 @@
 //! Giving frames to pages of congruent areas, and taking them away again.
 //!
-//! What is depopulated goes the way of all freed pages: its frame stays cached in its entry, out of everybody's hands
-//! until each CPU has flushed, and longer unless frames run short. A page that is populated again meanwhile gets
-//! the same frame at once, so it never waits for a flush.
+//! What is depopulated takes the path of all freed pages: its frame stays cached in its entry, out of
+//! everybody's reach until each CPU has flushed, and longer unless frames run short. A page that is populated
+//! again meanwhile gets the same frame at once, so it never waits for a flush.
 
 use crate::{
     BLOCK_PAGES, CongruentSet, CpuPin, Platform, PopulateError, Protection,

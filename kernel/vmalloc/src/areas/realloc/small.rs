@@ -1,7 +1,7 @@
-//! Resizing a small area where it is: the way of nearly all calls of `vrealloc`.
+//! Resizing a small area in place: the path of nearly all calls of `vrealloc`.
 //!
-//! What is cut off waits for a flush like what is freed: nothing is flushed for it. The guard page moves forward, to
-//! where a page was; the frame of the page that becomes the guard waits in the old guard page's entry:
+//! What is cut off waits for a flush like what is freed: nothing is flushed for it. The guard page moves down,
+//! to where a page was; the frame of the page that becomes the guard waits in the old guard page's entry:
 //!
 //! ```text
 //!            page 0     page 1     page 2       page 3       page 4
@@ -13,13 +13,13 @@
 //! before the run of pages that became dirty, and a block remembers that a run of its dirty pages may have something to
 //! flush one page before it.
 //!
-//! Growth takes the pages behind the area if they are free. They may have cached frames, too. Or it takes back what the block's
-//! last cut retired, if that is just as much, and no flush has begun since: the drawing read upwards. Each page, the one that
-//! was the guard too, then leads to the frame again that CPUs may have for it, with the same rights: an area that was protected
-//! takes nothing back, nor does one that has had more than 16 pages, which are both marked as [changed](Entry::is_changed);
-//! and another area ends before what was cut off only if it was parked as it was, or after the guard page there was given back
-//! or flushed, which makes the cut forgotten; nor does code. So that needs no flush, as `magazines` tells of parked areas; and it
-//! is done only where there are magazines.
+//! Growth takes the pages behind the area if they are free; these may have cached frames, too. Or it takes back
+//! what the block's last cut retired, if that is just as much, and no flush has begun since: the drawing read
+//! upwards. Each page, even the former guard, then leads again to the frame that CPUs may have for it, with the
+//! same rights. So nothing is taken back by an area that was protected, or has had more than 16 pages, which are
+//! both marked as [changed](Entry::is_changed), nor by code. Another area ends before what was cut off only if it
+//! was parked as it was, or after the guard page there was given back or flushed, which makes the cut forgotten. So
+//! this needs no flush, as `magazines` explains for parked areas; and it is done only where there are magazines.
 
 use crate::{
     BLOCK_PAGES, CpuPin, Kind, PAGE_SIZE, Platform,

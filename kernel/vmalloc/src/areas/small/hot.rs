@@ -1,8 +1,8 @@
 //! The fast path: areas that are parked in the CPU's magazines.
 //!
-//! An allocation that finds none goes on to the CPU's pool. A free that finds no place retires the half of its magazine that
-//! was parked last, and parks the area then: several pages under one hold of a block's lock. The module `magazines` tells
-//! why an area that is taken again needs no flush. Areas of up to [`CLASSES`] pages go their way here, longer ones in `long`.
+//! An allocation that finds none goes on to the CPU's pool. A free that finds no place first retires the half of its
+//! magazine that was parked last: several pages under one hold of a block's lock. `magazines` explains why an area
+//! that is taken again needs no flush. Areas of up to [`CLASSES`] pages are handled here, longer ones in `long`.
 
 use super::{Claimed, parked::slots_at};
 use crate::{

@@ -1,8 +1,8 @@
 //! The fast path of areas that are longer than [`CLASSES`](crate::magazines::CLASSES) pages.
 //!
-//! Their first entry does not tell how long they are. So a free reads that in the next two, when the area is claimed and
-//! nobody else can free it. A free that finds too many pages parked retires some of those areas first; one that finds no
-//! place among areas of its size retires its own.
+//! Their first entry does not tell how long they are. So a free reads that from the next two, once the area
+//! is claimed and nobody else can free it. A free that finds too many pages parked first retires some of
+//! those areas; one that finds no place among areas of its size retires its own.
 
 use super::{Claimed, parked::slots_at};
 use crate::{

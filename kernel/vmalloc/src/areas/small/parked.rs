@@ -1,5 +1,5 @@
-//! What the fast paths of small areas have in common: the magazines are made, and given back; areas that were parked are
-//! mapped again, or retired.
+//! What the fast paths of small areas have in common: making magazines and giving them back; mapping parked
+//! areas again, or retiring them.
 
 use crate::{
     BLOCK_SHIFT, MAX_CPUS, PAGE_SIZE, Platform,

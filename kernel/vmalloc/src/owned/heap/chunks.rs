@@ -1,4 +1,4 @@
-//! The chunks of a heap, in a list that is linked through them, the oldest first: there may be any number of them.
+//! The chunks of a heap, any number of them: a list that is linked through them, the oldest first.
 
 use super::Usage;
 use crate::{LockClass, PAGE_SIZE, lock::Locked};

@@ -1,6 +1,6 @@
 //! A global allocator: small objects lie in chunks, large ones in areas of their own.
 //!
-//! It holds one lock, and never while it allocates or frees chunks and areas.
+//! It has one lock, and never holds it while it allocates or frees chunks and areas.
 
 mod chunks;
 mod returned;
@@ -25,8 +25,8 @@ const FIRST_CHUNK: usize = 32 * PAGE_SIZE;
 
 /// A heap that can be a kernel's global allocator: it takes memory from an instance as it needs it, and gives it back.
 ///
-/// It is made before there is an instance, by a constant that tells where that will be. Until it is there, and in interrupt
-/// handlers, allocations are refused: they return null.
+/// It can be made before there is an instance, in a constant, from a function that returns the instance once
+/// there is one. Until then, and in interrupt handlers, allocations are refused: they return null.
 ///
 /// ```text
 /// static VMALLOC: Once<Vmalloc<Machine>> = Once::new();
@@ -34,7 +34,7 @@ const FIRST_CHUNK: usize = 32 * PAGE_SIZE;
 /// #[global_allocator]
 /// static HEAP: Heap<Machine> = Heap::new(|| VMALLOC.get());
 /// ```
-/// On the host its machine is for tests, and it is not the program's global allocator:
+/// On the host the machine is for tests, and the heap is not the program's global allocator:
 ///
 /// ```
 /// use core::alloc::{GlobalAlloc, Layout};
@@ -71,23 +71,23 @@ const FIRST_CHUNK: usize = 32 * PAGE_SIZE;
 /// # Ok(()) }
 /// ```
 ///
-/// Small objects lie in chunks, in each of which `linked_list_allocator` finds the first hole that fits. A new chunk is as
-/// large as all before it together, or as large as there is memory for. What takes eight
-/// pages or more, or is aligned to more than a page, is an area of its own, so that it costs what
+/// Small objects lie in chunks, in each of which `linked_list_allocator` finds the first hole that fits. A
+/// new chunk is as large as all earlier ones together, or as large as there is memory for. An object that
+/// takes eight pages or more, or is aligned to more than a page, is an area of its own, so that it costs what
 /// [`allocate`](Vmalloc::allocate) costs, grows without being copied, and is given back at once.
 ///
 /// # What is given back
-/// A chunk in which nothing is left goes back to the instance, but for the smallest such chunk, so that a loop that
-/// allocates one object does not allocate a chunk. [`trim`](Self::trim) gives that one back too. So does the heap as a
-/// [`PurgeNotifier`], before the instance refuses somebody: `vmalloc.register_notifier(&HEAP)`.
+/// An empty chunk goes back to the instance, except the smallest, kept so that a loop that allocates and
+/// frees one object does not allocate chunks. [`trim`](Self::trim) gives that one back too. So does the heap
+/// as a [`PurgeNotifier`], before the instance refuses an allocation: `vmalloc.register_notifier(&HEAP)`.
 ///
 /// # In interrupt handlers
-/// memory may be freed: it is noted, and the next call for a small object outside of a handler frees it. Chunks that this leaves
-/// empty go back with the next free of a small object outside of a handler. Whether the CPU is in a handler tells
-/// [`Platform::in_interrupt`]. Where that is wrong, a handler waits for ever for the lock of the code that it interrupted.
+/// Memory may be freed: it is noted, and the next call for a small object outside of handlers frees it. Chunks that
+/// this empties go back at the next free of a small object outside of handlers. [`Platform::in_interrupt`] tells
+/// whether the CPU is in one; if it is wrong, a handler waits for ever for the lock of the code it interrupted.
 ///
 /// # When it is dropped
-/// the chunks stay allocated; a static is not dropped.
+/// The chunks stay allocated. A static is never dropped.
 pub struct Heap<P: Platform + 'static> {
     instance: fn() -> Option<&'static Vmalloc<P>>,
     chunks: Lock<Chunks>,
@@ -104,7 +104,7 @@ pub struct Heap<P: Platform + 'static> {
 pub struct Usage {
     /// Bytes of all chunks, and of the areas of large allocations.
     pub size: usize,
-    /// Bytes that are allocated, as they were rounded up.
+    /// Bytes that are allocated, after rounding up.
     pub used: usize,
     /// How many chunks there are, each of which is an area.
     pub chunks: usize,
@@ -132,7 +132,7 @@ impl<P: Platform> Heap<P> {
         }
     }
 
-    /// Returns what the heap has and uses. In an interrupt handler it tells only of large allocations.
+    /// Returns what the heap has and uses. In an interrupt handler it counts only large allocations.
     pub fn usage(&self) -> Usage {
         let chunks = (self.instance)().and_then(|vmalloc| {
             let pin = vmalloc.platform().pin_outside_interrupts()?;
@@ -144,8 +144,8 @@ impl<P: Platform> Heap<P> {
         Usage { size: size + bytes, used: used + bytes, chunks, large }
     }
 
-    /// Gives back all chunks in which nothing is left, and returns how many bytes these had. In an interrupt handler it does
-    /// nothing.
+    /// Gives back all chunks in which nothing is left, and returns how many bytes they had. In an interrupt
+    /// handler it does nothing.
     pub fn trim(&self) -> usize {
         (self.instance)().map_or(0, |vmalloc| self.give_back(vmalloc, 0))
     }
@@ -318,7 +318,7 @@ unsafe impl<P: Platform> GlobalAlloc for Heap<P> {
     }
 }
 
-/// Before an allocation of the instance is refused, the heap gives it back the chunk that it keeps.
+/// Before the instance refuses an allocation, the heap gives it back the empty chunk that it keeps.
 impl<P: Platform> PurgeNotifier for Heap<P> {
     fn purge(&self, _: AllocError) -> bool {
         self.trim() > 0

@@ -1,4 +1,4 @@
-//! Memory that interrupt handlers freed. It is linked by its own first words, so that noting it takes no lock and no memory.
+//! Memory that interrupt handlers freed, linked by its own first words: noting it takes no lock or memory.
 
 use core::{
     alloc::Layout,
