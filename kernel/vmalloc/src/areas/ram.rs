@@ -229,8 +229,11 @@ impl<P: Platform> Areas<P> {
 
     /// Returns whether CPUs may have unmapped something that they have not retired.
     pub fn may_be_unmapped_elsewhere(&self) -> bool {
-        // In this order: what is not linked any more is being released.
-        self.magazines.unmapped(&self.platform().pin()) > 0 || self.magazines.are_being_released()
+        let relinked = self.magazines.relinked();
+        // In this order: what is not linked any more is being released, or was linked again since.
+        self.magazines.unmapped(&self.platform().pin()) > 0
+            || self.magazines.are_being_released()
+            || self.magazines.relinked() != relinked
     }
 
     /// Gives back the pages of the supply.

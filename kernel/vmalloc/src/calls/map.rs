@@ -29,14 +29,14 @@ impl<P: Platform> Vmalloc<P> {
 
     /// Maps frames of the caller's as an area with this guard page.
     pub(super) fn map_frames(&self, frames: &[Frame], protection: Protection, guard: GuardInfo) -> Made {
-        let pages = self.check_frames(frames, protection)?;
+        self.check_frames(frames, protection)?;
+        let (pages, _) = pages_for(&self.base().span, frames.len().saturating_mul(PAGE_SIZE))?;
         let attributes = Attributes::new(protection, Owner::Caller);
         self.make(&Shape::new(pages, guard, attributes, Backing::Frames(frames)))
     }
 
-    /// Checks frames that are to be mapped: they may be accessed, there are some, the CPUs can address them, and the range is
-    /// long enough. Returns how many there are.
-    pub(super) fn check_frames(&self, frames: &[Frame], protection: Protection) -> Result<usize, AllocError> {
+    /// Checks frames that are to be mapped: they may be accessed, there are some, and the CPUs can address them.
+    pub(super) fn check_frames(&self, frames: &[Frame], protection: Protection) -> Result<(), AllocError> {
         if protection == Protection::None {
             return Err(AllocError::NoAccess);
         }
@@ -51,7 +51,7 @@ impl<P: Platform> Vmalloc<P> {
         {
             return Err(AllocError::BadFrame { frame });
         }
-        Ok(pages_for(&self.base().span, frames.len().saturating_mul(PAGE_SIZE))?.0)
+        Ok(())
     }
 
     /// Maps `size` bytes of physical address space, starting at `physical`: a device's registers or memory.

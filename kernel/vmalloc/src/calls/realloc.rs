@@ -8,7 +8,8 @@ impl<P: Platform> Vmalloc<P> {
     /// Resizes the area at `address` to `size` bytes, and returns where it is now. What both sizes have in
     /// common keeps its contents and protection; what is new has undefined contents, and the protection of
     /// the page that was the last: in an area with several, the caller sets another if needed. The area keeps
-    /// its alignment only if it stays; if it moves, it is aligned to a page. Refused in an interrupt handler.
+    /// its alignment only if it stays; if it moves, it is aligned to a page. The range that it was [asked for
+    /// in](crate::Request::within) does not bind it any more. Refused in an interrupt handler.
     ///
     /// # Errors
     /// See [`ReallocError`]; a refused call leaves the area as it was.

@@ -80,15 +80,6 @@ fn give_magazine<P: Platform>(platform: &P, magazine: NonNull<Magazine>) {
     }
 }
 
-/// Links magazines where they were unlinked.
-fn link_again(link: &AtomicPtr<Magazine>, magazine: NonNull<Magazine>) {
-    let again = magazine.as_ptr();
-    // Ends: a CPU that makes others is pinned, and finds that they are closed.
-    while link.compare_exchange(none(), again, Ordering::AcqRel, Ordering::Relaxed).is_err() {
-        spin_loop();
-    }
-}
-
 /// The magazines of an instance.
 pub(crate) struct Magazines {
     links: PerCpu<Link>,
@@ -96,6 +87,8 @@ pub(crate) struct Magazines {
     closers: AtomicUsize,
     /// How many give some back just now.
     releasing: AtomicUsize,
+    /// How often some were linked again, because no grace period could be waited for.
+    relinked: AtomicUsize,
 }
 
 /// What is in magazines.
@@ -133,8 +126,8 @@ impl Magazines {
     #[inline(always)]
     /// Makes those of an instance, which so many have closed.
     pub fn new(closers: usize, records: &mut Records) -> Self {
-        let (closers, releasing) = (AtomicUsize::new(closers), AtomicUsize::new(0));
-        Self { links: records.lay_out(), closers, releasing }
+        let [releasing, relinked] = [const { AtomicUsize::new(0) }; 2];
+        Self { links: records.lay_out(), closers: AtomicUsize::new(closers), releasing, relinked }
     }
 
     /// Returns the magazines of this CPU, if it has some. The caller is outside of interrupt handlers.
@@ -201,7 +194,7 @@ impl Magazines {
 
     /// Gives back the magazines of these CPUs, after it has called `retire` with each, not pinned, which empties it. Where
     /// `synchronize`, which waits for a grace period, returns that it did not, those of other CPUs stay as they are, and this
-    /// CPU may take its own again. The caller is outside of interrupt handlers, and not pinned.
+    /// CPU may take its own again. Returns whether it did each time. The caller is outside of interrupt handlers, and not pinned.
     pub fn release<P: Platform>(
         &self,
         _: &Closed<'_>,
@@ -209,16 +202,34 @@ impl Magazines {
         platform: &P,
         synchronize: impl Fn() -> bool,
         retire: impl Fn(&Magazine),
-    ) {
+    ) -> bool {
         // Before anything is unlinked: who finds nothing linked finds that somebody has it.
         self.releasing.fetch_add(1, Ordering::AcqRel);
-        self.release_unlinked(cpus, platform, synchronize, retire);
+        let has_waited = self.release_unlinked(cpus, platform, synchronize, retire);
         self.releasing.fetch_sub(1, Ordering::Release);
+        has_waited
     }
 
     /// Returns whether somebody gives magazines back just now: what was parked in them is nowhere else yet.
     pub fn are_being_released(&self) -> bool {
         self.releasing.load(Ordering::Acquire) > 0
+    }
+
+    /// Returns how often somebody had unlinked magazines, could not wait, and has linked them again. Who looks at all of them
+    /// has missed some where that is another number afterwards. It is asked for behind
+    /// [`are_being_released`](Self::are_being_released), which turns false when it has been counted.
+    pub fn relinked(&self) -> usize {
+        self.relinked.load(Ordering::Acquire)
+    }
+
+    /// Links magazines where they were unlinked.
+    fn link_again(&self, link: &AtomicPtr<Magazine>, magazine: NonNull<Magazine>) {
+        let again = magazine.as_ptr();
+        // Ends: a CPU that makes others is pinned, and finds that they are closed.
+        while link.compare_exchange(none(), again, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+            spin_loop();
+        }
+        self.relinked.fetch_add(1, Ordering::Release);
     }
 
     fn release_unlinked<P: Platform>(
@@ -227,7 +238,8 @@ impl Magazines {
         platform: &P,
         synchronize: impl Fn() -> bool,
         retire: impl Fn(&Magazine),
-    ) {
+    ) -> bool {
+        let mut has_waited = true;
         let mut links = self.links.owned(cpus).peekable();
         while links.peek().is_some() {
             let mut unlinked = [None; AT_ONCE];
@@ -240,6 +252,7 @@ impl Magazines {
                 continue;
             }
             let is_over = synchronize();
+            has_waited &= is_over;
             for (cpu, link, (magazine, emptied)) in unlinked.into_iter().flatten() {
                 // Who was pinned on this CPU when its own were unlinked is not any more.
                 let is_free = is_over || cpu == platform.pin().cpu() % MAX_CPUS;
@@ -253,18 +266,19 @@ impl Magazines {
                         "it may be used again, and notes what was given back"
                     );
                 } else if let Some(magazine) = magazine {
-                    link_again(&link.magazine, magazine);
+                    self.link_again(&link.magazine, magazine);
                 }
                 for empty in magazine.filter(|_| is_free).into_iter().chain(emptied) {
                     // Others may count what is in it until a grace period has passed.
                     if is_over {
                         give_magazine(platform, empty);
                     } else if !link.keep(empty) {
-                        link_again(&link.magazine, empty);
+                        self.link_again(&link.magazine, empty);
                     }
                 }
             }
         }
+        has_waited
     }
 
     /// Returns what is in the magazines of all CPUs.

@@ -162,8 +162,6 @@ impl<P: Platform> Pools<P> {
         // Another CPU by now, perhaps.
         if !records.make_own::<P>(&pin, self.platform()) {
             if let Ok(block) = opened {
-                // Whoever has found it as a current one, before it went back to the arena, takes nothing of it.
-                block.pages.lock(&pin).set_listed(Listed::No);
                 block.set_role(Role::Freed { blocks: self.arena_blocks(), scattered: true });
                 self.pending.close(&pin, block);
             }
@@ -173,6 +171,9 @@ impl<P: Platform> Pools<P> {
         let taken = match opened {
             Ok(block) => {
                 block.set_role(Role::Small { pool });
+                // Not before it has its role: who found it as a current one before it went back to the arena, and comes only
+                // now to lock it, takes pages of it from here on.
+                block.pages.lock(&pin).set_listed(Listed::Current);
                 self.make_current(&pin, pool, block);
                 self.take_current(&pin, owner, count, align)
             }
@@ -257,16 +258,14 @@ impl<P: Platform> Pools<P> {
         }
     }
 
-    /// Opens a block, to be the current one of the pool that its role is to name.
+    /// Opens a block, of which nobody takes pages until it is listed.
     fn open_block(&self) -> Result<usize, AllocError> {
         let (blocks, count) = (&self.pending.blocks, self.arena_blocks() as usize);
         let number = blocks.open(0, count, count, None)?;
         blocks.open_leaf(number).inspect_err(|_| blocks.give_back(number, count))?;
         blocks.link(number);
         let pin = self.platform().pin();
-        let mut pages = blocks.block(number, &pin).pages.lock(&pin);
-        *pages = Pages::new();
-        pages.set_listed(Listed::Current);
+        *blocks.block(number, &pin).pages.lock(&pin) = Pages::new();
         Ok(number)
     }
 }

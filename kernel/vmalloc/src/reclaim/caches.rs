@@ -30,9 +30,18 @@ impl<P: Platform> Reclaim<P> {
 
     /// Retires what is parked on all CPUs. That may wait for a grace period, so it is done before the turn is taken. While the result lives nothing is parked anew.
     pub fn close_magazines(&self) -> Closed<'_> {
-        let closed = self.areas.magazines.close();
-        self.areas.release_magazines(&closed, ALL);
-        closed
+        let magazines = &self.areas.magazines;
+        let closed = magazines.close();
+        loop {
+            let relinked = magazines.relinked();
+            let has_waited = self.areas.release_magazines(&closed, ALL);
+            // Others may have some in their hands: until a grace period is over, or to link them again where they cannot wait
+            // for one.
+            while magazines.are_being_released() && self.platform().pause() {}
+            if !has_waited || magazines.relinked() == relinked {
+                return closed;
+            }
+        }
     }
 
     /// Turns a mode on, in which nothing is parked, and retires what is parked on all CPUs; or turns it off, and lets things
@@ -76,15 +85,23 @@ impl<P: Platform> Reclaim<P> {
     /// [`Vmalloc::shrink`](crate::Vmalloc::shrink). Returns how many.
     pub fn shrink(&self, frames: usize, caller: Caller) -> usize {
         let mut given = self.areas.release_frames(frames);
+        // Runs that are too long to be cached, and tables, go back uncounted.
+        let gives = |step: &dyn Fn()| {
+            let before = self.platform().free_frames();
+            step();
+            self.platform().free_frames().saturating_sub(before)
+        };
         if given < frames {
-            let _closed = self.close_magazines();
-            self.in_turn(caller, || self.purge_waiting(caller));
-            given += self.areas.release_frames(frames - given);
+            given += gives(&|| {
+                let _closed = self.close_magazines();
+                self.in_turn(caller, || self.purge_waiting(caller));
+            });
+            given += self.areas.release_frames(frames.saturating_sub(given));
         }
         if given < frames {
-            let before = self.platform().free_frames();
-            self.in_turn(caller, || self.release_caches(caller));
-            given += self.platform().free_frames().saturating_sub(before);
+            given += gives(&|| {
+                self.in_turn(caller, || self.release_caches(caller));
+            });
         }
         given
     }

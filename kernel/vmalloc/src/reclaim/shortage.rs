@@ -142,8 +142,6 @@ impl<P: Platform> Reclaim<P> {
         refused_at: &mut Option<Ticket>,
     ) -> Result<T, AllocError> {
         let _closed = self.close_magazines();
-        // Others may have unlinked some and wait for a grace period: what was parked there is had when they are done.
-        while self.areas.magazines.are_being_released() && self.platform().pause() {}
         let mut has_looked_again = false;
         for _ in 0..rounds {
             match self.in_turn(caller, || self.press_once(frames, caller, again)) {

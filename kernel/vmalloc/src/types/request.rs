@@ -106,7 +106,7 @@ impl Request {
     }
 
     /// Puts the area, its guard pages included, inside the addresses `start..end`. Only 2 MiB blocks that lie
-    /// wholly inside them are used.
+    /// wholly inside them are used. An area that `vrealloc` makes larger may grow or move out of them.
     #[inline]
     pub const fn within(mut self, start: usize, end: usize) -> Self {
         self.place = Some(Place { within: Some((start, end)), ..self.placed() });

@@ -4,7 +4,7 @@ use crate::{
     explore::explore,
     machine::{Cpu, Model},
 };
-use vmalloc::Reuse;
+use vmalloc::{Platform, Reuse};
 
 /// Parks an area, and takes one.
 fn work(cpu: &Cpu<'_>) {
@@ -25,6 +25,25 @@ fn what_is_parked_is_given_back_once() {
             assert_ne!(cpu.vmalloc.stats().parked, 0, "nothing is parked");
         };
         Model::new(2, 1600).run(prepare, &[&work, &|cpu| cpu.vmalloc.trim()], |_| {});
+    });
+}
+
+/// A CPU has nothing parked any more while another one, which is pinned, gives back what it can without waiting: it links
+/// again what it had unlinked.
+///
+/// Seen failing without another look at what was linked again.
+#[test]
+fn none_is_left_when_they_were_out_of_sight_for_a_moment() {
+    explore(|| {
+        let close = |cpu: &Cpu<'_>| cpu.vmalloc.set_reuse(Reuse::AfterFlush);
+        let trim = |cpu: &Cpu<'_>| {
+            let _pin = cpu.machine.pin();
+            (0..3).for_each(|_| cpu.vmalloc.trim());
+        };
+        let end = |cpu: &Cpu<'_>| {
+            assert_eq!(cpu.vmalloc.stats().parked, 0);
+        };
+        Model::new(3, 1600).run(work, &[&|_| {}, &close, &trim], end);
     });
 }
 

@@ -43,6 +43,30 @@ fn aliases_are_flushed_before_the_frames_are_others() {
     });
 }
 
+/// As above, but the third one is pinned: it waits for no grace period, and links again what it had unlinked.
+///
+/// Seen failing when what was linked again meanwhile is not asked for (`relinked`).
+#[test]
+fn aliases_are_flushed_though_they_were_out_of_sight_for_a_moment() {
+    explore(|| {
+        let unmapped = std::sync::Mutex::new(Vec::new());
+        let work = |cpu: &Cpu<'_>| {
+            let frames = map(cpu, 1);
+            unmapped.lock().expect("no panic").extend(frames);
+        };
+        let flush = |cpu: &Cpu<'_>| {
+            let frames = core::mem::take(&mut *unmapped.lock().expect("no panic"));
+            cpu.vmalloc.vm_unmap_aliases();
+            frames.into_iter().for_each(|frame| cpu.machine.give_back(frame));
+        };
+        let trim = |cpu: &Cpu<'_>| {
+            let _pin = cpu.machine.pin();
+            (0..3).for_each(|_| cpu.vmalloc.trim());
+        };
+        Model::new(3, 1600).run(work, &[&|_| {}, &flush, &trim], |_| {});
+    });
+}
+
 /// Two CPUs map and unmap frames. When both have, a third one flushes and gives all frames back.
 ///
 /// Seen failing with a flush of what is pending alone, whatever CPUs have unmapped and not retired.

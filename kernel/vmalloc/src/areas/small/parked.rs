@@ -167,9 +167,10 @@ impl<P: Platform> Areas<P> {
     }
 
     /// Retires what these CPUs have parked, and gives the magazines back. The caller is not pinned, and gets the pressure
-    /// when it next counts.
-    pub fn release_magazines(&self, closed: &Closed<'_>, cpus: Range<usize>) {
-        self.release_after(closed, cpus, || self.platform().synchronize());
+    /// when it next counts. Returns whether it could wait for the grace periods that this takes: what others have parked stays
+    /// where it could not.
+    pub fn release_magazines(&self, closed: &Closed<'_>, cpus: Range<usize>) -> bool {
+        self.release_after(closed, cpus, || self.platform().synchronize())
     }
 
     /// Retires what is parked on all CPUs without a wait for a grace period: nobody else uses the instance any more.
@@ -177,7 +178,7 @@ impl<P: Platform> Areas<P> {
         self.release_after(&self.magazines.close(), 0..MAX_CPUS, || true);
     }
 
-    fn release_after(&self, closed: &Closed<'_>, cpus: Range<usize>, synchronize: impl Fn() -> bool) {
+    fn release_after(&self, closed: &Closed<'_>, cpus: Range<usize>, synchronize: impl Fn() -> bool) -> bool {
         // Many pins: preemption is not off while all that one CPU has parked is retired.
         let pin = || self.platform().pin();
         self.magazines.release(closed, cpus, self.platform(), synchronize, |magazine| {
@@ -188,6 +189,6 @@ impl<P: Platform> Areas<P> {
             while let Some(area) = magazine.long().take_any() {
                 self.retire_parked(&pin(), iter::once(area)).leave_to_caller();
             }
-        });
+        })
     }
 }

@@ -56,6 +56,22 @@ fn a_block_is_taken_as_a_whole_where_nothing_smaller_serves() {
     assert_eq!(empty(pools), 1);
 }
 
+/// A CPU may have found a block as a current one, and come to lock it only when the block had gone back to the arena and was
+/// opened again. Seen failing with a block that is listed as it is opened: the CPU took pages of it that were no area's yet,
+/// and the block was closed when no record could be made.
+#[test]
+fn nobody_takes_pages_of_a_block_before_it_has_its_role() {
+    let machine = Machine::new(1, 500);
+    let vmalloc = instance(&machine, 8);
+    let pools = &vmalloc.areas_room().pools;
+    let number = pools.open_block().expect("room");
+    let pin = pools.platform().pin();
+    let block = pools.pending.blocks.block(number, &pin);
+    assert!(pools.take_from(block, &pin, 1, 1).is_none());
+    block.set_role(Role::Freed { blocks: pools.arena_blocks(), scattered: true });
+    pools.pending.close(&pin, block);
+}
+
 /// Seen failing with one page more asked for.
 #[test]
 fn a_block_that_has_just_as_many_pages_serves() {

@@ -217,11 +217,14 @@ fn while_one_waits_for_the_grace_period_nothing_is_parked() {
     }
     let free_before = machine.free_frames();
     assert_eq!(parked(vmalloc), 0, "unlinked");
+    // Who may wait waits for the first one.
+    machine.refuse_pause(true);
     for closer in [Closer::Reuse, Closer::Trace] {
         closer.close(machine, vmalloc);
         assert_eq!(use_cpu(machine, vmalloc, 1), 0);
         closer.reopen(vmalloc);
     }
+    machine.refuse_pause(false);
     assert_eq!(use_cpu(machine, vmalloc, 2), 0, "the first one has not opened them");
     assert!(machine.free_frames() <= free_before, "nothing goes back before the grace period is over");
     drop(held);

@@ -9,6 +9,7 @@ use crate::{
         support::{address, at, flushing, free, instance, leaked},
     },
 };
+use core::sync::atomic::Ordering;
 use std::{boxed::Box, thread, time::Duration, vec::Vec};
 
 /// Allocates and frees areas of `pages` pages.
@@ -62,6 +63,25 @@ fn no_more_goes_than_must() {
     machine.assert_all_frames_back();
 }
 
+/// Of an area too long to be cached. Seen failing with only those counted that free pages cached: all caches went, and the
+/// answer was a few.
+#[test]
+fn frames_that_go_back_by_themselves_count() {
+    let machine = Machine::new(1, 30_000);
+    let vmalloc = flushing(&machine, 40);
+    let cached = vmalloc.vmalloc(100 * PAGE_SIZE).expect("room");
+    free(&vmalloc, cached).expect("allocated");
+    vmalloc.purge();
+    vmalloc.tunables().lazy_max_pages.store(100_000, Ordering::Relaxed);
+    let pages = 17 * 512 - 1;
+    come_and_go(&vmalloc, pages, 1);
+    let (before, tables) = (machine.free_frames(), vmalloc.stats().reserved_tables);
+    let given = vmalloc.shrink(1000);
+    assert_eq!(machine.free_frames() - before, given);
+    assert!(given >= pages, "{given}");
+    assert!(vmalloc.stats().reserved_tables > tables, "it had enough");
+}
+
 /// Seen failing with magazines, and with what waits for a flush, left out.
 #[test]
 fn what_is_parked_and_what_waits_is_given_back_if_it_must() {
@@ -72,7 +92,12 @@ fn what_is_parked_and_what_waits_is_given_back_if_it_must() {
         machine.run_on(1);
         come_and_go(&vmalloc, 2, 4);
         machine.run_on(0);
-        assert_eq!((vmalloc.stats().kept, vmalloc.shrink(3)), (0, 3));
+        let before = machine.free_frames();
+        assert_eq!(vmalloc.stats().kept, 0);
+        let given = vmalloc.shrink(3);
+        assert_eq!(machine.free_frames() - before, given);
+        // The magazines' own frames may be among them, which go when what is parked does.
+        assert!((3..=5).contains(&given), "{given}");
         assert_eq!((vmalloc.stats().parked, vmalloc.stats().lazy), (0, 0));
         machine.check();
         let before = machine.free_frames();
