@@ -2,7 +2,7 @@
 
 extern crate std;
 
-use super::{Frame, Machine, Moment, others::Bar, readers::Reading};
+use super::{Frame, Machine, Moment, Readers, others::Bar, readers::Reading};
 use crate::{BLOCK_PAGES, CpuPin, Event, LockClass, PAGE_SIZE, Platform, Returned, Shootdown};
 use core::{fmt, panic::Location, ptr::NonNull, sync::atomic::Ordering};
 
@@ -142,7 +142,7 @@ unsafe impl<'m> Platform for &'m Machine {
     fn pause(&self) -> bool {
         // Who acts in the middle of another's call does not wait for the other, nor who gives an instance back
         // because a call failed in the middle.
-        !self.others_act() && !std::thread::panicking() && {
+        !self.others_act() && !std::thread::panicking() && !Readers::is_one() && {
             self.relax();
             self.moments.pause()
         }

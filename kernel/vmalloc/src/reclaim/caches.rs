@@ -34,11 +34,13 @@ impl<P: Platform> Reclaim<P> {
         let closed = magazines.close();
         loop {
             let relinked = magazines.relinked();
-            let has_waited = self.areas.release_magazines(&closed, ALL);
+            if !self.areas.release_magazines(&closed, ALL) {
+                return closed;
+            }
             // Others may have some in their hands: until a grace period is over, or to link them again where they cannot wait
             // for one.
             while magazines.are_being_released() && self.platform().pause() {}
-            if !has_waited || magazines.relinked() == relinked {
+            if magazines.relinked() == relinked {
                 return closed;
             }
         }
