@@ -36,14 +36,14 @@ fn what_is_parked_is_given_back_once() {
 fn none_is_left_when_they_were_out_of_sight_for_a_moment() {
     explore(|| {
         let close = |cpu: &Cpu<'_>| cpu.vmalloc.set_reuse(Reuse::AfterFlush);
-        let trim = |cpu: &Cpu<'_>| {
+        let release = |cpu: &Cpu<'_>| {
             let _pin = cpu.machine.pin();
-            (0..3).for_each(|_| cpu.vmalloc.trim());
+            (0..6).for_each(|_| cpu.vmalloc.release_cpu(0));
         };
         let end = |cpu: &Cpu<'_>| {
             assert_eq!(cpu.vmalloc.stats().parked, 0);
         };
-        Model::new(3, 1600).run(work, &[&|_| {}, &close, &trim], end);
+        Model::new(3, 1600).run(work, &[&|_| {}, &close, &release], end);
     });
 }
 
