@@ -48,6 +48,8 @@ pub struct World<'m> {
     moments: Cell<u32>,
     /// Whether they may be done now: the library has been called, and not returned.
     open: Cell<bool>,
+    /// Whether the list of notifiers is being changed.
+    notifies: Cell<bool>,
     /// Whether frames run out because a step said so.
     armed: Cell<bool>,
     refuses_grace: Cell<bool>,
@@ -87,6 +89,7 @@ impl<'m> World<'m> {
             caller: Cell::new(None),
             queue: RefCell::default(),
             moments: Cell::new(0),
+            notifies: Cell::new(false),
             open: Cell::new(false),
             armed: Cell::new(false),
             refuses_grace: Cell::new(false),
