@@ -16,7 +16,7 @@ use alloc::{collections::TryReserveError, format, string::String, vec::Vec};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Balance {
     /// Frames that nobody accounts for: none, but those of instances that a test made.
-    lost_frames: u64,
+    lost_frames: i64,
     /// Frames of areas, but for the heap's.
     area_frames: u64,
     /// Areas, but for the heap's.
@@ -46,9 +46,10 @@ impl Balance {
         let (counts, users, heap) = (frames::counts(), services::users(), heap::usage());
         let accounted = users.all();
         Self {
-            lost_frames: counts.total - counts.free - accounted,
+            // Others may take or give some between these looks.
+            lost_frames: counts.total.cast_signed() - counts.free.cast_signed() - accounted.cast_signed(),
             area_frames: users.areas,
-            areas: vmalloc.areas().count() - heap.areas(),
+            areas: vmalloc.areas().count().saturating_sub(heap.areas()),
             heap_bytes: heap.used,
             pins: cpu::pins(),
             threads: threads::living(),
@@ -61,12 +62,12 @@ impl Balance {
         let each = |balance: &Self| {
             [
                 ("frames that nobody accounts for", balance.lost_frames),
-                ("frames of areas", balance.area_frames),
-                ("areas", balance.areas as u64),
-                ("bytes of the heap", balance.heap_bytes as u64),
+                ("frames of areas", balance.area_frames.cast_signed()),
+                ("areas", balance.areas as i64),
+                ("bytes of the heap", balance.heap_bytes as i64),
                 ("pins", balance.pins.into()),
-                ("threads", balance.threads as u64),
-                ("reports of locks taken in a wrong order", balance.lock_reports as u64),
+                ("threads", balance.threads as i64),
+                ("reports of locks taken in a wrong order", balance.lock_reports as i64),
             ]
         };
         let both = each(before).into_iter().zip(each(self));

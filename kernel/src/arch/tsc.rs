@@ -17,6 +17,13 @@ pub fn now() -> u64 {
     }
 }
 
+/// Cycles since the counter was `start`; 0 where the thread has come to a CPU whose counter is behind.
+#[inline]
+#[must_use]
+pub fn since(start: u64) -> u64 {
+    now().saturating_sub(start)
+}
+
 /// Tells how fast the counter runs, on all CPUs. Called once, by the boot CPU, when that was measured.
 pub(crate) fn set_frequency(hertz: u64) {
     KILOHERTZ.call_once(|| hertz / 1000);

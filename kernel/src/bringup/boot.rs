@@ -178,7 +178,7 @@ extern "C" fn on_own_tables() -> ! {
         wrong_parameter(&format_args!("isolated={}: there is no CPU {missing}", cpu::isolated()));
     }
     x86_64::instructions::interrupts::enable();
-    if let Err(error) = threads::init().and_then(|()| services::init()) {
+    if let Err(error) = threads::init().map_err(Into::into).and_then(|()| services::init()) {
         println!("the kernel's own threads could not be made: {error}");
         power::exit(Exit::Unfit);
     }

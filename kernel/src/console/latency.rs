@@ -130,7 +130,7 @@ fn measure(wakes: u64) -> Box<Histogram> {
     for wake in 1..=wakes {
         let due = start + wake * interval;
         threads::sleep_until(due);
-        let late = tsc::now() - due;
+        let late = tsc::since(due);
         histogram.record(late.saturating_mul(1000 * PART) / kilohertz);
     }
     histogram

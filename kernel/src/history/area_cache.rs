@@ -78,7 +78,7 @@ fn measure(pile: usize, policy: Policy) -> Result<Cost, CommandError> {
     made?;
     let (steps, start) = (vmalloc.tally().search_steps, tsc::now());
     let made = fill(&mut areas, MEASURED);
-    let (steps, cycles) = (vmalloc.tally().search_steps - steps, tsc::now() - start);
+    let (steps, cycles) = (vmalloc.tally().search_steps - steps, tsc::since(start));
     let places = areas.iter().map(|area| area.as_ptr() as usize).collect();
     drain(&mut areas)?;
     made?;

@@ -65,7 +65,7 @@ fn free(name: &str, policy: Policy, exhausted: bool) -> Result<u64, CommandError
     let hoard = exhausted.then(|| Hoard::take(usize::MAX));
     let before_purge = full_flushes();
     let (_, longest) = metered(|| instance.purge());
-    let flushes = full_flushes() - before_purge;
+    let flushes = full_flushes().saturating_sub(before_purge);
     drop(hoard);
     let cycles = longest.map_or(0, |section| section.cycles);
     println!("{name:34} {tables:>8} {flushes:>8} {:>17} cycles ({} us)", cycles, tsc::microseconds(cycles));

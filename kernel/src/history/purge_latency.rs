@@ -8,7 +8,7 @@ use crate::{
     command::CommandError,
     memory::PurgeWish,
     print, println,
-    services::{Experiment, flushing, purger},
+    services::{Experiment, flushing, purger::Purger},
     threads::{Builder, JoinHandle},
 };
 use alloc::{format, string::String, sync::Arc, vec::Vec};
@@ -62,14 +62,13 @@ fn stress(name: &str, policy: Policy, samples: usize) -> Result<i64, CommandErro
     let instance = Experiment::with_purger(BLOCKS, policy, Some(&WISH)).map_err(failed)?;
     instance.tunables().lazy_max_pages.store(LAZY_MAX, Ordering::Relaxed);
     let run = Arc::new(Run { instance, stop: AtomicBool::new(false), peak: AtomicI64::new(0) });
-    let drain = {
+    let purger = {
         let run = Arc::clone(&run);
-        Builder::new("purge of the experiment").spawn(move || {
-            purger::serve(&WISH, || {
-                run.instance.purge();
-            });
+        Purger::start("purge of the experiment", &WISH, move || {
+            run.instance.purge();
         })
     };
+    let purger = purger.map_err(failed)?;
     let start = tsc::now();
     let spawn = |seed| {
         let run = Arc::clone(&run);
@@ -80,8 +79,7 @@ fn stress(name: &str, policy: Policy, samples: usize) -> Result<i64, CommandErro
         let workers: Vec<_> = cpu::online().iter().map(spawn).collect();
         workers.into_iter().map(|worker| worker.map(JoinHandle::join)).collect::<Result<Vec<_>, _>>()
     });
-    purger::stop(&WISH);
-    drain.map(JoinHandle::join).map_err(failed)?;
+    purger.stop();
     let worked: Result<Vec<Samples>, CommandError> = joined.map_err(failed)?.into_iter().collect();
     let tenths = run.peak.load(Ordering::Relaxed) * 10 / LAZY_MAX as i64;
     let ran_away = if tenths >= RUN_AWAY { ", stopped" } else { "" };
@@ -119,7 +117,7 @@ impl Samples {
     fn see(&mut self, waiting: i64) {
         let now = tsc::now();
         if now >= self.due && self.taken.len() < self.taken.capacity() {
-            self.taken.push((tsc::microseconds(now - self.start), waiting));
+            self.taken.push((tsc::microseconds(now.saturating_sub(self.start)), waiting));
             self.due = now + tsc::cycles(SAMPLED_EACH);
         }
     }

@@ -14,7 +14,10 @@ use crate::{
     sync::{Class, IrqLock},
 };
 use bus::Ports;
-use core::fmt;
+use core::{
+    fmt,
+    sync::atomic::{AtomicBool, Ordering},
+};
 use dma::Dma;
 use virtio_drivers::{
     device::console::VirtIOConsole,
@@ -49,6 +52,8 @@ pub enum OpenError {
     Transport(VirtioPciError),
     /// The device does not do as it should.
     Device(virtio_drivers::Error),
+    /// Another thread opens the file just now.
+    Busy,
 }
 
 impl fmt::Display for OpenError {
@@ -60,17 +65,37 @@ impl fmt::Display for OpenError {
             Self::OutOfFrames => f.write_str("too few frames are free"),
             Self::Transport(error) => write!(f, "the virtio console cannot be used: {error}"),
             Self::Device(error) => write!(f, "the virtio console does not answer: {error}"),
+            Self::Busy => f.write_str("another command opens the file just now"),
         }
     }
 }
 
 impl core::error::Error for OpenError {}
 
+static IS_BEING_OPENED: AtomicBool = AtomicBool::new(false);
+
+/// The right to look for the device, which one thread has.
+struct Opening;
+
+impl Opening {
+    fn begin() -> Option<Self> {
+        (!IS_BEING_OPENED.swap(true, Ordering::Acquire)).then(|| Self)
+    }
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        IS_BEING_OPENED.store(false, Ordering::Release);
+    }
+}
+
 /// Opens the file, if it is not open. It stays open.
 ///
 /// # Errors
 /// See [`OpenError`].
 pub fn open() -> Result<(), OpenError> {
+    // The ports by which the device is found, and the device, are one thread's.
+    let _opening = Opening::begin().ok_or(OpenError::Busy)?;
     if with_console(|console| console.is_some()) {
         return Ok(());
     }

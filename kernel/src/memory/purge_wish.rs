@@ -4,18 +4,23 @@
 //! [hook](super::hooks::MemoryHooks::purge). No lock is taken here.
 
 use super::hooks;
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use handover::Wish;
 
 /// What an instance and the thread that purges it share.
 #[derive(Debug)]
 pub struct PurgeWish {
     wanted: Wish,
-    /// Whether there is the thread.
-    served: AtomicBool,
+    /// The state of the thread that purges.
+    server: AtomicU8,
     /// 0: whoever frees purges.
     drain: AtomicUsize,
 }
+
+/// There is no thread that purges; there is one; there is one that is to end.
+const NONE: u8 = 0;
+const SERVES: u8 = 1;
+const ENDS: u8 = 2;
 
 /// The wish of the kernel's own instance.
 pub static KERNEL: PurgeWish = PurgeWish::new();
@@ -24,7 +29,7 @@ impl PurgeWish {
     /// Makes one that no thread serves yet.
     #[must_use]
     pub const fn new() -> Self {
-        Self { wanted: Wish::new(), served: AtomicBool::new(false), drain: AtomicUsize::new(1) }
+        Self { wanted: Wish::new(), server: AtomicU8::new(NONE), drain: AtomicUsize::new(1) }
     }
 
     /// Whether the thread is used; 0: whoever frees purges.
@@ -34,7 +39,7 @@ impl PurgeWish {
 
     /// Has the thread purge, in any context; `false` if there is none, or it is not used.
     pub fn wake(&self) -> bool {
-        let serves = self.served.load(Ordering::Acquire) && self.drain.load(Ordering::Relaxed) != 0;
+        let serves = self.is_served() && self.drain.load(Ordering::Relaxed) != 0;
         if serves {
             self.want();
         }
@@ -53,14 +58,25 @@ impl PurgeWish {
         self.wanted.take()
     }
 
-    /// Tells whether there is a thread.
-    pub fn set_served(&self, served: bool) {
-        self.served.store(served, Ordering::Release);
+    /// Says that there is a thread from now on; `false` if there is one already.
+    pub fn claim(&self) -> bool {
+        self.server.compare_exchange(NONE, SERVES, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
-    /// Whether there is a thread, or is to be one still.
+    /// Whether there is a thread that is to go on.
     pub fn is_served(&self) -> bool {
-        self.served.load(Ordering::Acquire)
+        self.server.load(Ordering::Acquire) == SERVES
+    }
+
+    /// Has the thread end.
+    pub fn end(&self) {
+        self.server.store(ENDS, Ordering::Release);
+        self.want();
+    }
+
+    /// Says that the thread is gone.
+    pub fn release(&self) {
+        self.server.store(NONE, Ordering::Release);
     }
 }
 

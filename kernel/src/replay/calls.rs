@@ -72,7 +72,7 @@ impl Calls {
             Action::VmUnmapAliases => {
                 let start = tsc::now();
                 self.instance.vm_unmap_aliases();
-                kind.cycles += tsc::now() - start;
+                kind.cycles += tsc::since(start);
                 kind.calls += 1;
                 Ok(())
             }
@@ -93,7 +93,7 @@ impl Calls {
         }
         let start = tsc::now();
         let made = make();
-        kind.cycles += tsc::now() - start;
+        kind.cycles += tsc::since(start);
         kind.calls += 1;
         // A refused one leaves no more than what it was to be, for the free that comes.
         let address = made.map_or(0, |area| area.as_ptr() as usize);
@@ -131,7 +131,7 @@ impl Calls {
                 _ => self.instance.vm_unmap_ram(address, pages),
             }
         };
-        kind.cycles += tsc::now() - start;
+        kind.cycles += tsc::since(start);
         if let Err(error) = freed {
             panic!("what was made cannot be freed: {error}");
         }
@@ -167,7 +167,7 @@ impl Drop for Calls {
 pub(super) fn cycles_of_nothing() -> u64 {
     let look = || {
         let start = tsc::now();
-        tsc::now() - start
+        tsc::since(start)
     };
     (0..64).map(|_| look()).min().unwrap_or(0)
 }

@@ -42,7 +42,7 @@ impl Sampler {
         if made.is_multiple_of(self.every) {
             let start = tsc::now();
             sample(instance, made);
-            self.took.fetch_add(tsc::now() - start, Ordering::Relaxed);
+            self.took.fetch_add(tsc::since(start), Ordering::Relaxed);
         }
     }
 

@@ -13,7 +13,7 @@ use crate::{
     command::CommandError,
     lock_class,
     memory::{self, PurgeWish},
-    services::{Experiment, Frames, purger},
+    services::{Experiment, Frames, purger::Purger},
     sync::SpinLock,
     threads::{self, Builder, JoinHandle, SpawnError, WaitQueue},
 };
@@ -87,18 +87,15 @@ pub fn replay<S: Source>(
         workers,
         sampler,
     });
-    let purging = {
+    let purger = {
         let shared = Arc::clone(&shared);
-        Builder::new("replay purge").spawn(move || {
-            purger::serve(&WISH, || {
-                shared.calls.instance.purge();
-            });
+        Purger::start("replay purge", &WISH, move || {
+            shared.calls.instance.purge();
         })
     };
-    let purging = purging.map_err(failed)?;
+    let purger = purger.map_err(failed)?;
     let counts = with_workers(&shared, || run(&shared, &open, parameters));
-    purger::stop(&WISH);
-    purging.join();
+    purger.stop();
     let sampled =
         shared.sampler.as_ref().map_or(Ok(()), |sampler| sampler.end(&shared.calls.instance, total));
     counts.and_then(|counts| sampled.map(|()| counts))
@@ -152,7 +149,7 @@ fn run<S: Source>(
             }
             // What the device takes is no part of the replay, unless the calls had to wait anyway.
             if !parameters.timed {
-                cycles -= (tsc::now() - reading).cast_signed();
+                cycles -= (tsc::since(reading)).cast_signed();
             }
             let count = batch.len() as u64;
             shared.go_through(batch, made, parameters.timed.then_some(start));
@@ -162,7 +159,7 @@ fn run<S: Source>(
                 return Err(CommandError::new("the program is wrong"));
             }
         }
-        cycles += (tsc::now() - start).cast_signed();
+        cycles += (tsc::since(start)).cast_signed();
         stats = calls.instance.stats();
         calls.free_all();
     }

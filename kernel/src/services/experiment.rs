@@ -8,6 +8,7 @@ use crate::{
 };
 use alloc::boxed::Box;
 use core::{
+    fmt,
     ops::Deref,
     sync::atomic::{AtomicU32, Ordering},
 };
@@ -28,6 +29,33 @@ pub struct Experiment {
     _place: Place,
 }
 
+/// Why there is no experiment.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ExperimentError {
+    /// As many as can be are under way.
+    TooMany,
+    /// The instance could not be made.
+    New(NewError),
+}
+
+impl fmt::Display for ExperimentError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooMany => write!(f, "{PLACES} experiments are under way, and there is no room for more"),
+            Self::New(error) => error.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for ExperimentError {}
+
+impl From<NewError> for ExperimentError {
+    fn from(error: NewError) -> Self {
+        Self::New(error)
+    }
+}
+
 /// Returns the policy of instances in which every freed page waits for a flush, as experiments and tests of waiting want it.
 pub fn flushing() -> Policy {
     memory::policy().reuse(Reuse::AfterFlush)
@@ -40,37 +68,31 @@ impl Experiment {
     /// An instance of `blocks` blocks, purged by the threads that free.
     ///
     /// # Errors
-    /// [`NewError`].
-    ///
-    /// # Panics
-    /// When there are eight already.
-    pub fn new(blocks: usize, policy: Policy) -> Result<Self, NewError> {
+    /// See [`ExperimentError`].
+    pub fn new(blocks: usize, policy: Policy) -> Result<Self, ExperimentError> {
         Self::with_purger(blocks, policy, None)
     }
 
     /// An instance of `blocks` blocks, purged by the thread that serves `purger`; by the threads that free if there is none.
     ///
     /// # Errors
-    /// [`NewError`].
-    ///
-    /// # Panics
-    /// When there are eight already.
+    /// See [`ExperimentError`].
     #[inline(never)]
     pub fn with_purger(
         blocks: usize,
         policy: Policy,
         purger: Option<&'static PurgeWish>,
-    ) -> Result<Self, NewError> {
-        let place = Place::take();
+    ) -> Result<Self, ExperimentError> {
+        let place = Place::take().ok_or(ExperimentError::TooMany)?;
         let start = layout::EXPERIMENTS.start + place.0 as usize * PLACE_SIZE;
         if blocks > PLACE_SIZE / BLOCK_SIZE {
-            return Err(NewError::BadRange(start..start + blocks * BLOCK_SIZE));
+            return Err(NewError::BadRange(start..start + blocks * BLOCK_SIZE).into());
         }
         let machine = Machine::new(vmalloc().platform().root(), purger);
         // SAFETY: the place is this instance's until it is dropped.
         match unsafe { Vmalloc::with_policy(machine, start..start + blocks * BLOCK_SIZE, policy) } {
             Ok(instance) => Ok(Self { instance: Box::new(instance), _place: place }.asking_the_kernel()),
-            Err(error) => Err(error),
+            Err(error) => Err(error.into()),
         }
     }
 }
@@ -92,15 +114,12 @@ impl Deref for Experiment {
 }
 
 impl Place {
-    fn take() -> Self {
+    fn take() -> Option<Self> {
         let taken = TAKEN.fetch_update(Ordering::Acquire, Ordering::Relaxed, |taken| {
             let free = taken.trailing_ones();
             (free < PLACES).then_some(taken | 1 << free)
         });
-        match taken {
-            Ok(before) => Self(before.trailing_ones()),
-            Err(_) => panic!("there are {PLACES} experiments already"),
-        }
+        taken.ok().map(|before| Self(before.trailing_ones()))
     }
 }
 

@@ -21,9 +21,7 @@ pub mod rcu;
 pub mod reclaim;
 mod users;
 
-use crate::threads::SpawnError;
-
-pub use experiment::{Experiment, flushing};
+pub use experiment::{Experiment, ExperimentError, flushing};
 pub use frames::{Frames, TooFewFrames};
 pub use users::{Users, users};
 
@@ -32,7 +30,7 @@ pub use users::{Users, users};
 ///
 /// # Errors
 /// No memory for the threads.
-pub(crate) fn init() -> Result<(), SpawnError> {
+pub(crate) fn init() -> Result<(), purger::StartError> {
     deferred::init()?;
     purger::init()?;
     rcu::init()?;

@@ -4,28 +4,85 @@
 
 use crate::{
     memory::{self, PurgeWish, purge_wish},
-    threads::{self, SpawnError, WaitQueue},
+    threads::{Builder, JoinHandle, SpawnError, WaitQueue},
 };
+use core::fmt;
 
-/// Where all threads that purge wait, each for its own wish: there are two at most.
+/// Where all threads that purge wait, each for its own wish: there are a few at most.
 static WISHES: WaitQueue = WaitQueue::new();
 
-/// Calls `purge` each time the wish is there, until [`stop`]. Called by the thread that is to purge.
-pub fn serve(wish: &PurgeWish, purge: impl Fn()) {
-    wish.set_served(true);
-    loop {
-        WISHES.wait_until(|| wish.take());
-        if !wish.is_served() {
-            return;
+/// A thread that purges when it is wished.
+#[must_use]
+pub struct Purger {
+    wish: &'static PurgeWish,
+    thread: JoinHandle<()>,
+}
+
+/// Why there is no thread that purges.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum StartError {
+    /// Another one serves the wish.
+    Served,
+    /// It could not be made.
+    Spawn(SpawnError),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Served => f.write_str("another one is under way"),
+            Self::Spawn(error) => error.fmt(f),
         }
-        purge();
     }
 }
 
-/// Ends the [`serve`] of this wish.
-pub fn stop(wish: &PurgeWish) {
-    wish.set_served(false);
-    wish.want();
+impl core::error::Error for StartError {}
+
+impl From<SpawnError> for StartError {
+    fn from(error: SpawnError) -> Self {
+        Self::Spawn(error)
+    }
+}
+
+impl Purger {
+    /// Starts a thread that calls `purge` each time the wish is there. A wish has one thread.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub fn start(
+        name: &str,
+        wish: &'static PurgeWish,
+        purge: impl Fn() + Send + 'static,
+    ) -> Result<Self, StartError> {
+        // Before the thread runs for the first time: it may be stopped before that.
+        if !wish.claim() {
+            return Err(StartError::Served);
+        }
+        let serve = move || {
+            loop {
+                WISHES.wait_until(|| wish.take());
+                if !wish.is_served() {
+                    return;
+                }
+                purge();
+            }
+        };
+        match Builder::new(name).spawn(serve) {
+            Ok(thread) => Ok(Self { wish, thread }),
+            Err(error) => {
+                wish.release();
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Ends the thread, and waits until it is gone.
+    pub fn stop(self) {
+        self.wish.end();
+        self.thread.join();
+        self.wish.release();
+    }
 }
 
 /// Wakes the threads that purge, in any context.
@@ -37,13 +94,11 @@ pub(crate) fn wake() {
 ///
 /// # Errors
 /// No memory for it.
-pub(super) fn init() -> Result<(), SpawnError> {
-    let thread = threads::spawn("purge", || {
-        serve(&purge_wish::KERNEL, || {
-            memory::vmalloc().purge();
-        });
+pub(super) fn init() -> Result<(), StartError> {
+    let purger = Purger::start("purge", &purge_wish::KERNEL, || {
+        memory::vmalloc().purge();
     })?;
     // It never ends.
-    core::mem::forget(thread);
+    core::mem::forget(purger);
     Ok(())
 }

@@ -75,7 +75,7 @@ pub fn command(arguments: &[&str]) -> Result<(), CommandError> {
         Some(window) => run(table, frames, loops, owned, |count| window.touch(count)),
         None => run(table, frames, loops, owned, |_| ()),
     }
-    let usec = tsc::microseconds(tsc::now() - start);
+    let usec = tsc::microseconds(tsc::since(start));
     println!("Summary: floor passed: 1 failed: 0 xfailed: 0 repeat: 1 loops: {loops} avg: {usec} usec");
     Ok(())
 }

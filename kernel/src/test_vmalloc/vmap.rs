@@ -67,7 +67,7 @@ fn run(pages: usize, loops: u64, contiguous: bool) -> Result<u64, AllocError> {
             panic!("what was mapped cannot be unmapped: {error}");
         }
     }
-    Ok(tsc::microseconds(tsc::now() - start))
+    Ok(tsc::microseconds(tsc::since(start)))
 }
 
 /// Huge frames, each by the first of its frames, that go back when dropped.

@@ -72,7 +72,7 @@ fn run_worker(worker: usize, makers: &Makers, parameters: &Parameters) -> Report
     let start = tsc::now();
     let mut results: Vec<_> =
         order.into_iter().map(|case| (case, run_case(case, makers, parameters, &mut random))).collect();
-    let cycles = tsc::now() - start;
+    let cycles = tsc::since(start);
     results.sort_unstable_by_key(|(case, _)| case.bit);
     Report { results, cycles }
 }
@@ -90,6 +90,6 @@ fn run_case(case: &Case, makers: &Makers, parameters: &Parameters, random: &mut 
             }
         }
     }
-    result.cycles = tsc::now() - start;
+    result.cycles = tsc::since(start);
     result
 }

@@ -60,7 +60,7 @@ impl Table {
             last.oldest = older(last.oldest, oldest);
         });
         table.add(last);
-        table.microseconds = tsc::microseconds(tsc::now() - start);
+        table.microseconds = tsc::microseconds(tsc::since(start));
         Ok(table)
     }
 

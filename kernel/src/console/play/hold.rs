@@ -29,7 +29,7 @@ pub fn hold(arguments: &[&str]) -> Result<(), CommandError> {
     let missing = count - areas.len();
     let result = areas
         .try_reserve_exact(missing)
-        .map_err(|_| memory::frames::shortage((missing * size_of::<usize>()).div_ceil(PAGE_SIZE)))
+        .map_err(|_| memory::frames::shortage(missing.saturating_mul(size_of::<usize>()).div_ceil(PAGE_SIZE)))
         .and_then(|()| {
             (0..missing).try_for_each(|_| {
                 let area = memory::vmalloc().vmalloc(PAGE_SIZE)?;

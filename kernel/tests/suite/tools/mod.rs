@@ -8,4 +8,5 @@ mod replay;
 mod serial;
 mod soft_off;
 mod stream;
+mod together;
 mod trace;

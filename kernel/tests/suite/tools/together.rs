@@ -1,0 +1,42 @@
+//! What commands use that run beside each other: experiments, threads that purge, clocks of CPUs.
+
+use alloc::vec::Vec;
+use kernel::{
+    arch::tsc,
+    memory::PurgeWish,
+    services::{
+        Experiment, ExperimentError, flushing,
+        purger::{Purger, StartError},
+    },
+};
+
+/// Seen failing: the ninth one ended the machine.
+#[test_case]
+fn one_experiment_too_many_is_refused() {
+    let all: Vec<_> = (0..8).map(|_| Experiment::new(1, flushing()).expect("room")).collect();
+    assert!(matches!(Experiment::new(1, flushing()), Err(ExperimentError::TooMany)));
+    drop(all);
+    drop(Experiment::new(1, flushing()).expect("room again"));
+}
+
+/// The thread may not have run yet when it is stopped. Seen failing, by a wait for ever, with a thread that says itself that it
+/// serves.
+#[test_case]
+fn a_purger_that_has_not_run_yet_is_stopped() {
+    static WISH: PurgeWish = PurgeWish::new();
+    for _ in 0..50 {
+        let purger = Purger::start("purge of a test", &WISH, || {}).expect("memory");
+        assert!(matches!(Purger::start("another one", &WISH, || {}), Err(StartError::Served)));
+        assert!(WISH.wake());
+        purger.stop();
+        assert!(!WISH.wake(), "nobody serves");
+    }
+}
+
+/// Seen failing: an overflow, where sums are checked.
+#[test_case]
+fn no_time_has_passed_since_a_later_moment() {
+    assert_eq!(tsc::since(u64::MAX), 0);
+    let start = tsc::now();
+    assert!(tsc::since(start) < u64::MAX / 2);
+}
