@@ -109,8 +109,10 @@ impl Transfer {
     /// In `control`: it could not be done.
     const ERROR: u32 = 1;
 
-    /// Fills the bytes, which lie in one page.
+    /// Fills the bytes, which lie in one page, and are one at least.
     fn read(bytes: &mut [u8]) {
+        // By the CPU, which marks the page's entry as dirty: the device does not, and who asks for zeros would find them there.
+        bytes[0] = 0;
         let address = physical(bytes.as_ptr() as usize).to_be_bytes();
         let transfer = Self {
             control: AtomicU32::new(Self::READ.to_be()),

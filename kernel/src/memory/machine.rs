@@ -204,8 +204,8 @@ static VMALLOC: Once<Vmalloc<Machine>> = Once::new();
 static MADE: AtomicU64 = AtomicU64::new(0);
 
 /// The policy of this kernel's instances. Dirty bits are trusted: the kernel writes to the frames of areas through the areas'
-/// addresses only, and the one device that writes to memory by itself, which answers on the stream to the host, writes where
-/// the CPU has written before.
+/// addresses only, and the devices that write to memory by themselves, the one for firmware's files and the one that answers on
+/// the stream to the host, write to pages that the CPU has written to before.
 pub fn policy() -> Policy {
     Policy::default().zeroing(Zeroing::TrustDirty).slack(Slack::Ignored)
 }
