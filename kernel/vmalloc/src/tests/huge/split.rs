@@ -16,6 +16,9 @@ use core::{
 };
 use std::{sync::Arc, vec};
 
+/// Enough for four 2 MiB pages. The machines stay, so that others can be played on them, and there are some hundred.
+const FRAMES: usize = 6 * BLOCK_PAGES;
+
 /// Both CPUs have translations of some of an area's pages.
 fn load_all(machine: &Machine, start: usize, pages: usize) {
     for (cpu, page) in (0..2).flat_map(|cpu| (0..pages).step_by(5).map(move |page| (cpu, page))) {
@@ -33,7 +36,7 @@ enum Written {
 /// Splits a 2 MiB page of zeros, and has CPU 1 write another part of it at the `moment`-th moment of that. Whether
 /// there was such a moment. What was written must be there, and must not be taken for zeros later.
 fn write_at(moment: usize, written: Written) -> bool {
-    let (machine, vmalloc) = shared(2, 32 * BLOCK_PAGES, 16);
+    let (machine, vmalloc) = shared(2, FRAMES, 16);
     let area = vmalloc.allocate(Request::new(BLOCK_SIZE).huge().zeroed()).expect("room");
     assert_eq!(vmalloc.find_area(address(area)).expect("there").huge_pages, BLOCK_PAGES);
     let victim = address(area) + 100 * PAGE_SIZE;
@@ -93,7 +96,7 @@ fn two_cpus_that_protect_parts_of_a_page_both_do() {
 /// Protects the `first` pages of two 2 MiB pages, and at the `moment`-th moment of that has CPU 1 protect the
 /// `second` ones. Whether there was such a moment.
 fn protect_at(moment: usize, first: &Range<usize>, second: &[Range<usize>]) -> bool {
-    let (machine, vmalloc) = shared(2, 32 * BLOCK_PAGES, 16);
+    let (machine, vmalloc) = shared(2, FRAMES, 16);
     let area = vmalloc.allocate(Request::new(2 * BLOCK_SIZE).huge()).expect("room");
     let start = address(area);
     let page = move |page: usize| start + page * PAGE_SIZE;
@@ -137,7 +140,7 @@ fn protect_at(moment: usize, first: &Range<usize>, second: &[Range<usize>]) -> b
 /// Has CPU 1 hide the second 2 MiB page of an area at the `moment`-th moment of the protection of the first one's first
 /// `pages`. Whether there was such a moment.
 fn hide_at(moment: usize, pages: usize) -> bool {
-    let (machine, vmalloc) = shared(2, 32 * BLOCK_PAGES, 16);
+    let (machine, vmalloc) = shared(2, FRAMES, 16);
     let area = vmalloc.allocate(Request::new(2 * BLOCK_SIZE).huge()).expect("room");
     let (start, second) = (address(area), address(area) + BLOCK_SIZE);
     load_all(machine, start, 2 * BLOCK_PAGES);
@@ -176,7 +179,7 @@ fn a_page_is_hidden_beside_one_that_is_protected() {
 /// Seen failing: with inspections that take a block for unmapped whose table is not in its descriptor.
 #[test]
 fn an_area_is_seen_while_its_page_is_split() {
-    let (machine, vmalloc) = shared(2, 32 * BLOCK_PAGES, 16);
+    let (machine, vmalloc) = shared(2, FRAMES, 16);
     let area = vmalloc.allocate(Request::new(BLOCK_SIZE).huge()).expect("room");
     let start = address(area);
     let victim = start + 100 * PAGE_SIZE;
@@ -206,7 +209,7 @@ fn an_area_is_seen_while_its_page_is_split() {
 #[test]
 fn no_cpu_has_two_sizes_of_a_page_with_different_rights() {
     for (first, count) in [(5, 10), (0, BLOCK_PAGES), (500, 20), (0, 1)] {
-        let (machine, vmalloc) = shared(2, 32 * BLOCK_PAGES, 16);
+        let (machine, vmalloc) = shared(2, FRAMES, 16);
         let area = vmalloc.allocate(Request::new(2 * BLOCK_SIZE).huge()).expect("room");
         load_all(machine, address(area), 2 * BLOCK_PAGES);
         machine.interleave(|| ());
@@ -224,7 +227,7 @@ fn no_cpu_has_two_sizes_of_a_page_with_different_rights() {
 /// Seen failing: with idle CPUs not interrupted when a whole 2 MiB page is protected.
 #[test]
 fn an_idle_cpu_has_the_rights_of_a_page_before_it_is_split() {
-    let (machine, vmalloc) = shared(2, 32 * BLOCK_PAGES, 16);
+    let (machine, vmalloc) = shared(2, FRAMES, 16);
     let area = vmalloc.allocate(Request::new(2 * BLOCK_SIZE).huge()).expect("room");
     load_all(machine, address(area), 2 * BLOCK_PAGES);
     machine.sleep(1);
@@ -244,7 +247,7 @@ fn an_idle_cpu_has_the_rights_of_a_page_before_it_is_split() {
 #[test]
 fn an_idle_cpu_is_left_alone_where_small_pages_are_protected() {
     for huge in [false, true] {
-        let (machine, vmalloc) = shared(2, 32 * BLOCK_PAGES, 16);
+        let (machine, vmalloc) = shared(2, FRAMES, 16);
         let request = Request::new(BLOCK_SIZE);
         let area = vmalloc.allocate(if huge { request.huge() } else { request }).expect("room");
         machine.write(1, address(area), 7).expect("mapped");
@@ -264,7 +267,7 @@ fn an_idle_cpu_is_left_alone_where_small_pages_are_protected() {
 #[test]
 fn the_pages_beside_a_hidden_one_stay_whole() {
     for hidden in 0..4 {
-        let (machine, vmalloc) = shared(2, 32 * BLOCK_PAGES, 16);
+        let (machine, vmalloc) = shared(2, FRAMES, 16);
         let area = vmalloc.allocate(Request::new(4 * BLOCK_SIZE).huge()).expect("room");
         let start = address(area) + hidden * BLOCK_SIZE;
         protect(&vmalloc, start, BLOCK_PAGES, Protection::None).expect("frames enough");
