@@ -1,14 +1,16 @@
 //! Learns which tests come to which change, and how long each takes, by running each alone.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use super::judge;
 use super::program::Program;
-use super::switch::NOTED;
+use super::switch::{self, NOTED};
 use crate::session::How;
-use crate::status::{Doing, Result};
+use crate::status::{Doing, Error, Result};
 
 /// How long one test may take without a change.
 const LIMIT: Duration = Duration::from_secs(600);
@@ -60,6 +62,24 @@ impl Coverage {
         Self { tests }
     }
 
+    /// Runs all tests in one process without a change, as those are run that come to one: what fails then would see each change.
+    ///
+    /// # Errors
+    /// If there are none, or one fails; and as [`learn`](Self::learn).
+    pub fn check(&self, program: &Program) -> Result<()> {
+        let names: Vec<&str> = self.tests.iter().map(|(test, _)| test.name.as_str()).collect();
+        if names.is_empty() {
+            return Err(Error::failed("no test passes without any change"));
+        }
+        let limit = judge::limit(self.tests.iter().map(|(test, _)| test));
+        match program.try_tests(&names, (switch::CHANGE, OsStr::new("0")), limit)?.0 {
+            How::Exited(0) => Ok(()),
+            how => Err(Error::failed(format!(
+                "the tests pass each by itself, but not all in one process, without any change: {how:?}"
+            ))),
+        }
+    }
+
     /// The tests that come to each change that one comes to, the quickest first.
     #[must_use]
     pub fn by_change(&self) -> BTreeMap<u32, Vec<&Test>> {
@@ -79,6 +99,25 @@ fn ids(noted: &[u8]) -> BTreeSet<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scripts::write_script;
+
+    /// Seen failing with nothing looked at: each change that both come to would be taken for seen.
+    #[test]
+    fn tests_that_do_not_go_together_are_told_of() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = Program { path: folder.path().join("program"), package: folder.path().into() };
+        let test = |name: &str| (Test { name: name.into(), took: Duration::ZERO }, BTreeSet::from([1]));
+        let check = |script: &str, names: &[&str]| {
+            write_script(&program.path, script);
+            let checked = Coverage::of(names.iter().copied().map(test).collect()).check(&program);
+            checked.map_err(|error| error.message)
+        };
+        // A test has three words behind it.
+        let one_alone = "[ $# = 4 ] || exit 101";
+        assert_eq!(check(one_alone, &["a"]), Ok(()));
+        assert!(check(one_alone, &["a", "b"]).unwrap_err().contains("not all in one process"));
+        assert!(check("exit 0", &[]).unwrap_err().contains("no test passes"));
+    }
 
     #[test]
     fn numbers_are_read_and_tests_are_told_by_change_the_quickest_first() {

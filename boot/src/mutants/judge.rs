@@ -3,9 +3,11 @@
 use std::fmt;
 use std::time::Duration;
 
+use signal_hook::consts::{SIGKILL, SIGTERM};
+
 use super::cover::Test;
 use crate::session::How;
-use crate::status::Result;
+use crate::status::{Error, Result};
 
 /// The tests that are run first take so long together; each group after them takes that many times as long.
 const FIRST_GROUP: (Duration, u32) = (Duration::from_millis(50), 4);
@@ -55,18 +57,30 @@ impl Verdict {
 /// Judges a change by `tests`, of which the quickest is the first. `run` runs some of them, within a time.
 ///
 /// # Errors
-/// Those of `run`.
+/// Those of `run`; and if a program ended in a way that says nothing of the change.
 pub fn judge(tests: &[&Test], mut run: impl FnMut(&[&str], Duration) -> Result<How>) -> Result<Verdict> {
     for group in groups(tests) {
         let names: Vec<&str> = group.iter().map(|test| test.name.as_str()).collect();
-        let limit = time_of(group) * PATIENCE.0 + PATIENCE.1;
-        match run(&names, limit)? {
+        match run(&names, limit(group.iter().copied()))? {
             How::Exited(0) => {}
             How::TimedOut => return Ok(Verdict::TimedOut),
-            _ => return Ok(Verdict::Seen),
+            // The shell found no program or could not start it; or somebody else ended it, such as a computer short of memory.
+            how @ (How::Exited(126 | 127)
+            | How::Signalled(SIGKILL | SIGTERM)
+            | How::EndedByUser
+            | How::NotEnded) => {
+                return Err(Error::failed(format!("the test program did not run as it should: {how:?}")));
+            }
+            How::Exited(_) | How::Signalled(_) => return Ok(Verdict::Seen),
         }
     }
     Ok(if tests.is_empty() { Verdict::Untested } else { Verdict::Survived })
+}
+
+/// How long tests may take.
+#[must_use]
+pub fn limit<'a>(tests: impl Iterator<Item = &'a Test>) -> Duration {
+    tests.map(|test| test.took).sum::<Duration>() * PATIENCE.0 + PATIENCE.1
 }
 
 /// The tests in groups that grow: most changes are seen by quick tests, and a process costs time, too.
@@ -162,6 +176,16 @@ mod tests {
         assert_eq!(judged(&[1], "1", How::Signalled(11)).0, Verdict::Seen);
         assert_eq!(judged(&[1], "1", How::TimedOut).0, Verdict::TimedOut);
         assert_eq!(judged(&[], "1", How::TimedOut).0, Verdict::Untested);
+    }
+
+    /// Seen failing with each of them taken for a test that fails.
+    #[test]
+    fn a_program_that_somebody_else_ended_has_seen_nothing() {
+        let all = tests(&[1]);
+        for how in [How::Exited(127), How::Signalled(9), How::Signalled(15), How::EndedByUser] {
+            let judged = judge(&all.iter().collect::<Vec<_>>(), |_, _| Ok(how));
+            assert!(judged.is_err_and(|error| error.message.contains("did not run")), "{how:?}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The verdicts on a package's changes, kept in a file: a run that was cut off goes on where it was.
 //!
-//! The first line has the number of the sources; each other one a verdict and a change. Other sources begin anew, unless
-//! the user believes what was seen of those before.
+//! The first line has the number of the sources; each other one a verdict and a change, by its file's text. Other sources begin
+//! anew, unless the user believes what was seen in files that are as they were.
 
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};

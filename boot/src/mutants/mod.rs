@@ -64,7 +64,7 @@ pub struct Options {
     /// Only one of N parts of the changes; the first is 0/N
     #[arg(long, value_name = "I/N")]
     pub shard: Option<Shard>,
-    /// Believe what was seen before a file changed: judge what no test saw then, and what is new
+    /// Believe what was seen in files that are as they were, though others changed: judge what no test saw then, and what is new
     #[arg(long)]
     pub unseen: bool,
     /// Run the package's models, which loom explores, in the place of its unit tests
@@ -132,7 +132,7 @@ pub fn run(options: &Options) -> Result<Status> {
     told.counts.excuse(excused.len());
     let (mut left, mut before) = (Vec::new(), 0);
     for change in chosen {
-        match told.kept.verdict(&change.text) {
+        match told.kept.verdict(&change.key()) {
             Some(verdict) => {
                 told.tell(change, verdict);
                 before += 1;
@@ -188,7 +188,7 @@ impl Told {
     }
 
     fn keep(&mut self, change: &Change, verdict: Verdict) -> Result<()> {
-        self.kept.keep(&change.text, verdict)?;
+        self.kept.keep(&change.key(), verdict)?;
         self.tell(change, verdict);
         Ok(())
     }
@@ -220,6 +220,7 @@ impl Place<'_> {
         let package = self.copy.join(self.package.strip_prefix(self.root).unwrap_or(&self.package));
         let program = Program { path: compiled.program, package };
         let coverage = Coverage::learn(&program, &self.copy.with_extension("noted"))?;
+        coverage.check(&program)?;
         let tests = coverage.by_change();
         eprintln!("boot: running the tests with {} changes", changes.len() - compiled.refused.len());
         for change in changes {
@@ -244,7 +245,7 @@ mod tests {
 
     fn change(id: u32, file: &str, text: &str) -> Change {
         let edit = find::Edit::Return { at: 0, value: String::new() };
-        Change { id, file: file.into(), text: format!("{file}:1:1: {text}"), edit }
+        Change { id, source: 0, file: file.into(), text: format!("{file}:1:1: {text}"), edit }
     }
 
     fn chosen(

@@ -13,7 +13,7 @@ use crate::session::{self, How};
 use crate::status::{Error, Result};
 
 /// How much address space a test program has, in KiB: a change may make it take memory without end.
-const MEMORY: &str = "8388608";
+const MEMORY: &str = "12582912";
 
 /// How long a program may take to list its tests.
 const LIST: Duration = Duration::from_secs(60);

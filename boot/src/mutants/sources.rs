@@ -62,7 +62,11 @@ impl Sources {
     }
 }
 
-/// A number that is another one when a file in these folders is, those of tests too, or a dependency's version.
+/// What makes the changes and judges them, and what compiles them.
+const MAKERS: [&str; 3] = ["boot/src/mutants/", "rust-toolchain.toml", ".cargo/config.toml"];
+
+/// A number that is another one when a file in these folders is, those of tests too, or a dependency's version, or what the
+/// changes are made by.
 ///
 /// # Errors
 /// If a file cannot be read.
@@ -71,6 +75,7 @@ pub fn hash(root: &Path, folders: &[PathBuf], tracked: &[String]) -> Result<u64>
     for name in tracked {
         let path = root.join(name);
         let counts = folders.iter().any(|folder| path.starts_with(folder))
+            || MAKERS.iter().any(|maker| name.starts_with(maker))
             || name == "Cargo.toml"
             || name == "Cargo.lock";
         if counts && path.is_file() {
@@ -119,7 +124,8 @@ mod tests {
         let root = folder.path();
         let folders = ["p", "used"].map(|name| root.join(name));
         folders.iter().for_each(|folder| fs::create_dir(folder).unwrap());
-        let files = ["Cargo.lock", "p/a", "q", "used/b"].map(String::from);
+        fs::create_dir_all(root.join("boot/src/mutants")).unwrap();
+        let files = ["Cargo.lock", "p/a", "q", "used/b", "boot/src/mutants/kinds.rs"].map(String::from);
         let number = |changed: &str| {
             for name in &files {
                 fs::write(root.join(name), if name == changed { "new" } else { "old" }).unwrap();
@@ -128,7 +134,7 @@ mod tests {
         };
         let before = number("");
         assert_eq!(number("q"), before);
-        for counts in ["Cargo.lock", "p/a", "used/b"] {
+        for counts in ["Cargo.lock", "p/a", "used/b", "boot/src/mutants/kinds.rs"] {
             assert_ne!(number(counts), before, "{counts}");
         }
     }

@@ -3,6 +3,7 @@
 //! What is known before the program runs stays: constants, lengths of arrays, patterns. So does what a macro is given,
 //! which is no syntax tree.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -24,8 +25,18 @@ pub struct Change {
     pub file: String,
     /// Where it is and what it does, in cargo-mutants' words.
     pub text: String,
+    /// A number that tells the source file's text from others.
+    pub source: u64,
     /// What is written.
     pub edit: Edit,
+}
+
+impl Change {
+    /// What a verdict on it is kept by: in another text of the file another change may be at the same place, and say the same.
+    #[must_use]
+    pub fn key(&self) -> String {
+        format!("{:016x} {}", self.source, self.text)
+    }
 }
 
 /// What a change writes.
@@ -82,8 +93,17 @@ pub struct Found {
 /// If it is no Rust.
 pub fn changes(file: &str, source: &str, tests: Tests) -> Result<Found> {
     let parsed = syn::parse_file(source).doing(format_args!("parse {file}"))?;
-    let mut finder =
-        Finder { file, source, tests, names: Vec::new(), modules: PathBuf::new(), found: Found::default() };
+    let mut hasher = DefaultHasher::new();
+    source.hash(&mut hasher);
+    let mut finder = Finder {
+        file,
+        source,
+        number: hasher.finish(),
+        tests,
+        names: Vec::new(),
+        modules: PathBuf::new(),
+        found: Found::default(),
+    };
     if !finder.is_unwanted(&parsed.attrs) {
         finder.visit_file(&parsed);
     }
@@ -93,6 +113,8 @@ pub fn changes(file: &str, source: &str, tests: Tests) -> Result<Found> {
 struct Finder<'a> {
     file: &'a str,
     source: &'a str,
+    /// Of the source.
+    number: u64,
     tests: Tests,
     /// What the code lies in, from the outermost on.
     names: Vec<String>,
@@ -120,7 +142,8 @@ impl Finder<'_> {
     fn add(&mut self, at: Span, what: String, edit: Edit) {
         let start = at.start();
         let text = format!("{}:{}:{}: {what}", self.file, start.line, start.column + 1);
-        self.found.changes.push(Change { id: 0, file: self.file.into(), text, edit });
+        let (file, source) = (self.file.into(), self.number);
+        self.found.changes.push(Change { id: 0, file, text, source, edit });
     }
 
     fn function(&mut self, attributes: &[Attribute], signature: &Signature, block: &Block) {
