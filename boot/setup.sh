@@ -136,6 +136,12 @@ qemu_beside() {
     rm -f "$log"
 }
 
+# Without them neither cargo nor rustup trusts a server. What installs them is not what brings them.
+certificates() {
+    [[ -e /etc/debian_version && ! -e /etc/ssl/certs/ca-certificates.crt ]] && may_install || return 0
+    (packages "certificates, by which cargo and rustup know the servers they download from" ca-certificates) || true
+}
+
 # machine_packages WORD...: the user's words may name an emulator of their own.
 machine_packages() {
     local what='' need=() firmware places
@@ -174,13 +180,14 @@ grub_packages() {
     ((${#need[@]} == 0)) || (packages "GRUB and what makes a disk image of it, by which an example is booted" "${need[@]}") || true
 }
 
-# Programs that two tests of the host program use. They are left out where these are missing.
+# Programs that tests of the host program use. They are left out where these are missing, but for git, which one needs.
 tool_packages() {
     local need=()
+    command -v git >/dev/null || need+=(git)
     command -v gdb >/dev/null || need+=(gdb)
     command -v tmux >/dev/null || need+=(tmux)
     command -v trace-cmd >/dev/null || need+=(trace-cmd)
-    ((${#need[@]} == 0)) || (packages "gdb, tmux and trace-cmd, under which a kernel, its console and its traces are tried" "${need[@]}") || true
+    ((${#need[@]} == 0)) || (packages "git, gdb, tmux and trace-cmd, by which mutants, a kernel, its console and its traces are tried" "${need[@]}") || true
 }
 
 # --- the pinned toolchain, by rustup ------------------------------------------------------------
@@ -347,6 +354,7 @@ advice() {
 # Makes `cargo` the one that suits, installing it if need be.
 toolchain() {
     home
+    certificates
     case ${VMALLOC_TOOLCHAIN:-} in
         rustup)
             rustup_ready || rustup_install || { rustup_package && rustup_install; } || lacking "$(advice)"

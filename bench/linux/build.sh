@@ -25,6 +25,9 @@ if [[ $folder == *[[:space:]:]* ]]; then
     say "$folder: Linux cannot be built in a folder whose name has spaces or colons"
     exit 2
 fi
+# One builds at a time. What a build that was ended has started keeps the lock until it has ended, too.
+exec 9>"$folder/lock"
+flock -n 9 || { say "another build is under way in $folder; waiting for it" && flock 9; }
 stamp=$(cat bench/linux/build.sh bench/linux/config | sha256sum)
 if [[ -e $folder/bzImage && -r $folder/stamp && $(<"$folder/stamp") == "$stamp" ]]; then
     exit 0
@@ -110,7 +113,9 @@ done <bench/linux/config
 say "compiling $package, about 6 minutes of one core"
 linux -j"$(nproc)" bzImage >>"$log" 2>&1 || failed "$package could not be compiled"
 
-cp "$source/arch/x86/boot/bzImage" "$folder/bzImage"
+# In one step: a machine may be starting from the last one.
+cp "$source/arch/x86/boot/bzImage" "$folder/bzImage.new"
+mv "$folder/bzImage.new" "$folder/bzImage"
 cp "$source/.config" "$folder/config"
 printf 'Linux %s (%s), gcc %s\n' "$(linux -s kernelversion)" "$package" "$(gcc -dumpfullversion)" >"$folder/version"
 rm -rf "$work"

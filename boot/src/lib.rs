@@ -35,6 +35,7 @@ pub mod actions;
 pub mod bench;
 pub mod cargo;
 pub mod cfg;
+pub mod child;
 pub mod cli;
 pub mod dat;
 pub mod lines;

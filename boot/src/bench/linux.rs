@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use crate::child;
 use crate::machine::accelerator::Accelerator;
 use crate::machine::options::{Accel, Options};
 use crate::machine::qemu;
@@ -50,6 +51,7 @@ impl Linux {
         let folder = places::target_folder("linux")?;
         let mut command = Command::new(places::root().join(BUILD));
         command.arg(&folder).stdin(Stdio::null()).stdout(Stdio::null());
+        child::ends_with_this_process(&mut command);
         let status = command.status().doing(format_args!("run {BUILD}"))?;
         match status.code() {
             Some(0) => {}

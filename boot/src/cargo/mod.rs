@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 use serde::Deserialize;
 
 pub use self::workspace::tested_library;
+use crate::child;
 use crate::places::root;
 use crate::status::{Doing, Error, Result};
 
@@ -211,6 +212,7 @@ pub fn plain(arguments: &[&str]) -> Command {
 /// Runs cargo, and lists what its messages tell of.
 fn run<T>(what: &str, mut command: Command, told: impl Fn(&str) -> Option<T>) -> Result<Vec<T>> {
     eprintln!("boot: building {what}");
+    child::ends_with_this_process(&mut command);
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().doing("start cargo")?;
     let lines = child.stdout.take().map(BufReader::new).into_iter().flat_map(BufRead::lines);
     let made: Vec<T> = lines.filter_map(|line| told(&line.ok()?)).collect();

@@ -139,6 +139,18 @@ mod tests {
         }
     }
 
+    /// Seen failing: a QEMU that crashed had refused the machine, and a suite went on without it.
+    #[test]
+    fn a_crash_is_no_refusal() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("qemu");
+        for end in ["kill -9 $$", "exit 3", "echo assertion failed >&2; kill -6 $$"] {
+            write_script(&file, &format!("case $1 in --version) echo {NAME}7.2 ;; *) {end} ;; esac"));
+            let error = checked(&["--emulator", file.to_str().unwrap()]).unwrap_err();
+            assert_eq!((error.status, error.message.contains("ended as")), (Status::Failed, true), "{error}");
+        }
+    }
+
     #[test]
     fn a_program_that_is_not_there_is_what_the_computer_lacks() {
         let error = checked(&["--emulator", "/nosuch/qemu"]).unwrap_err();

@@ -16,6 +16,7 @@ use super::sources::Sources;
 use super::switch::{self, Written};
 use crate::cargo;
 use crate::cfg::Tests;
+use crate::child;
 use crate::status::{Doing, Error, Result};
 
 /// What a lint denies is no error here.
@@ -92,6 +93,7 @@ fn build(copy: &Path, package: &str, tests: Tests) -> Result<String> {
     }
     // By the variable that outranks whatever flags the user has set up.
     command.env_remove("CARGO_ENCODED_RUSTFLAGS").env("RUSTFLAGS", flags.join(" "));
+    child::ends_with_this_process(&mut command);
     let out = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output().doing("start cargo")?;
     Ok(String::from_utf8_lossy(&out.stdout).into_owned())
 }

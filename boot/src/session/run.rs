@@ -8,7 +8,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, getppid, kill_process_group, set_parent_process_death_signal};
+use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::end::{End, How};
 use super::event::Event;
@@ -17,6 +17,7 @@ use super::serial::Output;
 use super::signals;
 use super::terminal::Input;
 use super::watch::{Stopped, Watch};
+use crate::child;
 use crate::status::{Error, Result, Status};
 use crate::symbols::Symbols;
 
@@ -87,7 +88,7 @@ fn run_and_end(
         command.stdin(Stdio::piped());
     }
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
-    ends_with_this_process(&mut command);
+    child::ends_with_this_process(&mut command);
     let start = Instant::now();
     let child = command.spawn().map_err(|error| {
         let program = command.get_program().display();
@@ -130,22 +131,6 @@ fn run_and_end(
             Err(Error { status: Status::Interrupted(signal), message: String::new() })
         }
     }
-}
-
-/// Has Linux kill the program when this thread ends, and so when this process does, by SIGKILL too.
-fn ends_with_this_process(command: &mut Command) {
-    let this = rustix::process::getpid();
-    let before_it_starts = move || {
-        set_parent_process_death_signal(Some(Signal::KILL))?;
-        // This process may have ended before Linux was told, and somebody else has become the parent.
-        if getppid() != Some(this) {
-            return Err(std::io::ErrorKind::Interrupted.into());
-        }
-        Ok(())
-    };
-    // SAFETY: runs in the new process, where only what is safe in a signal handler is allowed: two system calls, and
-    // no allocation.
-    unsafe { command.pre_exec(before_it_starts) };
 }
 
 /// A program that does not outlive the value, nor do those that it started: a script that starts QEMU would leave it.
