@@ -161,7 +161,8 @@ pub unsafe trait Platform: Flusher {
 
     /// Takes up to `count` frames, gives each to `sink`, and returns how many there were. Fewer than asked for means
     /// that memory has run out. `sink` calls nothing of the platform but [`direct_map`](Self::direct_map). Neither this
-    /// nor what takes tables and 2 MiB frames frees memory of the calling instance, which may have the right to purge.
+    /// nor what takes tables and 2 MiB frames frees memory of an instance on this machine: one that takes some may have
+    /// the right to purge.
     #[doc(alias = "alloc_pages_bulk")]
     fn take_frames(&self, count: usize, sink: impl FnMut(Frame)) -> usize;
 

@@ -38,7 +38,7 @@ impl<P: Platform> Vmalloc<P> {
     /// page tables that copy them later need no fault to see new mappings.
     ///
     /// A range that begins below 64 TiB has no magazines (see [`Reuse`](crate::Reuse)): frees and allocations there
-    /// take a lock. What magazines write into page tables would be addresses that a CPU with the L1TF flaw can read.
+    /// take a lock. What magazines write into page tables would look like frames, which a CPU with the L1TF flaw could read.
     #[doc(alias = "vmalloc_init")]
     ///
     /// # Errors

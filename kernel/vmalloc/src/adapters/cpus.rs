@@ -10,7 +10,7 @@ pub trait Cpus {
     #[doc(alias = "smp_processor_id")]
     fn here(&self) -> usize;
 
-    /// Interrupts these CPUs, never the current one, and returns without waiting for them; their handlers
+    /// Interrupts these CPUs, which never include the current one, and returns without waiting for them; their handlers
     /// call [`Machine::answer`](super::Machine::answer). The handlers must see what the caller wrote before:
     /// an x2APIC needs `mfence; lfence` before its register is written (Intel SDM 3A, section 11.12.3).
     fn interrupt(&self, cpus: CpuSet);

@@ -6,7 +6,6 @@
 //! magazine is one pointer. An allocation of as many pages takes the area that was parked last: its frames, its entries
 //! and the lines of both are still in the CPU's caches. Neither takes a lock, marks a page dirty, counts it as pending,
 //! or flushes. In a range below 64 TiB nothing is parked: there an address in an entry would look like a frame's.
-//! that of a frame.
 //!
 //! # Why no flush is needed
 //!

@@ -126,7 +126,7 @@ impl Magazines {
     #[inline(always)]
     /// Makes those of an instance, which so many have closed.
     pub fn new(closers: usize, records: &mut Records) -> Self {
-        let [releasing, relinked] = [const { AtomicUsize::new(0) }; 2];
+        let [releasing, relinked] = [0, 0].map(AtomicUsize::new);
         Self { links: records.lay_out(), closers: AtomicUsize::new(closers), releasing, relinked }
     }
 

@@ -186,8 +186,8 @@ impl Shootdown {
     ///
     /// # Safety
     /// 1. Interrupts are off, and are turned on only as the CPU halts.
-    /// 2. Whatever wakes the CPU calls [`leave_idle`](Self::leave_idle) before the CPU reads, writes or
-    ///    executes anything that an instance maps.
+    /// 2. However the halt ends, by an interrupt or without one, [`leave_idle`](Self::leave_idle) is called
+    ///    before the CPU reads, writes or executes anything that an instance maps.
     pub unsafe fn enter_idle(&self, flusher: &impl Flusher) {
         self.cpu(flusher.here()).state.fetch_or(IDLE, Ordering::SeqCst);
     }
