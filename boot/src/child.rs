@@ -1,4 +1,4 @@
-//! Programs that this one starts end with it.
+//! Programs that this one starts end with it; those that they start themselves do not.
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;

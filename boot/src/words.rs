@@ -16,7 +16,7 @@ pub fn commands() -> ValueParser {
 #[must_use]
 pub fn filter() -> ValueParser {
     ValueParser::new(|text: &str| match text.starts_with('-') {
-        true => Err("no name of a test has a hyphen"),
+        true => Err("no part of a test's name begins with a hyphen"),
         false => Ok(text.to_owned()),
     })
 }

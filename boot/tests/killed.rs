@@ -15,7 +15,7 @@ use std::process::{Child, Command, Stdio};
 
 use awaited::awaited;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
-use scripts::write_script;
+use scripts::{with_signals, write_script};
 use tempfile::TempDir;
 
 /// A run of the host program, in a process group of its own.
@@ -126,6 +126,7 @@ fn the_log_of_a_run_that_is_interrupted_is_kept_and_named() {
     );
     let mut command = Command::new(env!("CARGO_BIN_EXE_boot"));
     command.arg("run-elf").arg(elf).args(["--accel", "tcg", "--emulator"]).arg(qemu);
+    let mut command = with_signals(&command);
     let piped = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut program = piped.spawn().unwrap();
     let mut seen = String::new();

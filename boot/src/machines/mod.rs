@@ -72,15 +72,18 @@ pub fn run(options: &Options) -> Result<Status> {
         println!("machine: {}: {}", kind.about, kind.words);
         let machine = machine(kind, &options.emulator)?;
         let begin = Instant::now();
-        let Row { status, tests, soak } = match emulator::refusal(&machine) {
-            Ok(Some(words)) => {
+        let tried = emulator::refusal(&machine).and_then(|refusal| match refusal {
+            Some(words) => {
                 println!("left out, because QEMU refuses it: {words}");
-                Row { status: Status::Ok, tests: "left out".into(), soak: "left out" }
+                Ok(Row { status: Status::Ok, tests: "left out".into(), soak: "left out" })
             }
-            Ok(None) => {
+            None => {
                 made += 1;
-                tried(kind, &machine, &suite, options.filter.as_deref())?
+                tried(kind, &machine, &suite, options.filter.as_deref())
             }
+        });
+        let Row { status, tests, soak } = match tried {
+            Ok(row) => row,
             // On the other machines it may do better.
             Err(Error { status: status @ Status::Failed, message }) => {
                 Row { status, tests: format!("FAILED: {message}"), soak: "" }

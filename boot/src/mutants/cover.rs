@@ -44,6 +44,7 @@ impl Coverage {
             // A test that comes to no change writes no file.
             let _ = fs::remove_file(file);
             let (how, took) = program.try_tests(&[&name], (NOTED, file.as_os_str()), LIMIT)?;
+            judge::says_something(how)?;
             if how != How::Exited(0) {
                 eprintln!("boot: {name} fails without any change, and is left out");
                 continue;

@@ -64,17 +64,26 @@ pub fn judge(tests: &[&Test], mut run: impl FnMut(&[&str], Duration) -> Result<H
         match run(&names, limit(group.iter().copied()))? {
             How::Exited(0) => {}
             How::TimedOut => return Ok(Verdict::TimedOut),
-            // The shell found no program or could not start it; or somebody else ended it, such as a computer short of memory.
-            how @ (How::Exited(126 | 127)
-            | How::Signalled(SIGKILL | SIGTERM)
-            | How::EndedByUser
-            | How::NotEnded) => {
-                return Err(Error::failed(format!("the test program did not run as it should: {how:?}")));
+            how => {
+                says_something(how)?;
+                return Ok(Verdict::Seen);
             }
-            How::Exited(_) | How::Signalled(_) => return Ok(Verdict::Seen),
         }
     }
     Ok(if tests.is_empty() { Verdict::Untested } else { Verdict::Survived })
+}
+
+/// Looks whether the end of a test program says anything of its tests.
+///
+/// # Errors
+/// The shell found no program or could not start it; or somebody else ended it, such as a computer short of memory.
+pub fn says_something(how: How) -> Result<()> {
+    match how {
+        How::Exited(126 | 127) | How::Signalled(SIGKILL | SIGTERM) | How::EndedByUser | How::NotEnded => {
+            Err(Error::failed(format!("the test program did not run as it should: {how:?}")))
+        }
+        How::Exited(_) | How::Signalled(_) | How::TimedOut => Ok(()),
+    }
 }
 
 /// How long tests may take.

@@ -97,6 +97,7 @@ fn run_and_end(
             _ => Error::failed(format!("cannot start {program}: {error}")),
         }
     })?;
+    signals::begins(Pid::from_child(&child));
     let mut child = Guarded(child);
     let (sender, receiver) = mpsc::channel();
     signals::tell(sender.clone());
@@ -139,6 +140,7 @@ struct Guarded(Child);
 impl Drop for Guarded {
     fn drop(&mut self) {
         // It leads a group of its own, whose number is nobody else's while it has not been waited for.
+        signals::ends(Pid::from_child(&self.0));
         let _ = kill_process_group(Pid::from_child(&self.0), Signal::KILL);
         let _ = self.0.wait();
     }

@@ -5,7 +5,8 @@ use std::sync::mpsc::Sender;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use rustix::process::{Pid, Signal, kill_process_group};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
 
 use super::event::Event;
 use crate::status::{Doing, Result};
@@ -16,6 +17,9 @@ static RUNNING: Mutex<Vec<Sender<Event>>> = Mutex::new(Vec::new());
 /// The last signal, 0 for none: a session may be told of it when it listens no more.
 static RECEIVED: AtomicI32 = AtomicI32::new(0);
 
+/// The programs that run now, each of which leads a process group of its own: what stops this one has to stop them, too.
+static GROUPS: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
+
 /// From now on a signal that ends this process first ends its programs and
 /// gives the terminal back. Call once, from `main`. A signal that this process was started to ignore, as `nohup` does, stays
 /// ignored.
@@ -24,11 +28,16 @@ static RECEIVED: AtomicI32 = AtomicI32::new(0);
 /// If the handler cannot be installed.
 pub fn handle_signals() -> Result<()> {
     let ignored = ignored();
-    let ending =
-        [SIGHUP, SIGINT, SIGQUIT, SIGTERM].into_iter().filter(|signal| ignored >> (signal - 1) & 1 == 0);
+    let ending = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP]
+        .into_iter()
+        .filter(|signal| ignored >> (signal - 1) & 1 == 0);
     let mut signals = signal_hook::iterator::Signals::new(ending).doing("handle signals")?;
     thread::spawn(move || {
         for signal in signals.forever() {
+            if signal == SIGTSTP {
+                stop();
+                continue;
+            }
             RECEIVED.store(signal, Ordering::SeqCst);
             let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
             running.retain(|session| session.send(Event::Signal(signal)).is_ok());
@@ -38,6 +47,28 @@ pub fn handle_signals() -> Result<()> {
         }
     });
     Ok(())
+}
+
+/// Stops the programs that run, and this one, until it is to go on.
+fn stop() {
+    let signal = |signal| {
+        for &group in &*GROUPS.lock().unwrap_or_else(PoisonError::into_inner) {
+            let _ = kill_process_group(group, signal);
+        }
+    };
+    signal(Signal::STOP);
+    let _ = signal_hook::low_level::emulate_default_handler(SIGTSTP);
+    signal(Signal::CONT);
+}
+
+/// A program begins to run, which leads a group.
+pub(super) fn begins(program: Pid) {
+    GROUPS.lock().unwrap_or_else(PoisonError::into_inner).push(program);
+}
+
+/// A program has ended, or is about to be; it has not been waited for.
+pub(super) fn ends(program: Pid) {
+    GROUPS.lock().unwrap_or_else(PoisonError::into_inner).retain(|&group| group != program);
 }
 
 /// The signals that this process ignores, one bit for each: 0 for signal 1.

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 use crate::awaited::awaited;
-use crate::scripts::write_script;
+use crate::scripts::{with_signals, write_script};
 use crate::{CONSOLE, Place};
 
 /// Seen failing: the handler of signals took the place of what `nohup` had set, and the run ended.
@@ -37,11 +37,30 @@ fn start(place: &Place, stage: &str) -> (Child, Pid) {
         mark = mark.display()
     );
     write_script(&place.path("qemu"), &script);
-    let mut command = place.console();
-    let program = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut command = with_signals(&place.console());
+    let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let program = command.spawn().unwrap();
     let qemu =
         awaited("QEMU", || fs::read_to_string(&mark).ok()?.trim().parse().ok().and_then(Pid::from_raw));
     (program, qemu)
+}
+
+/// Seen failing: the machine leads a process group of its own, and went on.
+#[test]
+fn a_run_that_is_stopped_stops_its_machine_until_it_goes_on() {
+    let place = Place::new(CONSOLE);
+    let (mut program, qemu) = start(&place, "virtio-blk");
+    let is_stopped = || {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", qemu.as_raw_pid())).unwrap();
+        stat.contains(") T ")
+    };
+    assert!(!is_stopped());
+    kill_process(Pid::from_child(&program), Signal::TSTP).unwrap();
+    awaited("a stop", || is_stopped().then_some(()));
+    kill_process(Pid::from_child(&program), Signal::CONT).unwrap();
+    awaited("its going on", || (!is_stopped()).then_some(()));
+    kill_process(Pid::from_child(&program), Signal::TERM).unwrap();
+    program.wait().unwrap();
 }
 
 /// Seen failing, for SIGKILL, without the parent's death signal.

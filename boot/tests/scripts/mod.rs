@@ -10,3 +10,11 @@ pub(crate) fn write_script(path: &Path, script: &str) {
     let status = Command::new("/bin/sh").args(["-c", write, "sh"]).arg(path).arg(script).status().unwrap();
     assert!(status.success());
 }
+
+/// The command, whose program ignores no signal that would end it, though this one may have been started so, as by `nohup`.
+#[allow(dead_code, reason = "not all programs of tests send signals")]
+pub(crate) fn with_signals(command: &Command) -> Command {
+    let mut with = Command::new("env");
+    with.arg("--default-signal=HUP,INT,QUIT,TERM,TSTP").arg(command.get_program()).args(command.get_args());
+    with
+}

@@ -94,9 +94,13 @@ impl Drop for Opening {
 /// # Errors
 /// See [`OpenError`].
 pub fn open() -> Result<(), OpenError> {
+    let is_open = || with_console(|console| console.is_some());
+    if is_open() {
+        return Ok(());
+    }
     // The ports by which the device is found, and the device, are one thread's.
     let _opening = Opening::begin().ok_or(OpenError::Busy)?;
-    if with_console(|console| console.is_some()) {
+    if is_open() {
         return Ok(());
     }
     // Ports that only virtual machines have are let alone on others.

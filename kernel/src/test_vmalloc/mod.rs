@@ -20,7 +20,7 @@ use cases::Case;
 use costs::Costs;
 use makers::Makers;
 use parameters::Parameters;
-use workers::Outcome;
+use workers::{Outcome, graver};
 
 pub use costs::PerMillion;
 pub use load::Load;
@@ -63,7 +63,7 @@ pub fn command(arguments: &[&str]) -> Result<(), CommandError> {
         for (case, result) in &report.results {
             print_summary(case, result, &parameters);
             failed += result.failed;
-            first = first.or(result.error);
+            first = result.error.map(|error| graver(first, error)).or(first);
             runs += result.passed + result.failed + result.expected_failures;
         }
         println!("All test took worker{worker}={} cycles", report.cycles);

@@ -20,7 +20,7 @@ pub(super) struct Outcome {
     pub passed: u64,
     pub failed: u64,
     pub expected_failures: u64,
-    /// What the first run that failed ran into.
+    /// What the first run that failed ran into; or the first that did not run short of memory.
     pub error: Option<AllocError>,
     pub cycles: u64,
 }
@@ -77,6 +77,15 @@ fn run_worker(worker: usize, makers: &Makers, parameters: &Parameters) -> Report
     Report { results, cycles }
 }
 
+/// Which of two errors tells more: the first one, unless only the other is no shortage of memory.
+pub(super) fn graver(first: Option<AllocError>, next: AllocError) -> AllocError {
+    let is_shortage = |error| matches!(error, AllocError::OutOfFrames { .. });
+    match first {
+        Some(first) if !is_shortage(first) || is_shortage(next) => first,
+        _ => next,
+    }
+}
+
 fn run_case(case: &Case, makers: &Makers, parameters: &Parameters, random: &mut Rng) -> Outcome {
     let mut result = Outcome::default();
     let start = tsc::now();
@@ -86,7 +95,7 @@ fn run_case(case: &Case, makers: &Makers, parameters: &Parameters, random: &mut 
             Err(_) if case.may_fail => result.expected_failures += 1,
             Err(error) => {
                 result.failed += 1;
-                result.error.get_or_insert(error);
+                result.error = Some(graver(result.error, error));
             }
         }
     }

@@ -259,7 +259,8 @@ pub unsafe trait Platform: Flusher {
     /// A kernel with threads sleeps or yields, and returns true, where the caller can be descheduled, so that
     /// the other thread runs whatever the priorities of both; with preemption or interrupts off it returns
     /// false. A kernel with several CPUs and without preemption may spin and return true. It is called
-    /// repeatedly until the purge is over. The last attempt of an allocation that ran out of memory counts as
+    /// repeatedly until the purge is over, and until a thread that waits for a [grace period](Self::synchronize) is done: where
+    /// the caller's pin holds that up, it returns false. The last attempt of an allocation that ran out of memory counts as
     /// a purge, including all the zeroing that the allocation asked for.
     #[doc(alias = "cond_resched")]
     fn pause(&self) -> bool {

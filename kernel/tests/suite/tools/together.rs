@@ -37,6 +37,4 @@ fn a_purger_that_has_not_run_yet_is_stopped() {
 #[test_case]
 fn no_time_has_passed_since_a_later_moment() {
     assert_eq!(tsc::since(u64::MAX), 0);
-    let start = tsc::now();
-    assert!(tsc::since(start) < u64::MAX / 2);
 }

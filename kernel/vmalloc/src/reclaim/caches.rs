@@ -30,11 +30,16 @@ impl<P: Platform> Reclaim<P> {
 
     /// Retires what is parked on all CPUs. That may wait for a grace period, so it is done before the turn is taken. While the result lives nothing is parked anew.
     pub fn close_magazines(&self) -> Closed<'_> {
+        self.close_magazines_of(ALL)
+    }
+
+    /// Does as [`close_magazines`](Self::close_magazines), but retires only what is parked on these CPUs.
+    fn close_magazines_of(&self, cpus: Range<usize>) -> Closed<'_> {
         let magazines = &self.areas.magazines;
         let closed = magazines.close();
         loop {
             let relinked = magazines.relinked();
-            if !self.areas.release_magazines(&closed, ALL) {
+            if !self.areas.release_magazines(&closed, cpus.clone()) {
                 return closed;
             }
             // Others may have some in their hands: until a grace period is over, or to link them again where they cannot wait
@@ -111,7 +116,7 @@ impl<P: Platform> Reclaim<P> {
     /// Empties the caches of a CPU: see [`Vmalloc::release_cpu`](crate::Vmalloc::release_cpu).
     pub fn release_cpu(&self, cpu: usize) {
         let cpus = cpu..cpu + 1;
-        self.areas.release_magazines(&self.areas.magazines.close(), cpus.clone());
+        drop(self.close_magazines_of(cpus.clone()));
         self.areas.pools.retire_current_blocks(cpus.clone());
         self.areas.pools.close_empty_blocks(cpus.clone());
         self.areas.pools.release_spares(cpus.clone());
