@@ -149,7 +149,18 @@ pub unsafe fn start(cpu: usize, offset: u64, stack: NonNull<u8>, enter: extern "
 /// The first code that a CPU runs in the kernel's image: leaves the low tables, in RAX, and calls `enter`, in RDI.
 #[unsafe(naked)]
 extern "C" fn arrive() -> ! {
-    naked_asm!("mov cr3, rax", "push rdi", "call {settle}", "pop rdi", "sub rsp, 8", "jmp rdi", settle = sym settle)
+    // A function finds the stack 8 bytes off a multiple of 16.
+    naked_asm!(
+        "mov cr3, rax",
+        "push rdi",
+        "sub rsp, 8",
+        "call {settle}",
+        "add rsp, 8",
+        "pop rdi",
+        "sub rsp, 8",
+        "jmp rdi",
+        settle = sym settle,
+    )
 }
 
 extern "C" fn settle() {

@@ -10,7 +10,9 @@ use super::{
 use crate::{
     command::CommandError,
     drivers::serial::{self, Filtered},
-    history, print, println, replay, test_vmalloc, threads,
+    history, println, replay,
+    sync::Exclusive,
+    test_vmalloc, threads,
 };
 use alloc::{string::String, vec::Vec};
 use protocol::Record;
@@ -119,6 +121,10 @@ pub fn run_beside(commands: &str) -> usize {
     if !commands.contains('&') {
         return usize::from(!run_command(commands));
     }
+    if let Some((_, filter)) = commands.split_once('|') {
+        println!("|{filter}: the lines of all commands beside each other would be left out");
+        return 1;
+    }
     let begin = |command: &str| {
         let owned = String::from(command);
         let begun = threads::spawn("command", move || run_command(&owned));
@@ -151,8 +157,26 @@ fn run_command(command: &str) -> bool {
     result.is_ok()
 }
 
+/// What a command has for itself while it runs: of those that have the same, one runs at a time.
+fn own(name: &str) -> Option<&'static Exclusive> {
+    /// The firmware's device, and the thread that purges for replays.
+    static PROGRAM: Exclusive = Exclusive::new();
+    /// The meter of sections, and most of the memory.
+    static METER: Exclusive = Exclusive::new();
+    /// The tables of samples.
+    static PROFILE: Exclusive = Exclusive::new();
+    match name {
+        "replay" => Some(&PROGRAM),
+        "history" | "latency" => Some(&METER),
+        "perf" => Some(&PROFILE),
+        _ => None,
+    }
+}
+
 /// Runs a command, which has as many arguments as it takes.
 pub(super) fn run(command: &Command, arguments: &[&str]) -> Result<(), CommandError> {
+    let own = own(command.name).map(|own| own.try_take().ok_or("it, or one like it, is under way"));
+    let _own = own.transpose().map_err(CommandError::new)?;
     match arguments {
         [extra, ..] if command.arguments.is_empty() => {
             Err(CommandError::new(alloc::format!("takes no arguments, not {extra}")))
@@ -205,8 +229,8 @@ pub fn complete(before: &str, word: &str) -> Vec<&'static str> {
 fn help(arguments: &[&str]) -> Result<(), CommandError> {
     match arguments {
         [] => COMMANDS.iter().for_each(|command| {
-            print!("{:34} ", alloc::format!("{} {}", command.name, command.arguments));
-            println!("{}", command.about.lines().next().unwrap_or_default());
+            let usage = alloc::format!("{} {}", command.name, command.arguments);
+            println!("{usage:34} {}", command.about.lines().next().unwrap_or_default());
         }),
         [name] => {
             let command = find(name)?;

@@ -54,7 +54,9 @@ pub fn trace(arguments: &[&str]) -> Result<(), CommandError> {
         ["clear"] => trace::clear(),
         ["stream"] => {
             hostfile::open().map_err(|error| CommandError::new(format!("stream: {error}")))?;
-            stream::open(hostfile::write, writer());
+            if !stream::open(hostfile::write, writer()) {
+                return Err(CommandError::new("stream: one is open already: trace off ends it"));
+            }
             memory::vmalloc().set_trace(true);
         }
         [] => return Err(CommandError::new("takes one argument: on, purges, off, dump, clear or stream")),

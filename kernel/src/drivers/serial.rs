@@ -95,7 +95,9 @@ impl<B: Backend> Port<B> {
     fn set_filter(&self, text: Option<&str>) -> bool {
         let filter = text.map(Filter::new);
         let is_short = !matches!(filter, Some(None));
-        self.with(|line| line.filter = filter.flatten());
+        if is_short {
+            self.with(|line| line.filter = filter.flatten());
+        }
         is_short
     }
 

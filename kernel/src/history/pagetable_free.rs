@@ -11,7 +11,7 @@ use crate::{
 };
 use alloc::{format, vec::Vec};
 use core::{ptr::NonNull, sync::atomic::Ordering};
-use vmalloc::{BLOCK_SIZE, GatherPolicy, PAGE_SIZE, Policy, PurgePolicy, Request};
+use vmalloc::{AllocError, BLOCK_SIZE, GatherPolicy, PAGE_SIZE, Policy, PurgePolicy, Request};
 
 /// GiB of address space, each with some blocks in which one page is mapped.
 const GIB: usize = 48;
@@ -52,16 +52,15 @@ fn free(name: &str, policy: Policy, exhausted: bool) -> Result<u64, CommandError
     let start = instance.range().start;
     let mut areas: Vec<NonNull<u8>> = Vec::new();
     areas.try_reserve_exact(GIB * BLOCKS_OF_EACH).map_err(failed)?;
-    for gib in 0..GIB {
-        let within = start + gib * (1 << 30);
-        let request = Request::new(PAGE_SIZE).within(within, within + (1 << 30));
-        for _ in 0..BLOCKS_OF_EACH {
-            areas.push(instance.allocate(request).map_err(failed)?);
-        }
-    }
+    let filled = (0..GIB * BLOCKS_OF_EACH).try_for_each(|number| {
+        let within = start + number / BLOCKS_OF_EACH * (1 << 30);
+        areas.push(instance.allocate(Request::new(PAGE_SIZE).within(within, within + (1 << 30)))?);
+        Ok::<_, AllocError>(())
+    });
     let tables = instance.stats().table_frames() - before;
     // SAFETY: nobody uses the areas.
     areas.drain(..).try_for_each(|area| unsafe { instance.vfree(area) }).map_err(failed)?;
+    filled.map_err(failed)?;
     let hoard = exhausted.then(|| Hoard::take(usize::MAX));
     let before_purge = full_flushes();
     let (_, longest) = metered(|| instance.purge());

@@ -7,7 +7,7 @@ use crate::{
     arch::{cpu, tsc},
     command::CommandError,
     memory::PurgeWish,
-    print, println,
+    println,
     services::{Experiment, flushing, purger::Purger},
     threads::{Builder, JoinHandle},
 };
@@ -77,7 +77,9 @@ fn stress(name: &str, policy: Policy, samples: usize) -> Result<i64, CommandErro
     };
     let (joined, longest) = metered(|| {
         let workers: Vec<_> = cpu::online().iter().map(spawn).collect();
-        workers.into_iter().map(|worker| worker.map(JoinHandle::join)).collect::<Result<Vec<_>, _>>()
+        // All of them are gone before one's error is looked at.
+        let worked: Vec<_> = workers.into_iter().map(|worker| worker.map(JoinHandle::join)).collect();
+        worked.into_iter().collect::<Result<Vec<_>, _>>()
     });
     purger.stop();
     let worked: Result<Vec<Samples>, CommandError> = joined.map_err(failed)?.into_iter().collect();
@@ -127,9 +129,8 @@ impl Samples {
         if self.taken.is_empty() {
             return;
         }
-        print!("us:pages");
-        self.taken.iter().for_each(|(at, waiting)| print!(" {at}:{waiting}"));
-        println!();
+        let samples: String = self.taken.iter().map(|(at, waiting)| format!(" {at}:{waiting}")).collect();
+        println!("us:pages{samples}");
     }
 }
 

@@ -52,12 +52,12 @@ fn fill(frames: &Frames, policy: Policy, longer: usize) -> Result<[usize; 3], Co
     let mut long_list = Vec::new();
     long_list.try_reserve_exact(longer).map_err(failed)?;
     long_list.extend(frames.iter().copied().cycle().take(longer));
+    let mut starts: Vec<NonNull<u8>> = Vec::new();
+    starts.try_reserve_exact(BLOCKS * BLOCK_PAGES + 1).map_err(failed)?;
     let long = match longer {
         0 => None,
         _ => Some(vmalloc.vm_map_ram(&long_list, Protection::ReadOnly).map_err(failed)?),
     };
-    let mut starts: Vec<NonNull<u8>> = Vec::new();
-    starts.try_reserve_exact(BLOCKS * BLOCK_PAGES + 1).map_err(failed)?;
     let mut counts = [0; 3];
     for (turn, count) in [0, 2].into_iter().enumerate() {
         // One more is tried than there can be.

@@ -11,13 +11,10 @@ mod dma;
 use crate::{
     arch::{cpu, interrupts::stop},
     memory::frames,
-    sync::{Class, IrqLock},
+    sync::{Class, Exclusive, IrqLock},
 };
 use bus::Ports;
-use core::{
-    fmt,
-    sync::atomic::{AtomicBool, Ordering},
-};
+use core::fmt;
 use dma::Dma;
 use virtio_drivers::{
     device::console::VirtIOConsole,
@@ -72,22 +69,8 @@ impl fmt::Display for OpenError {
 
 impl core::error::Error for OpenError {}
 
-static IS_BEING_OPENED: AtomicBool = AtomicBool::new(false);
-
-/// The right to look for the device, which one thread has.
-struct Opening;
-
-impl Opening {
-    fn begin() -> Option<Self> {
-        (!IS_BEING_OPENED.swap(true, Ordering::Acquire)).then(|| Self)
-    }
-}
-
-impl Drop for Opening {
-    fn drop(&mut self) {
-        IS_BEING_OPENED.store(false, Ordering::Release);
-    }
-}
+/// The right to look for the device.
+static OPENING: Exclusive = Exclusive::new();
 
 /// Opens the file, if it is not open. It stays open.
 ///
@@ -99,7 +82,7 @@ pub fn open() -> Result<(), OpenError> {
         return Ok(());
     }
     // The ports by which the device is found, and the device, are one thread's.
-    let _opening = Opening::begin().ok_or(OpenError::Busy)?;
+    let _opening = OPENING.try_take().ok_or(OpenError::Busy)?;
     if is_open() {
         return Ok(());
     }

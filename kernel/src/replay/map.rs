@@ -13,7 +13,7 @@ use crate::{
     trace::{Who, ftrace::Ftrace, stream},
 };
 use alloc::format;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use vmalloc::BlockStats;
 
 /// Streams while it lives.
@@ -22,6 +22,17 @@ pub(super) struct Sampler {
     every: u64,
     /// Cycles that samples took.
     took: AtomicU64,
+    /// Whether the stream is still to be ended.
+    streams: AtomicBool,
+}
+
+/// Where a replay fails, too.
+impl Drop for Sampler {
+    fn drop(&mut self) {
+        if self.streams.swap(false, Ordering::Relaxed) {
+            stream::close();
+        }
+    }
 }
 
 impl Sampler {
@@ -32,9 +43,12 @@ impl Sampler {
             return Ok(None);
         }
         hostfile::open().map_err(|error| CommandError::new(format!("map: {error}")))?;
-        stream::open(hostfile::write, Ftrace::new(instance.range().clone(), instance.lazy_max()));
+        if !stream::open(hostfile::write, Ftrace::new(instance.range().clone(), instance.lazy_max())) {
+            return Err(CommandError::new("map: a stream is open already: trace off ends it"));
+        }
         instance.set_trace_purges(true);
-        Ok(Some(Self { every: calls.div_ceil(samples.into()).max(1), took: AtomicU64::new(0) }))
+        let every = calls.div_ceil(samples.into()).max(1);
+        Ok(Some(Self { every, took: AtomicU64::new(0), streams: AtomicBool::new(true) }))
     }
 
     /// Streams a sample if one is due when `made` calls were made.
@@ -55,6 +69,7 @@ impl Sampler {
     pub fn end(&self, instance: &Experiment, made: u64) -> Result<(), CommandError> {
         sample(instance, made);
         instance.set_trace_purges(false);
+        self.streams.store(false, Ordering::Relaxed);
         match stream::close() {
             Some(written) if written.lost == 0 => Ok(()),
             _ => Err(CommandError::new("map: the host did not take all events")),

@@ -122,9 +122,11 @@ fn with_workers(
     let counts = result.and_then(|()| body());
     shared.batch.lock().over = true;
     shared.changed.wake_all();
+    // All of them are gone before one's error is looked at.
+    let worked: Vec<_> = threads.into_iter().map(JoinHandle::join).collect();
     let mut kinds = Kinds::default();
-    for thread in threads {
-        kinds += thread.join().map_err(CommandError::new)?;
+    for worked in worked {
+        kinds += worked.map_err(CommandError::new)?;
     }
     counts.map(|counts| Counts { kinds, ..counts })
 }
@@ -235,7 +237,7 @@ fn work(shared: &Shared, worker: usize) -> Result<Kinds, &'static str> {
         for (index, call) in batch.calls.iter().enumerate().filter(mine) {
             shared.wait_for_turn(index);
             if let Some(start) = batch.start {
-                threads::sleep_until(start + tsc::cycles(call.time / 1000));
+                threads::sleep_until(start.saturating_add(tsc::cycles(call.time / 1000)));
             }
             if let Some(sampler) = &shared.sampler {
                 sampler.before_call(&shared.calls.instance, batch.before + index as u64);

@@ -5,7 +5,9 @@
 //! | [`SpinLock`] | preemption is off | what threads share |
 //! | [`IrqLock`] | interrupts are off too | what interrupts take as well |
 //!
-//! Nobody sleeps, and no heap memory is allocated or freed, while one is held: debug builds panic. Guards stay with the thread
+//! [`Exclusive`] is no lock: who comes second is refused, and who has it may sleep.
+//!
+//! Nobody sleeps, and no heap memory is allocated or freed, while a lock is held: debug builds panic. Guards stay with the thread
 //! that locked, and go in any order but where interrupts are off: there the one that was made later goes first. Debug builds
 //! check the order they are taken in: see [`order`]. How long they are waited for is counted on request: see [`stat`].
 //!
@@ -13,6 +15,7 @@
 //! [`IrqLock`] for interrupt handlers too.
 
 mod class;
+mod exclusive;
 mod irq_lock;
 pub mod order;
 mod spin_lock;
@@ -20,6 +23,7 @@ pub mod stat;
 pub mod waits;
 
 pub use class::Class;
+pub use exclusive::{Exclusive, ExclusiveGuard};
 pub use irq_lock::{IrqLock, IrqLockGuard};
 pub use spin::once::Once;
 pub use spin_lock::{SpinLock, SpinLockGuard};

@@ -77,9 +77,13 @@ struct Text {
     in_page: u64,
 }
 
-/// Opens the stream: from now on events are written to it, and not kept in the rings.
-pub fn open(send: Send, format: Ftrace) {
+/// Opens the stream: from now on events are written to it, and not kept in the rings. `false`: it is open already.
+#[must_use]
+pub fn open(send: Send, format: Ftrace) -> bool {
     let mut stream = STREAM.lock();
+    if is_open() {
+        return false;
+    }
     let Stream { format: former, text } = &mut *stream;
     *former = format;
     (text.send, text.written) = (send, Written::default());
@@ -87,6 +91,7 @@ pub fn open(send: Send, format: Ftrace) {
     let _cannot_fail = ftrace::write_head(text, None, cpu::online_count());
     text.end_line();
     OPEN.store(true, Ordering::Relaxed);
+    true
 }
 
 /// Returns whether the stream is open.

@@ -1,7 +1,7 @@
 //! `peek` and `poke`: bytes at any address. What faults is said, and ends nothing.
 
 use super::parse_address;
-use crate::{arch::interrupts::attempt, command::CommandError, memory, print, println};
+use crate::{arch::interrupts::attempt, command::CommandError, memory, println};
 use alloc::{format, string::String};
 
 pub(in crate::console) const PEEK: &str = "shows N bytes of memory, 16 if N is left out; a page that is not there is said\n\
@@ -28,21 +28,18 @@ pub fn peek(arguments: &[&str]) -> Result<(), CommandError> {
     let start = parse_address(start)?;
     for first in (0..count).step_by(LINE) {
         let address = start.wrapping_add(first);
-        let mut shown = String::new();
+        let (mut line, mut shown) = (format!("{address:#018x}"), String::new());
         for offset in 0..LINE.min(count - first) {
             let Some(byte) = attempt::read(address.wrapping_add(offset)) else {
                 if offset > 0 {
-                    println!("  {shown}");
+                    println!("{line}  {shown}");
                 }
                 return Err(fault("read", address.wrapping_add(offset)));
             };
-            if offset == 0 {
-                print!("{address:#018x}");
-            }
-            print!(" {byte:02x}");
+            line += &format!(" {byte:02x}");
             shown.push(if (b' '..0x7f).contains(&byte) { byte.into() } else { '.' });
         }
-        println!("  {shown}");
+        println!("{line}  {shown}");
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ kernel::entry!(main);
 
 fn main() -> ! {
     kernel::testing::expect_panic(TEST, "its last 3 events may be missing");
-    stream::open(|_| panic!("no device"), Ftrace::new(0x1000..0x2000, 7));
+    assert!(stream::open(|_| panic!("no device"), Ftrace::new(0x1000..0x2000, 7)));
     for number in 0..3 {
         stream::note(Who::default(), format_args!("vmalloc_event: {number}"));
     }

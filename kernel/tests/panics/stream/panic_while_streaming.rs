@@ -30,7 +30,7 @@ fn main() -> ! {
         panic!("left out on one CPU: nobody would be stopped");
     }
     kernel::testing::expect_panic(TEST, "all have arrived but 1");
-    stream::open(take, Ftrace::new(0x1000..0x2000, 7));
+    assert!(stream::open(take, Ftrace::new(0x1000..0x2000, 7)));
     let writer = Builder::new("streamer").on_cpu(1).spawn(|| {
         let caller = Location::caller();
         for pages in 0.. {

@@ -26,7 +26,7 @@ fn main() -> ! {
         panic!("left out on one CPU: nobody would be stopped");
     }
     kernel::testing::expect_panic(TEST, "sent vmalloc_whole: 1 and # 2 events, 1 of them lost");
-    stream::open(take, Ftrace::new(0x1000..0x2000, 7));
+    assert!(stream::open(take, Ftrace::new(0x1000..0x2000, 7)));
     let writer = Builder::new("streamer").on_cpu(1).spawn(|| {
         stream::note(Who::default(), format_args!("vmalloc_whole: 1"));
         stream::note(Who::default(), format_args!("vmalloc_cut: {Endless}"));

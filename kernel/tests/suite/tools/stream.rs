@@ -72,7 +72,7 @@ fn all_that_is_streamed_arrives_whole_and_in_order() {
     LINES.store(0, Ordering::Relaxed);
     IN_ORDER.store(true, Ordering::Relaxed);
     LINE.iter().for_each(|last| last.store(0, Ordering::Relaxed));
-    stream::open(look, Ftrace::new(0x1000..0x2000, 7));
+    assert!(stream::open(look, Ftrace::new(0x1000..0x2000, 7)));
     write_all();
     assert_eq!(stream::close(), Some(Written { events: writers * EVENTS, lost: 0 }));
     assert_eq!(LINES.load(Ordering::Relaxed), writers * EVENTS + OTHER_LINES);
@@ -84,7 +84,7 @@ fn all_that_is_streamed_arrives_whole_and_in_order() {
 #[test_case]
 fn what_is_not_taken_is_counted() {
     let writers = cpu::online_count().min(2) as u64;
-    stream::open(|_| false, Ftrace::new(0x1000..0x2000, 7));
+    assert!(stream::open(|_| false, Ftrace::new(0x1000..0x2000, 7)));
     write_all();
     let events = writers * EVENTS;
     assert_eq!(stream::close(), Some(Written { events, lost: events }));

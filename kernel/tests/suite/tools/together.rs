@@ -3,11 +3,13 @@
 use alloc::vec::Vec;
 use kernel::{
     arch::tsc,
+    console,
     memory::PurgeWish,
     services::{
         Experiment, ExperimentError, flushing,
         purger::{Purger, StartError},
     },
+    trace::{ftrace::Ftrace, stream},
 };
 
 /// Seen failing: the ninth one ended the machine.
@@ -31,6 +33,18 @@ fn a_purger_that_has_not_run_yet_is_stopped() {
         purger.stop();
         assert!(!WISH.wake(), "nobody serves");
     }
+}
+
+/// Seen failing: each of two measurements turned the meter off, or left it on, for the other; a filter held back the lines of
+/// all; a second stream threw away what the first one had not sent.
+#[test_case]
+fn what_one_command_needs_for_itself_is_refused_to_the_other() {
+    assert_eq!(console::run_beside("latency seconds=1 & latency seconds=1"), 1);
+    assert_eq!(console::run_beside("cpus | grep nothing & cpus"), 1);
+    let open = || stream::open(|_| true, Ftrace::new(0x1000..0x2000, 7));
+    assert!(open() && !open());
+    assert!(stream::close().is_some() && open());
+    stream::close();
 }
 
 /// Seen failing: an overflow, where sums are checked.
