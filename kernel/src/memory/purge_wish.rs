@@ -4,23 +4,21 @@
 //! [hook](super::hooks::MemoryHooks::purge). No lock is taken here.
 
 use super::hooks;
-use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use crate::sync::{Exclusive, ExclusiveGuard};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use handover::Wish;
 
 /// What an instance and the thread that purges it share.
 #[derive(Debug)]
 pub struct PurgeWish {
     wanted: Wish,
-    /// The state of the thread that purges.
-    server: AtomicU8,
+    /// The right to be the thread that purges.
+    server: Exclusive,
+    /// Whether that thread is to go on.
+    served: AtomicBool,
     /// 0: whoever frees purges.
     drain: AtomicUsize,
 }
-
-/// There is no thread that purges; there is one; there is one that is to end.
-const NONE: u8 = 0;
-const SERVES: u8 = 1;
-const ENDS: u8 = 2;
 
 /// The wish of the kernel's own instance.
 pub static KERNEL: PurgeWish = PurgeWish::new();
@@ -29,7 +27,12 @@ impl PurgeWish {
     /// Makes one that no thread serves yet.
     #[must_use]
     pub const fn new() -> Self {
-        Self { wanted: Wish::new(), server: AtomicU8::new(NONE), drain: AtomicUsize::new(1) }
+        Self {
+            wanted: Wish::new(),
+            server: Exclusive::new(),
+            served: AtomicBool::new(false),
+            drain: AtomicUsize::new(1),
+        }
     }
 
     /// Whether the thread is used; 0: whoever frees purges.
@@ -58,25 +61,22 @@ impl PurgeWish {
         self.wanted.take()
     }
 
-    /// Says that there is a thread from now on; `false` if there is one already.
-    pub fn claim(&self) -> bool {
-        self.server.compare_exchange(NONE, SERVES, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    /// Says that there is a thread from now on, until the result is dropped; `None` if there is one already.
+    pub fn serve(&self) -> Option<ExclusiveGuard<'_>> {
+        let server = self.server.try_take()?;
+        self.served.store(true, Ordering::Release);
+        Some(server)
     }
 
     /// Whether there is a thread that is to go on.
     pub fn is_served(&self) -> bool {
-        self.server.load(Ordering::Acquire) == SERVES
+        self.served.load(Ordering::Acquire)
     }
 
     /// Has the thread end.
     pub fn end(&self) {
-        self.server.store(ENDS, Ordering::Release);
+        self.served.store(false, Ordering::Release);
         self.want();
-    }
-
-    /// Says that the thread is gone.
-    pub fn release(&self) {
-        self.server.store(NONE, Ordering::Release);
     }
 }
 

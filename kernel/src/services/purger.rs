@@ -4,6 +4,7 @@
 
 use crate::{
     memory::{self, PurgeWish, purge_wish},
+    sync::ExclusiveGuard,
     threads::{Builder, JoinHandle, SpawnError, WaitQueue},
 };
 use core::fmt;
@@ -16,6 +17,7 @@ static WISHES: WaitQueue = WaitQueue::new();
 pub struct Purger {
     wish: &'static PurgeWish,
     thread: JoinHandle<()>,
+    server: ExclusiveGuard<'static>,
 }
 
 /// Why there is no thread that purges.
@@ -56,9 +58,7 @@ impl Purger {
         purge: impl Fn() + Send + 'static,
     ) -> Result<Self, StartError> {
         // Before the thread runs for the first time: it may be stopped before that.
-        if !wish.claim() {
-            return Err(StartError::Served);
-        }
+        let server = wish.serve().ok_or(StartError::Served)?;
         let serve = move || {
             loop {
                 WISHES.wait_until(|| wish.take());
@@ -69,9 +69,9 @@ impl Purger {
             }
         };
         match Builder::new(name).spawn(serve) {
-            Ok(thread) => Ok(Self { wish, thread }),
+            Ok(thread) => Ok(Self { wish, thread, server }),
             Err(error) => {
-                wish.release();
+                wish.end();
                 Err(error.into())
             }
         }
@@ -79,9 +79,11 @@ impl Purger {
 
     /// Ends the thread, and waits until it is gone.
     pub fn stop(self) {
-        self.wish.end();
-        self.thread.join();
-        self.wish.release();
+        let Self { wish, thread, server } = self;
+        wish.end();
+        thread.join();
+        // Not before: the thread would go on for the next one.
+        drop(server);
     }
 }
 
