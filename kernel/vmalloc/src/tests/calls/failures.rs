@@ -4,8 +4,8 @@
 extern crate std;
 
 use crate::{
-    AllocError, AreaInfo, BLOCK_PAGES, BLOCK_SIZE, Cache, CongruentArea, CongruentError, NewError, PAGE_SIZE,
-    Platform, PopulateError, ProtectError, Protection, ReallocError, Request, Returned, Vmalloc,
+    AllocError, AreaInfo, BLOCK_PAGES, BLOCK_SIZE, Cache, CongruentArea, CongruentError, Frame, NewError,
+    PAGE_SIZE, Platform, PopulateError, ProtectError, Protection, ReallocError, Request, Returned, Vmalloc,
     tests::{
         machine::{Machine, PageFault},
         support::{
@@ -131,6 +131,32 @@ fn mappings_of_the_callers_frames() {
             },
         );
     }
+}
+
+/// Makes a mapping of the frames that `take` takes, beside a small one, with ever more frames free, until it succeeds.
+/// Returns how many were free then.
+fn fewest(take_frames: impl Fn(&Machine) -> Vec<Frame>) -> usize {
+    let succeeds = |&left: &usize| {
+        let machine = Machine::new(1, 3000);
+        let vmalloc = instance(&machine, BLOCKS);
+        // With it come directories and descriptors.
+        vmalloc.vmap(&take(&machine, 1), Protection::ReadWrite).expect("room");
+        let frames = take_frames(&machine);
+        take(&machine, machine.free_frames() - left);
+        vmalloc.vmap(&frames, Protection::ReadWrite).is_ok()
+    };
+    (0..).find(succeeds).expect("some number is enough")
+}
+
+/// Seen failing with a frame more than need be, or with all 2 MiB taken for what the first ones are.
+#[test]
+fn a_mapping_is_made_with_just_the_tables_that_it_needs() {
+    assert_eq!(fewest(|machine| take(machine, 600)), 2);
+    let second_is_huge = |machine: &Machine| {
+        let huge = take_huge(machine, 1);
+        [take(machine, BLOCK_PAGES), huge].concat()
+    };
+    assert_eq!(fewest(second_is_huge), 2, "the first block's, and the guard page's");
 }
 
 #[test]

@@ -3,10 +3,10 @@
 extern crate std;
 
 use crate::{
-    AllocError, BLOCK_PAGES, BLOCK_SIZE, PAGE_SIZE, Platform, Request, Vmalloc,
+    AllocError, BLOCK_PAGES, BLOCK_SIZE, PAGE_SIZE, Platform, Protection, Request, Vmalloc,
     tests::{
         machine::{Machine, PageFault},
-        support::{address, free, instance},
+        support::{address, free, instance, take},
     },
 };
 use core::ptr::NonNull;
@@ -93,6 +93,28 @@ fn a_kept_run_serves_areas_that_are_longer_or_shorter() {
     free(&vmalloc, zeroed).expect("allocated");
     drop(vmalloc);
     machine.assert_all_frames_back();
+}
+
+/// A run that is kept has no guard below, and frames of its own: neither an area with a guard page below has it, nor one of
+/// 2 MiB pages, nor frames of the caller.
+///
+/// Seen failing with only one of the first two kept from it.
+#[test]
+fn a_kept_run_serves_plain_areas_alone() {
+    let machine = Machine::new(1, PLENTY);
+    let vmalloc = instance(&machine, 32);
+    free(&vmalloc, area(&vmalloc, 600)).expect("allocated");
+    vmalloc.purge();
+    let request = Request::new(600 * PAGE_SIZE);
+    for request in [request.guard_below(), request.huge()] {
+        vmalloc.allocate(request).expect("room");
+        assert_eq!(vmalloc.stats().kept, 600, "{request:?}");
+    }
+    let frames = take(&machine, 600);
+    vmalloc.vmap(&frames, Protection::ReadWrite).expect("room");
+    assert_eq!(vmalloc.stats().kept, 600);
+    area(&vmalloc, 600);
+    assert_eq!(vmalloc.stats().kept, 0, "and one that is, has it");
 }
 
 /// Seen failing without a limit.
