@@ -330,3 +330,19 @@ fn blocks_of_a_freed_run_have_no_roles() {
         assert!(!roles().any(of_a_run), "{:?}", roles().collect::<Vec<_>>());
     }
 }
+
+/// The top level entry behind a range belongs to others, though the range's end is its first address.
+///
+/// Seen failing with a directory made there.
+#[test]
+fn nothing_is_made_behind_a_range() {
+    let machine = Machine::new(1, 500);
+    let end = START.next_multiple_of(1 << 39);
+    // SAFETY: the machine's address space has nothing else in it.
+    let vmalloc = unsafe { Vmalloc::new(&machine, end - 16 * BLOCK_SIZE..end) }.expect("frames enough");
+    let area = vmalloc.vmalloc(1).expect("room");
+    assert_eq!(vmalloc.stats().directories, 2, "an upper and a lower one");
+    free(&vmalloc, area).expect("allocated");
+    drop(vmalloc);
+    machine.assert_all_frames_back();
+}

@@ -5,6 +5,8 @@ extern crate std;
 use crate::{
     AllocError, BLOCK_PAGES, BLOCK_SIZE, Cache, Frame, FreeError, Kind, MAX_NOTIFIERS, PAGE_SIZE, Platform,
     ProtectError, Protection, PurgeNotifier, ReallocError, Request, Returned,
+    arena::MAX_BLOCKS,
+    blocks::records::{Directory, Record},
     tests::{
         machine::{Machine, PageFault, Random},
         support::{START, address, assert_marks, at, free, instance, mark, protect, resize, take, unmap},
@@ -320,6 +322,26 @@ fn terabytes_of_address_space_are_found_and_freed() {
     assert_eq!(vmalloc.areas().count(), 0);
     vmalloc.trim();
     assert_eq!(vmalloc.stats().free, vmalloc.stats().total);
+    drop(vmalloc);
+    machine.assert_all_frames_back();
+}
+
+/// The longest range has descriptors below several roots, whose areas are told apart.
+///
+/// Seen failing with all of them below the first root.
+#[test]
+fn areas_far_from_each_other_are_told_apart() {
+    let machine = Machine::new(1, 2000);
+    let vmalloc = instance(&machine, MAX_BLOCKS);
+    // A root links a frame's worth of directories.
+    let root = Directory::BLOCKS * PAGE_SIZE / size_of::<usize>();
+    let starts = [0, root, 2 * root, MAX_BLOCKS - 1].map(|block| START + block * BLOCK_SIZE);
+    let areas = starts.map(|start| {
+        vmalloc.allocate(Request::new(PAGE_SIZE).within(start, start + BLOCK_SIZE)).expect("room")
+    });
+    assert_eq!(areas.map(address), starts);
+    assert_eq!(vmalloc.areas().map(|area| area.start).collect::<Vec<_>>(), starts);
+    areas.into_iter().for_each(|area| free(&vmalloc, area).expect("allocated"));
     drop(vmalloc);
     machine.assert_all_frames_back();
 }
