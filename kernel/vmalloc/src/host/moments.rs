@@ -76,6 +76,11 @@ impl Machine {
         self.moments.hidden.store(true, Ordering::Relaxed);
     }
 
+    /// How often somebody who may wait has waited for others.
+    pub(crate) fn pauses(&self) -> usize {
+        self.moments.pauses.load(Ordering::Relaxed)
+    }
+
     /// Makes the calls that follow run where the caller may not wait for others, or, with `false`, may.
     pub fn refuse_pause(&self, refuses: bool) {
         self.moments.refuses.store(refuses, Ordering::Relaxed);

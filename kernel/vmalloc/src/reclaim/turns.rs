@@ -125,6 +125,7 @@ mod tests {
             support::{flushing, free},
         },
     };
+    use core::panic::Location;
 
     /// Seen failing with a hint that nobody takes, with one where little waits, and with one besides the thread's.
     #[test]
@@ -141,6 +142,36 @@ mod tests {
             let reclaim = vmalloc.reclaim();
             reclaim.hint();
             assert_eq!(reclaim.turn.missed.load(Ordering::Relaxed), is_left, "{has_thread}, {lazy_max}");
+        }
+    }
+
+    /// Seen failing with a look at only one of the two, and with either enough.
+    #[test]
+    fn who_gives_the_turn_purges_where_that_was_left_and_too_much_waits() {
+        for (is_left, lazy_max, purges) in [(true, 0, true), (true, 2000, false), (false, 0, false)] {
+            let machine = Machine::new(1, 2000);
+            let vmalloc = flushing(&machine, 4);
+            let area = vmalloc.vmalloc(700 * PAGE_SIZE).expect("room");
+            free(&vmalloc, area).expect("allocated");
+            vmalloc.tunables().lazy_max_pages.store(lazy_max, Ordering::Relaxed);
+            let reclaim = vmalloc.reclaim();
+            reclaim.turn.missed.store(is_left, Ordering::Relaxed);
+            assert!(reclaim.try_purge(Location::caller(), || false));
+            assert_eq!(vmalloc.lazy_pages() == 0, purges, "{is_left}, {lazy_max}");
+        }
+    }
+
+    /// Seen failing with a purge that ends by the number of the one before.
+    #[test]
+    fn a_purge_that_is_over_began_after_earlier_tickets_alone() {
+        let machine = Machine::new(1, 2000);
+        let vmalloc = flushing(&machine, 4);
+        let reclaim = vmalloc.reclaim();
+        for _ in 0..2 {
+            let ticket = reclaim.ticket();
+            vmalloc.purge();
+            assert!(reclaim.turn.has_finished_since(ticket));
+            assert!(!reclaim.turn.has_finished_since(reclaim.ticket()));
         }
     }
 }

@@ -58,6 +58,7 @@ fn quarantine_keeps_the_frame_and_hides_it() {
         let mapped = owned(number).with_first(1);
         assert_eq!(mapped.frame().number(), number);
         assert!(mapped.is_present() && mapped.is_first() && !mapped.is_last());
+        assert!(mapped.quarantined_frame().is_none(), "it does not wait");
         let entry = mapped.quarantined();
         assert!(!entry.is_present() && !entry.is_guard() && !entry.is_first());
         assert_eq!(entry.quarantined_frame(), Some(Frame::new(number)));

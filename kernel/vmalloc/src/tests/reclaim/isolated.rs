@@ -52,6 +52,28 @@ fn what_it_may_reach_waits_until_it_has_flushed() {
     }
 }
 
+/// A purge flushes what was freed since the one before, in a block where something waits for the isolated CPU, too.
+///
+/// Seen failing with pages that are flushed only after all that waits beside them has gone.
+#[test]
+fn what_is_freed_beside_what_waits_does_not_wait_for_it() {
+    let machine = machine(2, 1000);
+    let vmalloc = flushing(&machine, 8);
+    let areas = [(); 2].map(|()| vmalloc.vmalloc(PAGE_SIZE).expect("room"));
+    areas.iter().for_each(|&area| machine.write(1, address(area), 1).expect("mapped"));
+    for area in areas {
+        free(&vmalloc, area).expect("allocated");
+        vmalloc.purge();
+    }
+    machine.check();
+    assert_eq!(vmalloc.stats().lazy, 4, "with the guard pages");
+    flush(&machine, 1);
+    vmalloc.purge();
+    assert_eq!(vmalloc.stats().lazy, 0);
+    drop(vmalloc);
+    machine.assert_all_frames_back();
+}
+
 /// A purge that begins makes free what the isolated CPU has flushed by now, and has the block until it ends. Seen
 /// hanging when others, who give back their bump runs, close it meanwhile: it was in two lists.
 #[test]

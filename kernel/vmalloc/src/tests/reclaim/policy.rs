@@ -32,6 +32,35 @@ fn guard_pages_behind_blocks_cost_every_second_block() {
     machine.assert_all_frames_back();
 }
 
+/// As many pages as may wait are not too many.
+///
+/// Seen failing with a page less.
+#[test]
+fn too_many_are_more_than_may_wait() {
+    let machine = Machine::new(1, 3000);
+    let vmalloc = instance_by(&machine, 16, policy().reuse(Reuse::AfterFlush));
+    let area = vmalloc.vmalloc(3 * BLOCK_PAGES * PAGE_SIZE).expect("room");
+    free(&vmalloc, area).expect("allocated");
+    let waiting = vmalloc.lazy_pages() as usize;
+    assert_eq!(waiting, 4 * BLOCK_PAGES);
+    let exceeds = |most| vmalloc.pending().exceeds(most);
+    assert!(exceeds(waiting - 1) && !exceeds(waiting));
+}
+
+/// Seen failing with each of the other policies pinned in the place of the unbroken one.
+#[test]
+fn a_purge_that_yields_does_so_behind_each_block() {
+    for (purge, times) in [(PurgePolicy::Yielding, 3), (PurgePolicy::Unbroken, 0)] {
+        let machine = Machine::new(1, 3000);
+        let vmalloc = instance_by(&machine, 16, policy().purge(purge).reuse(Reuse::AfterFlush));
+        let areas = [(); 3].map(|()| vmalloc.vmalloc(BLOCK_PAGES * PAGE_SIZE).expect("room"));
+        areas.into_iter().for_each(|area| free(&vmalloc, area).expect("allocated"));
+        let before = machine.pauses();
+        vmalloc.purge();
+        assert_eq!(machine.pauses() - before, times, "{purge:?}");
+    }
+}
+
 #[test]
 fn searches_and_purges_of_any_policy_give_the_same_places() {
     let policies = [
