@@ -76,7 +76,14 @@ impl<P: Platform> Reclaim<P> {
     /// Has freed pages wait until `pages` others were freed; see [`Vmalloc::set_quarantine`](crate::Vmalloc::set_quarantine).
     pub fn set_quarantine(&self, pages: usize) {
         self.quarantine.set_pages(pages);
-        self.bar_magazines(Mode::Quarantine, pages > 0);
+        // Others may set it, too: who switches the mode last has seen the last number.
+        loop {
+            let on = self.quarantine.pages() > 0;
+            self.bar_magazines(Mode::Quarantine, on);
+            if on == (self.quarantine.pages() > 0) {
+                break;
+            }
+        }
         if pages == 0 {
             self.pending().hold(0);
             self.hint();

@@ -2,7 +2,7 @@
 
 use crate::{
     explore::explore,
-    machine::{Cpu, Model},
+    machine::{Cpu, Model, Work},
 };
 use core::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Mutex;
@@ -42,5 +42,25 @@ fn nothing_is_used_again_too_early() {
             &[&work, &work],
             |cpu| cpu.vmalloc.set_quarantine(0),
         );
+    });
+}
+
+/// One CPU sets a length and another one none: where none is set in the end, areas are parked again.
+///
+/// Seen failing with the mode switched by the number that each has set.
+#[test]
+fn who_sets_it_last_decides() {
+    explore(|| {
+        let end = |cpu: &Cpu<'_>| {
+            for _ in 0..2 {
+                let area = cpu.take(1);
+                cpu.free(area);
+            }
+            assert_eq!(cpu.vmalloc.stats().parked == 0, cpu.vmalloc.quarantine() > 0);
+            cpu.vmalloc.set_quarantine(0);
+        };
+        let set: Work<'_> = &|cpu| cpu.vmalloc.set_quarantine(LENGTH);
+        // With frames enough for magazines.
+        Model::new(2, 1600).run(|_| {}, &[set, &|cpu| cpu.vmalloc.set_quarantine(0)], end);
     });
 }
