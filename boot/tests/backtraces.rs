@@ -46,7 +46,7 @@ fn the_backtrace_of_a_fault_begins_where_it_was() {
     let mut lines = first.lines();
     let place = lines.next().unwrap();
     assert!(place.starts_with("  CPU 0  ") && place.contains(" kernel/src/console/power.rs:"), "{said}");
-    // Not always the next line: a timer's interrupt may have left where it came.
+    // Not always the next line: a timer's interrupt may have left on the stack where it came.
     let caller = "    by   run kernel/src/console/commands.rs:";
     assert!(lines.any(|line| line.starts_with(caller)), "{said}");
     let log = said.rsplit_once(" is in ").unwrap_or_else(|| panic!("{said}")).1.trim();

@@ -5,6 +5,8 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
+use boot::suites::host_program::leave_out;
+
 /// The lines of areas.
 fn areas(said: &str) -> Vec<&str> {
     said.lines().filter(|line| line.starts_with("0xffff") && line.contains(" pages=")).collect()
@@ -14,7 +16,7 @@ fn areas(said: &str) -> Vec<&str> {
 #[test]
 fn gdb_says_of_areas_what_the_kernel_says() {
     if Command::new("gdb").arg("--version").stdout(Stdio::null()).status().is_err() {
-        println!("left out: there is no gdb");
+        leave_out("there is no gdb");
         return;
     }
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();

@@ -3,12 +3,12 @@
 
 use std::env;
 use std::fs;
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use boot::places;
 use boot::report::{data::Data, page};
+use boot::suites::host_program::leave_out;
 
 /// Names of the browser.
 const BROWSERS: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
@@ -111,11 +111,7 @@ fn every_number_has_its_mark_and_nothing_comes_from_elsewhere() {
 fn a_browser_shows_the_page() {
     let Some(browser) = browser() else {
         let names = BROWSERS.join(", ");
-        writeln!(
-            io::stderr(),
-            "boot: the page of report is not looked at in a browser: there is none of {names}"
-        )
-        .unwrap();
+        leave_out(&format!("there is no browser to look at the page of report: none of {names}"));
         return;
     };
     let folder = tempfile::tempdir().unwrap();

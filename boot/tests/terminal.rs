@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use boot::suites::host_program::leave_out;
 use tempfile::TempDir;
 
 /// What takes longer than this does not happen.
@@ -96,7 +97,7 @@ impl Drop for Terminal {
 #[test]
 fn keys_do_on_the_screen_what_they_say() {
     if Command::new("tmux").arg("-V").stdout(Stdio::null()).status().is_err() {
-        println!("left out: there is no tmux");
+        leave_out("there is no tmux");
         return;
     }
     let boot = env!("CARGO_BIN_EXE_boot");

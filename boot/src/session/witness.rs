@@ -41,6 +41,12 @@ impl Witness {
         Ok(Self { judge, lines, plain, log, folder, unjudged: false })
     }
 
+    /// Writes a line into the log, before what the machine says.
+    pub fn begin_log(&mut self, line: &str) {
+        // As above, in `drop`: until the machine has said something, there is nothing to keep.
+        let _ = writeln!(self.log, "[{line}]");
+    }
+
     /// Sees the next piece. Gives its text, without what only a terminal needs; empty for a record.
     pub fn see(&mut self, output: Output<'_>) -> Vec<u8> {
         let judge = &mut self.judge;

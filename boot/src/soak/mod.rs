@@ -21,7 +21,7 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use protocol::Record;
 
 use crate::machine;
@@ -103,14 +103,15 @@ pub fn run(options: &Options) -> Result<Status> {
             plan.commands.clone_from(commands);
         }
         let start = Instant::now();
-        let (outcome, work) = made.run(&plan, options)?;
+        let again = repeat(options, seed, number);
+        let (outcome, work) = made.run(&plan, options, &again)?;
         runs += 1;
         worked = worked.zip(work).map(|(sum, work)| sum + work);
         println!("run {number}: {plan}: {outcome} ({})", times(start.elapsed(), work));
         if let Outcome::Failed { status: how, .. } = &outcome {
             failed += 1;
             status = status.worse(*how);
-            println!("  repeat it by: {}", repeat(options, seed, number));
+            println!("  repeat it by: {again}");
             println!("  {}", plan.commands);
         }
         if options.run.is_some() || begin.elapsed() >= time {
@@ -162,6 +163,9 @@ fn repeat(options: &Options, seed: u64, number: u64) -> String {
     command += &list("memory", options.memory.iter().map(Memory::to_string).collect());
     let word = |name: &str, word: &str| format!(" --{name} {}", shlex::try_quote(word).unwrap_or_default());
     let (qemu, usual) = (&options.qemu, Qemu::default());
+    if let (true, Some(accel)) = (options.accel != Accel::Auto, options.accel.to_possible_value()) {
+        command += &word("accel", accel.get_name());
+    }
     for (name, value, usual) in [
         ("machine", Some(&qemu.machine), Some(&usual.machine)),
         ("cpu", qemu.cpu.as_ref(), None),
@@ -202,7 +206,9 @@ impl Made {
     }
 
     /// Makes one run: what it came to, and how long CPUs worked for its machine.
-    fn run(&mut self, plan: &Plan, soak: &Options) -> Result<(Outcome, Option<Duration>)> {
+    ///
+    /// Its log begins with the command that makes it `again`.
+    fn run(&mut self, plan: &Plan, soak: &Options, again: &str) -> Result<(Outcome, Option<Duration>)> {
         let (elf, image) = self.kernel(plan.checked)?;
         let program = if plan.replays { Some(self.program()?) } else { None };
         let options = Machine {
@@ -219,6 +225,7 @@ impl Made {
         };
         let machine = machine::prepare(&options, image, &orders)?.of(&elf);
         let mut witness = Witness::new(Purpose::commands(&plan.commands))?;
+        witness.begin_log(again);
         let mut account = Account::default();
         let before = cpu_time::of_children();
         let end = session::run(machine.program(), None, machine.limit(), &mut |output| {

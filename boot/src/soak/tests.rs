@@ -82,14 +82,17 @@ fn options(arguments: &[&str]) -> Options {
 #[test]
 fn the_command_that_repeats_a_run_has_all_that_decides_it() {
     assert_eq!(repeat(&options(&[]), 5, 3), "./run.sh soak --seed 5 --run 3");
-    let of_few = options(&["--cpus", "2,8", "--memory", "96M,1G", "--commands", "vmalloc 1; balance"]);
+    let of_few =
+        ["--cpus", "2,8", "--memory", "96M,1G", "--accel", "tcg", "--commands", "vmalloc 1; balance"];
+    let of_few = options(&of_few);
     let command = repeat(&of_few, 5, 3);
     assert_eq!(
         command,
-        "./run.sh soak --seed 5 --run 3 --cpus 2,8 --memory 96M,1G --commands 'vmalloc 1; balance'"
+        "./run.sh soak --seed 5 --run 3 --cpus 2,8 --memory 96M,1G --accel tcg --commands 'vmalloc 1; balance'"
     );
     let again = options(&shlex::split(&command).unwrap()[2..].iter().map(String::as_str).collect::<Vec<_>>());
     assert_eq!((again.seed, again.run, again.cpus), (Some(5), Some(3), vec![2, 8]));
+    assert_eq!(again.accel, Accel::Tcg);
     for wrong in [&["--minutes", "0"][..], &["--cpus", "0"], &["--cpus", "x"], &["--memory", "1"]] {
         let words = ["soak"].iter().chain(wrong).map(|&word| word.into());
         assert_eq!(cli::parse(words.collect()).unwrap_err().status, Status::Usage, "{wrong:?}");

@@ -1,5 +1,6 @@
 //! One host test program and what it reports.
 
+use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -22,6 +23,18 @@ pub struct Report {
     pub failed: usize,
     /// What is wrong; empty if that is all in the output.
     pub complaint: String,
+    /// What its tests have [left out](leave_out).
+    pub left_out: Vec<String>,
+}
+
+/// What a line begins with that says what a test leaves out.
+const LEFT_OUT: &str = "left out: ";
+
+/// Says that the test which calls this leaves something out, and for want of what, so that whoever runs the tests reads it
+/// though the test passes.
+pub fn leave_out(why: &str) {
+    // Not by `eprintln`, whose lines of tests that pass are dropped.
+    let _ = writeln!(io::stderr(), "{LEFT_OUT}{why}");
 }
 
 /// Runs one test program, tells `announce` the name of each test and what came of it as soon as it is over, and prints
@@ -52,7 +65,7 @@ pub fn run(
         ControlFlow::Continue(())
     })?;
     let text = String::from_utf8_lossy(&text);
-    let report = judge(&text, end.how);
+    let report = Report { left_out: left_out(&end.stderr), ..judge(&text, end.how) };
     if report.status != Status::Ok {
         print!("{text}");
         eprint!("{}", end.stderr);
@@ -83,7 +96,11 @@ fn judge(text: &str, how: How) -> Report {
         How::Exited(number) => (Status::Failed, format!("exits with status {number}")),
     };
     let failed = if status == Status::Ok { 0 } else { failed.max(1) };
-    Report { status, passed, failed, complaint }
+    Report { status, passed, failed, complaint, left_out: Vec::new() }
+}
+
+fn left_out(stderr: &str) -> Vec<String> {
+    stderr.lines().filter_map(|line| line.strip_prefix(LEFT_OUT)).map(String::from).collect()
 }
 
 /// Reads `test NAME ... ok`: without the first word.
@@ -117,6 +134,7 @@ fn closing(line: &str) -> Option<Closing> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::env;
 
     const GOOD: &str = "running 2 tests\ntest a ... ok\n\ntest result: ok. 2 passed; 0 failed; 0 ignored; \
         0 measured; 3 filtered out; finished in 0.00s\n\n";
@@ -154,6 +172,25 @@ mod tests {
         let text = GOOD.replace("2 passed", "1 passed").replace("0 ignored", "1 ignored");
         let report = judge(&text, How::Exited(0));
         assert_eq!((report.status, report.complaint.as_str()), (Status::Ok, "leaves out 1 of its tests"));
+    }
+
+    #[test]
+    fn this_one_leaves_nothing_out_and_says_so() {
+        leave_out("nothing");
+    }
+
+    /// Seen failing with what is left out said by `println` and by `eprintln`.
+    #[test]
+    fn what_a_test_leaves_out_is_told_though_it_passes() {
+        let program = Executable {
+            path: env::current_exe().unwrap(),
+            package: env!("CARGO_MANIFEST_DIR").into(),
+            label: "boot".into(),
+            is_test: true,
+        };
+        let limit = Limit::All(Duration::from_secs(60));
+        let (report, _) = run(&program, Some("this_one_leaves_nothing_out"), limit, |_| ()).unwrap();
+        assert_eq!((report.status, report.passed, report.left_out), (Status::Ok, 1, vec!["nothing".into()]));
     }
 
     #[test]

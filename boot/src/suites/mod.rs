@@ -72,6 +72,9 @@ pub fn run(options: &Options, filter: Option<&str>) -> Result<Status> {
             if !report.complaint.is_empty() {
                 eprintln!("boot: {place} {} {}", program.label, report.complaint);
             }
+            for why in &report.left_out {
+                eprintln!("boot: {place} {} leaves out a test: {why}", program.label);
+            }
             line(place, &program.label, report.passed, report.failed, took);
             total.add(report.status, report.passed, report.failed);
         }

@@ -4,6 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use boot::suites::host_program::leave_out;
+
 use crate::{CONSOLE, Place, assert_one_line};
 
 /// A copy of the host program in a target folder of its own.
@@ -52,7 +54,7 @@ fn mounted(folder: &Path, mount: &str, program: &Command) -> Option<Output> {
     };
     let here = folder.to_str().unwrap();
     if !allowed(&[&namespace[..], &["sh", "-c", &format!("cd \"$1\" && {mount}"), "sh", here]].concat()) {
-        println!("left out: nobody may mount anything here");
+        leave_out("nobody may mount anything here");
         return None;
     }
     let mut command = Command::new("unshare");

@@ -1,10 +1,15 @@
 //! A soak of one run, and one whose commands leave something behind.
 
+use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
 fn soak(arguments: &[&str]) -> (Option<i32>, String) {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let root = root();
     let mut command = Command::new(root.join("run.sh"));
     command
         .arg("soak")
@@ -24,8 +29,12 @@ fn a_run_that_leaves_something_behind_fails_and_says_how_to_repeat_it() {
     assert!(said.contains("; areas: "), "{said}");
     let again = "./run.sh soak --seed 1 --run 0 --cpus 2 --memory 256M --commands 'balance mark; cpus";
     assert!(said.contains(again), "{said}");
-    assert!(said.contains("all that the machine said is in target/logs/"), "{said}");
     assert!(said.contains("1 runs, 1 failed ("), "{said}");
+    let log = said.split_once("all that the machine said is in ").unwrap_or_else(|| panic!("{said}")).1;
+    let log = root().join(log.lines().next().unwrap());
+    let kept = fs::read_to_string(&log).unwrap();
+    assert!(kept.starts_with(&format!("[{again}")), "{kept}");
+    fs::remove_file(log).unwrap();
 }
 
 #[test]

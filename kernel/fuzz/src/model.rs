@@ -129,6 +129,29 @@ impl Model {
         pages.filter(|page| page.present && page.frame.is_none()).count()
     }
 
+    /// Returns how many pages of the areas have a frame, whoever owns it.
+    #[must_use]
+    pub fn present(&self) -> usize {
+        self.areas.values().flat_map(|area| &area.pages).filter(|page| page.present).count()
+    }
+
+    /// Returns how many pages interrupt handlers freed that may stay mapped until a purge.
+    #[must_use]
+    pub fn deferred_pages(&self) -> usize {
+        self.deferred.iter().map(|range| range.len() / PAGE_SIZE).sum()
+    }
+
+    /// Returns how many areas, and pages of them, there are of each kind, by its number.
+    #[must_use]
+    pub fn kinds(&self) -> BTreeMap<u8, (usize, usize)> {
+        let mut kinds = BTreeMap::new();
+        for area in self.areas.values() {
+            let (areas, pages) = kinds.entry(area.kind as u8).or_insert((0, 0));
+            (*areas, *pages) = (*areas + 1, *pages + area.pages.len());
+        }
+        kinds
+    }
+
     /// Returns, for each block of the range, whether an area has something in it.
     #[must_use]
     pub fn used_blocks(&self, range: &std::ops::Range<usize>) -> Vec<bool> {

@@ -87,7 +87,7 @@ calls! {
     Flush "flush" 8,
     /// A tunable gets another value.
     Tune "tune" 8,
-    /// `set_reuse`, `set_trace`, `set_remembered` or `set_check_slack`.
+    /// `set_reuse`, `set_trace`, `set_trace_purges`, `set_remembered`, `set_check_slack` or `set_quarantine`.
     Switch "switch" 6,
     /// The machine has only so many frames more to give, or all again.
     Fail "fail" 20,

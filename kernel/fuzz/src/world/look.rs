@@ -1,7 +1,9 @@
 //! What the library tells of areas and addresses, compared with what should be.
 
 use super::{World, bytes};
-use vmalloc::{GuardPolicy, Kind, PAGE_SIZE, Place};
+use crate::model::Page;
+use std::collections::BTreeMap;
+use vmalloc::{BLOCK_PAGES, GuardPolicy, Kind, PAGE_SIZE, Place};
 
 impl World<'_> {
     /// Compares what is known of an area, by any address in it, with what the library tells.
@@ -49,7 +51,8 @@ impl World<'_> {
         }
         let vmalloc = self.instance(instance);
         let known = area[page];
-        let is_read = known.writable().is_some() && area.kind != Kind::Ioremap;
+        let is_read_at_all = area.kind != Kind::Ioremap;
+        let is_read = known.writable().is_some() && is_read_at_all;
         assert_eq!(read, if is_read { 8 } else { 0 }, "vread of page {page} of {start:#x}");
         let expected = match known.frame {
             Some(frame) => self.frames.borrow().word(frame),
@@ -77,6 +80,23 @@ impl World<'_> {
                 assert_eq!(frame.map(vmalloc::Frame::number), known.frame, "page {page} of {start:#x}");
             }
         }
+        // As above, of the whole area, which others may be about to populate.
+        if !self.is_nested() && (area.pages.iter().all(|page| page.frame.is_some()) || which & 12 == 12) {
+            let frames = vmalloc.area_frames(address).expect("an area");
+            let found: Vec<u64> = frames.map(vmalloc::Frame::number).collect();
+            let present = || area.pages.iter().filter(|page| page.present);
+            assert_eq!(found.len(), present().count(), "area_frames of {start:#x}");
+            let is_known = |(page, &found): (&Page, &u64)| page.frame.is_none_or(|frame| frame == found);
+            assert!(present().zip(&found).all(is_known), "area_frames of {start:#x}: {found:x?}");
+        }
+        // Across the end of the page, to the next one or the guard page.
+        let next = area.pages.get(page + 1).is_some_and(|page| page.writable().is_some());
+        let both = 8 * usize::from(is_read) + 8 * usize::from(next && is_read_at_all);
+        let read = vmalloc.vread(start + bytes(page + 1) - 8, &mut [0; 16]);
+        assert!(
+            read == both || area.behind == 0 && page + 1 == area.pages.len(),
+            "vread of 16 bytes across the end of page {page} of {start:#x}: {read}, not {both}"
+        );
         if area.behind > 0 {
             let guard = area.end() + (which as usize * 8) % PAGE_SIZE;
             assert_eq!(self.machine.writable(guard), None, "the guard page of {start:#x} is mapped");
@@ -150,6 +170,24 @@ impl World<'_> {
         let known: Vec<(usize, usize)> =
             model.areas.values().map(|area| (area.start, area.pages.len())).collect();
         assert_eq!(found, known, "the areas");
+        let mut told = BTreeMap::new();
+        vmalloc.for_each_area(|alike| {
+            let (areas, pages) = told.entry(alike.kind as u8).or_insert((0, 0));
+            (*areas, *pages) = (*areas + alike.areas, *pages + alike.pages);
+        });
+        assert_eq!(told, model.kinds(), "the areas and pages of each kind that for_each_area tells");
+        let mut live = 0;
+        vmalloc.for_each_block(|block| {
+            live += block.live;
+            let states = [block.live, block.parked, block.dirty, block.flushing, block.cached];
+            let pages = states.iter().sum::<usize>() + block.guard + block.free;
+            assert_eq!(pages, block.blocks * BLOCK_PAGES, "each page of a block once: {block:?}");
+        });
+        let (present, deferred) = (model.present(), model.deferred_pages());
+        assert!(
+            (present..=present + deferred).contains(&live),
+            "for_each_block tells of {live} pages that are mapped, and {present} are, or {deferred} more"
+        );
         let (least, most) = model.pages();
         let used = stats.used();
         self.note(|| format!("{} areas, {used} pages used", known.len()));

@@ -65,6 +65,10 @@ impl World<'_> {
                 self.note(|| format!("set_quarantine {pages}"));
                 self.call(instance, |vmalloc| vmalloc.set_quarantine(pages));
             }
+            4 => {
+                self.note(|| format!("set_trace_purges {on}"));
+                self.call(instance, |vmalloc| vmalloc.set_trace_purges(on));
+            }
             _ => {
                 self.note(|| format!("set_reuse {}", if on { "after flush" } else { "hot" }));
                 self.call(instance, |vmalloc| {
@@ -96,6 +100,7 @@ impl World<'_> {
     pub(super) fn empty(&self, instance: usize) {
         let vmalloc = self.instance(instance);
         vmalloc.set_trace(false);
+        vmalloc.set_trace_purges(false);
         vmalloc.set_check_slack(false);
         vmalloc.set_remembered(0);
         vmalloc.set_quarantine(0);

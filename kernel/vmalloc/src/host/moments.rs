@@ -76,7 +76,7 @@ impl Machine {
         self.moments.hidden.store(true, Ordering::Relaxed);
     }
 
-    /// How often somebody who may wait has waited for others.
+    /// How often the library has tried to wait for others where it was not pinned.
     pub(crate) fn pauses(&self) -> usize {
         self.moments.pauses.load(Ordering::Relaxed)
     }

@@ -149,7 +149,7 @@ mod tests {
 
     /// Seen failing with each found again and again.
     #[test]
-    fn areas_of_one_page_are_told_once_with_what_lies_below() {
+    fn areas_of_one_page_with_a_guard_below_are_told_once() {
         let machine = Machine::new(1, 500);
         let vmalloc = instance(&machine, 4);
         let areas = [(); 2].map(|()| vmalloc.allocate(Request::new(1).guard_below()).expect("room"));

@@ -11,6 +11,7 @@
 use super::Reclaim;
 use crate::{
     MAX_CPUS, Platform,
+    atomic::{Ordering, fence},
     base::Base,
     magazines::Closed,
     types::{Caller, tunables::Mode},
@@ -76,7 +77,8 @@ impl<P: Platform> Reclaim<P> {
     /// Has freed pages wait until `pages` others were freed; see [`Vmalloc::set_quarantine`](crate::Vmalloc::set_quarantine).
     pub fn set_quarantine(&self, pages: usize) {
         self.quarantine.set_pages(pages);
-        // Others may set it, too: who switches the mode last has seen the last number.
+        // Others may set it, too. Who switches the mode last has seen the last number: each switch is a read-modify-write, which
+        // acquires what those before it released. Ends: one more turn means that another caller has set it meanwhile.
         loop {
             let on = self.quarantine.pages() > 0;
             self.bar_magazines(Mode::Quarantine, on);
@@ -85,6 +87,8 @@ impl<P: Platform> Reclaim<P> {
             }
         }
         if pages == 0 {
+            // As at the end of a purge.
+            fence(Ordering::SeqCst);
             self.pending().hold(0);
             self.hint();
         }

@@ -8,11 +8,11 @@
 use super::{Reclaim, ranges::Ranges};
 use crate::{
     BLOCK_PAGES, Event, Forbid, Platform, PurgePolicy, Reach, Stamp,
+    atomic::{Ordering, fence},
     blocks::{Block, Role},
     page_table::flush::Unflushed,
     types::{Caller, Owner},
 };
-use core::sync::atomic::Ordering;
 
 impl<P: Platform> Reclaim<P> {
     /// Flushes what waits, whatever CPU it disturbs and however short it waited: how many pages became free. What others
@@ -69,9 +69,10 @@ impl<P: Platform> Reclaim<P> {
         pending.uncount(pages);
         self.turn.purged.fetch_add(pages as u64, Ordering::Relaxed);
         self.quarantine.end_purge(last, self.retired());
-        pending.hold(if self.quarantine.is_on() { pending.lazy_pages() } else { 0 });
-        // It may have been ended meanwhile, and nothing be held before that was stored.
-        if !self.quarantine.is_on() {
+        pending.hold(if self.quarantine.goes_on() { pending.lazy_pages() } else { 0 });
+        // It may have been ended meanwhile. Either that is seen here, or who has ended it holds nothing after this.
+        fence(Ordering::SeqCst);
+        if !self.quarantine.goes_on() {
             pending.hold(0);
         }
         self.turn.finished.store(number, Ordering::SeqCst);

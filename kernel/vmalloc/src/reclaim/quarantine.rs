@@ -16,8 +16,11 @@ use crate::{
 
 /// How long freed pages wait, and which of them do. Only who has the turn uses it, but for the length.
 pub(super) struct Quarantine {
-    /// Pages that are freed before a page may be used again.
+    /// Pages that are freed before a page may be used again. Others set it at any time.
     pages: AtomicUsize,
+    /// As many as there were when the last purge began: it goes by these until it ends, so that what it decides of one block
+    /// holds for the flush that follows.
+    length: AtomicUsize,
     /// What was unmapped before this stamp was taken has waited long enough.
     passed: AtomicStamp,
     /// The last stamp of some purge.
@@ -32,6 +35,7 @@ impl Quarantine {
     pub fn new() -> Self {
         Self {
             pages: AtomicUsize::new(0),
+            length: AtomicUsize::new(0),
             passed: AtomicStamp::new(Stamp::NEVER),
             marker: AtomicStamp::new(Stamp::NEVER),
             marked_at: AtomicU64::new(0),
@@ -48,12 +52,18 @@ impl Quarantine {
         self.pages.store(pages, Relaxed);
     }
 
-    /// Returns whether freed pages have to wait for others.
+    /// Returns whether freed pages have to wait for others, as far as the purge under way goes: they did when it began, or do
+    /// now.
     pub fn is_on(&self) -> bool {
+        (self.length.load(Relaxed) > 0 || self.pages() > 0) && !self.lifted.load(Relaxed)
+    }
+
+    /// Returns whether freed pages have to wait for others from now on.
+    pub fn goes_on(&self) -> bool {
         self.pages() > 0 && !self.lifted.load(Relaxed)
     }
 
-    /// Returns whether what was unmapped before the stamp was taken has waited long enough.
+    /// Returns whether what was unmapped before the stamp was taken has waited long enough, for the purge under way.
     pub fn has_passed(&self, stamp: Stamp) -> bool {
         !self.is_on() || stamp <= self.passed.load()
     }
@@ -66,10 +76,12 @@ impl Quarantine {
         purged
     }
 
-    /// Lets go what was flushed by the purge that was marked, if as many pages as have to be were retired since. So
-    /// many were since the instance was made.
+    /// Begins a purge. Lets go what was flushed by the purge that was marked, if as many pages as have to be were retired
+    /// since. So many were since the instance was made.
     pub fn begin_purge(&self, retired: u64) {
-        if retired.saturating_sub(self.marked_at.load(Relaxed)) >= self.pages() as u64 {
+        let length = self.pages();
+        self.length.store(length, Relaxed);
+        if retired.saturating_sub(self.marked_at.load(Relaxed)) >= length as u64 {
             self.passed.store(self.marker.load());
         }
     }

@@ -145,7 +145,7 @@ mod tests {
         }
     }
 
-    /// Seen failing with a look at only one of the two, and with either enough.
+    /// Seen failing with a purge where it was left and little waits, and with one where too much waits and it was not left.
     #[test]
     fn who_gives_the_turn_purges_where_that_was_left_and_too_much_waits() {
         for (is_left, lazy_max, purges) in [(true, 0, true), (true, 2000, false), (false, 0, false)] {

@@ -4,9 +4,11 @@ extern crate std;
 
 use super::{
     machine::Machine,
-    support::{address, flushing, free, instance, take},
+    support::{address, flushing, free, instance, populate, take},
 };
-use crate::{AllocError, CpuSet, MAX_CPUS, PAGE_SIZE, Platform, Protection, Returned, Vmalloc};
+use crate::{
+    AllocError, CongruentArea, CpuSet, MAX_CPUS, PAGE_SIZE, Platform, Protection, Returned, Vmalloc,
+};
 use core::sync::atomic::Ordering;
 use std::{collections::BTreeSet, vec::Vec};
 
@@ -155,6 +157,29 @@ fn a_cpu_goes_offline_and_comes_back() {
     unsafe { (&machine).shootdown().set_online(&&machine, false) };
     assert!(machine.read(2, address(area)).is_err(), "it has forgotten the page");
     machine.check();
+}
+
+/// A CPU that has made congruent areas alone has no record of its own.
+///
+/// Seen failing with the share that CPUs have in common taken for one CPU's own once nothing was added to it.
+#[test]
+fn a_share_that_cpus_have_in_common_stays_one_when_nothing_is_added() {
+    let machine = Machine::new(2, 1000);
+    let vmalloc = instance(&machine, 8);
+    let areas = [CongruentArea { offset: 0, size: 3 * PAGE_SIZE }];
+    let make = || vmalloc.allocate_congruent(&areas, 1).expect("room");
+    let free = |set| {
+        // SAFETY: simulated memory, which nobody uses.
+        unsafe { vmalloc.free_congruent(set) }.expect("allocated");
+    };
+    // None of its pages was populated.
+    free(make());
+    let set = make();
+    populate(&vmalloc, set, 0..3).expect("room");
+    free(set);
+    assert_eq!((vmalloc.pending().share(0), vmalloc.lazy_pages()), (0, 3), "it is in the sum at once");
+    drop(vmalloc);
+    machine.assert_all_frames_back();
 }
 
 /// Both the CPU that purges and one that it interrupts.

@@ -4,8 +4,10 @@ use crate::{
     explore::explore,
     machine::{Cpu, Model, Work},
 };
+use core::ptr::NonNull;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Mutex;
+use vmalloc::{Frame, Platform, Protection};
 
 /// Pages that are freed before.
 const LENGTH: usize = 8;
@@ -45,7 +47,45 @@ fn nothing_is_used_again_too_early() {
     });
 }
 
-/// One CPU sets a length and another one none: where none is set in the end, areas are parked again.
+/// A page is in quarantine. Another one of its block is unmapped, whose frame a third CPU has used, and is flushed while the
+/// quarantine ends: then the frame is given back.
+///
+/// Seen failing with a purge that asks again, for each block and for the flush, how long pages are to wait.
+#[test]
+fn aliases_are_flushed_though_it_ends_meanwhile() {
+    explore(|| {
+        // Frames, and where each is mapped.
+        let mapped = Mutex::new(Vec::<(Frame, usize)>::new());
+        let unmap = |cpu: &Cpu<'_>, address: usize| {
+            let start = NonNull::new(address as *mut u8).expect("an address");
+            // SAFETY: nobody uses it.
+            unsafe { cpu.vmalloc.vm_unmap_ram(start, 1) }.expect("mapped");
+            cpu.vmalloc.vm_unmap_aliases();
+        };
+        let prepare = |cpu: &Cpu<'_>| {
+            let mut mapped = mapped.lock().expect("no panic");
+            if cpu.number == 0 {
+                cpu.vmalloc.set_quarantine(1000);
+                assert_eq!(cpu.machine.take_frames(2, |frame| mapped.push((frame, 0))), 2);
+                for (frame, address) in &mut *mapped {
+                    let start = cpu.vmalloc.vm_map_ram(&[*frame], Protection::ReadWrite).expect("room");
+                    *address = start.addr().get();
+                }
+                unmap(cpu, mapped[0].1);
+            }
+            cpu.machine.read_bytes(mapped[1].1, &mut [0; 8]).expect("mapped");
+        };
+        let work = |cpu: &Cpu<'_>| {
+            let (frame, address) = mapped.lock().expect("no panic")[1];
+            unmap(cpu, address);
+            cpu.machine.give_back(frame);
+        };
+        let end = |cpu: &Cpu<'_>| cpu.machine.give_back(mapped.lock().expect("no panic")[0].0);
+        Model::new(3, 600).run(prepare, &[&work, &|cpu| cpu.vmalloc.set_quarantine(0), &|_| {}], end);
+    });
+}
+
+/// One CPU sets a length and another one none: where none is set in the end, areas are parked again, and otherwise none is.
 ///
 /// Seen failing with the mode switched by the number that each has set.
 #[test]

@@ -159,6 +159,19 @@ fn a_mapping_is_made_with_just_the_tables_that_it_needs() {
     assert_eq!(fewest(second_is_huge), 2, "the first block's, and the guard page's");
 }
 
+/// Seen failing with as many frames as the machine has refused at once, without those for tables.
+#[test]
+fn an_area_of_all_frames_needs_tables_besides() {
+    let machine = Machine::new(1, 1000);
+    let vmalloc = instance(&machine, BLOCKS);
+    let needed = |pages: usize| match vmalloc.vmalloc(pages * PAGE_SIZE) {
+        Err(AllocError::OutOfFrames { needed, .. }) => needed,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(needed(1000), 1002);
+    assert_eq!(needed(1001), 1001, "there never are as many");
+}
+
 #[test]
 fn mappings_of_registers() {
     for size in [1, 3 * PAGE_SIZE, 600 * PAGE_SIZE] {

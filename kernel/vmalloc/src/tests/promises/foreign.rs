@@ -81,6 +81,22 @@ fn who_comes_upon_a_foreign_page_names_it() {
     }
 }
 
+/// Behind the guard page of an area that has blocks of its own, where nobody looks before the area is freed and flushed.
+///
+/// Seen failing with all entries cleared, not only the used ones.
+#[test]
+fn what_is_mapped_behind_a_run_is_named_when_the_run_goes() {
+    let machine = Machine::new(1, 2000);
+    let vmalloc = instance(&machine);
+    let area = vmalloc.allocate(Request::new(600 * PAGE_SIZE).guard_below()).expect("room");
+    let foreign = address(area) + 700 * PAGE_SIZE;
+    map_at(&machine, foreign);
+    let name = named(&machine, foreign);
+    free(&vmalloc, area).expect("allocated");
+    assert_eq!(panic_of(|| vmalloc.purge()), name);
+    core::mem::forget(vmalloc);
+}
+
 /// A block of caller's frames: `vmap` and `vm_map_ram`.
 ///
 /// Seen failing: without the check in `map_pages`, and in `give_cached_frames`.

@@ -114,7 +114,7 @@ fn a_kept_run_serves_plain_areas_alone() {
     vmalloc.vmap(&frames, Protection::ReadWrite).expect("room");
     assert_eq!(vmalloc.stats().kept, 600);
     area(&vmalloc, 600);
-    assert_eq!(vmalloc.stats().kept, 0, "and one that is, has it");
+    assert_eq!(vmalloc.stats().kept, 0, "a plain one has it");
 }
 
 /// Seen failing without a limit.

@@ -49,7 +49,7 @@ fn too_many_are_more_than_may_wait() {
 
 /// Seen failing with each of the other policies pinned in the place of the unbroken one.
 #[test]
-fn a_purge_that_yields_does_so_behind_each_block() {
+fn a_purge_that_yields_does_so_behind_each_run() {
     for (purge, times) in [(PurgePolicy::Yielding, 3), (PurgePolicy::Unbroken, 0)] {
         let machine = Machine::new(1, 3000);
         let vmalloc = instance_by(&machine, 16, policy().purge(purge).reuse(Reuse::AfterFlush));
