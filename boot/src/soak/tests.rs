@@ -2,6 +2,7 @@ use super::draw::{Choices, Plan};
 use super::judge::{Account, Outcome};
 use super::{Options, repeat};
 use crate::cli;
+use crate::machine::options::Accel;
 use crate::session::judge::Verdict;
 use crate::status::Status;
 
