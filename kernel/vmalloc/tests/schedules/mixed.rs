@@ -1,5 +1,5 @@
-//! Random calls of all kinds on several CPUs at once, under a random policy and in little memory: whatever two calls do to
-//! each other is met here sooner or later.
+//! Random calls of many kinds on several CPUs at once, with random tunables and in little memory: whatever two calls do to each
+//! other is met here sooner or later.
 
 use crate::{
     explore::{LONG, explore_some},
