@@ -5,10 +5,13 @@ use crate::{
     explore::{LONG, explore_some},
     machine::{Area, Cpu, Model},
 };
-use core::{mem, sync::atomic::Ordering};
+use core::{mem, ptr::NonNull, sync::atomic::Ordering};
 use shuttle::rand::{Rng, thread_rng};
 use std::sync::Mutex;
-use vmalloc::{AllocError, Frame, PAGE_SIZE, Platform, Protection, ReallocError, Request, Reuse};
+use vmalloc::{
+    AllocError, BLOCK_SIZE, CongruentArea, CongruentError, Frame, PAGE_SIZE, Platform, PopulateError,
+    Protection, ReallocError, Request, Reuse,
+};
 
 /// Calls that each CPU makes.
 const CALLS: usize = 8;
@@ -103,8 +106,83 @@ fn map_ram(cpu: &Cpu<'_>) {
     frames.into_iter().for_each(|frame| cpu.machine.give_back(frame));
 }
 
+/// Maps frames as an area, takes away the right to write, and gives the frames to others when every CPU has forgotten them.
+fn map(cpu: &Cpu<'_>) {
+    let count = thread_rng().gen_range(1..6);
+    let mut frames: Vec<Frame> = Vec::new();
+    if cpu.machine.take_frames(count, |frame| frames.push(frame)) == count {
+        match cpu.vmalloc.vmap(&frames, Protection::ReadWrite) {
+            Ok(start) => {
+                let last = start.addr().get() + (count - 1) * PAGE_SIZE;
+                cpu.machine.write_bytes(last, &[cpu.number as u8]).expect("mapped");
+                protect(cpu, start, count, Protection::ReadOnly);
+                assert!(cpu.machine.write_bytes(last, &[0]).is_err(), "it may be written");
+                cpu.speculate();
+                // SAFETY: nobody uses it.
+                unsafe { cpu.vmalloc.vunmap(start) }.expect("mapped");
+            }
+            Err(error) => expect_shortage(error),
+        }
+        cpu.vmalloc.vm_unmap_aliases();
+    }
+    frames.into_iter().for_each(|frame| cpu.machine.give_back(frame));
+}
+
+fn protect(cpu: &Cpu<'_>, start: NonNull<u8>, pages: usize, protection: Protection) {
+    // SAFETY: the area is this CPU's, which does not write where it may not.
+    unsafe { cpu.vmalloc.set_protection(start, pages * PAGE_SIZE, protection) }
+        .expect("no 2 MiB page to split");
+}
+
+/// Takes away the right to write an area, and gives it back.
+fn lock(cpu: &Cpu<'_>, shared: &Shared) {
+    let Some(area) = shared.take() else { return };
+    protect(cpu, area.address(), area.pages, Protection::ReadOnly);
+    cpu.look(area);
+    assert!(cpu.machine.write_bytes(area.start, &[0]).is_err(), "it may be written");
+    protect(cpu, area.address(), area.pages, Protection::ReadWrite);
+    shared.put(area);
+}
+
+/// Makes a set of congruent areas, of which some pages have frames for a while.
+fn use_set(cpu: &Cpu<'_>) {
+    let areas = [(0, 5), (1, 2)]
+        .map(|(block, pages)| CongruentArea { offset: block * BLOCK_SIZE, size: pages * PAGE_SIZE });
+    let set = match cpu.vmalloc.allocate_congruent(&areas, 1) {
+        Ok(set) => set,
+        Err(CongruentError::Refused(error)) => return expect_shortage(error),
+        Err(error) => panic!("{error}"),
+    };
+    // SAFETY: the set is this CPU's.
+    match unsafe { cpu.vmalloc.populate(set, 0..3) } {
+        Ok(()) => {
+            let second = set.base() + BLOCK_SIZE;
+            cpu.machine.write_bytes(second, &[cpu.number as u8]).expect("populated");
+            // SAFETY: nobody uses these pages.
+            unsafe { cpu.vmalloc.depopulate(set, 1..3) }.expect("populated");
+            let mut byte = [0];
+            cpu.machine.read_bytes(second, &mut byte).expect("populated");
+            assert_eq!(byte, [cpu.number as u8]);
+        }
+        Err(error) => assert!(matches!(error, PopulateError::OutOfFrames { .. }), "{error}"),
+    }
+    // SAFETY: nobody uses it.
+    unsafe { cpu.vmalloc.free_congruent(set) }.expect("allocated");
+}
+
+/// Asks about an area that others may be freeing.
+fn ask(cpu: &Cpu<'_>, shared: &Shared) {
+    let Some(area) = shared.0.lock().expect("no panic").last().copied() else { return };
+    let address = area.start + (area.pages - 1) * PAGE_SIZE;
+    let found = cpu.vmalloc.find_area(address);
+    assert!(found.is_none_or(|found| (found.start..found.end()).contains(&address)), "{found:?}");
+    let mut bytes = [0; 16];
+    assert!(cpu.vmalloc.vread(address, &mut bytes) <= bytes.len());
+    let _ = (cpu.vmalloc.whatis(address), cpu.vmalloc.frame_at(address), cpu.vmalloc.next_area(address));
+}
+
 fn call(cpu: &Cpu<'_>, shared: &Shared) {
-    match thread_rng().gen_range(0..20) {
+    match thread_rng().gen_range(0..26) {
         0..=5 => allocate(cpu, shared),
         6..=10 => shared.take().into_iter().for_each(|area| cpu.free(area)),
         11 | 12 => resize(cpu, shared),
@@ -112,6 +190,10 @@ fn call(cpu: &Cpu<'_>, shared: &Shared) {
         15 => mem::drop(cpu.vmalloc.purge()),
         16 => cpu.speculate(),
         17 => cpu.look_at_all(),
+        18 | 19 => map(cpu),
+        20 => lock(cpu, shared),
+        21 | 22 => use_set(cpu),
+        23 => ask(cpu, shared),
         _ => give_back(cpu),
     }
 }
