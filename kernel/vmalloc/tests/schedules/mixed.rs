@@ -202,7 +202,8 @@ fn call(cpu: &Cpu<'_>, shared: &Shared) {
 ///
 /// Seen failing with a purge that frees what became dirty during its flush, with pages that are flushed though they were not
 /// dirty when it began, with a free block that is closed while a purge has it, with a leaf table that its pool does not
-/// forget, and with an emptied magazine that goes on to note what was unmapped.
+/// forget, with an emptied magazine that goes on to note what was unmapped, and with rights that are taken away without a
+/// flush.
 #[test]
 fn calls_of_all_kinds_do_not_disturb_each_other() {
     explore_some(LONG, || {
