@@ -18,8 +18,8 @@ use crate::{
 pub(super) struct Quarantine {
     /// Pages that are freed before a page may be used again. Others set it at any time.
     pages: AtomicUsize,
-    /// As many as there were when the last purge began: it goes by these until it ends, so that what it decides of one block
-    /// holds for the flush that follows.
+    /// As many as there were when the last purge began, or were set during it if there were none: it goes by these until it
+    /// ends, so that what it decides of one block holds for the flush that follows.
     length: AtomicUsize,
     /// What was unmapped before this stamp was taken has waited long enough.
     passed: AtomicStamp,
@@ -52,10 +52,13 @@ impl Quarantine {
         self.pages.store(pages, Relaxed);
     }
 
-    /// Returns whether freed pages have to wait for others, as far as the purge under way goes: they did when it began, or do
-    /// now.
+    /// Returns whether freed pages have to wait for others, as far as the purge under way goes. Once they have to, they do until
+    /// it ends.
     pub fn is_on(&self) -> bool {
-        (self.length.load(Relaxed) > 0 || self.pages() > 0) && !self.lifted.load(Relaxed)
+        if self.length.load(Relaxed) == 0 {
+            self.length.store(self.pages(), Relaxed);
+        }
+        self.length.load(Relaxed) > 0 && !self.lifted.load(Relaxed)
     }
 
     /// Returns whether freed pages have to wait for others from now on.
