@@ -43,7 +43,7 @@ impl Witness {
 
     /// Writes a line into the log, before what the machine says.
     pub fn begin_log(&mut self, line: &str) {
-        // As above, in `drop`: until the machine has said something, there is nothing to keep.
+        // Not by `note`: until the machine has said something, there is nothing to keep.
         let _ = writeln!(self.log, "[{line}]");
     }
 
