@@ -14,6 +14,8 @@ const MEMORY: [&str; 8] = ["96M", "128M", "256M", "512M", "1G", "2G", "4G", "12G
 const LEAST_MEMORY: Memory = Memory { mebibytes: 96 };
 /// The bits of all cases of `test_vmalloc`.
 const CASES: u64 = 13;
+/// The bit of `full_fit_alloc_test`.
+const FULL_FIT: u32 = 2;
 
 /// Tunables, with their extremes, and the value that they have at first.
 const TUNABLES: [(&str, &[&str], &str); 9] = [
@@ -102,10 +104,15 @@ impl Plan {
     pub fn is_small(&self) -> bool {
         // `latency` frees an area of 1 GiB then.
         let area = if self.commands.contains("free=area") { 1024 } else { 0 };
-        let threads = |word: &str| word.strip_prefix("nr_threads=")?.parse().ok();
-        let threads = self.commands.split([' ', ';']).filter_map(threads).max();
-        let threads = threads.unwrap_or(0).max(u32::from(self.cpus));
-        self.memory.mebibytes < threads.saturating_mul(160).saturating_add(768 + area)
+        let numbers = |name| {
+            let words = self.commands.split([' ', ';']);
+            words.filter_map(move |word| word.strip_prefix(name)?.strip_prefix('=')?.parse::<u32>().ok())
+        };
+        let threads = numbers("nr_threads").max().unwrap_or(0).max(u32::from(self.cpus));
+        // `full_fit_alloc_test` makes two times 8192 areas of a page, once more for each doubling of the CPUs.
+        let full_fit = numbers("run_test_mask").any(|mask| mask & FULL_FIT != 0);
+        let of_thread = if full_fit { (64 * (1 + self.cpus.ilog2())).max(160) } else { 160 };
+        self.memory.mebibytes < threads.saturating_mul(of_thread).saturating_add(768 + area)
     }
 
     fn draw_parameters(&self, random: &mut Random) -> String {

@@ -132,6 +132,20 @@ fn memory_is_small_for_an_area_of_1_gib_and_for_many_threads() {
     }
 }
 
+/// Seen failing with 160 MiB for each thread.
+#[test]
+fn memory_is_small_for_many_cpus_whose_threads_fill_every_hole() {
+    let choices = Choices::of(&[16], &["4G".parse().unwrap()]).unwrap();
+    let mut plan = Plan::draw(900_006, 4, &choices);
+    let is_small = |plan: &mut Plan, mask| {
+        plan.commands = format!("test_vmalloc mode=stress run_test_mask={mask}; balance");
+        plan.is_small()
+    };
+    assert!(is_small(&mut plan, 2) && is_small(&mut plan, 8191) && !is_small(&mut plan, 8189));
+    plan.cpus = 4;
+    assert!(!is_small(&mut plan, 8191));
+}
+
 #[test]
 fn a_shortage_is_right_only_where_memory_is_small_and_never_of_balance() {
     let short = [(
