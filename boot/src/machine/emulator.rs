@@ -20,14 +20,23 @@ use crate::status::{Doing, Error, Result, Status};
 /// What each QEMU answers to `--version` first.
 const NAME: &str = "QEMU emulator version ";
 
+/// What firmware and boot loader take for granted: QEMU's names, and the user's.
+///
+/// Without it the machine is reset, or stands still, before the kernel could say anything.
+const NEEDED: [(&str, &str); 3] = [("lm", "long mode"), ("nx", "NX"), ("fxsr", "FXSR")];
+
+/// The first CPU, as QEMU's monitor names it.
+const FIRST_CPU: &str = "/machine/unattached/device[0]";
+
 /// How long an answer may take.
 const LIMIT: Limit = Limit::All(Duration::from_secs(30));
 
 /// Checks what the user says of the emulator, if anything.
 ///
 /// # Errors
-/// Of status [`Status::Unfit`] if the program is not there, of
-/// [`Status::Usage`] if it is no QEMU or refuses the machine.
+/// Of status [`Status::Unfit`] if the program is not there, or the CPU lacks
+/// what firmware and boot loader need, of [`Status::Usage`] if the program is
+/// no QEMU or refuses the machine.
 pub fn check(options: &Options) -> Result<()> {
     if options.qemu == Qemu::default() {
         return Ok(());
@@ -72,19 +81,33 @@ pub fn version(program: &str) -> Result<String> {
 /// Why QEMU cannot make the machine, in its own words on one line; `None` if it can.
 ///
 /// # Errors
-/// QEMU could not be started, says neither yes nor no, or a signal wants this program to end.
+/// Of status [`Status::Unfit`] if QEMU makes it, but with a CPU that lacks what firmware and boot loader need.
+/// Others if QEMU could not be started, says neither yes nor no, or a signal wants this program to end.
 pub fn refusal(options: &Options) -> Result<Option<String>> {
     let accelerator = choice::without_kernel(options)?;
     let mut orders = tempfile::tempfile().doing("make a temporary file")?;
-    orders.write_all(b"quit\n").and_then(|()| orders.rewind()).doing("write a temporary file")?;
+    let questions: String = NEEDED.iter().map(|(name, _)| format!("qom-get {FIRST_CPU} {name}\n")).collect();
+    let text = questions + "quit\n";
+    orders.write_all(text.as_bytes()).and_then(|()| orders.rewind()).doing("write a temporary file")?;
     let mut command = Command::new(&options.qemu.program);
     command.args(qemu::bare_machine(options, accelerator)).args(qemu::EXIT_DEVICE);
     command.args(["-S", "-chardev", "stdio,id=orders", "-mon", "chardev=orders"]);
     command.args(qemu::users_words(options)).stdin(orders);
-    let end = session::run(command, None, LIMIT, &mut |_| ControlFlow::Continue(()))?;
+    let mut answers = Vec::new();
+    let end = session::run(command, None, LIMIT, &mut |output| {
+        if let Output::Text(piece) = output {
+            answers.extend_from_slice(piece);
+        }
+        ControlFlow::Continue(())
+    })?;
     let words: Vec<&str> = end.stderr.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     match end.how {
-        How::Exited(0) => Ok(None),
+        How::Exited(0) => match lacking(&String::from_utf8_lossy(&answers)) {
+            Some(what) => Err(Error::unfit(format!(
+                "the machine is unfit: the CPU has no {what}, which firmware and boot loader need"
+            ))),
+            None => Ok(None),
+        },
         How::Exited(_) if !words.is_empty() => Ok(Some(words.join("; "))),
         // A crash is no refusal: it would hide that nothing was tried on the machine.
         other => {
@@ -94,6 +117,15 @@ pub fn refusal(options: &Options) -> Result<Option<String>> {
             )))
         }
     }
+}
+
+/// The first of [`NEEDED`] that a CPU lacks, by the answers of QEMU's monitor: a line `true` or `false` for each.
+///
+/// A QEMU that answers otherwise is believed to have all.
+fn lacking(answers: &str) -> Option<&'static str> {
+    let answers: Vec<bool> = answers.lines().filter_map(|line| line.trim().parse().ok()).collect();
+    let (_, what) = NEEDED[answers.iter().position(|has| !has)?];
+    (answers.len() == NEEDED.len()).then_some(what)
 }
 
 #[cfg(test)]
@@ -136,6 +168,28 @@ mod tests {
                 "{words:?} {error}"
             );
             assert!(error.message.contains(named), "{words:?}: {error}");
+        }
+    }
+
+    /// Seen failing: the boot loader reset the machine, which was a crash.
+    #[test]
+    fn a_cpu_that_the_boot_loader_cannot_use_is_unfit() {
+        for (cpu, what) in [
+            ("max,-nx", "has no NX,"),
+            ("max,nx=off,-pat", "has no NX,"),
+            ("max,-fxsr", "has no FXSR,"),
+            ("pentium3", "has no long mode,"),
+        ] {
+            let error = checked(&["--cpu", cpu]).unwrap_err();
+            assert_eq!((error.status, error.message.contains(what)), (Status::Unfit, true), "{cpu}: {error}");
+        }
+    }
+
+    #[test]
+    fn only_three_answers_say_what_a_cpu_lacks() {
+        assert_eq!(lacking("(qemu) \r\ntrue\r\n(qemu) \r\nfalse\r\n(qemu) \r\ntrue\r\n"), Some("NX"));
+        for answers in ["true\ntrue\ntrue\n", "false\ntrue\n", "Error: no device\n", ""] {
+            assert_eq!(lacking(answers), None, "{answers}");
         }
     }
 

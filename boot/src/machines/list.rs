@@ -7,7 +7,7 @@ pub(super) struct Kind {
     pub about: &'static str,
     /// The options by which any action makes it.
     pub words: &'static str,
-    /// What the kernel says, if it lacks something that the kernel needs.
+    /// What is said of it, if it lacks something that the kernel or its boot loader needs.
     pub lacks: Option<&'static str>,
 }
 
@@ -20,7 +20,7 @@ const fn lacking(words: &'static str, lacks: &'static str) -> Kind {
 }
 
 /// The machines, in the order in which they are run.
-pub(super) const KINDS: [Kind; 29] = [
+pub(super) const KINDS: [Kind; 31] = [
     kind("the default", "--cpus 2"),
     kind("an older chipset", "--machine pc --cpus 2"),
     kind("no PIT", "--machine q35,pit=off --cpus 2"),
@@ -61,4 +61,6 @@ pub(super) const KINDS: [Kind; 29] = [
     lacking("--cpu max,-pat --cpus 2", "the CPU has no page attribute table"),
     lacking("--cpu max,-pge --cpus 2", "the CPU has no GLOBAL pages"),
     lacking("--cpu max,apic=off --cpus 2", "the CPU has no local APIC"),
+    lacking("--cpu max,-nx --cpus 2", "the CPU has no NX"),
+    lacking("--cpu max,-fxsr --cpus 2", "the CPU has no FXSR"),
 ];

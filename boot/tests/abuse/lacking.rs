@@ -19,6 +19,9 @@ fn what_a_machine_lacks_is_said_in_one_line() {
         (["--cpu", "max,-pat"], "the CPU has no page attribute table"),
         (["--cpu", "max,-pge"], "the CPU has no GLOBAL pages"),
         (["--cpu", "max,apic=off"], "the CPU has no local APIC"),
+        (["--cpu", "max,-nx"], "the CPU has no NX"),
+        (["--cpu", "max,-fxsr"], "the CPU has no FXSR"),
+        (["--cpu", "pentium3"], "the CPU has no long mode"),
         (["--machine", "q35,acpi=off,pit=off,hpet=off"], "no clock"),
     ] {
         let (status, said) = exec(&words);

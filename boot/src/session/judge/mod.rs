@@ -265,10 +265,8 @@ impl Judge {
                     "the kernel closed its account, but the machine ended without its exit status";
                 (Status::Crashed, format!("{complaint} (triple fault?); {NO_EXIT_DEVICE}"))
             }
-            // The boot loader says nothing of this, and the kernel cannot.
             How::Exited(0) if !self.console && self.announced.is_none() => {
-                let complaint = "the machine was reset before its kernel was ready (triple fault?)";
-                (Status::Crashed, format!("{complaint}; the boot loader needs a CPU with NX and FXSR"))
+                (Status::Crashed, "the machine was reset before its kernel was ready (triple fault?)".into())
             }
             How::Exited(0) => (
                 Status::Crashed,
