@@ -1,4 +1,4 @@
-//! What nothing may leave behind: frames, areas, bytes of the heap, threads, pins, locks in a wrong order.
+//! What nothing may leave behind: frames, areas, page tables, bytes of the heap, threads, pins, locks in a wrong order.
 //!
 //! Counted by the test framework before and after each test, and by the console's command `balance`, in a thread that may
 //! wait; no lock is taken here.
@@ -11,6 +11,7 @@ use crate::{
     threads, trace,
 };
 use alloc::{collections::TryReserveError, format, string::String, vec::Vec};
+use vmalloc::BLOCK_SIZE;
 
 /// What must be the same before and after work that leaves nothing behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub struct Balance {
     area_frames: u64,
     /// Areas, but for the heap's.
     areas: usize,
+    /// Leaf tables in whose 2 MiB there is no page of any area.
+    idle_tables: usize,
     /// Bytes of the heap that are in use.
     heap_bytes: usize,
     pins: u32,
@@ -50,6 +53,7 @@ impl Balance {
             lost_frames: counts.total.cast_signed() - counts.free.cast_signed() - accounted.cast_signed(),
             area_frames: users.areas,
             areas: vmalloc.areas().count().saturating_sub(heap.areas()),
+            idle_tables: idle_tables(),
             heap_bytes: heap.used,
             pins: cpu::pins(),
             threads: threads::living(),
@@ -64,6 +68,7 @@ impl Balance {
                 ("frames that nobody accounts for", balance.lost_frames),
                 ("frames of areas", balance.area_frames.cast_signed()),
                 ("areas", balance.areas as i64),
+                ("page tables of no area", balance.idle_tables as i64),
                 ("bytes of the heap", balance.heap_bytes as i64),
                 ("pins", balance.pins.into()),
                 ("threads", balance.threads as i64),
@@ -74,6 +79,19 @@ impl Balance {
         let changed = both.filter(|(before, now)| before.1 != now.1);
         changed.map(|(before, now)| format!("{}: {}, then {}", before.0, before.1, now.1)).collect()
     }
+}
+
+/// Counts the leaf tables that no area needs; an area of 2 MiB pages is taken for one that needs them.
+fn idle_tables() -> usize {
+    let (mut needed, mut counted) = (0, 0);
+    for area in memory::vmalloc().areas() {
+        // The block that the area before this one ends in is counted already.
+        let first = counted.max(area.guard_start() / BLOCK_SIZE);
+        let end = area.end().div_ceil(BLOCK_SIZE);
+        needed += end.saturating_sub(first);
+        counted = counted.max(end);
+    }
+    memory::vmalloc().stats().leaf_tables.saturating_sub(needed)
 }
 
 /// Makes what is made when it is first used and stays: no test and no command that happens to be first leaves it behind.

@@ -86,7 +86,10 @@ pub fn run(options: &Options) -> Result<Status> {
             Err(Error { status: status @ Status::Failed, message }) => {
                 Row { status, tests: format!("FAILED: {message}"), soak: "" }
             }
-            Err(error) => return Err(error),
+            Err(error) => {
+                print!("{table}");
+                return Err(error);
+            }
         };
         made += u32::from(tests != LEFT_OUT);
         all = all.worse(status);

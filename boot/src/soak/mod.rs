@@ -125,9 +125,11 @@ pub fn run(options: &Options) -> Result<Status> {
 
 /// A machine that runs may have, for QEMU to say whether it makes such.
 fn any_machine(soak: &Options) -> Machine {
+    // QEMU's arguments may go with these numbers alone.
+    let (cpus, memory) = (soak.cpus.first(), soak.memory.first());
     Machine {
-        cpus: Some(1),
-        memory: Memory { mebibytes: 1024 },
+        cpus: Some(cpus.map_or(1, |&cpus| cpus)),
+        memory: memory.map_or(Memory { mebibytes: 1024 }, |&memory| memory),
         prealloc: false,
         icount: None,
         accel: soak.accel,

@@ -1,6 +1,6 @@
 use super::draw::{Choices, Plan};
 use super::judge::{Account, Outcome};
-use super::{Options, repeat};
+use super::{Options, any_machine, repeat};
 use crate::cli;
 use crate::machine::options::Accel;
 use crate::session::judge::Verdict;
@@ -168,6 +168,15 @@ fn a_shortage_is_right_only_where_memory_is_small_and_never_of_balance() {
     assert_eq!(account(&not_begun, 1).outcome(&failed, true), Outcome::Short(1));
     let other = [("hold 3", "hold: 3: not a number\n")];
     assert_eq!(why(account(&other, 1).outcome(&failed, true)), "hold: 3: not a number");
+}
+
+/// Seen failing: QEMU was asked for a machine of one CPU, and refused it.
+#[test]
+fn the_machine_that_is_asked_for_first_has_the_cpus_and_the_memory_of_the_runs() {
+    let options = options(&["--cpus", "4", "--memory", "4G", "--qemu", "-numa node,cpus=0-3"]);
+    let machine = any_machine(&options);
+    assert_eq!((machine.cpus(), machine.memory.to_string()), (4, "4G".into()));
+    assert_eq!(any_machine(&Options { cpus: vec![], memory: vec![], ..options }).cpus(), 1);
 }
 
 #[test]

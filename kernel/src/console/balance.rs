@@ -9,7 +9,7 @@ use crate::{
 use alloc::format;
 
 pub(super) const ABOUT: &str = "fails if anything was left behind since balance mark\n\
-    mark   counts frames, areas, bytes of the heap, threads, pins and reports of locks, to compare with\n\
+    mark   counts frames, areas, page tables, bytes of the heap, threads, pins and reports of locks, to compare with\n\
     It does first what is deferred, and gives back what is cached.";
 
 /// What was counted by `balance mark`.

@@ -135,7 +135,11 @@ fn a_triple_fault_is_a_crash() {
     let (status, complaint) = commands(&["!console"], RESET);
     assert_eq!((status, complaint.contains("without a word")), (Status::Crashed, true), "{complaint}");
     let (status, complaint) = commands(&["firmware"], RESET);
-    assert_eq!((status, complaint.contains("before its kernel was ready")), (Status::Crashed, true), "{complaint}");
+    assert_eq!(
+        (status, complaint.contains("before its kernel was ready")),
+        (Status::Crashed, true),
+        "{complaint}"
+    );
     assert_eq!(commands(&["!console", "!commands-done 0"], RESET).0, Status::Crashed);
     assert_eq!(judge(Purpose::Console, &["!console"], RESET).status, Status::Crashed);
     assert_eq!(tests(&["!tests 2", "!test a", "!passed", "!test b"], RESET), (Status::Crashed, 1, 1));

@@ -82,6 +82,11 @@ fn all_differ<T: PartialEq>(values: impl Iterator<Item = T>) -> bool {
 #[test_case]
 fn every_cpu_of_the_firmware_is_online() {
     let named = smp::firmware_ids();
+    if named.is_empty() {
+        // A firmware without ACPI names none, and no other is started. Seen failing on such a machine without this.
+        assert_eq!(cpu::online().count(), 1);
+        return;
+    }
     assert_eq!(cpu::online().count(), named.len());
     let mut online: Vec<u32> = cpu::online().iter().map(cpu::apic_id).collect();
     let mut named = named.to_vec();
