@@ -2,13 +2,25 @@
 //!
 //! Allocated from in threads, pinned or not; an interrupt handler that tries gets none, and may free. It starts empty.
 //!
+//! Small objects are what code does not ask after: as on Linux, which calls them too small to fail, they wait for a while
+//! until others give memory back. Larger ones are refused at once, and asked for where that is told.
+//!
 //! Lock: the heap's, with which no other is taken; chunks and large objects are allocated and freed outside of it. It is not
 //! called under another lock: a free may wake the purger. Debug builds see to that.
 
-use super::machine::{Machine, try_vmalloc};
+use super::{
+    hooks,
+    machine::{Machine, try_vmalloc},
+};
 use crate::sync::order;
 use core::alloc::{GlobalAlloc, Layout};
-use vmalloc::{Heap, Usage};
+use vmalloc::{Heap, PAGE_SIZE, Usage};
+
+/// Bytes of the largest object that is too small to fail: eight pages, as on Linux.
+const SMALL: usize = 8 * PAGE_SIZE;
+/// How often there may be no memory for a small object, and microseconds until it is asked for again: some ten seconds.
+const ATTEMPTS: u32 = 500;
+const PAUSE: u64 = 20_000;
 
 #[global_allocator]
 static HEAP: Unlocked = Unlocked(Heap::new(try_vmalloc));
@@ -16,24 +28,36 @@ static HEAP: Unlocked = Unlocked(Heap::new(try_vmalloc));
 /// A heap that is called without a lock.
 struct Unlocked(Heap<Machine>);
 
+/// Makes an object of so many bytes by `attempt`, which returns null without memory. A small one is waited for, where the
+/// caller may wait.
+fn make(size: usize, attempt: impl Fn() -> *mut u8) -> *mut u8 {
+    let mut object = attempt();
+    let mut attempts = 1;
+    while object.is_null() && size <= SMALL && attempts < ATTEMPTS && (hooks::HOOKS.get().pause)(PAUSE) {
+        object = attempt();
+        attempts += 1;
+    }
+    object
+}
+
 // SAFETY: the heap does all.
 unsafe impl GlobalAlloc for Unlocked {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         order::expect_none_held("memory is allocated");
         // SAFETY: the caller's promises.
-        unsafe { self.0.alloc(layout) }
+        make(layout.size(), || unsafe { self.0.alloc(layout) })
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         order::expect_none_held("memory is allocated");
         // SAFETY: the caller's promises.
-        unsafe { self.0.alloc_zeroed(layout) }
+        make(layout.size(), || unsafe { self.0.alloc_zeroed(layout) })
     }
 
     unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         order::expect_none_held("memory is resized");
-        // SAFETY: the caller's promises.
-        unsafe { self.0.realloc(memory, layout, size) }
+        // SAFETY: the caller's promises; without memory, the object is as it was.
+        make(size, || unsafe { self.0.realloc(memory, layout, size) })
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {

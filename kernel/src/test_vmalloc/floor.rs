@@ -13,7 +13,10 @@
 //! by itself. It makes two plain loops, a little unrolled (looked at): to map a page is a load, an OR, a
 //! store; to unmap it a load, an AND, and two stores, or one where the frames stay the caller's.
 
-use super::parameters::{assignment, flag};
+use super::{
+    cases::reserve,
+    parameters::{assignment, flag},
+};
 use crate::{
     arch::{tlb, tsc},
     command::CommandError,
@@ -21,7 +24,7 @@ use crate::{
     println,
     services::reclaim,
 };
-use alloc::{format, vec, vec::Vec};
+use alloc::{format, vec::Vec};
 use core::{
     hint::black_box,
     iter,
@@ -102,10 +105,12 @@ struct Window {
 
 impl Window {
     fn new() -> Result<Self, AllocError> {
+        let mut list = reserve(TOUCHED)?;
         let mut frame = None;
         reclaim::take(1, |taken| frame = Some(taken));
         let frame = frame.ok_or_else(|| frames::shortage(1))?;
-        let pages = memory::vmalloc().vmap(&vec![frame; TOUCHED], Protection::ReadWrite);
+        list.resize(TOUCHED, frame);
+        let pages = memory::vmalloc().vmap(&list, Protection::ReadWrite);
         // SAFETY: it was just taken, and is mapped nowhere.
         let pages = pages.inspect_err(|_| unsafe { frames::give(iter::once(frame)) })?;
         Ok(Self { frame, pages })

@@ -1,10 +1,11 @@
 //! The heap: on memory from vmalloc, growing on demand.
 
 use alloc::{boxed::Box, vec, vec::Vec};
+use core::sync::atomic::{AtomicBool, Ordering};
 use kernel::{
     arch::{cpu, interrupts, layout},
     lock_class,
-    memory::{self, heap},
+    memory::{self, frames, heap},
     sync::IrqLock,
     threads,
 };
@@ -114,4 +115,32 @@ fn impossible_heap_requests_fail_without_a_panic() {
     let mut huge: Vec<u8> = Vec::new();
     assert!(huge.try_reserve_exact(1 << 45).is_err());
     assert!(huge.try_reserve_exact(isize::MAX as usize).is_err());
+}
+
+/// Seen failing, by a panic, when such an object is not waited for.
+#[test_case]
+fn small_objects_are_waited_for_until_others_give_memory_back() {
+    static TAKEN: AtomicBool = AtomicBool::new(false);
+    static GIVEN: AtomicBool = AtomicBool::new(false);
+    const SIZE: usize = 30_000;
+    heap::trim();
+    memory::vmalloc().trim();
+    frames::drain_magazines();
+    let usage = heap::usage();
+    // More than there is room for, in chunks and in what CPUs have of frames.
+    let mut objects = Vec::with_capacity(100 + (usage.size - usage.used) / SIZE);
+    let giver = threads::spawn("giver", || {
+        let hoard = memory::Hoard::take(usize::MAX);
+        TAKEN.store(true, Ordering::Relaxed);
+        threads::sleep(100_000);
+        GIVEN.store(true, Ordering::Relaxed);
+        drop(hoard);
+    });
+    let giver = giver.expect("memory enough");
+    while !TAKEN.load(Ordering::Relaxed) {
+        threads::sleep(1000);
+    }
+    objects.resize_with(objects.capacity(), || vec![7_u8; SIZE]);
+    assert!(GIVEN.load(Ordering::Relaxed), "there was memory");
+    giver.join();
 }
