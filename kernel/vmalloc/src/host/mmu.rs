@@ -253,22 +253,30 @@ fn in_pages(
 
 #[cfg(test)]
 impl Machine {
+    /// The entry of an address in a table that is linked: a leaf table's (`level` 0), or that of the table so far above.
+    pub(crate) fn entry(&self, address: usize, level: u32) -> &AtomicU64 {
+        let mut table = self.root;
+        let entry = |table, level| &self.table(table)[address >> (PAGE_SHIFT + 9 * level) & 511];
+        for above in (level + 1..=3).rev() {
+            table = Frame::new(frame(entry(table, above).load(Ordering::Acquire)));
+        }
+        entry(table, level)
+    }
+
     /// Is the page fault handler of a kernel that maps a page wherever one is missing, whoever's the address is: maps a frame
     /// at an address, and makes the tables that are missing, as mappers do that know nothing of the library:
     /// only an entry of zero is free. Returns whether it was.
     pub(crate) fn map_missing(&self, address: usize) -> bool {
-        let mut table = self.root;
-        for shift in [39, 30, 21] {
-            let slot = &self.table(table)[address >> shift & 511];
+        for level in [3, 2, 1] {
+            let slot = self.entry(address, level);
             if slot.load(Ordering::Acquire) & PRESENT == 0 {
                 let below = self.take().expect("frames enough");
                 // SAFETY: the frame is inside `memory`, and was free.
                 unsafe { self.bytes(below).write_bytes(0, PAGE_SIZE) };
                 slot.store(below.address() | PRESENT | WRITABLE | ACCESSED, Ordering::Release);
             }
-            table = Frame::new(frame(slot.load(Ordering::Acquire)));
         }
-        let slot = &self.table(table)[address >> PAGE_SHIFT & 511];
+        let slot = self.entry(address, 0);
         let entry = || self.take().expect("frames enough").address() | PRESENT | WRITABLE | ACCESSED | DIRTY;
         slot.load(Ordering::Acquire) == 0 && {
             slot.store(entry(), Ordering::Release);

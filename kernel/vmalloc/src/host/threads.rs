@@ -126,7 +126,7 @@ impl Machine {
     }
 
     /// Lets other threads run, for a thread that waits for one of them.
-    pub(super) fn relax(&self) {
+    pub(crate) fn relax(&self) {
         if is_uninterrupted() {
             self.shootdown.serve(&self);
         } else {

@@ -22,6 +22,8 @@ mod magazines;
 #[cfg(not(loom))]
 mod map;
 #[cfg(not(loom))]
+mod oracle;
+#[cfg(not(loom))]
 mod owned;
 #[cfg(not(loom))]
 mod promises;
