@@ -12,14 +12,14 @@ use super::{
     hooks,
     machine::{Machine, try_vmalloc},
 };
-use crate::sync::order;
+use crate::{arch::tsc, sync::order};
 use core::alloc::{GlobalAlloc, Layout};
 use vmalloc::{Heap, PAGE_SIZE, Usage};
 
 /// Bytes of the largest object that is too small to fail: eight pages, as on Linux.
 const SMALL: usize = 8 * PAGE_SIZE;
-/// How often there may be no memory for a small object, and microseconds until it is asked for again: some ten seconds.
-const ATTEMPTS: u32 = 500;
+/// Microseconds for which a small object is waited for, and from one attempt to the next.
+const PATIENCE: u64 = 10_000_000;
 const PAUSE: u64 = 20_000;
 
 #[global_allocator]
@@ -31,11 +31,16 @@ struct Unlocked(Heap<Machine>);
 /// Makes an object of so many bytes by `attempt`, which returns null without memory. A small one is waited for, where the
 /// caller may wait.
 fn make(size: usize, attempt: impl Fn() -> *mut u8) -> *mut u8 {
-    let mut object = attempt();
-    let mut attempts = 1;
-    while object.is_null() && size <= SMALL && attempts < ATTEMPTS && (hooks::HOOKS.get().pause)(PAUSE) {
-        object = attempt();
-        attempts += 1;
+    let object = attempt();
+    if !object.is_null() || size > SMALL {
+        return object;
+    }
+    let deadline = tsc::now().saturating_add(tsc::cycles(PATIENCE));
+    while tsc::now() < deadline && (hooks::HOOKS.get().pause)(PAUSE) {
+        let object = attempt();
+        if !object.is_null() {
+            return object;
+        }
     }
     object
 }

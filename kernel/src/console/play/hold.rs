@@ -24,8 +24,12 @@ pub fn hold(arguments: &[&str]) -> Result<(), CommandError> {
     for address in areas.drain(count.min(areas.len())..) {
         free(address);
     }
-    // The list's room goes too.
-    areas.shrink_to(count);
+    // The list's room goes too, if there is memory for a smaller list.
+    let mut smaller = Vec::new();
+    if areas.capacity() > count && smaller.try_reserve_exact(areas.len()).is_ok() {
+        smaller.append(&mut areas);
+        areas = smaller;
+    }
     let missing = count - areas.len();
     let result = areas
         .try_reserve_exact(missing)
