@@ -56,7 +56,7 @@ pub(super) const KINDS: [Kind; 31] = [
         "firmware in flash memory",
         "--cpus 2 --qemu '-drive if=pflash,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd'",
     ),
-    kind("little memory", "--cpus 2 --memory 144M"),
+    kind("little memory", "--cpus 2 --memory 512M"),
     kind("much memory", "--cpus 2 --memory 12G"),
     lacking("--cpu max,-pat --cpus 2", "the CPU has no page attribute table"),
     lacking("--cpu max,-pge --cpus 2", "the CPU has no GLOBAL pages"),
