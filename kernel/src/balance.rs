@@ -11,7 +11,7 @@ use crate::{
     threads, trace,
 };
 use alloc::{collections::TryReserveError, format, string::String, vec::Vec};
-use vmalloc::BLOCK_SIZE;
+use vmalloc::{BLOCK_PAGES, BLOCK_SIZE};
 
 /// What must be the same before and after work that leaves nothing behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,14 +81,14 @@ impl Balance {
     }
 }
 
-/// Counts the leaf tables that no area needs; an area of 2 MiB pages is taken for one that needs them.
+/// Counts the leaf tables that no area needs: an area needs one for each 2 MiB that it has other than 2 MiB pages in.
 fn idle_tables() -> usize {
     let (mut needed, mut counted) = (0, 0);
     for area in memory::vmalloc().areas() {
         // The block that the area before this one ends in is counted already.
         let first = counted.max(area.guard_start() / BLOCK_SIZE);
         let end = area.end().div_ceil(BLOCK_SIZE);
-        needed += end.saturating_sub(first);
+        needed += end.saturating_sub(first) - area.huge_pages / BLOCK_PAGES;
         counted = counted.max(end);
     }
     memory::vmalloc().stats().leaf_tables.saturating_sub(needed)

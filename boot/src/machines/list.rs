@@ -11,6 +11,13 @@ pub(super) struct Kind {
     pub lacks: Option<&'static str>,
 }
 
+impl Kind {
+    /// Whether QEMU may refuse it: not each QEMU has x2APIC, and not each computer has that firmware.
+    pub fn may_be_refused(&self) -> bool {
+        self.words.contains("x2apic,enforce") || self.words.contains("file=")
+    }
+}
+
 const fn kind(about: &'static str, words: &'static str) -> Kind {
     Kind { about, words, lacks: None }
 }

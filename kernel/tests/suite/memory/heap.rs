@@ -131,7 +131,13 @@ fn small_objects_are_waited_for_until_others_give_memory_back() {
     let mut objects = Vec::with_capacity(100 + (usage.size - usage.used) / SIZE);
     let giver = threads::spawn("giver", || {
         let hoard = memory::Hoard::take(usize::MAX);
+        let overflows = || memory::vmalloc().tally().overflows;
+        let before = overflows();
         TAKEN.store(true, Ordering::Relaxed);
+        while overflows() == before {
+            threads::sleep(1000);
+        }
+        // What can be had without this was asked for.
         threads::sleep(100_000);
         GIVEN.store(true, Ordering::Relaxed);
         drop(hoard);

@@ -2,12 +2,12 @@
 
 use crate::{BLOCK_PAGES, PAGE_SHIFT};
 
-pub(super) const PRESENT: u64 = 1;
-pub(super) const WRITABLE: u64 = 1 << 1;
-pub(super) const ACCESSED: u64 = 1 << 5;
-pub(super) const DIRTY: u64 = 1 << 6;
-pub(super) const HUGE: u64 = 1 << 7;
-const NO_EXECUTE: u64 = 1 << 63;
+pub(crate) const PRESENT: u64 = 1;
+pub(crate) const WRITABLE: u64 = 1 << 1;
+pub(crate) const ACCESSED: u64 = 1 << 5;
+pub(crate) const DIRTY: u64 = 1 << 6;
+pub(crate) const HUGE: u64 = 1 << 7;
+pub(crate) const NO_EXECUTE: u64 = 1 << 63;
 /// Reserved bits in the entry of a 2 MiB page.
 const HUGE_ZERO: u64 = 0x1f_e000;
 

@@ -86,6 +86,8 @@ use tlb::Tlb;
 
 #[cfg(test)]
 pub(crate) use crate::tests::random::Random;
+#[cfg(test)]
+pub(crate) use entry::{ACCESSED, DIRTY, HUGE, NO_EXECUTE, PRESENT, WRITABLE};
 
 /// The number of the first frame, unless a machine has frames [from number 0](Machine::from_frame_zero) on.
 const FIRST_FRAME: u64 = 0x1000;

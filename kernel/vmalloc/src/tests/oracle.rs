@@ -3,7 +3,7 @@
 extern crate std;
 
 use super::{
-    machine::{Machine, PageFault},
+    machine::{ACCESSED, DIRTY, HUGE, Machine, NO_EXECUTE, PRESENT, PageFault, WRITABLE},
     support::{START, address, flushing, free},
 };
 use crate::{BLOCK_SIZE, Flusher, Frame, PAGE_SHIFT, PAGE_SIZE, Platform};
@@ -15,11 +15,6 @@ use std::{
     thread,
 };
 
-const PRESENT: u64 = 1;
-const WRITABLE: u64 = 1 << 1;
-const ACCESSED: u64 = 1 << 5;
-const DIRTY: u64 = 1 << 6;
-const NO_EXECUTE: u64 = 1 << 63;
 const WRITE_THROUGH: u64 = 1 << 3;
 const ENTRY: u64 = PRESENT | WRITABLE | ACCESSED | DIRTY | NO_EXECUTE;
 const GIB: usize = 1 << 30;
@@ -101,7 +96,7 @@ fn translations_of_two_sizes_are_of_the_same_rights() {
         machine.map_missing(START);
         machine.entry(START, 0).store(huge.address() | ENTRY, Ordering::Relaxed);
         machine.touch(START).expect("mapped");
-        machine.entry(START, 1).store((huge.address() | ENTRY | 1 << 7) ^ change, Ordering::Relaxed);
+        machine.entry(START, 1).store((huge.address() | ENTRY | HUGE) ^ change, Ordering::Relaxed);
         match is_wrong {
             true => assert!(complaint(|| machine.observe()).contains("at once"), "{change:x}"),
             false => machine.observe(),
@@ -141,6 +136,18 @@ fn a_frame_that_a_cpu_reaches_is_not_given_back() {
     for frame in [outside[0], outside[1], (&machine).root()] {
         assert!(complaint(|| machine.give_back(frame)).contains("no frame"), "{frame:?}");
     }
+}
+
+/// Its frame was given back while it was asleep, and nobody told it to flush.
+#[test]
+fn a_cpu_that_wakes_with_a_translation_to_a_free_frame_is_found() {
+    let machine = machine();
+    let page = Frame::new(machine.entry(START, 0).swap(0, Ordering::Relaxed) >> PAGE_SHIFT & 0xff_ffff);
+    machine.sleep(1);
+    machine.give_back(page);
+    machine.check();
+    machine.wake(1);
+    assert!(complaint(|| machine.check()).contains("reaches free frame"));
 }
 
 /// A CPU goes by the tables that it knows, even if others are linked since.
@@ -232,6 +239,8 @@ fn bytes_are_read_and_written_across_pages() {
             assert_eq!(word[address % 8], bytes[byte], "{byte} of {length} at {at}");
         }
     }
+    // The last address of all: what is behind it is nowhere.
+    assert!(machine.map_missing(usize::MAX));
     for (address, length) in
         [(START + 8000, 193), (START - 1, 2), (START + 2 * PAGE_SIZE, 1), (usize::MAX, 2)]
     {
