@@ -5,12 +5,14 @@ extern crate std;
 use crate::{
     BLOCK_PAGES, BLOCK_SIZE, PAGE_SIZE, Platform, Request, Vmalloc,
     blocks::{Block, Role},
+    pending::Pressure,
     tests::{
         machine::{Machine, PageFault},
         support::{START, address, flushing, free, instance},
     },
 };
 use core::sync::atomic::Ordering;
+use std::vec::Vec;
 
 /// A machine whose last CPU is isolated.
 fn machine(cpus: usize, frames: usize) -> Machine {
@@ -98,6 +100,25 @@ fn a_block_that_a_purge_has_is_closed_by_nobody_else() {
     assert_eq!(vmalloc.stats().leaf_tables, 0);
     drop(vmalloc);
     machine.assert_all_frames_back();
+}
+
+/// What waits for an isolated CPU counts as waiting, as there is no quarantine that holds it back.
+///
+/// Seen failing with a quarantine that always goes on.
+#[test]
+fn a_purge_without_a_quarantine_holds_nothing_back() {
+    let machine = machine(2, 4000);
+    let vmalloc = flushing(&machine, 8);
+    vmalloc.tunables().lazy_max_pages.store(10, Ordering::Relaxed);
+    // More than a CPU counts by itself.
+    let areas: Vec<_> = (0..9).map(|_| vmalloc.vmalloc(100 * PAGE_SIZE).expect("room")).collect();
+    for area in areas {
+        machine.write(1, address(area), 1).expect("mapped");
+        free(&vmalloc, area).expect("allocated");
+    }
+    vmalloc.purge();
+    assert!(vmalloc.lazy_pages() > 900, "{}", vmalloc.lazy_pages());
+    assert!(vmalloc.pending().pressure() == Pressure::High);
 }
 
 /// A block that waited before remembers nothing of it when it waits as part of a run.
