@@ -12,7 +12,10 @@ use crate::{
     threads::{Builder, JoinHandle},
 };
 use alloc::{format, string::String, sync::Arc, vec::Vec};
-use core::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use core::{
+    fmt,
+    sync::atomic::{AtomicBool, AtomicI64, Ordering},
+};
 use fastrand::Rng;
 use vmalloc::{PAGE_SIZE, Policy, PurgePolicy, Request};
 
@@ -126,11 +129,11 @@ impl Samples {
 
     /// One line; nothing without samples.
     fn print(&self) {
-        if self.taken.is_empty() {
-            return;
+        let samples =
+            fmt::from_fn(|f| self.taken.iter().try_for_each(|(at, waiting)| write!(f, " {at}:{waiting}")));
+        if !self.taken.is_empty() {
+            println!("us:pages{samples}");
         }
-        let samples: String = self.taken.iter().map(|(at, waiting)| format!(" {at}:{waiting}")).collect();
-        println!("us:pages{samples}");
     }
 }
 

@@ -13,7 +13,10 @@ use super::{
     machine::{Machine, try_vmalloc},
 };
 use crate::{arch::tsc, sync::order};
-use core::alloc::{GlobalAlloc, Layout};
+use core::{
+    alloc::{GlobalAlloc, Layout},
+    ptr::NonNull,
+};
 use vmalloc::{Heap, PAGE_SIZE, Usage};
 
 /// Bytes of the largest object that is too small to fail: eight pages, as on Linux.
@@ -43,6 +46,24 @@ fn make(size: usize, attempt: impl Fn() -> *mut u8) -> *mut u8 {
         }
     }
     object
+}
+
+/// Allocates an object of this layout, which has a size, at once or not at all: for who holds what others wait for, or has
+/// another way. It is freed as any other.
+pub fn alloc_now(layout: Layout) -> Option<NonNull<u8>> {
+    order::expect_none_held("memory is allocated");
+    assert!(layout.size() > 0);
+    // SAFETY: the layout has a size.
+    NonNull::new(unsafe { HEAP.0.alloc(layout) })
+}
+
+/// Whether the heap has room for an object of so many bytes now, or could grow for it.
+pub fn make_room(bytes: usize) -> bool {
+    let Ok(layout) = Layout::array::<u8>(bytes.max(1)) else { return false };
+    let Some(object) = alloc_now(layout) else { return false };
+    // SAFETY: it was allocated above, and nobody uses it.
+    unsafe { HEAP.0.dealloc(object.as_ptr(), layout) };
+    true
 }
 
 // SAFETY: the heap does all.

@@ -3,9 +3,13 @@
 //! [`defer`] may be called anywhere, in interrupt handlers and under locks too; [`defer_closure`] in threads; [`barrier`]
 //! where the caller may wait. What waits is a list without a lock; waking the thread takes its wait queue's.
 
-use crate::threads::{Builder, SpawnError, WaitQueue, assert_may_block, grace::synchronize};
-use alloc::alloc::{Layout, alloc, dealloc};
+use crate::{
+    memory::heap,
+    threads::{Builder, SpawnError, WaitQueue, assert_may_block, grace::synchronize},
+};
+use alloc::alloc::dealloc;
 use core::{
+    alloc::Layout,
     mem::offset_of,
     ptr::{NonNull, null_mut},
     sync::atomic::{AtomicBool, AtomicPtr, Ordering},
@@ -74,12 +78,11 @@ struct Boxed<F> {
 #[track_caller]
 pub fn defer_closure<F: FnOnce() + Send + 'static>(call: F) {
     let layout = Layout::new::<Boxed<F>>();
-    // SAFETY: the layout has a size: that of the head at least.
-    let memory = NonNull::new(unsafe { alloc(layout) }.cast::<Boxed<F>>());
-    let Some(memory) = memory else {
+    let Some(memory) = heap::alloc_now(layout) else {
         synchronize();
         return call();
     };
+    let memory = memory.cast::<Boxed<F>>();
     unsafe fn run<F: FnOnce()>(head: NonNull<Head>) {
         let memory = head.cast::<Boxed<F>>();
         // SAFETY: it was written below, and is moved out once, before its memory goes.

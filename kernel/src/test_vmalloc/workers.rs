@@ -7,12 +7,13 @@ use super::{
 };
 use crate::{
     arch::tsc,
+    memory,
     threads::{Builder, JoinHandle, SpawnError, WaitQueue},
 };
 use alloc::{format, sync::Arc, vec::Vec};
 use core::sync::atomic::{AtomicBool, Ordering};
 use fastrand::Rng;
-use vmalloc::AllocError;
+use vmalloc::{AllocError, PAGE_SIZE};
 
 /// What came of a case, in runs.
 #[derive(Clone, Copy, Default)]
@@ -51,15 +52,23 @@ pub(super) fn run(parameters: &Parameters, makers: &Arc<Makers>) -> Result<Vec<R
             (!cancelled).then(|| run_worker(worker, &makers, &parameters))
         })
     };
+    let count = parameters.workers();
+    let (mut workers, mut reports) = (list(count)?, list(count)?);
     let mut error = None;
-    let workers: Vec<_> = (0..parameters.workers())
-        .map_while(|worker| spawn(worker).map_err(|e| error = Some(e)).ok())
-        .collect();
+    workers.extend((0..count).map_while(|worker| spawn(worker).map_err(|e| error = Some(e)).ok()));
     gate.cancelled.store(error.is_some(), Ordering::Relaxed);
     gate.open.store(true, Ordering::Release);
     gate.waiting.wake_all();
-    let reports = workers.into_iter().filter_map(JoinHandle::join).collect();
+    reports.extend(workers.into_iter().filter_map(JoinHandle::join));
     error.map_or(Ok(reports), Err)
+}
+
+/// An empty list that has room for so many: of thousands of workers, it is too large to be waited for.
+fn list<T>(count: usize) -> Result<Vec<T>, SpawnError> {
+    let mut list = Vec::new();
+    let pages = (count * size_of::<T>()).div_ceil(PAGE_SIZE);
+    list.try_reserve_exact(count).map_err(|_| SpawnError::OutOfMemory(memory::frames::shortage(pages)))?;
+    Ok(list)
 }
 
 fn run_worker(worker: usize, makers: &Makers, parameters: &Parameters) -> Report {

@@ -11,16 +11,16 @@ use crate::memory::{self, Stack};
 use vmalloc::AllocError;
 
 /// Makes the code that calls it, on the boot CPU, the thread `main`, which stays on this CPU; starts the
-/// thread that buries others, and the tick. Called once, with interrupts on.
+/// tick, and the thread that buries others. Called once, with interrupts on.
 ///
 /// # Errors
 /// No memory for these threads.
 pub(crate) fn init() -> Result<(), SpawnError> {
-    spawn::adopt_main();
     init_idle().map_err(SpawnError::OutOfMemory)?;
-    reaper::init()?;
+    // A thread may wait, and does where memory is short: for that there is an idle thread, and a tick.
+    spawn::adopt_main();
     timer::start();
-    Ok(())
+    reaper::init()
 }
 
 /// Bytes of the boot CPU's stack to idle on; the others idle on the stacks they started on.

@@ -13,10 +13,10 @@ use super::{
 use crate::{
     arch::cpu,
     lock_class,
-    memory::{self, Stack},
+    memory::{self, Stack, frames, heap},
     sync::SpinLock,
 };
-use alloc::{boxed::Box, sync::Arc, vec::Vec};
+use alloc::{boxed::Box, sync::Arc};
 use core::{fmt, sync::atomic::Ordering};
 use handover::{Class, End};
 use vmalloc::{AllocError, PAGE_SIZE};
@@ -107,8 +107,9 @@ impl<'a> Builder<'a> {
         let stack = Stack::new(memory::vmalloc(), self.stack.max(1)).map_err(SpawnError::OutOfMemory)?;
         // The heap's small pieces end the machine when they are not to be had: it grows first.
         let room = RECORDS + size_of_val(&body) + size_of::<T>();
-        let probe = Vec::<u8>::new().try_reserve_exact(room);
-        probe.map_err(|_| SpawnError::OutOfMemory(memory::frames::shortage(room.div_ceil(PAGE_SIZE))))?;
+        if !heap::make_room(room) {
+            return Err(SpawnError::OutOfMemory(frames::shortage(room.div_ceil(PAGE_SIZE))));
+        }
 
         let result = Arc::new(SpinLock::new(lock_class!("thread result"), None));
         let thread = Arc::new(Thread::new(self.name, self.class, self.affinity).numbered());

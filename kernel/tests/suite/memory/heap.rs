@@ -1,13 +1,17 @@
 //! The heap: on memory from vmalloc, growing on demand.
 
-use alloc::{boxed::Box, vec, vec::Vec};
-use core::sync::atomic::{AtomicBool, Ordering};
+use alloc::{alloc::dealloc, boxed::Box, vec, vec::Vec};
+use core::{
+    alloc::Layout,
+    sync::atomic::{AtomicBool, Ordering},
+};
 use kernel::{
     arch::{cpu, interrupts, layout},
     lock_class,
     memory::{self, frames, heap},
+    services::deferred,
     sync::IrqLock,
-    threads,
+    threads::{self, SpawnError},
 };
 
 #[test_case]
@@ -149,4 +153,29 @@ fn small_objects_are_waited_for_until_others_give_memory_back() {
     objects.resize_with(objects.capacity(), || vec![7_u8; SIZE]);
     assert!(GIVEN.load(Ordering::Relaxed), "there was memory");
     giver.join();
+}
+
+/// Seen failing when they wait as others do: each attempt is refused, fifty in a second.
+#[test_case]
+fn who_can_do_without_memory_does_not_wait_for_it() {
+    static CALLED: AtomicBool = AtomicBool::new(false);
+    const LAYOUT: Layout = Layout::new::<[u8; 2000]>();
+    const FEW: u64 = 100;
+    let mut objects = Vec::with_capacity(2000 + heap::usage().size / LAYOUT.size());
+    let hoard = memory::Hoard::take(usize::MAX);
+    while let Some(object) = heap::alloc_now(LAYOUT) {
+        assert!(objects.len() < objects.capacity(), "the heap has not so much");
+        objects.push(object);
+    }
+    let before = memory::vmalloc().tally().overflows;
+    let captured = [0_u8; LAYOUT.size()];
+    assert!(matches!(threads::spawn("none", move || captured), Err(SpawnError::OutOfMemory(_))));
+    deferred::defer_closure(move || CALLED.store(captured[0] == 0, Ordering::Relaxed));
+    assert!(CALLED.load(Ordering::Relaxed), "there was memory");
+    assert!(memory::vmalloc().tally().overflows - before < FEW);
+    drop(hoard);
+    for object in objects {
+        // SAFETY: it was allocated above, and nobody uses it.
+        unsafe { dealloc(object.as_ptr(), LAYOUT) };
+    }
 }
