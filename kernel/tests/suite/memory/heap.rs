@@ -155,7 +155,7 @@ fn small_objects_are_waited_for_until_others_give_memory_back() {
     giver.join();
 }
 
-/// Seen failing when they wait as others do: each attempt is refused, fifty in a second.
+/// Seen failing when the closure waits as others do: each attempt is refused, fifty in a second.
 #[test_case]
 fn who_can_do_without_memory_does_not_wait_for_it() {
     static CALLED: AtomicBool = AtomicBool::new(false);

@@ -95,3 +95,28 @@ impl Machine {
         self.others.act().get_or_insert(act);
     }
 }
+
+#[cfg(all(test, not(shuttle)))]
+mod tests {
+    extern crate std;
+
+    use crate::{Platform, host::Machine};
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    #[test]
+    fn others_act_in_the_middle_of_one_call_alone() {
+        let machine = &Machine::new(1, 10);
+        let call = || _ = machine.direct_map(machine.root());
+        let mut acts = 0;
+        for calls in 1..=2 {
+            machine.meanwhile(&mut || acts += 1, call);
+            call();
+            assert_eq!(acts, calls);
+        }
+        // However it ends.
+        catch_unwind(AssertUnwindSafe(|| machine.meanwhile(&mut || (), || panic!("it fails"))))
+            .expect_err("it fails");
+        machine.meanwhile(&mut || acts += 1, call);
+        assert_eq!(acts, 3);
+    }
+}

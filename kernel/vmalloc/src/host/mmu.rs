@@ -14,9 +14,15 @@ use core::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
+/// A present entry that maps a page: where it is, and what a walk read there, once.
+struct Leaf<'m> {
+    slot: &'m AtomicU64,
+    entry: u64,
+}
+
 impl Machine {
     /// Walks the tables as they are now: leaf table if there is one, and the entry that maps the page.
-    fn walk(&self, address: usize) -> (Option<u64>, Option<&AtomicU64>) {
+    fn walk(&self, address: usize) -> (Option<u64>, Option<Leaf<'_>>) {
         self.find_directory(address).map_or((None, None), |directory| self.walk_below(directory, address))
     }
 
@@ -31,28 +37,28 @@ impl Machine {
     }
 
     /// Walks on from a directory, as [`walk`](Self::walk) does.
-    fn walk_below(&self, directory: u64, address: usize) -> (Option<u64>, Option<&AtomicU64>) {
+    fn walk_below(&self, directory: u64, address: usize) -> (Option<u64>, Option<Leaf<'_>>) {
         let slot = &self.table(Frame::new(directory))[address >> BLOCK_SHIFT & 511];
         let entry = slot.load(Ordering::Acquire);
         if entry & PRESENT == 0 {
             return (None, None);
         }
         if entry & HUGE != 0 {
-            return (None, Some(slot));
+            return (None, Some(Leaf { slot, entry }));
         }
         (Some(frame(entry)), self.leaf_entry(frame(entry), address))
     }
 
-    fn leaf_entry(&self, table: u64, address: usize) -> Option<&AtomicU64> {
+    fn leaf_entry(&self, table: u64, address: usize) -> Option<Leaf<'_>> {
         let slot = &self.table(Frame::new(table))[address >> PAGE_SHIFT & 511];
-        (slot.load(Ordering::Acquire) & PRESENT != 0).then_some(slot)
+        let entry = slot.load(Ordering::Acquire);
+        (entry & PRESENT != 0).then_some(Leaf { slot, entry })
     }
 
     /// What the page tables say of an address now.
     pub(crate) fn translation(&self, address: usize) -> Option<Translation> {
-        let (table, slot) = self.walk(address);
-        let entry = slot?.load(Ordering::Acquire);
-        (entry & PRESENT != 0).then(|| Translation::read(entry, address, table.is_none()))
+        let (table, leaf) = self.walk(address);
+        leaf.map(|leaf| Translation::read(leaf.entry, address, table.is_none()))
     }
 
     /// Returns whether the page tables allow writes at an address, whatever the CPUs remember; `None` if nothing is mapped
@@ -71,20 +77,25 @@ impl Machine {
         if let Some(&mut known) = tlb.translation(address >> PAGE_SHIFT) {
             return Ok(known);
         }
-        let (table, slot) = match tlb.table(address >> BLOCK_SHIFT) {
+        let (table, leaf) = match tlb.table(address >> BLOCK_SHIFT) {
             Some(table) => (Some(table), self.leaf_entry(table, address)),
             None => {
-                let known = tlb.directory(address >> GIB_SHIFT);
-                let directory = known.or_else(|| self.find_directory(address)).ok_or(PageFault)?;
-                tlb.remember_directory(address >> GIB_SHIFT, directory);
-                self.walk_below(directory, address)
+                let directory = match tlb.directory(address >> GIB_SHIFT) {
+                    Some(known) => known,
+                    None => {
+                        let found = self.find_directory(address).ok_or(PageFault)?;
+                        tlb.remember_directory(address >> GIB_SHIFT, found);
+                        found
+                    }
+                };
+                let (table, leaf) = self.walk_below(directory, address);
+                if let Some(table) = table {
+                    tlb.remember_table(address >> BLOCK_SHIFT, table);
+                }
+                (table, leaf)
             }
         };
-        if let Some(table) = table {
-            tlb.remember_table(address >> BLOCK_SHIFT, table);
-        }
-        let slot = slot.ok_or(PageFault)?;
-        let entry = slot.load(Ordering::Acquire);
+        let Leaf { slot, entry } = leaf.ok_or(PageFault)?;
         if entry & ACCESSED == 0 {
             slot.fetch_or(ACCESSED, Ordering::AcqRel);
         }
@@ -191,12 +202,18 @@ impl Machine {
     }
 
     /// A CPU that is about to write by a translation that is not dirty walks again, and marks the entry that it
-    /// finds, in one step.
+    /// finds, in one step: where that has changed meanwhile, it walks anew.
     fn mark_dirty(&self, cpu: usize, address: usize) -> Result<(), PageFault> {
-        let mark =
-            |entry: u64| (entry & PRESENT != 0 && entry & WRITABLE != 0).then_some(entry | ACCESSED | DIRTY);
-        let slot = self.walk(address).1.ok_or(PageFault)?;
-        slot.fetch_update(Ordering::AcqRel, Ordering::Acquire, mark).map_err(|_| PageFault)?;
+        loop {
+            let Leaf { slot, entry } = self.walk(address).1.ok_or(PageFault)?;
+            if entry & WRITABLE == 0 {
+                return Err(PageFault);
+            }
+            let marked = entry | ACCESSED | DIRTY;
+            if slot.compare_exchange(entry, marked, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+                break;
+            }
+        }
         if let Some(known) = self.state().tlbs[cpu].translation(address >> PAGE_SHIFT) {
             known.dirty = true;
         }

@@ -135,3 +135,88 @@ impl Machine {
         yield_now();
     }
 }
+
+#[cfg(all(test, not(shuttle)))]
+mod tests {
+    extern crate std;
+
+    use super::{BORROWED, IDLE, INTERRUPTED, Off, PLAYING};
+    use crate::{Flusher, host::Machine};
+    use core::sync::atomic::{AtomicBool, Ordering};
+    use std::{string::String, thread};
+
+    fn state(machine: &Machine, cpu: usize) -> u8 {
+        machine.played.0[cpu].load(Ordering::Acquire)
+    }
+
+    fn wait_for(done: impl Fn() -> bool) {
+        while !done() {
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn nobody_plays_a_cpu_that_another_one_plays() {
+        let machine = &Machine::new(2, 10);
+        let second = thread::scope(|scope| machine.play(1, || scope.spawn(|| machine.play(1, || ())).join()));
+        let said = *second.expect_err("two play it").downcast::<String>().expect("a text");
+        assert!(said.contains("somebody plays CPU 1"), "{said}");
+        assert_eq!(state(machine, 1), IDLE);
+    }
+
+    #[test]
+    fn where_a_thread_acts_is_its_own_affair() {
+        let machine = &Machine::new(3, 10);
+        machine.run_on(2);
+        machine.play(1, || {
+            assert_eq!(machine.here(), 1);
+            machine.run_on(0);
+            assert_eq!(machine.here(), 0);
+        });
+        assert_eq!(machine.here(), 2);
+    }
+
+    #[test]
+    fn an_interrupt_waits_until_they_are_on_and_the_thread_is_back_on_its_cpu() {
+        let machine = &Machine::new(2, 10);
+        let is_taken = || {
+            machine.take_interrupts();
+            state(machine, 1) == PLAYING
+        };
+        let interrupt = || machine.interrupt_thread(1, || panic!("its thread takes it"));
+        machine.play(1, || {
+            let (off, nested) = (Off::new(), Off::new());
+            interrupt();
+            // A second one is the same one.
+            interrupt();
+            assert!(!is_taken());
+            drop(nested);
+            assert!(!is_taken());
+            drop(off);
+            machine.run_on(0);
+            assert!(!is_taken());
+            machine.run_on(1);
+            assert!(is_taken());
+            // The last one is taken at the end.
+            interrupt();
+            assert_eq!(state(machine, 1), INTERRUPTED);
+        });
+        assert_eq!(state(machine, 1), IDLE);
+    }
+
+    #[test]
+    fn a_cpu_is_played_when_the_handler_that_borrows_it_is_done() {
+        let machine = &Machine::new(2, 10);
+        let done = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                machine.interrupt_thread(1, || {
+                    thread::sleep(core::time::Duration::from_millis(50));
+                    done.store(true, Ordering::Release);
+                });
+            });
+            wait_for(|| state(machine, 1) == BORROWED);
+            machine.play(1, || assert!(done.load(Ordering::Acquire)));
+        });
+    }
+}

@@ -72,22 +72,18 @@ impl Tlb {
         }
     }
 
-    /// Remembers the way to a block's leaf table.
+    /// Remembers the way to a block's leaf table, to which the CPU has none.
     pub fn remember_table(&mut self, block: usize, table: u64) {
-        if self.tables.get(&block) != Some(&table) {
-            self.forget_table(block << BLOCK_SHIFT);
-            self.tables.insert(block, table);
-            self.frames.entry(table).or_default().1 += 1;
-        }
+        let known = self.tables.insert(block, table);
+        assert_eq!(known, None, "it goes by the way that it has");
+        self.frames.entry(table).or_default().1 += 1;
     }
 
-    /// Remembers the way to the directory of a GiB.
+    /// Remembers the way to the directory of a GiB, to which the CPU has none.
     pub fn remember_directory(&mut self, gib: usize, directory: u64) {
-        if self.directories.get(&gib) != Some(&directory) {
-            self.forget_directory(gib);
-            self.directories.insert(gib, directory);
-            self.frames.entry(directory).or_default().1 += 1;
-        }
+        let known = self.directories.insert(gib, directory);
+        assert_eq!(known, None, "it goes by the way that it has");
+        self.frames.entry(directory).or_default().1 += 1;
     }
 
     /// Forgets one page of 4 KiB. Of a 2 MiB page a CPU may have a translation for each such page, and INVLPG

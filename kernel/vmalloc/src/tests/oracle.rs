@@ -6,8 +6,11 @@ use super::{
     machine::{ACCESSED, DIRTY, HUGE, Machine, NO_EXECUTE, PRESENT, PageFault, WRITABLE},
     support::{START, address, flushing, free},
 };
-use crate::{BLOCK_SIZE, Flusher, Frame, PAGE_SHIFT, PAGE_SIZE, Platform};
-use core::sync::atomic::{AtomicBool, Ordering};
+use crate::{BLOCK_SIZE, Flusher, Frame, PAGE_SHIFT, PAGE_SIZE, Platform, Scope};
+use core::{
+    slice,
+    sync::atomic::{AtomicBool, Ordering},
+};
 use std::{
     format,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -104,15 +107,16 @@ fn translations_of_two_sizes_are_of_the_same_rights() {
     }
 }
 
+/// Clears the entries that lead to `START`; the frames that they led to: the page, its table, and the directory above.
+fn unlink(machine: &Machine) -> [Frame; 3] {
+    let unlink = |level| machine.entry(START, level).swap(0, Ordering::Relaxed);
+    [0, 1, 2].map(unlink).map(|entry| Frame::new(entry >> PAGE_SHIFT & 0xff_ffff))
+}
+
 #[test]
 fn a_frame_that_a_cpu_reaches_is_not_given_back() {
     let machine = machine();
-    let frame =
-        |level| Frame::new(machine.entry(START, level).load(Ordering::Relaxed) >> PAGE_SHIFT & 0xff_ffff);
-    let [page, table, directory] = [0, 1, 2].map(frame);
-    for level in [0, 1, 2] {
-        machine.entry(START, level).store(0, Ordering::Relaxed);
-    }
+    let [page, table, directory] = unlink(&machine);
     for frame in [page, table, directory] {
         assert!(complaint(|| machine.give_back(frame)).contains("can reach it"), "{frame:?}");
     }
@@ -135,6 +139,35 @@ fn a_frame_that_a_cpu_reaches_is_not_given_back() {
         [machine.ram().start - 1, machine.ram().end].map(|address| Frame::new(address >> PAGE_SHIFT));
     for frame in [outside[0], outside[1], (&machine).root()] {
         assert!(complaint(|| machine.give_back(frame)).contains("no frame"), "{frame:?}");
+    }
+}
+
+/// By INVLPG a CPU forgets all ways through tables; by a broadcast of a page, those to it.
+#[test]
+fn a_flush_of_a_page_takes_ways_with_it() {
+    let (start, beside) = (START..START + PAGE_SIZE, START + BLOCK_SIZE..START + BLOCK_SIZE + PAGE_SIZE);
+    // Whether it is a broadcast, of what, and whether the page at `START`, its table and its directory are reached after it.
+    for (is_broadcast, flushed, is_reached) in [
+        (false, &beside, [true, false, false]),
+        (false, &start, [false, false, false]),
+        (true, &start, [false, false, false]),
+        (true, &beside, [true, true, false]),
+    ] {
+        let machine = Machine::broadcasting(1, 100);
+        for page in [&start, &beside] {
+            machine.map_missing(page.start);
+            machine.touch(page.start).expect("mapped");
+        }
+        match is_broadcast {
+            true => (&&machine).broadcast(Scope::Pages(slice::from_ref(flushed))),
+            false => (&&machine).flush_page(flushed.start),
+        }
+        for (frame, is_reached) in unlink(&machine).into_iter().zip(is_reached) {
+            match is_reached {
+                true => assert!(complaint(|| machine.give_back(frame)).contains("can reach it")),
+                false => machine.give_back(frame),
+            }
+        }
     }
 }
 
@@ -220,6 +253,30 @@ fn a_cpu_marks_what_it_uses_and_does_not_look_again() {
     assert_eq!(machine.read(1, page), Ok(1), "nothing was written");
 }
 
+/// What a walk found dirty once, the CPU writes by without a mark.
+#[test]
+fn a_translation_that_was_found_dirty_stays_so() {
+    for is_known in [false, true] {
+        let machine = machine();
+        let (entry, page) = (machine.entry(START, 0), START + PAGE_SIZE);
+        let entry = match is_known {
+            true => entry,
+            false => {
+                machine.map_missing(page);
+                let entry = machine.entry(page, 0);
+                entry.fetch_and(!DIRTY, Ordering::Relaxed);
+                machine.read(1, page).expect("mapped");
+                entry.fetch_or(DIRTY, Ordering::Relaxed);
+                entry
+            }
+        };
+        machine.observe();
+        machine.check();
+        entry.fetch_and(!DIRTY, Ordering::Relaxed);
+        assert!(complaint(|| machine.check()).contains("flush missing"), "{is_known}");
+    }
+}
+
 #[test]
 fn bytes_are_read_and_written_across_pages() {
     let machine = machine();
@@ -270,7 +327,9 @@ fn frames_are_where_the_machine_says_and_none_is_missed() {
         machine.give_back(Frame::new(page >> PAGE_SHIFT));
         machine.assert_all_frames_back();
     }
-    let pin = format!("{:?}", (&&Machine::new(1, 1)).pin());
+    let machine = Machine::new(1, 2);
+    assert_eq!(format!("{machine:?}"), "Machine { cpus: 1, frames: 2, .. }");
+    let pin = format!("{:?}", (&&machine).pin());
     assert!(pin.contains("cpu: 0"), "{pin}");
 }
 
