@@ -223,6 +223,18 @@ fn a_table_that_took_the_place_of_one_that_a_cpu_knows_is_found() {
     assert!(complaint(|| machine.check()).contains("remembers the table"));
 }
 
+/// It was given back while it was linked.
+#[test]
+fn a_way_through_a_free_table_is_found() {
+    let machine = machine();
+    machine.map_missing(START + BLOCK_SIZE);
+    let way = machine.entry(START + BLOCK_SIZE, 1);
+    machine.give_back(Frame::new(way.load(Ordering::Relaxed) >> PAGE_SHIFT & 0xff_ffff));
+    machine.touch(START + BLOCK_SIZE).expect("what is filled in maps something");
+    way.store(0, Ordering::Relaxed);
+    assert!(complaint(|| machine.check()).contains("reaches free table"));
+}
+
 #[test]
 fn a_cpu_marks_what_it_uses_and_does_not_look_again() {
     let machine = machine();
@@ -257,22 +269,16 @@ fn a_cpu_marks_what_it_uses_and_does_not_look_again() {
 #[test]
 fn a_translation_that_was_found_dirty_stays_so() {
     for is_known in [false, true] {
-        let machine = machine();
-        let (entry, page) = (machine.entry(START, 0), START + PAGE_SIZE);
-        let entry = match is_known {
-            true => entry,
-            false => {
-                machine.map_missing(page);
-                let entry = machine.entry(page, 0);
-                entry.fetch_and(!DIRTY, Ordering::Relaxed);
-                machine.read(1, page).expect("mapped");
-                entry.fetch_or(DIRTY, Ordering::Relaxed);
-                entry
-            }
-        };
+        let (machine, page) = (machine(), START + PAGE_SIZE * usize::from(!is_known));
+        let mark = |machine: &Machine| machine.entry(page, 0).fetch_xor(DIRTY, Ordering::Relaxed);
+        if machine.map_missing(page) {
+            mark(&machine);
+            machine.read(1, page).expect("mapped");
+            mark(&machine);
+        }
         machine.observe();
         machine.check();
-        entry.fetch_and(!DIRTY, Ordering::Relaxed);
+        mark(&machine);
         assert!(complaint(|| machine.check()).contains("flush missing"), "{is_known}");
     }
 }
