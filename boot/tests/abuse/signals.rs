@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
@@ -40,9 +41,20 @@ fn start(place: &Place, stage: &str) -> (Child, Pid) {
     let mut command = with_signals(&place.console());
     let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let program = command.spawn().unwrap();
-    let qemu =
-        awaited("QEMU", || fs::read_to_string(&mark).ok()?.trim().parse().ok().and_then(Pid::from_raw));
+    let qemu = awaited("QEMU", || pid_in(&mark));
     (program, qemu)
+}
+
+/// The process whose number a file has.
+fn pid_in(file: &Path) -> Option<Pid> {
+    fs::read_to_string(file).ok()?.trim().parse().ok().and_then(Pid::from_raw)
+}
+
+/// Waits for a program that got a signal, which it must have ended by.
+fn assert_ended_by(signal: Signal, mut program: Child, when: &str) {
+    let (status, number) = (program.wait().unwrap(), signal.as_raw());
+    let is_right = status.signal() == Some(number) || status.code() == Some(128 + number);
+    assert!(is_right, "{when}, {signal:?}: {status}");
 }
 
 /// Seen failing: the machine leads a process group of its own, and went on.
@@ -69,15 +81,32 @@ fn no_qemu_outlives_a_signal_at_any_stage_of_a_run() {
     for stage in ["--version", "-S -chardev", "virtio-blk"] {
         for signal in [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT, Signal::KILL] {
             let place = Place::new(CONSOLE);
-            let (mut program, qemu) = start(&place, stage);
+            let (program, qemu) = start(&place, stage);
             kill_process(Pid::from_child(&program), signal).unwrap();
-            let status = program.wait().unwrap();
-            let number = signal.as_raw();
-            assert!(
-                status.signal() == Some(number) || status.code() == Some(128 + number),
-                "{stage} {signal:?}: {status}"
-            );
+            assert_ended_by(signal, program, stage);
             awaited("QEMU's end", || test_kill_process(qemu).is_err().then_some(()));
         }
+    }
+}
+
+/// Cargo, as the host program starts it, hangs. Seen failing, for SIGKILL, without the parent's death signal.
+#[test]
+fn no_cargo_outlives_a_signal_while_it_builds() {
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT, Signal::KILL] {
+        let place = Place::new(CONSOLE);
+        let (cargo, mark) = (place.path("cargo"), place.path("mark"));
+        write_script(
+            &cargo,
+            "echo $$ > \"$0.new\"; mv \"$0.new\" \"$(dirname \"$0\")/mark\"; exec sleep 600",
+        );
+        let mut boot = Command::new(env!("CARGO_BIN_EXE_boot"));
+        boot.args(["exec", "help", "--accel", "tcg", "--emulator"]).arg(place.path("qemu"));
+        let mut command = with_signals(&boot);
+        command.env("CARGO", &cargo).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let program = command.spawn().unwrap();
+        let cargo = awaited("cargo", || pid_in(&mark));
+        kill_process(Pid::from_child(&program), signal).unwrap();
+        assert_ended_by(signal, program, "while it builds");
+        awaited("cargo's end", || test_kill_process(cargo).is_err().then_some(()));
     }
 }
