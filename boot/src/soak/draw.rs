@@ -31,16 +31,18 @@ const TUNABLES: [(&str, &[&str], &str); 9] = [
 ];
 
 /// Commands that look at things, or give things back.
-const LOOKS: [&str; 13] = [
+const LOOKS: [&str; 15] = [
     "vmallocinfo totals",
     "vmallocinfo",
     "meminfo",
     "tlbinfo",
     "tlbinfo reset",
     "lockinfo",
+    "lockinfo reset",
     "cpus",
     "top",
     "trim",
+    "perf trim",
     "sysctl",
     "whatis 0xffffc90000001000",
     "whatis 0xffffc90000200000",
@@ -140,7 +142,7 @@ impl Plan {
         }
         let traced = random.one_in(3);
         if traced {
-            commands.push("trace on".into());
+            commands.push(random.pick(&["trace on", "trace on", "trace purges"]).into());
         }
         for _ in 0..1 + random.below(2) {
             commands.push(self.draw_loads(random));
@@ -197,11 +199,16 @@ impl Plan {
 
     /// Any command that leaves nothing behind, or nothing that is not taken back in the end.
     fn draw_command(&self, random: &mut Random) -> String {
-        match random.below(8) {
+        match random.below(10) {
             0 => format!("hold {}", random.below(500)),
             1 => format!("sysctl {}", assignments(random, 1).join(" ")),
             2 => "top mark".into(),
             3 => "trace dump | grep purge".into(),
+            4 => {
+                let profiled = random.pick(&["", "perf "]);
+                let (pages, contiguous) = (random.pick(&[1, 17, 513, 5000]), random.below(2));
+                format!("{profiled}vmap_loop loops=20 nr_pages={pages} contiguous={contiguous}")
+            }
             _ => random.pick(&LOOKS).into(),
         }
     }

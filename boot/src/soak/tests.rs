@@ -42,9 +42,18 @@ fn all_kinds_of_machines_kernels_and_loads_are_drawn() {
     for word in ["isolated=", "vmalloc.reuse=0"] {
         assert!(any(&|plan| plan.parameters.contains(word)), "{word}");
     }
-    let words =
-        ["mode=stress", " & latency", " & replay", " & hold", "trace on", "history", "lazy_max_pages=1 "];
-    for word in words {
+    for word in [
+        "mode=stress",
+        " & latency",
+        " & replay",
+        " & hold",
+        "; vmap_loop",
+        "perf vmap_loop",
+        "trace on",
+        "trace purges",
+        "history",
+        "lazy_max_pages=1 ",
+    ] {
         assert!(any(&|plan| plan.commands.contains(word)), "{word}");
     }
 }
