@@ -52,6 +52,8 @@ pub struct Area {
     pub hid: bool,
     /// The set that it is one of, by its place among all sets of the instance.
     pub set: Option<CongruentSet>,
+    /// When it was made or resized, in milliseconds of the instance's clock; `None` until it is in the model.
+    pub made: Option<u64>,
 }
 
 impl Area {
@@ -77,6 +79,8 @@ pub struct Model {
     pub freed: Vec<usize>,
     /// What interrupt handlers freed, which may stay mapped until a purge.
     pub deferred: Vec<std::ops::Range<usize>>,
+    /// What the instance's clock says, in milliseconds.
+    pub clock: u64,
     /// The purge notifiers that are registered, some more than once perhaps.
     pub notifiers: Vec<usize>,
 }

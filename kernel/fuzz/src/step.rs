@@ -103,6 +103,10 @@ calls! {
     Notifier "notifier" 6,
     /// An instance with nothing in it is dropped, and made anew.
     Remake "remake" 1,
+    /// `set_clock`: a time.
+    Clock "clock" 4,
+    /// An area is allocated, grown, shrunk or freed as by a collection: which area, what of these, size.
+    Collect "collect" 25,
 }
 
 /// One step.

@@ -47,6 +47,7 @@ impl World<'_> {
                 huge: false,
                 hid: false,
                 set: Some(set),
+                made: None,
             };
             self.add(instance, area);
         }

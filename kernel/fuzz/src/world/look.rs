@@ -3,7 +3,7 @@
 use super::{World, bytes};
 use crate::model::Page;
 use std::collections::BTreeMap;
-use vmalloc::{BLOCK_PAGES, GuardPolicy, Kind, PAGE_SIZE, Place};
+use vmalloc::{BLOCK_PAGES, GuardPolicy, Kind, PAGE_SIZE, Place, Tally};
 
 impl World<'_> {
     /// Compares what is known of an area, by any address in it, with what the library tells.
@@ -26,6 +26,9 @@ impl World<'_> {
         );
         let requested = if area.kind == Kind::Congruent { bytes(area.pages.len()) } else { area.requested };
         assert_eq!(found.requested, requested, "{found:?}");
+        assert_eq!(found.made.is_some(), found.caller.is_some(), "{found:?}");
+        let made = found.made.map(vmalloc::Birth::milliseconds);
+        assert!(made.is_none() || made == area.made, "made at {:?}: {found:?}", area.made);
         if !self.is_nested() {
             let populated = area.pages.iter().filter(|page| page.present).count();
             assert_eq!(found.populated, populated, "{found:?}");
@@ -162,10 +165,20 @@ impl World<'_> {
         (0..2).for_each(|instance| self.count_instance(instance));
     }
 
+    /// Compares what an instance has done so far with what it told before.
+    fn judge_tally(&self, instance: usize, now: Tally) {
+        let numbers =
+            |tally: Tally| [tally.search_steps, tally.overflows, tally.retries, tally.purges, tally.purged];
+        let before = self.tallies[instance].replace(now);
+        let is_no_less = numbers(before).into_iter().zip(numbers(now)).all(|(before, now)| before <= now);
+        assert!(is_no_less, "{now:?} after {before:?}");
+    }
+
     pub(super) fn count_instance(&self, instance: usize) {
         let vmalloc = self.instance(instance);
         let found: Vec<(usize, usize)> = vmalloc.areas().map(|area| (area.start, area.pages)).collect();
         let stats = vmalloc.stats();
+        self.judge_tally(instance, vmalloc.tally());
         let model = self.models[instance].borrow();
         let known: Vec<(usize, usize)> =
             model.areas.values().map(|area| (area.start, area.pages.len())).collect();

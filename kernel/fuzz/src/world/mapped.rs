@@ -65,6 +65,7 @@ impl World<'_> {
             huge: frames.len() >= BLOCK_PAGES,
             hid: false,
             set: None,
+            made: None,
         }
     }
 

@@ -3,6 +3,7 @@
 //!
 //! Nothing of the model is borrowed while the library is called, because other CPUs make their calls in the middle of that.
 
+mod collect;
 mod congruent;
 mod cpus;
 mod look;
@@ -23,7 +24,7 @@ use std::{
     mem::ManuallyDrop,
     ptr::NonNull,
 };
-use vmalloc::{Flusher, PAGE_SIZE, Platform, Vmalloc, host::Machine};
+use vmalloc::{Flusher, PAGE_SIZE, Platform, Tally, Vmalloc, host::Machine};
 
 type Instance<'m> = Vmalloc<&'m Machine>;
 
@@ -39,6 +40,8 @@ pub struct World<'m> {
     /// Never dropped if a check fails: what is broken is not used again.
     instances: [RefCell<ManuallyDrop<Instance<'m>>>; 2],
     models: [RefCell<Model>; 2],
+    /// What each said last of what it has done.
+    tallies: [Cell<Tally>; 2],
     frames: RefCell<Frames>,
     online: RefCell<Vec<bool>>,
     /// The CPU that makes a call in the middle of which others act.
@@ -84,6 +87,7 @@ impl<'m> World<'m> {
             setting,
             instances: [first, second].map(|instance| RefCell::new(ManuallyDrop::new(instance))),
             models: Default::default(),
+            tallies: Default::default(),
             frames: RefCell::default(),
             online: RefCell::new(vec![true; cpus]),
             caller: Cell::new(None),
@@ -226,6 +230,7 @@ impl<'m> World<'m> {
             | Call::Count
             | Call::Remake
             | Call::Offline
+            | Call::Clock
             | Call::Fail
             | Call::Refuse
             | Call::Wrong => {}
@@ -272,11 +277,13 @@ impl<'m> World<'m> {
             Call::Count => self.count(),
             Call::Notifier => self.notifier(instance, a, b),
             Call::Remake => self.remake(instance),
+            Call::Clock => self.set_clock(instance, a, b),
+            Call::Collect => self.collect(instance, a, b, c),
         }
     }
 
     /// Adds an area that the library made, and looks at it.
-    fn add(&self, instance: usize, area: Area) {
+    fn add(&self, instance: usize, mut area: Area) {
         let range = self.setting.range(instance);
         let extent = area.extent();
         assert!(
@@ -284,7 +291,10 @@ impl<'m> World<'m> {
             "{extent:#x?} is outside of {range:#x?}"
         );
         let start = area.start;
-        self.models[instance].borrow_mut().insert(area);
+        let mut model = self.models[instance].borrow_mut();
+        area.made.get_or_insert(model.clock);
+        model.insert(area);
+        drop(model);
         self.look_at(instance, start, start);
     }
 

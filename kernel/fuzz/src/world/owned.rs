@@ -54,19 +54,9 @@ impl World<'_> {
             }
         };
         assert!(start.is_multiple_of(align), "{start:#x} is not aligned to {align:#x}");
-        let info = self.instance(instance).find_area(start).expect("it was just allocated");
-        assert_eq!(info.guard_below > 0, below, "the guard page below");
-        let area = Area {
-            start,
-            kind: Kind::Vmalloc,
-            requested,
-            pages: vec![Page::owned(zeroed, protection); pages],
-            behind: 1,
-            below: info.guard_below,
-            huge: huge || info.huge_pages > 0,
-            hid: protection == Protection::None,
-            set: None,
-        };
+        let mut area = self.owned(instance, start, requested, Page::owned(zeroed, protection));
+        assert_eq!(area.below > 0, below, "the guard page below");
+        area.huge |= huge;
         self.add(instance, area);
         if zeroed && protection != Protection::None {
             // All of one page, and the first word of each that is used later.
@@ -79,6 +69,23 @@ impl World<'_> {
         }
         if more & 1 == 1 {
             self.use_at(instance, start, more as usize / 2 % pages);
+        }
+    }
+
+    /// What an area should be that was just allocated.
+    pub(super) fn owned(&self, instance: usize, start: usize, requested: usize, page: Page) -> Area {
+        let info = self.instance(instance).find_area(start).expect("it was just allocated");
+        Area {
+            start,
+            kind: Kind::Vmalloc,
+            requested,
+            pages: vec![page; requested.div_ceil(PAGE_SIZE)],
+            behind: 1,
+            below: info.guard_below,
+            huge: info.huge_pages > 0,
+            hid: page.protection == Protection::None,
+            set: None,
+            made: None,
         }
     }
 
@@ -116,14 +123,7 @@ impl World<'_> {
             Ok(now) => {
                 assert!(!hides, "an area with pages that nobody may access was resized");
                 assert!(pages > 0, "an area of no pages");
-                let growth = area.pages.last().expect("no area is empty").protection;
-                area.pages.resize(pages, Page::owned(false, growth));
-                area.start = now.as_ptr() as usize;
-                area.requested = size;
-                area.hid = false;
-                let info = self.instance(instance).find_area(area.start).expect("it was just resized");
-                assert_eq!(info.guard_below > 0, area.below > 0, "the guard page below");
-                area.below = info.guard_below;
+                self.resized(instance, &mut area, now.as_ptr() as usize, size);
             }
             Err(ReallocError::Inaccessible { .. }) => assert!(area.hid, "no page was ever inaccessible"),
             Err(ReallocError::Size(AllocError::ZeroSize)) => assert_eq!(pages, 0),
@@ -137,6 +137,16 @@ impl World<'_> {
         self.add(instance, area);
         self.use_at(instance, start, more as usize / 4 % (last + 1));
         self.use_at(instance, start, last);
+    }
+
+    /// What an area should be that was just resized.
+    pub(super) fn resized(&self, instance: usize, area: &mut Area, start: usize, size: usize) {
+        let growth = area.pages.last().expect("no area is empty").protection;
+        area.pages.resize(size.div_ceil(PAGE_SIZE), Page::owned(false, growth));
+        let info = self.instance(instance).find_area(start).expect("it was just resized");
+        assert_eq!(info.guard_below > 0, area.below > 0, "the guard page below");
+        (area.start, area.requested, area.below) = (start, size, info.guard_below);
+        (area.hid, area.made) = (false, None);
     }
 
     pub(super) fn protect(&self, instance: usize, which: u32, part: u32, how: u32) {

@@ -47,6 +47,14 @@ impl World<'_> {
         tunable.store(value, Ordering::Relaxed);
     }
 
+    /// Sets the clock to a time that the library keeps as it is: 11 bits of it are any.
+    pub(super) fn set_clock(&self, instance: usize, time: u32, scale: u32) {
+        let time = u64::from(time % 2048) << if scale & 1 == 1 { scale / 2 % 24 } else { 0 };
+        self.note(|| format!("set_clock {time}"));
+        self.call(instance, |vmalloc| vmalloc.set_clock(time));
+        self.models[instance].borrow_mut().clock = time;
+    }
+
     pub(super) fn switch(&self, instance: usize, which: u32, how: u32) {
         let on = how.is_multiple_of(3);
         match which % 8 {
@@ -122,7 +130,11 @@ impl World<'_> {
         self.instance(instance).vm_unmap_aliases();
         self.empty(instance);
         self.note(|| "the instance is dropped, and made anew".into());
-        self.models[instance].borrow_mut().notifiers.clear();
+        let mut model = self.models[instance].borrow_mut();
+        model.notifiers.clear();
+        model.clock = 0;
+        drop(model);
+        self.tallies[instance].take();
         let mut place = self.instances[instance].borrow_mut();
         // SAFETY: it is replaced, or this ends in a panic, after which nobody uses it.
         unsafe { ManuallyDrop::drop(&mut place) };
