@@ -200,8 +200,9 @@ impl<P: Platform> Areas<P> {
             let pages = block.pages.lock(&pin);
             let has_pages = block.role().has_pages();
             let Some(leaf) = block.leaf(self.platform()).filter(|_| has_pages) else { return 0 };
-            let free = leaf.iter().enumerate().filter(|&(page, slot)| has_frame(slot) && pages.is_free(page));
-            for (slot, place) in free.map(|(_, slot)| slot).zip(&mut frames[..most]) {
+            // Most blocks have few free pages, or none, where memory is short: only the entries of these are read.
+            let free = pages.free_runs().flat_map(|(start, end)| &leaf[start..end]);
+            for (slot, place) in free.filter(|slot| has_frame(slot)).zip(&mut frames[..most]) {
                 *place = slot.clear().quarantined_frame().unwrap_or(*place);
                 count += 1;
             }

@@ -365,6 +365,11 @@ impl Pages {
         self.free.into()
     }
 
+    /// Returns the runs of free pages, from the lowest on, as start and end.
+    pub fn free_runs(&self) -> impl Iterator<Item = (usize, usize)> {
+        self.free_view().runs(0)
+    }
+
     /// Returns whether a page is free.
     #[inline]
     pub fn is_free(&self, page: usize) -> bool {
