@@ -1,7 +1,10 @@
 //! The state of the room: the arena, the table of descriptors, the reserves of leaf tables.
 
 use super::{reserve::Reserve, table::BlockTable};
-use crate::{Platform, SearchPolicy, arena::Arena, base::Base, percpu::PerCpu, span::Span};
+use crate::{
+    Platform, SearchPolicy, arena::Arena, base::Base, page_table::directories::Reach, percpu::PerCpu,
+    span::Span,
+};
 
 /// The blocks of an instance.
 pub(crate) struct Blocks<P> {
@@ -9,6 +12,8 @@ pub(crate) struct Blocks<P> {
     pub arena: Arena,
     /// The descriptors, for who counts them or gives them back; others find theirs by the calls.
     pub table: BlockTable,
+    /// Where directories may be.
+    pub directories: Reach,
     pub(super) reserves: PerCpu<Reserve>,
 }
 
@@ -16,7 +21,8 @@ impl<P: Platform> Blocks<P> {
     #[inline(always)]
     pub fn new(mut base: Base<P>, arena: Arena, table: BlockTable) -> Self {
         let reserves = base.records.lay_out();
-        Self { base, arena, table, reserves }
+        let directories = Reach::new(base.span.range.start);
+        Self { base, arena, table, directories, reserves }
     }
 
     /// Makes what knows the blocks of an instance by their numbers. `None` means that there were no frames.

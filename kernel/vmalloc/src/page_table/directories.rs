@@ -7,12 +7,40 @@
 
 use super::{Entry, Slot, Slots};
 use crate::{BLOCK_SHIFT, Frame, Platform, Returned};
-use core::ops::Range;
+use core::{
+    ops::Range,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 /// log2 of the bytes that an entry of the top level table maps.
 pub(crate) const ROOT_SHIFT: u32 = 39;
 /// log2 of the bytes that a lower directory maps.
 const LOWER_SHIFT: u32 = 30;
+
+/// How far up an instance has ever made lower directories: a search for those that are empty ends there, as the lowest
+/// addresses are used first, and the range may have room for tens of thousands.
+pub(crate) struct Reach(AtomicUsize);
+
+impl Reach {
+    /// Makes that of an instance which has made none, and whose range starts there.
+    pub const fn new(start: usize) -> Self {
+        Self(AtomicUsize::new(start))
+    }
+
+    /// Makes it include an address before a directory is made for it.
+    // Relaxed: who finds the directory's blocks free has acquired what was done before they were freed.
+    pub fn include(&self, address: usize) {
+        if address >= self.0.load(Ordering::Relaxed) {
+            let end = (address | ((1 << LOWER_SHIFT) - 1)).saturating_add(1);
+            self.0.fetch_max(end, Ordering::Relaxed);
+        }
+    }
+
+    /// Returns the part of a range that it includes.
+    pub fn of(&self, range: &Range<usize>) -> Range<usize> {
+        range.start..range.end.min(self.0.load(Ordering::Relaxed))
+    }
+}
 
 /// Returns the table in a frame.
 ///
@@ -131,4 +159,30 @@ fn make_directory<'a, P: Platform>(platform: &'a P, slot: &Slot) -> Option<&'a S
         }
     }
     below(platform, slot)
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directories_are_looked_for_up_to_the_last_one_that_was_made() {
+        const GIB: usize = 1 << 30;
+        let range = 5 * GIB + 7..9 * GIB + 3;
+        let reach = Reach::new(range.start);
+        let end = || reach.of(&range).end;
+        assert_eq!(reach.of(&range), range.start..range.start);
+        for (address, behind) in [
+            (range.start, 6 * GIB),
+            (6 * GIB, 7 * GIB),
+            (8 * GIB - 1, 8 * GIB),
+            (6 * GIB, 8 * GIB),
+            (9 * GIB, range.end),
+        ] {
+            reach.include(address);
+            assert_eq!(end(), behind, "{address:#x}");
+        }
+        reach.include(usize::MAX - 7);
+        assert_eq!(reach.of(&(0..usize::MAX)).end, usize::MAX);
+    }
 }
