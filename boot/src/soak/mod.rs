@@ -97,14 +97,18 @@ pub fn run(options: &Options) -> Result<Status> {
     let time = Duration::from_secs(u64::from(options.minutes) * 60);
     let (mut status, mut runs, mut failed, mut worked) = (Status::Ok, 0, 0, Some(Duration::ZERO));
     let mut number = options.run.unwrap_or(0);
-    loop {
+    let end = loop {
         let mut plan = Plan::draw(seed, number, &choices);
         if let Some(commands) = &options.commands {
             plan.commands.clone_from(commands);
         }
         let start = Instant::now();
         let again = repeat(options, seed, number);
-        let (outcome, work) = made.run(&plan, options, &again)?;
+        let (outcome, work) = match made.run(&plan, options, &again) {
+            Ok(come) => come,
+            // By a signal, for example: those that were made count.
+            Err(error) => break Err(error),
+        };
         runs += 1;
         worked = worked.zip(work).map(|(sum, work)| sum + work);
         println!("run {number}: {plan}: {outcome} ({})", times(start.elapsed(), work));
@@ -115,12 +119,12 @@ pub fn run(options: &Options) -> Result<Status> {
             println!("  {}", plan.commands);
         }
         if options.run.is_some() || begin.elapsed() >= time {
-            break;
+            break Ok(status);
         }
         number += 1;
-    }
+    };
     println!("{runs} runs, {failed} failed ({})", times(begin.elapsed(), worked));
-    Ok(status)
+    end
 }
 
 /// A machine that runs may have, for QEMU to say whether it makes such.

@@ -1,8 +1,18 @@
-//! A soak of one run, and one whose commands leave something behind.
+//! A soak of one run, one whose commands leave something behind, and one that is interrupted.
+
+#[path = "../scripts/mod.rs"]
+#[allow(dead_code, reason = "no program stands for another here")]
+mod scripts;
 
 use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use scripts::with_signals;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
@@ -52,4 +62,19 @@ fn a_run_that_leaves_nothing_behind_is_well() {
     assert_eq!(status, Some(0), "{said}");
     assert!(said.contains(": ok (") && said.contains("1 runs, 0 failed ("), "{said}");
     assert_eq!(said.matches(" s of CPU time)").count(), 2, "of the run and of all: {said}");
+}
+
+/// Seen failing when the signal alone was told of.
+#[test]
+fn a_soak_that_is_interrupted_says_what_it_came_to() {
+    let mut soak = Command::new(env!("CARGO_BIN_EXE_boot"));
+    soak.args(["soak", "--seed", "1", "--cpus", "1", "--memory", "256M", "--commands", "cpus"]);
+    let mut soak = with_signals(&soak).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(soak.stdout.take().unwrap()).lines().map(Result::unwrap);
+    lines.find(|line| line.starts_with("run 0: ")).unwrap();
+    kill_process(Pid::from_child(&soak), Signal::INT).unwrap();
+    let rest: Vec<String> = lines.collect();
+    assert!(rest.last().is_some_and(|line| line.contains(" runs, 0 failed (")), "{rest:?}");
+    let status = soak.wait().unwrap();
+    assert!(status.code() == Some(130) || status.signal() == Some(2), "{status}");
 }
