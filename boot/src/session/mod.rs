@@ -30,4 +30,4 @@ pub mod witness;
 
 pub use self::end::{End, How};
 pub use self::run::{Program, run};
-pub use self::signals::handle_signals;
+pub use self::signals::{Listener, handle_signals};

@@ -1,7 +1,7 @@
 //! Tells the sessions that run of signals to this process.
 
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
 
 use super::event::Event;
-use crate::status::{Doing, Result};
+use crate::status::{Doing, Error, Result, Status};
 
 /// The sessions that run now, to be told of signals.
 static RUNNING: Mutex<Vec<Sender<Event>>> = Mutex::new(Vec::new());
@@ -81,6 +81,30 @@ fn ignored() -> u64 {
 /// The signal that this process got, if any.
 pub(super) fn received() -> Option<i32> {
     Some(RECEIVED.load(Ordering::SeqCst)).filter(|signal| *signal != 0)
+}
+
+/// Keeps a signal from ending this process at once, between its sessions, too: who has it [asks](Self::check) instead.
+pub struct Listener(#[expect(dead_code, reason = "a session is one that listens")] Receiver<Event>);
+
+impl Listener {
+    /// Listens from now on.
+    #[must_use]
+    #[expect(clippy::new_without_default, reason = "it does something")]
+    pub fn new() -> Self {
+        let (sender, receiver) = mpsc::channel();
+        tell(sender);
+        Self(receiver)
+    }
+
+    /// Says whether this process may go on.
+    ///
+    /// # Errors
+    /// A signal wants it to end.
+    pub fn check(&self) -> Result<()> {
+        received().map_or(Ok(()), |signal| {
+            Err(Error { status: Status::Interrupted(signal), message: String::new() })
+        })
+    }
 }
 
 /// A session that begins; it is told of signals for as long as it listens.

@@ -30,6 +30,7 @@ use crate::machine::image::{self, Image};
 use crate::machine::options::{Accel, Memory, Options as Machine, Qemu};
 use crate::machine::qemu::Orders;
 use crate::scratch::Scratch;
+use crate::session::Listener;
 use crate::session::judge::Purpose;
 use crate::session::serial::Output;
 use crate::session::witness::Witness;
@@ -95,8 +96,12 @@ pub fn run(options: &Options) -> Result<Status> {
     println!("seed {seed}");
     let begin = Instant::now();
     let time = Duration::from_secs(u64::from(options.minutes) * 60);
+    let first = options.run.unwrap_or(0);
+    // Before the first run, as a signal ends what builds at once.
+    made.all_that_is_wanted(options.run.map(|_| Plan::draw(seed, first, &choices)))?;
+    let listener = Listener::new();
     let (mut status, mut runs, mut failed, mut worked) = (Status::Ok, 0, 0, Some(Duration::ZERO));
-    let mut number = options.run.unwrap_or(0);
+    let mut number = first;
     let end = loop {
         let mut plan = Plan::draw(seed, number, &choices);
         if let Some(commands) = &options.commands {
@@ -104,9 +109,10 @@ pub fn run(options: &Options) -> Result<Status> {
         }
         let start = Instant::now();
         let again = repeat(options, seed, number);
-        let (outcome, work) = match made.run(&plan, options, &again) {
+        // An error says what keeps all runs from being made: those that were made count.
+        let come = listener.check().and_then(|()| made.run(&plan, options, &again));
+        let (outcome, work) = match come {
             Ok(come) => come,
-            // By a signal, for example: those that were made count.
             Err(error) => break Err(error),
         };
         runs += 1;
@@ -190,6 +196,19 @@ fn repeat(options: &Options, seed: u64, number: u64) -> String {
 }
 
 impl Made {
+    /// Makes what the only run of a soak wants, or what any may want.
+    fn all_that_is_wanted(&mut self, only: Option<Plan>) -> Result<()> {
+        for checked in [false, true] {
+            if only.as_ref().is_none_or(|plan| plan.checked == checked) {
+                self.kernel(checked)?;
+            }
+        }
+        if only.is_none_or(|plan| plan.replays) {
+            self.program()?;
+        }
+        Ok(())
+    }
+
     /// The kernel and its disk image.
     fn kernel(&mut self, checked: bool) -> Result<(PathBuf, Image)> {
         let place = &mut self.kernels[usize::from(checked)];

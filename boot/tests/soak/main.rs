@@ -7,7 +7,7 @@ mod scripts;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -16,6 +16,18 @@ use scripts::with_signals;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+/// What is said before the name of a log.
+const KEPT: &str = "all that the machine said is in ";
+
+/// The log that a text begins with.
+fn named(text: &str) -> PathBuf {
+    root().join(text.lines().next().unwrap())
+}
+
+fn remove(log: &str) {
+    fs::remove_file(named(log)).unwrap();
 }
 
 fn soak(arguments: &[&str]) -> (Option<i32>, String) {
@@ -40,11 +52,10 @@ fn a_run_that_leaves_something_behind_fails_and_says_how_to_repeat_it() {
     let again = "./run.sh soak --seed 1 --run 0 --cpus 2 --memory 256M --commands 'balance mark; cpus";
     assert!(said.contains(again), "{said}");
     assert!(said.contains("1 runs, 1 failed ("), "{said}");
-    let log = said.split_once("all that the machine said is in ").unwrap_or_else(|| panic!("{said}")).1;
-    let log = root().join(log.lines().next().unwrap());
-    let kept = fs::read_to_string(&log).unwrap();
+    let log = said.split_once(KEPT).unwrap_or_else(|| panic!("{said}")).1;
+    let kept = fs::read_to_string(named(log)).unwrap();
     assert!(kept.starts_with(&format!("[{again}")), "{kept}");
-    fs::remove_file(log).unwrap();
+    remove(log);
 }
 
 #[test]
@@ -69,12 +80,17 @@ fn a_run_that_leaves_nothing_behind_is_well() {
 fn a_soak_that_is_interrupted_says_what_it_came_to() {
     let mut soak = Command::new(env!("CARGO_BIN_EXE_boot"));
     soak.args(["soak", "--seed", "1", "--cpus", "1", "--memory", "256M", "--commands", "cpus"]);
-    let mut soak = with_signals(&soak).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut soak = with_signals(&soak);
+    soak.current_dir(root()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut soak = soak.spawn().unwrap();
     let mut lines = BufReader::new(soak.stdout.take().unwrap()).lines().map(Result::unwrap);
     lines.find(|line| line.starts_with("run 0: ")).unwrap();
     kill_process(Pid::from_child(&soak), Signal::INT).unwrap();
     let rest: Vec<String> = lines.collect();
     assert!(rest.last().is_some_and(|line| line.contains(" runs, 0 failed (")), "{rest:?}");
-    let status = soak.wait().unwrap();
-    assert!(status.code() == Some(130) || status.signal() == Some(2), "{status}");
+    let end = soak.wait_with_output().unwrap();
+    assert!(end.status.code() == Some(130) || end.status.signal() == Some(2), "{end:?}");
+    // That of the run that was cut off, if it had begun.
+    let said = String::from_utf8_lossy(&end.stderr).into_owned();
+    said.split_once(KEPT).into_iter().for_each(|(_, log)| remove(log));
 }
