@@ -129,11 +129,12 @@ impl Samples {
 
     /// One line; nothing without samples.
     fn print(&self) {
+        if self.taken.is_empty() {
+            return;
+        }
         let samples =
             fmt::from_fn(|f| self.taken.iter().try_for_each(|(at, waiting)| write!(f, " {at}:{waiting}")));
-        if !self.taken.is_empty() {
-            println!("us:pages{samples}");
-        }
+        println!("us:pages{samples}");
     }
 }
 

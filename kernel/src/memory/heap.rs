@@ -48,8 +48,8 @@ fn make(size: usize, attempt: impl Fn() -> *mut u8) -> *mut u8 {
     object
 }
 
-/// Allocates an object of this layout, which has a size, at once or not at all: for who holds what others wait for, or has
-/// another way. It is freed as any other.
+/// Allocates an object of this layout, which has a size, and does not wait for others to give memory back, as small objects
+/// do: for who holds what they wait for, or has another way. It is freed as any other.
 pub fn alloc_now(layout: Layout) -> Option<NonNull<u8>> {
     order::expect_none_held("memory is allocated");
     assert!(layout.size() > 0);

@@ -63,7 +63,8 @@ pub(super) fn run(parameters: &Parameters, makers: &Arc<Makers>) -> Result<Vec<R
     error.map_or(Ok(reports), Err)
 }
 
-/// An empty list that has room for so many: of thousands of workers, it is too large to be waited for.
+/// An empty list that has room for so many. That of thousands is no small object: without memory the heap refuses it at once,
+/// and a list that grows by itself would end the machine.
 fn list<T>(count: usize) -> Result<Vec<T>, SpawnError> {
     let mut list = Vec::new();
     let pages = (count * size_of::<T>()).div_ceil(PAGE_SIZE);

@@ -105,10 +105,12 @@ impl<'a> Builder<'a> {
             return Err(SpawnError::NoSuchCpu { cpu });
         }
         let stack = Stack::new(memory::vmalloc(), self.stack.max(1)).map_err(SpawnError::OutOfMemory)?;
-        // The heap's small pieces end the machine when they are not to be had: it grows first.
-        let room = RECORDS + size_of_val(&body) + size_of::<T>();
-        if !heap::make_room(room) {
-            return Err(SpawnError::OutOfMemory(frames::shortage(room.div_ceil(PAGE_SIZE))));
+        // The heap's small pieces end the machine when they are not to be had: it grows first. Unless others take the room
+        // meanwhile, none is waited for below, where a stack is held that others may wait for.
+        for room in [RECORDS, size_of_val(&body) + size_of::<T>()] {
+            if !heap::make_room(room) {
+                return Err(SpawnError::OutOfMemory(frames::shortage(room.div_ceil(PAGE_SIZE))));
+            }
         }
 
         let result = Arc::new(SpinLock::new(lock_class!("thread result"), None));

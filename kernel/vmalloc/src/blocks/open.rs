@@ -46,7 +46,7 @@ impl<P: Platform> Blocks<P> {
     pub fn make(&self, number: usize) -> Result<&Slot, AllocError> {
         self.make_descriptor(number)?;
         let address = self.span().address(number, 0);
-        self.directories.include(address);
+        self.made_up_to.include(address);
         let slot = directories::make_block_entry(self.platform(), address).ok_or(AllocError::NO_FRAMES)?;
         if !slot.is_unused() {
             report_foreign(ForeignEntry { address, entry: slot.get().0 });

@@ -2,7 +2,7 @@
 
 use super::{reserve::Reserve, table::BlockTable};
 use crate::{
-    Platform, SearchPolicy, arena::Arena, base::Base, page_table::directories::Reach, percpu::PerCpu,
+    Platform, SearchPolicy, arena::Arena, base::Base, page_table::directories::MadeUpTo, percpu::PerCpu,
     span::Span,
 };
 
@@ -12,8 +12,7 @@ pub(crate) struct Blocks<P> {
     pub arena: Arena,
     /// The descriptors, for who counts them or gives them back; others find theirs by the calls.
     pub table: BlockTable,
-    /// Where directories may be.
-    pub directories: Reach,
+    pub made_up_to: MadeUpTo,
     pub(super) reserves: PerCpu<Reserve>,
 }
 
@@ -21,8 +20,8 @@ impl<P: Platform> Blocks<P> {
     #[inline(always)]
     pub fn new(mut base: Base<P>, arena: Arena, table: BlockTable) -> Self {
         let reserves = base.records.lay_out();
-        let directories = Reach::new(base.span.range.start);
-        Self { base, arena, table, directories, reserves }
+        let made_up_to = MadeUpTo::new(&base.platform, &base.span.range);
+        Self { base, arena, table, made_up_to, reserves }
     }
 
     /// Makes what knows the blocks of an instance by their numbers. `None` means that there were no frames.

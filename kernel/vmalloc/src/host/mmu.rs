@@ -97,7 +97,8 @@ impl Machine {
         };
         let Leaf { slot, entry } = leaf.ok_or(PageFault)?;
         if entry & ACCESSED == 0 {
-            slot.fetch_or(ACCESSED, Ordering::AcqRel);
+            // Where the entry has changed meanwhile the CPU would walk again; that it was used here is told by nobody.
+            let _ = slot.compare_exchange(entry, entry | ACCESSED, Ordering::AcqRel, Ordering::Acquire);
         }
         let found = Translation::read(entry, address, table.is_none());
         tlb.remember(cpu, false, address >> PAGE_SHIFT, found);

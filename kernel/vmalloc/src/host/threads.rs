@@ -41,7 +41,12 @@ impl Played {
     }
 
     fn change(&self, cpu: usize, from: u8, to: u8) -> bool {
-        self.0[cpu].compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        self.try_change(cpu, from, to).is_ok()
+    }
+
+    /// Changes what is played, or says what is instead.
+    fn try_change(&self, cpu: usize, from: u8, to: u8) -> Result<u8, u8> {
+        self.0[cpu].compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire)
     }
 }
 
@@ -87,8 +92,8 @@ impl Machine {
     #[doc(hidden)]
     pub fn play<T>(&self, cpu: usize, act: impl FnOnce() -> T) -> T {
         assert!(acting().is_none() && cpu < self.cpus);
-        while !self.played.change(cpu, IDLE, PLAYING) {
-            assert_eq!(self.played.0[cpu].load(Ordering::Relaxed), BORROWED, "somebody plays CPU {cpu}");
+        while let Err(now) = self.played.try_change(cpu, IDLE, PLAYING) {
+            assert_eq!(now, BORROWED, "somebody plays CPU {cpu}");
             yield_now();
         }
         PLAYED.with(|played| played.set(Some((cpu, cpu))));
@@ -207,15 +212,17 @@ mod tests {
     #[test]
     fn a_cpu_is_played_when_the_handler_that_borrows_it_is_done() {
         let machine = &Machine::new(2, 10);
-        let done = AtomicBool::new(false);
+        let (seen, done) = (AtomicBool::new(false), AtomicBool::new(false));
         thread::scope(|scope| {
             scope.spawn(|| {
                 machine.interrupt_thread(1, || {
+                    wait_for(|| seen.load(Ordering::Acquire));
                     thread::sleep(core::time::Duration::from_millis(50));
                     done.store(true, Ordering::Release);
                 });
             });
             wait_for(|| state(machine, 1) == BORROWED);
+            seen.store(true, Ordering::Release);
             machine.play(1, || assert!(done.load(Ordering::Acquire)));
         });
     }

@@ -75,14 +75,14 @@ impl Tlb {
     /// Remembers the way to a block's leaf table, to which the CPU has none.
     pub fn remember_table(&mut self, block: usize, table: u64) {
         let known = self.tables.insert(block, table);
-        assert_eq!(known, None, "it goes by the way that it has");
+        assert_eq!(known, None, "a CPU that has a way looked for another one");
         self.frames.entry(table).or_default().1 += 1;
     }
 
     /// Remembers the way to the directory of a GiB, to which the CPU has none.
     pub fn remember_directory(&mut self, gib: usize, directory: u64) {
         let known = self.directories.insert(gib, directory);
-        assert_eq!(known, None, "it goes by the way that it has");
+        assert_eq!(known, None, "a CPU that has a way looked for another one");
         self.frames.entry(directory).or_default().1 += 1;
     }
 

@@ -6,33 +6,32 @@
 //! which maps 512 GiB, stays, and so does one that was there before, such as a boot loader's: the machine did not give it.
 
 use super::{Entry, Slot, Slots};
-use crate::{BLOCK_SHIFT, Frame, Platform, Returned};
-use core::{
-    ops::Range,
-    sync::atomic::{AtomicUsize, Ordering},
+use crate::{
+    BLOCK_SHIFT, Frame, Platform, Returned,
+    atomic::{AtomicUsize, Ordering},
 };
+use core::ops::Range;
 
 /// log2 of the bytes that an entry of the top level table maps.
 pub(crate) const ROOT_SHIFT: u32 = 39;
 /// log2 of the bytes that a lower directory maps.
 const LOWER_SHIFT: u32 = 30;
 
-/// How far up an instance has ever made lower directories: a search for those that are empty ends there, as the lowest
-/// addresses are used first, and the range may have room for tens of thousands.
-pub(crate) struct Reach(AtomicUsize);
+/// How far up a range there may be lower directories that an instance made: a search for those that are empty ends there, as
+/// the lowest addresses are used first, and a range may have places for tens of thousands.
+pub(crate) struct MadeUpTo(AtomicUsize);
 
-impl Reach {
-    /// Makes that of an instance which has made none, and whose range starts there.
-    pub const fn new(start: usize) -> Self {
-        Self(AtomicUsize::new(start))
+impl MadeUpTo {
+    /// Makes that of a new instance, for which an earlier one may have left directories.
+    pub fn new<P: Platform>(platform: &P, range: &Range<usize>) -> Self {
+        Self(AtomicUsize::new(lower(platform, range).last().map_or(range.start, |(start, _)| behind(start))))
     }
 
     /// Makes it include an address before a directory is made for it.
     // Relaxed: who finds the directory's blocks free has acquired what was done before they were freed.
     pub fn include(&self, address: usize) {
         if address >= self.0.load(Ordering::Relaxed) {
-            let end = (address | ((1 << LOWER_SHIFT) - 1)).saturating_add(1);
-            self.0.fetch_max(end, Ordering::Relaxed);
+            self.0.fetch_max(behind(address), Ordering::Relaxed);
         }
     }
 
@@ -40,6 +39,11 @@ impl Reach {
     pub fn of(&self, range: &Range<usize>) -> Range<usize> {
         range.start..range.end.min(self.0.load(Ordering::Relaxed))
     }
+}
+
+/// Returns the first address behind what the lower directory of an address maps, or the last address of all.
+fn behind(address: usize) -> usize {
+    (address | ((1 << LOWER_SHIFT) - 1)).saturating_add(1)
 }
 
 /// Returns the table in a frame.
@@ -86,7 +90,7 @@ fn directory_slot<P: Platform>(platform: &P, address: usize) -> Option<&Slot> {
 /// Returns the first address behind the lower directory that is missing at `address`; `None` if there is one.
 pub(crate) fn behind_missing<P: Platform>(platform: &P, address: usize) -> Option<usize> {
     let is_there = directory_slot(platform, address).is_some_and(|slot| slot.look().is_present());
-    (!is_there).then(|| (address | ((1 << LOWER_SHIFT) - 1)).saturating_add(1))
+    (!is_there).then(|| behind(address))
 }
 
 /// Returns the lower directories that the library made and that map nothing outside of a range: the first address of each,
@@ -164,25 +168,53 @@ fn make_directory<'a, P: Platform>(platform: &'a P, slot: &Slot) -> Option<&'a S
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use crate::{
+        PAGE_SIZE, Request, Vmalloc,
+        tests::{
+            machine::Machine,
+            support::{START, free},
+        },
+    };
+
+    const GIB: usize = 1 << 30;
 
     #[test]
     fn directories_are_looked_for_up_to_the_last_one_that_was_made() {
-        const GIB: usize = 1 << 30;
+        let machine = Machine::new(1, 10);
         let range = 5 * GIB + 7..9 * GIB + 3;
-        let reach = Reach::new(range.start);
-        let end = || reach.of(&range).end;
-        assert_eq!(reach.of(&range), range.start..range.start);
-        for (address, behind) in [
+        let made = MadeUpTo::new(&&machine, &range);
+        assert_eq!(made.of(&range), range.start..range.start);
+        for (address, end) in [
             (range.start, 6 * GIB),
             (6 * GIB, 7 * GIB),
             (8 * GIB - 1, 8 * GIB),
             (6 * GIB, 8 * GIB),
             (9 * GIB, range.end),
         ] {
-            reach.include(address);
-            assert_eq!(end(), behind, "{address:#x}");
+            made.include(address);
+            assert_eq!(made.of(&range), range.start..end, "{address:#x}");
         }
-        reach.include(usize::MAX - 7);
-        assert_eq!(reach.of(&(0..usize::MAX)).end, usize::MAX);
+        made.include(usize::MAX - 7);
+        assert_eq!(made.of(&(0..usize::MAX)).end, usize::MAX);
+    }
+
+    /// Seen failing with a search that ends where the instance itself made the last one.
+    #[test]
+    fn directories_that_an_earlier_instance_left_are_found() {
+        let machine = Machine::new(1, 200);
+        let first = (START + GIB) & !(GIB - 1);
+        // SAFETY: nobody else maps anything there.
+        let instance = |range| unsafe { Vmalloc::new(&machine, range) }.expect("frames enough");
+        // It shares both directories with others, and so leaves them.
+        let earlier = instance(first + GIB / 2..first + 3 * GIB / 2);
+        for start in [first + GIB / 2, first + GIB] {
+            let request = Request::new(PAGE_SIZE).within(start, start + GIB / 2);
+            free(&earlier, earlier.allocate(request).expect("room")).expect("allocated");
+        }
+        drop(earlier);
+        let later = instance(first..first + 2 * GIB);
+        let before = later.stats().directories;
+        later.trim();
+        assert_eq!(later.stats().directories, before - 2);
     }
 }

@@ -34,7 +34,7 @@ impl<P: Platform> Reclaim<P> {
         };
         let range = &self.base().span.range;
         // Directories that reach beyond the range may be others' too.
-        let lower = directories::lower(platform, &self.blocks().directories.of(range));
+        let lower = directories::lower(platform, &self.blocks().made_up_to.of(range));
         let mut unlinked = lower.filter_map(|(start, slot)| self.unlink_directory(start, slot));
         let mut released = 0;
         loop {
