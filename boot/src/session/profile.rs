@@ -41,14 +41,8 @@ impl Profile {
     }
 }
 
-fn table(samples: &BTreeMap<u64, u64>, symbols: &Symbols, hertz: u64, lost: u64) -> String {
-    let total: u64 = samples.values().sum();
-    let mut lines = BTreeMap::<(String, String), u64>::new();
-    for (&address, count) in samples {
-        let place = symbols.place(address);
-        let key = place.map_or_else(|| (format!("{address:#x}"), String::new()), |at| (at.outer, at.line));
-        *lines.entry(key).or_default() += count;
-    }
+/// Sums up the samples of functions and lines by function.
+fn by_function(lines: BTreeMap<(String, String), u64>) -> BTreeMap<String, Function> {
     let mut functions = BTreeMap::<String, Function>::new();
     for ((name, line), count) in lines {
         let function = functions.entry(name).or_default();
@@ -57,7 +51,18 @@ fn table(samples: &BTreeMap<u64, u64>, symbols: &Symbols, hertz: u64, lost: u64)
             (function.hottest, function.line) = (count, line);
         }
     }
-    let mut functions: Vec<_> = functions.into_iter().collect();
+    functions
+}
+
+fn table(samples: &BTreeMap<u64, u64>, symbols: &Symbols, hertz: u64, lost: u64) -> String {
+    let total: u64 = samples.values().sum();
+    let mut lines = BTreeMap::<(String, String), u64>::new();
+    for (&address, count) in samples {
+        let place = symbols.place(address);
+        let key = place.map_or_else(|| (format!("{address:#x}"), String::new()), |at| (at.outer, at.line));
+        *lines.entry(key).or_default() += count;
+    }
+    let mut functions: Vec<_> = by_function(lines).into_iter().collect();
     functions.sort_by_key(|(_, function)| Reverse(function.samples));
     let share = |samples: u64| samples as f64 * 100.0 / total.max(1) as f64;
     let mut text = format!("{total} samples, {hertz} a second of each CPU");
@@ -83,6 +88,15 @@ fn table(samples: &BTreeMap<u64, u64>, symbols: &Symbols, hertz: u64, lost: u64)
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_functions_hottest_line_is_the_first_with_most_samples() {
+        let lines = [("f", "a", 2), ("f", "b", 5), ("f", "c", 5), ("f", "d", 1), ("g", "e", 3)];
+        let lines = lines.map(|(function, line, count)| ((function.into(), line.into()), count));
+        let functions = by_function(lines.into_iter().collect());
+        let found = functions.iter().map(|(name, at)| (&**name, at.samples, at.hottest, &*at.line));
+        assert_eq!(found.collect::<Vec<_>>(), [("f", 13, 5, "b"), ("g", 3, 3, "e")]);
+    }
 
     #[test]
     fn shares_are_sorted_and_the_rest_is_summed_up() {

@@ -203,6 +203,46 @@ mod tests {
         assert_eq!(end.stderr, "bad\n");
     }
 
+    #[test]
+    fn output_is_passed_on_until_nobody_wants_it_or_there_is_none() {
+        let mut pieces = 0;
+        let stop = |_: Option<Vec<u8>>| {
+            pieces += 1;
+            false
+        };
+        forward(std::io::repeat(7), stop);
+        assert_eq!(pieces, 1);
+        /// Is interrupted once, then says something, then fails.
+        struct Halting(u32);
+        impl Read for Halting {
+            fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+                self.0 += 1;
+                buffer[0] = 7;
+                match self.0 {
+                    1 => Err(std::io::ErrorKind::Interrupted.into()),
+                    2 => Ok(1),
+                    _ => Err(std::io::ErrorKind::Other.into()),
+                }
+            }
+        }
+        let mut said = Vec::new();
+        forward(Halting(0), |piece| {
+            said.push(piece);
+            true
+        });
+        assert_eq!(said, [Some(vec![7]), None]);
+    }
+
+    #[test]
+    fn last_words_are_waited_for() {
+        let (sender, said) = mpsc::channel();
+        thread::spawn(move || {
+            thread::sleep(Duration::from_millis(50));
+            let _ = sender.send(b"late".to_vec());
+        });
+        assert_eq!(last_words(&said), "late");
+    }
+
     /// Seen failing with the question put after the program was ended.
     #[test]
     fn a_program_whose_time_is_up_is_asked_while_it_runs() {

@@ -226,6 +226,23 @@ mod tests {
         assert_eq!(machine(&input, script), (How::Exited(9), "two one\n".to_owned()));
     }
 
+    /// Seen failing with machines that are not counted.
+    #[test]
+    fn the_writer_to_a_machine_that_has_ended_takes_nothing() {
+        let input = Input(Arc::default());
+        let next = |machine| {
+            input.read(&b"x"[..], false);
+            input.ready();
+            input.next_for(machine)
+        };
+        assert_eq!(next(0), Some(b"x".to_vec()));
+        for ended in 0..3 {
+            input.detach();
+            assert_eq!(next(ended), None);
+            assert_eq!(next(ended + 1), Some(b"xx".to_vec()), "what was typed since");
+        }
+    }
+
     #[test]
     fn the_end_key_ends_the_machine_even_before_its_console_is_ready() {
         let input = Input(Arc::default());

@@ -125,3 +125,22 @@ fn ended(child: &Child) -> Option<How> {
     let signalled = || How::Signalled(status.terminating_signal().unwrap_or_default());
     Some(status.exit_status().map_or_else(signalled, How::Exited))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kernel_has_said_its_last_word_when_all_is_done_or_it_panics() {
+        for (record, last) in [
+            (Record::CommandsDone { failed: 0 }, true),
+            (Record::Panic, true),
+            (Record::Reboot, true),
+            (Record::Console, false),
+            (Record::Passed, false),
+            (Record::Tests { count: 1 }, false),
+        ] {
+            assert_eq!(is_last(record), last, "{record:?}");
+        }
+    }
+}

@@ -11,7 +11,7 @@ const CPUS: [u16; 14] = [1, 1, 2, 2, 2, 3, 4, 4, 6, 8, 12, 16, 32, 64];
 /// Memory to draw from unless the user says so.
 const MEMORY: [&str; 8] = ["96M", "128M", "256M", "512M", "1G", "2G", "4G", "12G"];
 /// The least of it, below which firmware and loader hang.
-const LEAST_MEMORY: Memory = Memory { mebibytes: 96 };
+pub(super) const LEAST_MEMORY: Memory = Memory { mebibytes: 96 };
 /// The bits of all cases of `test_vmalloc`.
 const CASES: u64 = 13;
 /// The bit of `full_fit_alloc_test`.

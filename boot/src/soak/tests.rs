@@ -1,8 +1,10 @@
-use super::draw::{Choices, Plan};
+use std::time::Duration;
+
+use super::draw::{Choices, LEAST_MEMORY, Plan};
 use super::judge::{Account, Outcome};
-use super::{Options, any_machine, repeat};
+use super::{Options, any_machine, repeat, times};
 use crate::cli;
-use crate::machine::options::Accel;
+use crate::machine::options::{Accel, Memory};
 use crate::session::judge::Verdict;
 use crate::status::Status;
 
@@ -128,6 +130,69 @@ fn why(outcome: Outcome) -> String {
     }
 }
 
+#[test]
+fn outcomes_and_plans_are_said_in_a_line() {
+    let said = |outcome: Outcome| outcome.to_string();
+    assert_eq!(said(Outcome::Well), "ok");
+    assert_eq!(said(Outcome::Short(2)), "ok, 2 commands ran out of memory");
+    assert_eq!(said(Outcome::Unfit), "ok, too little memory to boot");
+    assert_eq!(said(Outcome::Failed { status: Status::Crashed, why: "x".into() }), "FAILED: x");
+    let plan = plan(4, 512, "a & b; c");
+    assert_eq!(plan.to_string(), "4 CPUs, 512M, release, 3 commands");
+    let plan = Plan { parameters: "isolated=3".into(), checked: true, ..plan };
+    assert_eq!(plan.to_string(), "4 CPUs, 512M, debug, isolated=3, 3 commands");
+    assert_eq!(times(Duration::from_secs(3), None), "3 s");
+    assert_eq!(times(Duration::from_secs(3), Some(Duration::from_secs(7))), "3 s, 7 s of CPU time");
+}
+
+fn plan(cpus: u16, mebibytes: u32, commands: &str) -> Plan {
+    Plan {
+        cpus,
+        memory: Memory { mebibytes },
+        checked: false,
+        parameters: String::new(),
+        commands: commands.into(),
+        replays: false,
+    }
+}
+
+#[test]
+fn loads_are_as_long_as_the_machine_is_small_and_their_cases_any() {
+    let mut cases = 0;
+    for plan in plans(400) {
+        let numbers = |name: &str| -> Vec<u64> {
+            let words = plan.commands.split([' ', ';']);
+            words.filter_map(|word| word.strip_prefix(name)?.strip_prefix('=')?.parse().ok()).collect()
+        };
+        let few = if plan.checked { 200 } else { 800 };
+        let loops = (few / u64::from(plan.cpus)).max(5);
+        assert!(numbers("test_loop_count").iter().all(|&count| count == loops), "{}", plan.commands);
+        assert!(
+            numbers("test_repeat_count").iter().all(|count| (1..=2).contains(count)),
+            "{}",
+            plan.commands
+        );
+        for mask in numbers("run_test_mask") {
+            assert!((1..1 << 13).contains(&mask), "{mask}");
+            cases |= mask;
+        }
+        let cpus = u64::from(plan.cpus);
+        assert!(numbers("nr_threads").iter().all(|threads| [cpus, 2 * cpus, 3].contains(threads)));
+        // No command sets a tunable twice.
+        for command in plan.commands.split(';').filter(|command| command.contains("sysctl ")) {
+            let mut names: Vec<&str> =
+                command.split(' ').filter_map(|word| Some(word.split_once('=')?.0)).collect();
+            let all = names.len();
+            names.sort_unstable();
+            names.dedup();
+            assert_eq!(names.len(), all, "{command}");
+        }
+    }
+    assert_eq!(cases, (1 << 13) - 1);
+    let threads = plans(400).iter().filter(|plan| plan.commands.contains("nr_threads=")).count();
+    assert!((100..400).contains(&threads), "{threads}");
+}
+
 /// Seen failing when the area is not counted, or CPUs in the place of threads.
 #[test]
 fn memory_is_small_for_an_area_of_1_gib_and_for_many_threads() {
@@ -186,6 +251,26 @@ fn the_machine_that_is_asked_for_first_has_the_cpus_and_the_memory_of_the_runs()
     let machine = any_machine(&options);
     assert_eq!((machine.cpus(), machine.memory.to_string()), (4, "4G".into()));
     assert_eq!(any_machine(&Options { cpus: vec![], memory: vec![], ..options }).cpus(), 1);
+}
+
+#[test]
+fn a_failure_of_no_command_is_one() {
+    let outcome = account(&[], 0).outcome(&verdict(Status::Failed, &[]), true);
+    assert!(matches!(outcome, Outcome::Failed { status: Status::Failed, .. }), "{outcome:?}");
+}
+
+#[test]
+fn memory_is_enough_where_it_is_as_much_as_all_threads_may_want() {
+    for (commands, of_thread) in
+        [("run_test_mask=2", 192), ("run_test_mask=1", 160), ("run_test_mask=3", 192)]
+    {
+        let enough = 4 * of_thread + 768;
+        assert!(!plan(4, enough, commands).is_small(), "{commands}");
+        assert!(plan(4, enough - 1, commands).is_small(), "{commands}");
+    }
+    let least = LEAST_MEMORY;
+    assert!(Choices::of(&[], &[least]).is_ok());
+    assert!(Choices::of(&[], &[Memory { mebibytes: least.mebibytes - 1 }]).is_err());
 }
 
 #[test]

@@ -86,7 +86,8 @@ fn judge(text: &str, how: How) -> Report {
         How::Exited(0) if closings.is_empty() => (Status::Failed, "exits without a closing line".into()),
         How::Exited(0) if closings.len() > 1 => (Status::Failed, "has several closing lines".into()),
         How::Exited(0) if failed > 0 => (Status::Failed, "reports failures, yet exits as succeeded".into()),
-        How::Exited(0) if announced != passed + failed + ignored => {
+        // None has failed.
+        How::Exited(0) if announced != passed + ignored => {
             (Status::Failed, format!("announces {announced} tests, of which {passed} passed"))
         }
         How::Exited(0) if ignored > 0 => (Status::Ok, format!("leaves out {ignored} of its tests")),
@@ -134,6 +135,7 @@ fn closing(line: &str) -> Option<Closing> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::cell::RefCell;
     use std::env;
 
     const GOOD: &str = "running 2 tests\ntest a ... ok\n\ntest result: ok. 2 passed; 0 failed; 0 ignored; \
@@ -166,6 +168,16 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_complaint_says_what_is_wrong_unless_the_output_does() {
+        let complaint = |text: &str, how| judge(text, how).complaint;
+        assert_eq!(complaint(GOOD, How::Exited(0)), "");
+        assert_eq!(complaint(BAD, How::Exited(101)), "");
+        assert_eq!(complaint(GOOD, How::Exited(101)), "exits with status 101");
+        assert_eq!(complaint(BAD, How::Exited(0)), "reports failures, yet exits as succeeded");
+        assert_eq!(complaint(&GOOD.repeat(2), How::Exited(0)), "has several closing lines");
+    }
+
     /// Seen failing with such a test not spoken of.
     #[test]
     fn tests_that_are_left_out_are_told_of() {
@@ -189,8 +201,12 @@ mod tests {
             is_test: true,
         };
         let limit = Limit::All(Duration::from_secs(60));
-        let (report, _) = run(&program, Some("this_one_leaves_nothing_out"), limit, |_| ()).unwrap();
+        let told = RefCell::new(Vec::new());
+        let announce = |test: &str| told.borrow_mut().push(test.to_owned());
+        let (report, _) = run(&program, Some("this_one_leaves_nothing_out"), limit, announce).unwrap();
         assert_eq!((report.status, report.passed, report.left_out), (Status::Ok, 1, vec!["nothing".into()]));
+        let name = "suites::host_program::tests::this_one_leaves_nothing_out_and_says_so ... ok";
+        assert_eq!(told.into_inner(), [name]);
     }
 
     #[test]

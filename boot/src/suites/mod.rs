@@ -275,6 +275,14 @@ mod tests {
         assert_eq!(status(before, None), Status::Failed);
         assert_eq!(status(before, Some("x")), Status::Ok);
         assert_eq!(status(Total { passed: 6, ..before }, None), Status::Ok);
+        // As many of them failed as passed.
+        let mut both = Total::EMPTY;
+        both.add(Status::Failed, 1, 1);
+        both.expect_some_since(Total::EMPTY, "in QEMU", None);
+        assert_eq!(both.failed, 1);
+        let mut none = both;
+        none.expect_some_since(both, "in QEMU", None);
+        assert_eq!(none.failed, 2);
     }
 
     #[test]

@@ -40,6 +40,8 @@ fn what_linux_says_is_read() {
     assert_eq!(Usage::read(""), None);
     assert_eq!(Usage::read("many few"), None);
     assert_eq!(Usage::of(u32::MAX), None);
+    let this = Linux { pid: std::process::id(), start: Instant::now() };
+    assert!(this.usage().is_some_and(|usage| !usage.ran.is_zero()));
 }
 
 /// A program that does nothing unless told so, and the wall's clock beside it.
@@ -92,6 +94,50 @@ fn a_program_among_busy_ones_gets_old_slowly() {
         clock.now();
     }
     assert_eq!(clock.now(), Duration::from_secs(18));
+}
+
+/// Linux tells of a thread's wait when it is over: before, the thread looks idle. Seen failing with each look a span of its
+/// own.
+#[test]
+fn a_long_wait_is_not_the_programs_own_though_linux_tells_of_it_late() {
+    let told = Told::default();
+    told.second(1000);
+    let mut clock = OwnTime::new(told.clone());
+    for _ in 1..4 {
+        told.passes(Duration::from_secs(1));
+        clock.now();
+    }
+    told.passes(Duration::from_secs(1));
+    let (wall, usage) = told.0.get();
+    let Usage { ran, waited } = usage.unwrap();
+    let (ran, waited) = (ran + Duration::from_millis(500), waited + Duration::from_millis(3500));
+    told.0.set((wall, Some(Usage { ran, waited })));
+    assert_eq!(clock.now(), Duration::from_millis(500));
+}
+
+#[test]
+fn an_answer_is_good_until_it_is_stale() {
+    let told = Told::default();
+    let mut clock = OwnTime::new(told.clone());
+    let mut after = |time: Duration| {
+        told.passes(time);
+        clock.now()
+    };
+    let second = Duration::from_secs(1);
+    assert_eq!(after(second), second);
+    assert_eq!(after(FRESH / 2), second);
+    assert_eq!(after(FRESH / 2), second + FRESH);
+    assert_eq!(after(Duration::ZERO), second + FRESH);
+}
+
+#[test]
+fn who_looks_after_ten_seconds_was_not_stopped_and_after_more_was() {
+    for (gap, own) in [(GAP, GAP), (GAP + FRESH, LOOK)] {
+        let told = Told::default();
+        let mut clock = OwnTime::new(told.clone());
+        told.passes(gap);
+        assert_eq!(clock.now(), own);
+    }
 }
 
 /// Looks each second until the program has no time left. Returns how many seconds it had.
