@@ -15,6 +15,7 @@ use clap::{Args, Parser};
 use self::list::{KINDS, Kind};
 use crate::machine::emulator;
 use crate::machine::options::{Options as Machine, PROGRAM};
+use crate::session::judge::Verdict;
 use crate::status::{Error, Result, Status};
 use crate::suites::kernel;
 use crate::{cargo, soak, suites, words};
@@ -74,14 +75,7 @@ pub fn run(options: &Options) -> Result<Status> {
         let begin = Instant::now();
         let filter = options.filter.as_deref();
         let tried = emulator::refusal(&machine).and_then(|refusal| match refusal {
-            // Another QEMU may be older, or know fewer machines.
-            Some(words) if options.emulator == PROGRAM && !kind.may_be_refused() => {
-                Err(Error::failed(format!("QEMU refuses it: {words}")))
-            }
-            Some(words) => {
-                println!("left out, because QEMU refuses it: {words}");
-                Ok(Row { status: Status::Ok, tests: LEFT_OUT.into(), soak: LEFT_OUT })
-            }
+            Some(words) => refused(kind, &options.emulator, &words),
             None => tried(kind, &machine, &suite, filter),
         });
         let Row { status, tests, soak } = match tried.or_else(|error| not_started(kind, error)) {
@@ -101,8 +95,13 @@ pub fn run(options: &Options) -> Result<Status> {
         let _ = writeln!(table, "| {} | `{}` | {tests} | {soak} | {seconds} |", kind.about, kind.words);
     }
     print!("{table}");
+    end(all, made, &options.emulator)
+}
+
+/// The status of all machines, of which so many were made.
+fn end(all: Status, made: u32, emulator: &str) -> Result<Status> {
     match (all, made) {
-        (Status::Ok, 0) => Err(Error::unfit(format!("{} makes none of these machines", options.emulator))),
+        (Status::Ok, 0) => Err(Error::unfit(format!("{emulator} makes none of these machines"))),
         _ => Ok(all),
     }
 }
@@ -122,6 +121,39 @@ impl Row {
     fn lacking(what: &str) -> Self {
         Self { status: Status::Ok, tests: what.to_owned(), soak: "" }
     }
+
+    /// Of a machine that lacks `what`, which the kernel has to say.
+    fn of_unfit(what: &str, verdict: &Verdict) -> Self {
+        let said = verdict.complaints.concat();
+        match verdict.status == Status::Unfit && said.contains(what) {
+            true => Self::lacking(what),
+            false => Self {
+                status: verdict.status.worse(Status::Failed),
+                tests: format!("FAILED: {said}"),
+                soak: "",
+            },
+        }
+    }
+
+    /// Of a machine on which tests ran, and a round of soak.
+    fn of(verdict: &Verdict, soak: Status) -> Self {
+        let (passed, failed) = (verdict.passed, verdict.failed);
+        let none = if passed + failed == 0 { Status::Failed } else { Status::Ok };
+        Self {
+            status: verdict.status.worse(soak).worse(none),
+            tests: format!("{passed} passed, {failed} failed"),
+            soak: if soak == Status::Ok { "ok" } else { "FAILED" },
+        }
+    }
+}
+
+/// What comes of a machine that QEMU refuses by these words. Another QEMU than the usual one may be older, or know fewer.
+fn refused(kind: &Kind, emulator: &str, words: &str) -> Result<Row> {
+    if emulator == PROGRAM && !kind.may_be_refused() {
+        return Err(Error::failed(format!("QEMU refuses it: {words}")));
+    }
+    println!("left out, because QEMU refuses it: {words}");
+    Ok(Row { status: Status::Ok, tests: LEFT_OUT.into(), soak: LEFT_OUT })
 }
 
 /// What came of a machine that is known to be unfit before it is started.
@@ -135,25 +167,10 @@ fn not_started(kind: &Kind, error: Error) -> Result<Row> {
 /// Runs the tests and a round of soak on a machine that QEMU makes.
 fn tried(kind: &Kind, machine: &Machine, suite: &Path, filter: Option<&str>) -> Result<Row> {
     let (verdict, _) = kernel::run(suite, machine, filter)?;
-    if let Some(what) = kind.lacks {
-        let said = verdict.complaints.concat();
-        return Ok(match verdict.status == Status::Unfit && said.contains(what) {
-            true => Row::lacking(what),
-            false => Row {
-                status: verdict.status.worse(Status::Failed),
-                tests: format!("FAILED: {said}"),
-                soak: "",
-            },
-        });
+    match kind.lacks {
+        Some(what) => Ok(Row::of_unfit(what, &verdict)),
+        None => Ok(Row::of(&verdict, soak::run(&round(machine))?)),
     }
-    let (passed, failed) = (verdict.passed, verdict.failed);
-    let soak = soak::run(&round(machine))?;
-    let none = if passed + failed == 0 { Status::Failed } else { Status::Ok };
-    Ok(Row {
-        status: verdict.status.worse(soak).worse(none),
-        tests: format!("{passed} passed, {failed} failed"),
-        soak: if soak == Status::Ok { "ok" } else { "FAILED" },
-    })
 }
 
 /// The round of soak: the same commands on each machine of the same size.
@@ -185,6 +202,61 @@ mod tests {
             });
             assert!(refusal.is_none() || kind.may_be_refused(), "{}: {refusal:?}", kind.words);
         }
+    }
+
+    fn kind(words: &'static str, lacks: Option<&'static str>) -> Kind {
+        Kind { words, lacks, ..KINDS[0] }
+    }
+
+    fn verdict(status: Status, passed: usize, failed: usize, complaint: &str) -> Verdict {
+        Verdict { status, passed, failed, complaints: vec![complaint.into()], again: false }
+    }
+
+    #[test]
+    fn a_row_is_as_bad_as_its_tests_and_its_soak() {
+        let row = |status, passed, failed, soak| {
+            let row = Row::of(&verdict(status, passed, failed, ""), soak);
+            (row.status, row.tests, row.soak)
+        };
+        assert_eq!(row(Status::Ok, 5, 0, Status::Ok), (Status::Ok, "5 passed, 0 failed".into(), "ok"));
+        assert_eq!(row(Status::Ok, 5, 0, Status::Crashed).0, Status::Crashed);
+        assert_eq!(row(Status::Ok, 5, 0, Status::Crashed).2, "FAILED");
+        let failed = (Status::Failed, "1 passed, 1 failed".into(), "ok");
+        assert_eq!(row(Status::Failed, 1, 1, Status::Ok), failed);
+        assert_eq!(row(Status::Ok, 0, 0, Status::Ok).0, Status::Failed, "no test at all");
+    }
+
+    #[test]
+    fn what_a_machine_lacks_has_to_be_said() {
+        let row = |status, complaint| Row::of_unfit("no NX", &verdict(status, 0, 0, complaint));
+        assert_eq!(row(Status::Unfit, "the CPU has no NX").status, Status::Ok);
+        assert_eq!(row(Status::Unfit, "the CPU has no NX").tests, "no NX");
+        let other = row(Status::Unfit, "no timer");
+        assert_eq!((other.status, &*other.tests), (Status::Unfit.worse(Status::Failed), "FAILED: no timer"));
+        assert_eq!(row(Status::Ok, "the CPU has no NX").status, Status::Failed);
+        let lacks = kind("--cpu x", Some("no NX"));
+        let started = |kind: &Kind, error| not_started(kind, error).is_err();
+        assert!(!started(&lacks, Error::unfit("the CPU has no NX")));
+        assert!(started(&lacks, Error::failed("the CPU has no NX")));
+        assert!(started(&lacks, Error::unfit("no timer")));
+        assert!(started(&kind("--cpu x", None), Error::unfit("the CPU has no NX")));
+    }
+
+    #[test]
+    fn the_usual_qemu_refuses_none_but_what_it_may() {
+        let is_failure = |kind: &Kind, emulator| refused(kind, emulator, "no").is_err();
+        let (usual, free) =
+            (kind("--cpu qemu64", None), KINDS.iter().find(|kind| kind.may_be_refused()).unwrap());
+        assert!(is_failure(&usual, PROGRAM) && !is_failure(&usual, "qemu-10"));
+        assert!(!is_failure(free, PROGRAM));
+        for (words, may) in
+            [("--cpu max,+x2apic,enforce", true), ("--qemu '-drive file=x'", true), ("--cpus 2", false)]
+        {
+            assert_eq!(kind(words, None).may_be_refused(), may, "{words}");
+        }
+        assert_eq!(end(Status::Ok, 1, PROGRAM).unwrap(), Status::Ok);
+        assert_eq!(end(Status::Failed, 0, PROGRAM).unwrap(), Status::Failed);
+        assert_eq!(end(Status::Ok, 0, PROGRAM).unwrap_err().status, Status::Unfit);
     }
 
     #[test]
