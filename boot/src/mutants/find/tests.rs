@@ -36,6 +36,22 @@ fn what_is_there_already_is_no_change() {
     assert_eq!(texts("fn f() -> u8 { g(); 0 }").len(), 2);
 }
 
+/// It would call itself.
+#[test]
+fn a_default_is_not_replaced_with_itself() {
+    assert_eq!(texts("fn f() -> A { b() }"), ["1:15: replace f -> A with Default::default()"]);
+    assert_eq!(texts("fn default() -> A { b() }"), [""; 0]);
+    assert_eq!(texts("fn default() -> bool { b() }").len(), 2);
+}
+
+#[test]
+fn what_is_bound_and_what_is_repeated_is_looked_at() {
+    let plus = ["1:25: replace + with - in f", "1:25: replace + with * in f"];
+    assert_eq!(texts("fn f() -> ! { let a = 1 + 2; }"), plus);
+    assert_eq!(texts("fn f() -> ! { #[cfg(test)] let a = 1 + 2; }"), [""; 0]);
+    assert_eq!(texts("fn f() -> ! { a([     1 + 2; 3 * 4]) }"), plus);
+}
+
 #[test]
 fn names_have_the_modules_and_functions_around_them() {
     assert_eq!(
