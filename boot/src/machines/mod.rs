@@ -138,7 +138,7 @@ impl Row {
     /// Of a machine on which tests ran, and a round of soak.
     fn of(verdict: &Verdict, soak: Status) -> Self {
         let (passed, failed) = (verdict.passed, verdict.failed);
-        let none = if passed + failed == 0 { Status::Failed } else { Status::Ok };
+        let none = if passed == 0 { Status::Failed } else { Status::Ok };
         Self {
             status: verdict.status.worse(soak).worse(none),
             tests: format!("{passed} passed, {failed} failed"),

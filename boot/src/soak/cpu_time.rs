@@ -49,6 +49,8 @@ mod tests {
         thread::sleep(Duration::from_millis(300));
         child.kill().expect("it runs");
         child.wait().expect("it is a child");
-        assert!(of_children().expect("as before") > before, "it worked");
+        let worked = of_children().expect("as before") - before;
+        // Other tests have children, too.
+        assert!(!worked.is_zero() && worked < Duration::from_secs(600), "{worked:?}");
     }
 }

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use super::draw::{Choices, LEAST_MEMORY, Plan};
 use super::judge::{Account, Outcome};
+use super::random::Random;
 use super::{Options, any_machine, repeat, times};
 use crate::cli;
 use crate::machine::options::{Accel, Memory};
@@ -28,6 +29,13 @@ fn a_seed_and_a_number_decide_a_run() {
     assert_ne!(Plan::draw(7, 0, &all()), Plan::draw(8, 0, &all()));
     // A run is the same whatever is run before it.
     assert_eq!(plans(50)[49], Plan::draw(7, 49, &all()));
+}
+
+#[test]
+fn one_in_so_many_is_about_as_many() {
+    let mut random = Random::new(1, 2);
+    let drawn = (0..400).filter(|_| random.one_in(4)).count();
+    assert!((60..140).contains(&drawn), "{drawn}");
 }
 
 #[test]
