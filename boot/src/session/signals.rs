@@ -111,3 +111,22 @@ impl Listener {
 pub(super) fn tell(session: Sender<Event>) {
     RUNNING.lock().unwrap_or_else(PoisonError::into_inner).push(session);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// No process has such a number: the numbers of Linux end below.
+    #[test]
+    fn what_has_begun_and_not_ended_is_to_be_stopped() {
+        let [first, second] = [i32::MAX, i32::MAX - 1].map(|number| Pid::from_raw(number).unwrap());
+        let runs = |program| GROUPS.lock().unwrap().contains(&program);
+        begins(first);
+        begins(second);
+        assert!(runs(first) && runs(second));
+        ends(first);
+        assert!(!runs(first) && runs(second));
+        ends(second);
+        assert!(!runs(second));
+    }
+}
