@@ -3,6 +3,7 @@
 //! | for | there is |
 //! |---|---|
 //! | things handed over to a worker, and waiting until it is done with all of them | [`Handover`] |
+//! | things that wait for a worker of their own, in batches, and waiting for the first so many | [`Backlog`] |
 //! | waiting until something is true, and waking all who do | [`Wait`], of whatever is [`Waiters`] |
 //! | whether a thread runs, waits, or was woken | [`State`] |
 //! | threads in line for a CPU, and telling the CPU of one | [`RunQueue`] |
@@ -18,6 +19,7 @@ use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 #[cfg(loom)]
 use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+mod backlog;
 mod grace;
 #[cfg(all(test, loom))]
 mod models;
@@ -26,6 +28,7 @@ mod state;
 mod waiters;
 mod wish;
 
+pub use backlog::{Asked, Backlog};
 pub use grace::{GracePeriod, Passes};
 pub use run_queue::{Class, End, Lines, Row, Rows, RunQueue, Runnable};
 pub use state::State;

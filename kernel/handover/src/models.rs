@@ -34,7 +34,13 @@ impl Queue for Items {
 }
 
 /// As the kernel's `WaitQueue`: asked under its lock, which whoever wakes takes.
-struct Waiting(Mutex<()>, Condvar);
+pub(crate) struct Waiting(Mutex<()>, Condvar);
+
+impl Waiting {
+    pub fn new() -> Self {
+        Self(Mutex::new(()), Condvar::new())
+    }
+}
 
 impl Wait for Waiting {
     fn wait_until(&self, mut ready: impl FnMut() -> bool) {
@@ -51,7 +57,7 @@ impl Wait for Waiting {
 }
 
 fn handover() -> Arc<Handover<Items, Waiting>> {
-    let [work, settled] = [(); 2].map(|()| Waiting(Mutex::new(()), Condvar::new()));
+    let [work, settled] = [(); 2].map(|()| Waiting::new());
     let items = Items(Mutex::new(VecDeque::new()));
     Arc::new(Handover::new(items, work, settled))
 }

@@ -28,8 +28,9 @@ use core::{
     mem::{MaybeUninit, replace},
     panic::Location,
     ptr::{NonNull, null_mut},
-    sync::atomic::{AtomicPtr, AtomicU8, AtomicUsize, Ordering},
+    sync::atomic::{AtomicPtr, AtomicUsize, Ordering},
 };
+use handover::{Asked, Backlog};
 use vmalloc::{AllocError, Frame, PAGE_SIZE, PurgeNotifier, Vmalloc};
 
 /// Heads that make a batch full.
@@ -68,39 +69,26 @@ struct Entry {
 const ENTRIES: usize = (PAGE_SIZE - 2 * size_of::<usize>()) / size_of::<Entry>();
 const _: () = assert!(size_of::<Page>() <= PAGE_SIZE);
 
-/// What the thread is asked: nothing.
-const NOTHING: u8 = 0;
-/// To take a batch, and to free the one before.
-const NEXT: u8 = 1;
-/// To free all there is.
-const ALL: u8 = 2;
-
 /// What waits on one CPU. The lists are used by that CPU only.
 #[repr(align(128))]
 struct Waiting {
     heads: AtomicPtr<Head>,
     pages: AtomicPtr<Page>,
-    /// Areas deferred, and of these those freed; both ever since.
-    deferred: AtomicUsize,
-    freed: AtomicUsize,
+    /// Counts of areas, and what the CPU's thread is asked.
+    areas: Backlog<WaitQueue>,
     /// Pages of pointers.
     frames: AtomicUsize,
     /// Ticks of the CPU at which something waited, since it last took a batch.
     ticks: AtomicUsize,
-    wish: AtomicU8,
-    work: WaitQueue,
 }
 
 static WAITING: [Waiting; MAX_CPUS] = [const {
     Waiting {
         heads: AtomicPtr::new(null_mut()),
         pages: AtomicPtr::new(null_mut()),
-        deferred: AtomicUsize::new(0),
-        freed: AtomicUsize::new(0),
+        areas: Backlog::new(WaitQueue::new()),
         frames: AtomicUsize::new(0),
         ticks: AtomicUsize::new(0),
-        wish: AtomicU8::new(NOTHING),
-        work: WaitQueue::new(),
     }
 }; MAX_CPUS];
 
@@ -125,8 +113,8 @@ pub unsafe fn vfree_rcu(area: NonNull<u8>, head: NonNull<Head>) {
     let next = waiting.heads.swap(head.as_ptr(), Ordering::Relaxed);
     // SAFETY: the head is ours, says the caller.
     unsafe { head.write(Head { next, area, caller }) };
-    if waiting.count().is_multiple_of(BATCH) {
-        waiting.ask(NEXT);
+    if waiting.areas.add().is_multiple_of(BATCH) {
+        waiting.areas.ask(Asked::Next);
     }
 }
 
@@ -161,9 +149,9 @@ fn note(entry: Entry) -> bool {
     let Some(slot) = page.entries.get_mut(page.length) else { return false };
     slot.write(entry);
     page.length += 1;
-    waiting.count();
+    waiting.areas.add();
     if page.length == ENTRIES {
-        waiting.ask(NEXT);
+        waiting.areas.ask(Asked::Next);
     }
     true
 }
@@ -175,9 +163,9 @@ fn note(entry: Entry) -> bool {
 fn note_in_new_page(entry: Entry) {
     threads::assert_may_block("vfree_rcu_mightsleep");
     let waiting = &WAITING[Pin::new().cpu()];
-    if waiting.now() > vmalloc().lazy_max() {
-        waiting.ask(ALL);
-        FREED.wait_until(|| waiting.now() <= vmalloc().lazy_max());
+    if waiting.areas.waiting() > vmalloc().lazy_max() {
+        waiting.areas.ask(Asked::All);
+        FREED.wait_until(|| waiting.areas.waiting() <= vmalloc().lazy_max());
     }
     let mut frame = None;
     frames::take(1, |taken| frame = Some(taken));
@@ -208,38 +196,13 @@ fn add_page(frame: Frame) {
 }
 
 impl Waiting {
-    /// Counts one more area: how many were deferred here so far.
-    #[inline]
-    fn count(&self) -> usize {
-        self.deferred.fetch_add(1, Ordering::Relaxed) + 1
-    }
-
-    /// How many areas wait here.
-    fn now(&self) -> usize {
-        // In this order: what is freed was deferred before.
-        let freed = self.freed.load(Ordering::Acquire);
-        self.deferred.load(Ordering::Relaxed).wrapping_sub(freed)
-    }
-
-    /// Wakes the thread for this.
-    #[cold]
-    fn ask(&self, wish: u8) {
-        if self.wish.fetch_max(wish, Ordering::Release) == NOTHING {
-            self.work.wake_all();
-        }
-    }
-
     /// What the CPU's thread does.
     fn run(&self) {
         let mut period = GracePeriod::new();
         let mut older = Batch::NONE;
         loop {
-            let mut wish = NOTHING;
-            self.work.wait_until(|| {
-                wish = self.wish.swap(NOTHING, Ordering::Acquire);
-                wish != NOTHING
-            });
-            if wish == NEXT && self.now() < PATIENCE && !period.is_over() {
+            let asked = self.areas.next();
+            if asked == Asked::Next && self.areas.waiting() < PATIENCE && !period.is_over() {
                 continue;
             }
             let newer = Batch {
@@ -251,7 +214,7 @@ impl Waiting {
             period.start();
             older.free(self);
             older = newer;
-            if wish == ALL {
+            if asked == Asked::All {
                 period.wait();
                 replace(&mut older, Batch::NONE).free(self);
             }
@@ -299,9 +262,7 @@ impl Batch {
             // SAFETY: `note_in_new_page` took it, and it is in no list any more.
             unsafe { frames::give(iter::once(direct_map::frame(page.cast()))) };
         }
-        let freed = waiting.freed.load(Ordering::Relaxed).wrapping_add(count);
-        // All at once: who waits for the first so many of a CPU waits for whole batches.
-        waiting.freed.store(freed, Ordering::Release);
+        waiting.areas.done_with(count);
         FREED.wake_all();
     }
 }
@@ -324,34 +285,29 @@ pub fn vfree_rcu_barrier() {
     threads::assert_may_block("vfree_rcu_barrier");
     let mut until = [0; MAX_CPUS];
     for cpu in cpu::online().iter() {
-        let waiting = &WAITING[cpu];
-        until[cpu] = waiting.deferred.load(Ordering::Relaxed);
-        if waiting.lacks(until[cpu]) {
-            waiting.ask(ALL);
+        let areas = &WAITING[cpu].areas;
+        until[cpu] = areas.added();
+        if areas.lacks(until[cpu]) {
+            areas.ask(Asked::All);
         }
     }
-    FREED.wait_until(|| cpu::online().iter().all(|cpu| !WAITING[cpu].lacks(until[cpu])));
-}
-
-impl Waiting {
-    /// Whether of the first so many areas some are not freed yet.
-    fn lacks(&self, until: usize) -> bool {
-        until.wrapping_sub(self.freed.load(Ordering::Acquire)).cast_signed() > 0
-    }
+    FREED.wait_until(|| cpu::online().iter().all(|cpu| !WAITING[cpu].areas.lacks(until[cpu])));
 }
 
 /// Areas that wait for a grace period, and the frames of the pages they are noted in.
 pub fn waiting() -> (usize, usize) {
     cpu::online().iter().map(|cpu| &WAITING[cpu]).fold((0, 0), |(areas, pages), waiting| {
-        (areas + waiting.now(), pages + waiting.frames.load(Ordering::Relaxed))
+        (areas + waiting.areas.waiting(), pages + waiting.frames.load(Ordering::Relaxed))
     })
 }
 
 /// Called at each tick of a CPU: what waits there for long is seen to.
 pub(crate) fn on_tick(cpu: usize) {
     let waiting = &WAITING[cpu];
-    if waiting.now() > 0 && (waiting.ticks.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(DELAY) {
-        waiting.ask(NEXT);
+    if waiting.areas.waiting() > 0
+        && (waiting.ticks.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(DELAY)
+    {
+        waiting.areas.ask(Asked::Next);
     }
 }
 
