@@ -134,6 +134,8 @@ mod tests {
     fn a_kernel_has_said_its_last_word_when_all_is_done_or_it_panics() {
         for (record, last) in [
             (Record::CommandsDone { failed: 0 }, true),
+            (Record::TestsDone { passed: 1 }, true),
+            (Record::PowerOff { status: Default::default() }, true),
             (Record::Panic, true),
             (Record::Reboot, true),
             (Record::Console, false),

@@ -73,7 +73,7 @@ pub struct Options {
     pub qemu: Qemu,
 }
 
-/// Kernels and the trace, made when a run first wants them.
+/// Kernels and the trace, each made once.
 struct Made {
     kernels: [Option<(PathBuf, Image)>; 2],
     program: Option<PathBuf>,
@@ -130,7 +130,8 @@ pub fn run(options: &Options) -> Result<Status> {
         number += 1;
     };
     println!("{runs} runs, {failed} failed ({})", times(begin.elapsed(), worked));
-    end
+    // A signal may have come since the last run.
+    end.and_then(|status| listener.check().map(|()| status))
 }
 
 /// A machine that runs may have, for QEMU to say whether it makes such.

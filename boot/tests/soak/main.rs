@@ -5,10 +5,11 @@
 mod scripts;
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread;
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -84,13 +85,18 @@ fn a_soak_that_is_interrupted_says_what_it_came_to() {
     soak.current_dir(root()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut soak = soak.spawn().unwrap();
     let mut lines = BufReader::new(soak.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let mut errors = soak.stderr.take().unwrap();
+    let said = thread::spawn(move || {
+        let mut said = String::new();
+        errors.read_to_string(&mut said).map(|_| said)
+    });
     lines.find(|line| line.starts_with("run 0: ")).unwrap();
     kill_process(Pid::from_child(&soak), Signal::INT).unwrap();
     let rest: Vec<String> = lines.collect();
     assert!(rest.last().is_some_and(|line| line.contains(" runs, 0 failed (")), "{rest:?}");
-    let end = soak.wait_with_output().unwrap();
-    assert!(end.status.code() == Some(130) || end.status.signal() == Some(2), "{end:?}");
+    let status = soak.wait().unwrap();
+    assert!(status.code() == Some(130) || status.signal() == Some(2), "{status}");
     // That of the run that was cut off, if it had begun.
-    let said = String::from_utf8_lossy(&end.stderr).into_owned();
+    let said = said.join().unwrap().unwrap();
     said.split_once(KEPT).into_iter().for_each(|(_, log)| remove(log));
 }

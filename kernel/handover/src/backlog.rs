@@ -9,7 +9,7 @@ use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 #[cfg(loom)]
 use loom::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
-/// What a worker is asked. Of several, it is asked the last of these.
+/// What a worker is asked. Of several, it is asked the greatest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Asked {
@@ -22,9 +22,8 @@ pub enum Asked {
 /// No worker is asked this.
 const NOTHING: u8 = 0;
 
-/// Counts of what waits, and the worker's wish. The things themselves are elsewhere: they are added where the worker finds
-/// them, such as a list of one CPU, before it is [asked](Self::ask). Any CPU may [ask](Self::ask), and wait until the worker
-/// is done with [the first so many](Self::lacks).
+/// Counts of what waits, and what the worker is asked. The things themselves are elsewhere, such as in a list of one CPU. Any
+/// CPU may [ask](Self::ask), and wait until the worker is done with [the first so many](Self::lacks).
 #[derive(Debug)]
 pub struct Backlog<W> {
     /// Things added, and of these those that the worker is done with; both ever since.
@@ -47,7 +46,8 @@ impl<W> Backlog<W> {
         Self { added: AtomicUsize::new(0), done: AtomicUsize::new(0), asked: AtomicU8::new(NOTHING), work }
     }
 
-    /// Counts one thing more: how many were added so far.
+    /// Counts one thing more: how many were added so far. The worker finds a thing before it is counted, and takes none that is
+    /// not: where both are on one CPU, because the worker does not run in between.
     #[inline]
     pub fn add(&self) -> usize {
         self.added.fetch_add(1, Ordering::Relaxed) + 1

@@ -57,13 +57,17 @@ pub fn alloc_now(layout: Layout) -> Option<NonNull<u8>> {
     NonNull::new(unsafe { HEAP.0.alloc(layout) })
 }
 
-/// Whether the heap has room for an object of so many bytes now, or could grow for it.
-pub fn make_room(bytes: usize) -> bool {
-    let Ok(layout) = Layout::array::<u8>(bytes.max(1)) else { return false };
-    let Some(object) = alloc_now(layout) else { return false };
-    // SAFETY: it was allocated above, and nobody uses it.
-    unsafe { HEAP.0.dealloc(object.as_ptr(), layout) };
-    true
+/// Whether the heap has room for objects of so many bytes each, all at once, or could grow for them now.
+pub fn make_room<const N: usize>(sizes: [usize; N]) -> bool {
+    let objects = sizes.map(|bytes| {
+        let layout = Layout::array::<u8>(bytes.max(1)).ok()?;
+        alloc_now(layout).map(|object| (object, layout))
+    });
+    for (object, layout) in objects.iter().flatten() {
+        // SAFETY: it was allocated above, and nobody uses it.
+        unsafe { HEAP.0.dealloc(object.as_ptr(), *layout) };
+    }
+    objects.iter().all(Option::is_some)
 }
 
 // SAFETY: the heap does all.

@@ -107,10 +107,10 @@ impl<'a> Builder<'a> {
         let stack = Stack::new(memory::vmalloc(), self.stack.max(1)).map_err(SpawnError::OutOfMemory)?;
         // The heap's small pieces end the machine when they are not to be had: it grows first. Unless others take the room
         // meanwhile, none is waited for below, where a stack is held that others may wait for.
-        for room in [RECORDS, size_of_val(&body) + size_of::<T>()] {
-            if !heap::make_room(room) {
-                return Err(SpawnError::OutOfMemory(frames::shortage(room.div_ceil(PAGE_SIZE))));
-            }
+        let rooms = [RECORDS, size_of_val(&body) + size_of::<T>()];
+        if !heap::make_room(rooms) {
+            let pages = rooms.iter().sum::<usize>().div_ceil(PAGE_SIZE);
+            return Err(SpawnError::OutOfMemory(frames::shortage(pages)));
         }
 
         let result = Arc::new(SpinLock::new(lock_class!("thread result"), None));

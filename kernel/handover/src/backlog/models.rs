@@ -66,15 +66,14 @@ impl Cpu {
         batch.len()
     }
 
-    /// As `vfree_rcu_barrier`; then looks at the first `count` things.
-    fn wait_for_all(&self, count: usize) {
+    /// As `vfree_rcu_barrier`; then looks at what the caller has deferred.
+    fn wait_for_all(&self, deferred: &[usize]) {
         let until = self.backlog.added();
-        assert!(until >= count);
         if self.backlog.lacks(until) {
             self.backlog.ask(Asked::All);
         }
         self.done.wait_until(|| !self.backlog.lacks(until));
-        for thing in 0..count {
+        for &thing in deferred {
             // SAFETY: the worker is done with it, and wrote this before it said so.
             assert!(self.freed[thing].with(|freed| unsafe { *freed }), "{thing} of {until} is not freed");
         }
@@ -94,11 +93,11 @@ fn who_waits_finds_all_freed_that_was_deferred_before() {
         let worker = thread::spawn(move || its.run(3));
         let other = thread::spawn(move || {
             others.defer(2);
-            others.wait_for_all(0);
+            others.wait_for_all(&[2]);
         });
         cpu.defer(0);
         cpu.defer(1);
-        cpu.wait_for_all(2);
+        cpu.wait_for_all(&[0, 1]);
         other.join().expect("as it should be");
         worker.join().expect("as it should be");
         assert_eq!((cpu.backlog.waiting(), cpu.backlog.added()), (0, 3));

@@ -168,12 +168,18 @@ fn who_can_do_without_memory_does_not_wait_for_it() {
         objects.push(object);
     }
     let before = memory::vmalloc().tally().overflows;
-    assert!(!heap::make_room(LAYOUT.size()));
+    assert!(!heap::make_room([LAYOUT.size()]));
     let captured = [0_u8; LAYOUT.size()];
     assert!(matches!(threads::spawn("none", move || captured), Err(SpawnError::OutOfMemory(_))));
     deferred::defer_closure(move || CALLED.store(captured[0] == 0, Ordering::Relaxed));
     assert!(CALLED.load(Ordering::Relaxed), "there was memory");
     assert!(memory::vmalloc().tally().overflows - before < FEW);
+    // Room for one is none for two.
+    let last = objects.pop().expect("there was room for some");
+    // SAFETY: it was allocated above, and nobody uses it.
+    unsafe { dealloc(last.as_ptr(), LAYOUT) };
+    assert!(heap::make_room([LAYOUT.size()]));
+    assert!(!heap::make_room([LAYOUT.size(); 2]));
     drop(hoard);
     for object in objects {
         // SAFETY: it was allocated above, and nobody uses it.

@@ -97,7 +97,7 @@ impl Machine {
         };
         let Leaf { slot, entry } = leaf.ok_or(PageFault)?;
         if entry & ACCESSED == 0 {
-            // Where the entry has changed meanwhile the CPU would walk again; that it was used here is told by nobody.
+            // Where the entry has changed meanwhile it is as if the CPU had used it, and marked it, just before.
             let _ = slot.compare_exchange(entry, entry | ACCESSED, Ordering::AcqRel, Ordering::Acquire);
         }
         let found = Translation::read(entry, address, table.is_none());
