@@ -36,6 +36,11 @@ fn one_in_so_many_is_about_as_many() {
     let mut random = Random::new(1, 2);
     let drawn = (0..400).filter(|_| random.one_in(4)).count();
     assert!((60..140).contains(&drawn), "{drawn}");
+    let numbers: Vec<u64> = (0..400).map(|_| random.below(u64::MAX)).collect();
+    for bit in 0..64 {
+        let set = numbers.iter().filter(|&number| number >> bit & 1 == 1).count();
+        assert!((150..250).contains(&set), "bit {bit}: {set}");
+    }
 }
 
 #[test]

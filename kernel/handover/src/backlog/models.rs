@@ -80,6 +80,20 @@ impl Cpu {
     }
 }
 
+#[test]
+fn what_was_added_waits_until_the_worker_is_done_with_it() {
+    explore(0, || {
+        let backlog = Backlog::new(Waiting::new());
+        assert_eq!([backlog.add(), backlog.add()], [1, 2]);
+        assert_eq!((backlog.added(), backlog.waiting()), (2, 2));
+        backlog.done_with(1);
+        assert_eq!((backlog.waiting(), backlog.lacks(1), backlog.lacks(2)), (1, false, true));
+        backlog.ask(Asked::All);
+        backlog.ask(Asked::Next);
+        assert_eq!(backlog.next(), Asked::All);
+    });
+}
+
 /// A thread defers two frees, which ask for a batch, and waits for both; another one defers a third meanwhile, and waits, too.
 /// Three preemptions.
 ///
