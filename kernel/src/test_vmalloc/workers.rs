@@ -1,19 +1,18 @@
 //! The workers: threads that each run the cases, all at once.
 
 use super::{
-    cases::{CASES, Case},
+    cases::{CASES, Case, reserve},
     makers::Makers,
     parameters::Parameters,
 };
 use crate::{
     arch::tsc,
-    memory,
     threads::{Builder, JoinHandle, SpawnError, WaitQueue},
 };
 use alloc::{format, sync::Arc, vec::Vec};
 use core::sync::atomic::{AtomicBool, Ordering};
 use fastrand::Rng;
-use vmalloc::{AllocError, PAGE_SIZE};
+use vmalloc::AllocError;
 
 /// What came of a case, in runs.
 #[derive(Clone, Copy, Default)]
@@ -53,7 +52,9 @@ pub(super) fn run(parameters: &Parameters, makers: &Arc<Makers>) -> Result<Vec<R
         })
     };
     let count = parameters.workers();
-    let (mut workers, mut reports) = (list(count)?, list(count)?);
+    // Of thousands these are no small objects: the heap refuses them at once, and lists that grow would end the machine.
+    let workers = reserve(count).and_then(|workers| Ok((workers, reserve(count)?)));
+    let (mut workers, mut reports) = workers.map_err(SpawnError::OutOfMemory)?;
     let mut error = None;
     workers.extend((0..count).map_while(|worker| spawn(worker).map_err(|e| error = Some(e)).ok()));
     gate.cancelled.store(error.is_some(), Ordering::Relaxed);
@@ -61,15 +62,6 @@ pub(super) fn run(parameters: &Parameters, makers: &Arc<Makers>) -> Result<Vec<R
     gate.waiting.wake_all();
     reports.extend(workers.into_iter().filter_map(JoinHandle::join));
     error.map_or(Ok(reports), Err)
-}
-
-/// An empty list that has room for so many. That of thousands is no small object: without memory the heap refuses it at once,
-/// and a list that grows by itself would end the machine.
-fn list<T>(count: usize) -> Result<Vec<T>, SpawnError> {
-    let mut list = Vec::new();
-    let pages = (count * size_of::<T>()).div_ceil(PAGE_SIZE);
-    list.try_reserve_exact(count).map_err(|_| SpawnError::OutOfMemory(memory::frames::shortage(pages)))?;
-    Ok(list)
 }
 
 fn run_worker(worker: usize, makers: &Makers, parameters: &Parameters) -> Report {
