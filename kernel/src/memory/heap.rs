@@ -48,11 +48,14 @@ fn make(size: usize, attempt: impl Fn() -> *mut u8) -> *mut u8 {
     object
 }
 
-/// Allocates an object of this layout, which has a size, and does not wait for others to give memory back, as small objects
-/// do: for who holds what they wait for, or has another way. It is freed as any other.
+/// Allocates an object of this layout, in bytes, and does not wait for others to give memory back, as small objects do: for who
+/// holds what they wait for, or has another way. It is freed as any other.
+///
+/// # Panics
+/// The layout has no size.
 pub fn alloc_now(layout: Layout) -> Option<NonNull<u8>> {
     order::expect_none_held("memory is allocated");
-    assert!(layout.size() > 0);
+    assert!(layout.size() > 0, "an object of no bytes was asked for");
     // SAFETY: the layout has a size.
     NonNull::new(unsafe { HEAP.0.alloc(layout) })
 }
